@@ -1,0 +1,1 @@
+"""The `chf` command."""

@@ -1,0 +1,63 @@
+"""The two times that everything else is told: monotonic seconds, and UTC.
+
+Cores never read a clock: they are handed a `Now`. Shells hold a `Clock`. Durations and deadlines are counted on
+`Now.instant`, which never jumps; appointments with the outside world (an activation time) are kept in UTC and turned
+into an instant each time they are looked at, so that a stepped wall clock moves the appointment and not the wait.
+"""
+
+import time
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import NewType, Protocol
+
+Instant = NewType("Instant", float)
+"""Monotonic seconds, of no meaning beyond this process."""
+
+UtcSeconds = NewType("UtcSeconds", float)
+"""Seconds since 1970-01-01 UTC (POSIX)."""
+
+ZigbeeTime = NewType("ZigbeeTime", int)
+"""The UTCTime of ZCL8 2.6.2.13: u32 seconds since 2000-01-01 00:00:00 UTC; 0xFFFFFFFF is invalid."""
+
+ZIGBEE_EPOCH = UtcSeconds(datetime(2000, 1, 1, tzinfo=UTC).timestamp())
+INVALID_ZIGBEE_TIME = ZigbeeTime(0xFFFF_FFFF)
+
+
+@dataclass(frozen=True, slots=True)
+class Now:
+    """One reading of both clocks."""
+
+    instant: Instant
+    utc: UtcSeconds
+
+    def zigbee_time(self) -> ZigbeeTime:
+        return to_zigbee_time(self.utc)
+
+    def until(self, utc: UtcSeconds) -> Instant:
+        """The instant at which the wall clock will show `utc`, as far as can be known now."""
+        return Instant(self.instant + (utc - self.utc))
+
+
+class Clock(Protocol):
+    def now(self) -> Now: ...
+
+
+class SystemClock:
+    """The clocks of this machine."""
+
+    def now(self) -> Now:
+        return Now(Instant(time.monotonic()), UtcSeconds(time.time()))
+
+
+def to_zigbee_time(utc: UtcSeconds) -> ZigbeeTime:
+    """Whole seconds since 2000, clamped to what a u32 holds short of the invalid value."""
+    return ZigbeeTime(min(max(int(utc - ZIGBEE_EPOCH), 0), INVALID_ZIGBEE_TIME - 1))
+
+
+def from_zigbee_time(zigbee_time: ZigbeeTime) -> UtcSeconds:
+    return UtcSeconds(ZIGBEE_EPOCH + zigbee_time)
+
+
+def isoformat(utc: UtcSeconds) -> str:
+    """`2026-11-23T06:14:00Z`, the one way in which this program prints a time."""
+    return datetime.fromtimestamp(utc, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

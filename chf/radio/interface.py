@@ -1,0 +1,144 @@
+"""What the hub needs of a dongle, and no more: everything above this file is radio-blind.
+
+A `Radio` carries APS data of the Smart Energy profile between the hub's endpoint and devices that are known by their
+EUI-64. It never interprets a cluster. What comes in is told to a `RadioListener`, by plain calls in the event loop's
+thread, in the order of the air; a listener must not block.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import Enum
+from typing import Protocol
+
+from chf.eui64 import Eui64
+
+SMART_ENERGY_PROFILE = 0x0109
+HUB_ENDPOINT = 0x0B
+"""Ours. Deliberately not 1: a device must find it by Match Descriptor, and one that assumes 1 is found out."""
+
+
+class Urgency(Enum):
+    """Which of two waiting messages leaves first; within one class, devices take turns."""
+
+    URGENT = 0  # a device acts on its own unless it hears this soon (Upgrade End Response)
+    NORMAL = 1
+    BULK = 2  # image blocks
+
+
+class Delivery(Enum):
+    """What became of a message that was handed to the dongle."""
+
+    DELIVERED = "delivered"
+    NOT_DELIVERED = "not delivered"  # no acknowledgement from the device
+    REFUSED = "refused"  # the dongle did not take it: no key, unknown device, too long
+    RADIO_GONE = "radio gone"
+
+
+class RadioState(Enum):
+    STOPPED = "stopped"
+    CONNECTING = "connecting"
+    UP = "up"
+    GONE = "gone"
+
+
+@dataclass(frozen=True, slots=True)
+class Outbound:
+    """One APS message to a device, from the hub's endpoint on profile 0x0109; the radio fragments long ones."""
+
+    destination: Eui64
+    destination_endpoint: int
+    cluster: int
+    payload: bytes
+    urgency: Urgency = Urgency.NORMAL
+    aps_secured: bool = True
+    acknowledged: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Inbound:
+    """One APS message from a device, whole (fragments put together)."""
+
+    source: Eui64
+    source_endpoint: int
+    destination_endpoint: int
+    profile: int
+    cluster: int
+    payload: bytes
+    aps_secured: bool
+    broadcast: bool
+    lqi: int
+    rssi: int
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkInfo:
+    """The formed network, without its keys."""
+
+    channel: int
+    pan_id: int
+    extended_pan_id: int
+    coordinator: Eui64
+
+
+@dataclass(frozen=True, slots=True)
+class RadioInfo:
+    """What answered at the other end of the cable. `network` is None where none is formed."""
+
+    kind: str  # "ezsp" | "znp"
+    firmware: str  # as the dongle words it
+    protocol_version: int
+    network: NetworkInfo | None
+
+
+class RadioListener(Protocol):
+    def message_received(self, message: Inbound) -> None: ...
+    def message_sent(self, message: Outbound, delivery: Delivery) -> None:
+        """Told once for every message handed to `Radio.post`."""
+        ...
+
+    def device_joined(self, device: Eui64, network_address: int) -> None:
+        """Joined or rejoined, possibly under a new address. May be told more than once."""
+        ...
+
+    def device_left(self, device: Eui64) -> None: ...
+    def radio_state_changed(self, state: RadioState, reason: str) -> None: ...
+
+
+class Radio(Protocol):
+    """Errors: RadioGoneError when the dongle does not answer, RadioRefusedError when it refuses."""
+
+    state: RadioState
+
+    async def probe(self) -> RadioInfo:
+        """Ask who answers, change nothing, and let go of the port again."""
+        ...
+
+    async def start(self, listener: RadioListener, *, form: bool) -> RadioInfo:
+        """Open the port and bring up the stored network; `form` a new one where there is none."""
+        ...
+
+    async def stop(self) -> None: ...
+
+    def post(self, message: Outbound) -> None:
+        """Queue a message and return at once; its fate is told to `RadioListener.message_sent`."""
+        ...
+
+    async def send(self, message: Outbound, timeout_s: float = 10.0) -> Delivery:
+        """The same, waiting for its fate."""
+        ...
+
+    async def permit(self, device: Eui64, link_key: bytes, seconds: int) -> None:
+        """Let this device join within the window, with this preconfigured link key (16 octets). Returns at once."""
+        ...
+
+    async def match_descriptor(self, device: Eui64, profile: int, server_clusters: Sequence[int]) -> tuple[int, ...]:
+        """ZDP Match_Desc: the device's endpoints that serve one of the clusters, in the device's order."""
+        ...
+
+    async def forget(self, device: Eui64) -> None:
+        """Ask the device to leave and drop its link key."""
+        ...
+
+    async def export_keys(self) -> tuple[tuple[str, str, bytes], ...]:
+        """(label, "nwk" | "link", key) of every key in use, for a decoder such as Wireshark. For 0600 files only."""
+        ...

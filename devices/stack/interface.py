@@ -1,0 +1,274 @@
+"""What a network co-processor and an emulated device need of the NWK/APS stack beneath them.
+
+The stack is shared by both ends on purpose (it is one small implementation of the standard, checked by tshark from
+outside); what is *not* shared is everything above it. No clock, no randomness and no I/O of its own: time comes from a
+`Scheduler`, chance from the seeded generator of the scenario, frames go to and come from the medium.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import NewType, Protocol
+
+Eui64 = NewType("Eui64", int)
+NwkAddress = NewType("NwkAddress", int)
+
+COORDINATOR = NwkAddress(0x0000)
+BROADCAST_ALL = NwkAddress(0xFFFF)
+BROADCAST_RX_ON = NwkAddress(0xFFFD)
+BROADCAST_ROUTERS = NwkAddress(0xFFFC)
+
+SMART_ENERGY_PROFILE = 0x0109
+HOME_AUTOMATION_PROFILE = 0x0104
+ZDP_PROFILE = 0x0000
+
+
+class Timer(Protocol):
+    def cancel(self) -> None: ...
+
+
+class Scheduler(Protocol):
+    """Simulated seconds. Callbacks run in order of their time, then of their making; never from within `call_*`."""
+
+    def now(self) -> float: ...
+    def call_at(self, when: float, callback: Callable[[], None]) -> Timer: ...
+    def call_later(self, delay_s: float, callback: Callable[[], None]) -> Timer: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """A simple descriptor (Zigbee PRO 2.3.2.5)."""
+
+    number: int
+    profile: int
+    device: int
+    device_version: int = 0
+    server_clusters: tuple[int, ...] = ()
+    client_clusters: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Fragment:
+    """Place of one block in a fragmented APS message: `count` is known from block 0 on (Zigbee PRO 2.2.5.1.8)."""
+
+    index: int
+    count: int
+
+
+class ApsStatus(Enum):
+    SUCCESS = "success"
+    NO_ACK = "no acknowledgement"  # APS retries are used up, or the MAC had none
+    NO_LINK_KEY = "no link key for the destination"
+    UNKNOWN_DESTINATION = "no such device"
+    TOO_LONG = "longer than one frame"
+    EXPIRED = "the sleepy child did not poll in time"  # MAC_TRANSACTION_EXPIRED
+    NO_NETWORK = "not on a network"
+    BUFFERS_FULL = "no buffer left"
+
+
+@dataclass(frozen=True, slots=True)
+class ApsRequest:
+    """APSDE-DATA.request. With `fragment` the caller cuts the message (as EZSP hosts do), else the stack does."""
+
+    destination: NwkAddress
+    profile: int
+    cluster: int
+    source_endpoint: int
+    destination_endpoint: int
+    payload: bytes
+    acknowledged: bool = True
+    secured: bool = False  # with the destination's APS link key
+    group: int | None = None
+    radius: int = 30
+    fragment: Fragment | None = None
+    counter: int | None = None  # the APS counter to use; None takes the next
+
+
+@dataclass(frozen=True, slots=True)
+class ApsIndication:
+    """APSDE-DATA.indication, after security, duplicates and (unless the host does it) reassembly."""
+
+    source: NwkAddress
+    source_ieee: Eui64 | None
+    destination: NwkAddress  # as addressed: own address or a broadcast
+    profile: int
+    cluster: int
+    source_endpoint: int
+    destination_endpoint: int
+    payload: bytes
+    counter: int
+    secured: bool
+    group: int | None = None
+    lqi: int = 255
+    rssi: int = -40
+    fragment: Fragment | None = None
+
+
+Confirm = Callable[[ApsStatus], None]
+
+
+class Stack(Protocol):
+    """What both a coordinator and a device offer to the application above."""
+
+    ieee: Eui64
+    address: NwkAddress  # 0xFFFF while off the network
+    endpoints: dict[int, Endpoint]
+
+    def send(self, request: ApsRequest, confirm: Confirm | None = None) -> int:
+        """Send; returns the APS counter used. `confirm` is called exactly once, never from within `send`.
+
+        An unacknowledged message is confirmed when the MAC is done with it.
+        """
+        ...
+
+    def maximum_payload(self, *, secured: bool) -> int:
+        """Bytes of APS payload that fit one frame: 82, 73 with a link key (Zigbee PRO; facts section 2.3)."""
+        ...
+
+
+@dataclass(slots=True)
+class NetworkState:
+    """What a coordinator keeps over a reset. Counters are written ahead of use so that a value is never used twice."""
+
+    channel: int
+    pan_id: int
+    extended_pan_id: int
+    network_key: bytes
+    network_key_sequence: int = 0
+    network_frame_counter: int = 0
+    manager: NwkAddress = COORDINATOR
+    update_id: int = 0
+    children: dict[Eui64, "Child"] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class Child:
+    """A device that this coordinator let onto the network."""
+
+    ieee: Eui64
+    address: NwkAddress
+    receiver_on_when_idle: bool
+    is_router: bool = False
+    timeout_s: float = 7.68 * 60
+
+
+@dataclass(slots=True)
+class LinkKey:
+    """An APS link key and its counters (apsDeviceKeyPairSet)."""
+
+    key: bytes
+    outgoing_counter: int = 0
+    incoming_counter: int = -1  # highest accepted; -1 before the first
+
+
+class LinkKeys(Protocol):
+    """Where a coordinator finds a partner's link key: the co-processor's key tables, with their chip's rules."""
+
+    def for_data(self, partner: Eui64) -> LinkKey | None:
+        """The key that secures APS data to and from this device, None where there is none."""
+        ...
+
+    def for_join(self, partner: Eui64) -> LinkKey | None:
+        """The preconfigured key under which this device gets the network key; None refuses the join."""
+        ...
+
+
+class JoinKind(Enum):
+    ASSOCIATED = "unsecured join"
+    REJOINED_SECURED = "secured rejoin"
+    REJOINED_UNSECURED = "unsecured rejoin"
+
+
+class CoordinatorListener(Protocol):
+    """What the stack tells the co-processor; plain calls in the order of the air."""
+
+    def network_up(self) -> None: ...
+    def network_down(self) -> None: ...
+    def message_received(self, indication: ApsIndication) -> None:
+        """Data, and ZDP other than what the stack answers itself; broadcasts too."""
+        ...
+
+    def device_joined(self, ieee: Eui64, address: NwkAddress, kind: JoinKind) -> None: ...
+    def join_refused(self, ieee: Eui64, reason: str) -> None: ...
+    def device_left(self, ieee: Eui64, address: NwkAddress) -> None: ...
+
+
+class Coordinator(Stack, Protocol):
+    """A trust centre and the parent of every device (one hop, no routers)."""
+
+    network: NetworkState | None
+    permitting_until: float
+
+    def form(self, network: NetworkState) -> None:
+        """Start as coordinator with these parameters; `network_up` follows, never from within."""
+        ...
+
+    def resume(self) -> bool:
+        """Come up again with `network` as it was; False where there is none."""
+        ...
+
+    def stop(self) -> None:
+        """Fall silent (a reset); `network` stays."""
+        ...
+
+    def leave(self) -> None:
+        """Leave and forget the network; `network_down` follows."""
+        ...
+
+    def permit(self, seconds: float) -> None:
+        """Accept associations for so long; 0 closes, infinity keeps open."""
+        ...
+
+    def address_of(self, ieee: Eui64) -> NwkAddress | None: ...
+    def ieee_of(self, address: NwkAddress) -> Eui64 | None: ...
+    def energy(self, channel: int) -> int:
+        """Energy on a channel, in dBm."""
+        ...
+
+    def remove(self, ieee: Eui64) -> None:
+        """Mgmt_Leave / NWK leave to a child."""
+        ...
+
+    def acknowledge_fragments(self, indication: ApsIndication) -> None:
+        """For hosts that put fragments together themselves: send the APS ack of this block."""
+        ...
+
+
+class DeviceListener(Protocol):
+    """What the stack tells the application of an emulated device."""
+
+    def joined(self, address: NwkAddress, *, rejoined: bool) -> None: ...
+    def left(self) -> None: ...
+    def join_failed(self, reason: str) -> None: ...
+    def message_received(self, indication: ApsIndication) -> None: ...
+
+
+class DeviceStack(Stack, Protocol):
+    """An end device's half: association, Transport-Key, announce, rejoin, polls of a sleepy child, ZDP answers."""
+
+    joined: bool
+
+    def join(self) -> None:
+        """Scan, associate, wait for the network key under the install code's key-transport key, announce.
+
+        Tries again at growing intervals until it works or `power_off`.
+        """
+        ...
+
+    def power_off(self) -> None:
+        """Silence at once; what flash holds (network, keys, counters) is in `persistent_state`."""
+        ...
+
+    def power_on(self) -> None:
+        """Boot: rejoin with the stored network, or `join` where there is none."""
+        ...
+
+    def set_poll_interval(self, seconds: float | None) -> None:
+        """A sleepy child polls its parent at this interval; None keeps the receiver on."""
+        ...
+
+    def match_descriptor(
+        self, profile: int, server_clusters: tuple[int, ...], answer: Callable[[tuple[int, ...]], None]
+    ) -> None:
+        """Match_Desc_req to the coordinator; () when nothing matches or nobody answers."""
+        ...
