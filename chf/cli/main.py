@@ -1,1 +1,78 @@
-"""The `chf` command."""
+"""The `chf` command: nouns, loaded when they are named, and the one place where an error becomes an exit code."""
+
+import importlib
+import sys
+from collections.abc import Sequence
+
+import click
+
+from chf import __version__
+from chf.errors import ChfError
+
+INTERRUPTED = 130
+
+_NOUNS = {
+    "alert": ("chf.cli.alert", "Alerts that devices and the hub sent upward."),
+    "dcc": ("chf.cli.dcc", "The DCC side: service requests in, test PKI."),
+    "demo": ("chf.cli.demo", "The whole story on a virtual dongle, no hardware."),
+    "device": ("chf.cli.device", "The device log: who may be on this hub's network."),
+    "gbcs": ("chf.cli.gbcs", "Read GBCS messages."),
+    "image": ("chf.cli.image", "Firmware images: build, inspect, verify, store."),
+    "radio": ("chf.cli.radio", "The dongle: who answers, which network."),
+    "run": ("chf.cli.run", "Run the hub on a dongle."),
+    "update": ("chf.cli.update", "Firmware updates: start, follow, cancel."),
+    "watch": ("chf.cli.watch", "A live table of what the hub is doing."),
+}
+
+
+class LazyNouns(click.Group):
+    """Knows every noun and its one line of help, and imports only the one that is used: `chf --help` stays fast."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        del ctx
+        return sorted(_NOUNS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        del ctx
+        if cmd_name not in _NOUNS:
+            return None
+        module = importlib.import_module(_NOUNS[cmd_name][0])
+        command = getattr(module, cmd_name)
+        assert isinstance(command, click.Command)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        del ctx
+        with formatter.section("Commands"):
+            formatter.write_dl([(noun, line) for noun, (_, line) in sorted(_NOUNS.items())])
+
+
+@click.group(cls=LazyNouns, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="chf")
+def chf() -> None:
+    """Update the firmware of PPMIDs and HCALCSs as a Communications Hub does, on a ZigBee dongle or a virtual one.
+
+    Results go to stdout, talk to stderr. Exit codes: 0 done, 1 failed, 2 usage, 3 refused, 4 timed out, 5 radio gone.
+    """
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    try:
+        code = chf.main(args=arguments, prog_name="chf", standalone_mode=False)
+    except click.Abort:
+        code = INTERRUPTED
+    except KeyboardInterrupt:
+        code = INTERRUPTED
+    except click.ClickException as error:
+        error.show()
+        code = error.exit_code
+    except ChfError as error:
+        click.echo(f"chf: {error}", err=True)
+        code = error.exit_code
+    except BrokenPipeError:
+        code = 0  # the reader of our output has seen enough
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+if __name__ == "__main__":
+    main()
