@@ -29,7 +29,7 @@ def json_option(command: Command) -> Command:
     return click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of text.")(command)
 
 
-class Eui64Parameter(click.ParamType):
+class Eui64Parameter(click.ParamType[Eui64]):
     name = "eui64"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Eui64:
@@ -39,7 +39,7 @@ class Eui64Parameter(click.ParamType):
             self.fail(str(error), param, ctx)
 
 
-class UtcParameter(click.ParamType):
+class UtcParameter(click.ParamType[UtcSeconds]):
     """`2026-11-23T18:00:00Z` (or with an offset), `18:00Z` for the next such time, or `+90s`, `+30m`, `+8h`, `+2d`."""
 
     name = "time"
