@@ -1,0 +1,97 @@
+"""Simulated time: the one queue of what is to happen next in the virtual world.
+
+It reads no clock. Whoever owns it says how far time has come, either in jumps (`run_until(next_due())`, a whole day in
+a moment) or by passing the real clock. It is on the path of every frame, so it is a plain heap and nothing else.
+"""
+
+from collections.abc import Callable
+from heapq import heapify, heappop, heappush
+
+_COMPACT_FROM = 256  # cancelled entries; below this they cost less than rebuilding the heap
+
+
+class ScheduledCall:
+    """A callback with a time. Cancelling is cheap: a husk stays in the heap until its time or the next rebuild."""
+
+    __slots__ = ("_callback", "_queue", "when")
+
+    def __init__(self, when: float, callback: Callable[[], None], queue: "EventQueue") -> None:
+        self.when = when
+        self._callback: Callable[[], None] | None = callback
+        self._queue = queue
+
+    @property
+    def pending(self) -> bool:
+        return self._callback is not None
+
+    def cancel(self) -> None:
+        """Forget the callback; harmless when it has run or was cancelled before."""
+        if self._callback is not None:
+            self._callback = None
+            self._queue._husks += 1  # noqa: SLF001 one module
+
+    def _take(self) -> Callable[[], None] | None:
+        callback, self._callback = self._callback, None
+        return callback
+
+
+class EventQueue:
+    """The `Scheduler` of devices/stack/interface.py, as a value that its owner drives.
+
+    `EventQueue(now=0.0)`: `now` is any monotonic reading in seconds. Events run in the order of their time, then of
+    their making. An event in the past runs at once in the next `run_until`; time never goes back.
+    """
+
+    __slots__ = ("_heap", "_husks", "_now", "_sequence")
+
+    def __init__(self, now: float = 0.0) -> None:
+        self._now = now
+        self._heap: list[tuple[float, int, ScheduledCall]] = []
+        self._sequence = 0
+        self._husks = 0
+
+    def now(self) -> float:
+        return self._now
+
+    def call_at(self, when: float, callback: Callable[[], None]) -> ScheduledCall:
+        when = max(when, self._now)
+        call = ScheduledCall(when, callback, self)
+        self._sequence += 1
+        heappush(self._heap, (when, self._sequence, call))
+        return call
+
+    def call_later(self, delay_s: float, callback: Callable[[], None]) -> ScheduledCall:
+        return self.call_at(self._now + delay_s, callback)
+
+    def next_due(self) -> float | None:
+        """The time of the next event, None when nothing is to come."""
+        heap = self._heap
+        while heap and not heap[0][2].pending:
+            heappop(heap)
+            self._husks -= 1
+        return heap[0][0] if heap else None
+
+    def run_until(self, until: float) -> int:
+        """Run every event due up to `until`, each at its own time, and set the time to `until`.
+
+        Returns how many callbacks ran. What a callback schedules for a time up to `until` runs too. A `until` that is
+        behind (a real clock that was read before the last call) runs what is due now and leaves the time alone.
+        """
+        until = max(until, self._now)
+        if self._husks > _COMPACT_FROM and self._husks * 2 > len(self._heap):
+            self._heap = [entry for entry in self._heap if entry[2].pending]
+            heapify(self._heap)
+            self._husks = 0
+        heap = self._heap
+        ran = 0
+        while heap and heap[0][0] <= until:
+            when, _, call = heappop(heap)
+            callback = call._take()  # noqa: SLF001 one module
+            if callback is None:
+                self._husks -= 1
+                continue
+            self._now = when
+            ran += 1
+            callback()
+        self._now = until
+        return ran
