@@ -1,0 +1,90 @@
+"""What makes one emulated device different from another: identity, firmware, timing, personality and faults."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import TYPE_CHECKING
+
+from devices.nodes.personalities import SPEC_STRICT, Personality
+from devices.stack.interface import SMART_ENERGY_PROFILE, Eui64
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
+
+
+class BodyFormat(Enum):
+    """What follows the OTA header."""
+
+    EITHER = "whichever fits"
+    GBCS = "the Manufacturer Image, straight after the header"  # GBCS 11.2.2
+    SUB_ELEMENTS = "tag, length, data"  # ZCL8 11.4.3
+
+
+class EndFault(Enum):
+    """A status that the device reports at the end of a download that was good."""
+
+    INVALID_IMAGE = 0x96
+    ABORT = 0x95
+    REQUIRE_MORE_IMAGE = 0x99
+
+
+class AlertFault(Enum):
+    """What is wrong with the activation alert CS09."""
+
+    FAILURE = "says failure"
+    NEVER = "is never sent"
+    TWICE = "is sent again after it was taken"
+    WRONG_VERSION = "names a version that does not run"
+    BAD_SIGNATURE = "is signed wrongly"
+
+
+@dataclass(frozen=True, slots=True)
+class Faults:
+    """Everything off: a device that does as it should."""
+
+    end: EndFault | None = None
+    alert: AlertFault | None = None
+    firmware_does_not_boot: bool = False  # the new image fails its self-test, the boot loader goes back to the old
+    reverts_after_activation: bool = False  # reports success, then runs the old image again
+    ignores_upgrade_time: bool = False  # activates as soon as any Upgrade End Response comes
+    stalls_at_offset: int | None = None  # asks for nothing more once it has so many bytes
+
+
+NO_FAULTS = Faults()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PpmidSettings:
+    """One PPMID. Versions and codes are those of its OTA header; times are simulated seconds."""
+
+    eui64: Eui64
+    link_key: bytes = field(repr=False)  # from its install code
+    signing_key: EllipticCurvePrivateKey = field(repr=False)  # P-256, signs its GBCS alerts
+    manufacturer_code: int
+    image_type: int
+    hardware_version: int
+    file_version: int
+    access_control_broker: Eui64 = Eui64(0x90B3_D51F_3000_0002)  # to whom CS09 goes (GBCS 11.9)
+    first_counter: int = 1  # the originator counter of its first alert
+
+    profile: int = SMART_ENERGY_PROFILE
+    endpoint: int = 0x03
+    aps_security_required: bool = True  # OTA, Time and Tunneling under the link key, both ways (SE 5.4.6)
+    poll_interval_s: float | None = None  # of a sleepy device; None keeps the receiver on
+    manufacturer_name: str = "Emulated"
+    model_identifier: str = "PPMID"
+
+    personality: Personality = SPEC_STRICT
+    faults: Faults = NO_FAULTS
+    block_size: int = 50  # MaximumDataSize; 56 fills an APS-secured frame
+    page_bytes: int = 0  # 0 asks block by block
+    page_spacing_ms: int = 10
+    think_time_s: float = 0.0  # between a block and the request for the next
+    query_delay_s: float = 0.5  # between finding the server and the first query
+    query_interval_s: float = 300.0
+    reboot_s: float = 1.0
+    body_format: BodyFormat = BodyFormat.EITHER
+    expected_sha256: bytes | None = None  # of the whole file, where the test knows it
+    alert_retry_s: float = 10.0
+    clock_at_start: int = 0  # ZigBee time of its own clock at simulated second 0; the Time server corrects it
