@@ -1,8 +1,8 @@
 """How OTA clients that are in the field behave where the standard leaves room, or where they leave the standard.
 
-A personality is data: timers and switches that `ota_client` reads. None of them is a subclass. The values follow what is
-known of the named stacks (their control flow was read, not run); `SPEC_STRICT` does what ZCL8 11.13 asks and nothing on
-its own, and where the standard is silent its values are our choice.
+A personality is data: timers and switches that `ota_client` reads; none is a subclass. The values follow what is known of
+the named stacks (their control flow was read, not run). `SPEC_STRICT` does what ZCL8 11.13 asks and nothing on its own;
+where the standard is silent its values are our choice.
 """
 
 from dataclasses import dataclass, replace

@@ -22,6 +22,7 @@ class Ppmid:
         scheduler: Scheduler,
         random: Random,
         settings: PpmidSettings,
+        *,
         flash: Flash,
         listener: NodeListener,
     ) -> None:

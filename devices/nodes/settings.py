@@ -12,6 +12,9 @@ from devices.stack.interface import SMART_ENERGY_PROFILE, Eui64
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
 
+TEST_ACCESS_CONTROL_BROKER = Eui64(0x90B3_D51F_3000_0002)
+"""The ACB of the public GBCS test vectors."""
+
 
 class BodyFormat(Enum):
     """What follows the OTA header."""
@@ -65,7 +68,7 @@ class PpmidSettings:
     image_type: int
     hardware_version: int
     file_version: int
-    access_control_broker: Eui64 = Eui64(0x90B3_D51F_3000_0002)  # to whom CS09 goes (GBCS 11.9)
+    access_control_broker: Eui64 = TEST_ACCESS_CONTROL_BROKER  # to whom CS09 goes (GBCS 11.9)
     first_counter: int = 1  # the originator counter of its first alert
 
     profile: int = SMART_ENERGY_PROFILE
