@@ -1,0 +1,126 @@
+"""One call for each message that a hub, a device, the ACB or a supplier makes for a firmware update.
+
+EUI-64s and versions are plain integers, times are UTC seconds since 1970, keys are P-256 private keys. What comes back
+is the message, or its octets where it is ready to be sent.
+"""
+
+from datetime import UTC, datetime
+
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from chf.gbcs.codes import ActivateImageResultCode, CraFlag, MessageCode, TransferResponseCode
+from chf.gbcs.message import GbcsMessage, GroupingHeader, SupplementaryRemoteParty
+from chf.gbcs.security import add_mac, sign
+from chf.gbcs.use_cases import (
+    ActivateFirmwareCommand,
+    CommandAccepted,
+    ExecutionOutcome,
+    FirmwareTransferAlert,
+    FutureDatedFirmwareActivationAlert,
+    PpmidFirmwareActivationAlert,
+    ReadFirmwareVersionCommand,
+    ReadFirmwareVersionResponse,
+)
+
+
+def make_cs09_alert(
+    originator: int,
+    recipient: int,
+    counter: int,
+    *,
+    utc: float,
+    firmware_version: int,
+    success: bool,
+    key: ec.EllipticCurvePrivateKey,
+) -> bytes:
+    """The PPMID's alert 0x8F8B: `firmware_version` runs after the activation that succeeded, or did not."""
+    result = ActivateImageResultCode.SUCCESS if success else ActivateImageResultCode.FAILURE
+    header = GroupingHeader(CraFlag.ALERT, counter, originator, recipient, MessageCode.PPMID_FIRMWARE_ACTIVATION_ALERT)
+    payload = PpmidFirmwareActivationAlert(int(utc), firmware_version, result).to_bytes()
+    return sign(GbcsMessage(header, payload), key).to_bytes()
+
+
+def make_ccs08_alert(
+    originator: int,
+    recipient: int,
+    counter: int,
+    *,
+    utc: float,
+    device: int,
+    firmware_version: int,
+    response_code: TransferResponseCode,
+    key: ec.EllipticCurvePrivateKey,
+) -> bytes:
+    """The hub's alert 0x8F8A or 0x8F89, after the transfer of `firmware_version` to `device`."""
+    header = GroupingHeader(CraFlag.ALERT, counter, originator, recipient, MessageCode.FIRMWARE_TRANSFER_ALERT)
+    payload = FirmwareTransferAlert(int(utc), device, firmware_version, response_code).to_bytes()
+    return sign(GbcsMessage(header, payload), key).to_bytes()
+
+
+def make_cs06_precommand(
+    supplier: int, device: int, counter: int, manufacturer_image_hash: bytes, execution_utc: float | None = None
+) -> GbcsMessage:
+    """An unsigned CS06 command; `sign` it as the supplier, then `add_mac` as the ACB."""
+    when = None if execution_utc is None else int(execution_utc)
+    header = GroupingHeader(CraFlag.COMMAND, counter, supplier, device, MessageCode.ACTIVATE_FIRMWARE)
+    return GbcsMessage(header, ActivateFirmwareCommand(manufacturer_image_hash, counter, when).to_bytes())
+
+
+def make_cs06_response(
+    command: GroupingHeader, outcome: ExecutionOutcome | CommandAccepted, utc: float, key: ec.EllipticCurvePrivateKey
+) -> bytes:
+    """The device's answer to the CS06 command with this header. It alone carries a date-time in its header."""
+    header = GroupingHeader(
+        CraFlag.RESPONSE,
+        command.counter,
+        command.recipient,
+        command.originator,
+        MessageCode.ACTIVATE_FIRMWARE,
+        cosem_date_time(utc),
+    )
+    return sign(GbcsMessage(header, outcome.to_bytes()), key).to_bytes()
+
+
+def make_future_dated_alert(
+    originator: int,
+    recipient: int,
+    counter: int,
+    alert: FutureDatedFirmwareActivationAlert,
+    key: ec.EllipticCurvePrivateKey,
+) -> bytes:
+    """The device's alert 0x00CA after a future-dated CS06 was carried out, or failed."""
+    code = MessageCode.FUTURE_DATED_FIRMWARE_ACTIVATION_ALERT
+    header = GroupingHeader(CraFlag.ALERT, counter, originator, recipient, code)
+    return sign(GbcsMessage(header, alert.to_bytes()), key).to_bytes()
+
+
+def make_cs08_command(
+    acb: int, device: int, counter: int, on_behalf_of: SupplementaryRemoteParty, mac_key: bytes
+) -> bytes:
+    """The ACB asks a PPMID or HCALCS for its firmware version."""
+    code = MessageCode.READ_PPMID_HCALCS_FIRMWARE_VERSION
+    header = GroupingHeader(CraFlag.COMMAND, counter, acb, device, code, supplementary=on_behalf_of)
+    return add_mac(GbcsMessage(header, ReadFirmwareVersionCommand().to_bytes()), mac_key).to_bytes()
+
+
+def make_cs08_response(command: GroupingHeader, response: ReadFirmwareVersionResponse, mac_key: bytes) -> bytes:
+    """The device's answer; `mac_key` is made from the header of the response, see `cs08_response_header`."""
+    return add_mac(GbcsMessage(cs08_response_header(command), response.to_bytes()), mac_key).to_bytes()
+
+
+def cs08_response_header(command: GroupingHeader) -> GroupingHeader:
+    return GroupingHeader(
+        CraFlag.RESPONSE,
+        command.counter,
+        command.recipient,
+        command.originator,
+        MessageCode.READ_PPMID_HCALCS_FIRMWARE_VERSION,
+        supplementary=command.supplementary,
+    )
+
+
+def cosem_date_time(utc: float) -> bytes:
+    """12 octets, UTC; day of week, deviation and status "not specified", as the reference responses have them."""
+    moment = datetime.fromtimestamp(int(utc), UTC)
+    date = moment.year.to_bytes(2, "big") + bytes([moment.month, moment.day, 0xFF])
+    return date + bytes([moment.hour, moment.minute, moment.second, 0x00]) + b"\x80\x00\xff"

@@ -1,0 +1,81 @@
+"""Signatures and MACs of GBCS messages (gbcs-duis §5): ECDSA P-256, ECDH and KDF, AES-128-GMAC.
+
+Keys are `cryptography` key objects that the caller holds; none is stored, printed or compared here. Whose certificate a
+public key came from is the business of the PKI.
+"""
+
+from dataclasses import replace
+
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature, encode_dss_signature
+from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
+from cryptography.hazmat.primitives.constant_time import bytes_eq
+from cryptography.hazmat.primitives.hashes import SHA256, Hash
+
+from chf.gbcs.message import MAC_OCTETS, SIGNATURE_OCTETS, GbcsMessage, GroupingHeader
+
+_HALF = SIGNATURE_OCTETS // 2
+_MAC_KEY_OCTETS = 16
+_KDF_ALGORITHM_ID = bytes.fromhex("60857406080300")  # the DLMS OID for AES-GCM-128 key agreement
+_SECURITY_CONTROL = bytes.fromhex("1100000000")
+
+
+def sign(message: GbcsMessage, private_key: ec.EllipticCurvePrivateKey) -> GbcsMessage:
+    """The message with its signature. A pre-command may come with or without its empty signature field."""
+    der = private_key.sign(message.signed_octets, _ecdsa_for_signing())
+    r, s = decode_dss_signature(der)
+    return replace(message, signature=r.to_bytes(_HALF, "big") + s.to_bytes(_HALF, "big"))
+
+
+def verify_signature(message: GbcsMessage, public_key: ec.EllipticCurvePublicKey) -> bool:
+    """Whether the holder of `public_key` signed this message. An unsigned message is signed by nobody."""
+    if not message.signature:
+        return False
+    r, s = (int.from_bytes(part, "big") for part in (message.signature[:_HALF], message.signature[_HALF:]))
+    try:
+        public_key.verify(encode_dss_signature(r, s), message.signed_octets, ec.ECDSA(SHA256()))
+    except InvalidSignature:
+        return False
+    return True
+
+
+def mac_key(
+    private_key: ec.EllipticCurvePrivateKey, public_key: ec.EllipticCurvePublicKey, header: GroupingHeader
+) -> bytes:
+    """The key of this one message, from one party's key agreement key and the other's public half.
+
+    For commands the parties are the ACB and the device, whoever signed the command.
+    """
+    shared = private_key.exchange(ec.ECDH(), public_key)
+    kdf = Hash(SHA256())
+    kdf.update(b"\x00\x00\x00\x01" + shared + _KDF_ALGORITHM_ID)
+    kdf.update(header.originator.to_bytes(8, "big") + header.transaction_id + header.recipient.to_bytes(8, "big"))
+    return kdf.finalize()[:_MAC_KEY_OCTETS]
+
+
+def add_mac(message: GbcsMessage, key: bytes) -> GbcsMessage:
+    """The message with its MAC header and MAC; one that lacks a signature field gets the empty one."""
+    if message.signature is None:
+        message = replace(message, signature=b"")
+    return replace(message, mac=_mac(message, key))
+
+
+def verify_mac(message: GbcsMessage, key: bytes) -> bool:
+    return message.mac is not None and bytes_eq(message.mac, _mac(message, key))
+
+
+def _mac(message: GbcsMessage, key: bytes) -> bytes:
+    nonce = message.header.originator.to_bytes(8, "big") + bytes(4)
+    gmac = Cipher(algorithms.AES(key), modes.GCM(nonce)).encryptor()
+    gmac.authenticate_additional_data(_SECURITY_CONTROL + b"\x00" + message.authenticated_octets)
+    gmac.finalize()
+    return gmac.tag[:MAC_OCTETS]
+
+
+def _ecdsa_for_signing() -> ec.ECDSA:
+    """RFC 6979 where OpenSSL has it (3.2 on): one message and key give one signature, so runs can be repeated."""
+    try:
+        return ec.ECDSA(SHA256(), deterministic_signing=True)
+    except UnsupportedAlgorithm:
+        return ec.ECDSA(SHA256())
