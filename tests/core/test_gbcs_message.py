@@ -1,0 +1,241 @@
+"""What a GBCS message is refused for, with the offset that the refusal names; signatures and MACs of our own."""
+
+from dataclasses import replace
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from chf.errors import MalformedMessageError
+from chf.gbcs import (
+    CraFlag,
+    GbcsMessage,
+    GroupingHeader,
+    MessageCode,
+    OpaquePayload,
+    ReadFirmwareVersionResponse,
+    ReadFirmwareVersionResponseCode,
+    SupplementaryRemoteParty,
+    TransferResponseCode,
+    add_mac,
+    cs08_response_header,
+    mac_key,
+    make_ccs08_alert,
+    make_cs06_precommand,
+    make_cs08_command,
+    make_cs08_response,
+    make_cs09_alert,
+    parse_payload,
+    sign,
+    use_case_name,
+    verify_mac,
+    verify_signature,
+)
+
+KEY = ec.derive_private_key(0x1234, ec.SECP256R1())
+OTHER = ec.derive_private_key(0x5678, ec.SECP256R1())
+PPMID, CHF, ACB, SUPPLIER = 0x00DB1234567890A4, 0x00DB1234567890A2, 0x90B3D51F30000002, 0x90B3D51F30010000
+UTC_S = 1420070400
+CS09 = make_cs09_alert(PPMID, ACB, 5000, utc=UTC_S, firmware_version=0x1234ABCD, success=True, key=KEY)
+CCS08 = make_ccs08_alert(
+    CHF, ACB, 1, utc=UTC_S, device=PPMID, firmware_version=7, response_code=TransferResponseCode.SUCCESS, key=KEY
+)
+PAYLOAD_OFFSET = CS09.index(b"\x30\x1f")
+
+
+def patched(octets: bytes, at: int, new: str) -> bytes:
+    replacement = bytes.fromhex(new)
+    return octets[:at] + replacement + octets[at + len(replacement) :]
+
+
+def refusal(octets: bytes) -> MalformedMessageError:
+    with pytest.raises(MalformedMessageError) as caught:
+        parse_payload(GbcsMessage.from_bytes(octets))
+    return caught.value
+
+
+@pytest.mark.parametrize(
+    ("at", "new", "field"),
+    [
+        (0, "DE", "general-signing tag"),
+        (1, "08", "transaction id length"),
+        (2, "00", "CRA flag"),
+        (2, "04", "CRA flag"),
+        (11, "07", "OriginatorID length"),
+        (20, "09", "RecipientID length"),
+        (29, "0B", "date-time length"),
+        (30, "81", "other-information length"),
+        (30, "01", "MessageCode"),
+        (30, "09", "SupplementaryRemotePartyID"),
+        (33, "80", "payload length"),
+        (33, "83", "payload length"),
+        (67, "3F", "signature length"),
+    ],
+)
+def test_gbcs_frame_field_is_checked(at, new, field):
+    error = refusal(patched(CS09, at, new))
+    assert field in error.field
+    assert error.offset is not None
+
+
+@pytest.mark.parametrize(
+    ("at", "new", "field"),
+    [
+        (0, "31", "Alert"),  # a SET
+        (1, "1E", "activateImage"),  # too short
+        (1, "20", "Alert"),  # too long
+        (2, "04", "alertCode"),  # another type
+        (4, "80", "alertCode"),  # negative
+        (5, "8F8A", "alertCode"),  # another alert
+        (5, "9999", "alertCode"),  # none that is known
+        (9, "32303135313330313030303030305A", "dateTime"),  # month 13
+        (9, "3230313530313031303030303030FF", "dateTime"),
+        (9, "2B3031353031303130303030303030", "dateTime"),  # +015...
+        (25, "03", "firmwareVersion"),
+        (30, "0102", "activateImage"),  # BOOLEAN
+        (32, "02", "activateImage"),  # neither success nor failure
+    ],
+)
+def test_gbcs_payload_field_is_checked(at, new, field):
+    error = refusal(patched(CS09, PAYLOAD_OFFSET + at, new))
+    assert error.field == field
+    assert error.offset is not None
+    assert PAYLOAD_OFFSET <= error.offset <= PAYLOAD_OFFSET + 33
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        "30200203008F8B180F32303135303130313030303030305A04041234ABCD02020000",  # 0 in two octets
+        "3081 1F 0203008F8B180F32303135303130313030303030305A04041234ABCD020100",  # a long form for 31
+        "301F 180F32303135303130313030303030305A0203008F8B04041234ABCD020100",  # wrong order
+        "301F 0203008F8B180F32303135303130313030303030305A04041234ABCD020100 00",  # one octet after it
+        "3021 0203008F8B180F32303135303130313030303030305A04041234ABCD020100 0500",  # one value too many
+        "301E 0203008F8B180F32303135303130313030303030305A04041234ABCD0200",  # INTEGER of no octets
+        "3022 0203008F8B1812 32303135303130313030303030302E30305A04041234ABCD020100",  # with a fraction
+        "",
+    ],
+)
+def test_gbcs_payload_is_strict_der(payload):
+    header = GbcsMessage.from_bytes(CS09).header
+    with pytest.raises(MalformedMessageError) as caught:
+        parse_payload(GbcsMessage(header, bytes.fromhex(payload)))
+    assert caught.value.offset is not None
+
+
+@pytest.mark.parametrize("octets", [CS09, CCS08])
+def test_gbcs_every_truncation_but_the_pre_command_is_refused(octets):
+    ends_of_a_pre_command = len(octets) - 65
+    for length in range(len(octets)):
+        if length != ends_of_a_pre_command:
+            assert refusal(octets[:length]).offset is not None
+
+
+def test_gbcs_octets_after_the_message_are_refused():
+    error = refusal(CS09 + b"\0")
+    assert error.offset == len(CS09)
+
+
+def test_gbcs_too_long_is_refused_unread():
+    assert "more than any" in str(refusal(bytes(70_000)))
+
+
+def test_gbcs_ccs08_codes_that_contradict_each_other_are_refused():
+    failed_with_success_code = bytearray(CCS08)
+    failed_with_success_code[-66] = TransferResponseCode.HARDWARE_VERSION_MISMATCH
+    error = refusal(bytes(failed_with_success_code))
+    assert error.field == "alertCode"
+    assert "contradicts" in error.reason
+
+
+@pytest.mark.parametrize("code", TransferResponseCode)
+def test_gbcs_ccs08_alert_code_follows_from_the_outcome(code):
+    octets = make_ccs08_alert(CHF, ACB, 1, utc=UTC_S, device=PPMID, firmware_version=7, response_code=code, key=KEY)
+    payload = parse_payload(GbcsMessage.from_bytes(octets))
+    assert payload.response_code is code
+    assert payload.alert_code == (0x8F8A if code is TransferResponseCode.SUCCESS else 0x8F89)
+
+
+def test_gbcs_cs09_failure():
+    octets = make_cs09_alert(PPMID, ACB, 1, utc=UTC_S + 0.75, firmware_version=2, success=False, key=KEY)
+    payload = parse_payload(GbcsMessage.from_bytes(octets))
+    assert (payload.utc_s, payload.firmware_version, payload.result.name) == (UTC_S, 2, "FAILURE")
+
+
+def test_gbcs_signature_covers_all_but_the_tag():
+    message = GbcsMessage.from_bytes(CS09)
+    assert verify_signature(message, KEY.public_key())
+    assert not verify_signature(message, OTHER.public_key())
+    for at in range(1, len(CS09)):
+        changed = bytearray(CS09)
+        changed[at] ^= 1
+        try:
+            reread = GbcsMessage.from_bytes(bytes(changed))
+        except MalformedMessageError:
+            continue
+        assert not verify_signature(reread, KEY.public_key()), f"offset {at}"
+
+
+def test_gbcs_signatures_of_zeros_and_of_the_group_order_are_refused():
+    message = GbcsMessage.from_bytes(CS09)
+    order = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
+    for half in (0, 1, order, 2**256 - 1):
+        forged = replace(message, signature=half.to_bytes(32, "big") * 2)
+        assert not verify_signature(forged, KEY.public_key())
+
+
+def test_gbcs_signing_repeats():
+    again = make_cs09_alert(PPMID, ACB, 5000, utc=UTC_S, firmware_version=0x1234ABCD, success=True, key=KEY)
+    assert again == CS09
+
+
+def test_gbcs_pre_command_with_and_without_its_empty_signature_field_is_signed_alike():
+    bare = make_cs06_precommand(SUPPLIER, PPMID, 9, bytes(32), 1894698000)
+    with_field = GbcsMessage.from_bytes(bare.to_bytes() + b"\0")
+    assert bare.signature is None
+    assert with_field.signature == b""
+    assert sign(bare, KEY) == sign(with_field, KEY)
+
+
+def test_gbcs_mac_is_the_same_from_both_ends_and_covers_everything():
+    device, acb = KEY, OTHER
+    command = sign(make_cs06_precommand(SUPPLIER, PPMID, 9, bytes(32)), ec.derive_private_key(3, ec.SECP256R1()))
+    protected = add_mac(command, mac_key(acb, device.public_key(), command.header))
+    received = GbcsMessage.from_bytes(protected.to_bytes())
+    key = mac_key(device, acb.public_key(), received.header)
+    assert verify_mac(received, key)
+    assert not verify_mac(replace(received, payload=received.payload[:-1] + b"\x08"), key)
+    assert not verify_mac(replace(received, mac=bytes(12)), key)
+    assert not verify_mac(command, key)
+    assert mac_key(device, acb.public_key(), replace(received.header, counter=10)) != key
+
+
+def test_gbcs_mac_header_that_lies_about_its_length_is_refused():
+    command = add_mac(make_cs06_precommand(SUPPLIER, PPMID, 9, bytes(32)), bytes(16)).to_bytes()
+    for octets in (command + b"\0", command[:-1], patched(command, 7, "7F")):
+        error = refusal(octets)
+        assert error.field == "MAC header length"
+        assert error.offset == 7
+
+
+def test_gbcs_reading_a_version_is_a_command_and_a_response_that_belong_together():
+    party = SupplementaryRemoteParty(SUPPLIER, 1000)
+    command = GbcsMessage.from_bytes(make_cs08_command(ACB, PPMID, 1300, party, bytes(16)))
+    answer = ReadFirmwareVersionResponse(7, ReadFirmwareVersionResponseCode.READ_SUCCESS)
+    response = GbcsMessage.from_bytes(make_cs08_response(command.header, answer, bytes(16)))
+    assert response.header == cs08_response_header(command.header)
+    assert (response.header.originator, response.header.recipient, response.header.counter) == (PPMID, ACB, 1300)
+    assert parse_payload(response) == answer
+
+
+def test_gbcs_other_use_cases_pass_unread():
+    header = GroupingHeader(CraFlag.ALERT, 1, PPMID, ACB, 0x1000)
+    assert parse_payload(GbcsMessage(header, b"anything")) == OpaquePayload(b"anything")
+    assert use_case_name(0x1000) == "not a firmware use case"
+    assert all(use_case_name(code).strip() for code in MessageCode)
+
+
+@pytest.mark.parametrize("certificate", ["310730", "3008" + "00" * 7, "30" + "00" * 20, "3081" + "05" + "00" * 9])
+def test_gbcs_key_agreement_certificate_must_fill_its_place(certificate):
+    party = SupplementaryRemoteParty(SUPPLIER, 1, key_agreement_certificate=bytes.fromhex(certificate))
+    header = GroupingHeader(CraFlag.COMMAND, 1, ACB, PPMID, 0x0129, supplementary=party)
+    assert "key agreement certificate" in refusal(GbcsMessage(header, b"\x05\x00", b"").to_bytes()).field

@@ -1,0 +1,174 @@
+"""GBCS messages under hypothesis: what is made is read back; what is read is written back; junk is refused by name."""
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from chf.errors import MalformedMessageError
+from chf.gbcs import (
+    ActivateFirmwareCommand,
+    ActivateImageResponseCode,
+    ActivateImageResultCode,
+    AlertCode,
+    CommandAccepted,
+    CraFlag,
+    DlmsFirmwareDistributionReceiptAlert,
+    ExecutionOutcome,
+    FirmwareTransferAlert,
+    FutureDatedFirmwareActivationAlert,
+    GbcsMessage,
+    GbzFirmwareDistributionReceiptAlert,
+    GroupingHeader,
+    MessageCode,
+    PpmidFirmwareActivationAlert,
+    ReadFirmwareVersionCommand,
+    ReadFirmwareVersionResponse,
+    ReadFirmwareVersionResponseCode,
+    SupplementaryRemoteParty,
+    TransferResponseCode,
+    parse_payload,
+)
+
+PROFILE = settings(derandomize=True, deadline=None, max_examples=150)
+
+u64 = st.integers(0, 2**64 - 1)
+u32 = st.integers(0, 2**32 - 1)
+counters = st.integers(0, 2**63 - 1)
+times = st.integers(-62135596800, 253402300799)  # year 1 to year 9999
+hashes = st.binary(min_size=32, max_size=32)
+outcomes = st.builds(ExecutionOutcome, st.sampled_from(ActivateImageResponseCode), u32)
+receipts = st.sampled_from([AlertCode.FIRMWARE_VERIFICATION_SUCCESSFUL, AlertCode.FIRMWARE_VERIFICATION_FAILED])
+
+USE_CASES = {
+    (MessageCode.ACTIVATE_FIRMWARE, CraFlag.COMMAND): st.builds(
+        ActivateFirmwareCommand, hashes, counters, st.none() | times
+    ),
+    (MessageCode.ACTIVATE_FIRMWARE, CraFlag.RESPONSE): outcomes | st.just(CommandAccepted()),
+    (MessageCode.FUTURE_DATED_FIRMWARE_ACTIVATION_ALERT, CraFlag.ALERT): st.builds(
+        FutureDatedFirmwareActivationAlert, times, counters, outcomes
+    ),
+    (MessageCode.READ_PPMID_HCALCS_FIRMWARE_VERSION, CraFlag.COMMAND): st.just(ReadFirmwareVersionCommand()),
+    (MessageCode.READ_PPMID_HCALCS_FIRMWARE_VERSION, CraFlag.RESPONSE): st.builds(
+        ReadFirmwareVersionResponse, u32, st.sampled_from(ReadFirmwareVersionResponseCode)
+    ),
+    (MessageCode.FIRMWARE_TRANSFER_ALERT, CraFlag.ALERT): st.builds(
+        FirmwareTransferAlert, times, u64, u32, st.sampled_from(TransferResponseCode)
+    ),
+    (MessageCode.PPMID_FIRMWARE_ACTIVATION_ALERT, CraFlag.ALERT): st.builds(
+        PpmidFirmwareActivationAlert, times, u32, st.sampled_from(ActivateImageResultCode)
+    ),
+    (MessageCode.FIRMWARE_DISTRIBUTION_RECEIPT_ALERT_GSME, CraFlag.ALERT): st.builds(
+        GbzFirmwareDistributionReceiptAlert, receipts, u32, hashes
+    ),
+    (MessageCode.FIRMWARE_DISTRIBUTION_RECEIPT_ALERT_ESME, CraFlag.ALERT): st.builds(
+        DlmsFirmwareDistributionReceiptAlert, receipts, st.binary(min_size=12, max_size=12), hashes
+    ),
+}
+
+certificates = st.binary(min_size=7, max_size=300).map(
+    lambda body: (
+        b"\x30"
+        + (
+            bytes([len(body)])
+            if len(body) < 128
+            else b"\x81" + bytes([len(body)])
+            if len(body) < 256
+            else b"\x82" + len(body).to_bytes(2, "big")
+        )
+        + body
+    )
+)
+parties = (
+    st.builds(SupplementaryRemoteParty, u64, u64)
+    | st.builds(SupplementaryRemoteParty, u64, u64, u64)
+    | st.builds(lambda eui64, counter, pem: SupplementaryRemoteParty(eui64, counter, None, pem), u64, u64, certificates)
+)
+headers = st.builds(
+    GroupingHeader,
+    st.sampled_from(CraFlag),
+    u64,
+    u64,
+    u64,
+    st.integers(0, 0xFFFF),
+    st.sampled_from([b"", bytes.fromhex("07DF0101FF000000008000FF")]),
+    st.none() | parties,
+)
+payloads = st.binary(max_size=400)
+messages = st.one_of(
+    st.builds(GbcsMessage, headers, payloads),
+    st.builds(GbcsMessage, headers, payloads, st.just(b"") | st.binary(min_size=64, max_size=64)),
+    st.builds(
+        GbcsMessage,
+        headers,
+        payloads,
+        st.just(b"") | st.binary(min_size=64, max_size=64),
+        st.binary(min_size=12, max_size=12),
+    ),
+)
+
+
+@PROFILE
+@given(messages)
+def test_gbcs_any_message_round_trips(message):
+    assert GbcsMessage.from_bytes(message.to_bytes()) == message
+
+
+@PROFILE
+@given(st.sampled_from(sorted(USE_CASES)).flatmap(lambda kind: st.tuples(st.just(kind), USE_CASES[kind])))
+def test_gbcs_any_payload_round_trips(kind_and_payload):
+    (code, cra), payload = kind_and_payload
+    message = GbcsMessage(GroupingHeader(cra, 1, 2, 3, code), payload.to_bytes())
+    assert parse_payload(GbcsMessage.from_bytes(message.to_bytes())) == payload
+
+
+def read_or_refusal(octets):
+    try:
+        return GbcsMessage.from_bytes(octets)
+    except MalformedMessageError as error:
+        return error
+
+
+def payload_or_refusal(message):
+    try:
+        return parse_payload(message)
+    except MalformedMessageError as error:
+        return error
+
+
+def check(result, octets, first_offset, end_offset):
+    """Either refused with an offset inside the input, or understood so well that it is written back unchanged."""
+    if isinstance(result, MalformedMessageError):
+        assert result.offset is not None
+        assert first_offset <= result.offset <= end_offset
+    else:
+        assert result.to_bytes() == octets
+
+
+@PROFILE
+@given(messages, st.data())
+def test_gbcs_a_changed_octet_is_refused_or_written_back(message, data):
+    octets = bytearray(message.to_bytes())
+    octets[data.draw(st.integers(0, len(octets) - 1))] ^= data.draw(st.integers(1, 255))
+    check(read_or_refusal(bytes(octets)), octets, 0, len(octets))
+
+
+@PROFILE
+@given(st.binary(max_size=200))
+def test_gbcs_junk_is_refused_by_name(junk):
+    check(read_or_refusal(junk), junk, 0, len(junk))
+
+
+@PROFILE
+@given(st.sampled_from(sorted(USE_CASES)), st.binary(max_size=80))
+def test_gbcs_junk_payload_is_refused_or_written_back(kind, junk):
+    message = GbcsMessage(GroupingHeader(kind[1], 1, 2, 3, kind[0]), junk)
+    check(payload_or_refusal(message), junk, message.payload_offset, len(message.to_bytes()))
+
+
+@PROFILE
+@given(st.sampled_from(sorted(USE_CASES)).flatmap(lambda kind: st.tuples(st.just(kind), USE_CASES[kind])), st.data())
+def test_gbcs_a_changed_payload_octet_is_refused_or_written_back(kind_and_payload, data):
+    (code, cra), payload = kind_and_payload
+    octets = bytearray(payload.to_bytes())
+    octets[data.draw(st.integers(0, len(octets) - 1))] ^= data.draw(st.integers(1, 255))
+    message = GbcsMessage(GroupingHeader(cra, 1, 2, 3, code), bytes(octets))
+    check(payload_or_refusal(message), octets, message.payload_offset, len(message.to_bytes()))
