@@ -1,0 +1,35 @@
+"""The Basic cluster (0x0000), server side: what the hub says of itself.
+
+Read-only and minimal; the hub reads other devices' Basic cluster with `attributes.ReadAttributes`.
+"""
+
+from chf.zcl.attributes import DataType, Value, answer_read
+
+CLUSTER = 0x0000
+
+ZCL_VERSION = 0x0000
+APPLICATION_VERSION = 0x0001
+HARDWARE_VERSION = 0x0003
+MANUFACTURER_NAME = 0x0004
+MODEL_IDENTIFIER = 0x0005
+POWER_SOURCE = 0x0007
+PHYSICAL_ENVIRONMENT = 0x0011
+
+_ZCL_8 = 0x08
+_MAINS = 0x01
+_ENVIRONMENT_OF_A_HUB = 0x01  # required of a Communications Hub by GBCS 10.2.2
+
+
+def attributes(manufacturer: str = "chf", model: str = "bench") -> dict[int, Value]:
+    return {
+        ZCL_VERSION: Value(DataType.UINT8, _ZCL_8),
+        MANUFACTURER_NAME: Value(DataType.CHARACTER_STRING, manufacturer.encode()),
+        MODEL_IDENTIFIER: Value(DataType.CHARACTER_STRING, model.encode()),
+        POWER_SOURCE: Value(DataType.ENUM8, _MAINS),
+        PHYSICAL_ENVIRONMENT: Value(DataType.ENUM8, _ENVIRONMENT_OF_A_HUB),
+    }
+
+
+def answer(octets: bytes) -> bytes | None:
+    """The ZCL frame that answers `octets` on this cluster, or None where nothing is to be said. Never raises."""
+    return answer_read(attributes(), octets)

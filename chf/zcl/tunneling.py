@@ -1,0 +1,225 @@
+"""The commands of the Tunneling cluster (0x0704), both directions: the pipe that GBCS messages travel through.
+
+Frames only. Who opens a tunnel, when, and what is done about a closed one is `chf.tunnel`'s business. The same command
+has one number from client to server and another from server to client: `command` and `parse` take the direction.
+Flow control commands (AckTransferData, ReadyData) are not here: GBCS tunnels do not use flow control.
+"""
+
+from dataclasses import dataclass
+from enum import IntEnum
+from struct import Struct
+from typing import Self
+
+from chf.errors import MalformedFrameError
+from chf.zcl.frame import Frame, FrameType, unpack
+
+CLUSTER = 0x0704
+
+GB_HRGP = 6  # protocol number of GBCS traffic
+MANUFACTURER_NOT_USED = 0xFFFF
+GBCS_TRANSFER_SIZE = 1500  # both sides state it
+
+_REQUEST_TUNNEL = Struct("<BHBH")
+_REQUEST_TUNNEL_RESPONSE = Struct("<HBH")
+_TUNNEL_ID = Struct("<H")
+_TRANSFER_DATA_ERROR = Struct("<HB")
+_PROTOCOL_OFFSET = Struct("<B")
+_PROTOCOLS_HEADER = Struct("<BB")
+_PROTOCOL = Struct("<HB")
+assert _REQUEST_TUNNEL.size == 6
+assert _REQUEST_TUNNEL_RESPONSE.size == 5
+assert _TRANSFER_DATA_ERROR.size == 3
+assert _PROTOCOL.size == 3
+
+
+class TunnelStatus(IntEnum):
+    """Of RequestTunnelResponse."""
+
+    SUCCESS = 0
+    BUSY = 1
+    NO_MORE_TUNNEL_IDS = 2
+    PROTOCOL_NOT_SUPPORTED = 3
+    FLOW_CONTROL_NOT_SUPPORTED = 4
+
+
+class TransferDataStatus(IntEnum):
+    """Of TransferDataError."""
+
+    NO_SUCH_TUNNEL = 0
+    WRONG_DEVICE = 1
+    DATA_OVERFLOW = 2
+
+
+@dataclass(frozen=True, slots=True)
+class RequestTunnel:
+    protocol: int = GB_HRGP
+    manufacturer_code: int = MANUFACTURER_NOT_USED
+    flow_control: bool = False
+    maximum_incoming_transfer_size: int = GBCS_TRANSFER_SIZE
+
+    @classmethod
+    def from_bytes(cls, payload: bytes) -> Self:
+        protocol, manufacturer, flow_control, size = unpack(_REQUEST_TUNNEL, payload, 0, "RequestTunnel")
+        return cls(protocol, manufacturer, bool(flow_control), size)
+
+    def to_bytes(self) -> bytes:
+        return _REQUEST_TUNNEL.pack(
+            self.protocol, self.manufacturer_code, self.flow_control, self.maximum_incoming_transfer_size
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class RequestTunnelResponse:
+    """`status` stays a plain number: a device may send one that `TunnelStatus` does not know."""
+
+    tunnel_id: int
+    status: int
+    maximum_incoming_transfer_size: int = GBCS_TRANSFER_SIZE
+
+    @classmethod
+    def from_bytes(cls, payload: bytes) -> Self:
+        return cls(*unpack(_REQUEST_TUNNEL_RESPONSE, payload, 0, "RequestTunnelResponse"))
+
+    def to_bytes(self) -> bytes:
+        return _REQUEST_TUNNEL_RESPONSE.pack(self.tunnel_id, self.status, self.maximum_incoming_transfer_size)
+
+
+@dataclass(frozen=True, slots=True)
+class CloseTunnel:
+    tunnel_id: int
+
+    @classmethod
+    def from_bytes(cls, payload: bytes) -> Self:
+        return cls(*unpack(_TUNNEL_ID, payload, 0, "CloseTunnel"))
+
+    def to_bytes(self) -> bytes:
+        return _TUNNEL_ID.pack(self.tunnel_id)
+
+
+@dataclass(frozen=True, slots=True)
+class TransferData:
+    """One whole GBCS message; the length is what the frame holds."""
+
+    tunnel_id: int
+    data: bytes
+
+    @classmethod
+    def from_bytes(cls, payload: bytes) -> Self:
+        (tunnel_id,) = unpack(_TUNNEL_ID, payload, 0, "TransferData")
+        return cls(tunnel_id, payload[_TUNNEL_ID.size :])
+
+    def to_bytes(self) -> bytes:
+        return _TUNNEL_ID.pack(self.tunnel_id) + self.data
+
+
+@dataclass(frozen=True, slots=True)
+class TransferDataError:
+    tunnel_id: int
+    status: int
+
+    @classmethod
+    def from_bytes(cls, payload: bytes) -> Self:
+        return cls(*unpack(_TRANSFER_DATA_ERROR, payload, 0, "TransferDataError"))
+
+    def to_bytes(self) -> bytes:
+        return _TRANSFER_DATA_ERROR.pack(self.tunnel_id, self.status)
+
+
+@dataclass(frozen=True, slots=True)
+class GetSupportedTunnelProtocols:
+    protocol_offset: int = 0
+
+    @classmethod
+    def from_bytes(cls, payload: bytes) -> Self:
+        return cls(*unpack(_PROTOCOL_OFFSET, payload, 0, "GetSupportedTunnelProtocols"))
+
+    def to_bytes(self) -> bytes:
+        return _PROTOCOL_OFFSET.pack(self.protocol_offset)
+
+
+@dataclass(frozen=True, slots=True)
+class SupportedTunnelProtocolsResponse:
+    """`protocols` are pairs of manufacturer code and protocol number."""
+
+    complete: bool
+    protocols: tuple[tuple[int, int], ...] = ((MANUFACTURER_NOT_USED, GB_HRGP),)
+
+    @classmethod
+    def from_bytes(cls, payload: bytes) -> Self:
+        complete, count = unpack(_PROTOCOLS_HEADER, payload, 0, "SupportedTunnelProtocolsResponse")
+        offsets = range(_PROTOCOLS_HEADER.size, _PROTOCOLS_HEADER.size + count * _PROTOCOL.size, _PROTOCOL.size)
+        pairs = (unpack(_PROTOCOL, payload, offset, "protocol") for offset in offsets)
+        return cls(bool(complete), tuple((manufacturer, protocol) for manufacturer, protocol in pairs))
+
+    def to_bytes(self) -> bytes:
+        header = _PROTOCOLS_HEADER.pack(self.complete, len(self.protocols))
+        return header + b"".join(_PROTOCOL.pack(manufacturer, protocol) for manufacturer, protocol in self.protocols)
+
+
+@dataclass(frozen=True, slots=True)
+class TunnelClosureNotification:
+    tunnel_id: int
+
+    @classmethod
+    def from_bytes(cls, payload: bytes) -> Self:
+        return cls(*unpack(_TUNNEL_ID, payload, 0, "TunnelClosureNotification"))
+
+    def to_bytes(self) -> bytes:
+        return _TUNNEL_ID.pack(self.tunnel_id)
+
+
+TunnelingCommand = (
+    RequestTunnel
+    | RequestTunnelResponse
+    | CloseTunnel
+    | TransferData
+    | TransferDataError
+    | GetSupportedTunnelProtocols
+    | SupportedTunnelProtocolsResponse
+    | TunnelClosureNotification
+)
+
+_TO_SERVER: dict[int, type[TunnelingCommand]] = {
+    0x00: RequestTunnel,
+    0x01: CloseTunnel,
+    0x02: TransferData,
+    0x03: TransferDataError,
+    0x06: GetSupportedTunnelProtocols,
+}
+_TO_CLIENT: dict[int, type[TunnelingCommand]] = {
+    0x00: RequestTunnelResponse,
+    0x01: TransferData,
+    0x02: TransferDataError,
+    0x05: SupportedTunnelProtocolsResponse,
+    0x06: TunnelClosureNotification,
+}
+_NUMBERS = {
+    to_client: {kind: number for number, kind in table.items()}
+    for to_client, table in ((False, _TO_SERVER), (True, _TO_CLIENT))
+}
+
+
+def command(body: TunnelingCommand, sequence: int, *, to_client: bool, answered: bool = False) -> bytes:
+    """The whole ZCL frame. With `answered`, the receiver is asked for a Default Response.
+
+    Raises KeyError for a command that does not exist in that direction: a mistake of the caller.
+    """
+    return Frame(
+        FrameType.CLUSTER,
+        _NUMBERS[to_client][type(body)],
+        sequence,
+        body.to_bytes(),
+        to_client=to_client,
+        disable_default_response=not answered,
+    ).to_bytes()
+
+
+def parse(frame: Frame) -> TunnelingCommand | None:
+    """The command in a cluster frame; None for a command of the cluster that is not implemented here.
+
+    Raises MalformedFrameError, also for a frame that is not this cluster's (global, manufacturer specific).
+    """
+    if frame.frame_type is not FrameType.CLUSTER or frame.manufacturer_code is not None:
+        raise MalformedFrameError("not a command of the Tunneling cluster", offset=0, field="frame control")
+    kind = (_TO_CLIENT if frame.to_client else _TO_SERVER).get(frame.command)
+    return None if kind is None else kind.from_bytes(frame.payload)
