@@ -1,0 +1,291 @@
+"""An update job: one image, one device, from acceptance to one of five ends. Data only.
+
+What may follow what stands in transitions.py; when something is due stands in scheduler.py. Times are UTC, because a
+job outlives the process that began it.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final, NewType, TypeAlias
+
+from chf.clock import UtcSeconds
+from chf.errors import RefusedError
+from chf.eui64 import Eui64, format_eui64
+
+JobId = NewType("JobId", int)
+
+
+class JobState(StrEnum):
+    ACCEPTED = "accepted"
+    STORED = "stored"
+    ANNOUNCED = "announced"
+    DOWNLOADING = "downloading"
+    DOWNLOADED = "downloaded"
+    WAITING = "waiting"
+    ACTIVATING = "activating"
+    ACTIVATED = "activated"
+    REVERTED = "reverted"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+    EXPIRED = "expired"
+
+
+ENDS: Final = frozenset(
+    {JobState.ACTIVATED, JobState.REVERTED, JobState.FAILED, JobState.CANCELLED, JobState.EXPIRED},
+)
+
+
+class TransferOutcome(StrEnum):
+    """The four results that a Firmware Transfer Alert can tell (CCS08; DUIS TransferResponseCode)."""
+
+    SUCCESS = "success"
+    DISCARDED = "image discarded"
+    HARDWARE_MISMATCH = "hardware version mismatch"
+    FAILURE = "transfer failure"
+
+
+class WaitReason(StrEnum):
+    """What a job in state *waiting* waits for."""
+
+    TIME = "time"
+    COMMAND = "command"
+    DEVICE = "device"
+
+
+class Strategy(StrEnum):
+    """How a device is kept from activating before a far time."""
+
+    PARK = "park"  # its last block is withheld: it cannot activate, and can be called back
+    HOLD = "hold"  # it has the whole image and is told to wait; some clients lose patience
+
+
+@dataclass(frozen=True, slots=True)
+class ActivateNow:
+    """As soon as the transfer has ended."""
+
+
+@dataclass(frozen=True, slots=True)
+class ActivateAt:
+    utc: UtcSeconds
+    strategy: Strategy = Strategy.PARK
+
+
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """Not before somebody says so (for HCALCS, ESME and GSME: the supplier's CS06, straight to the device)."""
+
+
+Activation: TypeAlias = ActivateNow | ActivateAt | Hold
+
+
+@dataclass(frozen=True, slots=True)
+class ActivationReport:
+    """What the device claims in its Firmware Activation Alert (CS09)."""
+
+    success: bool
+    file_version: int
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One row of the job table.
+
+    `image` is the SHA-256 of the file in lower-case hex, `origin` the service request's id or "cli". `transfer` is set
+    exactly when a CCS08 was raised. `version_seen` is what the device said last that it runs.
+    """
+
+    id: JobId
+    device: Eui64
+    image: str
+    file_version: int
+    activation: Activation
+    origin: str
+    created: UtcSeconds
+    deadline: UtcSeconds
+    changed: UtcSeconds
+    state: JobState = JobState.ACCEPTED
+    reason: str = ""
+    version_before: int | None = None
+    version_seen: int | None = None
+    transfer: TransferOutcome | None = None
+    report: ActivationReport | None = None
+    waiting_for: WaitReason | None = None
+    waiting_until: UtcSeconds | None = None
+    activation_at: UtcSeconds | None = None
+    download_started: UtcSeconds | None = None
+    download_ended: UtcSeconds | None = None
+    ended: UtcSeconds | None = None
+
+    @property
+    def active(self) -> bool:
+        return self.state not in ENDS
+
+
+def accept(
+    *,
+    job_id: JobId,
+    device: Eui64,
+    image: str,
+    file_version: int,
+    activation: Activation,
+    origin: str,
+    version_before: int | None,
+    now_utc: UtcSeconds,
+    lifetime_s: float,
+) -> Job:
+    """A new job.
+
+    Raises RefusedError where the device already runs the version: its success could not be told from doing nothing.
+    """
+    if version_before == file_version:
+        raise RefusedError(f"{format_eui64(device)} already runs version 0x{file_version:08X}")
+    return Job(
+        id=job_id,
+        device=device,
+        image=image,
+        file_version=file_version,
+        activation=activation,
+        origin=origin,
+        created=now_utc,
+        deadline=UtcSeconds(now_utc + lifetime_s),
+        changed=now_utc,
+        version_before=version_before,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """The image is in the store, and its delivery to the hub was told to the sender."""
+
+
+@dataclass(frozen=True, slots=True)
+class Announced:
+    """The image is on offer to the device."""
+
+
+@dataclass(frozen=True, slots=True)
+class DownloadStarted:
+    """The device asked for a block of the image."""
+
+
+@dataclass(frozen=True, slots=True)
+class TransferEnded:
+    """The device sent Upgrade End, or the transfer was given up."""
+
+    outcome: TransferOutcome
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class WaitingFor:
+    """The download is parked, or the device is on hold."""
+
+    what: WaitReason
+    until: UtcSeconds | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ActivationOrdered:
+    """Somebody decided otherwise than at the start; takes effect until a real time was given to the device."""
+
+    activation: Activation
+
+
+@dataclass(frozen=True, slots=True)
+class ActivationGiven:
+    """The device was told a real upgrade time. There is no way back from here."""
+
+    at_utc: UtcSeconds
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceRejoined:
+    """The device came back onto the network: it may have rebooted."""
+
+
+@dataclass(frozen=True, slots=True)
+class VersionObserved:
+    """The device itself told which version it runs (attribute read-back, or Query Next Image)."""
+
+    file_version: int
+
+
+@dataclass(frozen=True, slots=True)
+class ActivationReported:
+    """The device's CS09 came."""
+
+    success: bool
+    file_version: int
+
+
+@dataclass(frozen=True, slots=True)
+class Cancelled:
+    """Somebody called the update off."""
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """The hub or the device will not go on with it."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class DeadlinePassed:
+    """The job's lifetime is over."""
+
+
+@dataclass(frozen=True, slots=True)
+class VerificationTimedOut:
+    """The device was due to run the new version, and has not shown that it does."""
+
+
+JobEvent: TypeAlias = (
+    Stored
+    | Announced
+    | DownloadStarted
+    | TransferEnded
+    | WaitingFor
+    | ActivationOrdered
+    | ActivationGiven
+    | DeviceRejoined
+    | VersionObserved
+    | ActivationReported
+    | Cancelled
+    | Refused
+    | DeadlinePassed
+    | VerificationTimedOut
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """Have the OTA server offer the job's image to its device; again with another activation if already on offer."""
+
+    job: Job
+
+
+@dataclass(frozen=True, slots=True)
+class CancelOffer:
+    """Have the OTA server take the offer back."""
+
+    job: Job
+
+
+@dataclass(frozen=True, slots=True)
+class ReadVersion:
+    """Read the running version (OTA attribute CurrentFileVersion) from the device, not before `after_s` from now."""
+
+    job: Job
+    after_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class RaiseCcs08:
+    """Make, sign and queue the Firmware Transfer Alert. Exactly once for each job."""
+
+    job: Job
+    outcome: TransferOutcome
+
+
+Action: TypeAlias = Offer | CancelOffer | ReadVersion | RaiseCcs08

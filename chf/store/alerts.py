@@ -1,0 +1,157 @@
+"""Alerts on their way up: the outbox. Each is written once and kept until the receiver has acknowledged it.
+
+An alert's id is made in the transaction that writes it, so that every later attempt carries the same one, and a device
+that repeats an alert repeats its id. Delivering them is somebody else's work.
+"""
+
+# ruff: noqa: S608
+# What is put into the statements are column names of this package; values are always bound.
+
+from dataclasses import dataclass
+from typing import Final
+
+from chf.clock import UtcSeconds
+from chf.errors import StoreError
+from chf.eui64 import Eui64, format_eui64, parse_eui64
+from chf.store.database import Database, Parameter, Row
+
+
+@dataclass(frozen=True, slots=True)
+class NewAlert:
+    """An alert to be written. `device` is the device that it is about, `message` the signed octets, untouched."""
+
+    msg_id: str
+    device: Eui64
+    use_case: str
+    alert_code: int
+    outcome: str
+    message: bytes
+    verified: bool
+    created: UtcSeconds
+    job: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Alert:
+    """An alert as written, with its place in the queue."""
+
+    seq: int
+    msg_id: str
+    device: Eui64
+    use_case: str
+    alert_code: int
+    outcome: str
+    message: bytes
+    verified: bool
+    created: UtcSeconds
+    job: int | None
+    attempts: int
+    delivered: UtcSeconds | None
+
+
+_WRITTEN: Final = "msg_id, device, use_case, alert_code, outcome, message, verified, created_utc, job"
+_COLUMNS: Final = f"seq, {_WRITTEN}, attempts, delivered_utc"
+
+
+def alert_id(originator: Eui64, originator_counter: int, message_code: int) -> str:
+    """The identity of a GBCS alert: who sent it, under which counter, and what it is."""
+    return f"{format_eui64(originator)}/{originator_counter}/{message_code:04X}"
+
+
+class Alerts:
+    """Reading."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def get(self, msg_id: str) -> Alert | None:
+        rows = self._database.read(f"select {_COLUMNS} from alerts where msg_id = ?", (msg_id,))
+        return _alert(rows[0]) if rows else None
+
+    def list(
+        self,
+        *,
+        device: Eui64 | None = None,
+        job: int | None = None,
+        use_case: str | None = None,
+        after_seq: int = 0,
+        limit: int = -1,
+    ) -> tuple[Alert, ...]:
+        """Those that match every filter given, oldest first."""
+        clauses, parameters = ["seq > ?"], [after_seq]  # type: list[str], list[Parameter]
+        for column, value in (
+            ("device", None if device is None else format_eui64(device)),
+            ("job", job),
+            ("use_case", use_case),
+        ):
+            if value is not None:
+                clauses.append(f"{column} = ?")
+                parameters.append(value)
+        rows = self._database.read(
+            f"select {_COLUMNS} from alerts where {' and '.join(clauses)} order by seq limit ?", (*parameters, limit)
+        )
+        return tuple(map(_alert, rows))
+
+    def tail(self, after_seq: int) -> tuple[Alert, ...]:
+        return self.list(after_seq=after_seq)
+
+    def undelivered(self, limit: int = 100) -> tuple[Alert, ...]:
+        """The oldest that are not acknowledged."""
+        rows = self._database.read(
+            f"select {_COLUMNS} from alerts where delivered_utc is null order by seq limit ?", (limit,)
+        )
+        return tuple(map(_alert, rows))
+
+
+class AlertsWriter(Alerts):
+    """Reading and writing, within a transaction."""
+
+    def add(self, alert: NewAlert) -> bool:
+        """Write an alert; False, and nothing changed, where one of this id is written already."""
+        cursor = self._database.write(
+            f"insert into alerts ({_WRITTEN}) values (?, ?, ?, ?, ?, ?, ?, ?, ?) on conflict (msg_id) do nothing",
+            (
+                alert.msg_id,
+                format_eui64(alert.device),
+                alert.use_case,
+                alert.alert_code,
+                alert.outcome,
+                alert.message,
+                int(alert.verified),
+                alert.created,
+                alert.job,
+            ),
+        )
+        return cursor.rowcount == 1
+
+    def attempted(self, msg_id: str) -> None:
+        self._change("attempts = attempts + 1", (), msg_id)
+
+    def delivered(self, msg_id: str, utc: UtcSeconds) -> None:
+        """The receiver has acknowledged it; the first time counts."""
+        self._change("delivered_utc = coalesce(delivered_utc, ?)", (utc,), msg_id)
+
+    def _change(self, assignment: str, parameters: tuple[Parameter, ...], msg_id: str) -> None:
+        if (
+            self._database.write(f"update alerts set {assignment} where msg_id = ?", (*parameters, msg_id)).rowcount
+            == 0
+        ):
+            raise StoreError(f"there is no alert {msg_id}")
+
+
+def _alert(row: Row) -> Alert:
+    seq, msg_id, device, use_case, code, outcome, message, verified, created, job, attempts, delivered = row
+    return Alert(
+        seq=seq,
+        msg_id=msg_id,
+        device=parse_eui64(device),
+        use_case=use_case,
+        alert_code=code,
+        outcome=outcome,
+        message=message,
+        verified=bool(verified),
+        created=created,
+        job=job,
+        attempts=attempts,
+        delivered=delivered,
+    )

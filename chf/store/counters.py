@@ -1,0 +1,83 @@
+"""Small durable facts: numbers that are never given out twice, requests that were seen, and settings of the store."""
+
+from typing import Final
+
+from chf.clock import UtcSeconds
+from chf.errors import StoreError, UsageError
+from chf.eui64 import Eui64, format_eui64
+from chf.store.database import Database
+
+_COUNTER_LIMIT: Final = 2**63 - 1  # what an SQLite integer holds
+_U64_LIMIT: Final = 2**64
+
+
+class Counters:
+    """Numbers that only rise."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def peek(self, name: str) -> int | None:
+        """The number that would be given out next, None before the first."""
+        rows = self._database.read("select next from counters where name = ?", (name,))
+        return int(rows[0][0]) if rows else None
+
+
+class CountersWriter(Counters):
+    def take(self, name: str, *, first: int = 1) -> int:
+        """The next number, `first` to begin with. It is safe to use once the transaction has committed."""
+        number = max(self.peek(name) or first, first)
+        if number >= _COUNTER_LIMIT:
+            raise StoreError(f"counter {name!r} is used up")
+        self._database.write(
+            "insert into counters (name, next) values (?1, ?2) on conflict (name) do update set next = ?2",
+            (name, number + 1),
+        )
+        return number
+
+
+class Requests:
+    """Service requests that were taken, so that a replay is known for one."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def seen(self, originator: Eui64, counter: int) -> bool:
+        rows = self._database.read(
+            "select 1 from requests where originator = ? and counter = ?", (format_eui64(originator), _u64(counter))
+        )
+        return bool(rows)
+
+
+class RequestsWriter(Requests):
+    def note(self, originator: Eui64, counter: int, utc: UtcSeconds) -> bool:
+        """Write down that this request was taken; False where it was taken before."""
+        cursor = self._database.write(
+            "insert or ignore into requests (originator, counter, seen_utc) values (?, ?, ?)",
+            (format_eui64(originator), _u64(counter), utc),
+        )
+        return cursor.rowcount == 1
+
+
+class Meta:
+    """Settings that belong to the store, such as the hub's own identity."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def get(self, key: str) -> str | None:
+        rows = self._database.read("select value from meta where key = ?", (key,))
+        return rows[0][0] if rows else None
+
+
+class MetaWriter(Meta):
+    def set(self, key: str, value: str) -> None:
+        self._database.write(
+            "insert into meta (key, value) values (?1, ?2) on conflict (key) do update set value = ?2", (key, value)
+        )
+
+
+def _u64(counter: int) -> str:
+    if not 0 <= counter < _U64_LIMIT:
+        raise UsageError(f"{counter} is not a 64-bit counter")
+    return f"{counter:016x}"

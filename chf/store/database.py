@@ -1,0 +1,170 @@
+"""One SQLite connection: how it is opened, how its transactions run, and how its failures read.
+
+Everything that SQLite raises leaves here as an error of ours. It knows nothing of what is in the tables.
+"""
+
+import fcntl
+import os
+import sqlite3
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final, TypeAlias
+
+from chf.errors import StoreCorruptError, StoreError
+from chf.store.schema import APPLICATION_ID, migrate
+
+FILE_NAME: Final = "chf.db"
+
+BUSY_TIMEOUT_S: Final = 5.0
+"""How long one writer waits for another; transactions take milliseconds, so that more means that something hangs."""
+
+Row: TypeAlias = tuple[Any, ...]
+Parameter: TypeAlias = str | bytes | int | float | None
+
+_CORRUPT = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
+
+
+class Database:
+    """An open store file. All calls are synchronous and belong to one thread."""
+
+    def __init__(self, connection: sqlite3.Connection, path: Path) -> None:
+        self._connection, self._path = connection, path
+        self._data_version: int | None = None
+
+    @classmethod
+    def open(cls, home: Path) -> "Database":
+        """Open the store in `home`, making both where they are missing, and bring its schema up to date.
+
+        Raises StoreCorruptError for a file that is not a whole store of ours (it is left as it is), StoreError where
+        the file system refuses.
+        """
+        path = home / FILE_NAME
+        try:
+            home.mkdir(mode=0o700, parents=True, exist_ok=True)
+            if not path.exists():
+                if path.with_name(FILE_NAME + "-wal").exists():
+                    raise StoreCorruptError(f"{path} is gone, and its log is still there: restore the file")
+                _create(home, path)
+            path.chmod(0o600)  # it holds link keys
+        except OSError as error:
+            raise StoreError(f"cannot open the store in {home}: {error.strerror}") from error
+        if path.stat().st_size == 0:
+            raise StoreCorruptError(f"{path} is empty: a store is never made empty, so its content was lost")
+        with translated(path):
+            uri = path.absolute().as_uri() + "?mode=rw"  # never made by opening it
+            connection = sqlite3.connect(uri, uri=True, isolation_level=None, timeout=BUSY_TIMEOUT_S)
+        try:
+            with translated(path):
+                _set_up(connection, path)
+        except BaseException:
+            connection.close()
+            raise
+        return cls(connection, path)
+
+    def check(self) -> None:
+        """Read the whole file once. Raises StoreCorruptError where it does not hang together."""
+        findings = [str(row[0]) for row in self.read("pragma quick_check(1)")]
+        if findings != ["ok"]:
+            raise StoreCorruptError(f"{self._path} is damaged: {findings[0] if findings else 'no answer'}")
+
+    def read(self, sql: str, parameters: Sequence[Parameter] = ()) -> list[Row]:
+        with translated(self._path):
+            return self._connection.execute(sql, parameters).fetchall()
+
+    def write(self, sql: str, parameters: Sequence[Parameter] = ()) -> sqlite3.Cursor:
+        """For use within `transaction` only."""
+        if not self._connection.in_transaction:
+            raise StoreError("a write outside of a transaction")
+        with translated(self._path):
+            return self._connection.execute(sql, parameters)
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """All or nothing, on disk when it is left. Whatever is raised inside undoes it; they do not nest."""
+        if self._connection.in_transaction:
+            raise StoreError("a transaction within a transaction")
+        with translated(self._path):
+            self._connection.execute("begin immediate")
+        try:
+            yield
+            with translated(self._path):
+                self._connection.execute("commit")
+        except BaseException:
+            self._undo()
+            raise
+
+    def _undo(self) -> None:
+        if self._connection.in_transaction:  # after some failures SQLite has undone it by itself
+            self._connection.execute("rollback")
+
+    def changed_by_others(self) -> bool:
+        """Whether another connection has committed since the last call; True the first time. Cheap enough to poll."""
+        version = int(self.read("pragma data_version")[0][0])
+        changed = version != self._data_version
+        self._data_version = version
+        return changed
+
+    def close(self) -> None:
+        with translated(self._path):
+            self._connection.close()
+
+
+@contextmanager
+def translated(path: Path) -> Iterator[None]:
+    """Turn what SQLite raises into the error tree, with the file and what to do about it."""
+    try:
+        yield
+    except sqlite3.IntegrityError:
+        raise  # a broken rule of the schema: the table's own code says what that means
+    except sqlite3.Error as error:
+        code = getattr(error, "sqlite_errorcode", 0) & 0xFF  # the primary code; the extended ones only refine it
+        if code in _CORRUPT:
+            raise StoreCorruptError(
+                f"{path} is not a whole store ({error}): nothing was changed; restore a copy, or use another --home"
+            ) from error
+        match code:
+            case sqlite3.SQLITE_FULL:
+                reason = "the disk is full; nothing is lost, and it goes on when there is space"
+            case sqlite3.SQLITE_BUSY | sqlite3.SQLITE_LOCKED:
+                reason = f"another process has been writing for more than {BUSY_TIMEOUT_S:.0f} s"
+            case sqlite3.SQLITE_READONLY:
+                reason = "it is read-only"
+            case _:
+                reason = str(error)
+        raise StoreError(f"cannot use {path}: {reason}") from error
+
+
+def _set_up(connection: sqlite3.Connection, path: Path) -> None:
+    if connection.execute("pragma application_id").fetchone()[0] != APPLICATION_ID:
+        raise StoreCorruptError(f"{path} is a database, but not a store of this program; nothing was changed")
+    connection.execute("pragma synchronous = full")
+    connection.execute("pragma foreign_keys = on")
+    connection.execute("pragma trusted_schema = off")
+    if connection.execute("pragma journal_mode = wal").fetchone()[0] != "wal":
+        raise StoreError(f"{path} is on a file system that cannot share memory: choose a local --home")
+    migrate(connection)
+
+
+def _create(home: Path, path: Path) -> None:
+    """Make the file under another name, and give it its own once it is whole: there is never half a store."""
+    directory = os.open(home, os.O_RDONLY)
+    try:
+        fcntl.flock(directory, fcntl.LOCK_EX)
+        if path.exists():
+            return
+        draft = path.with_suffix(".new")
+        draft.unlink(missing_ok=True)
+        os.close(os.open(draft, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+        with translated(path):
+            connection = sqlite3.connect(draft, isolation_level=None)
+            try:
+                connection.execute(f"pragma application_id = {APPLICATION_ID}")
+                connection.execute("pragma synchronous = full")
+                migrate(connection)
+            finally:
+                connection.close()
+        draft.rename(path)
+        os.fsync(directory)
+    finally:
+        os.close(directory)

@@ -1,0 +1,144 @@
+"""The device log: which devices may be on this network, and what is known of each.
+
+The only list that the hub trusts: a device that is not in it gets nothing. Link keys are in here, which is why the file
+is 0600; they are left out of every repr.
+"""
+
+# ruff: noqa: S608
+# What is put into the statements are column names of this package; values are always bound.
+
+import sqlite3
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Final
+
+from chf.clock import UtcSeconds
+from chf.errors import RefusedError, UsageError
+from chf.eui64 import Eui64, format_eui64, parse_eui64
+from chf.store.database import Database, Row
+from chf.store.schema import ACTIVE_JOB
+
+
+class DeviceType(StrEnum):
+    """The kinds of device that a hub's device log can hold, as DUIS spells them."""
+
+    ESME = "ESME"
+    GSME = "GSME"
+    PPMID = "PPMID"
+    HCALCS = "HCALCS"
+    IHD = "IHD"
+    CAD = "CAD"
+
+
+class DeviceStatus(StrEnum):
+    PENDING = "pending"  # written down, never seen
+    JOINED = "joined"
+    LEFT = "left"
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceEntry:
+    """One device. `install_code_link_key` is 16 octets; `file_version` is what it said last that it runs."""
+
+    eui64: Eui64
+    device_type: DeviceType
+    added: UtcSeconds
+    install_code_link_key: bytes | None = field(default=None, repr=False)
+    status: DeviceStatus = DeviceStatus.PENDING
+    network_address: int | None = None
+    endpoint: int | None = None
+    last_seen: UtcSeconds | None = None
+    manufacturer: int | None = None
+    image_type: int | None = None
+    hardware_version: int | None = None
+    file_version: int | None = None
+    refused_frames: int = 0
+
+    def __post_init__(self) -> None:
+        if self.install_code_link_key is not None and len(self.install_code_link_key) != 16:
+            raise UsageError(f"the link key of {format_eui64(self.eui64)} is not 16 octets long")
+
+
+_COLUMNS: Final = (
+    "eui64, device_type, added_utc, install_code_link_key, status, network_address, endpoint, last_seen_utc, "
+    "manufacturer, image_type, hardware_version, file_version, refused_frames"
+)
+
+
+class DeviceLog:
+    """Reading."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def get(self, eui64: Eui64) -> DeviceEntry | None:
+        return _first(self._database.read(f"select {_COLUMNS} from devices where eui64 = ?", (format_eui64(eui64),)))
+
+    def list(self) -> tuple[DeviceEntry, ...]:
+        """In the order in which they were added."""
+        return tuple(map(_entry, self._database.read(f"select {_COLUMNS} from devices order by added_utc, eui64")))
+
+
+class DeviceLogWriter(DeviceLog):
+    """Reading and writing, within a transaction."""
+
+    def add(self, entry: DeviceEntry) -> None:
+        """Raises RefusedError where the device is in the log already."""
+        try:
+            self._database.write(
+                f"insert into devices ({_COLUMNS}) values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", _parameters(entry)
+            )
+        except sqlite3.IntegrityError as error:
+            raise RefusedError(f"{format_eui64(entry.eui64)} is in the device log already") from error
+
+    def update(self, entry: DeviceEntry) -> None:
+        """Replace what is known of a device. Raises RefusedError where it is not in the log."""
+        assignments = ", ".join(f"{column} = ?" for column in _COLUMNS.split(", ")[1:])
+        parameters = _parameters(entry)
+        cursor = self._database.write(
+            f"update devices set {assignments} where eui64 = ?", (*parameters[1:], parameters[0])
+        )
+        if cursor.rowcount == 0:
+            raise RefusedError(f"{format_eui64(entry.eui64)} is not in the device log")
+
+    def remove(self, eui64: Eui64) -> None:
+        """Raises RefusedError where it is not in the log, or has an update in progress."""
+        text = format_eui64(eui64)
+        active = self._database.read(
+            f"select id from jobs where device = ? and {ACTIVE_JOB}",
+            (text,),
+        )
+        if active:
+            raise RefusedError(f"{text} has update {active[0][0]} in progress: cancel that first")
+        if self._database.write("delete from devices where eui64 = ?", (text,)).rowcount == 0:
+            raise RefusedError(f"{text} is not in the device log")
+
+
+def _parameters(entry: DeviceEntry) -> tuple[str | bytes | int | float | None, ...]:
+    return (
+        format_eui64(entry.eui64),
+        entry.device_type.value,
+        entry.added,
+        entry.install_code_link_key,
+        entry.status.value,
+        entry.network_address,
+        entry.endpoint,
+        entry.last_seen,
+        entry.manufacturer,
+        entry.image_type,
+        entry.hardware_version,
+        entry.file_version,
+        entry.refused_frames,
+    )
+
+
+def _first(rows: Sequence[Row]) -> DeviceEntry | None:
+    return _entry(rows[0]) if rows else None
+
+
+def _entry(row: Row) -> DeviceEntry:
+    eui64, device_type, added, link_key, status, *rest = row
+    return DeviceEntry(
+        parse_eui64(eui64), DeviceType(device_type), UtcSeconds(added), link_key, DeviceStatus(status), *rest
+    )

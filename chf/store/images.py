@@ -1,0 +1,116 @@
+"""Firmware images, each known by the SHA-256 of its file and checked against it whenever it is opened.
+
+Whether the bytes make sense as an image was decided before they came here (chf.image).
+"""
+
+# ruff: noqa: S608
+# What is put into the statements are column names of this package; values are always bound.
+
+import hashlib
+from dataclasses import dataclass
+from typing import Final
+
+from chf.clock import UtcSeconds
+from chf.errors import RefusedError, StoreCorruptError, UsageError
+from chf.store.database import Database, Row
+from chf.store.schema import ACTIVE_JOB
+
+
+@dataclass(frozen=True, slots=True)
+class ImageRecord:
+    """What is known of a stored image without opening it. `sha256` is lower-case hex, `kind` is "ota" or "gbcs"."""
+
+    sha256: str
+    name: str
+    kind: str
+    manufacturer: int
+    image_type: int
+    file_version: int
+    hardware_min: int | None
+    hardware_max: int | None
+    size_bytes: int
+    added: UtcSeconds
+
+
+_COLUMNS: Final = (
+    "sha256, name, kind, manufacturer, image_type, file_version, hardware_min, hardware_max, size_bytes, added_utc"
+)
+
+
+class Images:
+    """Reading."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def get(self, sha256: str) -> ImageRecord | None:
+        rows = self._database.read(f"select {_COLUMNS} from images where sha256 = ?", (sha256,))
+        return _record(rows[0]) if rows else None
+
+    def find(self, prefix: str) -> ImageRecord:
+        """The one image whose SHA-256 begins so, or whose name is this. Raises UsageError for none, or several."""
+        rows = self._database.read(
+            f"select {_COLUMNS} from images where substr(sha256, 1, length(?1)) = lower(?1) or name = ?1 limit 2",
+            (prefix,),
+        )
+        if prefix and len(rows) == 1:
+            return _record(rows[0])
+        raise UsageError(f"{(len(rows) and 'more than one') or 'no'} stored image is called {prefix[:80]!r}")
+
+    def list(self) -> tuple[ImageRecord, ...]:
+        """In the order in which they were added."""
+        return tuple(map(_record, self._database.read(f"select {_COLUMNS} from images order by added_utc, sha256")))
+
+    def open(self, sha256: str) -> bytes:
+        """The file. Raises UsageError where there is none, StoreCorruptError where it is not what was stored."""
+        rows = self._database.read("select content, name from images where sha256 = ?", (sha256,))
+        if not rows:
+            raise UsageError(f"there is no stored image {sha256}")
+        content, name = bytes(rows[0][0]), rows[0][1]
+        if hashlib.sha256(content).hexdigest() != sha256:
+            raise StoreCorruptError(f"image {sha256} ({name!r}) was altered in the store: remove it and add it again")
+        return content
+
+
+class ImagesWriter(Images):
+    """Reading and writing, within a transaction."""
+
+    def add(self, record: ImageRecord, content: bytes) -> bool:
+        """Store a file; False, and nothing changed, where it is stored already.
+
+        Raises UsageError where record and content do not belong together.
+        """
+        if hashlib.sha256(content).hexdigest() != record.sha256 or len(content) != record.size_bytes:
+            raise UsageError(f"image {record.sha256}: the record is not of this content")
+        cursor = self._database.write(
+            f"insert or ignore into images ({_COLUMNS}, content) values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            (
+                record.sha256,
+                record.name,
+                record.kind,
+                record.manufacturer,
+                record.image_type,
+                record.file_version,
+                record.hardware_min,
+                record.hardware_max,
+                record.size_bytes,
+                record.added,
+                content,
+            ),
+        )
+        return cursor.rowcount == 1
+
+    def remove(self, sha256: str) -> None:
+        """Raises RefusedError while an update needs it, UsageError where there is none."""
+        active = self._database.read(
+            f"select id from jobs where image = ? and {ACTIVE_JOB}",
+            (sha256,),
+        )
+        if active:
+            raise RefusedError(f"image {sha256} is needed by update {active[0][0]}")
+        if self._database.write("delete from images where sha256 = ?", (sha256,)).rowcount == 0:
+            raise UsageError(f"there is no stored image {sha256}")
+
+
+def _record(row: Row) -> ImageRecord:
+    return ImageRecord(*row)

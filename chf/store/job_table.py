@@ -1,0 +1,168 @@
+"""Update jobs, one row each, with the OTA server's session record beside it.
+
+The schema holds that a device has at most one active job. What a job may become is decided in chf.jobs; the session
+record is text that only the OTA server reads.
+"""
+
+# ruff: noqa: S608
+# What is put into the statements are column names of this package; values are always bound.
+
+import sqlite3
+from typing import Final, assert_never
+
+from chf.clock import UtcSeconds
+from chf.errors import RefusedError, StoreError
+from chf.eui64 import Eui64, format_eui64, parse_eui64
+from chf.jobs.model import (
+    ActivateAt,
+    ActivateNow,
+    Activation,
+    ActivationReport,
+    Hold,
+    Job,
+    JobId,
+    JobState,
+    Strategy,
+    TransferOutcome,
+    WaitReason,
+)
+from chf.store.database import Database, Parameter, Row
+from chf.store.schema import ACTIVE_JOB
+
+_COLUMNS: Final = (
+    "id, device, image, file_version, activation, activation_utc, strategy, origin, created_utc, deadline_utc, "
+    "changed_utc, state, reason, version_before, version_seen, transfer, report_success, report_version, waiting_for, "
+    "waiting_until_utc, activation_at_utc, download_started_utc, download_ended_utc, ended_utc"
+)
+
+
+class Jobs:
+    """Reading."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def get(self, job_id: JobId) -> Job | None:
+        rows = self._database.read(f"select {_COLUMNS} from jobs where id = ?", (job_id,))
+        return _job(rows[0]) if rows else None
+
+    def active_for(self, device: Eui64) -> Job | None:
+        rows = self._database.read(
+            f"select {_COLUMNS} from jobs where device = ? and {ACTIVE_JOB}", (format_eui64(device),)
+        )
+        return _job(rows[0]) if rows else None
+
+    def list(self, *, active_only: bool = False) -> tuple[Job, ...]:
+        """In the order of their making."""
+        where = f"where {ACTIVE_JOB}" if active_only else ""
+        return tuple(map(_job, self._database.read(f"select {_COLUMNS} from jobs {where} order by id")))
+
+    def session(self, job_id: JobId) -> str | None:
+        """The OTA server's record of this job's transfer."""
+        rows = self._database.read("select ota_session from jobs where id = ?", (job_id,))
+        return rows[0][0] if rows else None
+
+
+class JobsWriter(Jobs):
+    """Reading and writing, within a transaction."""
+
+    def next_id(self) -> JobId:
+        """The number for a new job: one more than the highest, so that numbers are never used twice."""
+        return JobId(int(self._database.read("select coalesce(max(id), 0) + 1 from jobs")[0][0]))
+
+    def add(self, job: Job) -> None:
+        """Raises RefusedError where the device has an active job."""
+        marks = ", ".join("?" * len(_COLUMNS.split(", ")))
+        try:
+            self._database.write(f"insert into jobs ({_COLUMNS}) values ({marks})", _parameters(job))
+        except sqlite3.IntegrityError as error:
+            other = self.active_for(job.device)
+            if other is None:
+                raise StoreError(f"update {job.id} cannot be written: {error}") from error
+            raise RefusedError(f"{format_eui64(job.device)} has update {other.id} in progress") from error
+
+    def update(self, job: Job) -> None:
+        assignments = ", ".join(f"{column} = ?" for column in _COLUMNS.split(", ")[1:])
+        parameters = _parameters(job)
+        cursor = self._database.write(f"update jobs set {assignments} where id = ?", (*parameters[1:], parameters[0]))
+        if cursor.rowcount == 0:
+            raise StoreError(f"there is no update {job.id}")
+
+    def save_session(self, job_id: JobId, record: str | None) -> None:
+        cursor = self._database.write("update jobs set ota_session = ? where id = ?", (record, job_id))
+        if cursor.rowcount == 0:
+            raise StoreError(f"there is no update {job_id}")
+
+
+def _parameters(job: Job) -> tuple[Parameter, ...]:
+    return (
+        job.id,
+        format_eui64(job.device),
+        job.image,
+        job.file_version,
+        *_activation_columns(job.activation),
+        job.origin,
+        job.created,
+        job.deadline,
+        job.changed,
+        job.state.value,
+        job.reason,
+        job.version_before,
+        job.version_seen,
+        None if job.transfer is None else job.transfer.value,
+        None if job.report is None else int(job.report.success),
+        None if job.report is None else job.report.file_version,
+        None if job.waiting_for is None else job.waiting_for.value,
+        job.waiting_until,
+        job.activation_at,
+        job.download_started,
+        job.download_ended,
+        job.ended,
+    )
+
+
+def _activation_columns(activation: Activation) -> tuple[Parameter, Parameter, Parameter]:
+    match activation:
+        case ActivateNow():
+            return "now", None, None
+        case ActivateAt(utc, strategy):
+            return "at", utc, strategy.value
+        case Hold():
+            return "hold", None, None
+        case _:
+            assert_never(activation)
+
+
+def _activation(kind: str, utc: float | None, strategy: str | None) -> Activation:
+    if kind == "at" and utc is not None and strategy is not None:
+        return ActivateAt(UtcSeconds(utc), Strategy(strategy))
+    return Hold() if kind == "hold" else ActivateNow()
+
+
+def _job(row: Row) -> Job:
+    named = dict(zip(_COLUMNS.split(", "), row, strict=True))
+    return Job(
+        id=JobId(named["id"]),
+        device=parse_eui64(named["device"]),
+        image=named["image"],
+        file_version=named["file_version"],
+        activation=_activation(named["activation"], named["activation_utc"], named["strategy"]),
+        origin=named["origin"],
+        created=named["created_utc"],
+        deadline=named["deadline_utc"],
+        changed=named["changed_utc"],
+        state=JobState(named["state"]),
+        reason=named["reason"],
+        version_before=named["version_before"],
+        version_seen=named["version_seen"],
+        transfer=None if named["transfer"] is None else TransferOutcome(named["transfer"]),
+        report=None
+        if named["report_success"] is None
+        else ActivationReport(bool(named["report_success"]), named["report_version"]),
+        waiting_for=None if named["waiting_for"] is None else WaitReason(named["waiting_for"]),
+        waiting_until=named["waiting_until_utc"],
+        activation_at=named["activation_at_utc"],
+        download_started=named["download_started_utc"],
+        download_ended=named["download_ended_utc"],
+        ended=named["ended_utc"],
+    )

@@ -1,0 +1,82 @@
+"""The hub's lock: at most one hub on a store, and a way for others to tell whether there is one.
+
+A `flock` on a file of its own next to the database. The kernel drops it with the process, however that ends, so there
+is no stale lock to clean up. Commands of the CLI do not take it: SQLite's own locks keep their transactions apart.
+"""
+
+import fcntl
+import os
+import time
+from pathlib import Path
+from typing import Self
+
+from chf.errors import StoreError, StoreInUseError
+
+FILE_NAME = "hub.lock"
+
+_ATTEMPTS = 5
+_PAUSE_S = 0.02
+
+
+class HubLock:
+    """Held from `acquire` until `release`, or the end of the process."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor: int | None = descriptor
+
+    @classmethod
+    def acquire(cls, home: Path) -> Self:
+        """Raises StoreInUseError, naming the process, where another hub holds it."""
+        path = home / FILE_NAME
+        try:
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise StoreError(f"cannot lock {path}: {error.strerror}") from error
+        # More than one attempt, because `hub_pid` holds the lock for a moment when it looks.
+        for attempt in range(_ATTEMPTS):
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                if attempt < _ATTEMPTS - 1:
+                    time.sleep(_PAUSE_S)
+                continue
+            os.ftruncate(descriptor, 0)
+            os.pwrite(descriptor, str(os.getpid()).encode(), 0)
+            return cls(descriptor)
+        pid = _read_pid(descriptor)
+        os.close(descriptor)
+        who = f"process {pid}" if pid else "another process"
+        raise StoreInUseError(f"a hub runs on {home} already ({who}): stop it first, or give another --home")
+
+    def release(self) -> None:
+        if self._descriptor is not None:
+            os.ftruncate(self._descriptor, 0)
+            os.close(self._descriptor)
+            self._descriptor = None
+
+
+def hub_pid(home: Path) -> int | None:
+    """The process of the hub that runs on this home directory; 0 where it cannot be told, None where there is none."""
+    try:
+        descriptor = os.open(home / FILE_NAME, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise StoreError(f"cannot look at {home / FILE_NAME}: {error.strerror}") from error
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return _read_pid(descriptor)
+    else:
+        return None
+    finally:
+        os.close(descriptor)
+
+
+def hub_running(home: Path) -> bool:
+    return hub_pid(home) is not None
+
+
+def _read_pid(descriptor: int) -> int:
+    text = os.pread(descriptor, 20, 0)
+    return int(text) if text.isdigit() else 0

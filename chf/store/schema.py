@@ -1,0 +1,182 @@
+"""The tables, as numbered migrations: number n takes a store of version n-1 to version n (`PRAGMA user_version`).
+
+A migration that has been released is never edited; what changes is added below it. EUI-64s and u64 counters are text,
+because an SQLite integer is signed.
+"""
+
+import sqlite3
+from collections.abc import Sequence
+from typing import Final
+
+from chf.errors import StoreError
+
+APPLICATION_ID: Final = 0x43484653
+"""CHFS in ASCII, in the SQLite header: what is not marked so was not made by this program."""
+
+_DEVICES = """
+create table devices (
+    eui64 text primary key,
+    device_type text not null,
+    install_code_link_key blob check (length(install_code_link_key) = 16),
+    status text not null,
+    network_address integer,
+    endpoint integer,
+    last_seen_utc real,
+    manufacturer integer,
+    image_type integer,
+    hardware_version integer,
+    file_version integer,
+    refused_frames integer not null,
+    added_utc real not null
+) strict
+"""
+
+_IMAGES = """
+create table images (
+    sha256 text primary key,
+    name text not null,
+    kind text not null,
+    manufacturer integer not null,
+    image_type integer not null,
+    file_version integer not null,
+    hardware_min integer,
+    hardware_max integer,
+    size_bytes integer not null,
+    added_utc real not null,
+    content blob not null
+) strict
+"""
+
+_JOBS = """
+create table jobs (
+    id integer primary key,
+    device text not null,
+    image text not null,
+    file_version integer not null,
+    activation text not null check (activation in ('now', 'at', 'hold')),
+    activation_utc real,
+    strategy text,
+    origin text not null,
+    created_utc real not null,
+    deadline_utc real not null,
+    changed_utc real not null,
+    state text not null check (state in ('accepted', 'stored', 'announced', 'downloading', 'downloaded', 'waiting',
+        'activating', 'activated', 'reverted', 'failed', 'cancelled', 'expired')),
+    reason text not null,
+    version_before integer,
+    version_seen integer,
+    transfer text,
+    report_success integer,
+    report_version integer,
+    waiting_for text,
+    waiting_until_utc real,
+    activation_at_utc real,
+    download_started_utc real,
+    download_ended_utc real,
+    ended_utc real,
+    ota_session text
+) strict
+"""
+
+ACTIVE_JOB: Final = "state not in ('activated', 'reverted', 'failed', 'cancelled', 'expired')"
+"""Of a row of `jobs`: it has not ended. The same as the complement of chf.jobs.model.ENDS."""
+
+_AUDIT = """
+create table audit (
+    seq integer primary key autoincrement,
+    event text not null,
+    hash blob not null
+) strict
+"""
+
+_REFUSE = "begin select raise(abort, 'the audit is append-only'); end"
+
+_INBOX = """
+create table inbox (
+    id integer primary key autoincrement,
+    verb text not null,
+    body text not null,
+    state text not null check (state in ('pending', 'done', 'refused')),
+    result text,
+    submitted_utc real not null,
+    finished_utc real
+) strict
+"""
+
+_ALERTS = """
+create table alerts (
+    seq integer primary key autoincrement,
+    msg_id text not null unique,
+    device text not null,
+    use_case text not null,
+    alert_code integer not null,
+    outcome text not null,
+    message blob not null,
+    verified integer not null,
+    job integer,
+    created_utc real not null,
+    attempts integer not null default 0,
+    delivered_utc real
+) strict
+"""
+
+_REQUESTS = """
+create table requests (
+    originator text not null,
+    counter text not null,
+    seen_utc real not null,
+    primary key (originator, counter)
+) strict, without rowid
+"""
+
+MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (
+    (
+        _DEVICES,
+        _IMAGES,
+        _JOBS,
+        f"create unique index jobs_one_active_per_device on jobs (device) where {ACTIVE_JOB}",
+        f"create index jobs_active_image on jobs (image) where {ACTIVE_JOB}",
+        _AUDIT,
+        f"create trigger audit_is_never_edited before update on audit {_REFUSE}",
+        f"create trigger audit_is_never_cut before delete on audit {_REFUSE}",
+        _INBOX,
+        "create index inbox_pending on inbox (id) where state = 'pending'",
+        _ALERTS,
+        "create index alerts_open on alerts (seq) where delivered_utc is null",
+        _REQUESTS,
+        "create table counters (name text primary key, next integer not null) strict, without rowid",
+        "create table meta (key text primary key, value text not null) strict, without rowid",
+    ),
+)
+
+
+def migrate(connection: sqlite3.Connection, migrations: Sequence[Sequence[str]] = MIGRATIONS) -> None:
+    """Bring the store up to the newest version, one transaction a step: cut off, it goes on from the last whole step.
+
+    Raises StoreError for a store of a newer version than this program knows.
+    """
+    while True:
+        if _version(connection, migrations) == len(migrations):
+            return
+        connection.execute("begin immediate")
+        try:
+            version = _version(connection, migrations)  # another process may have been faster
+            if version < len(migrations):
+                for statement in migrations[version]:
+                    connection.execute(statement)
+                connection.execute(f"pragma user_version = {version + 1}")
+            connection.execute("commit")
+        except BaseException:
+            if connection.in_transaction:
+                connection.execute("rollback")
+            raise
+
+
+def _version(connection: sqlite3.Connection, migrations: Sequence[Sequence[str]]) -> int:
+    version = int(connection.execute("pragma user_version").fetchone()[0])
+    if not 0 <= version <= len(migrations):
+        raise StoreError(
+            f"the store was written by a newer chf: its schema is version {version}, this program knows up to "
+            f"{len(migrations)}; use that chf, or another home directory"
+        )
+    return version

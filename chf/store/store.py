@@ -1,0 +1,102 @@
+"""The hub's only truth: one SQLite file in the home directory, read through tables, written through transactions.
+
+    with Store.open(home) as store:
+        store.jobs.list()
+        with store.transaction() as tx:
+            tx.jobs.update(job)
+            tx.alerts.add(alert)        # both or neither, and on disk when the block is left
+
+The hub opens it with `hub=True` and is the only one that may; commands of the CLI open it beside the hub for as long as
+they take. It holds rows and hands out rows: what they mean is decided elsewhere.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from chf.store.alerts import Alerts, AlertsWriter
+from chf.store.audit import Audit, AuditWriter
+from chf.store.counters import Counters, CountersWriter, Meta, MetaWriter, Requests, RequestsWriter
+from chf.store.database import Database
+from chf.store.device_log import DeviceLog, DeviceLogWriter
+from chf.store.images import Images, ImagesWriter
+from chf.store.inbox import Inbox, InboxWriter
+from chf.store.job_table import Jobs, JobsWriter
+from chf.store.lock import HubLock
+
+
+class Transaction:
+    """The tables, writable, until the block is left."""
+
+    def __init__(self, database: Database) -> None:
+        self.devices = DeviceLogWriter(database)
+        self.images = ImagesWriter(database)
+        self.jobs = JobsWriter(database)
+        self.audit = AuditWriter(database)
+        self.inbox = InboxWriter(database)
+        self.alerts = AlertsWriter(database)
+        self.requests = RequestsWriter(database)
+        self.counters = CountersWriter(database)
+        self.meta = MetaWriter(database)
+
+
+class Store:
+    """The tables, readable. Errors: StoreError and its children, for every way in which a file can fail."""
+
+    def __init__(self, home: Path, database: Database, lock: HubLock | None) -> None:
+        self.home = home
+        self._database, self._lock = database, lock
+        self.devices = DeviceLog(database)
+        self.images = Images(database)
+        self.jobs = Jobs(database)
+        self.audit = Audit(database)
+        self.inbox = Inbox(database)
+        self.alerts = Alerts(database)
+        self.requests = Requests(database)
+        self.counters = Counters(database)
+        self.meta = Meta(database)
+        self._transaction = Transaction(database)
+
+    @classmethod
+    def open(cls, home: Path, *, hub: bool = False) -> Self:
+        """Open the store in `home`, making both where they are missing.
+
+        As the hub: take the lock (StoreInUseError where another hub has it) and read the whole file once.
+        """
+        if not hub:
+            return cls(home, Database.open(home), None)
+        home.mkdir(mode=0o700, parents=True, exist_ok=True)
+        lock = HubLock.acquire(home)
+        try:
+            database = Database.open(home)
+            database.check()
+        except BaseException:
+            lock.release()
+            raise
+        return cls(home, database, lock)
+
+    @contextmanager
+    def transaction(self) -> Iterator[Transaction]:
+        """All or nothing, on disk when the block is left without an exception."""
+        with self._database.transaction():
+            yield self._transaction
+
+    def changed_by_others(self) -> bool:
+        """Whether somebody else has written since the last call (True the first time): for the hub's poll."""
+        return self._database.changed_by_others()
+
+    def close(self) -> None:
+        self._database.close()
+        if self._lock is not None:
+            self._lock.release()
+            self._lock = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, _type: type[BaseException] | None, _value: BaseException | None, _traceback: TracebackType | None
+    ) -> None:
+        self.close()
