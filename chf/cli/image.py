@@ -1,0 +1,260 @@
+"""`chf image`: firmware images as files: build, inspect, verify.
+
+Opens files and prints; what an image is, and whether it is sound, is decided in `chf.image`.
+"""
+
+import os
+import tempfile
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from chf.cli.image_file import load_image, read_at_most
+from chf.cli.options import json_option, print_json, print_table, talk
+from chf.errors import MalformedImageError, UsageError
+from chf.image.image import DEFAULT_LIMIT_BYTES, ImageKind, parse_image
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from chf.image.checks import Check
+    from chf.image.recipe import Recipe
+    from chf.image.signature import Signer
+
+_PEM_LIMIT_BYTES = 1 << 16
+_RECIPE_LIMIT_BYTES = 1 << 20
+
+
+class HexParameter(click.ParamType[int]):
+    """A number in hex, with or without 0x, as file versions are written everywhere."""
+
+    name = "hex"
+
+    def __init__(self, digits: int) -> None:
+        self.digits = digits
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        text = str(value).lower().removeprefix("0x")
+        if not 0 < len(text) <= self.digits or set(text) - set("0123456789abcdef"):
+            self.fail(f"{str(value)[:40]!r} is not up to {self.digits} hex digits", param, ctx)
+        return int(text, 16)
+
+
+class DigestParameter(click.ParamType[str]):
+    name = "sha-256"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        text = str(value).lower()
+        if len(text) != 64 or set(text) - set("0123456789abcdef"):
+            self.fail(f"{str(value)[:80]!r} is not a SHA-256: 64 hex digits", param, ctx)
+        return text
+
+
+class KindParameter(click.ParamType[ImageKind]):
+    name = "kind"
+
+    def get_metavar(self, param: click.Parameter, ctx: click.Context) -> str:
+        del param, ctx
+        return "|".join(kind.value for kind in ImageKind)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> ImageKind:
+        try:
+            return ImageKind(str(value))
+        except ValueError:
+            self.fail(f"{str(value)[:40]!r} is none of {', '.join(kind.value for kind in ImageKind)}", param, ctx)
+
+
+_FILE = click.Path(exists=True, dir_okay=False, allow_dash=True, path_type=Path)
+_kind_option = click.option("--kind", type=KindParameter(), help="Read the file as this kind, whatever it looks like.")
+_limit_option = click.option(
+    "--limit",
+    "limit_bytes",
+    type=click.IntRange(min=1),
+    default=DEFAULT_LIMIT_BYTES,
+    show_default=True,
+    metavar="BYTES",
+    help="The largest file to accept.",
+)
+_certificate_option = click.option(
+    "--certificate",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="The supplier's certificate or public key (PEM) that the signature is checked against.",
+)
+
+
+@click.group()
+def image() -> None:
+    """Firmware images: build, inspect, verify."""
+
+
+@image.command()
+@click.argument("recipe", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Where to write the image; by default the name that ZigBee suggests, in this directory.",
+)
+@click.option(
+    "--public-key", type=click.Path(dir_okay=False, path_type=Path), help="Also write the signer's public key."
+)
+@_limit_option
+@json_option
+def build(recipe: Path, output: Path | None, public_key: Path | None, limit_bytes: int, as_json: bool) -> None:
+    """Build the image that RECIPE describes: the same bytes every time.
+
+    A recipe with a [fault] builds a damaged image on purpose, and says what is wrong with it.
+    """
+    from chf.image.build import build_image, suggested_file_name  # noqa: PLC0415
+    from chf.image.recipe import parse_recipe  # noqa: PLC0415
+
+    parsed = parse_recipe(_text(recipe))
+    content = build_image(parsed, partial(_read_beside, recipe))
+    refusal: MalformedImageError | None = None
+    name = f"{recipe.stem}.zigbee"
+    try:
+        name = suggested_file_name(parse_image(content, kind=parsed.kind, limit_bytes=limit_bytes))
+    except MalformedImageError as error:
+        if parsed.fault is None:
+            raise
+        refusal = error
+    target = output or Path(name)
+    if public_key is not None:
+        _write(public_key, _public_key(parsed, recipe))
+    _write(target, content)
+    _report_build(target, content, refusal, as_json=as_json)
+
+
+@image.command()
+@click.argument("file", type=_FILE)
+@_certificate_option
+@_kind_option
+@_limit_option
+@json_option
+def inspect(file: Path, certificate: Path | None, kind: ImageKind | None, limit_bytes: int, as_json: bool) -> None:
+    """Say what FILE is (- for standard input): kind, versions, sizes, hashes, signature, sub-elements."""
+    from chf.image import inspection  # noqa: PLC0415
+
+    signer = _signer(certificate)
+    read = load_image(file, kind=kind, limit_bytes=limit_bytes)
+    if as_json:
+        print_json(inspection.as_json(read, signer))
+    else:
+        print_table(("Field", "Value"), [(row.label, row.value) for row in inspection.as_rows(read, signer)])
+
+
+@image.command()
+@click.argument("file", type=_FILE)
+@_certificate_option
+@click.option("--sha256", type=DigestParameter(), help="The SHA-256 that the whole file must have.")
+@click.option("--manufacturer-image-hash", type=DigestParameter(), help="As the Central Products List has it.")
+@click.option("--file-version", type=HexParameter(8), help="The version that the header must carry.")
+@click.option("--hardware-version", type=HexParameter(4), help="A version that the image must be for.")
+@_kind_option
+@_limit_option
+@json_option
+@click.pass_context
+def verify(
+    ctx: click.Context,
+    *,
+    file: Path,
+    certificate: Path | None,
+    sha256: str | None,
+    manufacturer_image_hash: str | None,
+    file_version: int | None,
+    hardware_version: int | None,
+    kind: ImageKind | None,
+    limit_bytes: int,
+    as_json: bool,
+) -> None:
+    """Check FILE (- for standard input), every check listed. Exit code 0: all passed, 1: one did not."""
+    from chf.image.checks import Check, Expectation, check_image  # noqa: PLC0415
+
+    signer = _signer(certificate)
+    expected = Expectation(sha256, manufacturer_image_hash, file_version, hardware_version, signer)
+    checks: tuple[Check, ...]
+    try:
+        checks = check_image(load_image(file, kind=kind, limit_bytes=limit_bytes), expected)
+    except MalformedImageError as error:
+        checks = (Check("structure", passed=False, detail=str(error)),)
+    passed = all(check.passed is not False for check in checks)
+    if as_json:
+        rows = [{"name": check.name, "passed": check.passed, "detail": check.detail} for check in checks]
+        print_json({"schema": 1, "file": str(file), "passed": passed, "checks": rows})
+    else:
+        _print_checks(checks)
+    ctx.exit(0 if passed else 1)
+
+
+def _print_checks(checks: "Sequence[Check]") -> None:
+    words = {True: "ok", False: "FAILED", None: "not checked"}
+    print_table(("Check", "Result", "Detail"), [(check.name, words[check.passed], check.detail) for check in checks])
+
+
+def _report_build(target: Path, content: bytes, refusal: MalformedImageError | None, *, as_json: bool) -> None:
+    from hashlib import sha256  # noqa: PLC0415
+
+    digest = sha256(content).hexdigest()
+    if as_json:
+        refused = (
+            None if refusal is None else {"field": refusal.field, "offset": refusal.offset, "reason": str(refusal)}
+        )
+        print_json({"schema": 1, "file": str(target), "bytes": len(content), "sha256": digest, "refused": refused})
+        return
+    click.echo(f"{digest}  {target}")
+    talk(f"{len(content)} bytes written to {target}")
+    if refusal is not None:
+        talk(f"damaged on purpose: {refusal}")
+
+
+def _text(recipe: Path) -> str:
+    octets = read_at_most(recipe, _RECIPE_LIMIT_BYTES + 1)
+    if len(octets) > _RECIPE_LIMIT_BYTES:
+        raise UsageError(f"{recipe} is too large to be a recipe")
+    try:
+        return octets.decode()
+    except UnicodeDecodeError:
+        raise UsageError(f"{recipe} is not a recipe: recipes are TOML in UTF-8") from None
+
+
+def _read_beside(recipe: Path, name: str) -> bytes:
+    """A file that a recipe names: relative to the recipe, and no larger than any payload may be."""
+    from chf.image.build import MAX_PAYLOAD_BYTES  # noqa: PLC0415
+
+    octets = read_at_most(recipe.parent / name, MAX_PAYLOAD_BYTES + 1)
+    if len(octets) > MAX_PAYLOAD_BYTES:
+        raise UsageError(f"{name} is larger than {MAX_PAYLOAD_BYTES} bytes")
+    return octets
+
+
+def _public_key(parsed: "Recipe", recipe: Path) -> bytes:
+    from chf.image.build import signing_key  # noqa: PLC0415
+    from chf.image.signature import public_key_pem  # noqa: PLC0415
+
+    if parsed.signature is None:
+        raise UsageError("this recipe signs nothing: there is no public key to write")
+    return public_key_pem(signing_key(parsed.signature, partial(_read_beside, recipe)))
+
+
+def _signer(certificate: Path | None) -> "Signer | None":
+    from chf.image.signature import signer_from_pem  # noqa: PLC0415
+
+    return None if certificate is None else signer_from_pem(read_at_most(certificate, _PEM_LIMIT_BYTES))
+
+
+def _write(target: Path, content: bytes) -> None:
+    """All of the file or nothing of it: a half-written image is never seen under its name."""
+    try:
+        handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
+        try:
+            with os.fdopen(handle, "wb") as stream:
+                stream.write(content)
+            Path(temporary).chmod(0o644)
+            Path(temporary).replace(target)
+        except BaseException:
+            Path(temporary).unlink(missing_ok=True)
+            raise
+    except OSError as error:
+        raise UsageError(f"cannot write {target}: {error.strerror}") from None

@@ -1,0 +1,72 @@
+"""What can be asked of an image beyond being well formed, each question answered with what was wanted and found."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from chf.image.image import FirmwareImage
+from chf.image.signature import Signer, verifies
+
+
+@dataclass(frozen=True, slots=True)
+class Expectation:
+    """What the caller knows of the image; None is not asked."""
+
+    sha256: str | None = None
+    manufacturer_image_hash: str | None = None
+    file_version: int | None = None
+    hardware_version: int | None = None
+    signer: Signer | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    name: str
+    passed: bool | None  # None: could not be asked, for want of something that `detail` names
+    detail: str
+
+
+def check_image(image: FirmwareImage, expected: Expectation) -> tuple[Check, ...]:
+    structure = f"{image.kind.value}, {len(image.content)} bytes, every one accounted for"
+    return (Check("structure", passed=True, detail=structure), *_checks(image, expected))
+
+
+def signature_check(image: FirmwareImage, signer: Signer | None) -> Check | None:
+    """None where there is neither a signature nor somebody who should have made one."""
+    if image.signature is None:
+        if signer is None:
+            return None
+        return Check("signature", passed=False, detail="the image carries no supplier signature")
+    if signer is None:
+        return Check("signature", passed=None, detail="there is one; name a certificate to verify it")
+    who = signer.subject or "the public key"
+    if verifies(image.manufacturer_image, image.signature, signer.public_key):
+        return Check("signature", passed=True, detail=f"made by {who}")
+    return Check("signature", passed=False, detail=f"not made by {who} over this Manufacturer Image")
+
+
+def _checks(image: FirmwareImage, expected: Expectation) -> Iterator[Check]:
+    if expected.sha256 is not None:
+        yield _equal("sha256", expected.sha256.lower(), image.sha256)
+    if expected.manufacturer_image_hash is not None:
+        found = image.manufacturer_image_hash
+        yield _equal("manufacturer image hash", expected.manufacturer_image_hash.lower(), found)
+    if expected.file_version is not None:
+        yield _equal("file version", f"{expected.file_version:08X}", f"{image.header.file_version:08X}")
+    if expected.hardware_version is not None:
+        yield _hardware(image, expected.hardware_version)
+    signature = signature_check(image, expected.signer)
+    if signature is not None:
+        yield signature
+
+
+def _equal(name: str, wanted: str, found: str) -> Check:
+    return Check(name, passed=wanted == found, detail=found if wanted == found else f"is {found}, not {wanted}")
+
+
+def _hardware(image: FirmwareImage, wanted: int) -> Check:
+    versions = image.header.hardware_versions
+    if versions is None:
+        return Check("hardware version", passed=True, detail="the image names none: it is for all")
+    inside = wanted in versions
+    where = f"0x{wanted:04X} is {'in' if inside else 'outside'} 0x{versions.minimum:04X} to 0x{versions.maximum:04X}"
+    return Check("hardware version", passed=inside, detail=where)

@@ -1,0 +1,106 @@
+"""The supplier's signature of a GBCS image (GBCS 11.2.2): ECDSA P-256 with SHA-256, as r || s.
+
+It covers the Manufacturer Image only: neither the header nor ForceReplace is signed. Whether a certificate is to be
+trusted is not judged here.
+"""
+
+from dataclasses import dataclass
+from hashlib import sha512
+from typing import TYPE_CHECKING
+
+from cryptography import x509
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature, encode_dss_signature
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    PublicFormat,
+    load_pem_private_key,
+    load_pem_public_key,
+)
+
+from chf.errors import UsageError
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes, PublicKeyTypes
+
+_COORDINATE_BYTES = 32
+_P256_ORDER = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551  # FIPS 186-4 D.1.2.3
+_SEED_DOMAIN = b"chf firmware image test key\0"
+
+
+@dataclass(frozen=True, slots=True)
+class Signer:
+    """`subject` is who the certificate says holds the key; empty for a bare public key."""
+
+    public_key: ec.EllipticCurvePublicKey
+    subject: str
+
+
+def sign(manufacturer_image: bytes, key: ec.EllipticCurvePrivateKey) -> bytes:
+    """The same r || s for the same image and key (RFC 6979), so that a build can be repeated byte for byte."""
+    der = key.sign(manufacturer_image, ec.ECDSA(SHA256(), deterministic_signing=True))
+    return b"".join(number.to_bytes(_COORDINATE_BYTES, "big") for number in decode_dss_signature(der))
+
+
+def verifies(manufacturer_image: bytes, signature: bytes, key: ec.EllipticCurvePublicKey) -> bool:
+    r, s = (int.from_bytes(half, "big") for half in (signature[:_COORDINATE_BYTES], signature[_COORDINATE_BYTES:]))
+    try:
+        key.verify(encode_dss_signature(r, s), manufacturer_image, ec.ECDSA(SHA256()))
+    except InvalidSignature:
+        return False
+    return True
+
+
+def key_from_seed(seed: str) -> ec.EllipticCurvePrivateKey:
+    """A test key that anybody can derive from its published seed: for test images, never for a real product."""
+    secret = int.from_bytes(sha512(_SEED_DOMAIN + seed.encode()).digest(), "big") % (_P256_ORDER - 1) + 1
+    return ec.derive_private_key(secret, ec.SECP256R1())
+
+
+def key_from_pem(pem: bytes) -> ec.EllipticCurvePrivateKey:
+    """Raises UsageError; no error repeats what was read."""
+    try:
+        key: PrivateKeyTypes = load_pem_private_key(pem, password=None)
+    except (ValueError, TypeError):
+        raise UsageError("the signing key is not an unencrypted private key in PEM") from None
+    if not isinstance(key, ec.EllipticCurvePrivateKey) or not isinstance(key.curve, ec.SECP256R1):
+        raise UsageError("the signing key is not a P-256 key")
+    return key
+
+
+def public_key_pem(key: ec.EllipticCurvePrivateKey) -> bytes:
+    return key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+
+
+def signer_from_pem(pem: bytes) -> Signer:
+    """From an X.509 certificate or a bare public key. Raises UsageError."""
+    try:
+        if b"BEGIN CERTIFICATE" in pem:
+            certificate = x509.load_pem_x509_certificate(pem)
+            key: PublicKeyTypes = certificate.public_key()
+            subject = _subject(certificate)
+        else:
+            key, subject = load_pem_public_key(pem), ""
+    except ValueError:
+        raise UsageError("not a certificate or public key in PEM") from None
+    if not isinstance(key, ec.EllipticCurvePublicKey) or not isinstance(key.curve, ec.SECP256R1):
+        raise UsageError("the certificate does not hold a P-256 key")
+    return Signer(key, subject)
+
+
+def _subject(certificate: x509.Certificate) -> str:
+    """The subject, with the EUI-64 that SMKI puts into an organisation's (x500UniqueIdentifier)."""
+    identifiers = certificate.subject.get_attributes_for_oid(x509.NameOID.X500_UNIQUE_IDENTIFIER)
+    euis = [
+        bytes(identifier.value)[-8:].hex("-").upper()
+        for identifier in identifiers
+        if isinstance(identifier.value, bytes)
+    ]
+    names = [
+        f"{attribute.rfc4514_attribute_name}={attribute.value}"
+        for attribute in certificate.subject
+        if isinstance(attribute.value, str)
+    ]
+    return ", ".join(names + euis)
