@@ -1,0 +1,274 @@
+"""The test PKI: a directory of certificates and private keys for the ACB, a supplier, the hub and its devices.
+
+    pki/               0700, made whole or not at all
+        root.pem root.key
+        <eui64>-ds.pem <eui64>-ds.key        digital signature
+        <eui64>-ka.pem <eui64>-ka.key        key agreement
+        pki.json                             who is the ACB, the supplier, the hub
+
+Private keys are files of mode 0600, written once, never replaced, and never part of a message, an error or a repr.
+Whoever may write into the directory decides whose signatures count; a certificate without a key (`add`) is how a real
+device comes in. Validity dates are not judged: the public test certificates expired in 2025. Not fit for production.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    load_pem_private_key,
+)
+
+from chf.dcc.certificates import (
+    Role,
+    Usage,
+    device_certificate,
+    identity,
+    organisation_certificate,
+    root_certificate,
+)
+from chf.errors import RefusedError, StoreCorruptError, StoreError, UsageError
+from chf.eui64 import Eui64, format_eui64, parse_eui64
+from chf.gbcs import GbcsMessage, verify_signature
+
+DEFAULT_ACB = Eui64(0x90B3D51F30000002)
+DEFAULT_SUPPLIER = Eui64(0x90B3D51F30010000)
+"""The identities of the public test sets (gbcs-duis §5)."""
+
+_INDEX = "pki.json"
+_ROOT = "root"
+_P256_ORDER = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
+_OTHERS_MAY = 0o077
+
+KeySource = Callable[[str], ec.EllipticCurvePrivateKey]
+"""Makes the private key for a name such as `root` or `90b3d51f30000002-ds`."""
+
+
+def fresh_keys(name: str) -> ec.EllipticCurvePrivateKey:
+    """A new key from the operating system's randomness."""
+    del name
+    return ec.generate_private_key(ec.SECP256R1())
+
+
+def seeded_keys(seed: bytes) -> KeySource:
+    """The same keys for the same seed, for tests and repeatable demonstrations only."""
+
+    def key(name: str) -> ec.EllipticCurvePrivateKey:
+        digest = hashlib.sha512(b"chf test pki\0" + seed + b"\0" + name.encode()).digest()
+        return ec.derive_private_key(int.from_bytes(digest, "big") % (_P256_ORDER - 1) + 1, ec.SECP256R1())
+
+    return key
+
+
+@dataclass(frozen=True, slots=True)
+class Signer:
+    """Who a verified message is from."""
+
+    eui64: Eui64
+    role: Role
+    certificate_serial: int
+
+
+class Pki:
+    """An opened PKI directory. Reads what it is asked for and keeps nothing in memory."""
+
+    def __init__(self, path: Path, acb: Eui64, supplier: Eui64, chf: Eui64) -> None:
+        self.path = path
+        self.acb = acb
+        self.supplier = supplier
+        self.chf = chf
+
+    @classmethod
+    def create(
+        cls,
+        path: Path,
+        *,
+        chf: Eui64,
+        acb: Eui64 = DEFAULT_ACB,
+        supplier: Eui64 = DEFAULT_SUPPLIER,
+        keys: KeySource = fresh_keys,
+    ) -> "Pki":
+        """Make a PKI at `path`, which must not exist. Interrupted at any moment, it leaves nothing at `path`."""
+        if len({acb, supplier, chf}) < 3:
+            raise UsageError("the ACB, the supplier and the hub need three different EUI-64s")
+        if path.exists():
+            raise UsageError(f"{path} exists already: a PKI is never overwritten; move it away first")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        made = Path(tempfile.mkdtemp(prefix=f".{path.name}-", dir=path.parent))  # mkdtemp gives 0700
+        try:
+            pki = cls(made, acb, supplier, chf)
+            pki._write_new(f"{_ROOT}.key", _private_pem(keys(_ROOT)))
+            pki._write_new(f"{_ROOT}.pem", _certificate_pem(root_certificate(pki._read_key(_ROOT))))
+            pki._issue(acb, Role.ACCESS_CONTROL_BROKER, keys)
+            pki._issue(supplier, Role.SUPPLIER, keys)
+            pki._issue(chf, Role.DEVICE, keys)
+            index = {
+                "schema": 1,
+                "acb": format_eui64(acb),
+                "supplier": format_eui64(supplier),
+                "chf": format_eui64(chf),
+            }
+            pki._write_new(_INDEX, json.dumps(index).encode())
+            made.rename(path)
+        except BaseException as error:
+            shutil.rmtree(made, ignore_errors=True)
+            if isinstance(error, OSError):
+                raise StoreError(f"the PKI cannot be made at {path}: {error.strerror}") from error
+            raise
+        _flush_directory(path.parent)
+        return cls.open(path)
+
+    @classmethod
+    def open(cls, path: Path) -> "Pki":
+        try:
+            index = json.loads((path / _INDEX).read_bytes())
+            return cls(path, *(parse_eui64(index[name]) for name in ("acb", "supplier", "chf")))
+        except FileNotFoundError:
+            raise UsageError(f"there is no test PKI at {path}: make one with `chf dcc pki init`") from None
+        except (ValueError, KeyError, TypeError, UsageError) as error:
+            raise StoreCorruptError(f"{path / _INDEX} is not what was written") from error
+        except OSError as error:
+            raise StoreError(f"the PKI at {path} cannot be read: {error.strerror}") from error
+
+    def issue(self, device: Eui64, keys: KeySource = fresh_keys) -> None:
+        """Make both keys and certificates of a device. Those that exist already stay as they are."""
+        self._issue(device, Role.DEVICE, keys)
+
+    def add(self, certificate: x509.Certificate) -> tuple[Eui64, Usage]:
+        """Trust the certificate of somebody whose private key is elsewhere, such as a real device."""
+        eui64, _, usage = identity(certificate)
+        name = f"{_name(eui64, usage)}.pem"
+        if not self._write_new(name, _certificate_pem(certificate)) and self.certificate(eui64, usage) != certificate:
+            raise RefusedError(f"another certificate of {format_eui64(eui64)} ({usage.value}) is here already: {name}")
+        return eui64, usage
+
+    def certificate(self, eui64: Eui64, usage: Usage) -> x509.Certificate:
+        """Raises UsageError where there is none, StoreCorruptError where the file holds another's."""
+        path = self.path / f"{_name(eui64, usage)}.pem"
+        try:
+            certificate = x509.load_pem_x509_certificate(path.read_bytes())
+            found, _, found_usage = identity(certificate)
+        except FileNotFoundError:
+            raise UsageError(
+                f"the PKI has no certificate of {format_eui64(eui64)} ({usage.value}): `chf dcc pki issue` makes one"
+            ) from None
+        except (ValueError, UsageError) as error:
+            raise StoreCorruptError(f"{path} is not a usable certificate: {error}") from error
+        if (found, found_usage) != (eui64, usage):
+            raise StoreCorruptError(f"{path} is the certificate of {format_eui64(found)} ({found_usage.value})")
+        return certificate
+
+    def certificates(self) -> tuple[x509.Certificate, ...]:
+        """Everybody's but the root's, in order of their names."""
+        found = []
+        for path in sorted(self.path.glob("*-??.pem")):
+            digits, _, ending = path.stem.partition("-")
+            found.append(self.certificate(parse_eui64(digits), Usage(ending)))
+        return tuple(found)
+
+    def root(self) -> x509.Certificate:
+        return x509.load_pem_x509_certificate((self.path / f"{_ROOT}.pem").read_bytes())
+
+    def private_key(self, eui64: Eui64, usage: Usage) -> ec.EllipticCurvePrivateKey:
+        """Raises UsageError where the key is not here, StoreError where others may read it."""
+        return self._read_key(_name(eui64, usage))
+
+    def has_private_key(self, eui64: Eui64, usage: Usage) -> bool:
+        return (self.path / f"{_name(eui64, usage)}.key").exists()
+
+    def verify(self, message: GbcsMessage) -> Signer:
+        """Check a message's signature against the certificate of its originator.
+
+        Raises RefusedError with the reason: unsigned, unknown originator, or a signature that is not the originator's.
+        """
+        originator = Eui64(message.header.originator)
+        if not message.signature:
+            raise RefusedError(f"the message from {format_eui64(originator)} is not signed")
+        try:
+            certificate = self.certificate(originator, Usage.DIGITAL_SIGNATURE)
+        except UsageError:
+            raise RefusedError(f"no certificate of the originator {format_eui64(originator)} is known") from None
+        key = certificate.public_key()
+        assert isinstance(key, ec.EllipticCurvePublicKey)
+        if not verify_signature(message, key):
+            raise RefusedError(f"the signature is not that of the originator {format_eui64(originator)}")
+        _, role, _ = identity(certificate)
+        return Signer(originator, role, certificate.serial_number)
+
+    def _issue(self, eui64: Eui64, role: Role, keys: KeySource) -> None:
+        root = self._read_key(_ROOT)
+        for usage in Usage:
+            name = _name(eui64, usage)
+            if (self.path / f"{name}.pem").exists():
+                continue
+            # The key first, and once: after an interruption between the two, the certificate is made for the same key.
+            if not (self.path / f"{name}.key").exists():
+                self._write_new(f"{name}.key", _private_pem(keys(name)))
+            public = self._read_key(name).public_key()
+            if role is Role.DEVICE:
+                certificate = device_certificate(eui64, usage, public, root)
+            else:
+                certificate = organisation_certificate(eui64, role, usage, public, root)
+            self._write_new(f"{name}.pem", _certificate_pem(certificate))
+
+    def _read_key(self, name: str) -> ec.EllipticCurvePrivateKey:
+        path = self.path / f"{name}.key"
+        try:
+            with path.open("rb") as file:
+                mode = os.fstat(file.fileno()).st_mode
+                if mode & _OTHERS_MAY:
+                    raise StoreError(f"others may read {path}: run chmod 600 on it, and think about who has")
+                key = load_pem_private_key(file.read(), None)
+        except FileNotFoundError:
+            raise UsageError(f"the PKI does not hold the private key {name}") from None
+        except ValueError:
+            raise StoreCorruptError(f"{path} is not a private key") from None
+        if not isinstance(key, ec.EllipticCurvePrivateKey) or not isinstance(key.curve, ec.SECP256R1):
+            raise StoreCorruptError(f"{path} is not a key on P-256")
+        return key
+
+    def _write_new(self, name: str, content: bytes) -> bool:
+        """Whole or not at all, 0600, and never over an existing file; False where there is one."""
+        descriptor, temporary = tempfile.mkstemp(prefix=f".{name}-", dir=self.path)  # mkstemp gives 0600
+        try:
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            os.link(temporary, self.path / name)
+        except FileExistsError:
+            return False
+        finally:
+            Path(temporary).unlink()
+        _flush_directory(self.path)
+        return True
+
+
+def _name(eui64: Eui64, usage: Usage) -> str:
+    return f"{eui64:016x}-{usage.value}"
+
+
+def _private_pem(key: ec.EllipticCurvePrivateKey) -> bytes:
+    return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+
+
+def _certificate_pem(certificate: x509.Certificate) -> bytes:
+    return certificate.public_bytes(Encoding.PEM)
+
+
+def _flush_directory(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
