@@ -1,0 +1,183 @@
+"""The EZSP commands and callbacks that this co-processor knows, as one table (Silicon Labs UG100, sections 4 to 18).
+
+A row is valid for a range of EZSP versions; where a version changed a layout there is one row per range. What is not
+in the table is answered with invalidCommand. Handlers are found by name (`devices.ncp.ezsp.coprocessor`).
+"""
+
+from dataclasses import dataclass
+
+from devices.ncp.ezsp.layout import Layout
+
+INVALID_COMMAND = 0x0058
+VERSION = 0x0000
+
+FIRST_VERSION = 8  # older ones frame their commands otherwise
+LAST_VERSION = 13
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """`request` is None for callbacks, which only the co-processor sends; `response` is then what they carry."""
+
+    id: int
+    name: str
+    request: str | None
+    response: str
+    first: int = FIRST_VERSION
+    last: int = LAST_VERSION
+
+
+_PARAMETERS = "parameters:b20"  # EmberNetworkParameters
+_CONTEXT = "context:b18"  # sl_zb_sec_man_context of v13
+_METADATA = "metadata:b12"  # sl_zb_sec_man_aps_key_metadata
+
+ROWS = (
+    # Configuration (UG100 4)
+    Row(0x0000, "version", "desired:u8", "version:u8 stack_type:u8 stack_version:u16"),
+    Row(0x0052, "getConfigurationValue", "id:u8", "status:u8 value:u16"),
+    Row(0x0053, "setConfigurationValue", "id:u8 value:u16", "status:u8"),
+    Row(
+        0x0002,
+        "addEndpoint",
+        "endpoint:u8 profile:u16 device:u16 version:u8 inputs:u8 outputs:u8 clusters:rest",
+        "status:u8",
+    ),
+    Row(0x0055, "setPolicy", "policy:u8 decision:u8", "status:u8"),
+    Row(0x0056, "getPolicy", "policy:u8", "status:u8 decision:u8"),
+    Row(0x00AA, "getValue", "id:u8", "status:u8 value:lv"),
+    Row(0x0003, "getExtendedValue", "id:u8 characteristics:u32", "status:u8 value:lv"),
+    Row(0x00AB, "setValue", "id:u8 value:lv", "status:u8"),
+    # Utilities (UG100 5)
+    Row(0x0005, "nop", "", ""),
+    Row(0x0081, "echo", "data:lv", "echo:lv"),
+    Row(0x0058, "invalidCommand", None, "reason:st"),
+    Row(0x0006, "callback", "", ""),
+    Row(0x0007, "noCallbacks", None, ""),
+    Row(0x0049, "getRandomNumber", "", "status:st value:u16"),
+    Row(0x000B, "getMfgToken", "id:u8", "token:lv"),
+    Row(0x000C, "setMfgToken", "id:u8 token:lv", "status:st"),
+    Row(0x0026, "getEui64", "", "eui64:eui64"),
+    Row(0x0027, "getNodeId", "", "node:u16"),
+    Row(0x00F1, "readCounters", "", "counters:rest"),
+    Row(0x0065, "readAndClearCounters", "", "counters:rest"),
+    Row(0x0047, "customFrame", "payload:lv", "status:st reply:lv"),
+    Row(0x0077, "tokenFactoryReset", "keep_frame_counter:bool keep_boot_counter:bool", "", first=13),
+    Row(0x0104, "resetNode", "", "", first=9),
+    Row(0x0001, "getLibraryStatus", "library:u8", "status:u8"),
+    # Networking (UG100 6)
+    Row(0x0015, "setManufacturerCode", "code:u16", ""),
+    Row(0x0016, "setPowerDescriptor", "descriptor:u16", ""),
+    Row(0x0017, "networkInit", "options:u16", "status:st"),
+    Row(0x0018, "networkState", "", "state:u8"),
+    Row(0x0019, "stackStatusHandler", None, "status:st"),
+    Row(0x001A, "startScan", "kind:u8 channels:u32 duration:u8", "status:st"),
+    Row(0x0048, "energyScanResultHandler", None, "channel:u8 rssi:s8"),
+    Row(0x001C, "scanCompleteHandler", None, "channel:u8 status:st"),
+    Row(0x001D, "stopScan", "", "status:st"),
+    Row(0x001E, "formNetwork", _PARAMETERS, "status:st"),
+    Row(0x0020, "leaveNetwork", "", "status:st"),
+    Row(0x0022, "permitJoining", "duration:u8", "status:st"),
+    Row(0x0023, "childJoinHandler", None, "index:u8 joining:bool child:u16 eui64:eui64 kind:u8"),
+    Row(0x0028, "getNetworkParameters", "", "status:st kind:u8 parameters:b20"),
+    Row(0x0029, "getParentChildParameters", "", "children:u8 parent:eui64 parent_node:u16"),
+    Row(0x004A, "getChildData", "index:u8", "status:st child:b14", last=9),
+    Row(0x004A, "getChildData", "index:u8", "status:st child:b18", first=10),
+    Row(0x00AC, "setChildData", "index:u8 child:b14", "status:st", first=9, last=9),
+    Row(0x00AC, "setChildData", "index:u8 child:b18", "status:st", first=10),
+    Row(0x0106, "childId", "index:u8", "child:u16", first=12),
+    Row(0x0079, "getNeighbor", "index:u8", "status:st neighbor:b14"),
+    Row(0x007A, "neighborCount", "", "count:u8"),
+    Row(0x007B, "getRouteTableEntry", "index:u8", "status:st route:b8"),
+    Row(0x0099, "setRadioPower", "power:s8", "status:st"),
+    Row(0x00BA, "getLogicalChannel", "", "channel:u8"),
+    Row(
+        0x0010,
+        "setConcentrator",
+        "on:bool kind:u16 minimum:u16 maximum:u16 route_errors:u8 delivery_failures:u8 hops:u8",
+        "status:st",
+    ),
+    Row(0x005A, "setSourceRouteDiscoveryMode", "mode:u8", "remaining:u32"),
+    Row(0x00AE, "setSourceRoute", "destination:u16 relays:rest", "status:st"),
+    # Messaging (UG100 8)
+    Row(0x0033, "maximumPayloadLength", "", "length:u8"),
+    Row(0x0034, "sendUnicast", "kind:u8 destination:u16 aps:aps tag:tag message:lv", "status:st sequence:u8"),
+    Row(0x0036, "sendBroadcast", "destination:u16 aps:aps radius:u8 tag:tag message:lv", "status:st sequence:u8"),
+    Row(0x0038, "sendMulticast", "aps:aps hops:u8 nonmember:u8 tag:tag message:lv", "status:st sequence:u8"),
+    Row(0x0039, "sendReply", "sender:u16 aps:aps message:lv", "status:st"),
+    Row(0x003F, "messageSentHandler", None, "kind:u8 destination:u16 aps:aps tag:tag status:st message:lv"),
+    Row(
+        0x0045,
+        "incomingMessageHandler",
+        None,
+        "kind:u8 aps:aps lqi:u8 rssi:s8 sender:u16 binding:u8 address:u8 message:lv",
+    ),
+    Row(0x005B, "addressTableEntryIsActive", "index:u8", "active:bool"),
+    Row(0x005C, "setAddressTableRemoteEui64", "index:u8 eui64:eui64", "status:st"),
+    Row(0x005D, "setAddressTableRemoteNodeId", "index:u8 node:u16", ""),
+    Row(0x005E, "getAddressTableRemoteEui64", "index:u8", "eui64:eui64"),
+    Row(0x005F, "getAddressTableRemoteNodeId", "index:u8", "node:u16"),
+    Row(0x007E, "setExtendedTimeout", "eui64:eui64 extended:bool", ""),
+    Row(0x007F, "getExtendedTimeout", "eui64:eui64", "extended:bool"),
+    Row(
+        0x0082,
+        "replaceAddressTableEntry",
+        "index:u8 eui64:eui64 node:u16 extended:bool",
+        "status:st eui64:eui64 node:u16 extended:bool",
+    ),
+    Row(0x0060, "lookupNodeIdByEui64", "eui64:eui64", "node:u16"),
+    Row(0x0061, "lookupEui64ByNodeId", "node:u16", "status:st eui64:eui64"),
+    Row(0x0063, "getMulticastTableEntry", "index:u8", "status:st group:u16 endpoint:u8 network:u8"),
+    Row(0x0064, "setMulticastTableEntry", "index:u8 group:u16 endpoint:u8 network:u8", "status:st"),
+    # Security and trust centre (UG100 9 and 10)
+    Row(
+        0x0068,
+        "setInitialSecurityState",
+        "options:u16 preconfigured_key:key network_key:key key_sequence:u8 trust_center:eui64",
+        "status:st",
+    ),
+    Row(0x0069, "getCurrentSecurityState", "", "status:st options:u16 trust_center:eui64"),
+    Row(0x0075, "findKeyTableEntry", "eui64:eui64 link_key:bool", "index:u8"),
+    Row(0x0076, "eraseKeyTableEntry", "index:u8", "status:st"),
+    Row(0x00B1, "clearKeyTable", "", "status:st"),
+    Row(0x006B, "clearTransientLinkKeys", "", ""),
+    Row(0x0024, "trustCenterJoinHandler", None, "node:u16 eui64:eui64 status:u8 decision:u8 parent:u16"),
+    Row(0x00A8, "removeDevice", "node:u16 eui64:eui64 target:eui64", "status:st"),
+    # The security manager, whose statuses are sl_Status before version 14 already
+    Row(0x010C, "getApsKeyInfo", _CONTEXT, "eui64:eui64 metadata:b12 status:sl", first=13),
+    Row(0x010D, "exportLinkKeyByEui", "eui64:eui64", f"key:key index:u8 {_METADATA} status:sl", first=13),
+    Row(0x010E, "importLinkKey", "index:u8 eui64:eui64 key:key", "status:sl", first=13),
+    Row(0x010F, "exportLinkKeyByIndex", "index:u8", f"eui64:eui64 key:key {_METADATA} status:sl", first=13),
+    Row(0x0111, "importTransientKey", "eui64:eui64 key:key flags:u8", "status:sl", first=13),
+    Row(0x0112, "exportTransientKeyByIndex", "index:u8", f"{_CONTEXT} key:key {_METADATA} status:sl", first=13),
+    Row(0x0113, "exportTransientKeyByEui", "eui64:eui64", f"{_CONTEXT} key:key {_METADATA} status:sl", first=13),
+    Row(0x0114, "exportKey", _CONTEXT, "key:key status:sl", first=13),
+    Row(0x0116, "getNetworkKeyInfo", "", "status:sl info:b8", first=13),
+    # Green Power and tokens, as far as hosts ask for them while they form
+    Row(0x00E2, "gpSinkTableClearAll", "", ""),
+    Row(0x0102, "getTokenData", "token:u32 index:u32", "status:st", first=9),
+    Row(0x0103, "setTokenData", "token:u32 index:u32 value:lv32", "status:st", first=9),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """A row, compiled for one version."""
+
+    id: int
+    name: str
+    request: Layout | None
+    response: Layout
+
+
+def commands(version: int) -> dict[str, Command]:
+    """The table of one EZSP version, by name."""
+    return {
+        row.name: Command(
+            row.id,
+            row.name,
+            None if row.request is None else Layout(row.request, version),
+            Layout(row.response, version),
+        )
+        for row in ROWS
+        if row.first <= version <= row.last
+    }

@@ -1,0 +1,298 @@
+"""The virtual dongle: ASH at the front, an EZSP command table, a coordinator's stack behind it.
+
+Octets go in with `receive` and come out of `data_to_send`; time comes from the scheduler, which the owner drives. What
+outlives a reset lives here (`Flash`: key table, trust-centre key, counters, radio; the network itself is the stack's),
+what does not is made anew by `_boot`: configuration, policies, endpoints, address and multicast tables, transient keys,
+callbacks on their way. That is what UG100 says of each.
+
+Until the host has agreed on the protocol version with the `version` command, every other command is refused and no
+callback is sent. A callback carries the sequence number of the last answered command (hosts match answers by it).
+"""
+
+import struct
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, assert_never
+
+from devices.ncp.ezsp.ash import Ash, LinkFailed, PayloadReceived, ResetRequested
+from devices.ncp.ezsp.ash_frames import MAX_DATA_FIELD_BYTES, ResetCode
+from devices.ncp.ezsp.commands import VERSION, Command, commands
+from devices.ncp.ezsp.configuration import PACKET_BUFFER_COUNT, Configuration, FrameCounters
+from devices.ncp.ezsp.counters import Counters
+from devices.ncp.ezsp.header import ASYNCHRONOUS_CALLBACK, NETWORK_MASK, OVERFLOW, RESPONSE, Header, parse_header
+from devices.ncp.ezsp.keys import KeyTables
+from devices.ncp.ezsp.layout import Handler, TruncatedParametersError, Value
+from devices.ncp.ezsp.messaging import Messaging
+from devices.ncp.ezsp.network import Network, RadioTokens
+from devices.ncp.ezsp.personality import STACK_TYPE_MESH, V13, Personality
+from devices.ncp.ezsp.security import Security, TrustCenterTokens
+from devices.ncp.ezsp.status import EmberStatus, EzspStatus
+from devices.ncp.ezsp.tables import AddressTable, MulticastTable
+from devices.ncp.ezsp.utilities import Utilities
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from random import Random
+
+    from devices.stack.interface import (
+        ApsIndication,
+        Coordinator,
+        CoordinatorListener,
+        Eui64,
+        JoinKind,
+        LinkKeys,
+        NwkAddress,
+        Scheduler,
+    )
+
+_NODE_DESC_REQ = 0x0002
+_NODE_DESC_RSP = 0x8002
+_NODE_DESCRIPTOR = bytes.fromhex("00408f49105252 00412c520000")
+
+
+@dataclass(slots=True)
+class _Flash:
+    """What outlives a reset, beside the network and the key table."""
+
+    trust_center: TrustCenterTokens = field(default_factory=TrustCenterTokens)
+    counters: FrameCounters = field(default_factory=FrameCounters)
+    radio: RadioTokens = field(default_factory=RadioTokens)
+
+
+class EzspCoprocessor:
+    """A `CoordinatorListener`. `make_stack(listener, link_keys)` builds the coordinator beneath."""
+
+    def __init__(
+        self,
+        make_stack: "Callable[[CoordinatorListener, LinkKeys], Coordinator]",
+        ieee: "Eui64",
+        scheduler: "Scheduler",
+        random: "Random",
+        personality: Personality = V13,
+    ) -> None:
+        self.ash = Ash()
+        self.keys = KeyTables(ieee, scheduler.now)
+        self.stack = make_stack(self, self.keys)
+        self.personality = personality
+        self._scheduler = scheduler
+        self._random = random
+        self._commands = commands(personality.version)
+        self._flash = _Flash()
+        self._network: Network
+        self._erase_at_reset = False
+        self._boots = 0
+        self._boot()
+
+    def _boot(self) -> None:
+        """Empty RAM, as after power on."""
+        self._boots += 1
+        self._agreed = False
+        self._sequence = 0
+        self._answering = False
+        self._held_callbacks: list[bytes] = []
+        self._overflowed = False
+        if self._boots > 1:
+            self.stack.stop()
+        if self._erase_at_reset:
+            self._erase_at_reset = False
+            self.stack.network = None
+        if not self.personality.endpoints_survive_reset:
+            self.stack.endpoints.clear()
+        self.keys.forget_transient()
+        self._handlers = self._wire(self._boots)
+
+    def _wire(self, boot: int) -> dict[int, tuple[Command, Handler]]:
+        """Make everything that lives in RAM, and say which command goes where."""
+
+        def callback(name: str, *values: Value) -> None:
+            if boot == self._boots:
+                self._call_back(name, values)
+
+        flash, stack = self._flash, self.stack
+        self.counters = counters = Counters()
+        security = Security(stack, self._random, self.keys, flash.trust_center, flash.counters)
+        self._network = network = Network(
+            stack=stack,
+            scheduler=self._scheduler,
+            random=self._random,
+            security=security,
+            radio=flash.radio,
+            callback=callback,
+            scan_takes_time=self.personality.scan_takes_time,
+        )
+        configuration = Configuration(self.personality, stack, self.keys, flash.counters, is_up=lambda: network.is_up)
+        self._settings = configuration.settings
+        addresses = AddressTable(stack, configuration.settings)
+        groups = MulticastTable(configuration.settings)
+        utilities = Utilities(self.personality, self._random)
+        self._messaging = messaging = Messaging(
+            stack=stack,
+            settings=configuration.settings,
+            keys=self.keys,
+            network=network,
+            addresses=addresses,
+            groups=groups,
+            counters=counters,
+            callback=callback,
+            loop_back=self._own_zdo,
+        )
+        handlers: dict[str, Handler] = {
+            "version": self._version,
+            "tokenFactoryReset": self._token_factory_reset,
+            "resetNode": self._reset_node,
+            **configuration.handlers(),
+            **counters.handlers(),
+            **network.handlers(),
+            **messaging.handlers(),
+            **addresses.handlers(),
+            **groups.handlers(),
+            **security.handlers(),
+            **utilities.handlers(),
+        }
+        table = self._commands
+        return {
+            command.id: (command, handlers[command.name]) for command in table.values() if command.request is not None
+        }
+
+    # the line
+
+    def receive(self, octets: bytes) -> None:
+        """Take octets from the host, cut anywhere. Drain `data_to_send` afterwards."""
+        for event in self.ash.receive(octets, self._scheduler.now()):
+            match event:
+                case PayloadReceived():
+                    self._command(event.payload)
+                case ResetRequested():
+                    self._boot()
+                case LinkFailed():
+                    pass
+                case _:
+                    assert_never(event)
+
+    def data_to_send(self) -> bytes:
+        return self.ash.data_to_send(self._scheduler.now())
+
+    def deadline(self) -> float | None:
+        return self.ash.deadline()
+
+    def handle_deadline(self) -> None:
+        self.ash.handle_deadline(self._scheduler.now())
+
+    def reboot(self, code: ResetCode) -> None:
+        """Restart on its own: a watchdog, an assert, a pulled plug. The host is told unasked."""
+        self.ash.restart(code)
+        self._boot()
+
+    # commands and callbacks
+
+    def _command(self, frame: bytes) -> None:
+        header = parse_header(frame)
+        if header is None:
+            return
+        if header.control & RESPONSE:
+            self._refuse(header, EzspStatus.WRONG_DIRECTION)
+            return
+        if not self._agreed and header.id != VERSION:
+            self._refuse(header, EzspStatus.VERSION_NOT_SET)
+            return
+        known = self._handlers.get(header.id)
+        if known is None or (header.legacy and header.id != VERSION):
+            self._refuse(header, EzspStatus.INVALID_FRAME_ID)
+            return
+        command, handler = known
+        assert command.request is not None
+        try:
+            values = command.request.decode(frame, header.size)
+        except TruncatedParametersError:
+            self._refuse(header, EzspStatus.TRUNCATED)
+            return
+        boot = self._boots
+        self._answering = True
+        response = handler(*values)
+        self._answering = False
+        if boot == self._boots:  # resetNode leaves nobody to answer
+            self._answer(header, command.id, command.response.encode(response))
+
+    def _refuse(self, header: Header, reason: EzspStatus) -> None:
+        invalid = self._commands["invalidCommand"]
+        self._answer(header, invalid.id, invalid.response.encode((reason,)))
+
+    def _answer(self, header: Header, frame_id: int, parameters: bytes) -> None:
+        control = RESPONSE | header.control & NETWORK_MASK
+        if self._overflowed:
+            control |= OVERFLOW
+            self._overflowed = False
+        self._sequence = header.sequence
+        self.ash.send(Header(header.sequence, control, frame_id, header.legacy).to_bytes() + parameters)
+        held, self._held_callbacks = self._held_callbacks, []
+        for name_and_parameters in held:
+            self._send_callback(name_and_parameters)
+
+    def _call_back(self, name: str, values: tuple[Value, ...]) -> None:
+        if not self._agreed:
+            return
+        command = self._commands[name]
+        # The header's sequence is filled in when it leaves: what a command causes comes after its answer.
+        octets = command.id.to_bytes(2, "little") + command.response.encode(values)
+        if self._answering:
+            self._held_callbacks.append(octets)
+        else:
+            self._send_callback(octets)
+
+    def _send_callback(self, id_and_parameters: bytes) -> None:
+        if self.ash.waiting >= self._settings[PACKET_BUFFER_COUNT] or len(id_and_parameters) + 3 > MAX_DATA_FIELD_BYTES:
+            self._overflowed = True
+            self.counters.dropped()
+            return
+        self.ash.send(
+            bytes((self._sequence, RESPONSE | ASYNCHRONOUS_CALLBACK, 0x01)) + id_and_parameters, is_callback=True
+        )
+
+    # commands about the whole chip
+
+    def _version(self, desired: int) -> tuple[int, int, int]:
+        self._agreed = desired == self.personality.version
+        return self.personality.version, STACK_TYPE_MESH, self.personality.stack_version
+
+    def _token_factory_reset(self, keep_frame_counter: bool, _keep_boot_counter: bool) -> tuple[()]:
+        """Flash is wiped at once; a running network lives on in RAM until the reset."""
+        self.keys.clear()
+        if not keep_frame_counter:
+            self._flash.counters = FrameCounters()
+        self._flash.trust_center = TrustCenterTokens()
+        if self._network.is_up:
+            self._erase_at_reset = True
+        else:
+            self.stack.network = None
+        return ()
+
+    def _reset_node(self) -> tuple[()]:
+        self.reboot(ResetCode.SOFTWARE)
+        return ()
+
+    def _own_zdo(self, cluster: int, request: bytes) -> tuple[int, bytes] | None:
+        """Node_Desc_req to the own address: hosts ask it while they start."""
+        if cluster != _NODE_DESC_REQ or not request:
+            return None
+        return _NODE_DESC_RSP, request[:1] + struct.pack("<BH", EmberStatus.SUCCESS, 0) + _NODE_DESCRIPTOR
+
+    # CoordinatorListener
+
+    def network_up(self) -> None:
+        self._network.went_up()
+
+    def network_down(self) -> None:
+        self._network.went_down()
+
+    def message_received(self, indication: "ApsIndication") -> None:
+        self._messaging.received(indication)
+
+    def device_joined(self, ieee: "Eui64", address: "NwkAddress", kind: "JoinKind") -> None:
+        self.counters.joined()
+        self._network.device_joined(ieee, address, kind)
+
+    def join_refused(self, ieee: "Eui64", reason: str) -> None:
+        del reason  # EZSP has no room for it
+        self._network.join_refused(ieee)
+
+    def device_left(self, ieee: "Eui64", address: "NwkAddress") -> None:
+        self._network.device_left(ieee, address)

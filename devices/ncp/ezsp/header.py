@@ -1,0 +1,52 @@
+"""The header of an EZSP frame (Silicon Labs UG100, section 3).
+
+Up to version 7, and for the first `version` command of every host, it is `sequence, control, id`; from version 8 on
+`sequence, control low, control high, id low, id high`, with the frame format version in the low bits of control high.
+"""
+
+import struct
+from dataclasses import dataclass
+
+from devices.ncp.ezsp.commands import VERSION
+
+RESPONSE = 0x80
+ASYNCHRONOUS_CALLBACK = 0x10
+OVERFLOW = 0x01
+"""In a response: a callback was lost for want of memory since the last one."""
+NETWORK_MASK = 0x60
+
+_FORMAT = 0x01  # frame format version 1 in control high
+_FORMAT_MASK = 0x03
+_EXTENDED = struct.Struct("<BBBH")
+assert _EXTENDED.size == 5
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    sequence: int
+    control: int
+    id: int
+    legacy: bool = False
+
+    @property
+    def size(self) -> int:
+        return 3 if self.legacy else _EXTENDED.size
+
+    def to_bytes(self) -> bytes:
+        if self.legacy:
+            return bytes((self.sequence, self.control, self.id))
+        return _EXTENDED.pack(self.sequence, self.control, _FORMAT, self.id)
+
+
+def parse_header(frame: bytes) -> Header | None:
+    """The header of a frame from the host, None where there is not even a legacy one.
+
+    The two formats are told apart as hosts use them: the third octet is 0x00 in a legacy `version` command, the format
+    version in an extended header. Anything else is taken for a legacy command.
+    """
+    if len(frame) < 3:
+        return None
+    if frame[2] != VERSION and frame[2] & _FORMAT_MASK == _FORMAT and len(frame) >= _EXTENDED.size:
+        sequence, control, _, frame_id = _EXTENDED.unpack_from(frame)
+        return Header(sequence, control, frame_id)
+    return Header(frame[0], frame[1], frame[2], legacy=True)

@@ -1,0 +1,300 @@
+"""Sending and receiving APS messages for the host (UG100 8).
+
+A unicast is answered at once with its APS sequence number; what became of it follows in messageSentHandler, once the
+stack knows. Long messages are cut and put together by the host: option FRAGMENT carries the block's index in the low
+octet of the group field and, in block 0, the count in the high one; the host acknowledges received blocks with
+sendReply. Requests to the coordinator's own ZDO come back as if they had been on the air.
+"""
+
+from collections import OrderedDict
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from devices.ncp.ezsp.configuration import (
+    APS_UNICAST_MESSAGE_COUNT,
+    MESSAGE_CONTENTS_IN_CALLBACK_POLICY,
+    MESSAGE_TAG_AND_CONTENTS,
+    Settings,
+)
+from devices.ncp.ezsp.layout import ApsFrame, Handler
+from devices.ncp.ezsp.status import EmberStatus
+from devices.stack.interface import (
+    BROADCAST_RX_ON,
+    ZDP_PROFILE,
+    ApsIndication,
+    ApsRequest,
+    ApsStatus,
+    Coordinator,
+    Fragment,
+    NwkAddress,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from devices.ncp.ezsp.counters import Counters
+    from devices.ncp.ezsp.keys import KeyTables
+    from devices.ncp.ezsp.network import Callback, Network
+    from devices.ncp.ezsp.tables import AddressTable, MulticastTable
+
+ENCRYPTION = 0x0020  # EmberApsOption
+RETRY = 0x0040
+ROUTE_DISCOVERY = 0x0100
+FRAGMENT = 0x8000
+
+_DIRECT, _VIA_ADDRESS_TABLE = 0, 1  # EmberOutgoingMessageType
+_MULTICAST_SENT, _BROADCAST_SENT = 3, 4
+_INCOMING_UNICAST, _INCOMING_MULTICAST, _INCOMING_BROADCAST = 0, 2, 4  # EmberIncomingMessageType
+_FIRST_BROADCAST = 0xFFF8
+_NO_INDEX = 0xFF
+_LOOPBACK_LQI, _LOOPBACK_RSSI = 255, 0
+_MAX_UNACKNOWLEDGED_FRAGMENTS = 64  # what nobody acknowledges must not pile up
+_MAX_CONTENTS_BYTES = 190  # of one EZSP frame, beside the other parameters
+
+_STATUS = {
+    ApsStatus.SUCCESS: EmberStatus.SUCCESS,
+    ApsStatus.NO_ACK: EmberStatus.DELIVERY_FAILED,
+    ApsStatus.NO_LINK_KEY: EmberStatus.APS_ENCRYPTION_ERROR,
+    ApsStatus.UNKNOWN_DESTINATION: EmberStatus.DELIVERY_FAILED,
+    ApsStatus.TOO_LONG: EmberStatus.MESSAGE_TOO_LONG,
+    ApsStatus.EXPIRED: EmberStatus.DELIVERY_FAILED,
+    ApsStatus.NO_NETWORK: EmberStatus.NETWORK_DOWN,
+    ApsStatus.BUFFERS_FULL: EmberStatus.NO_BUFFERS,
+}
+assert _STATUS.keys() == set(ApsStatus)
+
+
+@dataclass(frozen=True, slots=True)
+class _FragmentKey:
+    sender: int
+    sequence: int
+    index: int
+
+
+class Messaging:
+    """Handlers of UG100 8. `loop_back` answers a request to the own ZDO, or is None for what it does not know."""
+
+    def __init__(
+        self,
+        *,
+        stack: Coordinator,
+        settings: Settings,
+        keys: "KeyTables",
+        network: "Network",
+        addresses: "AddressTable",
+        groups: "MulticastTable",
+        counters: "Counters",
+        callback: "Callback",
+        loop_back: "Callable[[int, bytes], tuple[int, bytes] | None]",
+    ) -> None:
+        self._stack = stack
+        self._settings = settings
+        self._keys = keys
+        self._network = network
+        self._addresses = addresses
+        self._groups = groups
+        self._counters = counters
+        self._callback = callback
+        self._loop_back = loop_back
+        self._in_flight = 0
+        self._loopback_sequence = 0
+        self._fragments: OrderedDict[_FragmentKey, ApsIndication] = OrderedDict()
+
+    def handlers(self) -> dict[str, Handler]:
+        return {
+            "maximumPayloadLength": self.maximum_payload_length,
+            "sendUnicast": self.send_unicast,
+            "sendBroadcast": self.send_broadcast,
+            "sendMulticast": self.send_multicast,
+            "sendReply": self.send_reply,
+            "setSourceRoute": self.set_source_route,
+        }
+
+    # sending
+
+    def maximum_payload_length(self) -> tuple[int]:
+        return (self._stack.maximum_payload(secured=False),)
+
+    def send_unicast(self, kind: int, destination: int, aps: ApsFrame, tag: int, message: bytes) -> tuple[int, int]:
+        node = self._destination(kind, destination)
+        if node is None:
+            return EmberStatus.INVALID_CALL, 0
+        if refusal := self._refusal(node, aps.options, message):
+            return refusal, 0
+        if node == self._stack.address:
+            return self._send_to_itself(kind, destination, aps, tag, message)
+        request = self._request(node, aps, message)
+        in_table = request.acknowledged
+        if in_table:
+            if self._in_flight >= self._settings[APS_UNICAST_MESSAGE_COUNT]:
+                return EmberStatus.MAX_MESSAGE_LIMIT_REACHED, 0
+            self._in_flight += 1
+
+        def confirm(status: ApsStatus) -> None:
+            if in_table:
+                self._in_flight -= 1
+            self._counters.unicast_sent(delivered=status is ApsStatus.SUCCESS)
+            self._tell_sent(kind, destination, aps._replace(sequence=sequence), tag, _STATUS[status], message)
+
+        sequence = self._stack.send(request, confirm)
+        return EmberStatus.SUCCESS, sequence
+
+    def _destination(self, kind: int, destination: int) -> int | None:
+        if kind == _DIRECT:
+            return destination if destination < _FIRST_BROADCAST else None
+        return self._addresses.node_at(destination) if kind == _VIA_ADDRESS_TABLE else None
+
+    def _refusal(self, node: int | None, options: int, message: bytes) -> EmberStatus | None:
+        """Why the chip does not even try."""
+        if not self._network.is_up:
+            return EmberStatus.NETWORK_DOWN
+        secured = bool(options & ENCRYPTION)
+        if len(message) > self._stack.maximum_payload(secured=secured) - (2 if options & FRAGMENT else 0):
+            return EmberStatus.MESSAGE_TOO_LONG
+        if secured and node is not None and node != self._stack.address:
+            partner = self._stack.ieee_of(NwkAddress(node))
+            if partner is not None and self._keys.for_data(partner) is None:
+                return EmberStatus.APS_ENCRYPTION_ERROR
+        return None
+
+    @staticmethod
+    def _request(node: int, aps: ApsFrame, message: bytes) -> ApsRequest:
+        fragment = None
+        counter = None
+        if aps.options & FRAGMENT:
+            index = aps.group & 0xFF
+            fragment = Fragment(index, aps.group >> 8)
+            # All blocks share the sequence number that block 0 was given.
+            counter = aps.sequence if index else None
+        return ApsRequest(
+            NwkAddress(node),
+            aps.profile,
+            aps.cluster,
+            aps.source_endpoint,
+            aps.destination_endpoint,
+            message,
+            acknowledged=bool(aps.options & RETRY),
+            secured=bool(aps.options & ENCRYPTION),
+            fragment=fragment,
+            counter=counter,
+        )
+
+    def _send_to_itself(self, kind: int, destination: int, aps: ApsFrame, tag: int, message: bytes) -> tuple[int, int]:
+        self._loopback_sequence = (self._loopback_sequence + 1) % 256
+        sent = aps._replace(sequence=self._loopback_sequence)
+        self._tell_sent(kind, destination, sent, tag, EmberStatus.SUCCESS, message)
+        answer = self._loop_back(aps.cluster, message) if aps.profile == ZDP_PROFILE else None
+        if answer is not None:
+            cluster, response = answer
+            self._tell_received(
+                _INCOMING_UNICAST,
+                ApsFrame(ZDP_PROFILE, cluster, 0, 0, ROUTE_DISCOVERY, 0, sent.sequence),
+                _LOOPBACK_LQI,
+                _LOOPBACK_RSSI,
+                self._stack.address,
+                response,
+            )
+        return EmberStatus.SUCCESS, sent.sequence
+
+    def send_broadcast(self, destination: int, aps: ApsFrame, radius: int, tag: int, message: bytes) -> tuple[int, int]:
+        if destination < _FIRST_BROADCAST:
+            return EmberStatus.INVALID_CALL, 0
+        if refusal := self._refusal(None, 0, message):
+            return refusal, 0
+        return self._send_to_many(_BROADCAST_SENT, destination, aps, radius, tag, message, group=None)
+
+    def send_multicast(self, aps: ApsFrame, hops: int, _nonmember: int, tag: int, message: bytes) -> tuple[int, int]:
+        if refusal := self._refusal(None, 0, message):
+            return refusal, 0
+        return self._send_to_many(_MULTICAST_SENT, BROADCAST_RX_ON, aps, hops, tag, message, group=aps.group)
+
+    def _send_to_many(  # noqa: PLR0917 the fields of the commands
+        self, kind: int, destination: int, aps: ApsFrame, radius: int, tag: int, message: bytes, *, group: int | None
+    ) -> tuple[int, int]:
+        request = ApsRequest(
+            NwkAddress(destination),
+            aps.profile,
+            aps.cluster,
+            aps.source_endpoint,
+            aps.destination_endpoint,
+            message,
+            acknowledged=False,
+            group=group,
+            radius=radius or 30,  # UG100: zero is the maximum
+        )
+
+        def confirm(status: ApsStatus) -> None:
+            self._tell_sent(kind, destination, aps._replace(sequence=sequence), tag, _STATUS[status], message)
+
+        self._counters.broadcast_sent()
+        sequence = self._stack.send(request, confirm)
+        return EmberStatus.SUCCESS, sequence
+
+    def send_reply(self, sender: int, aps: ApsFrame, message: bytes) -> tuple[int]:
+        """Without FRAGMENT: an unacknowledged unicast that nobody is told the fate of; with it: the block's APS ack."""
+        if not aps.options & FRAGMENT:
+            if refusal := self._refusal(sender, aps.options, message):
+                return (refusal,)
+            self._stack.send(self._request(sender, aps._replace(options=aps.options & ~RETRY), message))
+            return (EmberStatus.SUCCESS,)
+        block = self._fragments.pop(_FragmentKey(sender, aps.sequence, aps.group & 0xFF), None)
+        if block is None:
+            return (EmberStatus.INVALID_CALL,)
+        self._stack.acknowledge_fragments(block)
+        return (EmberStatus.SUCCESS,)
+
+    def set_source_route(self, _destination: int, _relays: bytes) -> tuple[int]:
+        """Accepted and of no use: every device is one hop away."""
+        return (EmberStatus.SUCCESS,)
+
+    def _tell_sent(  # noqa: PLR0917 the fields of the callback
+        self, kind: int, destination: int, aps: ApsFrame, tag: int, status: EmberStatus, message: bytes
+    ) -> None:
+        with_contents = self._settings.policies[MESSAGE_CONTENTS_IN_CALLBACK_POLICY] == MESSAGE_TAG_AND_CONTENTS
+        self._callback("messageSentHandler", kind, destination, aps, tag, status, message if with_contents else b"")
+
+    # receiving
+
+    def received(self, indication: ApsIndication) -> None:
+        options = ROUTE_DISCOVERY
+        group = 0
+        if indication.group is not None:
+            if not self._groups.is_member(indication.group):
+                return
+            kind, group = _INCOMING_MULTICAST, indication.group
+        elif indication.destination >= _FIRST_BROADCAST:
+            kind = _INCOMING_BROADCAST
+        else:
+            kind = _INCOMING_UNICAST
+            options |= RETRY
+        if indication.secured:
+            options |= ENCRYPTION
+        if (fragment := indication.fragment) is not None:
+            options |= FRAGMENT
+            group = fragment.index or fragment.count << 8
+            self._remember_fragment(indication, fragment.index)
+        self._counters.received(unicast=kind == _INCOMING_UNICAST)
+        aps = ApsFrame(
+            indication.profile,
+            indication.cluster,
+            indication.source_endpoint,
+            indication.destination_endpoint,
+            options,
+            group,
+            indication.counter,
+        )
+        self._tell_received(kind, aps, indication.lqi, indication.rssi, indication.source, indication.payload)
+
+    def _remember_fragment(self, indication: ApsIndication, index: int) -> None:
+        self._fragments[_FragmentKey(indication.source, indication.counter, index)] = indication
+        if len(self._fragments) > _MAX_UNACKNOWLEDGED_FRAGMENTS:
+            self._fragments.popitem(last=False)
+
+    def _tell_received(  # noqa: PLR0917 the fields of the callback
+        self, kind: int, aps: ApsFrame, lqi: int, rssi: int, sender: int, contents: bytes
+    ) -> None:
+        if len(contents) > _MAX_CONTENTS_BYTES:
+            self._counters.dropped()
+            return
+        index = self._addresses.index_of(sender)
+        self._callback("incomingMessageHandler", kind, aps, lqi, rssi, sender, _NO_INDEX, index, contents)

@@ -1,0 +1,36 @@
+"""What makes one dongle's firmware different from another: protocol version, names, and what its build was given.
+
+One personality so far: EmberZNet 7.4 (EZSP v13), the last with one-octet statuses. A further one is an entry here and
+the rows of `devices.ncp.ezsp.commands` that its version changes.
+"""
+
+from dataclasses import dataclass, field
+
+STACK_TYPE_MESH = 0x02
+
+
+@dataclass(frozen=True, slots=True)
+class Personality:
+    name: str
+    version: int
+    stack_version: int  # four nibbles: major, minor, patch, special
+    manufacturer: str
+    board: str
+    endpoints_survive_reset: bool = False
+    """UG100 4, addEndpoint: "does not remember these settings after a reset". True suits hosts that form a network,
+    reset the chip in between and go on without adding their endpoints again (bellows with auto_form)."""
+    configuration: dict[int, int] = field(default_factory=dict)
+    """Configuration values of this build that are not UG100's defaults."""
+    scan_takes_time: bool = False
+    """An energy scan lasts as long as on the air, or is there at once."""
+
+    def version_info(self) -> bytes:
+        """EZSP_VALUE_VERSION_INFO: build u16, major, minor, patch, special, type (0xAA is a general release)."""
+        nibbles = (self.stack_version >> shift & 0xF for shift in (12, 8, 4, 0))
+        return bytes((0, 0, *nibbles, 0xAA))
+
+
+V13 = Personality("v13", 13, 0x7440, "chf", "virtual dongle")
+
+PERSONALITIES = {personality.name: personality for personality in (V13,)}
+"""By the name that a scenario file uses."""

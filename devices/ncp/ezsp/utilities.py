@@ -1,0 +1,51 @@
+"""What belongs to no network: tokens, random numbers, echo, and what this firmware lacks (UG100 5)."""
+
+from typing import TYPE_CHECKING
+
+from devices.ncp.ezsp.layout import Handler
+from devices.ncp.ezsp.status import EmberStatus
+
+if TYPE_CHECKING:
+    from random import Random
+
+    from devices.ncp.ezsp.personality import Personality
+
+_TOKEN_BYTES = 16
+_LIBRARY_ABSENT = 0x00
+
+
+class Utilities:
+    """Handlers of UG100 5, and of what is accepted without effect."""
+
+    def __init__(self, personality: "Personality", random: "Random") -> None:
+        self._random = random
+        self._mfg_tokens = {
+            0x00: b"\xff\xff",  # MFG_CUSTOM_VERSION, unset
+            0x01: _padded(personality.manufacturer),  # MFG_STRING
+            0x02: _padded(personality.board),  # MFG_BOARD_NAME
+            0x03: b"\xff\xff",  # MFG_MANUF_ID
+            0x0C: b"\xff" * 8,  # MFG_CUSTOM_EUI_64
+        }
+
+    def handlers(self) -> dict[str, Handler]:
+        return {
+            "nop": lambda: (),
+            "callback": lambda: (),  # UART hosts are called back by themselves
+            "echo": lambda data: (data,),
+            "getRandomNumber": lambda: (EmberStatus.SUCCESS, self._random.getrandbits(16)),
+            "getMfgToken": lambda token: (self._mfg_tokens.get(token, b""),),
+            "setMfgToken": lambda _token, _value: (EmberStatus.INVALID_CALL,),  # written in the factory
+            "customFrame": lambda _payload: (EmberStatus.ERR_FATAL, b""),  # no XNCP extensions
+            "getLibraryStatus": lambda _library: (_LIBRARY_ABSENT,),  # no CBKE, no ECC
+            "getTokenData": lambda _token, _index: (EmberStatus.ERR_FATAL,),
+            "setTokenData": lambda _token, _index, _value: (EmberStatus.ERR_FATAL,),
+            "setManufacturerCode": lambda _code: (),
+            "setPowerDescriptor": lambda _descriptor: (),
+            "setConcentrator": lambda *_: (EmberStatus.SUCCESS,),
+            "setSourceRouteDiscoveryMode": lambda _mode: (0,),
+            "gpSinkTableClearAll": lambda: (),
+        }
+
+
+def _padded(text: str) -> bytes:
+    return text.encode("ascii")[:_TOKEN_BYTES].ljust(_TOKEN_BYTES, b"\xff")
