@@ -108,11 +108,11 @@ class QueryNextImageRequest:
 
     @classmethod
     def from_bytes(cls, payload: bytes) -> Self:
-        control, *ids = unpack(_QUERY, payload, 0, "Query Next Image Request")
+        control, manufacturer_code, image_type, version = unpack(_QUERY, payload, 0, "Query Next Image Request")
         hardware = None
         if control & _HARDWARE_PRESENT:
             (hardware,) = unpack(_U16, payload, _QUERY.size, "hardware version")
-        return cls(*ids, hardware_version=hardware)
+        return cls(manufacturer_code, image_type, version, hardware)
 
     def to_bytes(self) -> bytes:
         control = 0 if self.hardware_version is None else _HARDWARE_PRESENT
@@ -173,7 +173,9 @@ class ImageBlockRequest:
 
     @classmethod
     def from_bytes(cls, payload: bytes) -> Self:
-        control, *fields = unpack(_BLOCK_REQUEST, payload, 0, "Image Block Request")
+        control, manufacturer_code, image_type, version, offset, maximum = unpack(
+            _BLOCK_REQUEST, payload, 0, "Image Block Request"
+        )
         end = _BLOCK_REQUEST.size
         node = period = None
         if control & _NODE_PRESENT:
@@ -183,7 +185,7 @@ class ImageBlockRequest:
         # Fielded clients append the period without setting its bit.
         if control & _PERIOD_PRESENT or len(payload) == end + _U16.size:
             (period,) = unpack(_U16, payload, end, "minimum block period")
-        return cls(*fields, node=node, minimum_block_period=period)
+        return cls(manufacturer_code, image_type, version, offset, maximum, node, period)
 
     def to_bytes(self) -> bytes:
         control = (0 if self.node is None else _NODE_PRESENT) | (
@@ -223,12 +225,14 @@ class ImagePageRequest:
 
     @classmethod
     def from_bytes(cls, payload: bytes) -> Self:
-        control, *fields = unpack(_PAGE_REQUEST, payload, 0, "Image Page Request")
+        control, manufacturer_code, image_type, version, offset, maximum, size, spacing = unpack(
+            _PAGE_REQUEST, payload, 0, "Image Page Request"
+        )
         node = None
         if control & _NODE_PRESENT:
             (octets,) = unpack(_NODE, payload, _PAGE_REQUEST.size, "node address")
             node = from_little_endian(octets)
-        return cls(*fields, node=node)
+        return cls(manufacturer_code, image_type, version, offset, maximum, size, spacing, node)
 
     def to_bytes(self) -> bytes:
         octets = _PAGE_REQUEST.pack(
@@ -314,11 +318,11 @@ def parse_image_block_response(payload: bytes) -> ImageBlockResponse:
         return WaitForData(current, request, *_U16.unpack_from(payload, _WAIT.size))
     if status != Status.SUCCESS:
         return BlockRefused(status)
-    _, *fields, size = unpack(_BLOCK, payload, 0, "Image Block Response")
+    _, manufacturer_code, image_type, version, offset, size = unpack(_BLOCK, payload, 0, "Image Block Response")
     data = payload[_BLOCK.size : _BLOCK.size + size]
     if len(data) < size:
         raise MalformedFrameError(f"{size} octets of data wanted, {len(data)} left", offset=_BLOCK.size)
-    return ImageBlock(*fields, data=data)
+    return ImageBlock(manufacturer_code, image_type, version, offset, data)
 
 
 @dataclass(frozen=True, slots=True)

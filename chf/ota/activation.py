@@ -1,0 +1,278 @@
+"""Upgrade End and activation: what a finished device is told, and when.
+
+A real time is given only when it is near, and is never taken back: fielded clients cut a far one short, and no client
+can be called back from a countdown. Until then a finished device is told to wait, each time it asks. Every answer here
+is urgent: a client that hears nothing activates by itself within seconds.
+"""
+
+from math import ceil
+from typing import assert_never
+
+from chf.clock import Instant, Now, UtcSeconds, isoformat
+from chf.errors import RefusedError
+from chf.ota.appointment import Due, due, time_form, write_times
+from chf.ota.blocks import answer_default
+from chf.ota.effects import ActivationGiven, AlarmKind, Effect, Send, Token, TransferEnded, Urgency
+from chf.ota.model import ActivateAt, ActivateByCommand, Activation, TransferOutcome
+from chf.ota.policy import HOLD_LIMIT_S
+from chf.ota.session import Session
+from chf.ota.transitions import Input, State
+from chf.zcl import ota as zcl
+from chf.zcl.frame import DefaultResponse, Frame, FrameType, Status, status_name
+
+_UNPROVEN_ENDS_BEFORE_FAILURE = 3
+
+
+def upgrade_end(session: Session, frame: Frame, request: zcl.UpgradeEndRequest, now: Now, out: list[Effect]) -> None:
+    """Answer an Upgrade End Request of a live session whose ids match."""
+    session.page = None
+    session.end_sequence = frame.sequence
+    if request.status != Status.SUCCESS:
+        _gave_up(session, request.status, now, out)
+        answer_default(session, frame, Status.SUCCESS, out)
+        return
+    if not _proven(session):
+        _unproven(session, frame, now, out)
+        return
+    session.resends = 0
+    newly = not session.downloaded
+    session.downloaded = True
+    at = len(out)
+    _decide(session, now, out)
+    if newly:
+        if len(out) == at:
+            out.append(session.persist())
+        ended = TransferEnded(session.job, session.peer, TransferOutcome.SUCCESS, "the device has the whole image")
+        out.insert(at + 1, ended)
+    out.append(answer(session, now, frame.sequence))
+
+
+def _proven(session: Session) -> bool:
+    return session.downloaded or session.state is State.SERVED or session.policy.believe_stored_image
+
+
+def _unproven(session: Session, frame: Frame, now: Now, out: list[Effect]) -> None:
+    """Upgrade End for an image that was not sent: the device is sent back to asking, a few times."""
+    session.unproven_ends += 1
+    text = f"Upgrade End with {session.coverage.contiguous} of {session.size_bytes} bytes served: refused"
+    out.append(session.alarm(AlarmKind.UNPROVEN_DOWNLOAD, text))
+    if session.unproven_ends >= _UNPROVEN_ENDS_BEFORE_FAILURE:
+        _fail(session, "claims a download that was never served", now, out)
+    answer_default(session, frame, Status.ABORT, out)
+
+
+def _gave_up(session: Session, status: int, now: Now, out: list[Effect]) -> None:
+    if status == Status.ABORT and not session.downloaded and session.aborts < session.policy.retries_after_abort:
+        session.aborts += 1
+        session.coverage = type(session.coverage)()
+        if session.state is not State.OFFERED:
+            session.move(Input.RETRY, f"gave the download up, retry {session.aborts}", now, out)
+        session.announce(now)
+        return
+    _fail(session, f"the device ended the download with {status_name(status)}", now, out)
+
+
+def _fail(session: Session, reason: str, now: Now, out: list[Effect]) -> None:
+    session.move(Input.FAIL, reason, now, out)
+    if not session.downloaded:
+        out.append(TransferEnded(session.job, session.peer, TransferOutcome.FILE_TRANSFER_FAILURE, reason))
+
+
+def _decide(session: Session, now: Now, out: list[Effect]) -> None:
+    """The change of state that a finished device's question brings, if any."""
+    if session.state is State.COMMITTED:
+        return
+    due_now = due(session.activation, now, session.policy)
+    match due_now:
+        case Due.NOW | Due.NEAR:
+            commit(session, now, out)
+        case Due.MISSED:
+            if session.state is not State.MISSED:
+                session.move(Input.MISS, "the activation time and its grace have passed", now, out)
+        case Due.FAR | Due.NOT_OURS:
+            if session.state in (State.HELD, State.MISSED):
+                return
+            hold(session, now, out)
+        case _:
+            assert_never(due_now)
+
+
+def hold(session: Session, now: Now, out: list[Effect]) -> None:
+    session.move(Input.HOLD, "finished, and told to wait", now, out)
+    activation = session.activation
+    if isinstance(activation, ActivateAt) and (
+        activation.utc - session.policy.commit_window_s - now.utc > HOLD_LIMIT_S
+    ):
+        text = f"held until {isoformat(activation.utc)}: some clients activate {HOLD_LIMIT_S} s after the first hold"
+        out.append(session.alarm(AlarmKind.HOLD_LIMIT, text))
+
+
+def commit(session: Session, now: Now, out: list[Effect]) -> None:
+    """Decide on a real time; the caller sends it."""
+    at = session.activation.utc if isinstance(session.activation, ActivateAt) else now.utc
+    late_s = now.utc - at
+    session.committed_utc = UtcSeconds(max(at, now.utc))
+    session.commit_delivered = False
+    session.reminders = session.resends = 0
+    late = f", {ceil(late_s)} s late" if late_s >= 1 else ""
+    session.move(Input.COMMIT, f"activates at {isoformat(session.committed_utc)}{late}", now, out)
+    out.append(ActivationGiven(session.job, session.peer, session.committed_utc))
+
+
+def answer(session: Session, now: Now, sequence: int | None = None) -> Send:
+    """The Upgrade End Response that the state asks for; without `sequence` it is one that nobody asked for."""
+    image = session.image
+    current, upgrade = zcl.NO_CURRENT_TIME, zcl.WAIT_FOR_COMMAND
+    if session.committed_utc is not None:
+        session.time_owed = session.committed_utc - now.utc > session.policy.commit_window_s
+        if not session.time_owed:
+            form = time_form(session.activation, session.policy)
+            current, upgrade = write_times(form, now, session.committed_utc)
+    body = zcl.UpgradeEndResponse(image.manufacturer_code, image.image_type, image.file_version, current, upgrade)
+    token = Token.HOLD if upgrade == zcl.WAIT_FOR_COMMAND else Token.COMMIT
+    return session.send(body, token, Urgency.URGENT, sequence)
+
+
+def plan(session: Session, now: Now) -> None:
+    """When to look again: at the next moment by the wall clock as it stands, or sooner, to see whether it was set."""
+    target = _next_moment(session)
+    if target is None:
+        session.appointment_at = None
+    else:
+        until = min(now.until(target), now.instant + session.policy.clock_check_s)
+        session.appointment_at = Instant(max(until, now.instant))
+
+
+def _next_moment(session: Session) -> UtcSeconds | None:
+    policy = session.policy
+    if session.state is State.COMMITTED:
+        assert session.committed_utc is not None
+        if session.time_owed:
+            return UtcSeconds(session.committed_utc - policy.commit_window_s)
+        if session.reminders > policy.reminders:
+            return None
+        return UtcSeconds(session.committed_utc + policy.reminder_s * (2 ** (session.reminders + 1) - 1))
+    if isinstance(session.activation, ActivateAt):
+        if session.state is State.HELD:
+            return UtcSeconds(session.activation.utc - policy.commit_window_s)
+        if session.state is State.PARKED:
+            return UtcSeconds(session.activation.utc + policy.grace_s + 1)
+    return None
+
+
+def keep_appointment(session: Session, now: Now, out: list[Effect]) -> None:
+    """The wall clock may have come to a moment that matters; if it went back, nothing happens but another look."""
+    target = _next_moment(session)
+    if target is None or now.utc < target:
+        return
+    if session.state is State.COMMITTED:
+        _remind(session, now, out)
+    elif due(session.activation, now, session.policy) is Due.MISSED:
+        session.move(Input.MISS, "the activation time and its grace have passed", now, out)
+    else:
+        commit(session, now, out)
+        out.append(answer(session, now))
+
+
+def _remind(session: Session, now: Now, out: list[Effect]) -> None:
+    if session.time_owed:
+        out.append(answer(session, now))
+        return
+    session.reminders += 1
+    if session.reminders > session.policy.reminders:
+        text = "was given its activation time and has not been heard to run the new version"
+        out.append(session.alarm(AlarmKind.NOT_ACTIVATED, text))
+    else:
+        out.append(answer(session, now))
+
+
+def answer_delivered(session: Session, token: Token, delivered: bool, now: Now, out: list[Effect]) -> None:
+    """What became of an Upgrade End Response: a lost one is said again soon, for the device may act without it."""
+    expected = {Token.HOLD: State.HELD, Token.COMMIT: State.COMMITTED}.get(token)
+    if session.state is not expected:
+        return
+    if not delivered:
+        if session.resends < session.policy.resends:
+            session.resend_at = Instant(now.instant + session.policy.resend_s * 2**session.resends)
+            session.resends += 1
+        return
+    session.resend_at = None
+    if token is Token.COMMIT and not session.commit_delivered:
+        session.commit_delivered = True
+        out.append(session.persist())
+
+
+def release(session: Session, activation: Activation, now: Now, out: list[Effect]) -> None:
+    """Give another activation while that is possible. Raises RefusedError once it is not."""
+    _refuse_if_decided(session, "released")
+    if isinstance(activation, ActivateByCommand):
+        raise RefusedError("the supplier's command activates this device, not a release")
+    session.activation = activation
+    at = len(out)
+    if session.downloaded:
+        _decide_again(session, now, out)
+    elif session.state is State.MISSED:
+        session.move(Input.WITHHOLD, "released: the last block goes out when its time is near", now, out)
+    if len(out) == at:
+        out.append(session.persist())
+    elif session.state is State.COMMITTED:
+        out.append(answer(session, now))
+
+
+def _decide_again(session: Session, now: Now, out: list[Effect]) -> None:
+    if session.state is State.MISSED and due(session.activation, now, session.policy) in (Due.FAR, Due.NOT_OURS):
+        hold(session, now, out)
+    else:
+        _decide(session, now, out)
+
+
+def cancel(session: Session, reason: str, now: Now, out: list[Effect], given: Input = Input.CANCEL) -> None:
+    """End it before a time was given. Raises RefusedError once one was: the countdown is in the device."""
+    _refuse_if_decided(session, "cancelled")
+    held = session.downloaded
+    session.move(given, reason, now, out)
+    if not held:
+        out.append(TransferEnded(session.job, session.peer, TransferOutcome.IMAGE_DISCARDED, reason))
+        return
+    # Silicon Labs clients go back to asking on this; for others it is the most that can be said.
+    body = DefaultResponse(zcl.UpgradeEndRequest.COMMAND, Status.ABORT)
+    frame = Frame(
+        FrameType.GLOBAL,
+        body.COMMAND,
+        session.end_sequence,
+        body.to_bytes(),
+        to_client=True,
+        disable_default_response=True,
+    )
+    assert session.endpoint is not None
+    out.append(Send(session.peer, session.endpoint, frame.to_bytes(), Urgency.URGENT, Token.ANSWER))
+
+
+def _refuse_if_decided(session: Session, verb: str) -> None:
+    if session.ended:
+        raise RefusedError(f"cannot be {verb}: the update is {session.state} already")
+    if session.state is State.COMMITTED:
+        assert session.committed_utc is not None
+        raise RefusedError(
+            f"cannot be {verb}: the device was told to activate at {isoformat(session.committed_utc)},"
+            " and nothing calls it back"
+        )
+    if session.downloaded and isinstance(session.activation, ActivateByCommand):
+        raise RefusedError(f"cannot be {verb}: the device has the image, and the supplier's command decides over it")
+
+
+def restored(session: Session, now: Now, out: list[Effect]) -> None:
+    """Take up a session that another process left: late appointments are kept or missed, finished devices told."""
+    match session.state:
+        case State.HELD | State.PARKED if due(session.activation, now, session.policy) is Due.MISSED:
+            session.move(Input.MISS, "the activation time passed while the hub was down", now, out)
+        case State.HELD:
+            _decide(session, now, out)
+            out.append(answer(session, now))
+        case State.COMMITTED if not session.commit_delivered:
+            out.append(answer(session, now))
+        case State.OFFERED | State.DOWNLOADING:
+            session.announce(now)
+        case _:
+            pass
+    session.watch_silence(now)

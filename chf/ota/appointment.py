@@ -1,0 +1,76 @@
+"""When an activation is due, and how a time is written for a device.
+
+Appointments are in UTC and judged afresh each time: nothing here remembers a reading of the clock.
+"""
+
+from enum import Enum
+from math import ceil
+from typing import assert_never
+
+from chf.clock import Now, UtcSeconds, to_zigbee_time
+from chf.ota.model import ActivateAt, ActivateByCommand, ActivateHold, ActivateNow, Activation, Strategy, TimeForm
+from chf.ota.policy import OtaPolicy
+from chf.zcl.ota import NO_CURRENT_TIME
+
+
+class Due(Enum):
+    """What an activation asks for at this moment."""
+
+    NOW = "now"  # asked for at once, or its time has come
+    NEAR = "near"  # within the window in which a real time may be given
+    FAR = "far"
+    MISSED = "missed"  # its time and the grace after it have passed
+    NOT_OURS = "not ours"  # a release or a command decides
+
+
+def due(activation: Activation, now: Now, policy: OtaPolicy) -> Due:
+    match activation:
+        case ActivateNow():
+            return Due.NOW
+        case ActivateHold() | ActivateByCommand():
+            return Due.NOT_OURS
+        case ActivateAt(utc=utc):
+            left_s = utc - now.utc
+            if left_s > policy.commit_window_s:
+                return Due.FAR
+            if left_s > 0:
+                return Due.NEAR
+            return Due.NOW if left_s >= -policy.grace_s else Due.MISSED
+        case _:
+            assert_never(activation)
+
+
+def parks(activation: Activation, due_now: Due) -> bool:
+    """Whether the last block has to wait."""
+    match activation:
+        case ActivateAt(strategy=strategy):
+            return due_now is Due.MISSED or (due_now is Due.FAR and strategy is Strategy.PARK)
+        case ActivateHold(strategy=strategy):
+            return strategy is Strategy.PARK
+        case ActivateNow() | ActivateByCommand():
+            return False
+        case _:
+            assert_never(activation)
+
+
+def time_form(activation: Activation, policy: OtaPolicy) -> TimeForm:
+    return activation.time_form if isinstance(activation, ActivateAt) else policy.time_form
+
+
+def wait_s(activation: Activation, due_now: Due, now: Now, policy: OtaPolicy) -> int:
+    """How long a parked device is told to wait before it asks again."""
+    if isinstance(activation, ActivateAt) and due_now is Due.FAR:
+        until_near_s = ceil(activation.utc - policy.commit_window_s - now.utc)
+        return max(1, min(policy.park_wait_s, until_near_s))
+    return policy.hold_wait_s
+
+
+def write_times(form: TimeForm, now: Now, at: UtcSeconds) -> tuple[int, int]:
+    """(current time, other time) of ZCL8 table 11-15 for a time that is never before `at`.
+
+    A clock that shows the first second of 2000 or before cannot write an absolute time: there, 0 means "offset".
+    """
+    current = now.zigbee_time()
+    if form is TimeForm.RELATIVE or current == NO_CURRENT_TIME:
+        return NO_CURRENT_TIME, max(0, ceil(at - now.utc))
+    return current, max(current, to_zigbee_time(UtcSeconds(ceil(at))))

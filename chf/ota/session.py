@@ -1,0 +1,195 @@
+"""One device's update in memory: what is remembered, what was heard, and when to look again.
+
+It changes state by the table, and writes the record before anything else. What to answer is decided in `blocks` and
+`activation`.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from itertools import count
+from typing import Final
+
+from chf.clock import Instant, Now, UtcSeconds
+from chf.eui64 import Eui64
+from chf.ota.coverage import Coverage
+from chf.ota.effects import Alarm, AlarmKind, Effect, Persist, Progress, Send, StateChanged, Token, Urgency
+from chf.ota.model import Activation, ImageRef, SessionRecord
+from chf.ota.policy import OtaPolicy
+from chf.ota.transitions import ENDS, Input, State, next_state
+from chf.zcl import ota as zcl
+
+EVERY_ENDPOINT: Final = 0xFF
+_SEQUENCES: Final = 256
+_LONG_AGO: Final = Instant(float("-inf"))
+
+
+def sequence_numbers() -> Callable[[], int]:
+    """ZCL sequence numbers for what nobody asked for; the devices of a hub share them."""
+    numbers = count()
+    return lambda: next(numbers) % _SEQUENCES
+
+
+@dataclass(slots=True)
+class Page:
+    """An Image Page Request that is being answered."""
+
+    endpoint: int
+    next_bytes: int
+    end_bytes: int
+    block_bytes: int
+    spacing_s: float
+    due: Instant
+
+
+@dataclass(slots=True, eq=False)
+class Session:
+    job: str
+    peer: Eui64
+    image: ImageRef
+    activation: Activation
+    policy: OtaPolicy
+    next_sequence: Callable[[], int]
+    state: State = State.OFFERED
+    endpoint: int | None = None
+    sleepy: bool = False
+    allow_downgrade: bool = False
+    coverage: Coverage = field(default_factory=Coverage)
+    downloaded: bool = False
+    aborts: int = 0
+    committed_utc: UtcSeconds | None = None
+    commit_delivered: bool = False
+
+    # From here on: not remembered over a restart.
+    page: Page | None = None
+    end_sequence: int = 0  # of the last Upgrade End Request
+    unproven_ends: int = 0
+    time_owed: bool = False  # committed, and told to wait because the wall clock went back
+    in_flight: int = 0
+    in_flight_since: Instant = _LONG_AGO
+    flood_answer_at: Instant = _LONG_AGO
+    flood_alarm_at: Instant = _LONG_AGO
+    last_heard: Instant = _LONG_AGO
+    expected_at: Instant = _LONG_AGO  # until when the device was told to keep quiet
+    reported_silence: Instant | None = None  # `last_heard` of the silence that was told
+    progress_at: Instant = _LONG_AGO
+    checkpoint_at: Instant = _LONG_AGO
+    notify_interval_s: float = 0.0
+    resends: int = 0
+    reminders: int = 0
+    # What to wake for; the earliest of them is `wake`, as the server's heap knows it.
+    notify_at: Instant | None = None
+    silence_at: Instant | None = None
+    appointment_at: Instant | None = None
+    resend_at: Instant | None = None
+    wake: Instant | None = None
+    # For the block path: plain attributes instead of properties.
+    ids: tuple[int, int, int] = field(init=False)
+    size_bytes: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        image = self.image
+        self.ids = (image.manufacturer_code, image.image_type, image.file_version)
+        self.size_bytes = image.size_bytes
+
+    @property
+    def ended(self) -> bool:
+        return self.state in ENDS
+
+    def record(self) -> SessionRecord:
+        return SessionRecord(
+            job=self.job,
+            peer=self.peer,
+            state=self.state,
+            image_sha256=self.image.sha256,
+            activation=self.activation,
+            endpoint=self.endpoint,
+            sleepy=self.sleepy,
+            allow_downgrade=self.allow_downgrade,
+            served_bytes=self.coverage.contiguous,
+            downloaded=self.downloaded,
+            aborts=self.aborts,
+            committed_utc=self.committed_utc,
+            commit_delivered=self.commit_delivered,
+        )
+
+    def persist(self) -> Persist:
+        return Persist(self.peer, self.record())
+
+    def move(self, given: Input, detail: str, now: Now, out: list[Effect]) -> None:
+        """Change state by the table; the record comes first."""
+        old, self.state = self.state, next_state(self.state, given)
+        self.notify_at = self.silence_at = self.appointment_at = self.resend_at = None
+        self.checkpoint_at = Instant(now.instant + self.policy.checkpoint_interval_s)
+        if self.ended:
+            self.page = None
+        self.watch_silence(now)
+        out += (self.persist(), StateChanged(self.job, self.peer, old, self.state, detail))
+
+    def send(self, body: zcl.ServerCommand, token: Token, urgency: Urgency, sequence: int | None = None) -> Send:
+        """A command to where the device's client was heard, or to all its endpoints before that."""
+        payload = zcl.command(body, self.next_sequence() if sequence is None else sequence)
+        return Send(self.peer, EVERY_ENDPOINT if self.endpoint is None else self.endpoint, payload, urgency, token)
+
+    def alarm(self, kind: AlarmKind, text: str) -> Alarm:
+        return Alarm(self.peer, kind, text)
+
+    def progress(self, offset_bytes: int, now: Now, out: list[Effect]) -> None:
+        """Tell where the download stands, and write it down, neither more often than the policy says."""
+        if now.instant < self.progress_at and offset_bytes < self.size_bytes:
+            return
+        self.progress_at = Instant(now.instant + self.policy.progress_interval_s)
+        if now.instant >= self.checkpoint_at:
+            self.checkpoint_at = Instant(now.instant + self.policy.checkpoint_interval_s)
+            out.append(self.persist())
+        out.append(Progress(self.job, self.peer, offset_bytes, self.size_bytes))
+
+    # Image Notify
+
+    def announce(self, now: Now) -> None:
+        """Start to notify, unless the device sleeps and would not hear it."""
+        if not self.sleepy:
+            self.notify_interval_s = self.policy.notify_interval_s
+            self.notify_at = now.instant
+
+    def notify(self, now: Now, out: list[Effect]) -> None:
+        """The notify that is due, unless the device was heard meanwhile; and the next one."""
+        assert self.notify_at is not None
+        heard_at = self.last_heard + self.policy.notify_interval_s
+        if now.instant < heard_at:
+            self.notify_interval_s = self.policy.notify_interval_s
+            self.notify_at = Instant(heard_at)
+            return
+        out.append(self.send(zcl.ImageNotify(), Token.NOTIFY, Urgency.NORMAL))
+        self.notify_at = Instant(now.instant + self.notify_interval_s)
+        self.notify_interval_s = min(2 * self.notify_interval_s, self.policy.notify_interval_limit_s)
+
+    # Silence
+
+    def watch_silence(self, now: Now) -> None:
+        limit_s = self._silence_limit_s()
+        self.silence_at = None if limit_s is None else Instant(now.instant + limit_s)
+
+    def check_silence(self, now: Now, out: list[Effect]) -> None:
+        """Report a silence once; it ends nothing, the job's own deadline does."""
+        limit_s = self._silence_limit_s()
+        assert limit_s is not None
+        due = max(self.last_heard, self.expected_at) + limit_s
+        if now.instant < due:
+            self.silence_at = Instant(due)
+            return
+        self.silence_at = Instant(now.instant + limit_s)
+        if self.reported_silence != self.last_heard:
+            self.reported_silence = self.last_heard
+            out.append(self.alarm(AlarmKind.STALLED, f"not heard for {limit_s:.0f} s while {self.state}"))
+
+    def _silence_limit_s(self) -> float | None:
+        if self.state in (State.DOWNLOADING, State.PARKED):
+            return self.policy.stall_s
+        return self.policy.verify_s if self.state is State.SERVED else None
+
+    # What the server sorts sessions by
+
+    def next_wake(self) -> Instant | None:
+        page_due = None if self.page is None else self.page.due
+        times = (self.notify_at, self.silence_at, self.appointment_at, self.resend_at, page_due)
+        return min((time for time in times if time is not None), default=None)
