@@ -11,6 +11,8 @@ from typing import Final, NewType, TypeAlias
 from chf.clock import UtcSeconds
 from chf.errors import RefusedError
 from chf.eui64 import Eui64, format_eui64
+from chf.image.image import ImageId
+from chf.ota.model import ActivateAt, Activation, TransferOutcome
 
 JobId = NewType("JobId", int)
 
@@ -35,47 +37,12 @@ ENDS: Final = frozenset(
 )
 
 
-class TransferOutcome(StrEnum):
-    """The four results that a Firmware Transfer Alert can tell (CCS08; DUIS TransferResponseCode)."""
-
-    SUCCESS = "success"
-    DISCARDED = "image discarded"
-    HARDWARE_MISMATCH = "hardware version mismatch"
-    FAILURE = "transfer failure"
-
-
 class WaitReason(StrEnum):
     """What a job in state *waiting* waits for."""
 
     TIME = "time"
     COMMAND = "command"
     DEVICE = "device"
-
-
-class Strategy(StrEnum):
-    """How a device is kept from activating before a far time."""
-
-    PARK = "park"  # its last block is withheld: it cannot activate, and can be called back
-    HOLD = "hold"  # it has the whole image and is told to wait; some clients lose patience
-
-
-@dataclass(frozen=True, slots=True)
-class ActivateNow:
-    """As soon as the transfer has ended."""
-
-
-@dataclass(frozen=True, slots=True)
-class ActivateAt:
-    utc: UtcSeconds
-    strategy: Strategy = Strategy.PARK
-
-
-@dataclass(frozen=True, slots=True)
-class Hold:
-    """Not before somebody says so (for HCALCS, ESME and GSME: the supplier's CS06, straight to the device)."""
-
-
-Activation: TypeAlias = ActivateNow | ActivateAt | Hold
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +63,7 @@ class Job:
 
     id: JobId
     device: Eui64
-    image: str
+    image: ImageId
     file_version: int
     activation: Activation
     origin: str
@@ -125,7 +92,7 @@ def accept(
     *,
     job_id: JobId,
     device: Eui64,
-    image: str,
+    image: ImageId,
     file_version: int,
     activation: Activation,
     origin: str,
@@ -133,12 +100,13 @@ def accept(
     now_utc: UtcSeconds,
     lifetime_s: float,
 ) -> Job:
-    """A new job.
+    """A new job, with `lifetime_s` from now or from the appointed time.
 
     Raises RefusedError where the device already runs the version: its success could not be told from doing nothing.
     """
     if version_before == file_version:
         raise RefusedError(f"{format_eui64(device)} already runs version 0x{file_version:08X}")
+    latest_start = max(now_utc, activation.utc) if isinstance(activation, ActivateAt) else now_utc
     return Job(
         id=job_id,
         device=device,
@@ -147,7 +115,7 @@ def accept(
         activation=activation,
         origin=origin,
         created=now_utc,
-        deadline=UtcSeconds(now_utc + lifetime_s),
+        deadline=UtcSeconds(latest_start + lifetime_s),
         changed=now_utc,
         version_before=version_before,
     )

@@ -45,11 +45,11 @@ from chf.jobs.model import (
     Refused,
     Stored,
     TransferEnded,
-    TransferOutcome,
     VerificationTimedOut,
     VersionObserved,
     WaitingFor,
 )
+from chf.ota.model import ActivateByCommand, TransferOutcome
 
 S = JobState
 
@@ -120,7 +120,9 @@ class Reason:
         return f"the device already runs version {_version(job.file_version)}; nothing was transferred"
 
     @staticmethod
-    def by_itself(_job: Job, _event: JobEvent) -> str:
+    def by_itself(job: Job, _event: JobEvent) -> str:
+        if isinstance(job.activation, ActivateByCommand):
+            return ""  # it was told to, past the hub
         return "the device activated by itself, before it was told to"
 
     @staticmethod
@@ -176,7 +178,7 @@ class Case:
     withdraw: bool = False
 
 
-_DISCARDED = TransferOutcome.DISCARDED
+_DISCARDED = TransferOutcome.IMAGE_DISCARDED
 _CANCELLED = Case(S.CANCELLED, settle=_DISCARDED, withdraw=True)
 _EXPIRED = Case(S.EXPIRED, reason=Reason.deadline, settle=_DISCARDED, withdraw=True)
 _REFUSED = Case(S.FAILED, reason=Reason.of_event, settle=_DISCARDED, withdraw=True)

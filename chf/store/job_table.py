@@ -7,30 +7,19 @@ record is text that only the OTA server reads.
 # ruff: noqa: S608
 # What is put into the statements are column names of this package; values are always bound.
 
+import json
 import sqlite3
-from typing import Final, assert_never
+from typing import Any, Final
 
-from chf.clock import UtcSeconds
-from chf.errors import RefusedError, StoreError
+from chf.errors import RefusedError, StoreCorruptError, StoreError, UsageError
 from chf.eui64 import Eui64, format_eui64, parse_eui64
-from chf.jobs.model import (
-    ActivateAt,
-    ActivateNow,
-    Activation,
-    ActivationReport,
-    Hold,
-    Job,
-    JobId,
-    JobState,
-    Strategy,
-    TransferOutcome,
-    WaitReason,
-)
+from chf.jobs.model import ActivationReport, Job, JobId, JobState, WaitReason
+from chf.ota.model import TransferOutcome, activation_from_json, activation_to_json
 from chf.store.database import Database, Parameter, Row
 from chf.store.schema import ACTIVE_JOB
 
 _COLUMNS: Final = (
-    "id, device, image, file_version, activation, activation_utc, strategy, origin, created_utc, deadline_utc, "
+    "id, device, image, file_version, activation, origin, created_utc, deadline_utc, "
     "changed_utc, state, reason, version_before, version_seen, transfer, report_success, report_version, waiting_for, "
     "waiting_until_utc, activation_at_utc, download_started_utc, download_ended_utc, ended_utc"
 )
@@ -100,7 +89,7 @@ def _parameters(job: Job) -> tuple[Parameter, ...]:
         format_eui64(job.device),
         job.image,
         job.file_version,
-        *_activation_columns(job.activation),
+        json.dumps(activation_to_json(job.activation), sort_keys=True),
         job.origin,
         job.created,
         job.deadline,
@@ -121,32 +110,21 @@ def _parameters(job: Job) -> tuple[Parameter, ...]:
     )
 
 
-def _activation_columns(activation: Activation) -> tuple[Parameter, Parameter, Parameter]:
-    match activation:
-        case ActivateNow():
-            return "now", None, None
-        case ActivateAt(utc, strategy):
-            return "at", utc, strategy.value
-        case Hold():
-            return "hold", None, None
-        case _:
-            assert_never(activation)
-
-
-def _activation(kind: str, utc: float | None, strategy: str | None) -> Activation:
-    if kind == "at" and utc is not None and strategy is not None:
-        return ActivateAt(UtcSeconds(utc), Strategy(strategy))
-    return Hold() if kind == "hold" else ActivateNow()
-
-
 def _job(row: Row) -> Job:
     named = dict(zip(_COLUMNS.split(", "), row, strict=True))
+    try:
+        return _job_of(named)
+    except (KeyError, ValueError, UsageError) as error:
+        raise StoreCorruptError(f"the row of update {named['id']} is damaged: {error}") from error
+
+
+def _job_of(named: dict[str, Any]) -> Job:
     return Job(
         id=JobId(named["id"]),
         device=parse_eui64(named["device"]),
         image=named["image"],
         file_version=named["file_version"],
-        activation=_activation(named["activation"], named["activation_utc"], named["strategy"]),
+        activation=activation_from_json(json.loads(named["activation"])),
         origin=named["origin"],
         created=named["created_utc"],
         deadline=named["deadline_utc"],

@@ -1,0 +1,242 @@
+"""When jobs move: places on the air, read-backs, ends of time, restarts."""
+
+from dataclasses import replace
+
+import pytest
+
+from chf.clock import Instant, Now, UtcSeconds
+from chf.errors import UsageError
+from chf.eui64 import Eui64
+from chf.image.image import ImageId
+from chf.jobs.model import (
+    ActivationGiven,
+    ActivationReported,
+    Announced,
+    Cancelled,
+    DeviceRejoined,
+    DownloadStarted,
+    Job,
+    JobId,
+    JobState,
+    Offer,
+    RaiseCcs08,
+    ReadVersion,
+    Refused,
+    Stored,
+    TransferEnded,
+    VersionObserved,
+    accept,
+)
+from chf.jobs.scheduler import JobPolicy, SaveJob, Scheduler
+from chf.jobs.transitions import FIRST_READ_S
+from chf.ota.model import ActivateNow, TransferOutcome
+
+T0 = 1_800_000_000.0
+OLD, NEW = 1, 2
+SUCCESS = TransferEnded(TransferOutcome.SUCCESS)
+
+
+def at(seconds: float, step_s: float = 0.0) -> Now:
+    return Now(Instant(seconds), UtcSeconds(T0 + seconds + step_s))
+
+
+def new_job(number: int, **changes) -> Job:
+    job = accept(
+        job_id=JobId(number),
+        device=Eui64(number),
+        image=ImageId("cd" * 32),
+        file_version=NEW,
+        activation=ActivateNow(),
+        origin="cli",
+        version_before=OLD,
+        now_utc=UtcSeconds(T0),
+        lifetime_s=7 * 86400.0,
+    )
+    return replace(job, **changes)
+
+
+def stored(number: int, **changes) -> Job:
+    return new_job(number, state=JobState.STORED, **changes)
+
+
+def offers(effects) -> list[int]:
+    return [effect.job.id for effect in effects if isinstance(effect, Offer)]
+
+
+def reads(effects) -> list[int]:
+    return [effect.job.id for effect in effects if isinstance(effect, ReadVersion)]
+
+
+def tell(scheduler: Scheduler, number: int, *events, seconds: float = 0.0):
+    effects = []
+    for event in events:
+        effects += scheduler.handle(JobId(number), event, at(seconds))
+    return effects
+
+
+def test_a_row_is_saved_before_anything_is_done_about_it():
+    scheduler = Scheduler(JobPolicy())
+    scheduler.add(new_job(1), at(0))
+    effects = tell(scheduler, 1, Stored())
+    assert isinstance(effects[0], SaveJob)
+    assert (effects[0].before.state, effects[0].job.state) == (JobState.ACCEPTED, JobState.STORED)
+    assert offers(effects) == [1]
+    effects = tell(scheduler, 1, Announced(), DownloadStarted(), SUCCESS)
+    kinds = [type(effect) for effect in effects]
+    assert kinds.index(RaiseCcs08) == len(kinds) - 1
+    assert kinds[-2] is SaveJob
+
+
+def test_jobs_run_in_the_order_of_their_making_as_many_as_are_allowed():
+    scheduler = Scheduler(JobPolicy(concurrent=2))
+    assert offers(scheduler.load([stored(n) for n in (1, 2, 3, 4)], at(0))) == [1, 2]
+    assert offers(tell(scheduler, 1, Announced(), DownloadStarted())) == []
+    assert offers(tell(scheduler, 1, SUCCESS)) == [3]
+    assert offers(tell(scheduler, 2, Refused("no"))) == [4]
+    assert offers(tell(scheduler, 3, Announced(), Announced())) == []
+
+
+def test_a_device_that_keeps_silent_loses_its_place_and_may_come_back():
+    policy = JobPolicy(concurrent=1, slot_s=600.0)
+    scheduler = Scheduler(policy)
+    scheduler.load([stored(1), stored(2)], at(0))
+    tell(scheduler, 1, Announced(), seconds=1)
+    assert scheduler.deadline() == 601.0
+    assert offers(scheduler.handle_deadline(at(601))) == [2]
+    effects = tell(scheduler, 1, DownloadStarted(), seconds=700)
+    assert effects[0].job.state is JobState.DOWNLOADING
+
+
+def test_progress_keeps_the_place():
+    scheduler = Scheduler(JobPolicy(concurrent=1, slot_s=600.0))
+    scheduler.load([stored(1), stored(2)], at(0))
+    tell(scheduler, 1, Announced(), DownloadStarted(), seconds=1)
+    assert tell(scheduler, 1, DownloadStarted(), seconds=500) == []
+    assert offers(scheduler.handle_deadline(at(650))) == []
+    assert offers(scheduler.handle_deadline(at(1100))) == [2]
+
+
+def test_one_job_per_device():
+    scheduler = Scheduler(JobPolicy())
+    scheduler.add(new_job(1), at(0))
+    with pytest.raises(UsageError, match="update 1 in progress"):
+        scheduler.add(new_job(2, device=Eui64(1)), at(0))
+    tell(scheduler, 1, Cancelled())
+    scheduler.add(new_job(2, device=Eui64(1)), at(0))
+    assert scheduler.for_device(Eui64(1)).id == 2
+
+
+def activating(scheduler: Scheduler, *, at_s: float = 0.0) -> None:
+    scheduler.load([stored(1)], at(0))
+    tell(scheduler, 1, Announced(), DownloadStarted(), SUCCESS, ActivationGiven(UtcSeconds(T0 + at_s)))
+
+
+def due_reads(scheduler: Scheduler, until_s: float) -> list[float]:
+    """The seconds at which a read-back is asked for."""
+    times = []
+    while (deadline := scheduler.deadline()) is not None and deadline <= until_s:
+        times += [deadline] * len(reads(scheduler.handle_deadline(at(deadline))))
+    return times
+
+
+def test_read_backs_come_ever_more_rarely_until_the_device_has_had_its_time():
+    scheduler = Scheduler(JobPolicy(read_interval_s=3, read_interval_limit_s=60, verify_s=200))
+    activating(scheduler, at_s=1000)
+    assert due_reads(scheduler, 1199) == [1002, 1005, 1011, 1023, 1047, 1095, 1155]
+    effects = scheduler.handle_deadline(at(1200))
+    assert effects[0].job.state is JobState.FAILED
+    assert scheduler.deadline() is None
+
+
+def test_a_device_that_comes_back_is_asked_soon_and_again():
+    scheduler = Scheduler(JobPolicy(read_interval_s=3, verify_s=600))
+    activating(scheduler)
+    due_reads(scheduler, 100)
+    tell(scheduler, 1, DeviceRejoined(), seconds=100)
+    assert due_reads(scheduler, 110) == [100 + FIRST_READ_S, 100 + FIRST_READ_S + 3]
+    effects = tell(scheduler, 1, VersionObserved(NEW), seconds=111)
+    assert effects[0].job.state is JobState.ACTIVATED
+    assert scheduler.deadline() is None
+
+
+def test_a_device_that_reboots_before_its_time_is_asked_once_and_then_at_its_time():
+    scheduler = Scheduler(JobPolicy())
+    activating(scheduler, at_s=1000)
+    tell(scheduler, 1, DeviceRejoined(), seconds=10)
+    assert due_reads(scheduler, 1004) == [12, 1002]
+
+
+def test_the_alert_asks_for_a_read_back():
+    scheduler = Scheduler(JobPolicy())
+    activating(scheduler)
+    due_reads(scheduler, 60)
+    tell(scheduler, 1, ActivationReported(success=True, file_version=NEW), seconds=60)
+    assert scheduler.deadline() == 60 + FIRST_READ_S
+
+
+def test_a_job_expires_at_its_deadline_unless_the_device_counts_down():
+    scheduler = Scheduler(JobPolicy())
+    scheduler.load([stored(1, deadline=UtcSeconds(T0 + 50)), stored(2, deadline=UtcSeconds(T0 + 50))], at(0))
+    tell(scheduler, 1, Announced(), SUCCESS, ActivationGiven(UtcSeconds(T0 + 5)), seconds=1)
+    effects = scheduler.handle_deadline(at(50))
+    assert [(e.job.id, e.job.state) for e in effects if isinstance(e, SaveJob)] == [(2, JobState.EXPIRED)]
+    assert scheduler.get(JobId(1)).state is JobState.ACTIVATING
+
+
+@pytest.mark.parametrize("step_s", [3600, -3600, 10 * 365 * 86400, -10 * 365 * 86400])
+def test_a_stepped_wall_clock_expires_nothing_and_prolongs_nothing(step_s):
+    scheduler = Scheduler(JobPolicy())
+    scheduler.load([stored(1, deadline=UtcSeconds(T0 + 50))], at(0))
+    assert scheduler.handle_deadline(at(49, step_s)) == ()
+    assert scheduler.handle_deadline(at(50, step_s))[0].job.state is JobState.EXPIRED
+
+
+def test_everything_comes_back_from_the_rows_alone():
+    policy = JobPolicy(concurrent=2, verify_s=100)
+    first = Scheduler(policy)
+    first.load([stored(n) for n in (1, 2, 3)], at(0))
+    tell(first, 1, Announced(), DownloadStarted(), SUCCESS, ActivationGiven(UtcSeconds(T0 + 10)))
+    tell(first, 2, Announced())
+    rows = [first.get(JobId(n)) for n in (1, 2, 3)]
+
+    second = Scheduler(policy)
+    effects = second.load(rows, at(5000))  # down at the time of activation, and long after
+    assert offers(effects) == [2, 3]
+    assert due_reads(second, 5003) == [5000 + FIRST_READ_S]
+    assert second.get(JobId(1)).state is JobState.ACTIVATING  # it gets its time to show itself
+    assert second.handle_deadline(at(5100))[0].job.state is JobState.FAILED
+
+
+def test_a_held_device_is_read_once_after_a_restart():
+    scheduler = Scheduler(JobPolicy())
+    scheduler.load([new_job(1, state=JobState.WAITING)], at(0))
+    assert due_reads(scheduler, 1000) == [FIRST_READ_S]
+
+
+def test_a_late_alert_reaches_the_row_of_the_job_that_ended():
+    scheduler = Scheduler(JobPolicy())
+    activating(scheduler)
+    tell(scheduler, 1, VersionObserved(NEW))
+    report = ActivationReported(success=True, file_version=NEW)
+    (saved,) = tell(scheduler, 1, report, seconds=900)
+    assert (saved.job.state, saved.job.report.success) == (JobState.ACTIVATED, True)
+    assert tell(scheduler, 1, report, seconds=901) == []
+    again = Scheduler(JobPolicy())
+    again.load([replace(saved.job, report=None)], at(0))
+    assert again.for_device(Eui64(1)).state is JobState.ACTIVATED
+    assert tell(again, 1, report) != []
+
+
+def test_what_is_not_known_changes_nothing():
+    scheduler = Scheduler(JobPolicy())
+    assert scheduler.handle(JobId(9), Cancelled(), at(0)) == ()
+    assert scheduler.for_device(Eui64(9)) is None
+    assert scheduler.get(JobId(9)) is None
+    assert scheduler.deadline() is None
+    assert scheduler.handle_deadline(at(0)) == ()
+
+
+@pytest.mark.parametrize("setting", [{"concurrent": 0}, {"verify_s": 0.0}, {"slot_s": -1.0}])
+def test_a_policy_that_cannot_work_is_refused(setting):
+    with pytest.raises(UsageError):
+        JobPolicy(**setting)

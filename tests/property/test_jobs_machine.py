@@ -1,0 +1,164 @@
+"""Any events in any order, with restarts in between: the promises of the job table hold throughout."""
+
+import hypothesis.strategies as st
+from hypothesis import settings
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from chf.clock import Instant, Now, UtcSeconds
+from chf.eui64 import Eui64
+from chf.image.image import ImageId
+from chf.jobs.model import (
+    ENDS,
+    ActivationGiven,
+    ActivationOrdered,
+    ActivationReported,
+    Announced,
+    CancelOffer,
+    Cancelled,
+    DeadlinePassed,
+    DeviceRejoined,
+    DownloadStarted,
+    JobId,
+    JobState,
+    Offer,
+    RaiseCcs08,
+    ReadVersion,
+    Refused,
+    Stored,
+    TransferEnded,
+    VerificationTimedOut,
+    VersionObserved,
+    WaitingFor,
+    WaitReason,
+    accept,
+)
+from chf.jobs.scheduler import JobPolicy, SaveJob, Scheduler
+from chf.jobs.transitions import TRANSITIONS
+from chf.ota.model import ActivateAt, ActivateHold, ActivateNow, TransferOutcome
+
+T0 = 1_800_000_000.0
+OLD, NEW, OTHER = 1, 2, 3
+DEVICES = (Eui64(1), Eui64(2), Eui64(3))
+
+utc = st.floats(T0 - 10_000, T0 + 10_000).map(UtcSeconds)
+versions = st.sampled_from((OLD, NEW, OTHER))
+activations = st.one_of(st.just(ActivateNow()), st.just(ActivateHold()), st.builds(ActivateAt, utc))
+events = st.one_of(
+    st.builds(Stored),
+    st.builds(Announced),
+    st.builds(DownloadStarted),
+    st.builds(TransferEnded, st.sampled_from(TransferOutcome), st.sampled_from(("", "why"))),
+    st.builds(WaitingFor, st.sampled_from(WaitReason), st.none() | utc),
+    st.builds(ActivationOrdered, activations),
+    st.builds(ActivationGiven, utc),
+    st.builds(DeviceRejoined),
+    st.builds(VersionObserved, versions),
+    st.builds(ActivationReported, st.booleans(), versions),
+    st.builds(Cancelled),
+    st.builds(Refused, st.just("no")),
+    st.builds(DeadlinePassed),
+    st.builds(VerificationTimedOut),
+)
+
+
+class JobTable(RuleBasedStateMachine):
+    """A hub that writes rows, and may be killed after any of them."""
+
+    @initialize(concurrent=st.integers(1, 3))
+    def start(self, concurrent):
+        self.policy = JobPolicy(concurrent=concurrent)
+        self.scheduler = Scheduler(self.policy)
+        self.instant, self.rows, self.told = 0.0, {}, {}
+
+    def now(self):
+        return Now(Instant(self.instant), UtcSeconds(T0 + self.instant))
+
+    def carry_out(self, effects):
+        for effect in effects:
+            match effect:
+                case SaveJob(before, job, event):
+                    self.check_step(before, job, event)
+                    self.rows[job.id] = job
+                case RaiseCcs08(job, outcome):
+                    assert job.id not in self.told
+                    assert job.transfer is outcome
+                    self.told[job.id] = outcome
+                case ReadVersion(job, after_s):
+                    assert (job.active, after_s) == (True, 0.0)
+                case Offer(job) | CancelOffer(job):
+                    assert job == self.rows[job.id]
+
+    def check_step(self, before, job, event):
+        assert self.rows[job.id] == before
+        assert job.active or job.reason or job.state in {JobState.ACTIVATED, JobState.CANCELLED}
+        if before.state in ENDS:
+            assert (job.state, job.reason, job.ended) == (before.state, before.reason, before.ended)
+            return
+        if job.state is not before.state:
+            cases = TRANSITIONS[before.state, type(event)]
+            assert job.state in {case.to for case in cases}
+        if job.state is JobState.ACTIVATED:
+            assert event == VersionObserved(job.file_version)
+        if job.state is JobState.REVERTED:
+            assert isinstance(event, VersionObserved)
+            assert event.file_version != job.file_version
+            assert (job.report.success, job.report.file_version) == (True, job.file_version)
+        if before.state is JobState.ACTIVATING:
+            assert job.state not in {JobState.CANCELLED, JobState.EXPIRED}
+
+    @rule(device=st.sampled_from(DEVICES), activation=activations)
+    def accept(self, device, activation):
+        if any(job.active and job.device == device for job in self.rows.values()):
+            return
+        job = accept(
+            job_id=JobId(len(self.rows) + 1),
+            device=device,
+            image=ImageId("ef" * 32),
+            file_version=NEW,
+            activation=activation,
+            origin="cli",
+            version_before=OLD,
+            now_utc=self.now().utc,
+            lifetime_s=86400.0,
+        )
+        self.rows[job.id] = job
+        self.carry_out(self.scheduler.add(job, self.now()))
+
+    @precondition(lambda self: self.rows)
+    @rule(data=st.data(), event=events)
+    def happen(self, data, event):
+        job_id = data.draw(st.sampled_from(sorted(self.rows)))
+        self.carry_out(self.scheduler.handle(job_id, event, self.now()))
+
+    @rule(seconds=st.floats(0.0, 5000.0))
+    def wait(self, seconds):
+        until = self.instant + seconds
+        while (deadline := self.scheduler.deadline()) is not None and deadline <= until:
+            self.instant = max(self.instant, deadline)
+            before = self.instant
+            self.carry_out(self.scheduler.handle_deadline(self.now()))
+            following = self.scheduler.deadline()
+            assert following is None or following > before, "a deadline that was handled must not stand"
+        self.instant = until
+
+    @rule()
+    def restart(self):
+        self.scheduler = Scheduler(self.policy)
+        self.carry_out(self.scheduler.load(self.rows.values(), self.now()))
+
+    @invariant()
+    def the_rows_are_what_the_scheduler_knows(self):
+        for job in self.rows.values():
+            assert self.scheduler.get(job.id) == (job if job.active else None)
+
+    @invariant()
+    def every_end_was_told_and_only_what_happened_was(self):
+        for job in self.rows.values():
+            assert self.told.get(job.id) is job.transfer
+            assert job.active or job.transfer is not None
+            assert job.state is not JobState.ACTIVATED or job.version_seen == job.file_version
+            assert (job.ended is None) is job.active
+
+
+JobTable.TestCase.settings = settings(derandomize=True, max_examples=150, stateful_step_count=40, deadline=None)
+TestJobTable = JobTable.TestCase
