@@ -1,0 +1,64 @@
+"""Link keys in an EZSP dongle: put one in, take one out, list them. EZSP v8 to v12 and v13 onwards differ.
+
+A key goes into two places: the transient table, which lets the device join, and the key table, which is what secures
+APS data between the hub and the device from then on.
+"""
+
+from typing import Any
+
+import bellows.types as ember  # type: ignore[import-untyped]
+from zigpy.types import KeyData
+
+from chf.errors import RadioRefusedError
+from chf.eui64 import Eui64, format_eui64
+from chf.radio.ezsp_link import HotEzsp
+from chf.radio.ezsp_status import ember_eui64, eui64_of, is_ok, status_name
+
+SECURITY_MANAGER_VERSION = 13  # from here importLinkKey and exportLinkKeyByIndex, before the EmberKeyStruct commands
+_NO_INDEX = 0xFF
+
+
+async def install_link_key(ezsp: HotEzsp, device: Eui64, link_key: bytes) -> None:
+    """Let the device join with this key and secure its APS data with it; a key that it had is replaced."""
+    eui64, key = ember_eui64(device), KeyData(link_key)
+    _require_ok(await ezsp.add_transient_link_key(eui64, key), "the key of the joining device")
+    if ezsp.ezsp_version < SECURITY_MANAGER_VERSION:
+        (status,) = await ezsp.addOrUpdateKeyTableEntry(address=eui64, linkKey=True, keyData=key)
+    else:
+        # bellows' own write_link_keys starts at index 0 and overwrites the keys of other devices
+        (status,) = await ezsp.importLinkKey(index=await _index_for(ezsp, eui64), address=eui64, key=key)
+    _require_ok(status, f"the link key of {format_eui64(device)}")
+
+
+async def remove_link_key(ezsp: HotEzsp, device: Eui64) -> None:
+    (index,) = await ezsp.findKeyTableEntry(address=ember_eui64(device), linkKey=True)
+    if index != _NO_INDEX:
+        await ezsp.eraseKeyTableEntry(index=index)
+
+
+async def read_keys(ezsp: HotEzsp) -> tuple[tuple[str, str, bytes], ...]:
+    """(label, "nwk" | "link", key): the network key, and the link key of each device."""
+    network = await ezsp.get_network_key()
+    links = [
+        (format_eui64(eui64_of(key.partner_ieee)), "link", bytes(key.key.serialize()))
+        async for key in ezsp.read_link_keys()
+    ]
+    return (("network", "nwk", bytes(network.key.serialize())), *links)
+
+
+async def _index_for(ezsp: HotEzsp, eui64: Any) -> int:
+    (index,) = await ezsp.findKeyTableEntry(address=eui64, linkKey=True)
+    if index != _NO_INDEX:
+        return int(index)
+    _, size = await ezsp.getConfigurationValue(configId=ember.EzspConfigId.CONFIG_KEY_TABLE_SIZE)
+    for free in range(size):
+        answer = await ezsp.exportLinkKeyByIndex(index=free)
+        status = next(field for field in answer if isinstance(field, ember.sl_Status))
+        if not is_ok(status):
+            return free
+    raise RadioRefusedError(f"the dongle's key table is full ({size} entries): forget a device first")
+
+
+def _require_ok(status: Any, what: str) -> None:
+    if not is_ok(status):
+        raise RadioRefusedError(f"the dongle refused {what}: {status_name(status)}")

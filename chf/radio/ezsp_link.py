@@ -1,0 +1,216 @@
+"""bellows' EZSP connection with a fast lane: the one place that knows bellows from the inside.
+
+bellows parses every frame through generic types and sends every command as a task of its own. For a frame per image
+block that is most of the work, so the frames of the hot path are taken from the stream before bellows' tables see them
+(`frame_received`), and one pump hands hot commands to the gateway, in turn with bellows' own commands.
+
+What it uses of bellows that is not public: `_protocol`, `_gw`, and of the protocol `_seq`, `_awaiting`,
+`_send_semaphore`. `refuse_unknown_bellows` looks at them when a link opens; a test does so against the installed
+version. Faults of bellows 1.2.1 that are worked around here say so where they are.
+"""
+
+# ruff: noqa: SLF001  (see above)
+
+import asyncio
+import contextlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import bellows.ezsp  # type: ignore[import-untyped]
+from bellows.ash import AshException  # type: ignore[import-untyped]
+from bellows.exception import EzspError  # type: ignore[import-untyped]
+
+from chf.errors import MalformedFrameError, RadioRefusedError
+from chf.radio import ezsp_frames as frames
+
+RESET_ATTEMPTS = 3
+CLOSE_LIMIT_S = 5.0
+
+LINK_ERRORS = (OSError, TimeoutError, RuntimeError, AshException, EzspError)
+"""What bellows raises when the dongle is not there: RuntimeError is its word for a closed connection."""
+
+_CALLBACK_BITS = 0x18  # frame control: not the answer to a command
+_AFTER_BELLOWS = -1  # bellows' commands first, as it does with its own sendUnicast
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """`answered` gets the body of the answer, or None where the dongle does not know the command."""
+
+    frame_id: int
+    body: bytes
+    answered: Callable[[bytes | None], None]
+
+
+class HotPath(Protocol):
+    """The hub's side of the fast lane; called from the event loop, must not block."""
+
+    def next_command(self) -> Command | None: ...
+    def incoming(self, message: frames.IncomingMessage) -> bool:
+        """False where bellows is to have it."""
+        ...
+
+    def message_sent(self, sent: frames.MessageSent) -> bool: ...
+
+
+def refuse_unknown_bellows(ezsp: Any) -> None:
+    """Raise RadioRefusedError unless the installed bellows has the inside that this module was written for."""
+    wanted = {ezsp: ("_protocol", "_gw"), ezsp._protocol: ("_seq", "_awaiting", "_send_semaphore")}
+    missing = [
+        f"{type(part).__name__}.{name}" for part, names in wanted.items() for name in names if name not in vars(part)
+    ]
+    if missing:
+        raise RadioRefusedError(f"this bellows is not one that the hub knows (no {', '.join(missing)}): install 1.2.1")
+
+
+class HotEzsp(bellows.ezsp.EZSP):  # type: ignore[misc]
+    """`bellows.ezsp.EZSP` whose hot frames go to a `HotPath` once `open_fast_lane` was called."""
+
+    def __init__(self, device_config: dict[str, Any], application: Any) -> None:
+        super().__init__(device_config, application)
+        self._hot: HotPath | None = None
+        self._dialect = frames.Dialect(frames.OLDEST_VERSION)
+        self._wake = asyncio.Event()
+        self._hot_command: Command | None = None
+        self._hot_sequence = 0
+        self._hot_answer: asyncio.Future[None] | None = None
+        self._hot_since = 0.0
+        self.frames_received = 0
+
+    async def startup_reset(self) -> None:
+        """As bellows does it, but each attempt from the start.
+
+        bellows 1.2.1 skips the reset of a second attempt when the first got past it, and then speaks to the dongle in
+        the framing of another version.
+        """
+        if self.is_tcp_serial_port:
+            await super().startup_reset()  # a socket:// dongle may reset by itself when one connects
+        else:
+            await self._reset_and_negotiate()
+        refuse_unknown_bellows(self)
+        if self.ezsp_version < frames.OLDEST_VERSION:
+            raise RadioRefusedError(
+                f"the dongle speaks EZSP v{self.ezsp_version}, and the oldest that is supported is"
+                f" v{frames.OLDEST_VERSION}: update its firmware"
+            )
+
+    async def _reset_and_negotiate(self) -> None:
+        for attempt in range(1, RESET_ATTEMPTS + 1):
+            try:
+                await self.reset()
+                await self.version()
+                await self.get_xncp_features()
+                break
+            except LINK_ERRORS:
+                if attempt == RESET_ATTEMPTS:
+                    await self.disconnect()
+                    raise
+
+    async def disconnect(self) -> None:
+        """As bellows does it, but never for ever, and what waits for an answer is told at once."""
+        self._fail_waiting(ConnectionResetError("the link was closed"))
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(CLOSE_LIMIT_S):
+                await super().disconnect()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        # bellows leaves commands that wait for an answer waiting for their whole timeout
+        self._fail_waiting(ConnectionResetError("the link to the dongle was lost"))
+        super().connection_lost(exc)
+
+    def _fail_waiting(self, error: Exception) -> None:
+        waiting = [future for _, _, future in self._protocol._awaiting.values()] if self._protocol is not None else []
+        if self._hot_answer is not None:
+            waiting.append(self._hot_answer)
+        for future in waiting:
+            if not future.done():
+                future.set_exception(error)
+
+    def open_fast_lane(self, hot: HotPath) -> frames.Dialect:
+        self._dialect = frames.Dialect(self.ezsp_version)
+        self._hot = hot
+        return self._dialect
+
+    def unanswered_since(self) -> float | None:
+        """Loop time at which the hot command that still waits for its answer was begun.
+
+        A timer per command would cost more than it is worth: the one who asks this now and then is the timer.
+        """
+        return None if self._hot_answer is None else self._hot_since
+
+    def wake(self) -> None:
+        """There may be a next command."""
+        self._wake.set()
+
+    async def pump(self) -> None:
+        """Hand over one command after the other until the link fails, which raises one of LINK_ERRORS."""
+        assert self._hot is not None
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            more = True
+            while more:
+                async with self._protocol._send_semaphore(priority=_AFTER_BELLOWS):
+                    command = self._hot.next_command()
+                    more = command is not None
+                    if command is not None:
+                        await self._exchange(command)
+
+    async def _exchange(self, command: Command) -> None:
+        if not self.is_ezsp_running:
+            raise ConnectionResetError("the link was closed")
+        protocol, loop = self._protocol, asyncio.get_running_loop()
+        self._hot_sequence = sequence = protocol._seq
+        protocol._seq = (sequence + 1) % 256
+        self._hot_command = command
+        self._hot_answer = loop.create_future()
+        self._hot_since = loop.time()
+        try:
+            await self._gw.send_data(frames.header(sequence, command.frame_id) + command.body)
+            await self._hot_answer
+        finally:
+            self._hot_command = self._hot_answer = None
+
+    def frame_received(self, data: bytes) -> None:
+        self.frames_received += 1
+        if self._hot is None or len(data) < frames.HEADER_BYTES:
+            super().frame_received(data)
+            return
+        frame_id = data[3] | data[4] << 8
+        if not data[1] & _CALLBACK_BITS and self._is_hot_answer(data[0], frame_id):
+            self._take_answer(None if frame_id == frames.INVALID_COMMAND else data[frames.HEADER_BYTES :])
+            return
+        try:
+            taken = self._take_callback(self._hot, frame_id, data)
+        except MalformedFrameError:
+            return  # bellows would only log it
+        if not taken:
+            super().frame_received(data)
+
+    def _take_callback(self, hot: HotPath, frame_id: int, data: bytes) -> bool:
+        match frame_id:
+            case frames.INCOMING_MESSAGE_HANDLER:
+                message = self._dialect.incoming(data)
+                return message is None or hot.incoming(message)
+            case frames.MESSAGE_SENT_HANDLER:
+                return hot.message_sent(self._dialect.message_sent(data))
+            case _:
+                return False
+
+    def _is_hot_answer(self, sequence: int, frame_id: int) -> bool:
+        command = self._hot_command
+        return (
+            command is not None
+            and sequence == self._hot_sequence
+            and frame_id in (command.frame_id, frames.INVALID_COMMAND)
+        )
+
+    def _take_answer(self, body: bytes | None) -> None:
+        command, answer = self._hot_command, self._hot_answer
+        assert command is not None
+        assert answer is not None
+        self._hot_command = None  # a repeated answer is not one
+        command.answered(body)
+        if not answer.done():
+            answer.set_result(None)
