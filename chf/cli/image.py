@@ -1,4 +1,4 @@
-"""`chf image`: firmware images as files: build, inspect, verify.
+"""`chf image`: firmware images, as files (build, inspect, verify) and in the hub's store (`image_stored`).
 
 Opens files and prints; what an image is, and whether it is sound, is decided in `chf.image`.
 """
@@ -7,86 +7,42 @@ import os
 import tempfile
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
 from chf.cli.image_file import load_image, read_at_most
+from chf.cli.image_options import (
+    IMAGE_FILE,
+    DigestParameter,
+    HexParameter,
+    certificate_option,
+    kind_option,
+    limit_option,
+    load_signer,
+)
+from chf.cli.image_stored import add, list_images, remove
 from chf.cli.options import json_option, print_json, print_table, talk
 from chf.errors import MalformedImageError, UsageError
-from chf.image.image import DEFAULT_LIMIT_BYTES, ImageKind, parse_image
+from chf.image.image import ImageKind, parse_image
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from chf.image.checks import Check
     from chf.image.recipe import Recipe
-    from chf.image.signature import Signer
 
-_PEM_LIMIT_BYTES = 1 << 16
 _RECIPE_LIMIT_BYTES = 1 << 20
-
-
-class HexParameter(click.ParamType[int]):
-    """A number in hex, with or without 0x, as file versions are written everywhere."""
-
-    name = "hex"
-
-    def __init__(self, digits: int) -> None:
-        self.digits = digits
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        text = str(value).lower().removeprefix("0x")
-        if not 0 < len(text) <= self.digits or set(text) - set("0123456789abcdef"):
-            self.fail(f"{str(value)[:40]!r} is not up to {self.digits} hex digits", param, ctx)
-        return int(text, 16)
-
-
-class DigestParameter(click.ParamType[str]):
-    name = "sha-256"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        text = str(value).lower()
-        if len(text) != 64 or set(text) - set("0123456789abcdef"):
-            self.fail(f"{str(value)[:80]!r} is not a SHA-256: 64 hex digits", param, ctx)
-        return text
-
-
-class KindParameter(click.ParamType[ImageKind]):
-    name = "kind"
-
-    def get_metavar(self, param: click.Parameter, ctx: click.Context) -> str:
-        del param, ctx
-        return "|".join(kind.value for kind in ImageKind)
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> ImageKind:
-        try:
-            return ImageKind(str(value))
-        except ValueError:
-            self.fail(f"{str(value)[:40]!r} is none of {', '.join(kind.value for kind in ImageKind)}", param, ctx)
-
-
-_FILE = click.Path(exists=True, dir_okay=False, allow_dash=True, path_type=Path)
-_kind_option = click.option("--kind", type=KindParameter(), help="Read the file as this kind, whatever it looks like.")
-_limit_option = click.option(
-    "--limit",
-    "limit_bytes",
-    type=click.IntRange(min=1),
-    default=DEFAULT_LIMIT_BYTES,
-    show_default=True,
-    metavar="BYTES",
-    help="The largest file to accept.",
-)
-_certificate_option = click.option(
-    "--certificate",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="The supplier's certificate or public key (PEM) that the signature is checked against.",
-)
 
 
 @click.group()
 def image() -> None:
-    """Firmware images: build, inspect, verify."""
+    """Firmware images: build, inspect and verify files; add, list and remove what the hub may send."""
+
+
+image.add_command(add)
+image.add_command(list_images)
+image.add_command(remove)
 
 
 @image.command()
@@ -100,7 +56,7 @@ def image() -> None:
 @click.option(
     "--public-key", type=click.Path(dir_okay=False, path_type=Path), help="Also write the signer's public key."
 )
-@_limit_option
+@limit_option
 @json_option
 def build(recipe: Path, output: Path | None, public_key: Path | None, limit_bytes: int, as_json: bool) -> None:
     """Build the image that RECIPE describes: the same bytes every time.
@@ -128,16 +84,16 @@ def build(recipe: Path, output: Path | None, public_key: Path | None, limit_byte
 
 
 @image.command()
-@click.argument("file", type=_FILE)
-@_certificate_option
-@_kind_option
-@_limit_option
+@click.argument("file", type=IMAGE_FILE)
+@certificate_option
+@kind_option
+@limit_option
 @json_option
 def inspect(file: Path, certificate: Path | None, kind: ImageKind | None, limit_bytes: int, as_json: bool) -> None:
     """Say what FILE is (- for standard input): kind, versions, sizes, hashes, signature, sub-elements."""
     from chf.image import inspection  # noqa: PLC0415
 
-    signer = _signer(certificate)
+    signer = load_signer(certificate)
     read = load_image(file, kind=kind, limit_bytes=limit_bytes)
     if as_json:
         print_json(inspection.as_json(read, signer))
@@ -146,14 +102,14 @@ def inspect(file: Path, certificate: Path | None, kind: ImageKind | None, limit_
 
 
 @image.command()
-@click.argument("file", type=_FILE)
-@_certificate_option
+@click.argument("file", type=IMAGE_FILE)
+@certificate_option
 @click.option("--sha256", type=DigestParameter(), help="The SHA-256 that the whole file must have.")
 @click.option("--manufacturer-image-hash", type=DigestParameter(), help="As the Central Products List has it.")
 @click.option("--file-version", type=HexParameter(8), help="The version that the header must carry.")
 @click.option("--hardware-version", type=HexParameter(4), help="A version that the image must be for.")
-@_kind_option
-@_limit_option
+@kind_option
+@limit_option
 @json_option
 @click.pass_context
 def verify(
@@ -172,7 +128,7 @@ def verify(
     """Check FILE (- for standard input), every check listed. Exit code 0: all passed, 1: one did not."""
     from chf.image.checks import Check, Expectation, check_image  # noqa: PLC0415
 
-    signer = _signer(certificate)
+    signer = load_signer(certificate)
     expected = Expectation(sha256, manufacturer_image_hash, file_version, hardware_version, signer)
     checks: tuple[Check, ...]
     try:
@@ -236,12 +192,6 @@ def _public_key(parsed: "Recipe", recipe: Path) -> bytes:
     if parsed.signature is None:
         raise UsageError("this recipe signs nothing: there is no public key to write")
     return public_key_pem(signing_key(parsed.signature, partial(_read_beside, recipe)))
-
-
-def _signer(certificate: Path | None) -> "Signer | None":
-    from chf.image.signature import signer_from_pem  # noqa: PLC0415
-
-    return None if certificate is None else signer_from_pem(read_at_most(certificate, _PEM_LIMIT_BYTES))
 
 
 def _write(target: Path, content: bytes) -> None:

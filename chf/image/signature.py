@@ -9,7 +9,7 @@ from hashlib import sha512
 from typing import TYPE_CHECKING
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature, encode_dss_signature
 from cryptography.hazmat.primitives.hashes import SHA256
@@ -63,7 +63,7 @@ def key_from_pem(pem: bytes) -> ec.EllipticCurvePrivateKey:
     """Raises UsageError; no error repeats what was read."""
     try:
         key: PrivateKeyTypes = load_pem_private_key(pem, password=None)
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, UnsupportedAlgorithm):
         raise UsageError("the signing key is not an unencrypted private key in PEM") from None
     if not isinstance(key, ec.EllipticCurvePrivateKey) or not isinstance(key.curve, ec.SECP256R1):
         raise UsageError("the signing key is not a P-256 key")
@@ -74,20 +74,25 @@ def public_key_pem(key: ec.EllipticCurvePrivateKey) -> bytes:
     return key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
 
 
-def signer_from_pem(pem: bytes) -> Signer:
-    """From an X.509 certificate or a bare public key. Raises UsageError."""
+def signer_from_certificate(octets: bytes) -> Signer:
+    """From an X.509 certificate (PEM, DER) or a bare public key (PEM). Raises UsageError."""
     try:
-        if b"BEGIN CERTIFICATE" in pem:
-            certificate = x509.load_pem_x509_certificate(pem)
-            key: PublicKeyTypes = certificate.public_key()
-            subject = _subject(certificate)
+        if b"-----BEGIN PUBLIC KEY" in octets:
+            key: PublicKeyTypes = load_pem_public_key(octets)
+            subject = ""
         else:
-            key, subject = load_pem_public_key(pem), ""
-    except ValueError:
-        raise UsageError("not a certificate or public key in PEM") from None
+            certificate = _load_certificate(octets)
+            key, subject = certificate.public_key(), _subject(certificate)
+    except (ValueError, UnsupportedAlgorithm):
+        raise UsageError("not an X.509 certificate, nor a public key in PEM") from None
     if not isinstance(key, ec.EllipticCurvePublicKey) or not isinstance(key.curve, ec.SECP256R1):
-        raise UsageError("the certificate does not hold a P-256 key")
+        raise UsageError("the certificate does not hold a P-256 key, which GBCS signs with")
     return Signer(key, subject)
+
+
+def _load_certificate(octets: bytes) -> x509.Certificate:
+    pem = b"-----BEGIN CERTIFICATE" in octets
+    return x509.load_pem_x509_certificate(octets) if pem else x509.load_der_x509_certificate(octets)
 
 
 def _subject(certificate: x509.Certificate) -> str:

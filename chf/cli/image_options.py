@@ -1,0 +1,78 @@
+"""Options and arguments that the `chf image` commands share."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from chf.cli.image_file import read_at_most
+from chf.image.image import DEFAULT_LIMIT_BYTES, ImageKind
+
+if TYPE_CHECKING:
+    from chf.image.signature import Signer
+
+_PEM_LIMIT_BYTES = 1 << 16
+
+
+class HexParameter(click.ParamType[int]):
+    """A number in hex, with or without 0x, as file versions are written everywhere."""
+
+    name = "hex"
+
+    def __init__(self, digits: int) -> None:
+        self.digits = digits
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        text = str(value).lower().removeprefix("0x")
+        if not 0 < len(text) <= self.digits or set(text) - set("0123456789abcdef"):
+            self.fail(f"{str(value)[:40]!r} is not up to {self.digits} hex digits", param, ctx)
+        return int(text, 16)
+
+
+class DigestParameter(click.ParamType[str]):
+    name = "sha-256"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        text = str(value).lower()
+        if len(text) != 64 or set(text) - set("0123456789abcdef"):
+            self.fail(f"{str(value)[:80]!r} is not a SHA-256: 64 hex digits", param, ctx)
+        return text
+
+
+class KindParameter(click.ParamType[ImageKind]):
+    name = "kind"
+
+    def get_metavar(self, param: click.Parameter, ctx: click.Context) -> str:
+        del param, ctx
+        return "|".join(kind.value for kind in ImageKind)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> ImageKind:
+        try:
+            return ImageKind(str(value))
+        except ValueError:
+            self.fail(f"{str(value)[:40]!r} is none of {', '.join(kind.value for kind in ImageKind)}", param, ctx)
+
+
+IMAGE_FILE = click.Path(exists=True, dir_okay=False, allow_dash=True, path_type=Path)
+kind_option = click.option("--kind", type=KindParameter(), help="Read the file as this kind, whatever it looks like.")
+limit_option = click.option(
+    "--limit",
+    "limit_bytes",
+    type=click.IntRange(min=1),
+    default=DEFAULT_LIMIT_BYTES,
+    show_default=True,
+    metavar="BYTES",
+    help="The largest file to accept.",
+)
+certificate_option = click.option(
+    "--certificate",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="The supplier's certificate or public key (PEM) that the signature is checked against.",
+)
+
+
+def load_signer(certificate: Path | None) -> "Signer | None":
+    """Who should have signed: None where nobody is named. Raises UsageError for what is no certificate or key."""
+    from chf.image.signature import signer_from_certificate  # noqa: PLC0415
+
+    return None if certificate is None else signer_from_certificate(read_at_most(certificate, _PEM_LIMIT_BYTES))
