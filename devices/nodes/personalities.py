@@ -1,8 +1,8 @@
 """How OTA clients that are in the field behave where the standard leaves room, or where they leave the standard.
 
-A personality is data: timers and switches that `ota_client` reads; none is a subclass. The values follow what is known of
-the named stacks (their control flow was read, not run). `SPEC_STRICT` does what ZCL8 11.13 asks and nothing on its own;
-where the standard is silent its values are our choice.
+A personality is data: timers and switches that `ota_client` reads; none is a subclass. The values follow what is known
+of the named stacks (their control flow was read, not run). `SPEC_STRICT` does what ZCL8 11.13 asks and nothing on its
+own; where the standard is silent its values are our choice.
 """
 
 from dataclasses import dataclass, replace
@@ -50,6 +50,7 @@ class Personality:
 
     end_timeout_s: float = 3.0
     end_attempts: int = 3  # Upgrade End Requests sent in a row without an answer
+    end_retry_s: float = 60.0  # then it pauses so long and asks again, unless it
     activates_when_unanswered: bool = False
     answers_reset_misses: bool = True  # False: unanswered requests add up over a whole hold
     hold_reask_s: float = 3600.0  # ZCL8 11.13.9.6: at most once an hour
@@ -65,7 +66,7 @@ class Personality:
 
     takes_downgrades: bool = True
     activation_policy: int = 0  # UpgradeActivationPolicy: 0 the server decides, 1 out of band
-    obeys_timeout_policy: bool = True  # UpgradeTimeoutPolicy 1 forbids activation without an answer
+    timeout_policy: int = 0  # UpgradeTimeoutPolicy: 1 forbids activation without an answer
 
 
 SPEC_STRICT = Personality("spec-strict")

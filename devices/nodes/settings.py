@@ -58,23 +58,21 @@ NO_FAULTS = Faults()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PpmidSettings:
-    """One PPMID. Versions and codes are those of its OTA header; times are simulated seconds."""
+class DeviceSettings:
+    """One device that takes firmware. Versions and codes are those of its OTA header; times are simulated seconds."""
 
     eui64: Eui64
     link_key: bytes = field(repr=False)  # from its install code
-    signing_key: EllipticCurvePrivateKey = field(repr=False)  # P-256, signs its GBCS alerts
     manufacturer_code: int
     image_type: int
     hardware_version: int
     file_version: int
-    access_control_broker: Eui64 = TEST_ACCESS_CONTROL_BROKER  # to whom CS09 goes (GBCS 11.9)
-    first_counter: int = 1  # the originator counter of its first alert
 
     profile: int = SMART_ENERGY_PROFILE
     endpoint: int = 0x03
     aps_security_required: bool = True  # OTA, Time and Tunneling under the link key, both ways (SE 5.4.6)
     poll_interval_s: float | None = None  # of a sleepy device; None keeps the receiver on
+    fast_poll_interval_s: float = 0.1  # of a sleepy device that expects an answer
     manufacturer_name: str = "Emulated"
     model_identifier: str = "PPMID"
 
@@ -89,5 +87,15 @@ class PpmidSettings:
     reboot_s: float = 1.0
     body_format: BodyFormat = BodyFormat.EITHER
     expected_sha256: bytes | None = None  # of the whole file, where the test knows it
-    alert_retry_s: float = 10.0
     clock_at_start: int = 0  # ZigBee time of its own clock at simulated second 0; the Time server corrects it
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PpmidSettings(DeviceSettings):
+    """One PPMID."""
+
+    signing_key: EllipticCurvePrivateKey = field(repr=False)  # P-256, signs its GBCS alerts
+    access_control_broker: Eui64 = TEST_ACCESS_CONTROL_BROKER  # to whom CS09 goes (GBCS 11.9)
+    first_counter: int = 1  # the originator counter of its first alert
+    alert_retry_s: float = 10.0  # doubles up to `alert_retry_max_s` while nobody takes the alert
+    alert_retry_max_s: float = 300.0

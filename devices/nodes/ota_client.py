@@ -1,0 +1,581 @@
+"""The client side of the OTA Upgrade cluster (ZCL8 11), sans I/O: frames and the time go in, effects come out.
+
+How it moves is in `ota_states`, what it makes of answers and silences is in its `Personality`, what it has stored is in
+`ImageBanks`. It finds no server by itself (the effect `Discover` asks for that) and reboots nothing (`Activate`).
+A power cut shows as PowerLostError out of any call; the object is then of no further use.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, assert_never
+
+from devices.nodes import events
+from devices.nodes.image_bank import Download
+from devices.nodes.image_check import check_image
+from devices.nodes.ota_fetch import Fetch, Taken
+from devices.nodes.ota_states import TRANSITIONS, UPGRADE_STATUS, Event, State
+from devices.nodes.personalities import Resume
+from devices.nodes.settings import EndFault
+from devices.wire import ota, zcl
+from devices.wire.ota_file import BadImageError
+from devices.wire.zcl import Status, ZclFrame
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from random import Random
+
+    from devices.nodes.image_bank import ImageBanks
+    from devices.nodes.settings import DeviceSettings
+
+_U32 = 0xFFFF_FFFF
+
+
+@dataclass(frozen=True, slots=True)
+class Transmit:
+    """A ZCL frame to the server's OTA endpoint; `secured` None leaves APS security to the device's rule."""
+
+    octets: bytes
+    secured: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Discover:
+    """Look for an OTA server; the answer is `server_found` or `server_not_found`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Activate:
+    """Boot the image in the other bank."""
+
+
+Effect = Transmit | Discover | Activate | events.NodeEvent
+Effects = list[Effect]
+
+
+class OtaClient:
+    """`deadline` is the one moment at which it wants `handle_deadline`; it may move with every call."""
+
+    def __init__(
+        self,
+        settings: DeviceSettings,
+        banks: ImageBanks,
+        random: Random,
+        *,
+        next_sequence: Callable[[], int],
+        zigbee_time: Callable[[float], int | None],
+    ) -> None:
+        self.state = State.OFF
+        self.deadline: float | None = None
+        self._settings = settings
+        self._personality = settings.personality
+        self._banks = banks
+        self._random = random
+        self._next_sequence = next_sequence
+        self._zigbee_time = zigbee_time
+        self._current_version = banks.running_header().file_version
+        self._wanted: Download | None = None  # the image that this is all about
+        self._secured: bool | None = None
+        self._misses = 0  # requests of the current kind in a row that nobody answered
+        self._minimum_period = 0
+        self._by_page = settings.page_bytes > 0  # until the server refuses pages
+        self._fetch: Fetch | None = None
+        self._failure = 0  # the status that Upgrade End tells while FAILING
+        self._held_since: float | None = None
+        self._reasks = 0
+        self._waits_for_more = False
+        self._progress_step = 1
+        self._progress_next = 0
+
+    # Life on the network.
+
+    def start(self, now: float) -> Effects:
+        """The device is on its network and may look for its server."""
+        if not self._go(Event.STARTED):
+            return []
+        self.deadline = now + self._personality.discovery_interval_s
+        return [Discover()]
+
+    def stop(self) -> None:
+        """The device lost its network. What is stored stays; a countdown or a hold starts over from Upgrade End."""
+        self._go(Event.STOPPED)
+        self.deadline = None
+        self._held_since = None
+
+    def server_found(self, now: float) -> Effects:
+        if not self._go(Event.SERVER_FOUND):
+            return []
+        self._misses = 0
+        download = self._banks.download
+        match self._personality.resume:
+            case Resume.AT_OFFSET if download is not None:
+                return self._proceed(download, now)
+            case Resume.RESTART:
+                self._banks.discard()
+            case _:
+                pass
+        self.deadline = now + self._settings.query_delay_s
+        return []
+
+    def server_not_found(self, now: float) -> Effects:
+        if self.state is State.SEEKING:
+            self.deadline = now + self._personality.discovery_interval_s
+        return []
+
+    def activate_out_of_band(self) -> Effects:
+        """A command from elsewhere (GBCS CS06) starts the image that waits for it."""
+        return self._activate(by_itself=False) if self.state is State.EXTERNAL else []
+
+    def attributes(self) -> tuple[zcl.Attribute, ...]:
+        """Those of the cluster's client side (ZCL8 11.10), except UpgradeServerID."""
+        kind, identifier = zcl.DataType, ota.AttributeId
+        download = self._wanted or self._banks.download
+        whole = download is not None and self._banks.offset == download.size_bytes
+        status = ota.ImageUpgradeStatus.WAIT_FOR_MORE if self._waits_for_more else UPGRADE_STATUS[self.state]
+        return (
+            zcl.Attribute(identifier.FILE_OFFSET, kind.UINT32, self._banks.offset if download else _U32),
+            zcl.Attribute(identifier.CURRENT_FILE_VERSION, kind.UINT32, self._current_version),
+            zcl.Attribute(identifier.CURRENT_ZIGBEE_STACK_VERSION, kind.UINT16, 2),
+            zcl.Attribute(
+                identifier.DOWNLOADED_FILE_VERSION,
+                kind.UINT32,
+                download.image.file_version if download is not None and whole else _U32,
+            ),
+            zcl.Attribute(identifier.DOWNLOADED_ZIGBEE_STACK_VERSION, kind.UINT16, 2 if whole else 0xFFFF),
+            zcl.Attribute(identifier.IMAGE_UPGRADE_STATUS, kind.ENUM8, status),
+            zcl.Attribute(identifier.MANUFACTURER_ID, kind.UINT16, self._settings.manufacturer_code),
+            zcl.Attribute(identifier.IMAGE_TYPE_ID, kind.UINT16, self._settings.image_type),
+            zcl.Attribute(identifier.MINIMUM_BLOCK_PERIOD, kind.UINT16, self._minimum_period),
+            zcl.Attribute(identifier.UPGRADE_ACTIVATION_POLICY, kind.ENUM8, self._personality.activation_policy),
+            zcl.Attribute(identifier.UPGRADE_TIMEOUT_POLICY, kind.ENUM8, self._personality.timeout_policy),
+        )
+
+    # What comes in.
+
+    def receive(self, frame: ZclFrame, now: float, *, unicast: bool, secured: bool) -> tuple[int, Effects]:
+        """Take one command of the server. Returns the status for a Default Response, and the effects.
+
+        Raises MalformedFrameError for a payload that cannot be read.
+        """
+        match frame.command:
+            case ota.Command.IMAGE_BLOCK_RESPONSE:
+                response = ota.parse_image_block_response(frame.payload)
+                return Status.SUCCESS, self._block_response(response, now)
+            case ota.Command.UPGRADE_END_RESPONSE:
+                return self._end_response(ota.UpgradeEndResponse.from_bytes(frame.payload), now)
+            case ota.Command.QUERY_NEXT_IMAGE_RESPONSE:
+                return Status.SUCCESS, self._query_response(ota.QueryNextImageResponse.from_bytes(frame.payload), now)
+            case ota.Command.IMAGE_NOTIFY:
+                notify = ota.ImageNotify.from_bytes(frame.payload)
+                return Status.SUCCESS, self._notify(notify, now, unicast=unicast, secured=secured)
+            case _:
+                return Status.UNSUP_CLUSTER_COMMAND, []
+
+    def receive_default_response(self, response: zcl.DefaultResponse, now: float) -> Effects:
+        """The server answers a request with nothing but a status."""
+        match response.command:
+            case ota.Command.QUERY_NEXT_IMAGE_REQUEST if self.state is State.QUERYING:
+                return self._nothing_offered(now)
+            case ota.Command.IMAGE_BLOCK_REQUEST if self.state is State.FETCHING:
+                if response.status in {Status.ABORT, Status.NO_IMAGE_AVAILABLE, Status.NOT_AUTHORIZED}:
+                    return self._aborted(response.status, now)
+                return [] if response.status == Status.SUCCESS else self._request_missed(now)
+            case ota.Command.IMAGE_PAGE_REQUEST if self.state is State.FETCHING:
+                return self._page_refused(response.status, now)
+            case ota.Command.UPGRADE_END_REQUEST if self.state is State.FAILING:
+                return self._failure_told(now)
+            case ota.Command.UPGRADE_END_REQUEST if response.status != Status.SUCCESS:
+                return self._cancelled(response.status, now)
+            case _:
+                return []
+
+    def handle_deadline(self, now: float) -> Effects:
+        if self.deadline is None or now < self.deadline:
+            return []
+        self.deadline = None
+        match self.state:
+            case State.SEEKING:
+                self.deadline = now + self._personality.discovery_interval_s
+                return [Discover()]
+            case State.IDLE:
+                return self._query(now)
+            case State.QUERYING:
+                return self._query_missed(now)
+            case State.FETCHING:
+                return self._request_missed(now)
+            case State.PAUSED:
+                self._go(Event.RESUME)
+                return self._request(now)
+            case State.FAILING:
+                return self._failure_missed(now)
+            case State.ENDING:
+                return self._end_missed(now)
+            case State.HELD:
+                return self._hold_over(now)
+            case State.COUNTING:
+                return self._activate(by_itself=False)
+            case State.OFF | State.EXTERNAL | State.ACTIVATING:
+                return []
+            case _:
+                assert_never(self.state)
+
+    # Query.
+
+    def _notify(self, notify: ota.ImageNotify, now: float, *, unicast: bool, secured: bool) -> Effects:
+        if self.state is not State.IDLE:
+            return []
+        if not unicast and not self._answers_broadcast(notify):
+            return []
+        if self._personality.copies_notify_security:
+            self._secured = secured
+        return self._query(now)
+
+    def _answers_broadcast(self, notify: ota.ImageNotify) -> bool:
+        """ZCL8 11.13.3.5.1: the fields must fit, the version must be another one, and the dice must say yes."""
+        return (
+            notify.manufacturer in {None, ota.ANY_MANUFACTURER, self._settings.manufacturer_code}
+            and notify.image_type in {None, ota.ANY_IMAGE_TYPE, self._settings.image_type}
+            and notify.file_version != self._current_version
+            and self._random.randint(1, 100) <= notify.jitter
+        )
+
+    def _query(self, now: float) -> Effects:
+        if not self._go(Event.QUERY_DUE):
+            return []
+        self._waits_for_more = False
+        self.deadline = now + self._personality.query_timeout_s
+        current = ota.ImageId(self._settings.manufacturer_code, self._settings.image_type, self._current_version)
+        request = ota.QueryNextImageRequest(current, self._settings.hardware_version)
+        return [self._transmit(ota.Command.QUERY_NEXT_IMAGE_REQUEST, request.to_bytes())]
+
+    def _query_missed(self, now: float) -> Effects:
+        self._misses += 1
+        if self._misses < self._personality.query_attempts:
+            self._go(Event.NOTHING)
+            return self._query(now)
+        self._go(Event.SERVER_LOST)
+        self._misses = 0
+        self.deadline = now + self._personality.discovery_interval_s
+        return [Discover()]
+
+    def _query_response(self, response: ota.QueryNextImageResponse, now: float) -> Effects:
+        if self.state is not State.QUERYING:
+            return []
+        image = response.image
+        if (
+            image is None
+            or (image.manufacturer, image.image_type) != (self._settings.manufacturer_code, self._settings.image_type)
+            or image.file_version == self._current_version
+            or not 0 < response.size_bytes <= self._banks.bank_bytes
+        ):
+            return self._nothing_offered(now)
+        offered = Download(image, response.size_bytes)
+        if image.file_version < self._current_version and not self._personality.takes_downgrades:
+            self._wanted = offered
+            return self._fail(Status.INVALID_IMAGE, "an older version", now)
+        return self._proceed(offered, now)
+
+    def _nothing_offered(self, now: float) -> Effects:
+        self._go(Event.NOTHING)
+        self._misses = 0
+        self.deadline = now + self._settings.query_interval_s
+        return []
+
+    # Download.
+
+    def _proceed(self, download: Download, now: float) -> Effects:
+        """Fetch `download`: from its start, or from where the stored part of it ends."""
+        banks = self._banks
+        if download != banks.download:
+            banks.begin(download)
+        self._wanted = download
+        self._misses = 0
+        self._minimum_period = 0
+        self._held_since = None
+        self._reasks = 0
+        if banks.offset == download.size_bytes:
+            return self._complete(download, now)
+        self._fetch = Fetch(download, banks, self._settings, by_page=self._by_page)
+        self._progress_step = max(download.size_bytes // 100, 1)
+        self._progress_next = banks.offset + self._progress_step
+        self._go(Event.OFFERED)
+        started = events.DownloadStarted(download.image.file_version, download.size_bytes, banks.offset)
+        return [started, *self._request(now)]
+
+    def _request(self, now: float) -> Effects:
+        if self._fetch is None:
+            return []
+        command, payload = self._fetch.next_request(self._minimum_period)
+        streaming = self._fetch.streaming
+        self.deadline = now + (self._personality.page_timeout_s if streaming else self._personality.block_timeout_s)
+        return [self._transmit(command, payload)]
+
+    def _block_response(self, response: ota.ImageBlockResponse, now: float) -> Effects:
+        fetch = self._fetch
+        if fetch is None or (self.state is not State.FETCHING and self.state is not State.PAUSED):
+            return []
+        match response:
+            case ota.ImageBlock():
+                return self._block(fetch, response, now)
+            case ota.WaitForData():
+                return self._wait_for_data(fetch, response, now)
+            case ota.BlockRefused(status):
+                if status in {Status.ABORT, Status.NO_IMAGE_AVAILABLE}:
+                    return self._aborted(status, now)
+                return self._request_missed(now)
+            case _:
+                assert_never(response)
+
+    def _block(self, fetch: Fetch, block: ota.ImageBlock, now: float) -> Effects:
+        taken = fetch.take(block)
+        if taken is Taken.IGNORED:
+            return []
+        self._misses = 0
+        if taken is Taken.OUT_OF_STEP:
+            return self._fail(Status.ABORT, "a page block out of step", now)
+        if taken is Taken.COMPLETE:
+            return self._complete(fetch.download, now)
+        effects: Effects = []
+        if self._banks.offset >= self._progress_next:
+            self._progress_next = self._banks.offset + self._progress_step
+            effects.append(events.DownloadProgress(self._banks.offset, fetch.download.size_bytes))
+        if taken is Taken.STREAMING:
+            self._go(Event.TAKEN)
+            self.deadline = now + self._personality.page_timeout_s
+            return effects
+        stall = self._settings.faults.stalls_at_offset
+        if stall is not None and self._banks.offset >= stall:
+            self._go(Event.PAUSE)
+            self.deadline = None
+            return effects
+        pause = max(self._settings.think_time_s, self._minimum_period * self._personality.period_unit.value)
+        if pause > 0:
+            self._go(Event.PAUSE)
+            self.deadline = now + pause
+            return effects
+        self._go(Event.TAKEN)
+        return effects + self._request(now)
+
+    def _wait_for_data(self, fetch: Fetch, response: ota.WaitForData, now: float) -> Effects:
+        """ZCL8 11.13.8: the same block again, later. It is an answer, so it is no error."""
+        personality = self._personality
+        self._misses = 0
+        if response.minimum_period is not None:
+            self._minimum_period = response.minimum_period
+        wait = float(response.request_time - response.current_time)
+        clock = self._zigbee_time(now) if personality.has_time else None
+        if wait < 0:
+            underflow = personality.wait_for_data_underflow_s
+            wait = wait + _U32 + 1 if underflow is None else underflow
+        elif response.current_time and clock is not None:
+            wait = max(response.request_time - clock, 0)
+        if personality.wait_for_data_max_s is not None:
+            wait = min(wait, personality.wait_for_data_max_s)
+        fetch.leave_page()
+        self._go(Event.PAUSE)
+        self.deadline = now + max(wait, self._minimum_period * personality.period_unit.value)
+        return []
+
+    def _request_missed(self, now: float) -> Effects:
+        """No answer in time, or one that is an error."""
+        fetch = self._fetch
+        if fetch is None or self.state is not State.FETCHING:
+            return []
+        if fetch.streaming and fetch.heard:
+            fetch.stream_ended()
+            return self._request(now)
+        self._misses += 1
+        if self._misses >= self._personality.block_attempts:
+            return self._fail(Status.ABORT, "no answer to its requests", now)
+        if fetch.streaming:
+            fetch.leave_page()
+        effects: Effects = []
+        if self._personality.lost_block_resets_offset and self._banks.offset:
+            fetch.leave_page()
+            self._banks.begin(fetch.download)
+            effects.append(events.DownloadProgress(0, fetch.download.size_bytes))
+        self._go(Event.PAUSE)
+        self.deadline = now + self._personality.block_backoff_s
+        return effects
+
+    def _page_refused(self, status: int, now: float) -> Effects:
+        fetch = self._fetch
+        if fetch is None or status == Status.SUCCESS:
+            return []
+        if status not in {Status.UNSUP_CLUSTER_COMMAND, Status.UNSUP_GENERAL_COMMAND, Status.NOT_FOUND}:
+            return self._request_missed(now)
+        self._by_page = fetch.by_page = False  # ZCL8 11.13.7: page requests are optional for a server
+        fetch.leave_page()
+        return self._request(now)
+
+    def _aborted(self, status: int, now: float) -> Effects:
+        if not self._go(Event.ABORTED):
+            return []
+        self._forget(keep=self._personality.keeps_partial_image)
+        self.deadline = now + self._settings.query_interval_s
+        return [events.DownloadFailed("aborted by the server", status)]
+
+    # The end of a download, good or bad.
+
+    def _complete(self, download: Download, now: float) -> Effects:
+        octets = self._banks.downloaded()
+        try:
+            check_image(octets, download, self._settings)
+        except BadImageError as error:
+            return self._fail(Status.INVALID_IMAGE, str(error), now)
+        if self._settings.faults.end is not None:
+            fault = self._settings.faults.end
+            self._waits_for_more = fault is EndFault.REQUIRE_MORE_IMAGE
+            return self._fail(fault.value, "told to (a fault)", now)
+        self._banks.seal()
+        self._go(Event.GOOD)
+        self._fetch = None
+        complete = events.DownloadComplete(
+            download.image.file_version, download.size_bytes, hashlib.sha256(octets).digest()
+        )
+        return [complete, *self._ask_to_upgrade(now)]
+
+    def _fail(self, status: int, reason: str, now: float) -> Effects:
+        """Tell the server that this download ends here."""
+        self._go(Event.BAD)
+        self._misses = 0
+        self._failure = status
+        self.deadline = now + self._personality.end_timeout_s
+        keep = status == Status.ABORT and self._settings.faults.end is None and self._personality.keeps_partial_image
+        told = self._upgrade_end(status)
+        self._forget(keep=keep)
+        return [events.DownloadFailed(reason, status), *told]
+
+    def _failure_missed(self, now: float) -> Effects:
+        self._misses += 1
+        if self._misses >= self._personality.end_attempts:
+            return self._failure_told(now)
+        self.deadline = now + self._personality.end_timeout_s
+        return self._upgrade_end(self._failure)
+
+    def _failure_told(self, now: float) -> Effects:
+        self._go(Event.FAILURE_TOLD)
+        self._misses = 0
+        self.deadline = now + self._settings.query_interval_s
+        return []
+
+    def _forget(self, *, keep: bool) -> None:
+        self._fetch = None
+        if not keep:
+            self._banks.discard()
+
+    def _upgrade_end(self, status: int) -> Effects:
+        if self._wanted is None:
+            return []
+        request = ota.UpgradeEndRequest(status, self._wanted.image)
+        return [self._transmit(ota.Command.UPGRADE_END_REQUEST, request.to_bytes())]
+
+    # After a good download: when to activate.
+
+    def _ask_to_upgrade(self, now: float) -> Effects:
+        self.deadline = now + self._personality.end_timeout_s
+        return self._upgrade_end(Status.SUCCESS)
+
+    def _end_missed(self, now: float) -> Effects:
+        personality = self._personality
+        self._misses += 1
+        if self._misses < personality.end_attempts:
+            self._go(Event.ASK_AGAIN)
+            return self._ask_to_upgrade(now)
+        self._misses = 0
+        limited = self._held_since is not None and personality.hold_limit_s is not None
+        if personality.activates_when_unanswered and personality.timeout_policy == 0 and not limited:
+            return self._activate(by_itself=True)
+        self._go(Event.HOLD)
+        self.deadline = self._hold_deadline(now + personality.end_retry_s, now)
+        return []
+
+    def _end_response(self, response: ota.UpgradeEndResponse, now: float) -> tuple[int, Effects]:
+        waiting = {State.ENDING, State.HELD, State.COUNTING, State.EXTERNAL}
+        if self.state not in waiting or self._wanted is None or not response.names(self._wanted.image):
+            return Status.SUCCESS, []
+        personality = self._personality
+        if self.state is State.COUNTING and not personality.countdown_can_change:
+            refusal = personality.countdown_refusal
+            return Status.SUCCESS if refusal is None else refusal, []
+        if personality.answers_reset_misses:
+            self._misses = 0
+        if self._settings.faults.ignores_upgrade_time:
+            return Status.SUCCESS, self._activate(by_itself=True)
+        wait = self._until_upgrade(response, now)
+        if personality.activation_policy == 1:  # ZCL8 11.10.12
+            self._go(Event.LEFT_TO_OTHERS)
+            self.deadline = None
+            return (Status.SUCCESS if wait is None else Status.NOT_AUTHORIZED), [events.Held(None)]
+        if wait is None:
+            held = response.upgrade_time == ota.WAIT_FOREVER
+            return Status.SUCCESS, self._hold(now, personality.hold_reask_s if held else personality.bad_time_hold_s)
+        if wait <= 0:
+            return Status.SUCCESS, self._activate(by_itself=False)
+        self._go(Event.SCHEDULED)
+        self.deadline = now + wait
+        return Status.SUCCESS, [events.ActivationDue(wait)]
+
+    def _until_upgrade(self, response: ota.UpgradeEndResponse, now: float) -> float | None:
+        """Seconds to the upgrade (ZCL8 table 11-15), None to wait; then what the personality does to them."""
+        personality = self._personality
+        current, upgrade = response.current_time, response.upgrade_time
+        if upgrade == ota.WAIT_FOREVER or upgrade < current:
+            return None
+        clock = self._zigbee_time(now) if personality.has_time else None
+        wait = float(upgrade - (clock if current and clock is not None else current))
+        if personality.countdown_ms_in_u32:
+            wait = (int(wait * 1000) & _U32) / 1000
+        if personality.countdown_max_s is not None:
+            wait = min(wait, personality.countdown_max_s)
+        return max(wait, personality.countdown_min_s)
+
+    def _hold(self, now: float, reask_s: float) -> Effects:
+        self._go(Event.HOLD)
+        if self._held_since is None:
+            self._held_since = now
+        asks = self._personality.hold_reasks is None or self._reasks < self._personality.hold_reasks
+        self.deadline = self._hold_deadline(now + reask_s if asks else None, now)
+        return [events.Held(reask_s if asks else None)]
+
+    def _hold_deadline(self, reask_at: float | None, now: float) -> float | None:
+        """The next re-ask or, where the personality does not wait for ever, the end of its patience."""
+        limit = self._personality.hold_limit_s
+        if limit is None:
+            return reask_at
+        ends_at = (now if self._held_since is None else self._held_since) + limit
+        return ends_at if reask_at is None else min(reask_at, ends_at)
+
+    def _hold_over(self, now: float) -> Effects:
+        limit = self._personality.hold_limit_s
+        if limit is not None and self._held_since is not None and now >= self._held_since + limit:
+            return self._activate(by_itself=True)
+        self._go(Event.ASK_AGAIN)
+        self._reasks += 1
+        return self._ask_to_upgrade(now)
+
+    def _cancelled(self, status: int, now: float) -> Effects:
+        if not self._personality.cancel_by_default_response or not self._go(Event.CANCELLED):
+            return []
+        self._forget(keep=False)
+        self._misses = 0
+        self.deadline = now + self._settings.query_interval_s
+        return [events.Cancelled(status)]
+
+    def _activate(self, *, by_itself: bool) -> Effects:
+        if self._wanted is None or not self._go(Event.NOW):
+            return []
+        self.deadline = None
+        return [events.Activating(self._wanted.image.file_version, by_itself), Activate()]
+
+    def _go(self, event: Event) -> bool:
+        """Move as `ota_states` says; False where this event means nothing in this state."""
+        target = TRANSITIONS[self.state].get(event)
+        if target is None:
+            return False
+        self.state = target
+        return True
+
+    def _transmit(self, command: ota.Command, payload: bytes) -> Transmit:
+        return Transmit(ZclFrame(self._next_sequence(), command, payload).to_bytes(), self._secured)

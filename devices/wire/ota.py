@@ -1,0 +1,333 @@
+"""The commands of the OTA Upgrade cluster 0x0019 (ZCL8 11.13), written from the side of its client."""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+from enum import IntEnum
+
+from devices.wire.errors import MalformedFrameError
+from devices.wire.zcl import Status
+
+CLUSTER = 0x0019
+
+ANY_MANUFACTURER = 0xFFFF
+ANY_IMAGE_TYPE = 0xFFFF
+ANY_VERSION = 0xFFFF_FFFF
+WAIT_FOREVER = 0xFFFF_FFFF  # as upgrade time: until another command, ZCL8 table 11-15
+
+
+class Command(IntEnum):
+    IMAGE_NOTIFY = 0x00
+    QUERY_NEXT_IMAGE_REQUEST = 0x01
+    QUERY_NEXT_IMAGE_RESPONSE = 0x02
+    IMAGE_BLOCK_REQUEST = 0x03
+    IMAGE_PAGE_REQUEST = 0x04
+    IMAGE_BLOCK_RESPONSE = 0x05
+    UPGRADE_END_REQUEST = 0x06
+    UPGRADE_END_RESPONSE = 0x07
+
+
+class AttributeId(IntEnum):
+    """Attributes of the client, ZCL8 11.10."""
+
+    UPGRADE_SERVER_ID = 0x0000
+    FILE_OFFSET = 0x0001
+    CURRENT_FILE_VERSION = 0x0002
+    CURRENT_ZIGBEE_STACK_VERSION = 0x0003
+    DOWNLOADED_FILE_VERSION = 0x0004
+    DOWNLOADED_ZIGBEE_STACK_VERSION = 0x0005
+    IMAGE_UPGRADE_STATUS = 0x0006
+    MANUFACTURER_ID = 0x0007
+    IMAGE_TYPE_ID = 0x0008
+    MINIMUM_BLOCK_PERIOD = 0x0009
+    IMAGE_STAMP = 0x000A
+    UPGRADE_ACTIVATION_POLICY = 0x000B
+    UPGRADE_TIMEOUT_POLICY = 0x000C
+
+
+class ImageUpgradeStatus(IntEnum):
+    """ZCL8 table 11-9."""
+
+    NORMAL = 0
+    DOWNLOAD_IN_PROGRESS = 1
+    DOWNLOAD_COMPLETE = 2
+    WAITING_TO_UPGRADE = 3
+    COUNT_DOWN = 4
+    WAIT_FOR_MORE = 5
+    WAITING_TO_UPGRADE_VIA_EXTERNAL_EVENT = 6
+
+
+_IDS = struct.Struct("<HHI")
+_QUERY = struct.Struct("<BHHI")
+_OFFER = struct.Struct("<BHHII")
+_BLOCK_REQUEST = struct.Struct("<BHHIIB")
+_PAGE_REQUEST = struct.Struct("<BHHIIBHH")
+_BLOCK = struct.Struct("<BHHIIB")
+_WAIT = struct.Struct("<BII")
+_END_REQUEST = struct.Struct("<BHHI")
+_END_RESPONSE = struct.Struct("<HHIII")
+_U16 = struct.Struct("<H")
+
+
+@dataclass(frozen=True, slots=True)
+class ImageId:
+    manufacturer: int
+    image_type: int
+    file_version: int
+
+    def to_bytes(self) -> bytes:
+        return _IDS.pack(self.manufacturer, self.image_type, self.file_version)
+
+
+@dataclass(frozen=True, slots=True)
+class ImageNotify:
+    """Fields that the payload type leaves out are None (ZCL8 11.13.3)."""
+
+    jitter: int
+    manufacturer: int | None = None
+    image_type: int | None = None
+    file_version: int | None = None
+
+    @classmethod
+    def from_bytes(cls, payload: bytes) -> ImageNotify:
+        if len(payload) < 2:
+            raise MalformedFrameError("Image Notify", "truncated", len(payload))
+        payload_type, jitter = payload[0], payload[1]
+        if payload_type > 3:
+            raise MalformedFrameError("Image Notify", f"payload type {payload_type} is reserved", 0)
+        if len(payload) < 2 + (0, 2, 4, 8)[payload_type]:
+            raise MalformedFrameError("Image Notify", "truncated", len(payload))
+        if not 1 <= jitter <= 100:
+            raise MalformedFrameError("Image Notify", f"query jitter {jitter} is not 1..100", 1)
+        return cls(
+            jitter,
+            _U16.unpack_from(payload, 2)[0] if payload_type >= 1 else None,
+            _U16.unpack_from(payload, 4)[0] if payload_type >= 2 else None,
+            struct.unpack_from("<I", payload, 6)[0] if payload_type == 3 else None,
+        )
+
+    def to_bytes(self) -> bytes:
+        fields = b""
+        payload_type = 0
+        for value, octets in ((self.manufacturer, 2), (self.image_type, 2), (self.file_version, 4)):
+            if value is None:
+                break
+            payload_type += 1
+            fields += value.to_bytes(octets, "little")
+        return bytes((payload_type, self.jitter)) + fields
+
+
+@dataclass(frozen=True, slots=True)
+class QueryNextImageRequest:
+    image: ImageId
+    hardware_version: int | None
+
+    @classmethod
+    def from_bytes(cls, payload: bytes) -> QueryNextImageRequest:
+        if len(payload) < _QUERY.size:
+            raise MalformedFrameError("Query Next Image Request", "truncated", len(payload))
+        control, *ids = _QUERY.unpack_from(payload)
+        if not control & 0x01:
+            return cls(ImageId(*ids), None)
+        if len(payload) < _QUERY.size + 2:
+            raise MalformedFrameError("Query Next Image Request", "no hardware version", len(payload))
+        return cls(ImageId(*ids), _U16.unpack_from(payload, _QUERY.size)[0])
+
+    def to_bytes(self) -> bytes:
+        with_hardware = self.hardware_version is not None
+        tail = b"" if self.hardware_version is None else _U16.pack(self.hardware_version)
+        return bytes((with_hardware,)) + self.image.to_bytes() + tail
+
+
+@dataclass(frozen=True, slots=True)
+class QueryNextImageResponse:
+    """`image` and `size_bytes` only with SUCCESS; servers that send them with another status are tolerated."""
+
+    status: int
+    image: ImageId | None = None
+    size_bytes: int = 0
+
+    @classmethod
+    def from_bytes(cls, payload: bytes) -> QueryNextImageResponse:
+        if not payload:
+            raise MalformedFrameError("Query Next Image Response", "empty", 0)
+        if payload[0] != Status.SUCCESS:
+            return cls(payload[0])
+        if len(payload) < _OFFER.size:
+            raise MalformedFrameError("Query Next Image Response", "truncated", len(payload))
+        status, manufacturer, image_type, file_version, size = _OFFER.unpack_from(payload)
+        return cls(status, ImageId(manufacturer, image_type, file_version), size)
+
+    def to_bytes(self) -> bytes:
+        if self.image is None:
+            return bytes((self.status,))
+        return bytes((self.status,)) + self.image.to_bytes() + self.size_bytes.to_bytes(4, "little")
+
+
+@dataclass(frozen=True, slots=True)
+class ImageBlockRequest:
+    image: ImageId
+    offset: int
+    maximum_bytes: int
+    minimum_period: int | None = None
+    period_flagged: bool = True  # some clients append the period without saying so in the field control
+
+    @classmethod
+    def from_bytes(cls, payload: bytes) -> ImageBlockRequest:
+        if len(payload) < _BLOCK_REQUEST.size:
+            raise MalformedFrameError("Image Block Request", "truncated", len(payload))
+        control, manufacturer, image_type, version, offset, maximum = _BLOCK_REQUEST.unpack_from(payload)
+        at = _BLOCK_REQUEST.size + (8 if control & 0x01 else 0)
+        period = _U16.unpack_from(payload, at)[0] if len(payload) >= at + 2 else None
+        if control & 0x02 and period is None:
+            raise MalformedFrameError("Image Block Request", "no minimum block period", len(payload))
+        flagged = bool(control & 0x02) or period is None
+        return cls(ImageId(manufacturer, image_type, version), offset, maximum, period, flagged)
+
+    def to_bytes(self) -> bytes:
+        image = self.image
+        control = 0x02 if self.minimum_period is not None and self.period_flagged else 0
+        octets = _BLOCK_REQUEST.pack(
+            control, image.manufacturer, image.image_type, image.file_version, self.offset, self.maximum_bytes
+        )
+        return octets if self.minimum_period is None else octets + _U16.pack(self.minimum_period)
+
+
+@dataclass(frozen=True, slots=True)
+class ImagePageRequest:
+    image: ImageId
+    offset: int
+    maximum_bytes: int
+    page_bytes: int
+    spacing_ms: int
+
+    @classmethod
+    def from_bytes(cls, payload: bytes) -> ImagePageRequest:
+        if len(payload) < _PAGE_REQUEST.size:
+            raise MalformedFrameError("Image Page Request", "truncated", len(payload))
+        _, manufacturer, image_type, version, *rest = _PAGE_REQUEST.unpack_from(payload)
+        return cls(ImageId(manufacturer, image_type, version), *rest)
+
+    def to_bytes(self) -> bytes:
+        image = self.image
+        return _PAGE_REQUEST.pack(
+            0,
+            image.manufacturer,
+            image.image_type,
+            image.file_version,
+            self.offset,
+            self.maximum_bytes,
+            self.page_bytes,
+            self.spacing_ms,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class ImageBlock:
+    """Image Block Response with SUCCESS."""
+
+    image: ImageId
+    offset: int
+    data: bytes
+
+    def to_bytes(self) -> bytes:
+        return (
+            bytes((Status.SUCCESS,))
+            + self.image.to_bytes()
+            + self.offset.to_bytes(4, "little")
+            + bytes((len(self.data),))
+            + self.data
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class WaitForData:
+    """Image Block Response with WAIT_FOR_DATA; the period is absent in the form before HA 1.2."""
+
+    current_time: int
+    request_time: int
+    minimum_period: int | None = None
+
+    def to_bytes(self) -> bytes:
+        octets = _WAIT.pack(Status.WAIT_FOR_DATA, self.current_time, self.request_time)
+        return octets if self.minimum_period is None else octets + _U16.pack(self.minimum_period)
+
+
+@dataclass(frozen=True, slots=True)
+class BlockRefused:
+    """Image Block Response with ABORT, NO_IMAGE_AVAILABLE or a status that does not belong there."""
+
+    status: int
+
+    def to_bytes(self) -> bytes:
+        return bytes((self.status,))
+
+
+ImageBlockResponse = ImageBlock | WaitForData | BlockRefused
+
+
+def parse_image_block_response(payload: bytes) -> ImageBlockResponse:
+    if not payload:
+        raise MalformedFrameError("Image Block Response", "empty", 0)
+    match payload[0]:
+        case Status.SUCCESS:
+            if len(payload) < _BLOCK.size:
+                raise MalformedFrameError("Image Block Response", "truncated", len(payload))
+            _, manufacturer, image_type, version, offset, length = _BLOCK.unpack_from(payload)
+            data = payload[_BLOCK.size : _BLOCK.size + length]
+            if len(data) != length:
+                raise MalformedFrameError("Image Block Response", "data shorter than its length", len(payload))
+            return ImageBlock(ImageId(manufacturer, image_type, version), offset, data)
+        case Status.WAIT_FOR_DATA:
+            if len(payload) < _WAIT.size:
+                raise MalformedFrameError("Image Block Response", "truncated", len(payload))
+            _, current, request = _WAIT.unpack_from(payload)
+            period = _U16.unpack_from(payload, _WAIT.size)[0] if len(payload) >= _WAIT.size + 2 else None
+            return WaitForData(current, request, period)
+        case status:
+            return BlockRefused(status)
+
+
+@dataclass(frozen=True, slots=True)
+class UpgradeEndRequest:
+    status: int
+    image: ImageId
+
+    @classmethod
+    def from_bytes(cls, payload: bytes) -> UpgradeEndRequest:
+        if len(payload) < _END_REQUEST.size:
+            raise MalformedFrameError("Upgrade End Request", "truncated", len(payload))
+        status, *ids = _END_REQUEST.unpack_from(payload)
+        return cls(status, ImageId(*ids))
+
+    def to_bytes(self) -> bytes:
+        return bytes((self.status,)) + self.image.to_bytes()
+
+
+@dataclass(frozen=True, slots=True)
+class UpgradeEndResponse:
+    image: ImageId  # each field may be its wildcard
+    current_time: int
+    upgrade_time: int
+
+    @classmethod
+    def from_bytes(cls, payload: bytes) -> UpgradeEndResponse:
+        if len(payload) < _END_RESPONSE.size:
+            raise MalformedFrameError("Upgrade End Response", "truncated", len(payload))
+        manufacturer, image_type, version, current, upgrade = _END_RESPONSE.unpack_from(payload)
+        return cls(ImageId(manufacturer, image_type, version), current, upgrade)
+
+    def to_bytes(self) -> bytes:
+        image = self.image
+        return _END_RESPONSE.pack(
+            image.manufacturer, image.image_type, image.file_version, self.current_time, self.upgrade_time
+        )
+
+    def names(self, image: ImageId) -> bool:
+        """Whether this answer is about `image`, wildcards counted in."""
+        return (
+            self.image.manufacturer in {image.manufacturer, ANY_MANUFACTURER}
+            and self.image.image_type in {image.image_type, ANY_IMAGE_TYPE}
+            and self.image.file_version in {image.file_version, ANY_VERSION}
+        )
