@@ -1,0 +1,37 @@
+"""The Tunneling client: GBCS messages in and out, one tunnel to each device (GBCS 10.2.2; ZSE D.6)."""
+
+from chf.tunnel.client import TunnelClient
+from chf.tunnel.effects import (
+    Alarm,
+    DiscoverEndpoint,
+    Effect,
+    Effects,
+    MessageDelivered,
+    MessageFailed,
+    MessageReceived,
+    ReplyToken,
+    Send,
+    TunnelLost,
+    TunnelOpened,
+    TunnelRecord,
+)
+from chf.tunnel.session import TunnelSettings
+from chf.tunnel.transitions import State
+
+__all__ = [
+    "Alarm",
+    "DiscoverEndpoint",
+    "Effect",
+    "Effects",
+    "MessageDelivered",
+    "MessageFailed",
+    "MessageReceived",
+    "ReplyToken",
+    "Send",
+    "State",
+    "TunnelClient",
+    "TunnelLost",
+    "TunnelOpened",
+    "TunnelRecord",
+    "TunnelSettings",
+]
