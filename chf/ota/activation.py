@@ -10,8 +10,8 @@ from typing import assert_never
 
 from chf.clock import Instant, Now, UtcSeconds, isoformat
 from chf.errors import RefusedError
+from chf.ota import blocks
 from chf.ota.appointment import Due, due, time_form, write_times
-from chf.ota.blocks import answer_default
 from chf.ota.effects import ActivationGiven, AlarmKind, Effect, Send, Token, TransferEnded, Urgency
 from chf.ota.model import ActivateAt, ActivateByCommand, Activation, TransferOutcome
 from chf.ota.policy import HOLD_LIMIT_S
@@ -21,6 +21,8 @@ from chf.zcl import ota as zcl
 from chf.zcl.frame import DefaultResponse, Frame, FrameType, Status, status_name
 
 _UNPROVEN_ENDS_BEFORE_FAILURE = 3
+# The states in which an answer of this kind is still what the device should hear.
+_SAID_IN = {Token.HOLD: (State.HELD, State.MISSED), Token.COMMIT: (State.COMMITTED,)}
 
 
 def upgrade_end(session: Session, frame: Frame, request: zcl.UpgradeEndRequest, now: Now, out: list[Effect]) -> None:
@@ -29,11 +31,13 @@ def upgrade_end(session: Session, frame: Frame, request: zcl.UpgradeEndRequest, 
     session.end_sequence = frame.sequence
     if request.status != Status.SUCCESS:
         _gave_up(session, request.status, now, out)
-        answer_default(session, frame, Status.SUCCESS, out)
+        blocks.answer_default(session, frame, Status.SUCCESS, out)
         return
-    if not _proven(session):
-        _unproven(session, frame, now, out)
-        return
+    if not session.downloaded and session.state is not State.SERVED:
+        if not session.policy.believe_stored_image:
+            _unproven(session, frame, now, out)
+            return
+        _believe(session, now, out)
     session.resends = 0
     newly = not session.downloaded
     session.downloaded = True
@@ -47,8 +51,11 @@ def upgrade_end(session: Session, frame: Frame, request: zcl.UpgradeEndRequest, 
     out.append(answer(session, now, frame.sequence))
 
 
-def _proven(session: Session) -> bool:
-    return session.downloaded or session.state is State.SERVED or session.policy.believe_stored_image
+def _believe(session: Session, now: Now, out: list[Effect]) -> None:
+    """The policy takes a device's word for having had the whole image already."""
+    blocks.began(session, now, out)
+    if session.state is not State.MISSED:
+        session.move(Input.SERVE_LAST, "says that it has the whole image already", now, out)
 
 
 def _unproven(session: Session, frame: Frame, now: Now, out: list[Effect]) -> None:
@@ -58,7 +65,7 @@ def _unproven(session: Session, frame: Frame, now: Now, out: list[Effect]) -> No
     out.append(session.alarm(AlarmKind.UNPROVEN_DOWNLOAD, text))
     if session.unproven_ends >= _UNPROVEN_ENDS_BEFORE_FAILURE:
         _fail(session, "claims a download that was never served", now, out)
-    answer_default(session, frame, Status.ABORT, out)
+    blocks.answer_default(session, frame, Status.ABORT, out)
 
 
 def _gave_up(session: Session, status: int, now: Now, out: list[Effect]) -> None:
@@ -188,8 +195,7 @@ def _remind(session: Session, now: Now, out: list[Effect]) -> None:
 
 def answer_delivered(session: Session, token: Token, delivered: bool, now: Now, out: list[Effect]) -> None:
     """What became of an Upgrade End Response: a lost one is said again soon, for the device may act without it."""
-    expected = {Token.HOLD: State.HELD, Token.COMMIT: State.COMMITTED}.get(token)
-    if session.state is not expected:
+    if session.state not in _SAID_IN.get(token, ()):
         return
     if not delivered:
         if session.resends < session.policy.resends:
@@ -202,12 +208,17 @@ def answer_delivered(session: Session, token: Token, delivered: bool, now: Now, 
         out.append(session.persist())
 
 
+def unless_past(activation: Activation, now: Now) -> Activation:
+    """A time that has passed when it is given means now; only an appointment that was made can be missed."""
+    return ActivateNow() if isinstance(activation, ActivateAt) and activation.utc <= now.utc else activation
+
+
 def release(session: Session, activation: Activation, now: Now, out: list[Effect]) -> None:
     """Give another activation while that is possible. Raises RefusedError once it is not."""
     _refuse_if_decided(session, "released")
     if isinstance(activation, ActivateByCommand):
         raise RefusedError("the supplier's command activates this device, not a release")
-    session.activation = activation
+    session.activation = unless_past(activation, now)
     at = len(out)
     if session.downloaded:
         _decide_again(session, now, out)
@@ -266,6 +277,8 @@ def restored(session: Session, now: Now, out: list[Effect]) -> None:
     match session.state:
         case State.HELD | State.PARKED if due(session.activation, now, session.policy) is Due.MISSED:
             session.move(Input.MISS, "the activation time passed while the hub was down", now, out)
+            if session.downloaded:
+                out.append(answer(session, now))
         case State.HELD:
             _decide(session, now, out)
             out.append(answer(session, now))

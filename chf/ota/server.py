@@ -10,8 +10,9 @@ What a device is told in an image's name never depends on what another device do
 from collections import Counter
 from heapq import heappop, heappush
 from itertools import count
+from typing import Final
 
-from chf.clock import Instant, Now, isoformat
+from chf.clock import Instant, Now
 from chf.errors import MalformedFrameError, RefusedError
 from chf.eui64 import Eui64
 from chf.ota import activation, blocks
@@ -30,9 +31,7 @@ from chf.ota.effects import (
     VersionSeen,
 )
 from chf.ota.model import (
-    ActivateAt,
     ActivateByCommand,
-    ActivateNow,
     Activation,
     ImageRef,
     SessionRecord,
@@ -45,6 +44,7 @@ from chf.zcl import ota as zcl
 from chf.zcl.attributes import AttributeRecord, ReadAttributes, ReadAttributesResponse, ReportAttributes, answer_from
 from chf.zcl.frame import DefaultResponse, Frame, FrameType, Status, status_name
 
+_ALARM_INTERVAL_S: Final = 60.0
 _FINISHED = frozenset({State.SERVED, State.HELD, State.MISSED, State.COMMITTED})
 
 
@@ -58,6 +58,7 @@ class OtaServer:
         self._next_sequence = sequence_numbers()
         self._wakes: list[tuple[Instant, int, Session]] = []
         self._wake_numbers = count()
+        self._alarms_again: dict[tuple[Eui64, AlarmKind], Instant] = {}
 
     # What the hub asks for
 
@@ -81,14 +82,13 @@ class OtaServer:
         if before is not None and not before.ended:
             raise RefusedError(f"the device is busy with job {before.job}, which is {before.state}")
         detail = "offered"
-        if isinstance(activation_wanted, ActivateAt) and activation_wanted.utc <= now.utc:
-            detail = f"offered; its activation time {isoformat(activation_wanted.utc)} has passed: as soon as it can"
-            activation_wanted = ActivateNow()
+        if activation.unless_past(activation_wanted, now) is not activation_wanted:
+            detail = "offered; its activation time has passed: as soon as it can"
         session = Session(
             job,
             peer,
             image,
-            activation_wanted,
+            activation.unless_past(activation_wanted, now),
             self.policy,
             self._next_sequence,
             endpoint=endpoint if endpoint is not None or before is None else before.endpoint,
@@ -256,6 +256,13 @@ class OtaServer:
     def _refused(self, reason: str) -> None:
         self.refusals[reason] += 1
 
+    def _alarm(self, peer: Eui64, kind: AlarmKind, text: str, now: Now) -> Effects:
+        """An alarm that a device can cause at will: told once in a while."""
+        if now.instant < self._alarms_again.get((peer, kind), now.instant):
+            return ()
+        self._alarms_again[peer, kind] = Instant(now.instant + _ALARM_INTERVAL_S)
+        return (Alarm(peer, kind, text),)
+
     def _receive_any(self, peer: Eui64, endpoint: int, octets: bytes, now: Now) -> Effects:
         try:
             frame = Frame.from_bytes(octets)
@@ -268,14 +275,14 @@ class OtaServer:
             if frame.to_client:
                 self._refused("command of a server")
                 text = f"sent us command 0x{frame.command:02X} of an OTA server"
-                return (Alarm(peer, AlarmKind.SECOND_SERVER, text), *_answer(peer, endpoint, frame.unsupported()))
+                alarm = self._alarm(peer, AlarmKind.SECOND_SERVER, text, now)
+                return (*alarm, *_answer(peer, endpoint, frame.unsupported()))
             request = None if frame.manufacturer_code is not None else zcl.parse_request(frame)
         except MalformedFrameError:
             self._refused("malformed command")
             return _answer(peer, endpoint, frame.default_response(Status.MALFORMED_COMMAND))
         session = self._sessions.get(peer)
         if session is not None:
-            session.endpoint = endpoint
             session.last_heard = now.instant
         match request:
             case None:
@@ -291,6 +298,7 @@ class OtaServer:
                 ids = (request.manufacturer_code, request.image_type, request.file_version)
                 if session is None or session.ended or ids != session.ids:
                     return self._not_offered(peer, endpoint, frame, request)
+        session.endpoint = endpoint
         out: list[Effect] = []
         match request:
             case zcl.ImageBlockRequest():
@@ -336,6 +344,7 @@ class OtaServer:
         ]
         found = session is not None and _matches(session, request)
         if session is not None and found:
+            session.endpoint = endpoint
             _observe(session, request.file_version, now, out)
             found = not session.ended and _may_have(session, request, now, out)
         if session is None or not found:
@@ -365,7 +374,7 @@ class OtaServer:
                 response = DefaultResponse.from_bytes(frame.payload)
                 if response.command == zcl.UpgradeEndResponse.COMMAND and response.status != Status.SUCCESS:
                     text = f"answered the Upgrade End Response with {status_name(response.status)}"
-                    out.append(Alarm(peer, AlarmKind.ACTIVATION_REFUSED, text))
+                    out += self._alarm(peer, AlarmKind.ACTIVATION_REFUSED, text, now)
                 return tuple(out)
             case _:
                 self._refused("unsupported command")

@@ -36,7 +36,7 @@ class State(StrEnum):
 class Input(StrEnum):
     ASK = "the device asks for the image or a block"
     WITHHOLD = "the last block is withheld"
-    SERVE_LAST = "the last missing byte is sent"
+    SERVE_LAST = "the last missing byte is sent, or said to be held"
     HOLD = "Upgrade End, answered with wait"
     COMMIT = "a real time is given"
     MISS = "the appointment passed unkept"
