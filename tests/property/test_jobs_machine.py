@@ -1,8 +1,8 @@
 """Any events in any order, with restarts in between: the promises of the job table hold throughout."""
 
 import hypothesis.strategies as st
-from hypothesis import settings
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from hypothesis import given, settings
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from chf.clock import Instant, Now, UtcSeconds
 from chf.eui64 import Eui64
@@ -13,8 +13,8 @@ from chf.jobs.model import (
     ActivationOrdered,
     ActivationReported,
     Announced,
-    CancelOffer,
     Cancelled,
+    CancelOffer,
     DeadlinePassed,
     DeviceRejoined,
     DownloadStarted,
@@ -33,7 +33,7 @@ from chf.jobs.model import (
     accept,
 )
 from chf.jobs.scheduler import JobPolicy, SaveJob, Scheduler
-from chf.jobs.transitions import TRANSITIONS
+from chf.jobs.transitions import TRANSITIONS, apply
 from chf.ota.model import ActivateAt, ActivateHold, ActivateNow, TransferOutcome
 
 T0 = 1_800_000_000.0
@@ -61,6 +61,68 @@ events = st.one_of(
 )
 
 
+def check_step(before, job, event):
+    """What holds for every change of a row."""
+    assert job.active or job.reason or job.state in {JobState.ACTIVATED, JobState.CANCELLED}
+    assert job.active or job.transfer is not None
+    assert before.transfer in {None, job.transfer}
+    assert (job.ended is None) is job.active
+    assert (job.waiting_for is None) or job.state is JobState.WAITING
+    if before.state in ENDS:
+        assert (job.state, job.reason, job.ended) == (before.state, before.reason, before.ended)
+        return
+    if job.state is not before.state:
+        assert job.state in {case.to for case in TRANSITIONS[before.state, type(event)]}
+    if job.state is JobState.ACTIVATED:
+        assert event == VersionObserved(job.file_version)
+    if job.state is JobState.REVERTED:
+        assert isinstance(event, VersionObserved)
+        assert event.file_version != job.file_version
+        assert (job.report.success, job.report.file_version) == (True, job.file_version)
+    if before.state is JobState.ACTIVATING:
+        assert job.state not in {JobState.CANCELLED, JobState.EXPIRED}
+
+
+def new_job(number, device, activation, utc):
+    return accept(
+        job_id=JobId(number),
+        device=device,
+        image=ImageId("ef" * 32),
+        file_version=NEW,
+        activation=activation,
+        origin="cli",
+        version_before=OLD,
+        now_utc=utc,
+        lifetime_s=86400.0,
+    )
+
+
+BEGINNING = (
+    Stored(),
+    Announced(),
+    DownloadStarted(),
+    TransferEnded(TransferOutcome.SUCCESS),
+    ActivationGiven(UtcSeconds(T0)),
+    ActivationReported(success=True, file_version=NEW),
+)
+
+
+@settings(derandomize=True, max_examples=1500, deadline=None)
+@given(begun=st.integers(0, len(BEGINNING)), waits=st.booleans(), rest=st.lists(events, min_size=1, max_size=12))
+def test_any_events_after_any_beginning(begun, waits, rest):
+    job, told = new_job(1, DEVICES[0], ActivateNow(), UtcSeconds(T0)), 0
+    wait = [WaitingFor(WaitReason.COMMAND)] if waits and begun in {3, 4} else []
+    for second, event in enumerate([*BEGINNING[:begun], *wait, *rest]):
+        now = Now(Instant(second), UtcSeconds(T0 + second))
+        before = job
+        job, actions = apply(before, event, now)
+        check_step(before, job, event)
+        told += sum(isinstance(action, RaiseCcs08) for action in actions)
+        assert told == (job.transfer is not None)
+        assert all(action.job == job for action in actions)
+        assert job != before or not any(isinstance(action, CancelOffer | RaiseCcs08) for action in actions)
+
+
 class JobTable(RuleBasedStateMachine):
     """A hub that writes rows, and may be killed after any of them."""
 
@@ -73,11 +135,15 @@ class JobTable(RuleBasedStateMachine):
     def now(self):
         return Now(Instant(self.instant), UtcSeconds(T0 + self.instant))
 
+    def newest(self, device):
+        return max((job for job in self.rows.values() if job.device == device), key=lambda job: job.id, default=None)
+
     def carry_out(self, effects):
         for effect in effects:
             match effect:
                 case SaveJob(before, job, event):
-                    self.check_step(before, job, event)
+                    assert self.rows[job.id] == before
+                    check_step(before, job, event)
                     self.rows[job.id] = job
                 case RaiseCcs08(job, outcome):
                     assert job.id not in self.told
@@ -88,47 +154,36 @@ class JobTable(RuleBasedStateMachine):
                 case Offer(job) | CancelOffer(job):
                     assert job == self.rows[job.id]
 
-    def check_step(self, before, job, event):
-        assert self.rows[job.id] == before
-        assert job.active or job.reason or job.state in {JobState.ACTIVATED, JobState.CANCELLED}
-        if before.state in ENDS:
-            assert (job.state, job.reason, job.ended) == (before.state, before.reason, before.ended)
-            return
-        if job.state is not before.state:
-            cases = TRANSITIONS[before.state, type(event)]
-            assert job.state in {case.to for case in cases}
-        if job.state is JobState.ACTIVATED:
-            assert event == VersionObserved(job.file_version)
-        if job.state is JobState.REVERTED:
-            assert isinstance(event, VersionObserved)
-            assert event.file_version != job.file_version
-            assert (job.report.success, job.report.file_version) == (True, job.file_version)
-        if before.state is JobState.ACTIVATING:
-            assert job.state not in {JobState.CANCELLED, JobState.EXPIRED}
-
     @rule(device=st.sampled_from(DEVICES), activation=activations)
     def accept(self, device, activation):
         if any(job.active and job.device == device for job in self.rows.values()):
             return
-        job = accept(
-            job_id=JobId(len(self.rows) + 1),
-            device=device,
-            image=ImageId("ef" * 32),
-            file_version=NEW,
-            activation=activation,
-            origin="cli",
-            version_before=OLD,
-            now_utc=self.now().utc,
-            lifetime_s=86400.0,
-        )
+        job = new_job(len(self.rows) + 1, device, activation, self.now().utc)
         self.rows[job.id] = job
         self.carry_out(self.scheduler.add(job, self.now()))
 
-    @precondition(lambda self: self.rows)
-    @rule(data=st.data(), event=events)
-    def happen(self, data, event):
-        job_id = data.draw(st.sampled_from(sorted(self.rows)))
-        self.carry_out(self.scheduler.handle(job_id, event, self.now()))
+    @rule(device=st.sampled_from(DEVICES), event=events)
+    def happen(self, device, event):
+        """To the device's newest job, whether or not it has ended."""
+        if (job := self.newest(device)) is not None:
+            self.carry_out(self.scheduler.handle(job.id, event, self.now()))
+
+    @rule(device=st.sampled_from(DEVICES), delay_s=st.floats(0.0, 5000.0), steps=st.integers(1, 6))
+    def go_on(self, device, delay_s, steps):
+        """What comes next when all goes well: chance alone seldom gets beyond the download."""
+        natural = {
+            JobState.ACCEPTED: Stored(),
+            JobState.STORED: Announced(),
+            JobState.ANNOUNCED: DownloadStarted(),
+            JobState.DOWNLOADING: TransferEnded(TransferOutcome.SUCCESS),
+            JobState.DOWNLOADED: ActivationGiven(UtcSeconds(self.now().utc + delay_s)),
+            JobState.WAITING: ActivationGiven(UtcSeconds(self.now().utc)),
+            JobState.ACTIVATING: ActivationReported(delay_s < 2500.0, NEW),
+        }
+        for _step in range(steps):
+            job = self.newest(device)
+            if job is not None and job.active:
+                self.carry_out(self.scheduler.handle(job.id, natural[job.state], self.now()))
 
     @rule(seconds=st.floats(0.0, 5000.0))
     def wait(self, seconds):
@@ -160,5 +215,5 @@ class JobTable(RuleBasedStateMachine):
             assert (job.ended is None) is job.active
 
 
-JobTable.TestCase.settings = settings(derandomize=True, max_examples=150, stateful_step_count=40, deadline=None)
+JobTable.TestCase.settings = settings(derandomize=True, max_examples=200, stateful_step_count=50, deadline=None)
 TestJobTable = JobTable.TestCase
