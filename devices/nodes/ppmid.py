@@ -72,6 +72,7 @@ class Ppmid(Node):
         self.ota: OtaCluster | None = None
         self.tunnel: TunnelCluster | None = None
         self.time = TimeCluster(self)
+        self._poll_interval_s: float | None = None  # as the stack has it; a stack starts with its receiver on
 
     def power_on(self) -> None:
         """Boot from flash, and look for the network."""
@@ -115,7 +116,7 @@ class Ppmid(Node):
             tunneling.CLUSTER: self.tunnel,
         }
         self.note(events.Booted(banks.running_header().file_version, boot.bank.name, boot.rolled_back))
-        self.stack.set_poll_interval(self.settings.poll_interval_s)
+        self._poll_at(self.settings.poll_interval_s)
         self.stack.power_on()
 
     # What the stack tells.
@@ -150,7 +151,12 @@ class Ppmid(Node):
         if self.settings.poll_interval_s is None or self.ota is None or self.tunnel is None:
             return
         expecting = self.ota.client.state in _EXPECTING or self.tunnel.server.expects_answer or self.time.expecting
-        self.stack.set_poll_interval(self.settings.fast_poll_interval_s if expecting else self.settings.poll_interval_s)
+        self._poll_at(self.settings.fast_poll_interval_s if expecting else self.settings.poll_interval_s)
+
+    def _poll_at(self, interval_s: float | None) -> None:
+        if interval_s != self._poll_interval_s:
+            self._poll_interval_s = interval_s
+            self.stack.set_poll_interval(interval_s)
 
     def now(self) -> float:
         return self._scheduler.now()

@@ -349,7 +349,8 @@ class Rig:
         end = self.queue.now() + limit_s
         while not condition():
             due = self.queue.next_due()
-            assert due is not None and due <= end, "it never came to pass"
+            assert due is not None, "nothing more happens"
+            assert due <= end, "it never came to pass"
             self.queue.run_until(due)
 
     def saw(self, kind: type) -> bool:
