@@ -1,8 +1,8 @@
 """What a codec says about octets that it cannot take.
 
-    WireError
-    ├── MalformedFrameError      the octets break the layout: where, and what was wrong
-    └── FrameSecurityError       the layout is fine, the protection is not: wrong key, tampered, unknown key
+WireError
+├── MalformedFrameError      the octets break the layout: where, and what was wrong
+└── FrameSecurityError       the layout is fine, the protection is not: wrong key, tampered, unknown key
 """
 
 

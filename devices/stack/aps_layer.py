@@ -1,0 +1,447 @@
+"""The APS layer of one node: link-key security, acknowledgements and retries, duplicates, fragments.
+
+Each retry is sealed anew: a repeated APS frame counter would be refused as a replay. Broadcasts and groups are never
+secured, acknowledged or fragmented.
+"""
+
+from collections import deque
+from dataclasses import dataclass
+from typing import Protocol
+
+from devices.stack.counters import Counters
+from devices.stack.fragments import (
+    MAX_BLOCKS,
+    MessageKey,
+    Reassembly,
+    ack_header,
+    block_header,
+    block_index,
+    cut,
+    message_key,
+)
+from devices.stack.interface import (
+    ApsIndication,
+    ApsRequest,
+    ApsStatus,
+    Confirm,
+    Eui64,
+    Fragment,
+    LinkKey,
+    NwkAddress,
+    Scheduler,
+    Timer,
+)
+from devices.stack.link_security import LinkSecurity
+from devices.stack.nwk_layer import Arrival, Done, is_broadcast
+from devices.wire import mac, nwk
+from devices.wire.aps import (
+    DATA_HEADER_BYTES,
+    ApsFrame,
+    ApsType,
+    Delivery,
+    ExtendedHeader,
+    Fragmentation,
+    frame_type,
+)
+from devices.wire.errors import FrameSecurityError, MalformedFrameError
+from devices.wire.fcs import FCS_BYTES
+from devices.wire.security import APS_OVERHEAD_BYTES, NWK_OVERHEAD_BYTES, AuxiliaryHeader, KeyIdentifier
+
+ACK_WAIT_S = 1.6  # apscAckWaitDuration on 2.4 GHz, Zigbee PRO table 2.24
+MAX_RETRIES = 3  # apscMaxFrameRetries
+_MAC_HEADER_BYTES = 9
+MAX_PAYLOAD_BYTES = (
+    mac.MAX_PSDU_BYTES - _MAC_HEADER_BYTES - FCS_BYTES - nwk.HEADER_BYTES - NWK_OVERHEAD_BYTES - DATA_HEADER_BYTES
+)
+assert MAX_PAYLOAD_BYTES == 82
+
+_MEMORY_S = ACK_WAIT_S * (MAX_RETRIES + 1)  # a retry can come so much later
+# In simulated time a counter can come round within that: so only so many of the latest count as duplicates.
+_MEMORY_COUNTERS = 16
+
+
+class ApsHost(Protocol):
+    """What the APS layer needs of the node that it is part of."""
+
+    address: NwkAddress
+
+    def send_nwk(self, destination: NwkAddress, payload: bytes, radius: int, done: Done | None) -> None: ...
+    def ieee_of(self, address: NwkAddress) -> Eui64 | None: ...
+    def link_key(self, partner: Eui64) -> LinkKey | None: ...
+    def aps_command(self, octets: bytes, arrival: Arrival) -> None: ...
+    def aps_indication(self, indication: ApsIndication) -> None: ...
+
+
+@dataclass(slots=True)
+class _Sending:
+    """One APS frame on its way, and what to do at its end."""
+
+    request: ApsRequest
+    counter: int
+    payload: bytes
+    extended: ExtendedHeader | None
+    block: int
+    acknowledged: bool
+    finished: Confirm | None
+    tries: int = 0
+    timer: Timer | None = None
+
+
+class ApsLayer:
+    """`ApsLayer(host, ieee, scheduler, counters, host_fragments=False, first_counter=0)`.
+
+    With `host_fragments` nothing is cut or put together: blocks are indicated as they come, and acknowledged by
+    `acknowledge`.
+    """
+
+    def __init__(
+        self,
+        host: ApsHost,
+        ieee: Eui64,
+        scheduler: Scheduler,
+        counters: Counters,
+        *,
+        host_fragments: bool = False,
+        first_counter: int = 0,
+    ) -> None:
+        self._host = host
+        self._scheduler = scheduler
+        self._counters = counters
+        self._host_fragments = host_fragments
+        self.security = LinkSecurity(ieee)
+        self._counter = first_counter & 0xFF
+        self._waiting: dict[tuple[int, int, int], _Sending] = {}
+        self._seen: dict[int, deque[tuple[int, int, float]]] = {}
+        self._reassembly: dict[MessageKey, tuple[Reassembly, Timer]] = {}
+        self._taken_by_host: dict[int, deque[tuple[int, int]]] = {}
+
+    @property
+    def awaiting(self) -> bool:
+        """Whether an acknowledgement, or the next block of a message, is still to come."""
+        return bool(self._waiting or self._reassembly)
+
+    def next_counter(self) -> int:
+        self._counter = (self._counter + 1) & 0xFF
+        return self._counter
+
+    def silence(self) -> None:
+        """Forget everything under way, as a reset does: no confirm comes any more."""
+        for sending in self._waiting.values():
+            if sending.timer is not None:
+                sending.timer.cancel()
+        for _, timer in self._reassembly.values():
+            timer.cancel()
+        self._waiting.clear()
+        self._reassembly.clear()
+        self._seen.clear()
+        self._taken_by_host.clear()
+
+    def forget(self, address: NwkAddress) -> None:
+        """A device started anew under this address: its APS counters say nothing about the past."""
+        self._seen.pop(address, None)
+        self._taken_by_host.pop(address, None)
+
+    # Sending
+
+    def send(self, request: ApsRequest, confirm: Confirm | None) -> int:
+        counter = self._choose_counter(request)
+        broadcast = is_broadcast(request.destination) or request.group is not None
+        room = MAX_PAYLOAD_BYTES - (APS_OVERHEAD_BYTES if request.secured and not broadcast else 0)
+        if request.fragment is not None:
+            room -= 2
+        if len(request.payload) > room:
+            blocks = cut(request.payload, room)
+            if self._host_fragments or broadcast or request.fragment is not None or len(blocks) > MAX_BLOCKS:
+                self._fail(confirm, ApsStatus.TOO_LONG)
+            else:
+                self._send_block(request, counter, blocks, 0, confirm)
+            return counter
+        extended = block_header(request.fragment) if request.fragment is not None else None
+        block = request.fragment.index if request.fragment is not None else -1
+        acknowledged = (request.acknowledged or extended is not None) and not broadcast
+        self._transmit(_Sending(request, counter, request.payload, extended, block, acknowledged, confirm))
+        return counter
+
+    def _choose_counter(self, request: ApsRequest) -> int:
+        if request.counter is not None:
+            return request.counter
+        counter = self.next_counter()
+        for _ in range(256):
+            if (request.destination, counter, -1) not in self._waiting:
+                break
+            counter = self.next_counter()
+        return counter
+
+    def _send_block(
+        self, request: ApsRequest, counter: int, blocks: list[bytes], index: int, confirm: Confirm | None
+    ) -> None:
+        def block_done(status: ApsStatus) -> None:
+            if status is ApsStatus.SUCCESS and index + 1 < len(blocks):
+                self._send_block(request, counter, blocks, index + 1, confirm)
+            elif confirm is not None:
+                confirm(status)
+
+        extended = block_header(Fragment(index, len(blocks)))
+        self._transmit(_Sending(request, counter, blocks[index], extended, index, True, block_done))
+
+    def _fail(self, confirm: Confirm | None, status: ApsStatus) -> None:
+        self._counters.aps_failures += 1
+        if confirm is not None:
+            self._scheduler.call_later(0.0, lambda: confirm(status))
+
+    def _transmit(self, sending: _Sending) -> None:
+        request = sending.request
+        frame = ApsFrame(
+            request.destination_endpoint,
+            request.cluster,
+            request.profile,
+            request.source_endpoint,
+            sending.counter,
+            sending.payload,
+            ApsType.DATA,
+            _delivery(request),
+            request.group or 0,
+            request.secured,
+            sending.acknowledged,
+            sending.extended,
+        )
+        octets, problem = self._seal(frame, request.destination)
+        if octets is None:
+            self._fail(sending.finished, problem)
+            return
+        sending.tries += 1
+        if sending.acknowledged:
+            self._waiting[request.destination, sending.counter, sending.block] = sending
+        self._host.send_nwk(request.destination, octets, request.radius, lambda status: self._mac_done(sending, status))
+
+    def _seal(self, frame: ApsFrame, destination: NwkAddress) -> tuple[bytes | None, ApsStatus]:
+        if not frame.secured:
+            return frame.to_bytes(), ApsStatus.SUCCESS
+        if frame.delivery is not Delivery.UNICAST:
+            return None, ApsStatus.NO_LINK_KEY
+        partner = self._host.ieee_of(destination)
+        if partner is None:
+            return None, ApsStatus.UNKNOWN_DESTINATION
+        key = self._host.link_key(partner)
+        octets = None if key is None else self.security.seal(frame.header_to_bytes(), frame.payload, key)
+        return octets, ApsStatus.NO_LINK_KEY
+
+    def _mac_done(self, sending: _Sending, status: ApsStatus) -> None:
+        if not sending.acknowledged:
+            if status is not ApsStatus.SUCCESS:
+                self._counters.aps_failures += 1
+            if sending.finished is not None:
+                sending.finished(status)
+            return
+        key = (sending.request.destination, sending.counter, sending.block)
+        if self._waiting.get(key) is not sending:
+            return  # the acknowledgement was quicker than the report of the MAC
+        if status in {ApsStatus.EXPIRED, ApsStatus.NO_NETWORK, ApsStatus.UNKNOWN_DESTINATION}:
+            self._finish(key, sending, status)  # trying again would end the same way
+            return
+        sending.timer = self._scheduler.call_later(ACK_WAIT_S, lambda: self._ack_missing(key, sending))
+
+    def _ack_missing(self, key: tuple[int, int, int], sending: _Sending) -> None:
+        sending.timer = None
+        if sending.tries > MAX_RETRIES:
+            self._finish(key, sending, ApsStatus.NO_ACK)
+            return
+        self._counters.aps_retries += 1
+        del self._waiting[key]
+        self._transmit(sending)
+
+    def _finish(self, key: tuple[int, int, int], sending: _Sending, status: ApsStatus) -> None:
+        del self._waiting[key]
+        if sending.timer is not None:
+            sending.timer.cancel()
+        if status is not ApsStatus.SUCCESS:
+            self._counters.aps_failures += 1
+        if sending.finished is not None:
+            sending.finished(status)
+
+    # Receiving
+
+    def receive(self, arrival: Arrival) -> None:
+        """The payload of a NWK data frame. What is wrong is counted and dropped."""
+        octets = arrival.payload
+        try:
+            kind = frame_type(octets)
+            if kind == ApsType.COMMAND:
+                self._host.aps_command(octets, arrival)
+                return
+            if arrival.sender is None:
+                self._counters.nwk_unsecured += 1
+                return
+            frame = ApsFrame.from_bytes(octets)
+            payload = frame.payload
+            if frame.secured:
+                opened = self._open(octets, frame, arrival.sender)
+                if opened is None:
+                    return
+                payload = opened
+        except MalformedFrameError:
+            self._counters.malformed += 1
+            return
+        except FrameSecurityError:
+            self._counters.aps_security_failures += 1
+            return
+        if frame.type is ApsType.ACK:
+            self._acknowledged(NwkAddress(arrival.frame.source), frame)
+        else:
+            self._data(arrival, frame, payload)
+
+    def _open(self, octets: bytes, frame: ApsFrame, sender: int) -> bytes | None:
+        header_bytes = len(octets) - len(frame.payload)
+        auxiliary = AuxiliaryHeader.from_bytes(octets, header_bytes)
+        originator = Eui64(sender if auxiliary.source is None else auxiliary.source)
+        key = self._host.link_key(originator)
+        if key is None or auxiliary.key is not KeyIdentifier.DATA:
+            self._counters.aps_no_link_key += 1
+            return None
+        if auxiliary.frame_counter <= key.incoming_counter:
+            self._counters.aps_replays += 1
+            return None
+        return self.security.unseal(octets, header_bytes, auxiliary, key, originator)
+
+    def _acknowledged(self, source: NwkAddress, frame: ApsFrame) -> None:
+        block = -1 if frame.extended is None else frame.extended.block
+        key = (source, frame.counter, block)
+        sending = self._waiting.get(key)
+        if sending is None or sending.request.cluster != frame.cluster or sending.request.profile != frame.profile:
+            self._counters.unexpected += 1
+            return
+        if frame.extended is not None and not (frame.extended.received or 0) & 1:
+            return  # the receiver says that it lacks this block: the timer sends it again
+        self._finish(key, sending, ApsStatus.SUCCESS)
+
+    def _data(self, arrival: Arrival, frame: ApsFrame, payload: bytes) -> None:
+        source = NwkAddress(arrival.frame.source)
+        if frame.extended is not None and frame.extended.fragmentation is not Fragmentation.NONE:
+            self._fragment(arrival, frame, payload, frame.extended)
+            return
+        duplicate = self._is_duplicate(source, frame.counter, -1)
+        if frame.ack_request:
+            self._send_ack(source, frame, None)
+        if duplicate:
+            self._counters.aps_duplicates += 1
+            return
+        self._host.aps_indication(_indication(arrival, frame, payload, None))
+
+    def _is_duplicate(self, source: int, counter: int, block: int) -> bool:
+        """Whether this was here before; remembers it if not."""
+        now = self._scheduler.now()
+        seen = self._seen.get(source)
+        if seen is None:
+            seen = self._seen[source] = deque(maxlen=_MEMORY_COUNTERS)
+        for known, known_block, when in seen:
+            if known == counter and known_block == block and now - when <= _MEMORY_S:
+                return True
+        seen.append((counter, block, now))
+        return False
+
+    def _fragment(self, arrival: Arrival, frame: ApsFrame, payload: bytes, header: ExtendedHeader) -> None:
+        source = NwkAddress(arrival.frame.source)
+        index = block_index(header)
+        if self._host_fragments:
+            if self._is_duplicate(source, frame.counter, index):
+                self._counters.aps_duplicates += 1
+                if (frame.counter, index) in self._taken_by_host.get(source, ()):
+                    self._send_ack(source, frame, ack_header(index))
+                return
+            count = header.block if index == 0 else 0
+            self._host.aps_indication(_indication(arrival, frame, payload, Fragment(index, count)))
+            return
+        key = message_key(source, frame)
+        if key not in self._reassembly and self._is_duplicate_message(source, frame.counter):
+            self._counters.aps_duplicates += 1
+            self._send_ack(source, frame, ack_header(index))
+            return
+        reassembly, timer = self._reassembly.pop(key, (None, None))
+        if timer is not None:
+            timer.cancel()
+        reassembly = reassembly or Reassembly()
+        if not reassembly.add(header, payload):
+            self._counters.malformed += 1
+            return  # and the message with it: its blocks contradict each other
+        self._send_ack(source, frame, ack_header(index))
+        message = reassembly.message()
+        if message is None:
+            expiry = self._scheduler.call_later(_MEMORY_S, lambda: self._reassembly_expired(key))
+            self._reassembly[key] = (reassembly, expiry)
+            return
+        self._is_duplicate(source, frame.counter, _WHOLE_MESSAGE)
+        self._host.aps_indication(_indication(arrival, frame, message, None))
+
+    def _is_duplicate_message(self, source: int, counter: int) -> bool:
+        now = self._scheduler.now()
+        return any(
+            known == counter and block == _WHOLE_MESSAGE and now - when <= _MEMORY_S
+            for known, block, when in self._seen.get(source, ())
+        )
+
+    def _reassembly_expired(self, key: MessageKey) -> None:
+        if self._reassembly.pop(key, None) is not None:
+            self._counters.fragments_expired += 1
+
+    def acknowledge(self, indication: ApsIndication) -> None:
+        """Acknowledge a block that a host has taken (with `host_fragments`)."""
+        if indication.fragment is None:
+            return
+        index = indication.fragment.index
+        self._taken_by_host.setdefault(indication.source, deque(maxlen=_MEMORY_COUNTERS)).append(
+            (indication.counter, index)
+        )
+        frame = ApsFrame(
+            indication.destination_endpoint,
+            indication.cluster,
+            indication.profile,
+            indication.source_endpoint,
+            indication.counter,
+            secured=indication.secured,
+        )
+        self._send_ack(indication.source, frame, ack_header(index))
+
+    def _send_ack(self, destination: NwkAddress, frame: ApsFrame, extended: ExtendedHeader | None) -> None:
+        """The acknowledgement mirrors the security of the frame, as deployed stacks do (the standard is silent)."""
+        ack = ApsFrame(
+            frame.source_endpoint,
+            frame.cluster,
+            frame.profile,
+            frame.destination_endpoint,
+            frame.counter,
+            b"",
+            ApsType.ACK,
+            secured=frame.secured,
+            extended=extended,
+        )
+        octets, _ = self._seal(ack, destination)
+        if octets is not None:
+            self._host.send_nwk(destination, octets, 30, None)
+
+
+_WHOLE_MESSAGE = -2  # in the place of a block: the message was completed
+
+
+def _delivery(request: ApsRequest) -> Delivery:
+    if request.group is not None:
+        return Delivery.GROUP
+    return Delivery.BROADCAST if is_broadcast(request.destination) else Delivery.UNICAST
+
+
+def _indication(arrival: Arrival, frame: ApsFrame, payload: bytes, fragment: Fragment | None) -> ApsIndication:
+    return ApsIndication(
+        NwkAddress(arrival.frame.source),
+        None if arrival.sender is None else Eui64(arrival.sender),
+        NwkAddress(arrival.frame.destination),
+        frame.profile,
+        frame.cluster,
+        frame.source_endpoint,
+        frame.destination_endpoint,
+        payload,
+        frame.counter,
+        frame.secured,
+        frame.group if frame.delivery is Delivery.GROUP else None,
+        arrival.lqi,
+        arrival.rssi,
+        fragment,
+    )

@@ -1,0 +1,305 @@
+"""How an end device gets onto a network: scan, associate, wait for the network key; or rejoin the one it knows.
+
+One attempt after another, at growing intervals, until one works or the device is switched off. Rejoining tries the
+secured way first and then, turn about, the trust-centre way in the clear (Zigbee PRO 4.6.3.3).
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import Enum, auto
+from typing import TYPE_CHECKING, Protocol
+
+from devices.medium.medium import Radio
+from devices.stack.interface import COORDINATOR, Eui64, NwkAddress, Scheduler, Timer
+from devices.stack.nwk_layer import Arrival, NwkLayer
+from devices.wire import mac, nwk
+from devices.wire.errors import MalformedFrameError
+from devices.wire.mac import AddressMode, AssociationStatus, Capability, MacCommand, MacFrame, MacType
+
+if TYPE_CHECKING:
+    from devices.stack.end_device import DeviceState
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceTiming:
+    """Waits of a joining device, in seconds of simulated time."""
+
+    scan_s: float = 0.13824  # a channel at scan duration 3: 960 symbols x (2^3 + 1)
+    response_wait_s: float = 0.49152  # macResponseWaitTime, 32 x 960 symbols
+    key_wait_s: float = 5.0  # our choice
+    key_poll_s: float = 0.25  # how often a sleepy device asks meanwhile
+    first_retry_s: float = 1.0
+    longest_retry_s: float = 60.0
+
+
+class _Phase(Enum):
+    IDLE = auto()
+    SCANNING = auto()
+    ASSOCIATING = auto()
+    KEY_WAITING = auto()
+    REJOINING_SECURED = auto()
+    REJOINING_UNSECURED = auto()
+    RESTING = auto()
+
+
+class JoiningDevice(Protocol):
+    """What this needs of the device."""
+
+    ieee: Eui64
+    address: NwkAddress
+    persistent_state: "DeviceState"
+
+    def capability(self) -> Capability: ...
+    def network_ready(self, *, rejoined: bool) -> None: ...
+    def join_failed(self, reason: str) -> None: ...
+    def poll(self) -> None: ...
+
+
+class Joining:
+    """`Joining(device, radio, nwk, scheduler, *, channels, timing)`: one per device, idle while it is joined."""
+
+    def __init__(
+        self,
+        device: JoiningDevice,
+        radio: Radio,
+        nwk_layer: NwkLayer,
+        scheduler: Scheduler,
+        *,
+        channels: tuple[int, ...],
+        timing: DeviceTiming | None,
+    ) -> None:
+        self.timing = timing or DeviceTiming()
+        self._device = device
+        self._radio = radio
+        self._nwk = nwk_layer
+        self._scheduler = scheduler
+        self._channels = channels
+        self._phase = _Phase.IDLE
+        self._timer: Timer | None = None
+        self._poll_timer: Timer | None = None
+        self._rejoining = False
+        self._failures = 0
+        self._found: list[tuple[int, int, int, mac.Beacon]] = []
+
+    @property
+    def waits_for_key(self) -> bool:
+        return self._phase is _Phase.KEY_WAITING
+
+    @property
+    def rejoins_unsecured(self) -> bool:
+        return self._phase is _Phase.REJOINING_UNSECURED
+
+    def join(self) -> None:
+        self._begin(rejoining=False)
+
+    def rejoin(self) -> None:
+        self._begin(rejoining=True)
+
+    def stop(self) -> None:
+        self._phase = _Phase.IDLE
+        self._cancel()
+
+    def _begin(self, *, rejoining: bool) -> None:
+        self._cancel()
+        self._rejoining = rejoining
+        self._failures = 0
+        self._attempt()
+
+    def _cancel(self) -> None:
+        for timer in (self._timer, self._poll_timer):
+            if timer is not None:
+                timer.cancel()
+        self._timer = self._poll_timer = None
+
+    def _wait(self, delay_s: float, callback: Callable[[], None]) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = self._scheduler.call_later(delay_s, callback)
+
+    # Scanning
+
+    def _attempt(self) -> None:
+        self._found.clear()
+        channels = self._channels
+        if self._rejoining:
+            stored = self._device.persistent_state.channel
+            channels = (stored, *(channel for channel in channels if channel != stored))
+        self._radio.listening = True
+        self._scan(channels)
+
+    def _scan(self, channels: tuple[int, ...]) -> None:
+        self._phase = _Phase.SCANNING
+        if not channels or (self._rejoining and self._found):
+            self._choose()
+            return
+        self._radio.tune(channels[0], mac.BROADCAST, mac.BROADCAST)
+        request = MacFrame(
+            MacType.COMMAND,
+            self._nwk.next_mac_sequence(),
+            AddressMode.SHORT,
+            mac.BROADCAST,
+            mac.BROADCAST,
+            payload=bytes((MacCommand.BEACON_REQUEST,)),
+        )
+        self._radio.transmit(request.to_bytes())
+        self._wait(self.timing.scan_s, lambda: self._scan(channels[1:]))
+
+    def beacon_heard(self, frame: MacFrame, lqi: int) -> None:
+        if self._phase is not _Phase.SCANNING or frame.source_mode is not AddressMode.SHORT:
+            return
+        beacon = mac.Beacon.from_bytes(frame.payload)
+        wanted = (
+            beacon.extended_pan == self._device.persistent_state.extended_pan_id if self._rejoining else beacon.permit
+        )
+        if wanted:
+            self._found.append((lqi, self._radio.channel, frame.source_pan, beacon))
+
+    def _choose(self) -> None:
+        if not self._found:
+            self._failed("no network to go back to" if self._rejoining else "no network that lets devices join")
+            return
+        # The best heard; among equals the one found first, but another one after a failure.
+        best = sorted(self._found, key=lambda found: -found[0])
+        _, channel, pan, beacon = best[self._failures % len(best)]
+        state = self._device.persistent_state
+        state.channel, state.pan_id, state.extended_pan_id = channel, pan, beacon.extended_pan
+        self._nwk.pan = pan
+        if self._rejoining:
+            self._request_rejoin()
+        else:
+            self._request_association()
+
+    # Association
+
+    def _request_association(self) -> None:
+        state = self._device.persistent_state
+        self._phase = _Phase.ASSOCIATING
+        self._radio.tune(state.channel, state.pan_id, mac.BROADCAST)
+        capability = self._device.capability().to_octet()
+        request = MacFrame(
+            MacType.COMMAND,
+            self._nwk.next_mac_sequence(),
+            AddressMode.SHORT,
+            state.pan_id,
+            COORDINATOR,
+            AddressMode.EXTENDED,
+            mac.BROADCAST,
+            self._device.ieee,
+            bytes((MacCommand.ASSOCIATION_REQUEST, capability)),
+            ack_request=True,
+        )
+        self._radio.transmit(request.to_bytes(), self._association_requested)
+
+    def _association_requested(self, acked: bool, _pending: bool) -> None:
+        if self._phase is not _Phase.ASSOCIATING:
+            return
+        if acked:
+            self._wait(self.timing.response_wait_s, self._fetch_association)
+        else:
+            self._failed("the association request was not acknowledged")
+
+    def _fetch_association(self) -> None:
+        state = self._device.persistent_state
+        poll = MacFrame(
+            MacType.COMMAND,
+            self._nwk.next_mac_sequence(),
+            AddressMode.SHORT,
+            state.pan_id,
+            COORDINATOR,
+            AddressMode.EXTENDED,
+            state.pan_id,
+            self._device.ieee,
+            bytes((MacCommand.DATA_REQUEST,)),
+            ack_request=True,
+        )
+        self._radio.transmit(poll.to_bytes())
+        self._wait(self.timing.response_wait_s, lambda: self._failed("no association response"))
+
+    def association_answered(self, frame: MacFrame) -> None:
+        if self._phase is not _Phase.ASSOCIATING:
+            return
+        response = mac.AssociationResponse.from_bytes(frame.payload)
+        if response.status != AssociationStatus.SUCCESS:
+            self._failed(f"the association was refused with status {response.status}")
+            return
+        self._device.address = NwkAddress(response.address)
+        state = self._device.persistent_state
+        state.address = NwkAddress(response.address)
+        self._radio.tune(state.channel, state.pan_id, response.address)
+        self._wait_for_key()
+
+    # The network key
+
+    def _wait_for_key(self) -> None:
+        self._phase = _Phase.KEY_WAITING
+        self._wait(self.timing.key_wait_s, lambda: self._failed("no network key came"))
+        self._poll_while_waiting()
+
+    def _poll_while_waiting(self) -> None:
+        """A sleepy device must ask for what its parent holds back; its receiver stays on meanwhile."""
+        self._poll_timer = None
+        waiting = {_Phase.KEY_WAITING, _Phase.REJOINING_SECURED, _Phase.REJOINING_UNSECURED}
+        if self._phase in waiting and not self._device.capability().receiver_on_when_idle:
+            self._device.poll()
+            self._poll_timer = self._scheduler.call_later(self.timing.key_poll_s, self._poll_while_waiting)
+
+    def key_taken(self) -> None:
+        """The device holds the network key: it is on the network."""
+        self._ready(rejoined=self._rejoining)
+
+    def key_refused(self) -> None:
+        """A network key came that our link key does not open: the trust centre has another install code."""
+        if self._phase is _Phase.KEY_WAITING:
+            self._failed("the network key does not open with this device's install code")
+
+    # Rejoin
+
+    def _request_rejoin(self) -> None:
+        state = self._device.persistent_state
+        secured = self._failures % 2 == 0 and self._nwk.has_key
+        self._phase = _Phase.REJOINING_SECURED if secured else _Phase.REJOINING_UNSECURED
+        self._device.address = state.address
+        self._radio.tune(state.channel, state.pan_id, state.address)
+        frame = self._nwk.frame(
+            COORDINATOR,
+            nwk.RejoinRequest(self._device.capability().to_octet()).to_bytes(),
+            radius=1,
+            command=True,
+            secured=secured,
+            destination_ieee=state.trust_centre,
+            source_ieee=self._device.ieee,
+        )
+        self._nwk.emit(frame, COORDINATOR)
+        self._wait(self.timing.response_wait_s, lambda: self._failed("no answer to the rejoin request"))
+        self._poll_while_waiting()
+
+    def rejoin_answered(self, arrival: Arrival, response: nwk.RejoinResponse) -> None:
+        secured = arrival.sender is not None
+        if self._phase is not (_Phase.REJOINING_SECURED if secured else _Phase.REJOINING_UNSECURED):
+            return
+        if arrival.frame.destination_ieee not in {None, self._device.ieee}:
+            raise MalformedFrameError("rejoin response", "for another device", 0)
+        if response.status != AssociationStatus.SUCCESS:
+            self._failed(f"the rejoin was refused with status {response.status}")
+            return
+        state = self._device.persistent_state
+        state.address = self._device.address = NwkAddress(response.address)
+        self._radio.tune(state.channel, state.pan_id, response.address)
+        if secured:
+            self._ready(rejoined=True)
+        else:
+            self._wait_for_key()
+
+    def _ready(self, *, rejoined: bool) -> None:
+        self._phase = _Phase.IDLE
+        self._cancel()
+        self._device.network_ready(rejoined=rejoined)
+
+    def _failed(self, reason: str) -> None:
+        self._phase = _Phase.RESTING
+        self._cancel()
+        delay = min(self.timing.first_retry_s * 2**self._failures, self.timing.longest_retry_s)
+        self._failures = min(self._failures + 1, 16)
+        self._wait(delay, self._attempt)
+        self._radio.listening = False
+        self._device.join_failed(reason)

@@ -1,0 +1,65 @@
+"""APS security with link keys: the counters of `LinkKey`, the cached ciphers, and the protection of Transport-Key."""
+
+from cryptography.hazmat.primitives.ciphers.aead import AESCCM
+
+from chf.crypto.mmo import key_transport_key
+from devices.stack.interface import LinkKey
+from devices.wire import security
+from devices.wire.aps import ApsCommandFrame, TransportNetworkKey
+from devices.wire.security import AuxiliaryHeader, KeyIdentifier
+
+
+class LinkSecurity:
+    """`LinkSecurity(ieee)`: seals as `ieee`. Ciphers are kept by key, because making one costs more than using it."""
+
+    def __init__(self, ieee: int) -> None:
+        self._ieee = ieee
+        self._ciphers: dict[bytes, AESCCM] = {}
+
+    def __repr__(self) -> str:
+        return f"LinkSecurity(ieee={self._ieee:#018x})"
+
+    def seal(self, header: bytes, payload: bytes, key: LinkKey) -> bytes | None:
+        """A whole APS data or ack frame, without extended nonce to leave 73 octets; None when the key is used up."""
+        counter = _take(key)
+        if counter is None:
+            return None
+        auxiliary = AuxiliaryHeader(KeyIdentifier.DATA, counter)
+        return security.seal(self._cipher(key.key), header, auxiliary, payload, self._ieee)
+
+    def unseal(self, octets: bytes, header_bytes: int, auxiliary: AuxiliaryHeader, key: LinkKey, sender: int) -> bytes:
+        """The plain payload. The caller has compared the counter; this moves it on."""
+        payload = security.unseal(self._cipher(key.key), octets, header_bytes, auxiliary, sender)
+        key.incoming_counter = auxiliary.frame_counter
+        return payload
+
+    def seal_transport_key(self, counter: int, command: TransportNetworkKey, key: LinkKey) -> bytes | None:
+        """The APS command frame that brings a joining device the network key (Zigbee PRO 4.4.3.1)."""
+        frame_counter = _take(key)
+        if frame_counter is None:
+            return None
+        auxiliary = AuxiliaryHeader(KeyIdentifier.KEY_TRANSPORT, frame_counter, self._ieee)
+        cipher = self._cipher(key_transport_key(key.key))
+        header = ApsCommandFrame(counter, b"").header_to_bytes()
+        return security.seal(cipher, header, auxiliary, command.to_bytes(), self._ieee)
+
+    def unseal_transport_key(
+        self, octets: bytes, auxiliary: AuxiliaryHeader, link_key: bytes, sender: int
+    ) -> TransportNetworkKey:
+        cipher = self._cipher(key_transport_key(link_key))
+        plain = security.unseal(cipher, octets, ApsCommandFrame.HEADER_BYTES, auxiliary, sender)
+        return TransportNetworkKey.from_bytes(plain)
+
+    def _cipher(self, key: bytes) -> AESCCM:
+        cipher = self._ciphers.get(key)
+        if cipher is None:
+            cipher = self._ciphers[key] = security.cipher_for(key)
+        return cipher
+
+
+def _take(key: LinkKey) -> int | None:
+    counter = key.outgoing_counter
+    if counter > security.MAX_FRAME_COUNTER:
+        return None
+    key.outgoing_counter = counter + 1
+    return counter

@@ -1,0 +1,257 @@
+"""IEEE 802.15.4-2011 MAC frames as ZigBee uses them on 2.4 GHz, without the frame check sequence (see fcs.py).
+
+Data, acknowledgement, beacon and command frames with short or extended addresses. Not done: MAC security (ZigBee uses
+none), guaranteed time slots, beacon-enabled networks, the 2015 frame version.
+"""
+
+from dataclasses import dataclass
+from enum import IntEnum
+from struct import Struct
+from typing import Self
+
+from devices.wire.errors import MalformedFrameError
+
+MAX_PSDU_BYTES = 127  # aMaxPHYPacketSize, FCS included
+BROADCAST = 0xFFFF
+NO_SHORT_ADDRESS = 0xFFFE  # associated, but addressed by its extended address (IEEE 802.15.4 5.3.2)
+
+_PENDING = 0x0010
+_ACK_REQUEST = 0x0020
+_COMPRESSED = 0x0040
+_RESERVED = 0x0380  # bits 7-9
+_FCF = Struct("<H")
+_SHORT_PAIR = Struct("<HBHHH")  # the layout of every data frame within a PAN
+_MODE_BYTES = {0: 0, 2: 2, 3: 8}
+assert _SHORT_PAIR.size == 9
+
+
+class MacType(IntEnum):
+    BEACON = 0
+    DATA = 1
+    ACK = 2
+    COMMAND = 3
+
+
+class AddressMode(IntEnum):
+    NONE = 0
+    SHORT = 2
+    EXTENDED = 3
+
+
+class MacCommand(IntEnum):
+    ASSOCIATION_REQUEST = 1
+    ASSOCIATION_RESPONSE = 2
+    DISASSOCIATION_NOTIFICATION = 3
+    DATA_REQUEST = 4
+    BEACON_REQUEST = 7
+
+
+class AssociationStatus(IntEnum):
+    SUCCESS = 0
+    PAN_AT_CAPACITY = 1
+    PAN_ACCESS_DENIED = 2
+
+
+_TYPES = tuple(MacType)
+_MODES = {int(mode): mode for mode in AddressMode}
+
+
+@dataclass(frozen=True, slots=True)
+class MacFrame:
+    """One MPDU without FCS. PANs are of no meaning where the mode of their address is NONE."""
+
+    type: MacType
+    sequence: int
+    destination_mode: AddressMode = AddressMode.NONE
+    destination_pan: int = 0
+    destination: int = 0
+    source_mode: AddressMode = AddressMode.NONE
+    source_pan: int = 0
+    source: int = 0
+    payload: bytes = b""
+    ack_request: bool = False
+    pending: bool = False
+
+    @classmethod
+    def from_bytes(cls, octets: bytes) -> Self:
+        if len(octets) < 3:
+            raise MalformedFrameError("MAC", "shorter than frame control and sequence number", len(octets))
+        (control,) = _FCF.unpack_from(octets)
+        if control & 0xFF8F == 0x8801 and len(octets) >= 9:
+            pan, destination, source = _SHORT_PAIR.unpack_from(octets)[2:]
+            if control & _COMPRESSED:
+                return cls(
+                    MacType.DATA,
+                    octets[2],
+                    AddressMode.SHORT,
+                    pan,
+                    destination,
+                    AddressMode.SHORT,
+                    pan,
+                    source,
+                    octets[9:],
+                    bool(control & _ACK_REQUEST),
+                    bool(control & _PENDING),
+                )
+        return cls._from_any(octets, control)
+
+    @classmethod
+    def _from_any(cls, octets: bytes, control: int) -> Self:
+        kind = control & 7
+        if kind >= len(_TYPES):
+            raise MalformedFrameError("MAC", f"reserved frame type {kind}", 0)
+        if control & 8:
+            raise MalformedFrameError("MAC", "MAC security is not part of ZigBee", 0)
+        if control & _RESERVED or control >> 12 & 3 > 1:
+            raise MalformedFrameError("MAC", "reserved bits or frame version", 1)
+        destination_mode, source_mode = _MODES.get(control >> 10 & 3), _MODES.get(control >> 14)
+        if destination_mode is None or source_mode is None:
+            raise MalformedFrameError("MAC", "reserved addressing mode", 1)
+        compressed = bool(control & _COMPRESSED)
+        if compressed and AddressMode.NONE in {destination_mode, source_mode}:
+            raise MalformedFrameError("MAC", "PAN ID compression with one address only", 0)
+        at = 3
+        destination_pan, destination, at = _address(octets, at, destination_mode, None)
+        source_pan, source, at = _address(octets, at, source_mode, destination_pan if compressed else None)
+        return cls(
+            _TYPES[kind],
+            octets[2],
+            destination_mode,
+            destination_pan,
+            destination,
+            source_mode,
+            source_pan,
+            source,
+            octets[at:],
+            bool(control & _ACK_REQUEST),
+            bool(control & _PENDING),
+        )
+
+    def to_bytes(self) -> bytes:
+        control = self.type | self.destination_mode << 10 | self.source_mode << 14
+        if self.ack_request:
+            control |= _ACK_REQUEST
+        if self.pending:
+            control |= _PENDING
+        both = self.destination_mode and self.source_mode
+        if both and self.destination_pan == self.source_pan:
+            control |= _COMPRESSED
+        octets = _FCF.pack(control) + bytes((self.sequence,))
+        if self.destination_mode:
+            octets += self.destination_pan.to_bytes(2, "little")
+            octets += self.destination.to_bytes(_MODE_BYTES[self.destination_mode], "little")
+        if self.source_mode:
+            if not control & _COMPRESSED:
+                octets += self.source_pan.to_bytes(2, "little")
+            octets += self.source.to_bytes(_MODE_BYTES[self.source_mode], "little")
+        return octets + self.payload
+
+
+def data_frame(
+    sequence: int, pan: int, destination: int, source: int, payload: bytes, *, pending: bool = False
+) -> bytes:
+    """A data frame between short addresses of one PAN: what nearly every frame is. Broadcasts ask for no ACK."""
+    control = 0x8841 if destination == BROADCAST else 0x8861
+    if pending:
+        control |= _PENDING
+    return _SHORT_PAIR.pack(control, sequence, pan, destination, source) + payload
+
+
+def ack_frame(sequence: int, *, pending: bool = False) -> bytes:
+    """The immediate acknowledgement (IEEE 802.15.4 5.2.2.3)."""
+    return bytes((0x12 if pending else 0x02, 0x00, sequence))
+
+
+def _address(octets: bytes, at: int, mode: AddressMode, pan: int | None) -> tuple[int, int, int]:
+    """PAN, address and the offset behind them; `pan` is given where the frame leaves it out."""
+    if mode is AddressMode.NONE:
+        return 0, 0, at
+    end = at + _MODE_BYTES[mode] + (2 if pan is None else 0)
+    if end > len(octets):
+        raise MalformedFrameError("MAC", "ends within its addresses", len(octets))
+    if pan is None:
+        pan = int.from_bytes(octets[at : at + 2], "little")
+        at += 2
+    return pan, int.from_bytes(octets[at:end], "little"), end
+
+
+@dataclass(frozen=True, slots=True)
+class Capability:
+    """Capability information (IEEE 802.15.4 5.3.1.2; the same octet in NWK and ZDP)."""
+
+    receiver_on_when_idle: bool
+    full_function: bool = False
+    mains_powered: bool = False
+    allocate_address: bool = True
+
+    @classmethod
+    def from_octet(cls, octet: int) -> Self:
+        return cls(bool(octet & 0x08), bool(octet & 0x02), bool(octet & 0x04), bool(octet & 0x80))
+
+    def to_octet(self) -> int:
+        return (
+            (0x02 if self.full_function else 0)
+            | (0x04 if self.mains_powered else 0)
+            | (0x08 if self.receiver_on_when_idle else 0)
+            | (0x80 if self.allocate_address else 0)
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class AssociationResponse:
+    """The payload of an association response command (IEEE 802.15.4 5.3.2)."""
+
+    address: int
+    status: int
+
+    @classmethod
+    def from_bytes(cls, octets: bytes) -> Self:
+        if len(octets) != 4 or octets[0] != MacCommand.ASSOCIATION_RESPONSE:
+            raise MalformedFrameError("MAC", "not an association response", 0)
+        return cls(int.from_bytes(octets[1:3], "little"), octets[3])
+
+    def to_bytes(self) -> bytes:
+        return bytes((MacCommand.ASSOCIATION_RESPONSE,)) + self.address.to_bytes(2, "little") + bytes((self.status,))
+
+
+_BEACON = Struct("<HBBBHQ3sB")
+assert _BEACON.size == 19
+
+
+@dataclass(frozen=True, slots=True)
+class Beacon:
+    """The payload of a beacon frame: superframe specification and the ZigBee beacon payload (Zigbee PRO 3.6.7)."""
+
+    permit: bool
+    extended_pan: int
+    depth: int = 0
+    update_id: int = 0
+    end_device_capacity: bool = True
+    router_capacity: bool = True
+    pan_coordinator: bool = True
+
+    @classmethod
+    def from_bytes(cls, octets: bytes) -> Self:
+        if len(octets) != _BEACON.size:
+            raise MalformedFrameError("beacon", f"{_BEACON.size} octets expected", len(octets))
+        superframe, guaranteed, pending, protocol, network, extended_pan, _, update_id = _BEACON.unpack(octets)
+        if guaranteed or pending:
+            raise MalformedFrameError("beacon", "time slots and pending addresses are not part of ZigBee beacons", 2)
+        if protocol or network & 0xFF != 0x22:
+            raise MalformedFrameError("beacon", "not ZigBee PRO (protocol 0, stack profile 2, version 2)", 4)
+        return cls(
+            bool(superframe & 0x8000),
+            extended_pan,
+            network >> 11 & 0x0F,
+            update_id,
+            bool(network & 0x8000),
+            bool(network & 0x0400),
+            bool(superframe & 0x4000),
+        )
+
+    def to_bytes(self) -> bytes:
+        # No beacon interval, no superframe, final CAP slot 15: a network without beacons (Zigbee PRO 3.6.1.1).
+        superframe = 0x0FFF | (0x8000 if self.permit else 0) | (0x4000 if self.pan_coordinator else 0)
+        network = 0x22 | self.depth << 11
+        network |= (0x8000 if self.end_device_capacity else 0) | (0x0400 if self.router_capacity else 0)
+        return _BEACON.pack(superframe, 0, 0, 0, network, self.extended_pan, b"\xff\xff\xff", self.update_id)
