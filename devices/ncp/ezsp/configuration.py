@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from devices.ncp.ezsp.personality import Personality
-    from devices.stack.interface import Coordinator
+    from devices.stack.coordinator import ZigbeeCoordinator
 
 PACKET_BUFFER_COUNT = 0x01
 APS_UNICAST_MESSAGE_COUNT = 0x03
@@ -26,6 +26,7 @@ ADDRESS_TABLE_SIZE = 0x05
 MULTICAST_TABLE_SIZE = 0x06
 SECURITY_LEVEL = 0x0D
 MAX_END_DEVICE_CHILDREN = 0x11
+INDIRECT_TRANSMISSION_TIMEOUT = 0x12
 KEY_TABLE_SIZE = 0x1E
 APPLICATION_ZDO_FLAGS = 0x2A
 TRANSIENT_KEY_TIMEOUT_S = 0x36
@@ -43,7 +44,7 @@ DEFAULTS = {
     SECURITY_LEVEL: 5,
     0x10: 30,  # MAX_HOPS
     MAX_END_DEVICE_CHILDREN: 32,
-    0x12: 3000,  # INDIRECT_TRANSMISSION_TIMEOUT, ms
+    INDIRECT_TRANSMISSION_TIMEOUT: 3000,  # ms
     0x13: 8,  # END_DEVICE_POLL_TIMEOUT
     0x17: 0,  # TX_POWER_MODE
     0x18: 0,  # DISABLE_RELAY
@@ -147,7 +148,7 @@ class Configuration:
     def __init__(
         self,
         personality: "Personality",
-        stack: "Coordinator",
+        stack: "ZigbeeCoordinator",
         keys: KeyTables,
         counters: FrameCounters,
         is_up: "Callable[[], bool]",
@@ -168,12 +169,14 @@ class Configuration:
             "setPolicy": self.set_policy,
             "getPolicy": self.get_policy,
             "getValue": self.get_value,
+            "setManufacturerCode": self.set_manufacturer_code,
             "getExtendedValue": self.get_extended_value,
             "setValue": self.set_value,
         }
 
     def _apply(self) -> None:
-        """The key tables follow the settings."""
+        """The key tables and the stack follow the settings."""
+        self._stack.indirect.persistence_s = self.settings[INDIRECT_TRANSMISSION_TIMEOUT] / 1000
         self._keys.size = self.settings[KEY_TABLE_SIZE]
         self._keys.transient_timeout_s = self.settings[TRANSIENT_KEY_TIMEOUT_S]
         self._keys.policy = JoinPolicy.from_decision(self.settings.policies[TRUST_CENTER_POLICY])
@@ -259,6 +262,10 @@ class Configuration:
             return (EzspStatus.INVALID_ID,)
         self.settings.values[value_id] = value
         return (EzspStatus.SUCCESS,)
+
+    def set_manufacturer_code(self, code: int) -> tuple[()]:
+        self._stack.manufacturer = code
+        return ()
 
     def get_extended_value(self, _value_id: int, _characteristics: int) -> tuple[int, bytes]:
         return EzspStatus.INVALID_ID, b""

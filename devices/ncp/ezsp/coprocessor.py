@@ -9,7 +9,6 @@ Until the host has agreed on the protocol version with the `version` command, ev
 callback is sent. A callback carries the sequence number of the last answered command (hosts match answers by it).
 """
 
-import struct
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, assert_never
 
@@ -25,7 +24,7 @@ from devices.ncp.ezsp.messaging import Messaging
 from devices.ncp.ezsp.network import Network, RadioTokens
 from devices.ncp.ezsp.personality import STACK_TYPE_MESH, V13, Personality
 from devices.ncp.ezsp.security import Security, TrustCenterTokens
-from devices.ncp.ezsp.status import EmberStatus, EzspStatus
+from devices.ncp.ezsp.status import EzspStatus
 from devices.ncp.ezsp.tables import AddressTable, MulticastTable
 from devices.ncp.ezsp.utilities import Utilities
 
@@ -33,9 +32,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from random import Random
 
+    from devices.stack.coordinator import ZigbeeCoordinator
     from devices.stack.interface import (
         ApsIndication,
-        Coordinator,
         CoordinatorListener,
         Eui64,
         JoinKind,
@@ -43,10 +42,6 @@ if TYPE_CHECKING:
         NwkAddress,
         Scheduler,
     )
-
-_NODE_DESC_REQ = 0x0002
-_NODE_DESC_RSP = 0x8002
-_NODE_DESCRIPTOR = bytes.fromhex("00408f49105252 00412c520000")
 
 
 @dataclass(slots=True)
@@ -63,7 +58,7 @@ class EzspCoprocessor:
 
     def __init__(
         self,
-        make_stack: "Callable[[CoordinatorListener, LinkKeys], Coordinator]",
+        make_stack: "Callable[[CoordinatorListener, LinkKeys], ZigbeeCoordinator]",
         ieee: "Eui64",
         scheduler: "Scheduler",
         random: "Random",
@@ -133,7 +128,6 @@ class EzspCoprocessor:
             groups=groups,
             counters=counters,
             callback=callback,
-            loop_back=self._own_zdo,
         )
         handlers: dict[str, Handler] = {
             "version": self._version,
@@ -268,12 +262,6 @@ class EzspCoprocessor:
     def _reset_node(self) -> tuple[()]:
         self.reboot(ResetCode.SOFTWARE)
         return ()
-
-    def _own_zdo(self, cluster: int, request: bytes) -> tuple[int, bytes] | None:
-        """Node_Desc_req to the own address: hosts ask it while they start."""
-        if cluster != _NODE_DESC_REQ or not request:
-            return None
-        return _NODE_DESC_RSP, request[:1] + struct.pack("<BH", EmberStatus.SUCCESS, 0) + _NODE_DESCRIPTOR
 
     # CoordinatorListener
 

@@ -45,6 +45,7 @@ class KeyTables:
         self.transient_timeout_s = 300.0
         self.policy = JoinPolicy()
         self.first_outgoing_counter = 0
+        self.revision = 0  # counts every key that came in
         self._own = own
         self._now = now
         self._table: dict[int, tuple[Eui64, LinkKey]] = {}
@@ -86,12 +87,14 @@ class KeyTables:
         elsewhere = self.find(partner) not in {NO_INDEX, index}
         if partner in {0, ANY_DEVICE, self._own} or elsewhere:
             return SlStatus.INVALID_PARAMETER
+        self.revision += 1
         self._table[index] = (partner, LinkKey(key, self.first_outgoing_counter))
         return SlStatus.OK
 
     def import_transient_key(self, partner: Eui64, key: bytes) -> SlStatus:
         if key in _UNUSABLE_KEYS:
             return SlStatus.INVALID_KEY
+        self.revision += 1
         self._transient[partner] = TransientKey(
             LinkKey(key, self.first_outgoing_counter), self._now() + self.transient_timeout_s
         )
@@ -132,7 +135,7 @@ class KeyTables:
         alive = [entry for partner in tuple(self._transient) if (entry := self.transient(partner))]
         return alive[index] if index < len(alive) else None
 
-    def partners(self) -> dict[Eui64, bytes]:
+    def in_use(self) -> dict[Eui64, bytes]:
         """Every key in use, for a capture's key file."""
         keys = {partner: held.key.key for partner, held in self._transient.items()}
         return keys | {partner: key.key for partner, key in self._table.values()}

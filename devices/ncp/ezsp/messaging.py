@@ -3,7 +3,7 @@
 A unicast is answered at once with its APS sequence number; what became of it follows in messageSentHandler, once the
 stack knows. Long messages are cut and put together by the host: option FRAGMENT carries the block's index in the low
 octet of the group field and, in block 0, the count in the high one; the host acknowledges received blocks with
-sendReply. Requests to the coordinator's own ZDO come back as if they had been on the air.
+sendReply.
 """
 
 from collections import OrderedDict
@@ -20,7 +20,6 @@ from devices.ncp.ezsp.layout import ApsFrame, Handler
 from devices.ncp.ezsp.status import EmberStatus
 from devices.stack.interface import (
     BROADCAST_RX_ON,
-    ZDP_PROFILE,
     ApsIndication,
     ApsRequest,
     ApsStatus,
@@ -30,8 +29,6 @@ from devices.stack.interface import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from devices.ncp.ezsp.counters import Counters
     from devices.ncp.ezsp.keys import KeyTables
     from devices.ncp.ezsp.network import Callback, Network
@@ -47,7 +44,6 @@ _MULTICAST_SENT, _BROADCAST_SENT = 3, 4
 _INCOMING_UNICAST, _INCOMING_MULTICAST, _INCOMING_BROADCAST = 0, 2, 4  # EmberIncomingMessageType
 _FIRST_BROADCAST = 0xFFF8
 _NO_INDEX = 0xFF
-_LOOPBACK_LQI, _LOOPBACK_RSSI = 255, 0
 _MAX_UNACKNOWLEDGED_FRAGMENTS = 64  # what nobody acknowledges must not pile up
 _MAX_CONTENTS_BYTES = 190  # of one EZSP frame, beside the other parameters
 
@@ -72,7 +68,7 @@ class _FragmentKey:
 
 
 class Messaging:
-    """Handlers of UG100 8. `loop_back` answers a request to the own ZDO, or is None for what it does not know."""
+    """Handlers of UG100 8."""
 
     def __init__(
         self,
@@ -85,7 +81,6 @@ class Messaging:
         groups: "MulticastTable",
         counters: "Counters",
         callback: "Callback",
-        loop_back: "Callable[[int, bytes], tuple[int, bytes] | None]",
     ) -> None:
         self._stack = stack
         self._settings = settings
@@ -95,9 +90,7 @@ class Messaging:
         self._groups = groups
         self._counters = counters
         self._callback = callback
-        self._loop_back = loop_back
         self._in_flight = 0
-        self._loopback_sequence = 0
         self._fragments: OrderedDict[_FragmentKey, ApsIndication] = OrderedDict()
 
     def handlers(self) -> dict[str, Handler]:
@@ -121,8 +114,6 @@ class Messaging:
             return EmberStatus.INVALID_CALL, 0
         if refusal := self._refusal(node, aps.options, message):
             return refusal, 0
-        if node == self._stack.address:
-            return self._send_to_itself(kind, destination, aps, tag, message)
         request = self._request(node, aps, message)
         in_table = request.acknowledged
         if in_table:
@@ -178,23 +169,6 @@ class Messaging:
             fragment=fragment,
             counter=counter,
         )
-
-    def _send_to_itself(self, kind: int, destination: int, aps: ApsFrame, tag: int, message: bytes) -> tuple[int, int]:
-        self._loopback_sequence = (self._loopback_sequence + 1) % 256
-        sent = aps._replace(sequence=self._loopback_sequence)
-        self._tell_sent(kind, destination, sent, tag, EmberStatus.SUCCESS, message)
-        answer = self._loop_back(aps.cluster, message) if aps.profile == ZDP_PROFILE else None
-        if answer is not None:
-            cluster, response = answer
-            self._tell_received(
-                _INCOMING_UNICAST,
-                ApsFrame(ZDP_PROFILE, cluster, 0, 0, ROUTE_DISCOVERY, 0, sent.sequence),
-                _LOOPBACK_LQI,
-                _LOOPBACK_RSSI,
-                self._stack.address,
-                response,
-            )
-        return EmberStatus.SUCCESS, sent.sequence
 
     def send_broadcast(self, destination: int, aps: ApsFrame, radius: int, tag: int, message: bytes) -> tuple[int, int]:
         if destination < _FIRST_BROADCAST:
@@ -283,18 +257,22 @@ class Messaging:
             group,
             indication.counter,
         )
-        self._tell_received(kind, aps, indication.lqi, indication.rssi, indication.source, indication.payload)
+        if len(indication.payload) > _MAX_CONTENTS_BYTES:
+            self._counters.dropped()
+            return
+        self._callback(
+            "incomingMessageHandler",
+            kind,
+            aps,
+            indication.lqi,
+            indication.rssi,
+            indication.source,
+            _NO_INDEX,
+            self._addresses.index_of(indication.source),
+            indication.payload,
+        )
 
     def _remember_fragment(self, indication: ApsIndication, index: int) -> None:
         self._fragments[_FragmentKey(indication.source, indication.counter, index)] = indication
         if len(self._fragments) > _MAX_UNACKNOWLEDGED_FRAGMENTS:
             self._fragments.popitem(last=False)
-
-    def _tell_received(  # noqa: PLR0917 the fields of the callback
-        self, kind: int, aps: ApsFrame, lqi: int, rssi: int, sender: int, contents: bytes
-    ) -> None:
-        if len(contents) > _MAX_CONTENTS_BYTES:
-            self._counters.dropped()
-            return
-        index = self._addresses.index_of(sender)
-        self._callback("incomingMessageHandler", kind, aps, lqi, rssi, sender, _NO_INDEX, index, contents)

@@ -39,7 +39,6 @@ class Utilities:
             "getLibraryStatus": lambda _library: (_LIBRARY_ABSENT,),  # no CBKE, no ECC
             "getTokenData": lambda _token, _index: (EmberStatus.ERR_FATAL,),
             "setTokenData": lambda _token, _index, _value: (EmberStatus.ERR_FATAL,),
-            "setManufacturerCode": lambda _code: (),
             "setPowerDescriptor": lambda _descriptor: (),
             "setConcentrator": lambda *_: (EmberStatus.SUCCESS,),
             "setSourceRouteDiscoveryMode": lambda _mode: (0,),

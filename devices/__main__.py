@@ -1,0 +1,58 @@
+"""`python -m devices serve SCENARIO.toml`: a virtual ZigBee dongle with its devices, for any host program."""
+
+import asyncio
+import sys
+from pathlib import Path
+
+import click
+
+from devices.bench.serve import ListenError, ServeOptions, serve
+from devices.bench.toml_section import ScenarioError
+
+
+@click.group()
+def main() -> None:
+    """The virtual side of the bench: an emulated dongle, the air, and the devices on it."""
+
+
+@main.command("serve")
+@click.argument("scenario", type=click.Path(path_type=Path))
+@click.option("--ncp", type=click.Choice(["ezsp"]), default="ezsp", show_default=True, help="What the dongle speaks.")
+@click.option(
+    "--listen",
+    default="tcp://127.0.0.1:0",
+    show_default=True,
+    help="tcp://HOST:PORT (0: any free port), pty, or pty:PATH for a terminal with a symbolic link to it.",
+)
+@click.option("--pcap", type=click.Path(path_type=Path), help="Capture everything on the air, for Wireshark.")
+@click.option("--keys", type=click.Path(path_type=Path), help="The keys of the capture, as Wireshark's zigbee_pc_keys.")
+@click.option("--events", metavar="FILE|-", help="What the devices do, as JSON lines; - is standard output.")
+@click.option("--seed", type=click.IntRange(min=0), help="Instead of the scenario's own.")
+def serve_command(
+    *,
+    scenario: Path,
+    ncp: str,
+    listen: str,
+    pcap: Path | None,
+    keys: Path | None,
+    events: str | None,
+    seed: int | None,
+) -> None:
+    """Serve the dongle and the devices of SCENARIO until SIGTERM or SIGINT.
+
+    One JSON line on standard output tells the port as soon as a host can connect. Hosts may come and go; of two on the
+    TCP port the later one is served and the earlier one cut off.
+    """
+    options = ServeOptions(scenario, ncp=ncp, listen=listen, pcap=pcap, keys=keys, events=events, seed=seed)
+    try:
+        asyncio.run(serve(options))
+    except (ScenarioError, ListenError) as error:
+        click.echo(f"error: {error}", err=True)
+        sys.exit(2)
+    except OSError as error:
+        click.echo(f"error: {error}", err=True)
+        sys.exit(2)
+
+
+if __name__ == "__main__":
+    main(prog_name="python -m devices")

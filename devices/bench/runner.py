@@ -1,0 +1,86 @@
+"""Ties simulated time to the event loop: the one place where the virtual world's seconds become real ones.
+
+There is one timer and no task per frame. Whatever comes in from the line or the clock, `pump` runs all that is due in
+the world and then writes what the dongle has to say with a single write.
+"""
+
+import asyncio
+from collections.abc import Callable
+from typing import Protocol
+
+from devices.medium.schedule import EventQueue
+
+
+class Dongle(Protocol):
+    """A network co-processor as the shell sees it: octets in, octets out, a timer of its own."""
+
+    def receive(self, octets: bytes) -> None: ...
+    def data_to_send(self) -> bytes: ...
+    def deadline(self) -> float | None: ...
+    def handle_deadline(self) -> None: ...
+
+
+class Line(Protocol):
+    """Where the dongle's octets go; nobody at the other end means they are lost, as on a serial cable."""
+
+    def write(self, octets: bytes) -> None: ...
+
+
+class Runner:
+    """`queue` must have been made with `loop.time()` as its start. `after_turn` is called when all that was due ran."""
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        queue: EventQueue,
+        dongle: Dongle,
+        after_turn: Callable[[], None] | None = None,
+    ) -> None:
+        self.line: Line | None = None
+        self._loop = loop
+        self._queue = queue
+        self._dongle = dongle
+        self._after_turn = after_turn
+        self._timer: asyncio.TimerHandle | None = None
+
+    def octets_received(self, octets: bytes) -> None:
+        """The host wrote something."""
+        self._queue.run_until(self._loop.time())
+        self._dongle.receive(octets)
+        self.pump()
+
+    def pump(self) -> None:
+        """Run what is due, write what is ready, and come back when the next thing is due."""
+        now = self._loop.time()
+        self._queue.run_until(now)
+        deadline = self._dongle.deadline()
+        if deadline is not None and deadline <= now:
+            self._dongle.handle_deadline()
+        octets = self._dongle.data_to_send()
+        if octets and self.line is not None:
+            self.line.write(octets)
+        if self._after_turn is not None:
+            self._after_turn()
+        self._set_timer()
+
+    def _set_timer(self) -> None:
+        due = self._queue.next_due()
+        deadline = self._dongle.deadline()
+        if due is None or (deadline is not None and deadline < due):
+            due = deadline
+        if due is None:
+            return
+        if self._timer is not None:
+            if self._timer.when() <= due:
+                return  # it will look again
+            self._timer.cancel()
+        self._timer = self._loop.call_at(due, self._timer_fired)
+
+    def _timer_fired(self) -> None:
+        self._timer = None
+        self.pump()
+
+    def stop(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None

@@ -1,0 +1,133 @@
+"""Runs one virtual dongle until it is told to stop: the composition root of the virtual world."""
+
+import asyncio
+import json
+import os
+import signal
+import sys
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Self, TextIO
+from urllib.parse import urlsplit
+
+from devices.bench.clock import epoch_of
+from devices.bench.ports import Port, PtyPort, TcpPort
+from devices.bench.recordings import Capture, EventLog, KeyFile, NoEvents, eui64_text
+from devices.bench.runner import Runner
+from devices.bench.scenario import Scenario, load_scenario
+from devices.bench.world import World, build_world
+
+
+class ListenError(Exception):
+    """The port cannot be had, or is not written as one. What to do is part of the message."""
+
+
+@dataclass(frozen=True, slots=True)
+class ServeOptions:
+    """What `python -m devices serve` was asked for. `events` is a path or "-" for standard output."""
+
+    scenario: Path
+    ncp: str = "ezsp"
+    listen: str = "tcp://127.0.0.1:0"
+    pcap: Path | None = None
+    keys: Path | None = None
+    events: str | None = None
+    seed: int | None = None
+
+
+class Bench:
+    """The world, its clock, its port and its recordings. `async with`-able; `port.url` is where the host connects."""
+
+    def __init__(self, scenario: Scenario, options: ServeOptions) -> None:
+        loop = asyncio.get_running_loop()
+        now = loop.time()
+        self._closing = ExitStack()
+        self._events = self._open_events(options.events, now)
+        self.world: World = build_world(scenario, self._events or NoEvents(), now)
+        self._capture = None if options.pcap is None else Capture(options.pcap, epoch_of(now))
+        if self._capture is not None:
+            self._closing.callback(self._capture.close)
+            self.world.medium.taps.append(self._capture.write)
+        link_keys = {entry.settings.eui64: entry.settings.link_key for entry in scenario.devices}
+        self._keys = None if options.keys is None else KeyFile(options.keys, link_keys)
+        records = self._capture or self._keys
+        self.runner = Runner(loop, self.world.queue, self.world.dongle, self._after_turn if records else None)
+        self.port = open_port(options.listen, self.runner)
+
+    def _open_events(self, where: str | None, now: float) -> EventLog | None:
+        if where is None:
+            return None
+        stream: TextIO = sys.stdout
+        if where != "-":
+            stream = Path(where).open("w", encoding="utf-8")  # noqa: SIM115 closed with the bench
+            self._closing.callback(stream.close)
+        return EventLog(stream, now, self._now)
+
+    def _now(self) -> float:
+        return self.world.queue.now()  # the world is built after the log
+
+    def _after_turn(self) -> None:
+        if self._capture is not None:
+            self._capture.flush()
+        if self._keys is not None:
+            self._keys.look_at(self.world.dongle)
+
+    async def __aenter__(self) -> Self:
+        try:
+            await self.port.open()
+        except OSError as error:
+            raise ListenError(f"{error.strerror or error}: choose another --listen, or tcp://127.0.0.1:0") from None
+        self.runner.line = self.port
+        self.runner.pump()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self.runner.stop()
+        await self.port.close()
+        if self._keys is not None:
+            self._keys.look_at(self.world.dongle)
+        self._closing.close()
+
+
+def open_port(listen: str, runner: Runner) -> Port:
+    """`tcp://HOST:PORT` (port 0: any free one), `pty`, or `pty:PATH` with a symbolic link to the terminal."""
+    if listen == "pty":
+        return PtyPort(runner.octets_received)
+    if listen.startswith("pty:"):
+        return PtyPort(runner.octets_received, Path(listen.removeprefix("pty:")))
+    parts = urlsplit(listen)
+    try:
+        port = parts.port
+    except ValueError:
+        port = None
+    if parts.scheme != "tcp" or parts.hostname is None or port is None or parts.path not in {"", "/"}:
+        raise ListenError(f"{listen!r} is not a port: write tcp://127.0.0.1:0, pty, or pty:PATH")
+    return TcpPort(parts.hostname, port, runner.octets_received)
+
+
+async def serve(options: ServeOptions) -> None:
+    """Print one JSON line once a host can connect, then serve until SIGTERM or SIGINT.
+
+    Raises ScenarioError and ListenError for what the caller can put right.
+    """
+    scenario = load_scenario(options.scenario)
+    if options.seed is not None:
+        scenario = replace(scenario, seed=options.seed)
+    stopped = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stopped.set)
+    async with Bench(scenario, options) as bench:
+        ready = {
+            "port": bench.port.url,
+            "ncp": options.ncp,
+            "version": scenario.ncp.version,
+            "eui64": eui64_text(scenario.ncp.eui64),
+            "devices": len(scenario.devices),
+            "seed": scenario.seed,
+            "pid": os.getpid(),
+        }
+        sys.stdout.write(json.dumps(ready) + "\n")
+        sys.stdout.flush()
+        await stopped.wait()

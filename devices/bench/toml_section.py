@@ -1,0 +1,110 @@
+"""A table of a TOML file, read key by key; what nobody asked for is refused in the end."""
+
+import re
+from pathlib import Path
+
+from devices.stack.interface import Eui64
+
+_EUI64 = re.compile(r"[0-9A-Fa-f]{2}([-:]?)(?:[0-9A-Fa-f]{2}\1){6}[0-9A-Fa-f]{2}")
+_MISSING = object()
+
+
+class ScenarioError(Exception):
+    """The file, the key and what to do about it."""
+
+    def __init__(self, path: Path, key: str, problem: str) -> None:
+        super().__init__(f"{path}: {key}: {problem}" if key else f"{path}: {problem}")
+
+
+class Section:
+    """`name` is the path of the table, for messages. Every reader takes the key off the list of unread ones."""
+
+    def __init__(self, values: dict[str, object], path: Path, name: str = "") -> None:
+        self.path = path
+        self._values = values
+        self._name = name
+        self._unread = dict.fromkeys(values)
+        self._known: list[str] = []
+
+    def error(self, key: str, problem: str) -> ScenarioError:
+        return ScenarioError(self.path, f"{self._name}.{key}" if self._name else key, problem)
+
+    def finish(self) -> None:
+        """Refuse keys that were never read."""
+        for key in self._unread:
+            raise self.error(key, f"is not known here: use one of {', '.join(sorted(self._known))}, or remove it")
+
+    def _take(self, key: str, default: object) -> object:
+        self._known.append(key)
+        self._unread.pop(key, None)
+        value = self._values.get(key, default)
+        if value is _MISSING:
+            raise self.error(key, "is missing and has no default: add it")
+        return value
+
+    def has(self, key: str) -> bool:
+        return key in self._values
+
+    def boolean(self, key: str, *, default: bool) -> bool:
+        value = self._take(key, default)
+        if not isinstance(value, bool):
+            raise self.error(key, f"is true or false, not {value!r}")
+        return value
+
+    def text(self, key: str, default: str | None = None) -> str:
+        value = self._take(key, _MISSING if default is None else default)
+        if not isinstance(value, str):
+            raise self.error(key, f"is a text in quotes, not {value!r}")
+        return value
+
+    def integer(self, key: str, default: int | None = None, *, minimum: int = 0, maximum: int = 0xFFFF_FFFF) -> int:
+        value = self._take(key, _MISSING if default is None else default)
+        if isinstance(value, bool) or not isinstance(value, int):
+            raise self.error(key, f"is a whole number such as 10 or 0x0A, not {value!r}")
+        if not minimum <= value <= maximum:
+            raise self.error(key, f"lies between {minimum} and {maximum}, but is {value}")
+        return value
+
+    def optional_integer(self, key: str, *, minimum: int = 0, maximum: int = 0xFFFF_FFFF) -> int | None:
+        if not self.has(key):
+            self._known.append(key)
+            return None
+        return self.integer(key, minimum=minimum, maximum=maximum)
+
+    def number(self, key: str, default: float, *, minimum: float = 0.0, maximum: float = 1e9) -> float:
+        value = self._take(key, default)
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise self.error(key, f"is a number, not {value!r}")
+        if not minimum <= value <= maximum:  # which is False for nan too
+            raise self.error(key, f"lies between {minimum:g} and {maximum:g}, but is {value}")
+        return float(value)
+
+    def choice(self, key: str, options: tuple[str, ...], default: str | None = None) -> str:
+        value = self.text(key, default)
+        if value not in options:
+            raise self.error(key, f"is one of {', '.join(options)}, not {value!r}")
+        return value
+
+    def eui64(self, key: str, default: Eui64 | None = None) -> Eui64:
+        if default is not None and not self.has(key):
+            self._known.append(key)
+            return default
+        value = self.text(key)
+        if not _EUI64.fullmatch(value):
+            raise self.error(key, f"is an EUI-64 such as 00-DB-12-34-56-78-90-A4, not {value!r}")
+        eui64 = Eui64(int(re.sub(r"[-:]", "", value), 16))
+        if eui64 in {0, 0xFFFF_FFFF_FFFF_FFFF}:
+            raise self.error(key, "must not be all zeros or all ones: those mean nobody and everybody")
+        return eui64
+
+    def table(self, key: str) -> "Section":
+        value = self._take(key, {})
+        if not isinstance(value, dict):
+            raise self.error(key, f"is a table: write [{key}], not {key} = {value!r}")
+        return Section(value, self.path, f"{self._name}.{key}" if self._name else key)
+
+    def tables(self, key: str) -> list["Section"]:
+        value = self._take(key, [])
+        if not isinstance(value, list) or not all(isinstance(entry, dict) for entry in value):
+            raise self.error(key, f"is a list of tables: write [[{key}]] above each")
+        return [Section(entry, self.path, f"{key}[{index}]") for index, entry in enumerate(value, 1)]

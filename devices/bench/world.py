@@ -1,0 +1,95 @@
+"""Builds what a scenario describes: the medium, the dongle, the devices, all on one queue of simulated time."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from random import Random
+
+from devices.bench.scenario import DeviceEntry, Scenario
+from devices.medium.medium import Medium
+from devices.medium.schedule import EventQueue
+from devices.ncp.ezsp.configuration import APS_UNICAST_MESSAGE_COUNT
+from devices.ncp.ezsp.coprocessor import EzspCoprocessor
+from devices.ncp.ezsp.personality import PERSONALITIES, Personality
+from devices.nodes.events import NodeListener
+from devices.nodes.flash import Flash
+from devices.nodes.ppmid import Ppmid
+from devices.stack.coordinator import ZigbeeCoordinator
+from devices.stack.end_device import EndDevice
+from devices.stack.interface import CoordinatorListener, Eui64, LinkKeys
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """All of the virtual world. Nothing in it reads a clock: whoever owns it drives `queue`."""
+
+    queue: EventQueue
+    medium: Medium
+    dongle: EzspCoprocessor
+    devices: dict[Eui64, Ppmid]
+
+
+def build_world(scenario: Scenario, listener: NodeListener, now_s: float = 0.0) -> World:
+    """`now_s` is where simulated time starts. Devices are switched on by the queue, at their time."""
+    queue = EventQueue(now_s)
+    medium = Medium(queue, _random(scenario, "medium"), scenario.medium)
+
+    def make_stack(coordinator_listener: CoordinatorListener, keys: LinkKeys) -> ZigbeeCoordinator:
+        return ZigbeeCoordinator(
+            scenario.ncp.eui64,
+            medium,
+            queue,
+            _random(scenario, "coordinator"),
+            link_keys=keys,
+            listener=coordinator_listener,
+            host_fragments=True,
+        )
+
+    dongle = EzspCoprocessor(make_stack, scenario.ncp.eui64, queue, _random(scenario, "dongle"), _personality(scenario))
+    devices = dict(_devices(scenario, queue, medium, listener))
+    return World(queue, medium, dongle, devices)
+
+
+def _random(scenario: Scenario, what: object) -> Random:
+    """Everybody has their own generator, so that one more device does not change what the others do."""
+    return Random(f"{scenario.seed} {what}")
+
+
+def _personality(scenario: Scenario) -> Personality:
+    settings = scenario.ncp
+    configuration = {}
+    if settings.aps_unicast_message_count is not None:
+        configuration[APS_UNICAST_MESSAGE_COUNT] = settings.aps_unicast_message_count
+    return replace(
+        PERSONALITIES[settings.version],
+        endpoints_survive_reset=settings.endpoints_survive_reset,
+        scan_takes_time=settings.scan_takes_time,
+        configuration=configuration,
+    )
+
+
+def _devices(
+    scenario: Scenario, queue: EventQueue, medium: Medium, listener: NodeListener
+) -> Iterable[tuple[Eui64, Ppmid]]:
+    for entry in scenario.devices:
+        device = _ppmid(scenario, entry, queue, medium, listener)
+        queue.call_later(entry.power_on_s, device.power_on)
+        yield entry.settings.eui64, device
+
+
+def _ppmid(scenario: Scenario, entry: DeviceEntry, queue: EventQueue, medium: Medium, listener: NodeListener) -> Ppmid:
+    settings = entry.settings
+    random = _random(scenario, settings.eui64)
+    stack = EndDevice(
+        settings.eui64,
+        settings.link_key,
+        medium,
+        queue,
+        random,
+        poll_interval_s=settings.poll_interval_s,
+        mains_powered=settings.poll_interval_s is None,
+        manufacturer=settings.manufacturer_code,
+        position_m=entry.position_m,
+    )
+    device = Ppmid(stack, queue, random, settings, flash=Flash(), listener=listener)
+    stack.listener = device
+    return device
