@@ -197,6 +197,10 @@ def _public_key(parsed: "Recipe", recipe: Path) -> bytes:
 def _write(target: Path, content: bytes) -> None:
     """All of the file or nothing of it: a half-written image is never seen under its name."""
     try:
+        target = target.resolve()
+        if target.exists() and not target.is_file():
+            target.write_bytes(content)  # a device or a pipe is written to, never replaced by a file
+            return
         handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
         try:
             with os.fdopen(handle, "wb") as stream:

@@ -61,7 +61,7 @@ class SubElement:
         left = len(raw) - at
         if left < HEAD_BYTES:
             raise MalformedImageError(
-                f"{left} bytes are left at the end, too few for a sub-element's tag and length",
+                f"what is left at the end ({left} of {HEAD_BYTES} bytes) is too short for a tag and a length",
                 field="sub-element tag",
                 offset=at,
             )

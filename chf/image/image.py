@@ -124,7 +124,7 @@ def _check_total_size(header: OtaHeader, size: int, limit_bytes: int) -> None:
         reason = f"the header claims {claimed} bytes, the file ends after {size}: cut short, or the wrong size"
     else:
         raise MalformedImageError(
-            f"{size - claimed} bytes follow the {claimed} that the header claims",
+            f"the file goes on after the {claimed} bytes that the header claims, to {size}",
             field="total image size",
             offset=claimed,
         )
@@ -155,7 +155,7 @@ def _hint(header: OtaHeader, kind: ImageKind) -> str:
         return ""
     if _is_gbcs_header(header):
         return "; read as a standard OTA file: if it is a GBCS image, state its kind"
-    return "; a GBCS image it cannot be either, for want of hardware versions"
+    return f"; nor can it be a GBCS image, with field control 0x{header.field_control:04X}"
 
 
 def _is_gbcs_header(header: OtaHeader) -> bool:

@@ -4,12 +4,20 @@ import hashlib
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519
+from cryptography.hazmat.primitives.serialization import (
+    BestAvailableEncryption,
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    PublicFormat,
+)
 
 from chf.errors import MalformedImageError, UsageError
 from chf.image.build import MAX_PAYLOAD_BYTES, build_image, suggested_file_name
 from chf.image.image import ImageKind, parse_image
 from chf.image.recipe import parse_recipe
-from chf.image.signature import key_from_seed, verifies
+from chf.image.signature import key_from_seed, signer_from_certificate, verifies
 
 IMAGES = Path(__file__).parents[2] / "firmware_images"
 RECIPES = sorted((IMAGES / "recipes").glob("*.toml"))
@@ -24,6 +32,18 @@ image_type = 1
 file_version = 2
 [payload]
 pattern = "x"
+"""
+SIGNED = """
+kind = "gbcs-signed"
+manufacturer_code = 0xFFF0
+image_type = 1
+file_version = 2
+hardware_versions = { minimum = 0, maximum = 0 }
+[payload]
+pattern = "x"
+[signature]
+force_replace = true
+KEY
 """
 
 
@@ -178,3 +198,41 @@ def test_what_only_building_can_find_is_a_usage_error_too(text, said):
     with pytest.raises(UsageError) as caught:
         built(text)
     assert said in str(caught.value)
+
+
+def pem(key, encryption=None) -> bytes:
+    return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, encryption or NoEncryption())
+
+
+def test_a_signing_key_may_come_from_a_pem_file():
+    key = key_from_seed("anybody")
+    recipe = parse_recipe(SIGNED.replace("KEY", 'key_file = "supplier.pem"'))
+    image = parse_image(build_image(recipe, {"supplier.pem": pem(key)}.__getitem__))
+    assert image.signature is not None
+    assert verifies(image.manufacturer_image, image.signature, key.public_key())
+    assert image.force_replace is True
+
+
+@pytest.mark.parametrize(
+    ("octets", "said"),
+    [
+        (b"", "not an unencrypted private key"),
+        (b"-----BEGIN PRIVATE KEY-----\nc2VjcmV0\n-----END PRIVATE KEY-----\n", "not an unencrypted private key"),
+        (pem(key_from_seed("s"), BestAvailableEncryption(b"secret")), "not an unencrypted private key"),
+        (pem(ec.generate_private_key(ec.SECP384R1())), "not a P-256 key"),
+        (pem(ed25519.Ed25519PrivateKey.generate()), "not a P-256 key"),
+    ],
+    ids=["empty", "junk", "encrypted", "P-384", "Ed25519"],
+)
+def test_what_is_no_signing_key_is_a_usage_error_that_repeats_nothing(octets, said):
+    recipe = parse_recipe(SIGNED.replace("KEY", 'key_file = "supplier.pem"'))
+    with pytest.raises(UsageError, match=said) as caught:
+        build_image(recipe, lambda name: octets)
+    assert "c2VjcmV0" not in str(caught.value)
+
+
+def test_a_certificate_for_another_curve_is_a_usage_error():
+    other = ec.generate_private_key(ec.SECP384R1()).public_key()
+    octets = other.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+    with pytest.raises(UsageError, match="P-256"):
+        signer_from_certificate(octets)

@@ -88,6 +88,58 @@ def test_build_writes_nothing_when_it_fails(tmp_path):
     )
 
 
+@pytest.mark.parametrize("content", [b"\xff\xfe", b"x = 1 # " + b"x" * (1 << 20)], ids=["not UTF-8", "too large"])
+def test_build_refuses_what_is_no_recipe(tmp_path, content):
+    recipe = tmp_path / "r.toml"
+    recipe.write_bytes(content)
+    assert isinstance(run("build", recipe, "-o", tmp_path / "out").exception, UsageError)
+
+
+def test_build_does_not_read_an_endless_payload(tmp_path):
+    recipe = tmp_path / "r.toml"
+    text = (IMAGES / "recipes" / "ppmid-small.toml").read_text()
+    recipe.write_text(text.split("[payload]")[0] + '[payload]\nfile = "/dev/zero"\n')
+    error = run("build", recipe, "-o", tmp_path / "out").exception
+    assert isinstance(error, UsageError)
+    assert "larger than 10240000 bytes" in str(error)
+
+
+def test_build_leaves_nothing_behind_when_the_disk_fails(tmp_path, monkeypatch):
+    def fail(self, target):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "replace", fail)
+    result = run("build", IMAGES / "recipes" / "ppmid-small.toml", "-o", tmp_path / "out")
+    assert isinstance(result.exception, UsageError)
+    assert "No space left" in str(result.exception)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_build_writes_into_a_pipe_and_does_not_replace_it(tmp_path):
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        assert run("build", IMAGES / "recipes" / "ppmid-small.toml", "-o", pipe).exit_code == 0
+        assert os.read(reader, 1 << 16) == PPMID.read_bytes()
+    finally:
+        os.close(reader)
+    assert pipe.is_fifo()
+
+
+def test_the_kinds_are_named_in_the_help():
+    assert "standard|gbcs-ppmid|gbcs-signed" in run("inspect", "--help").stdout.replace("\n", "").replace(" ", "")
+
+
+def test_every_optional_header_field_is_shown():
+    file = IMAGES / "golden" / "standard-all-fields.zigbee"
+    shown = run("inspect", file).stdout
+    assert "00-DB-12-34-56-78-90-A4" in shown
+    assert "Security credential" in shown
+    assert run_json("inspect", file)["header"]["destination"] == "00-DB-12-34-56-78-90-A4"
+    assert run_json("verify", STANDARD, "--hardware-version", "1")["checks"][1]["passed"] is True
+
+
 def test_inspect_tells_a_person(public_key):
     shown = run("inspect", SIGNED, "--certificate", public_key).stdout
     for expected in (
