@@ -13,7 +13,7 @@ from chf.errors import RefusedError
 from chf.ota import blocks
 from chf.ota.appointment import Due, due, time_form, write_times
 from chf.ota.effects import ActivationGiven, AlarmKind, Effect, Send, Token, TransferEnded, Urgency
-from chf.ota.model import ActivateAt, ActivateByCommand, Activation, TransferOutcome
+from chf.ota.model import ActivateAt, ActivateByCommand, ActivateNow, Activation, TransferOutcome
 from chf.ota.policy import HOLD_LIMIT_S
 from chf.ota.session import Session
 from chf.ota.transitions import Input, State

@@ -1,0 +1,211 @@
+"""An OTA server on a table: two clocks, a store that remembers what was persisted, and hands that type frames.
+
+The bench carries effects out as `chf.ota.effects` asks, and fails when a message says what the store does not know.
+"""
+
+from hashlib import sha256
+from typing import TypeVar
+
+from chf.clock import Instant, Now, UtcSeconds
+from chf.eui64 import Eui64
+from chf.ota.effects import Alarm, AlarmKind, Effect, Effects, Persist, Send, StateChanged, Token
+from chf.ota.model import ActivateNow, Activation, ImageRef, SessionRecord
+from chf.ota.policy import OtaPolicy
+from chf.ota.server import OtaServer
+from chf.ota.transitions import State
+from chf.zcl import ota as zcl
+from chf.zcl.frame import DefaultResponse, Frame, FrameType, Status
+
+PPMID = Eui64(0x00_DB_12_34_56_78_90_A4)
+ENDPOINT = 3
+MANUFACTURER, IMAGE_TYPE, OLD, NEW, HARDWARE = 0x10D8, 0x0004, 0x0000_0001, 0x0000_0002, 2
+START_UTC = UtcSeconds(1_800_000_000.0)
+IDS = (MANUFACTURER, IMAGE_TYPE, NEW)
+
+E = TypeVar("E", bound=Effect)
+
+
+def image(size: int = 1000, file_version: int = NEW, **changes: object) -> ImageRef:
+    content = bytes((31 * i + i // 256) % 256 for i in range(size))
+    fields = {
+        "sha256": sha256(content).hexdigest(),
+        "manufacturer_code": MANUFACTURER,
+        "image_type": IMAGE_TYPE,
+        "file_version": file_version,
+        "minimum_hardware": 1,
+        "maximum_hardware": 3,
+        "content": content,
+    }
+    return ImageRef(**(fields | changes))
+
+
+def only(kind: type[E], effects: Effects) -> list[E]:
+    return [effect for effect in effects if isinstance(effect, kind)]
+
+
+class Bench:
+    def __init__(self, policy: OtaPolicy | None = None) -> None:
+        self.policy = policy or OtaPolicy()
+        self.server = OtaServer(self.policy)
+        self.instant = 1000.0
+        self.utc = float(START_UTC)
+        self.stored: dict[Eui64, SessionRecord] = {}
+        self.images: dict[str, ImageRef] = {}
+        self.history: list[Effect] = []
+        self.sequence = 0
+
+    @property
+    def now(self) -> Now:
+        return Now(Instant(self.instant), UtcSeconds(self.utc))
+
+    def advance(self, seconds: float) -> None:
+        """Let time pass without a look at deadlines."""
+        self.instant += seconds
+        self.utc += seconds
+
+    def run(self, seconds: float) -> Effects:
+        """Let time pass and keep every deadline in it."""
+        effects: Effects = ()
+        end = self.instant + seconds
+        while (deadline := self.server.deadline()) is not None and deadline <= end:
+            self.advance(max(deadline - self.instant, 0))
+            effects += self.carry_out(self.server.handle_deadline(self.now))
+        self.advance(end - self.instant)
+        return effects
+
+    def carry_out(self, effects: Effects, *, report: bool = True) -> Effects:
+        for effect in effects:
+            self.history.append(effect)
+            match effect:
+                case Persist(peer, record):
+                    assert SessionRecord.from_json(record.to_json()) == record
+                    self.stored[peer] = record
+                case StateChanged(peer=peer, new=state):
+                    assert self.stored[peer].state is state, "told before it was written down"
+                case Send():
+                    self._check_persisted(effect)
+                    if report:
+                        effects += self.carry_out(self.server.delivered(effect.peer, effect.token, True, self.now))
+        return effects
+
+    def _check_persisted(self, send: Send) -> None:
+        if send.token in (Token.HOLD, Token.COMMIT):
+            record = self.stored[send.peer]
+            assert record.downloaded
+            assert (record.committed_utc is not None) or send.token is Token.HOLD
+
+    # What the hub asks for
+
+    def offer(
+        self, activation: Activation | None = None, *, of: ImageRef | None = None, job: str = "job", **options
+    ) -> Effects:
+        of = of or image()
+        self.images[of.sha256] = of
+        wanted = ActivateNow() if activation is None else activation
+        return self.carry_out(self.server.offer(job, PPMID, of, wanted, self.now, **options))
+
+    def restart(self, down_s: float = 0.0) -> Effects:
+        """The process dies; another one begins from what was persisted."""
+        self.advance(down_s)
+        self.instant = 5.0  # of no meaning beyond a process
+        self.server = OtaServer(self.policy)
+        effects: Effects = ()
+        for record in tuple(self.stored.values()):
+            restored = SessionRecord.from_json(record.to_json())
+            effects += self.carry_out(self.server.restore(restored, self.images[restored.image_sha256], self.now))
+        return effects
+
+    @property
+    def state(self) -> State:
+        return self.server.snapshot(PPMID).state
+
+    # What the device says
+
+    def hear(self, body: zcl.ClientCommand, *, report: bool = True, peer: Eui64 = PPMID) -> Effects:
+        self.sequence = (self.sequence + 1) % 256
+        octets = zcl.command(body, self.sequence)
+        return self.carry_out(self.server.receive(peer, ENDPOINT, octets, self.now), report=report)
+
+    def hear_octets(self, octets: bytes) -> Effects:
+        return self.carry_out(self.server.receive(PPMID, ENDPOINT, octets, self.now))
+
+    def query(self, version: int = OLD, hardware: int | None = HARDWARE) -> Effects:
+        return self.hear(zcl.QueryNextImageRequest(MANUFACTURER, IMAGE_TYPE, version, hardware))
+
+    def ask_block(
+        self, offset: int, size: int = 50, ids: tuple[int, int, int] = IDS, *, report: bool = True
+    ) -> Effects:
+        return self.hear(zcl.ImageBlockRequest(*ids, offset, size), report=report)
+
+    def ask_page(self, offset: int, page: int, size: int = 32, spacing_ms: int = 50) -> Effects:
+        return self.hear(zcl.ImagePageRequest(*IDS, offset, size, page, spacing_ms))
+
+    def end(self, status: int = Status.SUCCESS) -> Effects:
+        return self.hear(zcl.UpgradeEndRequest(status, *IDS))
+
+    def download(self, start: int = 0, size: int = 50) -> bytes:
+        """Ask block after block until the end, or until told to wait."""
+        got = b""
+        total = self.server._sessions[PPMID].size_bytes
+        while start + len(got) < total:
+            self.advance(0.01)
+            response = block_response(self.ask_block(start + len(got), size))
+            if not isinstance(response, zcl.ImageBlock):
+                break
+            assert response.offset_bytes == start + len(got)
+            got += response.data
+        return got
+
+    def served(self) -> None:
+        """From the query to the last block."""
+        self.query()
+        self.download()
+
+
+def answer(effects: Effects) -> Frame:
+    """The one frame that was sent."""
+    (send,) = only(Send, effects)
+    return Frame.from_bytes(send.payload)
+
+
+def block_response(effects: Effects) -> zcl.ImageBlockResponse:
+    frame = answer(effects)
+    assert (frame.frame_type, frame.command) == (FrameType.CLUSTER, zcl.ImageBlock.COMMAND)
+    return zcl.parse_image_block_response(frame.payload)
+
+
+def blocks(effects: Effects) -> list[zcl.ImageBlock]:
+    frames = (Frame.from_bytes(send.payload) for send in only(Send, effects))
+    responses = (zcl.parse_image_block_response(f.payload) for f in frames if f.command == zcl.ImageBlock.COMMAND)
+    return [response for response in responses if isinstance(response, zcl.ImageBlock)]
+
+
+def query_response(effects: Effects) -> zcl.QueryNextImageResponse:
+    frame = answer(effects)
+    assert frame.command == zcl.QueryNextImageResponse.COMMAND
+    return zcl.QueryNextImageResponse.from_bytes(frame.payload)
+
+
+def default_response(effects: Effects) -> DefaultResponse:
+    frame = answer(effects)
+    assert (frame.frame_type, frame.command) == (FrameType.GLOBAL, DefaultResponse.COMMAND)
+    return DefaultResponse.from_bytes(frame.payload)
+
+
+def end_response(effects: Effects) -> zcl.UpgradeEndResponse:
+    """The one Upgrade End Response that was sent, whatever else was."""
+    (response,) = end_responses(effects)
+    return response
+
+
+def end_responses(effects: Effects) -> list[zcl.UpgradeEndResponse]:
+    frames = (Frame.from_bytes(send.payload) for send in only(Send, effects))
+    return [
+        zcl.UpgradeEndResponse.from_bytes(frame.payload)
+        for frame in frames
+        if frame.frame_type is FrameType.CLUSTER and frame.command == zcl.UpgradeEndResponse.COMMAND
+    ]
+
+
+def alarms(effects: Effects) -> list[AlarmKind]:
+    return [alarm.kind for alarm in only(Alarm, effects)]
