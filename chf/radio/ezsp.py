@@ -180,8 +180,8 @@ class EzspRadio:
             if reopened is None:
                 return
             session = reopened
-            self._change(RadioState.UP, "the dongle is back")
             await self._invite_again(session)
+            self._change(RadioState.UP, "the dongle is back")
 
     async def _reopen(self, listener: RadioListener, reason: str) -> EzspSession | None:
         self._change(RadioState.CONNECTING, reason)

@@ -96,7 +96,11 @@ class HubApplication(ControllerApplication):  # type: ignore[misc]
         await ezsp.connect(use_thread=False)
         await self._grow_key_table(ezsp)
         await ezsp.write_config(self.config["ezsp_config"])
-        self._created_device_endpoints.clear()
+        await self.register_endpoints()
+
+    async def _reset(self) -> None:
+        """As bellows does it, and the endpoints again: a dongle forgets them at a reset (UG100 4, addEndpoint)."""
+        await super()._reset()
         await self.register_endpoints()
 
     async def _grow_key_table(self, ezsp: HotEzsp) -> None:
@@ -107,6 +111,7 @@ class HubApplication(ControllerApplication):  # type: ignore[misc]
             self.config["ezsp_config"] = {**self.config["ezsp_config"], size.name: self._key_table_size}
 
     async def register_endpoints(self) -> None:
+        self._created_device_endpoints.clear()
         for descriptor in endpoints():
             await self.add_endpoint(descriptor)
 

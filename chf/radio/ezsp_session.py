@@ -72,6 +72,7 @@ class EzspSession:
         self._lost: asyncio.Future[str] = loop.create_future()
         self._group: asyncio.TaskGroup | None = None
         self._tasks: set[asyncio.Task[None]] = set()
+        self._early: list[Coroutine[Any, Any, None]] = []  # asked for before `run`
         self._zdp_waiting: dict[tuple[int, int], asyncio.Future[bytes]] = {}
         self._transaction = 0
         self._slow: set[Eui64] = set()
@@ -104,12 +105,14 @@ class EzspSession:
         """Serve until the link is lost or `fail` is called; say why. The port is closed then."""
         async with asyncio.TaskGroup() as group:
             self._group = group
+            for work in self._early:
+                self._spawn(work)
+            self._early.clear()
             self._spawn(self._application.ezsp.pump())
             self._spawn(self._tick())
             try:
                 return await self._lost
             finally:
-                self._group = None
                 # The port first: a frame that is cut off while its task is cancelled would complain later
                 await self.close()
                 for task in self._tasks:
@@ -120,12 +123,19 @@ class EzspSession:
             self._lost.set_result(reason)
 
     async def close(self) -> None:
+        self.fail("the link was closed")
+        for work in self._early:
+            work.close()
+        self._early.clear()
         await self._application.disconnect()
         await self._application.shutdown(db=False)
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
-        if self._group is None:  # the link is being closed: nobody waits for the result
+        if self._lost.done():  # nobody waits for the result
             work.close()
+            return
+        if self._group is None:
+            self._early.append(work)
             return
         task = self._group.create_task(self._watched(work))
         self._tasks.add(task)
@@ -195,26 +205,22 @@ class EzspSession:
             waiting.set_result(frame)
 
     async def _locate(self, device: Eui64) -> None:
-        try:
-            *_, found = await self._application.ezsp.lookupNodeIdByEui64(eui64=ember_eui64(device))
-            if found != _NO_NODE:
-                self._addresses.learn(device, int(found))
-            else:
-                await self._search(zdp.NWK_ADDR_REQ, lambda transaction: zdp.nwk_address_request(transaction, device))
-        finally:
-            self.traffic.located(device)
+        *_, found = await self._application.ezsp.lookupNodeIdByEui64(eui64=ember_eui64(device))
+        if found != _NO_NODE:
+            self._addresses.learn(device, int(found))
+        else:
+            await self._search(zdp.NWK_ADDR_REQ, lambda transaction: zdp.nwk_address_request(transaction, device))
+        self.traffic.located(device)
 
     async def _identify(self, network_address: int) -> None:
-        try:
-            status, eui64 = await self._application.ezsp.lookupEui64ByNodeId(nodeId=network_address)
-            if is_ok(status):
-                self._addresses.learn(eui64_of(eui64), network_address)
-            else:
-                await self._search(
-                    zdp.IEEE_ADDR_REQ, lambda transaction: zdp.ieee_address_request(transaction, network_address)
-                )
-        finally:
-            self.traffic.identified(network_address)
+        status, eui64 = await self._application.ezsp.lookupEui64ByNodeId(nodeId=network_address)
+        if is_ok(status):
+            self._addresses.learn(eui64_of(eui64), network_address)
+        else:
+            await self._search(
+                zdp.IEEE_ADDR_REQ, lambda transaction: zdp.ieee_address_request(transaction, network_address)
+            )
+        self.traffic.identified(network_address)
 
     async def _search(self, cluster: int, request: Callable[[int], bytes]) -> None:
         """Ask everybody. In vain is no error: whoever waits finds nothing in `addresses`."""

@@ -1,0 +1,418 @@
+"""What every `Radio` must do, whatever dongle is behind it. A new radio adds itself to `RADIOS` and passes."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+
+from chf.errors import RadioGoneError, RadioRefusedError, TimedOutError
+from chf.radio.ezsp import EzspRadio, EzspSettings
+from chf.radio.interface import HUB_ENDPOINT, Delivery, Outbound, Radio, RadioState, Urgency
+from devices.stack.interface import ApsStatus, Eui64, JoinKind
+from tests.support.radio_dongle import DONGLE, Dongle, MemoryDevice, plugged_dongle
+from tests.support.radio_listener import RecordingListener
+
+METER = Eui64(0x00_DB_12_34_56_78_90_A4)
+OTHER = Eui64(0x00_DB_12_34_56_78_90_A5)
+KEY = bytes.fromhex("66B6900981E1EE3CA4206B6B861C02BB")
+OTA = 0x0019
+
+
+def ezsp(port: str) -> Radio:
+    return EzspRadio(EzspSettings(port))
+
+
+RADIOS = {"ezsp": (plugged_dongle, ezsp)}
+
+
+class Bench:
+    def __init__(self, dongle: Dongle, make_radio) -> None:
+        self.dongle, self.make_radio = dongle, make_radio
+        self.radio: Radio = make_radio(dongle.port)
+        self.listener = RecordingListener()
+
+    def device(self, ieee: Eui64 = METER, address: int = 0x1001, **settings) -> MemoryDevice:
+        return self.dongle.add(MemoryDevice(ieee, address, **settings))
+
+    async def invited(self, ieee: Eui64 = METER, address: int = 0x1001, **settings) -> MemoryDevice:
+        """A device whose link key the dongle has, and which is on the network."""
+        device = self.device(ieee, address, **settings)
+        await self.radio.permit(ieee, KEY, 60)
+        return device
+
+
+@pytest.fixture(params=RADIOS)
+async def cold(request) -> AsyncIterator[Bench]:
+    dongles, make_radio = RADIOS[request.param]
+    async with dongles() as dongle:
+        yield Bench(dongle, make_radio)
+
+
+@asynccontextmanager
+async def started(bench: Bench, *, form: bool = True) -> AsyncIterator[Bench]:
+    await bench.radio.start(bench.listener, form=form)
+    try:
+        yield bench
+    finally:
+        await bench.radio.stop()
+
+
+@pytest.fixture
+async def bench(cold) -> AsyncIterator[Bench]:
+    async with started(cold):
+        yield cold
+
+
+def message(device: MemoryDevice, payload: bytes = b"\x09\x01\x05", **settings) -> Outbound:
+    return Outbound(device.ieee, 3, OTA, payload, **settings)
+
+
+async def test_probing_forms_nothing_and_lets_go_of_the_port(cold):
+    info = await cold.radio.probe()
+    assert info.network is None
+    assert info.protocol_version > 0
+    assert cold.radio.state is RadioState.STOPPED
+    assert await cold.radio.probe() == info
+    assert cold.dongle.stack.network is None
+
+
+async def test_probing_tells_of_the_network_and_leaves_it(cold):
+    async with started(cold):
+        pass
+    before = cold.dongle.stack.network
+    info = await cold.radio.probe()
+    assert info.network is not None
+    assert info.network.channel == before.channel
+    assert cold.dongle.stack.network is before
+
+
+async def test_a_dongle_without_a_network_is_refused_unless_one_may_be_formed(cold):
+    with pytest.raises(RadioRefusedError):
+        await cold.radio.start(cold.listener, form=False)
+    assert cold.radio.state is RadioState.STOPPED
+    assert cold.dongle.stack.network is None
+
+
+async def test_a_formed_network_has_the_hub_as_its_extended_pan_id_and_random_keys(cold):
+    keys = set()
+    for _ in range(2):
+        cold.dongle.stack.network = None
+        info = await cold.radio.start(cold.listener, form=True)
+        exported = await cold.radio.export_keys()
+        await cold.radio.stop()
+        assert info.network is not None
+        assert info.network.extended_pan_id == info.network.coordinator == DONGLE
+        assert 0 < info.network.pan_id < 0xFFFF
+        keys.add(exported[0][2])
+    assert len(keys) == 2
+
+
+async def test_a_stored_network_comes_back_as_it_was(cold):
+    first = await cold.radio.start(cold.listener, form=True)
+    keys = await cold.radio.export_keys()
+    await cold.radio.stop()
+    second = await cold.radio.start(cold.listener, form=True)
+    assert second == first
+    assert await cold.radio.export_keys() == keys
+    await cold.radio.stop()
+
+
+async def test_the_hubs_endpoint_is_found_on_the_smart_energy_profile(bench):
+    endpoint = bench.dongle.stack.endpoints[HUB_ENDPOINT]
+    assert endpoint.profile == 0x0109
+    assert {0x0000, 0x000A, OTA} <= set(endpoint.server_clusters)
+    assert 0x0704 in endpoint.client_clusters
+    others = [e for e in bench.dongle.stack.endpoints.values() if e.number != HUB_ENDPOINT]
+    assert all(OTA not in e.server_clusters for e in others)
+
+
+async def test_states_are_told_in_order(cold):
+    async with started(cold):
+        assert cold.radio.state is RadioState.UP
+    assert cold.listener.state_names() == ["CONNECTING", "UP", "STOPPED"]
+    assert cold.radio.state is RadioState.STOPPED
+
+
+async def test_a_message_comes_in_with_its_security_as_it_was(bench):
+    device = bench.device()
+    bench.dongle.says(device, b"secured", secured=True)
+    bench.dongle.says(device, b"plain", secured=False, endpoint=7)
+    await bench.listener.until(lambda: len(bench.listener.received) == 2)
+    secured, plain = bench.listener.received
+    assert (secured.source, secured.payload, secured.aps_secured) == (METER, b"secured", True)
+    assert (secured.profile, secured.cluster, secured.destination_endpoint) == (0x0109, OTA, HUB_ENDPOINT)
+    assert (plain.payload, plain.aps_secured, plain.source_endpoint) == (b"plain", False, 7)
+    assert not secured.broadcast
+
+
+async def test_messages_of_an_unknown_address_come_in_the_order_of_the_air(bench):
+    device = bench.device()
+    for n in range(5):
+        bench.dongle.says(device, bytes((n,)))
+    await bench.listener.until(lambda: len(bench.listener.received) == 5)
+    assert [m.payload for m in bench.listener.received] == [bytes((n,)) for n in range(5)]
+
+
+async def test_what_is_not_for_the_hubs_endpoint_is_dropped(bench):
+    device = bench.device()
+    bench.dongle.says(device, b"other endpoint", to_endpoint=1)
+    bench.dongle.says(device, b"ours")
+    await bench.listener.until(lambda: bool(bench.listener.received))
+    assert [m.payload for m in bench.listener.received] == [b"ours"]
+    assert device.received == []  # nobody answered on our behalf
+
+
+async def test_a_posted_message_goes_out_as_asked_and_its_fate_is_told_once(bench):
+    device = await bench.invited()
+    secured, plain = message(device, reference="mine"), message(device, aps_secured=False, acknowledged=False)
+    bench.radio.post(secured)
+    bench.radio.post(plain)
+    await bench.listener.until(lambda: len(bench.listener.sent) == 2)
+    assert bench.listener.sent == [(secured, Delivery.DELIVERED), (plain, Delivery.DELIVERED)]
+    first, second = device.received
+    assert (first.profile, first.cluster, first.source_endpoint) == (0x0109, OTA, HUB_ENDPOINT)
+    assert (first.destination_endpoint, first.payload) == (3, b"\x09\x01\x05")
+    assert (first.secured, first.acknowledged) == (True, True)
+    assert (second.secured, second.acknowledged) == (False, False)
+
+
+async def test_send_waits_for_the_fate_and_tells_the_listener_nothing(bench):
+    device = await bench.invited()
+    assert await bench.radio.send(message(device)) is Delivery.DELIVERED
+    device.delivery = ApsStatus.NO_ACK
+    assert await bench.radio.send(message(device)) is Delivery.NOT_DELIVERED
+    assert bench.listener.sent == []
+
+
+async def test_send_gives_up_when_its_time_is_over(bench):
+    device = await bench.invited(confirms_after_s=None)
+    assert await bench.radio.send(message(device), timeout_s=0.05) is Delivery.NOT_DELIVERED
+
+
+async def test_a_device_that_nobody_knows_is_refused(bench, monkeypatch):
+    monkeypatch.setattr("chf.radio.ezsp_session.SEARCH_LIMIT_S", 0.05)
+    stranger = MemoryDevice(OTHER, 0x2002)
+    bench.radio.post(message(stranger))
+    await bench.listener.until(lambda: bool(bench.listener.sent))
+    assert bench.listener.fates() == [Delivery.REFUSED]
+
+
+async def test_a_device_without_a_link_key_is_refused_secured_messages(bench):
+    device = bench.device()
+    assert await bench.radio.send(message(device)) is Delivery.REFUSED
+    assert await bench.radio.send(message(device, aps_secured=False)) is Delivery.DELIVERED
+
+
+async def test_an_unreachable_device_does_not_hold_up_another(bench):
+    deaf = await bench.invited(confirms_after_s=None)
+    other = await bench.invited(OTHER, 0x1002)
+    for n in range(20):
+        bench.radio.post(message(deaf, bytes((n,)), urgency=Urgency.BULK))
+    for n in range(20):
+        bench.radio.post(message(other, bytes((n,)), urgency=Urgency.BULK))
+    await bench.listener.until(lambda: len(bench.listener.sent) == 20)
+    assert {m.destination for m, _ in bench.listener.sent} == {OTHER}
+    assert [m.payload for m in other.received] == [bytes((n,)) for n in range(20)]
+    assert 0 < len(deaf.received) < 20
+
+
+async def test_an_urgent_message_overtakes_waiting_blocks(bench):
+    device = await bench.invited(confirms_after_s=0.001)
+    for n in range(30):
+        bench.radio.post(message(device, bytes((n,)), urgency=Urgency.BULK))
+    bench.radio.post(message(device, b"end", urgency=Urgency.URGENT))
+    await bench.listener.until(lambda: len(bench.listener.sent) == 31)
+    order = [m.payload for m in device.received]
+    assert order.index(b"end") == 0
+    assert order[1:] == [bytes((n,)) for n in range(30)]
+
+
+async def test_sixty_four_devices_at_once(bench):
+    devices = [await bench.invited(Eui64(METER + n), 0x1001 + n, confirms_after_s=0.002) for n in range(64)]
+    for n in range(4):
+        for device in devices:
+            bench.radio.post(message(device, bytes((n,)), urgency=Urgency.BULK))
+    await bench.listener.until(lambda: len(bench.listener.sent) == 256)
+    assert set(bench.listener.fates()) == {Delivery.DELIVERED}
+    assert all([m.payload for m in d.received] == [bytes((n,)) for n in range(4)] for d in devices)
+
+
+async def test_a_long_message_arrives_in_fragments_one_after_the_other(bench):
+    device = await bench.invited(confirms_after_s=0.001)
+    payload = bytes(range(182))
+    assert await bench.radio.send(message(device, payload)) is Delivery.DELIVERED
+    fragments = device.received
+    assert b"".join(m.payload for m in fragments) == payload
+    assert [m.fragment.index for m in fragments] == [0, 1, 2]
+    assert fragments[0].fragment.count == 3
+    assert all(m.acknowledged and m.secured for m in fragments)
+    assert len({m.counter for m in fragments[1:]}) == 1
+    assert fragments[1].counter is not None
+
+
+async def test_the_longest_message_of_one_frame_is_not_fragmented(bench):
+    device = await bench.invited()
+    for secured, room in ((True, 73), (False, 82)):
+        await bench.radio.send(message(device, bytes(room), aps_secured=secured))
+        await bench.radio.send(message(device, bytes(room + 1), aps_secured=secured))
+    assert [m.fragment is None for m in device.received] == [True, False, False, True, False, False]
+
+
+async def test_a_lost_fragment_is_sent_again_and_too_many_losses_are_told(bench):
+    device = await bench.invited(delivery=ApsStatus.NO_ACK)
+    bench.radio.post(message(device, bytes(150)))
+    await bench.listener.until(lambda: bool(bench.listener.sent))
+    assert bench.listener.fates() == [Delivery.NOT_DELIVERED]
+    assert [m.fragment.index for m in device.received] == [0, 0, 0]
+
+
+async def test_joining_and_leaving_are_told(bench):
+    device = MemoryDevice(METER, 0x1001)
+    bench.dongle.joins(device)
+    bench.dongle.announces(device)
+    await bench.listener.until(lambda: bool(bench.listener.joined))
+    assert bench.listener.joined == [(METER, 0x1001)]
+    bench.dongle.leaves(device)
+    await bench.listener.until(lambda: bool(bench.listener.left))
+    assert bench.listener.left == [METER]
+
+
+async def test_a_device_that_rejoins_under_another_address_is_reached_there(bench):
+    device = await bench.invited()
+    await bench.radio.send(message(device))
+    bench.dongle.leaves(device)
+    again = MemoryDevice(METER, 0x2222)
+    bench.dongle.joins(again, JoinKind.REJOINED_SECURED)
+    await bench.listener.until(lambda: (METER, 0x2222) in bench.listener.joined)
+    assert await bench.radio.send(message(again)) is Delivery.DELIVERED
+    assert len(again.received) == 1
+
+
+async def test_permit_opens_the_network_for_this_device_alone_and_returns_at_once(bench):
+    await bench.radio.permit(METER, KEY, 180)
+    keys = bench.dongle.stack.link_keys
+    assert bench.dongle.stack.permitting
+    assert keys.for_join(METER).key == KEY
+    assert keys.for_join(OTHER) is None
+    assert keys.for_data(METER).key == KEY
+    assert (await bench.radio.export_keys())[1:] == (("00-DB-12-34-56-78-90-A4", "link", KEY),)
+
+
+async def test_before_any_permit_nobody_can_join(bench):
+    assert not bench.dongle.stack.permitting
+    assert bench.dongle.stack.link_keys.for_join(METER) is None
+
+
+async def test_the_keys_of_other_devices_survive_a_permit(bench):
+    other_key = bytes(range(16))
+    await bench.radio.permit(METER, KEY, 60)
+    await bench.radio.permit(OTHER, other_key, 60)
+    await bench.radio.permit(METER, KEY, 60)
+    exported = await bench.radio.export_keys()
+    assert sorted(key for _, kind, key in exported if kind == "link") == sorted((KEY, other_key))
+
+
+async def test_match_descriptor_tells_the_devices_endpoints_in_its_order(bench):
+    device = bench.device()
+
+    def answer(request):
+        assert request.cluster == 0x0006
+        assert request.payload[1:] == bytes.fromhex("0110 0901 01 0207 00")
+        found = request.payload[:1] + bytes.fromhex("00 0110 02 0907")
+        bench.dongle.says(device, found, cluster=0x8006, profile=0, endpoint=0, to_endpoint=0, secured=False)
+
+    device.on_message = answer
+    assert await bench.radio.match_descriptor(METER, 0x0109, [0x0702]) == (9, 7)
+
+
+async def test_match_descriptor_of_a_silent_device_times_out(bench, monkeypatch):
+    monkeypatch.setattr("chf.radio.ezsp_session.ZDP_LIMIT_S", 0.05)
+    bench.device()
+    with pytest.raises(TimedOutError):
+        await bench.radio.match_descriptor(METER, 0x0109, [OTA])
+
+
+async def test_forget_asks_the_device_to_leave_and_drops_its_key(bench):
+    device = await bench.invited()
+    await bench.radio.forget(METER)
+    leave = device.received[-1]
+    assert (leave.profile, leave.cluster) == (0, 0x0034)
+    assert leave.payload[1:9] == METER.to_bytes(8, "little")
+    assert len(await bench.radio.export_keys()) == 1
+
+
+async def test_forget_drops_the_key_of_a_device_that_does_not_hear(bench):
+    await bench.invited(delivery=ApsStatus.NO_ACK)
+    await bench.radio.forget(METER)
+    assert len(await bench.radio.export_keys()) == 1
+
+
+async def test_nobody_at_the_port_is_radio_gone(cold):
+    await cold.dongle.pull_out()
+    for attempt in (cold.radio.probe(), cold.radio.start(cold.listener, form=True)):
+        with pytest.raises(RadioGoneError):
+            await attempt
+    assert cold.radio.state is RadioState.STOPPED
+    assert "GONE" not in cold.listener.state_names()
+    await cold.radio.stop()
+
+
+async def test_a_lost_dongle_is_told_once_after_which_pending_messages_are_and_it_comes_back(bench):
+    device = await bench.invited(confirms_after_s=None)
+    for n in range(6):
+        bench.radio.post(message(device, bytes((n,)), urgency=Urgency.BULK))
+    bench.radio.post(message(device, bytes(200)))
+    before = bench.dongle.stack.network
+    await bench.dongle.pull_out()
+    await bench.listener.until(lambda: bench.radio.state is RadioState.CONNECTING)
+    assert bench.listener.fates() == [Delivery.RADIO_GONE] * 7
+    assert bench.listener.order.index("GONE") < bench.listener.order.index("sent")
+    bench.radio.post(message(device))
+    await bench.listener.until(lambda: len(bench.listener.sent) == 8)
+    assert bench.listener.fates()[-1] is Delivery.RADIO_GONE
+    with pytest.raises(RadioGoneError):
+        await bench.radio.export_keys()
+
+    device.confirms_after_s = 0.0
+    await bench.dongle.plug_in()
+    await bench.listener.until(lambda: bench.radio.state is RadioState.UP)
+    assert bench.listener.state_names() == ["CONNECTING", "UP", "GONE", "CONNECTING", "UP"]
+    assert bench.dongle.stack.network is before
+    assert HUB_ENDPOINT in bench.dongle.stack.endpoints
+    assert await bench.radio.send(message(device)) is Delivery.DELIVERED
+
+
+async def test_a_dongle_that_reboots_is_taken_back_with_who_was_invited(bench):
+    await bench.radio.permit(METER, KEY, 60)
+    bench.dongle.reboot()
+    await bench.listener.until(lambda: len(bench.listener.states) == 5)
+    assert bench.dongle.stack.link_keys.for_join(METER).key == KEY
+    assert bench.dongle.stack.permitting
+
+
+async def test_stopping_while_the_dongle_is_away_ends_the_search(cold):
+    await cold.radio.start(cold.listener, form=True)
+    await cold.dongle.pull_out()
+    await cold.listener.until(lambda: cold.radio.state is RadioState.CONNECTING)
+    await cold.radio.stop()
+    assert cold.radio.state is RadioState.STOPPED
+    assert cold.listener.state_names()[-1] == "STOPPED"
+
+
+async def test_stopping_tells_pending_messages_and_leaves_no_task(cold):
+    before = asyncio.all_tasks()
+    await cold.radio.start(cold.listener, form=True)
+    device = await cold.invited(confirms_after_s=None)
+    for _ in range(10):
+        cold.radio.post(message(device, urgency=Urgency.BULK))
+    await cold.radio.stop()
+    assert cold.listener.fates() == [Delivery.RADIO_GONE] * 10
+    assert {task for task in asyncio.all_tasks() - before if "serve" not in repr(task)} == set()
+
+
+async def test_a_radio_can_be_started_again(cold):
+    for _ in range(3):
+        async with started(cold):
+            device = await cold.invited()
+            assert await cold.radio.send(message(device)) is Delivery.DELIVERED

@@ -1,0 +1,311 @@
+"""A dongle on loopback TCP for tests of the radio adapters: the virtual EZSP co-processor over devices in memory.
+
+There is no air: a message reaches its device at once and is confirmed when the test says. The test sees every message
+that left the dongle, lets devices speak, join and leave, and pulls the plug. Runs in the test's own event loop.
+"""
+
+import asyncio
+import random
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from types import SimpleNamespace
+
+from devices.medium.schedule import EventQueue
+from devices.ncp.ezsp.ash_frames import ResetCode
+from devices.ncp.ezsp.coprocessor import EzspCoprocessor
+from devices.ncp.ezsp.personality import V13
+from devices.stack.interface import (
+    COORDINATOR,
+    ApsIndication,
+    ApsRequest,
+    ApsStatus,
+    Confirm,
+    CoordinatorListener,
+    Endpoint,
+    Eui64,
+    Fragment,
+    JoinKind,
+    LinkKeys,
+    NetworkState,
+    NwkAddress,
+)
+
+DONGLE = Eui64(0x00_12_4B_00_01_02_03_04)
+ANNOUNCE = 0x0013
+NODE_DESC_REQ = 0x0002
+NODE_DESCRIPTOR = bytes.fromhex("00408f49105252 00412c520000")
+
+
+@dataclass
+class MemoryDevice:
+    """One device in range. `confirms_after_s` None: it never acknowledges, and the dongle never says so."""
+
+    ieee: Eui64
+    address: int
+    confirms_after_s: float | None = 0.0
+    delivery: ApsStatus = ApsStatus.SUCCESS
+    received: list[ApsRequest] = field(default_factory=list)
+    on_message: Callable[[ApsRequest], None] = lambda request: None
+    acknowledged_fragments: list[int] = field(default_factory=list)
+
+
+class MemoryStack:
+    """A `devices.stack.interface.Coordinator` without a radio."""
+
+    def __init__(self, listener: CoordinatorListener, link_keys: LinkKeys, queue: EventQueue) -> None:
+        self.ieee = DONGLE
+        self.address = COORDINATOR
+        self.endpoints: dict[int, Endpoint] = {}
+        self.network: NetworkState | None = None
+        self.permitting_until = 0.0
+        self.indirect = SimpleNamespace(persistence_s=7.68)
+        self.link_keys = link_keys
+        self.devices: dict[int, MemoryDevice] = {}
+        self.broadcasts: list[ApsRequest] = []
+        self.permits: list[float] = []
+        self.removed: list[Eui64] = []
+        self.stopped = 0
+        self._listener = listener
+        self._queue = queue
+        self._counter = 0
+
+    def form(self, network: NetworkState) -> None:
+        self.network = network
+        self._queue.call_later(0, self._listener.network_up)
+
+    def resume(self) -> bool:
+        if self.network is None:
+            return False
+        self._queue.call_later(0, self._listener.network_up)
+        return True
+
+    def stop(self) -> None:
+        self.stopped += 1
+
+    def leave(self) -> None:
+        self.network = None
+        self._queue.call_later(0, self._listener.network_down)
+
+    def permit(self, seconds: float) -> None:
+        self.permits.append(seconds)
+        self.permitting_until = self._queue.now() + seconds
+
+    @property
+    def permitting(self) -> bool:
+        return self._queue.now() < self.permitting_until
+
+    @property
+    def network_frame_counter(self) -> int:
+        return 0
+
+    def maximum_payload(self, *, secured: bool) -> int:
+        return 73 if secured else 82
+
+    def energy(self, channel: int) -> int:
+        return -90 + channel % 3
+
+    def remove(self, ieee: Eui64) -> None:
+        self.removed.append(ieee)
+
+    def device(self, ieee: int) -> MemoryDevice | None:
+        return next((device for device in self.devices.values() if device.ieee == ieee), None)
+
+    def address_of(self, ieee: Eui64) -> NwkAddress | None:
+        device = self.device(ieee)
+        return None if device is None else NwkAddress(device.address)
+
+    def ieee_of(self, address: NwkAddress) -> Eui64 | None:
+        device = self.devices.get(address)
+        return None if device is None else device.ieee
+
+    def acknowledge_fragments(self, indication: ApsIndication) -> None:
+        assert indication.fragment is not None
+        self.devices[indication.source].acknowledged_fragments.append(indication.fragment.index)
+
+    def send(self, request: ApsRequest, confirm: Confirm | None = None) -> int:
+        if request.counter is None:
+            self._counter = (self._counter + 1) % 256
+        counter = self._counter if request.counter is None else request.counter
+        if request.destination == COORDINATOR:
+            self._queue.call_later(0, lambda: self._answer_own_zdo(request))
+        device = self.devices.get(request.destination)
+        if device is None:
+            self.broadcasts.append(request)
+            self._confirm(confirm, 0.0, ApsStatus.SUCCESS)
+            return counter
+        device.received.append(request)
+        if device.delivery is ApsStatus.SUCCESS:
+            self._queue.call_later(0, lambda: device.on_message(request))
+        if device.confirms_after_s is not None:
+            self._confirm(confirm, device.confirms_after_s, device.delivery)
+        return counter
+
+    def _answer_own_zdo(self, request: ApsRequest) -> None:
+        """Hosts ask the dongle for its node descriptor while they start."""
+        if request.cluster == NODE_DESC_REQ:
+            self._listener.message_received(
+                ApsIndication(
+                    source=COORDINATOR,
+                    source_ieee=self.ieee,
+                    destination=COORDINATOR,
+                    profile=0,
+                    cluster=NODE_DESC_REQ | 0x8000,
+                    source_endpoint=0,
+                    destination_endpoint=0,
+                    payload=request.payload[:1] + b"\x00\x00\x00" + NODE_DESCRIPTOR,
+                    counter=1,
+                    secured=False,
+                )
+            )
+
+    def _confirm(self, confirm: Confirm | None, delay_s: float, status: ApsStatus) -> None:
+        if confirm is not None:
+            self._queue.call_later(delay_s, lambda: confirm(status))
+
+
+class Dongle:
+    """The served co-processor, as a test holds it."""
+
+    def __init__(self, personality=V13) -> None:
+        self._queue = EventQueue(asyncio.get_running_loop().time())
+        self._random = random.Random(1)
+        stacks: list[MemoryStack] = []
+
+        def make_stack(listener: CoordinatorListener, link_keys: LinkKeys) -> MemoryStack:
+            stacks.append(MemoryStack(listener, link_keys, self._queue))
+            return stacks[0]
+
+        self.ncp = EzspCoprocessor(make_stack, DONGLE, self._queue, self._random, personality)
+        self.stack = stacks[0]
+        self.mute = False  # takes what the host writes and answers nothing, as a hung dongle does
+        self.port = ""
+        self.connections = 0
+        self._writer: asyncio.StreamWriter | None = None
+        self._server: asyncio.Server | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._counter = 0
+
+    async def plug_in(self) -> None:
+        host, _, port = self.port.removeprefix("tcp://").rpartition(":")
+        self._server = await asyncio.start_server(self._serve, host or "127.0.0.1", int(port or 0))
+        self.port = f"tcp://127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
+
+    async def pull_out(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._server is not None:
+            self._server.close()
+            await self._server.wait_closed()
+        if self._writer is not None:
+            self._writer.transport.abort()
+            self._writer = None
+        await asyncio.sleep(0)
+
+    def reboot(self) -> None:
+        """A watchdog bites."""
+        self._catch_up()
+        self.ncp.reboot(ResetCode.WATCHDOG)
+        self._flush()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._writer = writer
+        self.connections += 1
+        try:
+            while octets := await reader.read(4096):
+                self._catch_up()
+                if not self.mute:
+                    self.ncp.receive(octets)
+                self._flush()
+        except ConnectionError:
+            pass
+        finally:
+            writer.close()
+
+    def _catch_up(self) -> None:
+        self._queue.run_until(asyncio.get_running_loop().time())
+
+    def _flush(self) -> None:
+        self._catch_up()
+        octets = self.ncp.data_to_send()
+        if octets and self._writer is not None and not self._writer.is_closing() and not self.mute:
+            self._writer.write(octets)
+        due = [when for when in (self._queue.next_due(), self.ncp.deadline()) if when is not None]
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = asyncio.get_running_loop().call_at(min(due), self._timed) if due else None
+
+    def _timed(self) -> None:
+        self._catch_up()
+        deadline = self.ncp.deadline()
+        if deadline is not None and deadline <= self._queue.now():
+            self.ncp.handle_deadline()
+        self._flush()
+
+    # What devices do
+
+    def add(self, device: MemoryDevice) -> MemoryDevice:
+        """A device that is on the network already."""
+        self.stack.devices[device.address] = device
+        return device
+
+    def announces(self, device: MemoryDevice, capability: int = 0x8E) -> None:
+        """Joined (0x8E: receiver always on, 0x80: sleepy) and tells everybody."""
+        self.add(device)
+        body = device.address.to_bytes(2, "little") + device.ieee.to_bytes(8, "little") + bytes((capability,))
+        self.says(device, b"\x01" + body, cluster=ANNOUNCE, profile=0, endpoint=0, to_endpoint=0, secured=False)
+
+    def joins(self, device: MemoryDevice, kind: JoinKind = JoinKind.ASSOCIATED) -> None:
+        self.add(device)
+        self._catch_up()
+        self.ncp.device_joined(device.ieee, NwkAddress(device.address), kind)
+        self._flush()
+
+    def leaves(self, device: MemoryDevice) -> None:
+        del self.stack.devices[device.address]
+        self._catch_up()
+        self.ncp.device_left(device.ieee, NwkAddress(device.address))
+        self._flush()
+
+    def says(
+        self,
+        device: MemoryDevice,
+        payload: bytes,
+        *,
+        cluster: int = 0x0019,
+        profile: int = 0x0109,
+        endpoint: int = 3,
+        to_endpoint: int = 0x0B,
+        secured: bool = True,
+        fragment: Fragment | None = None,
+        counter: int | None = None,
+        destination: int = COORDINATOR,
+    ) -> None:
+        self._counter = (self._counter + 1) % 256
+        self._catch_up()
+        self.ncp.message_received(
+            ApsIndication(
+                source=NwkAddress(device.address),
+                source_ieee=device.ieee,
+                destination=NwkAddress(destination),
+                profile=profile,
+                cluster=cluster,
+                source_endpoint=endpoint,
+                destination_endpoint=to_endpoint,
+                payload=payload,
+                counter=self._counter if counter is None else counter,
+                secured=secured,
+                fragment=fragment,
+            )
+        )
+        self._flush()
+
+
+@asynccontextmanager
+async def plugged_dongle() -> AsyncIterator[Dongle]:
+    dongle = Dongle()
+    await dongle.plug_in()
+    try:
+        yield dongle
+    finally:
+        await dongle.pull_out()

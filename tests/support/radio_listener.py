@@ -1,0 +1,53 @@
+"""A `RadioListener` that remembers, for tests to wait on."""
+
+import asyncio
+from collections.abc import Callable
+
+from chf.eui64 import Eui64
+from chf.radio.interface import Delivery, Inbound, Outbound, RadioState
+
+LIMIT_S = 10.0
+
+
+class RecordingListener:
+    def __init__(self) -> None:
+        self.received: list[Inbound] = []
+        self.sent: list[tuple[Outbound, Delivery]] = []
+        self.joined: list[tuple[Eui64, int]] = []
+        self.left: list[Eui64] = []
+        self.states: list[tuple[RadioState, str]] = []
+        self.order: list[str] = []
+        self._news = asyncio.Event()
+
+    def message_received(self, message: Inbound) -> None:
+        self._record("received", self.received, message)
+
+    def message_sent(self, message: Outbound, delivery: Delivery) -> None:
+        self._record("sent", self.sent, (message, delivery))
+
+    def device_joined(self, device: Eui64, network_address: int) -> None:
+        self._record("joined", self.joined, (device, network_address))
+
+    def device_left(self, device: Eui64) -> None:
+        self._record("left", self.left, device)
+
+    def radio_state_changed(self, state: RadioState, reason: str) -> None:
+        self._record(state.name, self.states, (state, reason))
+
+    def fates(self) -> list[Delivery]:
+        return [delivery for _, delivery in self.sent]
+
+    def state_names(self) -> list[str]:
+        return [state.name for state, _ in self.states]
+
+    async def until(self, condition: Callable[[], bool]) -> None:
+        """Wait for the condition, looking whenever something is told."""
+        async with asyncio.timeout(LIMIT_S):
+            while not condition():
+                self._news.clear()
+                await self._news.wait()
+
+    def _record(self, what, where, value) -> None:
+        self.order.append(what)
+        where.append(value)
+        self._news.set()
