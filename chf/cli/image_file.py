@@ -25,8 +25,9 @@ def read_at_most(path: Path, size_bytes: int) -> bytes:
     try:
         with path.open("rb") as stream:
             return _read(stream, size_bytes)
-    except OSError as error:
-        raise UsageError(f"cannot read {path}: {error.strerror}") from None
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise UsageError(f"cannot read {str(path)!r}: {reason}") from None
 
 
 def _read(stream: BinaryIO, size_bytes: int) -> bytes:

@@ -66,7 +66,7 @@ def as_json(image: FirmwareImage, signer: Signer | None = None) -> dict[str, Any
         else {
             "r_s": image.signature.hex(),
             "verified": None if check is None else check.passed,
-            "signer": None if signer is None else signer.subject,
+            "checked_against": None if signer is None else signer.subject or "the public key",
         },
         "sub_elements": [
             {"tag": f"0x{each.tag:04X}", "name": each.name, "bytes": len(each.data)} for each in image.sub_elements

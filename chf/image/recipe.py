@@ -148,7 +148,7 @@ def parse_recipe(text: str) -> Recipe:
     """Raises UsageError, which says what to change."""
     try:
         table = _Table(tomllib.loads(text), "")
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:  # ValueError: TOMLDecodeError, and numbers of thousands of digits
         raise UsageError(f"recipe: not TOML: {error}") from None
     recipe = Recipe(
         kind=_kind(table.text("kind")),

@@ -149,6 +149,8 @@ def test_a_file_name_is_suggested_without_what_a_path_could_abuse():
 
 WRONG = {
     "not TOML": ("kind = ", "not TOML"),
+    "nested too deep": ("x = " + "[" * 100_000, "not TOML"),
+    "a number of 10,000 digits": ("x = " + "1" * 10_000, "not TOML"),
     "unknown key": ("colour = 1" + MINIMAL, "does not know 'colour'"),
     "unknown payload key": (MINIMAL + "colour = 1", "[payload] does not know 'colour'"),
     "unknown kind": (MINIMAL.replace("standard", "elf"), "must be one of 'standard', 'gbcs-ppmid', 'gbcs-signed'"),

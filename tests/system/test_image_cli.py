@@ -95,6 +95,16 @@ def test_build_refuses_what_is_no_recipe(tmp_path, content):
     assert isinstance(run("build", recipe, "-o", tmp_path / "out").exception, UsageError)
 
 
+@pytest.mark.parametrize("name", ["not-there.bin", r"nul\u0000.bin", "n" * 5000, ".", "../../none/../none.bin"])
+def test_build_with_a_payload_that_cannot_be_read(tmp_path, name):
+    recipe = tmp_path / "r.toml"
+    text = (IMAGES / "recipes" / "ppmid-small.toml").read_text()
+    recipe.write_text(text.split("[payload]")[0] + f'[payload]\nfile = "{name}"\n')
+    error = run("build", recipe, "-o", tmp_path / "out").exception
+    assert isinstance(error, UsageError)
+    assert str(error).startswith("cannot read ")
+
+
 def test_build_does_not_read_an_endless_payload(tmp_path):
     recipe = tmp_path / "r.toml"
     text = (IMAGES / "recipes" / "ppmid-small.toml").read_text()
@@ -156,7 +166,11 @@ def test_inspect_tells_a_person(public_key):
 def test_inspect_json_is_one_object_with_the_facts(public_key):
     told = run_json("inspect", SIGNED, "--certificate", public_key)
     assert (told["kind"], told["bytes"], told["force_replace"]) == ("gbcs-signed", 4222, False)
-    assert told["signature"] == {"r_s": SIGNED.read_bytes()[-64:].hex(), "verified": True, "signer": ""}
+    assert told["signature"] == {
+        "r_s": SIGNED.read_bytes()[-64:].hex(),
+        "verified": True,
+        "checked_against": "the public key",
+    }
     assert told["suggested_file_name"] == "FFF0-0085-02000000-chf-test-HCALCS-v2.zigbee"
     assert run_json("inspect", SIGNED)["signature"]["verified"] is None
     assert run_json("inspect", PPMID)["signature"] is None
