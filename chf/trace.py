@@ -9,7 +9,7 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from types import MappingProxyType
 from typing import Final, TypeAlias
@@ -27,7 +27,8 @@ FORBIDDEN_FIELDS: Final = frozenset(
     {"key", "keys", "link_key", "network_key", "nwk_key", "private_key", "install_code", "install_code_link_key"}
 )
 
-_LATEST_UTC = datetime(9999, 12, 31, tzinfo=UTC).timestamp()
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_LATEST_UTC: Final = datetime(9999, 12, 31, tzinfo=UTC).timestamp()
 
 
 class Kind(StrEnum):
@@ -119,7 +120,7 @@ class Event:
     def __post_init__(self) -> None:
         if not 0 <= self.utc < _LATEST_UTC:
             raise UsageError(f"{self.utc!r} is no time that a trace can carry")
-        object.__setattr__(self, "utc", UtcSeconds(round(self.utc, 3)))
+        object.__setattr__(self, "utc", UtcSeconds(_milliseconds(self.utc) / 1000))
         for name, value in self.fields.items():
             if name in FORBIDDEN_FIELDS:
                 raise UsageError(f"field {name!r} may not be traced: keys stay out of the trace")
@@ -187,8 +188,14 @@ def _check_value(name: str, value: object) -> None:
 
 
 def _utc_text(utc: UtcSeconds) -> str:
-    return datetime.fromtimestamp(utc, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    moment = _EPOCH + timedelta(milliseconds=_milliseconds(utc))
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def _parse_utc(text: str) -> UtcSeconds:
-    return UtcSeconds(datetime.strptime(text, "%Y-%m-%dT%H:%M:%S.%fZ").replace(tzinfo=UTC).timestamp())
+    moment = datetime.strptime(text, "%Y-%m-%dT%H:%M:%S.%fZ").replace(tzinfo=UTC)
+    return UtcSeconds((moment - _EPOCH) // timedelta(milliseconds=1) / 1000)
+
+
+def _milliseconds(utc: UtcSeconds) -> int:
+    return round(utc * 1000)

@@ -107,13 +107,9 @@ class Reason:
 
     @staticmethod
     def of_event(_job: Job, event: JobEvent) -> str:
-        match event:
-            case Refused(reason):
-                return reason
-            case TransferEnded(outcome, reason):
-                return reason or outcome.value
-            case _:
-                return ""
+        if isinstance(event, TransferEnded):
+            return event.reason or event.outcome.value
+        return event.reason if isinstance(event, Refused) and event.reason else "refused"
 
     @staticmethod
     def already_runs(job: Job, _event: JobEvent) -> str:
