@@ -92,8 +92,8 @@ class OtaClient:
 
     def start(self, now: float) -> Effects:
         """The device is on its network and may look for its server."""
-        if not self._go(Event.STARTED):
-            return []
+        if not self._go(Event.STARTED) and self.state is not State.SEEKING:
+            return []  # a rejoin in mid-download changes nothing
         self.deadline = now + self._personality.discovery_interval_s
         return [Discover()]
 

@@ -31,7 +31,7 @@ class Personality:
 
     query_timeout_s: float = 3.0
     query_attempts: int = 10  # unanswered queries before the server is looked for again
-    discovery_interval_s: float = 120.0
+    discovery_interval_s: float = 15.0
 
     block_timeout_s: float = 3.0
     block_backoff_s: float = 2.0
@@ -76,6 +76,7 @@ OUT_OF_BAND = replace(SPEC_STRICT, name="out-of-band", activation_policy=1)
 SILICON_LABS = Personality(
     "silicon-labs",
     has_time=False,
+    discovery_interval_s=120.0,
     keeps_partial_image=False,
     wait_for_data_max_s=3600.0,
     page_block_bytes=32,
@@ -92,6 +93,7 @@ SILICON_LABS = Personality(
 TELINK = Personality(
     "telink",
     has_time=False,
+    discovery_interval_s=120.0,
     query_timeout_s=5.0,
     block_timeout_s=5.0,
     block_backoff_s=0.0,
