@@ -488,7 +488,8 @@ class OtaClient:
         if personality.activates_when_unanswered and personality.timeout_policy == 0 and not limited:
             return self._activate(by_itself=True)
         self._go(Event.HOLD)
-        self.deadline = self._hold_deadline(now + personality.end_retry_s, now)
+        asks = not limited or personality.hold_reasks is None or self._reasks < personality.hold_reasks
+        self.deadline = self._hold_deadline(now + personality.end_retry_s if asks else None, now)
         return []
 
     def _end_response(self, response: ota.UpgradeEndResponse, now: float) -> tuple[int, Effects]:

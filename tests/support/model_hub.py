@@ -38,7 +38,7 @@ START_UTC = 800_000_000  # ZigBee time at simulated second 0
 def image(version: int = NEW, body_bytes: int = 3000, *, seed: int = 1, hardware=(0x1111, 0x1211), **fields) -> bytes:
     header = OtaHeader(
         **{"manufacturer": MANUFACTURER, "image_type": IMAGE_TYPE, "file_version": version, **fields},
-        total_bytes=60 + body_bytes,
+        total_bytes=fields.get("header_bytes", 60) + body_bytes,
         text=b"test",
         hardware_versions=hardware,
     )
