@@ -1,0 +1,230 @@
+"""The rules of the link, one by one: windows, timers, rejects, resets."""
+
+import pytest
+
+from devices.ncp.ezsp.ash import (
+    MAX_TIMEOUTS,
+    NOT_READY_LIMIT_S,
+    TIMEOUT_INITIAL_S,
+    TIMEOUT_MAX_S,
+    TIMEOUT_MIN_S,
+    WINDOW,
+    WINDOW_BYTES,
+    Ash,
+    LinkFailed,
+    PayloadReceived,
+    ResetRequested,
+)
+from devices.ncp.ezsp.ash_frames import (
+    AckFrame,
+    DataFrame,
+    ErrorFrame,
+    Frame,
+    ResetAckFrame,
+    ResetCode,
+    ResetFrame,
+    parse_frame,
+)
+
+PAYLOAD = b"payload"
+
+
+def frames(line: bytes) -> list[Frame]:
+    parsed = [parse_frame(piece) for piece in line.split(b"\x7e") if piece]
+    assert None not in parsed
+    return [frame for frame in parsed if frame is not None]
+
+
+def test_an_acknowledgement_rides_on_the_answer() -> None:
+    ash = Ash()
+    ash.receive(DataFrame(0, 0, PAYLOAD).to_bytes(), 0.0)
+    ash.send(b"answer")
+    assert frames(ash.data_to_send(0.0)) == [DataFrame(0, 1, b"answer")]
+
+
+def test_an_acknowledgement_goes_alone_where_nothing_is_said() -> None:
+    ash = Ash()
+    ash.receive(DataFrame(0, 0, PAYLOAD).to_bytes(), 0.0)
+    assert frames(ash.data_to_send(0.0)) == [AckFrame(1)]
+    assert ash.data_to_send(0.0) == b""
+
+
+def test_no_more_frames_than_the_window() -> None:
+    ash = Ash()
+    for index in range(WINDOW + 2):
+        ash.send(bytes([index]) * 3)
+    assert [frame.number for frame in frames(ash.data_to_send(0.0)) if isinstance(frame, DataFrame)] == [0, 1, 2, 3, 4]
+    ash.receive(AckFrame(2).to_bytes(), 0.1)
+    assert [frame.number for frame in frames(ash.data_to_send(0.1)) if isinstance(frame, DataFrame)] == [5, 6]
+    assert ash.waiting == 0
+
+
+def test_never_more_than_1024_octets_unacknowledged() -> None:
+    ash = Ash()
+    worst = bytes(octet ^ 0x11 for octet in DataFrame(0, 0, bytes(220)).to_bytes()[1:100])  # much of it gets stuffed
+    for _ in range(WINDOW):
+        ash.send(worst + bytes(121))
+    assert 0 < len(ash.data_to_send(0.0)) <= WINDOW_BYTES < 1024
+    assert ash.waiting > 0
+
+
+def test_a_frame_without_acknowledgement_comes_again_and_later_ones_too() -> None:
+    ash = Ash()
+    ash.send(b"one")
+    ash.send(b"two")
+    ash.data_to_send(0.0)
+    assert ash.deadline() == pytest.approx(TIMEOUT_INITIAL_S)
+    assert ash.handle_deadline(TIMEOUT_INITIAL_S - 0.01) == ()
+    assert ash.data_to_send(TIMEOUT_INITIAL_S - 0.01) == b""
+    assert ash.handle_deadline(TIMEOUT_INITIAL_S) == ()
+    assert frames(ash.data_to_send(TIMEOUT_INITIAL_S)) == [
+        DataFrame(0, 0, b"one", retransmitted=True),
+        DataFrame(1, 0, b"two", retransmitted=True),
+    ]
+
+
+def test_five_timeouts_in_a_row_end_the_link() -> None:
+    ash = Ash()
+    ash.send(b"one")
+    ash.data_to_send(0.0)
+    told = ()
+    waits = []
+    now = 0.0
+    for _ in range(MAX_TIMEOUTS):
+        deadline = ash.deadline()
+        assert deadline is not None
+        waits.append(round(deadline - now, 3))
+        now = deadline
+        told = ash.handle_deadline(now)
+    assert waits == [1.6, 3.2, 3.2, 3.2, 3.2]
+    assert told == (LinkFailed(ResetCode.EXCEEDED_MAXIMUM_ACK_TIMEOUT_COUNT),)
+    assert frames(ash.data_to_send(now))[-1] == ErrorFrame(0x51)
+    assert ash.deadline() is None
+
+    ash.send(b"nobody hears this")
+    assert ash.data_to_send(now) == b""
+    ash.receive(DataFrame(0, 0, PAYLOAD).to_bytes(), now)
+    assert frames(ash.data_to_send(now)) == [ErrorFrame(0x51)]
+    assert ash.receive(ResetFrame().to_bytes(), now) == (ResetRequested(),)
+    assert frames(ash.data_to_send(now)) == [ResetAckFrame(ResetCode.SOFTWARE)]
+    assert ash.receive(DataFrame(0, 0, PAYLOAD).to_bytes(), now) == (PayloadReceived(PAYLOAD),)
+
+
+def test_the_timeout_follows_the_line() -> None:
+    ash = Ash()
+    now = 0.0
+    for number in range(20):  # a fast host: down to the minimum
+        ash.send(b"one")
+        ash.data_to_send(now)
+        ash.receive(AckFrame((number + 1) % 8).to_bytes(), now + 0.01)
+        now += 0.01
+    ash.send(b"one")
+    ash.data_to_send(now)
+    assert ash.deadline() == pytest.approx(now + TIMEOUT_MIN_S)
+    for number in range(20, 40):  # a slow one: up to the maximum
+        ash.receive(AckFrame((number + 1) % 8).to_bytes(), now + 3.0)
+        now += 3.0
+        ash.send(b"one")
+        ash.data_to_send(now)
+    assert ash.deadline() == pytest.approx(now + TIMEOUT_MAX_S)
+
+
+def test_a_damaged_frame_is_rejected_once() -> None:
+    ash = Ash()
+    damaged = bytearray(DataFrame(0, 0, PAYLOAD).to_bytes())
+    damaged[3] ^= 1
+    assert ash.receive(bytes(damaged), 0.0) == ()
+    assert frames(ash.data_to_send(0.0)) == [AckFrame(0, rejecting=True)]
+    ash.receive(bytes(damaged), 0.0)
+    assert ash.data_to_send(0.0) == b""
+    assert ash.receive(DataFrame(0, 0, PAYLOAD, retransmitted=True).to_bytes(), 0.1) == (PayloadReceived(PAYLOAD),)
+    ash.data_to_send(0.1)
+    ash.receive(bytes(damaged), 0.2)
+    assert frames(ash.data_to_send(0.2)) == [AckFrame(1, rejecting=True)]
+
+
+def test_a_retransmission_of_what_was_taken_is_acknowledged_and_not_taken_again() -> None:
+    ash = Ash()
+    ash.receive(DataFrame(0, 0, PAYLOAD).to_bytes(), 0.0)
+    ash.data_to_send(0.0)
+    assert ash.receive(DataFrame(0, 0, PAYLOAD, retransmitted=True).to_bytes(), 0.1) == ()
+    assert frames(ash.data_to_send(0.1)) == [AckFrame(1)]
+
+
+def test_a_frame_out_of_order_is_rejected() -> None:
+    ash = Ash()
+    assert ash.receive(DataFrame(3, 0, PAYLOAD).to_bytes(), 0.0) == ()
+    assert frames(ash.data_to_send(0.0)) == [AckFrame(0, rejecting=True)]
+
+
+def test_a_nak_brings_the_window_again_at_once() -> None:
+    ash = Ash()
+    for payload in (b"one", b"two", b"six"):
+        ash.send(payload)
+    ash.data_to_send(0.0)
+    ash.receive(AckFrame(1, rejecting=True).to_bytes(), 0.1)
+    assert frames(ash.data_to_send(0.1)) == [
+        DataFrame(1, 0, b"two", retransmitted=True),
+        DataFrame(2, 0, b"six", retransmitted=True),
+    ]
+
+
+def test_an_acknowledgement_of_what_was_never_sent_means_nothing() -> None:
+    ash = Ash()
+    ash.send(b"one")
+    ash.data_to_send(0.0)
+    ash.receive(AckFrame(5).to_bytes(), 0.1)
+    assert ash.deadline() == pytest.approx(TIMEOUT_INITIAL_S)
+
+
+def test_a_host_that_is_not_ready_gets_answers_and_no_callbacks() -> None:
+    ash = Ash()
+    ash.receive(AckFrame(0, not_ready=True).to_bytes(), 0.0)
+    ash.send(b"callback", is_callback=True)
+    ash.send(b"answer")
+    assert frames(ash.data_to_send(0.0)) == [DataFrame(0, 0, b"answer")]
+    ash.receive(AckFrame(1).to_bytes(), 0.1)  # ready again
+    assert frames(ash.data_to_send(0.1)) == [DataFrame(1, 0, b"callback")]
+
+
+def test_a_host_is_not_ready_for_a_second_at_most() -> None:
+    ash = Ash()
+    ash.receive(AckFrame(0, not_ready=True).to_bytes(), 0.0)
+    ash.send(b"callback", is_callback=True)
+    assert ash.data_to_send(0.0) == b""
+    assert ash.deadline() == pytest.approx(NOT_READY_LIMIT_S)
+    ash.handle_deadline(NOT_READY_LIMIT_S)
+    assert frames(ash.data_to_send(NOT_READY_LIMIT_S)) == [DataFrame(0, 0, b"callback")]
+
+
+@pytest.mark.parametrize(
+    ("before", "taken"),
+    [
+        (b"\x00\x42\x1a", True),  # cancelled
+        (b"\x00\x18\x42\x1a", True),  # a line error, then cancelled
+        (b"\x00\x18", False),  # a line error
+        (b"\x11", True),  # XON
+        (b"\x13", True),  # XOFF
+        (b"\x7e\x7e", True),  # empty frames
+        (b"\x7d\x7d", False),  # an escape that escapes an escape
+    ],
+)
+def test_the_reserved_octets(before: bytes, taken: bool) -> None:
+    ash = Ash()
+    events = ash.receive(before + DataFrame(0, 0, PAYLOAD).to_bytes(), 0.0)
+    assert events == ((PayloadReceived(PAYLOAD),) if taken else ())
+
+
+def test_a_frame_may_come_octet_by_octet() -> None:
+    ash = Ash()
+    events = [event for octet in DataFrame(0, 0, PAYLOAD).to_bytes() for event in ash.receive(bytes([octet]), 0.0)]
+    assert events == [PayloadReceived(PAYLOAD)]
+
+
+def test_junk_without_an_end_is_not_kept() -> None:
+    ash = Ash()
+    for _ in range(100):
+        ash.receive(bytes(1000), 0.0)
+    assert len(ash._partial) < 1000
+    ash.receive(b"\x7e", 0.0)
+    assert ash.receive(DataFrame(0, 0, PAYLOAD).to_bytes(), 0.0) == (PayloadReceived(PAYLOAD),)
