@@ -52,6 +52,8 @@ class Outbound:
     urgency: Urgency = Urgency.NORMAL
     aps_secured: bool = True
     acknowledged: bool = True
+    reference: object = None
+    """Whatever the sender wants to find again when it is told the fate; the radio does not look at it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,1 +1,0 @@
-"""The hub: radio, OTA server, jobs, tunnel and store, wired in one place."""

@@ -1,0 +1,6 @@
+"""The hub: radio, OTA server, jobs, tunnels and store, wired in one place. Persist before send."""
+
+from chf.hub.hub import Hub
+from chf.hub.settings import HubSettings
+
+__all__ = ["Hub", "HubSettings"]

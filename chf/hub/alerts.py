@@ -1,0 +1,127 @@
+"""Alerts upward: the hub's own CCS08, made and signed here, and those of devices, read but never changed.
+
+What a device sent is kept as it came, whether or not its signature can be checked: judging is the receiver's part, and
+an alert that was dropped cannot be judged by anybody.
+"""
+
+import hashlib
+from dataclasses import dataclass
+from enum import StrEnum
+
+from chf.clock import UtcSeconds
+from chf.dcc.certificates import Usage
+from chf.dcc.pki import Pki
+from chf.errors import MalformedMessageError, RefusedError, UsageError
+from chf.eui64 import Eui64
+from chf.gbcs import (
+    ActivateImageResultCode,
+    AlertCode,
+    GbcsMessage,
+    MessageCode,
+    PpmidFirmwareActivationAlert,
+    TransferResponseCode,
+    make_ccs08_alert,
+    parse_payload,
+)
+from chf.jobs.model import ActivationReported, Job
+from chf.ota.model import TransferOutcome
+from chf.store.alerts import NewAlert, alert_id
+from chf.store.store import Transaction
+
+COUNTER = "chf originator counter"
+
+_RESPONSE_CODES = {
+    TransferOutcome.SUCCESS: TransferResponseCode.SUCCESS,
+    TransferOutcome.IMAGE_DISCARDED: TransferResponseCode.IMAGE_DISCARDED,
+    TransferOutcome.HARDWARE_VERSION_MISMATCH: TransferResponseCode.HARDWARE_VERSION_MISMATCH,
+    TransferOutcome.FILE_TRANSFER_FAILURE: TransferResponseCode.FILE_TRANSFER_FAILURE,
+}
+
+
+class Signature(StrEnum):
+    """What is known of an alert's signature."""
+
+    GOOD = "good"
+    UNKNOWN = "no certificate of the originator is known"
+    BAD = "not the originator's"
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceAlert:
+    """A device's message, and what it means to its update (None where nothing, or where it is not believed)."""
+
+    alert: NewAlert
+    signature: Signature
+    report: ActivationReported | None
+
+
+class Upward:
+    """The hub's pen: its identity and key, the ACB's identity, and the certificates to check others with."""
+
+    def __init__(self, pki: Pki) -> None:
+        self._pki = pki
+        self._key = pki.private_key(pki.chf, Usage.DIGITAL_SIGNATURE)
+
+    def transfer_alert(self, tx: Transaction, job: Job, outcome: TransferOutcome, utc: UtcSeconds) -> NewAlert:
+        """Make, sign and write the CCS08 of this job, under a counter that is never used again."""
+        code = _RESPONSE_CODES[outcome]
+        # The wall clock's milliseconds as the floor: a store that starts anew does not repeat old counters.
+        counter = tx.counters.take(COUNTER, first=int(utc * 1000))
+        message = make_ccs08_alert(
+            self._pki.chf,
+            self._pki.acb,
+            counter,
+            utc=utc,
+            device=job.device,
+            firmware_version=job.file_version,
+            response_code=code,
+            key=self._key,
+        )
+        succeeded = outcome is TransferOutcome.SUCCESS
+        alert = NewAlert(
+            msg_id=alert_id(self._pki.chf, counter, MessageCode.FIRMWARE_TRANSFER_ALERT),
+            device=job.device,
+            use_case="CCS08",
+            alert_code=AlertCode.FIRMWARE_TRANSFER_SUCCESS if succeeded else AlertCode.FIRMWARE_TRANSFER_FAILURE,
+            outcome=outcome.value,
+            message=message,
+            verified=True,
+            created=utc,
+            job=job.id,
+        )
+        tx.alerts.add(alert)
+        return alert
+
+    def device_alert(self, device: Eui64, octets: bytes, job: Job | None, utc: UtcSeconds) -> DeviceAlert:
+        """Read what a device sent through its tunnel. Never raises for what it holds."""
+        job_id = None if job is None else int(job.id)
+        try:
+            message = GbcsMessage.from_bytes(octets)
+            payload = parse_payload(message)
+        except MalformedMessageError as error:
+            digest = hashlib.sha256(octets).hexdigest()
+            alert = NewAlert(f"sha256/{digest}", device, "unknown", 0, f"not read: {error}", octets, False, utc, job_id)
+            return DeviceAlert(alert, Signature.UNKNOWN, None)
+        header = message.header
+        signature = self._check(message)
+        use_case, code, outcome, report = f"0x{header.message_code:04X}", 0, "relayed", None
+        if isinstance(payload, PpmidFirmwareActivationAlert):
+            success = payload.result is ActivateImageResultCode.SUCCESS
+            use_case, code, outcome = "CS09", payload.alert_code, "success" if success else "failure"
+            if signature is not Signature.BAD and header.originator == device:
+                report = ActivationReported(success, payload.firmware_version)
+        msg_id = alert_id(Eui64(header.originator), header.counter, header.message_code)
+        verified = signature is Signature.GOOD
+        alert = NewAlert(msg_id, device, use_case, code, outcome, octets, verified, utc, job_id)
+        return DeviceAlert(alert, signature, report)
+
+    def _check(self, message: GbcsMessage) -> Signature:
+        try:
+            self._pki.certificate(Eui64(message.header.originator), Usage.DIGITAL_SIGNATURE)
+        except UsageError:
+            return Signature.UNKNOWN
+        try:
+            self._pki.verify(message)
+        except RefusedError:
+            return Signature.BAD
+        return Signature.GOOD

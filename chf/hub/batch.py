@@ -1,0 +1,45 @@
+"""What one input causes, in the order of doing it: writes (one transaction), then messages, then what follows.
+
+A message never says what the store does not know, and nothing that must be told is lost between two rows.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from chf.clock import Now
+from chf.eui64 import Eui64
+from chf.radio.interface import Outbound
+from chf.store.store import Transaction
+from chf.trace import Event, Kind, Value
+
+Write = Callable[[Transaction], object]
+Step = Callable[[], None]
+
+
+@dataclass(slots=True)
+class Batch:
+    """Filled by whoever handles the input, carried out by `Journal`."""
+
+    now: Now
+    writes: list[Write] = field(default_factory=list)
+    events: list[Event] = field(default_factory=list)
+    messages: list[Outbound] = field(default_factory=list)
+    afterwards: list[Step] = field(default_factory=list)
+
+    def write(self, write: Write) -> None:
+        self.writes.append(write)
+
+    def event(
+        self, kind: Kind, fields: Mapping[str, Value], *, device: Eui64 | None = None, job: int | None = None
+    ) -> None:
+        """Something that happened: goes into the audit with everything else of this batch."""
+        event = Event(self.now.utc, kind, device, job, fields)
+        self.events.append(event)
+        self.writes.append(lambda tx: tx.audit.append(event))
+
+    def send(self, message: Outbound) -> None:
+        self.messages.append(message)
+
+    def then(self, step: Step) -> None:
+        """Do this once the writes are on disk and the messages are on their way."""
+        self.afterwards.append(step)

@@ -1,0 +1,198 @@
+"""What people ask of the hub: the verbs of the inbox. A command and its result are one transaction.
+
+A verb that only changes rows is done at once; one that needs the dongle waits until the dongle is there.
+"""
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any
+
+from chf.clock import Clock, Now
+from chf.errors import ChfError, RadioGoneError, RefusedError, UsageError
+from chf.eui64 import Eui64, format_eui64, parse_eui64
+from chf.hub.batch import Batch
+from chf.hub.updates import Updates
+from chf.image.image import ImageId
+from chf.jobs.model import Job, JobId, accept
+from chf.jobs.scheduler import JobPolicy
+from chf.ota.model import ActivateByCommand, Activation, activation_from_json
+from chf.radio.interface import Radio, RadioState
+from chf.store import Store
+from chf.store.inbox import Command
+from chf.store.store import Transaction
+from chf.trace import Kind
+
+PERMIT = "device.permit"
+FORGET = "device.forget"
+START = "update.start"
+CANCEL = "update.cancel"
+ACTIVATE = "update.activate"
+
+
+class Commands:
+    def __init__(
+        self,
+        store: Store,
+        radio: Radio,
+        updates: Updates,
+        carry_out: Callable[[Batch], None],
+        policy: JobPolicy,
+        forgotten: Callable[[Eui64, Now], None],
+    ) -> None:
+        self._store, self._radio, self._updates, self._carry_out = store, radio, updates, carry_out
+        self._policy, self._forgotten = policy, forgotten
+
+    async def take(self, clock: Clock) -> None:
+        """Do what is pending, in its order, as far as the dongle allows."""
+        for command in self._store.inbox.pending():
+            now = clock.now()
+            try:
+                batch = await self._do(command, now)
+            except RadioGoneError:
+                return  # it stays pending, and so does what was asked after it
+            except (ChfError, KeyError, ValueError, TypeError) as error:
+                reason = str(error) if isinstance(error, ChfError) else f"the command is malformed: {error!r}"
+                batch = _refusal(command, reason, now)
+            self._carry_out(batch)
+
+    async def _do(self, command: Command, now: Now) -> Batch:
+        batch = Batch(now)
+        match command.verb:
+            case "device.permit":
+                result = await self._permit(batch, command.body)
+            case "device.forget":
+                result = await self._forget(batch, command.body)
+            case "update.start":
+                result = self._start(batch, command.body)
+            case "update.cancel":
+                result = self._cancel(batch, command.body)
+            case "update.activate":
+                result = self._activate(batch, command.body)
+            case verb:
+                raise UsageError(f"this hub knows no command {verb!r}")
+        batch.event(Kind.COMMAND_FINISHED, {"command": command.id, "verb": command.verb, "state": "done"})
+        batch.write(lambda tx: tx.inbox.finish(command.id, result, now.utc))
+        return batch
+
+    async def _permit(self, batch: Batch, body: Mapping[str, Any]) -> dict[str, Any]:
+        device, seconds = parse_eui64(body["device"]), int(body["seconds"])
+        entry = self._store.devices.get(device)
+        if entry is None:
+            raise RefusedError(f"{format_eui64(device)} is not in the device log: add it first")
+        if entry.install_code_link_key is None:
+            raise RefusedError(f"{format_eui64(device)} has no install code in the device log")
+        self._insist_on_radio()
+        await self._radio.permit(device, entry.install_code_link_key, seconds)
+        batch.event(Kind.DEVICE_PERMITTED, {"seconds": seconds}, device=device)
+        return {"device": format_eui64(device), "seconds": seconds}
+
+    async def _forget(self, batch: Batch, body: Mapping[str, Any]) -> dict[str, Any]:
+        device = parse_eui64(body["device"])
+        if self._store.devices.get(device) is None:
+            raise RefusedError(f"{format_eui64(device)} is not in the device log")
+        active = self._store.jobs.active_for(device)
+        if active is not None:
+            raise RefusedError(f"{format_eui64(device)} has update {active.id} in progress: cancel that first")
+        self._insist_on_radio()
+        await self._radio.forget(device)
+        batch.write(lambda tx: tx.devices.remove(device))
+        batch.event(Kind.DEVICE_FORGOTTEN, {}, device=device)
+        batch.then(lambda: self._forgotten(device, batch.now))
+        return {"device": format_eui64(device)}
+
+    def _start(self, batch: Batch, body: Mapping[str, Any]) -> dict[str, Any]:
+        """One update for each device; the refusals of some do not stop the others."""
+        record = self._store.images.get(body["image"])
+        if record is None:
+            raise RefusedError(f"image {body['image']} is not in the store")
+        activation = activation_from_json(body["activation"])
+        lifetime_s = float(body.get("lifetime_s") or self._policy.lifetime_s)
+        origin = str(body.get("origin", "cli"))
+        started, refused = [], []
+        next_id = self._next_id()
+        for text in body["devices"]:
+            device = parse_eui64(text)
+            try:
+                job = self._accept(
+                    device, next_id, record.sha256, record.file_version, activation, origin, lifetime_s, batch
+                )
+            except RefusedError as error:
+                refused.append({"device": format_eui64(device), "reason": str(error)})
+                batch.event(Kind.REQUEST_REFUSED, {"request": origin, "reason": str(error)}, device=device)
+                continue
+            next_id = JobId(next_id + 1)
+            batch.write(partial(_add_job, job))
+            fields = {"request": origin, "sha256": record.sha256}
+            batch.event(Kind.REQUEST_ACCEPTED, fields, device=device, job=int(job.id))
+            self._updates.add(batch, job)
+            started.append({"device": format_eui64(device), "update": int(job.id)})
+        return {"started": started, "refused": refused}
+
+    def _accept(
+        self,
+        device: Eui64,
+        job_id: JobId,
+        sha256: str,
+        file_version: int,
+        activation: Activation,
+        origin: str,
+        lifetime_s: float,
+        batch: Batch,
+    ) -> Job:
+        entry = self._store.devices.get(device)
+        if entry is None:
+            raise RefusedError(f"{format_eui64(device)} is not in the device log")
+        active = self._store.jobs.active_for(device)
+        if active is not None:
+            raise RefusedError(f"{format_eui64(device)} has update {active.id} in progress")
+        return accept(
+            job_id=job_id,
+            device=device,
+            image=ImageId(sha256),
+            file_version=file_version,
+            activation=activation,
+            origin=origin,
+            version_before=entry.file_version,
+            now_utc=batch.now.utc,
+            lifetime_s=lifetime_s,
+        )
+
+    def _cancel(self, batch: Batch, body: Mapping[str, Any]) -> dict[str, Any]:
+        job = self._active_job(body)
+        self._updates.cancel(batch, job)
+        return {"update": int(job.id)}
+
+    def _activate(self, batch: Batch, body: Mapping[str, Any]) -> dict[str, Any]:
+        job = self._active_job(body)
+        activation = activation_from_json(body["activation"])
+        if isinstance(activation, ActivateByCommand):
+            raise UsageError("the supplier's signed command is not the hub's to give")
+        self._updates.activate(batch, job, activation)
+        return {"update": int(job.id)}
+
+    def _active_job(self, body: Mapping[str, Any]) -> Job:
+        job = self._store.jobs.get(JobId(int(body["update"])))
+        if job is None:
+            raise RefusedError(f"there is no update {body['update']}")
+        if not job.active:
+            raise RefusedError(f"update {job.id} is {job.state.value} already")
+        return job
+
+    def _next_id(self) -> JobId:
+        return JobId(max((int(job.id) for job in self._store.jobs.list()), default=0) + 1)
+
+    def _insist_on_radio(self) -> None:
+        if self._radio.state is not RadioState.UP:
+            raise RadioGoneError("the radio is not up")
+
+
+def _refusal(command: Command, reason: str, now: Now) -> Batch:
+    batch = Batch(now)
+    fields: dict[str, str | int] = {"command": command.id, "verb": command.verb, "state": "refused", "reason": reason}
+    batch.event(Kind.COMMAND_FINISHED, fields)
+    batch.write(lambda tx: tx.inbox.refuse(command.id, reason, now.utc))
+    return batch
+
+
+def _add_job(job: Job, tx: Transaction) -> None:
+    tx.jobs.add(job)

@@ -1,0 +1,99 @@
+"""The device log as the running hub sees it: who may speak, where each device's OTA client was heard, what was refused.
+
+A copy in memory, because every frame asks it; the rows stay the truth. What is learned of a device is written when
+something is written anyway, or after a few seconds.
+"""
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+from chf.clock import Now, UtcSeconds
+from chf.eui64 import Eui64
+from chf.store import Store
+from chf.store.device_log import DeviceEntry, DeviceStatus
+from chf.store.store import Transaction
+
+
+@dataclass(slots=True)
+class Heard:
+    """What this process learned of a device since it was last written."""
+
+    last_seen: UtcSeconds | None = None
+    endpoint: int | None = None
+    refused_frames: int = 0
+
+
+class KnownDevices:
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._entries: dict[Eui64, DeviceEntry] = {}
+        self._heard: dict[Eui64, Heard] = {}
+        self.strangers: Counter[Eui64] = Counter()
+        self.reload()
+
+    def reload(self) -> tuple[frozenset[Eui64], frozenset[Eui64]]:
+        """Read the log again; returns who is new in it and who is gone."""
+        before = self._entries
+        self._entries = {entry.eui64: entry for entry in self._store.devices.list()}
+        for gone in before.keys() - self._entries.keys():
+            self._heard.pop(gone, None)
+        return frozenset(self._entries.keys() - before.keys()), frozenset(before.keys() - self._entries.keys())
+
+    def get(self, device: Eui64) -> DeviceEntry | None:
+        return self._entries.get(device)
+
+    def joined(self) -> Iterable[DeviceEntry]:
+        return [entry for entry in self._entries.values() if entry.status is DeviceStatus.JOINED]
+
+    def endpoint(self, device: Eui64) -> int | None:
+        heard = self._heard.get(device)
+        if heard is not None and heard.endpoint is not None:
+            return heard.endpoint
+        entry = self._entries.get(device)
+        return None if entry is None else entry.endpoint
+
+    def hear(self, device: Eui64, now: Now, endpoint: int | None = None) -> None:
+        """A frame of this device was taken, on this endpoint of its OTA client."""
+        heard = self._heard.get(device)
+        if heard is None:
+            heard = self._heard[device] = Heard()
+        heard.last_seen = now.utc
+        if endpoint is not None:
+            heard.endpoint = endpoint
+
+    def refuse(self, device: Eui64, now: Now) -> int:
+        """Count a refused frame; returns how many were refused since the last write."""
+        self.hear(device, now)
+        self._heard[device].refused_frames += 1
+        return self._heard[device].refused_frames
+
+    @property
+    def unwritten(self) -> bool:
+        return bool(self._heard)
+
+    def save(self, tx: Transaction, device: Eui64, **known: object) -> None:
+        """Write what is known of a device now, on top of its row as it stands."""
+        entry = tx.devices.get(device)
+        if entry is None:
+            return
+        heard = self._heard.get(device, Heard())
+        updated = replace(
+            entry,
+            last_seen=heard.last_seen or entry.last_seen,
+            endpoint=heard.endpoint if heard.endpoint is not None else entry.endpoint,
+            refused_frames=entry.refused_frames + heard.refused_frames,
+            **known,  # type: ignore[arg-type]
+        )
+        if updated != entry:
+            tx.devices.update(updated)
+
+    def saved(self, device: Eui64) -> None:
+        """The transaction that `save` was part of is on disk."""
+        self._heard.pop(device, None)
+        entry = self._store.devices.get(device)
+        if entry is not None:
+            self._entries[device] = entry
+
+    def unwritten_devices(self) -> tuple[Eui64, ...]:
+        return tuple(self._heard)

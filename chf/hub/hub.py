@@ -1,0 +1,401 @@
+"""The hub itself: listens to the radio, keeps the deadlines, takes commands from the inbox. One task group, one thread.
+
+It decides nothing about updates or tunnels (chf.ota, chf.jobs, chf.tunnel do), and it never sends what is not written.
+What it does decide is who may speak: a device that is not in the device log gets nothing, and what Smart Energy wants
+secured with a link key is refused without.
+"""
+
+import asyncio
+import json
+import logging
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from functools import partial
+from typing import Final, assert_never
+
+from chf import __version__, tunnel
+from chf.clock import Clock, Instant, Now
+from chf.dcc.pki import Pki
+from chf.errors import MalformedFrameError, RadioGoneError, StoreError
+from chf.eui64 import Eui64, format_eui64
+from chf.hub import progress
+from chf.hub.alerts import Signature, Upward
+from chf.hub.batch import Batch
+from chf.hub.commands import Commands
+from chf.hub.devices import KnownDevices
+from chf.hub.journal import Journal
+from chf.hub.settings import HubSettings
+from chf.hub.updates import Updates
+from chf.jobs.scheduler import Scheduler
+from chf.ota.effects import Token
+from chf.ota.server import OtaServer
+from chf.radio.interface import (
+    HUB_ENDPOINT,
+    SMART_ENERGY_PROFILE,
+    Delivery,
+    Inbound,
+    Outbound,
+    Radio,
+    RadioInfo,
+    RadioState,
+)
+from chf.store import Store
+from chf.store.device_log import DeviceStatus, DeviceType
+from chf.store.store import Transaction
+from chf.trace import Event, Kind
+from chf.zcl import basic, time
+from chf.zcl import ota as zcl_ota
+from chf.zcl import tunneling as zcl_tunneling
+from chf.zcl.frame import Frame, Status
+
+_LOG = logging.getLogger(__name__)
+
+POLL_S: Final = 0.2  # how soon a command of the CLI is taken
+SAVE_S: Final = 0.5  # how often progress and what was heard are written
+
+# SE 5.4.6: these travel under the APS link key, both ways. Basic does not.
+LINK_KEY_CLUSTERS: Final = frozenset({zcl_ota.CLUSTER, time.CLUSTER, zcl_tunneling.CLUSTER})
+_TUNNELLED: Final = frozenset({DeviceType.PPMID, DeviceType.ESME, DeviceType.HCALCS})
+
+
+class Hub:
+    """Implements `RadioListener`. `tell` hears every event once it is written."""
+
+    def __init__(
+        self,
+        store: Store,
+        radio: Radio,
+        pki: Pki,
+        clock: Clock,
+        settings: HubSettings | None = None,
+        tell: Callable[[Event], None] = lambda _event: None,
+    ) -> None:
+        settings = settings or HubSettings()
+        self._store, self._radio, self._clock = store, radio, clock
+        self._journal = Journal(store, radio.post, tell)
+        self._devices = KnownDevices(store)
+        self._upward = Upward(pki)
+        self._tunnels = tunnel.TunnelClient(settings.tunnel)
+        self._updates = Updates(
+            store,
+            OtaServer(settings.ota),
+            Scheduler(settings.jobs),
+            self._upward,
+            self._devices,
+            self._journal.carry_out,
+        )
+        self._commands = Commands(store, radio, self._updates, self._journal.carry_out, settings.jobs, self._forgotten)
+        self._timer: asyncio.TimerHandle | None = None
+        self._tasks: asyncio.TaskGroup | None = None
+        self.info: RadioInfo | None = None
+
+    async def run(self, *, form: bool, ready: Callable[[RadioInfo], None] = lambda _info: None) -> None:
+        """Serve until cancelled. Raises RadioGoneError where the dongle does not answer at the start."""
+        self._event(Kind.HUB_STARTED, {"version": __version__, "pid": os.getpid()})
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                self._tasks = tasks
+                self.info = await self._radio.start(self, form=form)
+                self._take_up()
+                tasks.create_task(self._take_commands())
+                tasks.create_task(self._save_now_and_then())
+                ready(self.info)
+        except* RadioGoneError as group:
+            raise group.exceptions[0] from None
+        finally:
+            self._tasks = None
+            if self._timer is not None:
+                self._timer.cancel()
+            await self._radio.stop()
+            self._save()
+            self._event(Kind.HUB_STOPPED, {"reason": ""})
+
+    # What the radio tells (RadioListener)
+
+    def message_received(self, message: Inbound) -> None:
+        now = self._clock.now()
+        if self._devices.get(message.source) is None:
+            self._stranger(message, now)
+        elif message.profile != SMART_ENERGY_PROFILE or message.destination_endpoint != HUB_ENDPOINT:
+            self._refuse(message, now, "not for the hub's Smart Energy endpoint", answer=False)
+        elif message.cluster in LINK_KEY_CLUSTERS and not message.aps_secured:
+            self._refuse(message, now, "without APS link-key security", answer=not message.broadcast)
+        elif message.cluster == zcl_ota.CLUSTER:
+            self._ota(message, now)
+        elif message.cluster == zcl_tunneling.CLUSTER:
+            self._devices.hear(message.source, now)
+            effects = self._tunnels.receive(
+                message.source, message.source_endpoint, message.payload, now.instant, secured=message.aps_secured
+            )
+            self._tunnel_effects(effects, now)
+        else:
+            self._devices.hear(message.source, now)
+            self._answer(message, now)
+
+    def message_sent(self, message: Outbound, delivery: Delivery) -> None:
+        token = message.reference
+        if isinstance(token, Token):
+            now = self._clock.now()
+            batch = self._updates.delivered(message.destination, token, delivery is Delivery.DELIVERED, now)
+            if batch is not None:
+                self._journal.carry_out(batch)
+                self._plan()
+
+    def device_joined(self, device: Eui64, network_address: int) -> None:
+        now = self._clock.now()
+        batch = Batch(now)
+        if self._devices.get(device) is None:
+            reason = "a device that is not in the device log joined; it gets nothing"
+            batch.event(Kind.ALARM, {"reason": reason}, device=device)
+            self._journal.carry_out(batch)
+            return
+        self._devices.hear(device, now)
+        batch.event(Kind.DEVICE_JOINED, {"network_address": network_address}, device=device)
+        batch.write(
+            lambda tx: self._devices.save(tx, device, status=DeviceStatus.JOINED, network_address=network_address)
+        )
+        batch.then(lambda: self._devices.saved(device))
+        self._updates.rejoined(device, batch)
+        self._journal.carry_out(batch)
+        if self._wants_tunnel(device):
+            self._tunnel_effects(self._tunnels.device_joined(device, now.instant), now)
+        self._plan()
+
+    def device_left(self, device: Eui64) -> None:
+        if self._devices.get(device) is None:
+            return
+        now = self._clock.now()
+        batch = Batch(now)
+        batch.event(Kind.DEVICE_LEFT, {}, device=device)
+        batch.write(lambda tx: self._devices.save(tx, device, status=DeviceStatus.LEFT))
+        batch.then(lambda: self._devices.saved(device))
+        self._journal.carry_out(batch)
+        self._tunnel_effects(self._tunnels.device_left(device, now.instant), now)
+
+    def radio_state_changed(self, state: RadioState, reason: str) -> None:
+        self._event(Kind.RADIO_STATE, {"state": state.value, "reason": reason})
+
+    # Frames
+
+    def _ota(self, message: Inbound, now: Now) -> None:
+        if message.broadcast:
+            self._refuse(message, now, "an OTA request by broadcast", answer=False)
+            return
+        self._devices.hear(message.source, now, message.source_endpoint)
+        done = self._updates.receive(message.source, message.source_endpoint, message.payload, now)
+        if isinstance(done, Outbound):
+            self._radio.post(done)
+            return
+        self._journal.carry_out(done)
+        self._plan()
+
+    def _answer(self, message: Inbound, now: Now) -> None:
+        """Clusters that only answer reads; an answer is protected as its question was."""
+        if message.cluster == time.CLUSTER:
+            payload = time.answer(message.payload, now)
+        elif message.cluster == basic.CLUSTER:
+            payload = basic.answer(message.payload)
+        else:
+            payload = _unsupported(message.payload)
+        if payload is not None and not message.broadcast:
+            self._radio.post(self._reply(message, payload, secured=message.aps_secured))
+
+    def _refuse(self, message: Inbound, now: Now, reason: str, *, answer: bool) -> None:
+        """Count it and change nothing; Smart Energy stacks answer FAILURE in the clear."""
+        if self._devices.refuse(message.source, now) == 1:  # once between two writes: a flood must not fill the audit
+            batch = Batch(now)
+            fields = {"cluster": f"0x{message.cluster:04X}", "reason": reason}
+            batch.event(Kind.FRAME_REFUSED, fields, device=message.source)
+            self._journal.carry_out(batch)
+        if answer and (payload := _failure(message.payload)) is not None:
+            self._radio.post(self._reply(message, payload, secured=False))
+
+    def _stranger(self, message: Inbound, now: Now) -> None:
+        self._devices.strangers[message.source] += 1
+        if self._devices.strangers[message.source] == 1:
+            batch = Batch(now)
+            fields = {"cluster": f"0x{message.cluster:04X}", "reason": "not in the device log"}
+            batch.event(Kind.FRAME_REFUSED, fields, device=message.source)
+            self._journal.carry_out(batch)
+
+    @staticmethod
+    def _reply(message: Inbound, payload: bytes, *, secured: bool) -> Outbound:
+        return Outbound(message.source, message.source_endpoint, message.cluster, payload, aps_secured=secured)
+
+    # Tunnels
+
+    def _wants_tunnel(self, device: Eui64) -> bool:
+        entry = self._devices.get(device)
+        return entry is not None and entry.device_type in _TUNNELLED
+
+    def _tunnel_effects(self, effects: tunnel.Effects, now: Now) -> None:
+        batch = Batch(now)
+        for effect in effects:
+            match effect:
+                case tunnel.Send(peer, endpoint, payload):
+                    batch.send(Outbound(peer, endpoint, zcl_tunneling.CLUSTER, payload))
+                case tunnel.DiscoverEndpoint(peer):
+                    batch.then(partial(self._discover, peer))
+                case tunnel.TunnelOpened(record):
+                    batch.write(partial(_remember_tunnel, record.peer, json.dumps(asdict(record))))
+                    batch.event(Kind.TUNNEL_OPENED, {"tunnel": record.tunnel_id}, device=record.peer)
+                case tunnel.TunnelLost(peer, reason):
+                    batch.write(partial(_remember_tunnel, peer, ""))
+                    batch.event(Kind.TUNNEL_CLOSED, {"reason": reason}, device=peer)
+                case tunnel.MessageReceived(peer, data, token):
+                    self._message_from(batch, peer, data, token)
+                case tunnel.MessageDelivered() | tunnel.MessageFailed():
+                    pass  # the hub has no messages of its own for devices
+                case tunnel.Alarm(peer, text):
+                    batch.event(Kind.ALARM, {"reason": text}, device=peer)
+                case _:
+                    assert_never(effect)
+        self._journal.carry_out(batch)
+        self._plan()
+
+    def _message_from(self, batch: Batch, peer: Eui64, data: bytes, token: tunnel.ReplyToken) -> None:
+        """A GBCS message of a device: into the outbox as it came, and only then is the device told."""
+        now = batch.now
+        received = self._upward.device_alert(peer, data, self._updates.scheduler.for_device(peer), now.utc)
+        alert = received.alert
+        batch.write(lambda tx: tx.alerts.add(alert))
+        written = self._store.alerts.get(alert.msg_id)
+        if written is None:
+            fields: dict[str, str | bool] = {
+                "use_case": alert.use_case,
+                "alert_code": f"0x{alert.alert_code:04X}",
+                "outcome": alert.outcome,
+                "msg_id": alert.msg_id,
+                "verified": alert.verified,
+            }
+            batch.event(Kind.ALERT_RECEIVED, fields, device=peer, job=alert.job)
+            if received.signature is Signature.BAD:
+                reason = f"alert {alert.msg_id} was relayed: its signature is not its originator's"
+                batch.event(Kind.ALARM, {"reason": reason}, device=peer)
+            if received.report is not None:
+                self._updates.tell(batch, peer, received.report)
+        elif written.message != data:
+            reason = f"another message under the counter of alert {alert.msg_id} was dropped"
+            batch.event(Kind.ALARM, {"reason": reason}, device=peer)
+        batch.then(lambda: self._tunnel_effects(self._tunnels.accepted(token), now))
+
+    def _discover(self, peer: Eui64) -> None:
+        async def ask() -> None:
+            try:
+                found = await self._radio.match_descriptor(peer, SMART_ENERGY_PROFILE, (zcl_tunneling.CLUSTER,))
+            except RadioGoneError as error:
+                _LOG.info("no Match_Desc from %s: %s", format_eui64(peer), error)
+                found = ()
+            now = self._clock.now()
+            self._tunnel_effects(self._tunnels.endpoints_found(peer, found, now.instant), now)
+
+        if self._tasks is not None:
+            self._tasks.create_task(ask())
+
+    def _forgotten(self, device: Eui64, now: Now) -> None:
+        self._devices.reload()
+        self._tunnel_effects(self._tunnels.forget(device, now.instant), now)
+
+    # Time
+
+    def _take_up(self) -> None:
+        """Go on where the store says that an earlier process was."""
+        now = self._clock.now()
+        self._updates.restore(now)
+        records = []
+        for entry in self._devices.joined():
+            text = self._store.meta.get(_tunnel_key(entry.eui64))
+            if text:
+                records.append(tunnel.TunnelRecord(**json.loads(text)))
+        self._tunnels.restore(records)
+        open_already = {record.peer for record in records}
+        for entry in self._devices.joined():
+            if entry.eui64 not in open_already and self._wants_tunnel(entry.eui64):
+                self._tunnel_effects(self._tunnels.device_joined(entry.eui64, now.instant), now)
+        self._plan()
+
+    def _plan(self) -> None:
+        """One timer for the nearest deadline of all cores."""
+        deadlines = (
+            self._updates.server.deadline(),
+            self._updates.scheduler.deadline(),
+            self._tunnels.deadline(),
+        )
+        due = min((deadline for deadline in deadlines if deadline is not None), default=None)
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if due is not None and self._tasks is not None:
+            delay = max(due - self._clock.now().instant, 0.0)
+            self._timer = asyncio.get_running_loop().call_later(delay, self._deadline, due)
+
+    def _deadline(self, due: Instant) -> None:
+        self._timer = None
+        now = self._clock.now()
+        if now.instant >= due:
+            self._updates.handle_deadline(now)
+            self._tunnel_effects(self._tunnels.handle_deadline(now.instant), now)
+        self._plan()
+
+    async def _take_commands(self) -> None:
+        while True:
+            if self._store.changed_by_others():
+                self._devices.reload()
+            await self._commands.take(self._clock)
+            self._plan()
+            await asyncio.sleep(POLL_S)
+
+    async def _save_now_and_then(self) -> None:
+        while True:
+            await asyncio.sleep(SAVE_S)
+            self._save()
+
+    def _save(self) -> None:
+        """Progress, and what was learned of devices: worth little each, so written together."""
+        self._journal.retry()
+        unwritten = [transfer for transfer in self._updates.transfers.values() if transfer.unwritten]
+        heard = self._devices.unwritten_devices()
+        if self._journal.behind or not (unwritten or heard):
+            return
+        try:
+            with self._store.transaction() as tx:
+                for transfer in unwritten:
+                    assert transfer.progress is not None
+                    progress.write(tx.meta, transfer.job, transfer.progress)
+                for device in heard:
+                    self._devices.save(tx, device)
+        except StoreError as error:
+            _LOG.warning("progress was not written: %s", error)
+            return
+        for transfer in unwritten:
+            transfer.unwritten = False
+        for device in heard:
+            self._devices.saved(device)
+
+    def _event(self, kind: Kind, fields: Mapping[str, str | int]) -> None:
+        batch = Batch(self._clock.now())
+        batch.event(kind, fields)
+        self._journal.carry_out(batch)
+
+
+def _tunnel_key(device: Eui64) -> str:
+    return f"tunnel of {format_eui64(device)}"
+
+
+def _remember_tunnel(device: Eui64, text: str, tx: Transaction) -> None:
+    tx.meta.set(_tunnel_key(device), text)
+
+
+def _failure(octets: bytes) -> bytes | None:
+    try:
+        return Frame.from_bytes(octets).default_response(Status.FAILURE)
+    except MalformedFrameError:
+        return None
+
+
+def _unsupported(octets: bytes) -> bytes | None:
+    try:
+        return Frame.from_bytes(octets).unsupported()
+    except MalformedFrameError:
+        return None

@@ -1,0 +1,63 @@
+"""Carries batches out: transaction, messages, consequences. Where the store refuses, batches wait their turn.
+
+A full disk must not stop the radio, and must not lose what happened while it was full: a batch that could not be
+written is kept, with everything after it, and tried again. Its messages are not sent before.
+"""
+
+import logging
+from collections import deque
+from collections.abc import Callable
+
+from chf.errors import StoreError
+from chf.hub.batch import Batch
+from chf.radio.interface import Outbound
+from chf.store import Store
+from chf.trace import Event
+
+_LOG = logging.getLogger(__name__)
+
+
+class Journal:
+    def __init__(self, store: Store, post: Callable[[Outbound], None], tell: Callable[[Event], None]) -> None:
+        self._store, self._post, self._tell = store, post, tell
+        self._waiting: deque[Batch] = deque()
+
+    @property
+    def behind(self) -> bool:
+        """Whether something that happened is not written yet."""
+        return bool(self._waiting)
+
+    def carry_out(self, batch: Batch) -> None:
+        if batch.writes and self._waiting:
+            self._waiting.append(batch)
+            return
+        try:
+            self._write(batch)
+        except StoreError as error:
+            _LOG.error("not written yet, and kept until it is: %s", error)
+            self._waiting.append(batch)
+            return
+        self._go_on(batch)
+
+    def retry(self) -> None:
+        """Write what waits, oldest first, as far as the store lets us."""
+        while self._waiting:
+            try:
+                self._write(self._waiting[0])
+            except StoreError:
+                return
+            self._go_on(self._waiting.popleft())
+
+    def _write(self, batch: Batch) -> None:
+        if batch.writes:
+            with self._store.transaction() as tx:
+                for write in batch.writes:
+                    write(tx)
+
+    def _go_on(self, batch: Batch) -> None:
+        for message in batch.messages:
+            self._post(message)
+        for event in batch.events:
+            self._tell(event)
+        for step in batch.afterwards:
+            step()

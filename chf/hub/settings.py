@@ -1,0 +1,75 @@
+"""The hub's settings: the policies of its cores, read strictly from an optional TOML file. Defaults need no file."""
+
+import tomllib
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any, TypeVar
+
+from chf.errors import UsageError
+from chf.jobs.scheduler import JobPolicy
+from chf.ota.model import TimeForm
+from chf.ota.policy import OtaPolicy
+from chf.tunnel import TunnelSettings
+
+Policy = TypeVar("Policy", OtaPolicy, JobPolicy, TunnelSettings)
+
+
+@dataclass(frozen=True, slots=True)
+class HubSettings:
+    """Sections of the file are named like the fields: `[ota]`, `[jobs]`, `[tunnel]`."""
+
+    ota: OtaPolicy = field(default_factory=OtaPolicy)
+    jobs: JobPolicy = field(default_factory=JobPolicy)
+    tunnel: TunnelSettings = field(default_factory=TunnelSettings)
+
+    @classmethod
+    def load(cls, path: Path) -> "HubSettings":
+        """Raises UsageError that names the file, the key and what would do."""
+        try:
+            document = tomllib.loads(path.read_text(encoding="utf-8"))
+        except OSError as error:
+            raise UsageError(f"cannot read {path}: {error.strerror}") from error
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            raise UsageError(f"{path} is not TOML: {error}") from error
+        policies = {"ota": OtaPolicy, "jobs": JobPolicy, "tunnel": TunnelSettings}
+        unknown = sorted(document.keys() - policies.keys())
+        if unknown:
+            raise UsageError(f"{path}: there is no section [{unknown[0]}]; there are {', '.join(policies)}")
+        return cls(
+            ota=_policy(OtaPolicy, document.get("ota", {}), f"{path} [ota]"),
+            jobs=_policy(JobPolicy, document.get("jobs", {}), f"{path} [jobs]"),
+            tunnel=_policy(TunnelSettings, document.get("tunnel", {}), f"{path} [tunnel]"),
+        )
+
+
+def _policy(policy: type[Policy], section: Any, where: str) -> Policy:
+    if not isinstance(section, dict):
+        raise UsageError(f"{where} is not a section")
+    defaults = {item.name: getattr(policy(), item.name) for item in fields(policy)}
+    chosen: dict[str, Any] = {}
+    for name, value in section.items():
+        if name not in defaults:
+            raise UsageError(f"{where}: there is no setting {name!r}; there are {', '.join(sorted(defaults))}")
+        chosen[name] = _like(defaults[name], value, f"{where} {name}")
+    try:
+        return policy(**chosen)
+    except UsageError as error:
+        raise UsageError(f"{where}: {error}") from error
+
+
+def _like(default: object, value: object, where: str) -> object:
+    """The value, as the type of the default has it."""
+    match default, value:
+        case bool(), bool():
+            return value
+        case TimeForm(), str():
+            try:
+                return TimeForm(value)
+            except ValueError:
+                raise UsageError(f"{where}: one of {', '.join(TimeForm)}, not {value!r}") from None
+        case ((int() | float()), (int() | float())) if not isinstance(default, bool) and not isinstance(value, bool):
+            if isinstance(default, int) and not isinstance(value, int):
+                raise UsageError(f"{where}: a whole number, not {value!r}")
+            return type(default)(value)
+        case _:
+            raise UsageError(f"{where}: {value!r} does not fit; the default is {default!r}")

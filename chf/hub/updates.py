@@ -1,0 +1,385 @@
+"""Updates: what the OTA server did becomes what happened to the job; what the job wants becomes a verb of the server.
+
+The two cores know nothing of each other. This file is the only place where their words meet.
+"""
+
+import json
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import partial
+from typing import Final, assert_never
+
+from chf.clock import Now, UtcSeconds
+from chf.errors import RefusedError, StoreCorruptError, UsageError
+from chf.eui64 import Eui64
+from chf.hub.alerts import Upward
+from chf.hub.batch import Batch
+from chf.hub.devices import KnownDevices
+from chf.hub.progress import TransferProgress
+from chf.image.image import ImageId
+from chf.jobs import model as jobs
+from chf.jobs.model import Job, JobEvent, JobId
+from chf.jobs.scheduler import Effect as JobEffect
+from chf.jobs.scheduler import SaveJob, Scheduler
+from chf.ota import effects as ota
+from chf.ota.model import ActivateAt, ActivateHold, ActivateNow, ImageRef, SessionRecord, TransferOutcome
+from chf.ota.server import OtaServer
+from chf.ota.transitions import State
+from chf.radio.interface import Outbound, Urgency
+from chf.store import Store
+from chf.store.images import ImageRecord
+from chf.store.store import Transaction
+from chf.trace import Event, Kind
+from chf.zcl import ota as zcl
+
+_URGENCY: Final = {urgency: Urgency[urgency.name] for urgency in ota.Urgency}
+
+CarryOut = Callable[[Batch], None]
+
+
+@dataclass(slots=True)
+class Transfer:
+    """What was served to a device in this process."""
+
+    job: JobId
+    blocks: int = 0
+    progress: TransferProgress | None = None
+    unwritten: bool = False
+
+
+def outbound(send: ota.Send) -> Outbound:
+    return Outbound(
+        send.peer,
+        send.endpoint,
+        zcl.CLUSTER,
+        send.payload,
+        _URGENCY[send.urgency],
+        acknowledged=send.acknowledged,
+        reference=send.token,
+    )
+
+
+class Updates:
+    """Feeds both cores and turns what they return into batches."""
+
+    def __init__(
+        self,
+        store: Store,
+        server: OtaServer,
+        scheduler: Scheduler,
+        upward: Upward,
+        devices: KnownDevices,
+        carry_out: CarryOut,
+    ) -> None:
+        self.server, self.scheduler = server, scheduler
+        self.transfers: dict[Eui64, Transfer] = {}
+        self._store, self._upward, self._devices, self._carry_out = store, upward, devices, carry_out
+        self._images: dict[ImageId, ImageRef] = {}
+
+    # From the store, at the start
+
+    def restore(self, now: Now) -> None:
+        """Take up every job and transfer where an earlier process left it."""
+        all_jobs = self._store.jobs.list()
+        for job in all_jobs:
+            text = self._store.jobs.session(job.id) if job.active else None
+            if text is None:
+                continue
+            batch = Batch(now)
+            try:
+                record = SessionRecord.from_json(json.loads(text))
+                effects = self.server.restore(record, self._image(job.image), now)
+            except (RefusedError, StoreCorruptError, UsageError, ValueError) as error:
+                reason = f"the transfer cannot be taken up: {error}"
+                batch.event(Kind.ALARM, {"reason": reason}, device=job.device, job=job.id)
+                self._carry_out(batch)
+                continue
+            self.transfers[job.device] = Transfer(job.id)
+            self._ota_effects(batch, effects)
+            self._carry_out(batch)
+        batch = Batch(now)
+        self._job_effects(batch, self.scheduler.load(all_jobs, now))
+        self._carry_out(batch)
+
+    # From the radio
+
+    def receive(self, peer: Eui64, endpoint: int, payload: bytes, now: Now) -> Outbound | Batch:
+        """One frame of cluster 0x0019. The common case, a block, is one message and nothing else."""
+        effects = self.server.receive(peer, endpoint, payload, now)
+        if len(effects) == 1 and type(effects[0]) is ota.Send:
+            return self._sent(effects[0])
+        batch = Batch(now)
+        self._ota_effects(batch, effects)
+        return batch
+
+    def delivered(self, peer: Eui64, token: ota.Token, delivered: bool, now: Now) -> Batch | None:
+        effects = self.server.delivered(peer, token, delivered, now)
+        return self._batch(effects, now) if effects else None
+
+    def rejoined(self, peer: Eui64, batch: Batch) -> None:
+        self.tell(batch, peer, jobs.DeviceRejoined())
+
+    # From time
+
+    def handle_deadline(self, now: Now) -> None:
+        self._carry_out(self._batch(self.server.handle_deadline(now), now))
+        batch = Batch(now)
+        self._job_effects(batch, self.scheduler.handle_deadline(now))
+        self._carry_out(batch)
+
+    # From people
+
+    def add(self, batch: Batch, job: Job) -> None:
+        """A new job: its row is among the batch's writes already."""
+
+        def start() -> None:
+            after = Batch(batch.now)
+            self._job_effects(after, self.scheduler.add(job, batch.now))
+            self._job_effects(after, self.scheduler.handle(job.id, jobs.Stored(), batch.now))
+            self._carry_out(after)
+
+        batch.then(start)
+
+    def cancel(self, batch: Batch, job: Job) -> None:
+        """Raises RefusedError where the device cannot be called back any more."""
+        now = batch.now
+        effects = self.server.cancel(job.device, now) if self._in_session(job) else ()
+        # The job first: the transfer's end that follows is then known for what it is.
+        self._job_effects(batch, self.scheduler.handle(job.id, jobs.Cancelled(), now))
+        self._ota_effects(batch, effects)
+
+    def activate(self, batch: Batch, job: Job, activation: ActivateNow | ActivateAt | ActivateHold) -> None:
+        """Decide anew when the device activates. Raises RefusedError once it was told a time."""
+        now = batch.now
+        effects = self.server.release(job.device, activation, now) if self._in_session(job) else ()
+        self._job_effects(batch, self.scheduler.handle(job.id, jobs.ActivationOrdered(activation), now))
+        self._ota_effects(batch, effects)
+
+    # Into the jobs
+
+    def tell(self, batch: Batch, device: Eui64, event: JobEvent) -> None:
+        job = self.scheduler.for_device(device)
+        if job is not None:
+            self._job_effects(batch, self.scheduler.handle(job.id, event, batch.now))
+
+    def _job_effects(self, batch: Batch, effects: Iterable[JobEffect]) -> None:
+        for effect in effects:
+            match effect:
+                case SaveJob(before, job, _):
+                    batch.write(partial(_save_job, job))
+                    if before.state is not job.state:
+                        fields = {"from": before.state.value, "to": job.state.value, "reason": job.reason}
+                        batch.event(Kind.JOB_STATE, fields, device=job.device, job=job.id)
+                case jobs.RaiseCcs08(job, outcome):
+                    self._raise_ccs08(batch, job, outcome)
+                case jobs.Offer(job):
+                    batch.then(partial(self._offer, job, batch.now))
+                case jobs.CancelOffer(job):
+                    batch.then(partial(self._withdraw, job, batch.now))
+                case jobs.ReadVersion(job, _):
+                    batch.then(partial(self._ask_version, job, batch.now))
+                case _:
+                    assert_never(effect)
+
+    def _raise_ccs08(self, batch: Batch, job: Job, outcome: TransferOutcome) -> None:
+        now = batch.now
+
+        def write(tx: Transaction) -> None:
+            alert = self._upward.transfer_alert(tx, job, outcome, now.utc)
+            fields = {
+                "use_case": alert.use_case,
+                "alert_code": f"0x{alert.alert_code:04X}",
+                "outcome": alert.outcome,
+                "msg_id": alert.msg_id,
+            }
+            tx.audit.append(Event(now.utc, Kind.ALERT_RAISED, job.device, int(job.id), fields))
+
+        batch.write(write)
+
+    # Into the OTA server
+
+    def _offer(self, job: Job, now: Now) -> None:
+        if self._in_session(job):
+            return  # restored from its record, or released by name
+        batch = Batch(now)
+        try:
+            image = self._image(job.image)
+        except (StoreCorruptError, UsageError) as error:
+            batch.event(Kind.IMAGE_CORRUPT, {"sha256": job.image}, device=job.device, job=job.id)
+            self._job_effects(batch, self.scheduler.handle(job.id, jobs.Refused(str(error)), now))
+            self._carry_out(batch)
+            return
+        try:
+            effects = self.server.offer(
+                str(job.id),
+                job.device,
+                image,
+                job.activation,
+                now,
+                endpoint=self._devices.endpoint(job.device),
+                allow_downgrade=job.version_before is not None and job.version_before > job.file_version,
+            )
+        except RefusedError as error:
+            self._job_effects(batch, self.scheduler.handle(job.id, jobs.Refused(str(error)), now))
+            self._carry_out(batch)
+            return
+        self._ota_effects(batch, effects)
+        self._carry_out(batch)
+
+    def _withdraw(self, job: Job, now: Now) -> None:
+        """The job has ended: its session ends too, or is forgotten where the device can no longer be called back."""
+        if not self._in_session(job):
+            return
+        try:
+            effects = self.server.cancel(job.device, now)
+        except RefusedError:
+            self.server.forget(job.device)
+            return
+        self._carry_out(self._batch(effects, now))
+
+    def _ask_version(self, job: Job, now: Now) -> None:
+        endpoint = self._devices.endpoint(job.device)
+        if endpoint is not None:
+            self._carry_out(self._batch(self.server.ask_version(job.device, endpoint), now))
+
+    def _in_session(self, job: Job) -> bool:
+        try:
+            return self.server.snapshot(job.device).job == str(job.id)
+        except RefusedError:
+            return False
+
+    # Out of the OTA server
+
+    def _batch(self, effects: ota.Effects, now: Now) -> Batch:
+        batch = Batch(now)
+        self._ota_effects(batch, effects)
+        return batch
+
+    def _ota_effects(self, batch: Batch, effects: ota.Effects) -> None:
+        for effect in effects:
+            match effect:
+                case ota.Send():
+                    batch.send(self._sent(effect))
+                case ota.Persist(_, record):
+                    batch.write(partial(_save_session, record))
+                case ota.Progress():
+                    self._progress(effect, batch.now.utc)
+                case ota.StateChanged():
+                    self._state_changed(batch, effect)
+                case ota.TransferEnded():
+                    self._transfer_ended(batch, effect)
+                case ota.ActivationGiven(job, peer, at_utc):
+                    batch.event(Kind.OTA_ACTIVATION_GIVEN, {"at": at_utc}, device=peer, job=int(job))
+                    self._tell_job(batch, job, jobs.ActivationGiven(at_utc))
+                case ota.VersionSeen():
+                    self._version_seen(batch, effect)
+                case ota.Alarm(peer, kind, text):
+                    batch.event(Kind.ALARM, {"reason": f"{kind.value}: {text}"}, device=peer)
+                case _:
+                    assert_never(effect)
+
+    def _sent(self, send: ota.Send) -> Outbound:
+        if send.token is ota.Token.BLOCK and (transfer := self.transfers.get(send.peer)) is not None:
+            transfer.blocks += 1
+        return outbound(send)
+
+    def _tell_job(self, batch: Batch, job: str, event: JobEvent) -> None:
+        self._job_effects(batch, self.scheduler.handle(JobId(int(job)), event, batch.now))
+
+    def _state_changed(self, batch: Batch, change: ota.StateChanged) -> None:
+        """A session's state, in the words of the job."""
+        record = self.server.snapshot(change.peer)
+        until = record.activation.utc if isinstance(record.activation, ActivateAt) else None
+        match change.new:
+            case State.OFFERED:
+                self._tell_job(batch, change.job, jobs.Announced())
+            case State.DOWNLOADING | State.SERVED:
+                self._transfer(change.peer, change.job)
+                self._tell_job(batch, change.job, jobs.DownloadStarted())
+            case State.PARKED | State.HELD:
+                what = jobs.WaitReason.COMMAND if until is None else jobs.WaitReason.TIME
+                self._tell_job(batch, change.job, jobs.WaitingFor(what, until))
+            case State.MISSED:
+                batch.event(Kind.ALARM, {"reason": change.detail}, device=change.peer, job=int(change.job))
+                self._tell_job(batch, change.job, jobs.WaitingFor(jobs.WaitReason.COMMAND))
+            case State.FAILED:
+                if record.downloaded:
+                    self._tell_job(batch, change.job, jobs.Refused(change.detail))
+            case State.COMMITTED | State.RUNNING | State.CANCELLED:
+                pass  # told by an effect of its own, or by whoever cancelled
+            case _:
+                assert_never(change.new)
+
+    def _transfer_ended(self, batch: Batch, ended: ota.TransferEnded) -> None:
+        transfer = self.transfers.get(ended.peer)
+        job = self.scheduler.get(JobId(int(ended.job)))
+        started = None if job is None else job.download_started
+        fields: dict[str, str | int | float] = {
+            "outcome": ended.outcome.value,
+            "reason": ended.reason,
+            "blocks": 0 if transfer is None else transfer.blocks,
+            "bytes": 0 if transfer is None or transfer.progress is None else transfer.progress.offset_bytes,
+            "seconds": 0.0 if started is None else round(max(batch.now.utc - started, 0.0), 3),
+        }
+        batch.event(Kind.OTA_TRANSFER_ENDED, fields, device=ended.peer, job=int(ended.job))
+        self._tell_job(batch, ended.job, jobs.TransferEnded(ended.outcome, ended.reason))
+
+    def _version_seen(self, batch: Batch, seen: ota.VersionSeen) -> None:
+        told = {
+            "file_version": seen.file_version,
+            "manufacturer": seen.manufacturer_code,
+            "image_type": seen.image_type,
+            "hardware_version": seen.hardware_version,
+        }
+        known = {name: value for name, value in told.items() if value is not None}
+        entry = self._devices.get(seen.peer)
+        if entry is not None and any(getattr(entry, name) != value for name, value in known.items()):
+            batch.write(lambda tx: self._devices.save(tx, seen.peer, **known))
+            batch.then(lambda: self._devices.saved(seen.peer))
+            by = "query" if seen.manufacturer_code is not None else "read"
+            batch.event(
+                Kind.VERSION_OBSERVED, {"file_version": f"0x{seen.file_version:08X}", "by": by}, device=seen.peer
+            )
+        self.tell(batch, seen.peer, jobs.VersionObserved(seen.file_version))
+
+    def _progress(self, progress: ota.Progress, utc: UtcSeconds) -> None:
+        transfer = self._transfer(progress.peer, progress.job)
+        transfer.progress = TransferProgress(progress.offset_bytes, progress.size_bytes, transfer.blocks, utc)
+        transfer.unwritten = True
+
+    def _transfer(self, peer: Eui64, job: str) -> Transfer:
+        transfer = self.transfers.get(peer)
+        if transfer is None or transfer.job != int(job):
+            transfer = self.transfers[peer] = Transfer(JobId(int(job)))
+        return transfer
+
+    def _image(self, sha256: ImageId) -> ImageRef:
+        """Raises StoreCorruptError, UsageError. Checked against its hash each time that a transfer begins."""
+        content = self._store.images.open(sha256)
+        record = self._store.images.get(sha256)
+        assert record is not None
+        cached = self._images.get(sha256)
+        if cached is not None and cached.content == content:
+            return cached
+        self._images[sha256] = image = _image_ref(record, content)
+        return image
+
+
+def _image_ref(record: ImageRecord, content: bytes) -> ImageRef:
+    return ImageRef(
+        record.sha256,
+        record.manufacturer,
+        record.image_type,
+        record.file_version,
+        record.hardware_min,
+        record.hardware_max,
+        content,
+    )
+
+
+def _save_job(job: Job, tx: Transaction) -> None:
+    tx.jobs.update(job)
+
+
+def _save_session(record: SessionRecord, tx: Transaction) -> None:
+    tx.jobs.save_session(JobId(int(record.job)), json.dumps(record.to_json(), sort_keys=True))
