@@ -46,10 +46,12 @@ class Database:
                 if path.with_name(FILE_NAME + "-wal").exists():
                     raise StoreCorruptError(f"{path} is gone, and its log is still there: restore the file")
                 _create(home, path)
-            path.chmod(0o600)  # it holds link keys
+            status = path.stat()
+            if status.st_mode & 0o077:
+                path.chmod(0o600)  # it holds link keys
         except OSError as error:
             raise StoreError(f"cannot open the store in {home}: {error.strerror}") from error
-        if path.stat().st_size == 0:
+        if status.st_size == 0:
             raise StoreCorruptError(f"{path} is empty: a store is never made empty, so its content was lost")
         with translated(path):
             uri = path.absolute().as_uri() + "?mode=rw"  # never made by opening it

@@ -26,9 +26,10 @@ class HubLock:
 
     @classmethod
     def acquire(cls, home: Path) -> Self:
-        """Raises StoreInUseError, naming the process, where another hub holds it."""
+        """Make the home directory if need be. Raises StoreInUseError, naming the process, where another hub has it."""
         path = home / FILE_NAME
         try:
+            home.mkdir(mode=0o700, parents=True, exist_ok=True)
             descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError as error:
             raise StoreError(f"cannot lock {path}: {error.strerror}") from error

@@ -67,7 +67,6 @@ class Store:
         """
         if not hub:
             return cls(home, Database.open(home), None)
-        home.mkdir(mode=0o700, parents=True, exist_ok=True)
         lock = HubLock.acquire(home)
         try:
             database = Database.open(home)

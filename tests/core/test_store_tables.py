@@ -1,0 +1,457 @@
+"""What each table of the store takes, gives back and refuses."""
+
+import hashlib
+from dataclasses import replace
+
+import pytest
+
+from chf.clock import UtcSeconds
+from chf.errors import RefusedError, StoreCorruptError, StoreError, UsageError
+from chf.eui64 import Eui64
+from chf.image.image import ImageId
+from chf.jobs.model import ENDS, ActivationReport, JobId, JobState, WaitReason, accept
+from chf.ota.model import ActivateAt, ActivateByCommand, ActivateHold, ActivateNow, Strategy, TimeForm, TransferOutcome
+from chf.store import (
+    BrokenLink,
+    CommandState,
+    DeviceEntry,
+    DeviceStatus,
+    DeviceType,
+    ImageRecord,
+    NewAlert,
+    Store,
+    alert_id,
+)
+from chf.store.schema import ACTIVE_JOB
+from chf.trace import Event, Kind
+
+PPMID = Eui64(0x90B3D51F30000002)  # the highest bit set: no SQLite integer holds it
+OTHER = Eui64(0x00DB1234567890A4)
+T0 = UtcSeconds(1_800_000_000.0)
+LINK_KEY = bytes(range(16))
+
+
+@pytest.fixture
+def store(tmp_path):
+    with Store.open(tmp_path / "home") as opened:
+        yield opened
+
+
+def new_job(number=1, **changes):
+    job = accept(
+        job_id=JobId(number),
+        device=PPMID,
+        image=ImageId("ab" * 32),
+        file_version=2,
+        activation=ActivateNow(),
+        origin="cli",
+        version_before=1,
+        now_utc=T0,
+        lifetime_s=60.0,
+    )
+    return replace(job, **changes)
+
+
+def image(content: bytes, name="a.ota") -> ImageRecord:
+    return ImageRecord(
+        hashlib.sha256(content).hexdigest(), name, "ota", 0x1234, 0x0001, 2, None, None, len(content), T0
+    )
+
+
+# --- device log
+
+
+def test_a_device_comes_back_as_it_was_written(store):
+    entry = DeviceEntry(
+        PPMID,
+        DeviceType.PPMID,
+        T0,
+        install_code_link_key=LINK_KEY,
+        status=DeviceStatus.JOINED,
+        network_address=0x1234,
+        endpoint=3,
+        last_seen=UtcSeconds(T0 + 1.5),
+        manufacturer=0x10D6,
+        image_type=1,
+        hardware_version=2,
+        file_version=0xFFFFFFFF,
+        refused_frames=4,
+    )
+    with store.transaction() as tx:
+        tx.devices.add(entry)
+        tx.devices.add(DeviceEntry(OTHER, DeviceType.ESME, T0))
+    assert store.devices.get(PPMID) == entry
+    assert [device.eui64 for device in store.devices.list()] == [OTHER, PPMID]
+    changed = replace(entry, status=DeviceStatus.LEFT, refused_frames=5)
+    with store.transaction() as tx:
+        tx.devices.update(changed)
+    assert store.devices.get(PPMID) == changed
+    with store.transaction() as tx:
+        tx.devices.remove(PPMID)
+    assert store.devices.get(PPMID) is None
+
+
+def test_a_link_key_is_in_no_repr():
+    text = repr(DeviceEntry(PPMID, DeviceType.PPMID, T0, install_code_link_key=LINK_KEY))
+    assert "link_key" not in text
+    assert LINK_KEY.hex() not in text
+    with pytest.raises(UsageError) as refusal:
+        DeviceEntry(PPMID, DeviceType.PPMID, T0, install_code_link_key=LINK_KEY[:-1])
+    assert repr(LINK_KEY[:-1]) not in str(refusal.value)
+
+
+def test_the_device_log_refuses_what_makes_no_sense(store):
+    with store.transaction() as tx:
+        tx.devices.add(DeviceEntry(PPMID, DeviceType.PPMID, T0))
+        with pytest.raises(RefusedError, match="90-B3-D5-1F-30-00-00-02 is in the device log already"):
+            tx.devices.add(DeviceEntry(PPMID, DeviceType.PPMID, T0))
+        with pytest.raises(RefusedError, match="not in the device log"):
+            tx.devices.update(DeviceEntry(OTHER, DeviceType.PPMID, T0))
+        with pytest.raises(RefusedError, match="not in the device log"):
+            tx.devices.remove(OTHER)
+        tx.jobs.add(new_job())
+        with pytest.raises(RefusedError, match="update 1 in progress"):
+            tx.devices.remove(PPMID)
+    assert store.devices.get(PPMID) is not None, "a refusal undoes nothing but itself"
+
+
+# --- images
+
+
+def test_an_image_is_stored_once_and_checked_whenever_it_is_opened(store):
+    content = b"firmware" * 1000
+    record = image(content)
+    with store.transaction() as tx:
+        assert tx.images.add(record, content) is True
+        assert tx.images.add(replace(record, name="again.ota"), content) is False
+    assert store.images.list() == (record,)
+    assert store.images.get(record.sha256) == record
+    assert store.images.open(record.sha256) == content
+
+
+def test_an_image_that_was_altered_in_the_file_is_not_served(store, tmp_path):
+    content = b"firmware" * 1000
+    record = image(content, "b.ota")
+    with store.transaction() as tx:
+        tx.images.add(record, content)
+    store.close()
+    path = tmp_path / "home" / "chf.db"
+    raw = path.read_bytes()
+    place = raw.index(b"firmwarefirmware")
+    path.write_bytes(raw[:place] + b"F" + raw[place + 1 :])
+    with Store.open(tmp_path / "home") as again:
+        with pytest.raises(StoreCorruptError, match=rf"{record.sha256} \('b.ota'\) was altered"):
+            again.images.open(record.sha256)
+        with again.transaction() as tx:
+            tx.images.remove(record.sha256)
+            tx.images.add(record, content)
+        assert again.images.open(record.sha256) == content
+
+
+def test_an_image_is_found_by_the_beginning_of_its_hash_or_by_its_name(store):
+    first, second = image(b"1", "one.ota"), image(b"2", "two.ota")
+    with store.transaction() as tx:
+        tx.images.add(first, b"1")
+        tx.images.add(second, b"2")
+    assert store.images.find(first.sha256[:6]) == first
+    assert store.images.find(second.sha256.upper()) == second
+    assert store.images.find("two.ota") == second
+    for text in ("", "%", "_" * 64, "zzz"):
+        with pytest.raises(UsageError):
+            store.images.find(text)
+
+
+def test_an_image_that_an_update_needs_stays(store):
+    record = image(b"x")
+    with store.transaction() as tx:
+        tx.images.add(record, b"x")
+        tx.jobs.add(new_job(image=record.sha256))
+        with pytest.raises(RefusedError, match="needed by update 1"):
+            tx.images.remove(record.sha256)
+        tx.jobs.update(new_job(image=record.sha256, state=JobState.CANCELLED))
+        tx.images.remove(record.sha256)
+        with pytest.raises(UsageError, match="no stored image"):
+            tx.images.remove(record.sha256)
+    with pytest.raises(UsageError, match="no stored image"):
+        store.images.open(record.sha256)
+    assert store.images.get(record.sha256) is None
+
+
+def test_a_record_that_is_not_of_its_content_is_refused(store):
+    with store.transaction() as tx, pytest.raises(UsageError, match="not of this content"):
+        tx.images.add(image(b"x"), b"y")
+
+
+# --- jobs
+
+
+@pytest.mark.parametrize(
+    "activation",
+    [
+        ActivateNow(),
+        ActivateHold(),
+        ActivateHold(Strategy.PARK),
+        ActivateByCommand(),
+        ActivateAt(UtcSeconds(T0 + 0.5), Strategy.HOLD, TimeForm.ABSOLUTE),
+    ],
+)
+def test_a_job_comes_back_as_it_was_written(store, activation):
+    job = new_job(activation=activation)
+    with store.transaction() as tx:
+        tx.jobs.add(job)
+    assert store.jobs.get(job.id) == job
+    full = replace(
+        job,
+        state=JobState.WAITING,
+        reason="because",
+        version_before=None,
+        version_seen=0xFFFFFFFF,
+        transfer=TransferOutcome.SUCCESS,
+        report=ActivationReport(success=False, file_version=7),
+        waiting_for=WaitReason.TIME,
+        waiting_until=UtcSeconds(T0 + 1),
+        activation_at=UtcSeconds(T0 + 2),
+        download_started=UtcSeconds(T0 + 3),
+        download_ended=UtcSeconds(T0 + 4),
+        ended=UtcSeconds(T0 + 5),
+    )
+    with store.transaction() as tx:
+        tx.jobs.update(full)
+        tx.jobs.save_session(job.id, '{"offset":56}')
+    assert store.jobs.get(job.id) == full
+    assert store.jobs.session(job.id) == '{"offset":56}'
+    assert store.jobs.active_for(PPMID) == full
+    assert store.jobs.active_for(OTHER) is None
+
+
+@pytest.mark.parametrize("state", list(JobState))
+def test_a_device_has_at_most_one_active_job(store, state):
+    with store.transaction() as tx:
+        tx.jobs.add(new_job(1, state=state))
+        assert tx.jobs.next_id() == 2
+        if state in ENDS:
+            tx.jobs.add(new_job(2))
+        else:
+            with pytest.raises(RefusedError, match="has update 1 in progress"):
+                tx.jobs.add(new_job(2))
+        tx.jobs.add(new_job(3, device=OTHER))
+    active = [2, 3] if state in ENDS else [1, 3]
+    assert [job.id for job in store.jobs.list(active_only=True)] == active
+
+
+def test_the_schema_and_the_model_agree_on_what_is_active():
+    assert f"state not in ({', '.join(repr(state.value) for state in JobState if state in ENDS)})" == ACTIVE_JOB
+
+
+def test_jobs_that_are_not_there_are_missed(store):
+    assert store.jobs.get(JobId(9)) is None
+    assert store.jobs.session(JobId(9)) is None
+    with store.transaction() as tx:
+        with pytest.raises(StoreError, match="no update 9"):
+            tx.jobs.update(new_job(9))
+        with pytest.raises(StoreError, match="no update 9"):
+            tx.jobs.save_session(JobId(9), None)
+        tx.jobs.add(new_job(1))
+        with pytest.raises(StoreError, match="cannot be written"):
+            tx.jobs.add(new_job(1, device=OTHER))
+
+
+@pytest.mark.parametrize("damage", ["activation = '{}'", "activation = 'x'", "device = 'x'", "transfer = 'x'"])
+def test_a_row_that_makes_no_sense_is_reported_as_damage(store, damage):
+    with store.transaction() as tx:
+        tx.jobs.add(new_job(1))
+        store._database.write("update jobs set " + damage)  # noqa: S608
+    with pytest.raises(StoreCorruptError, match="row of update 1 is damaged"):
+        store.jobs.get(JobId(1))
+
+
+# --- audit
+
+
+def event(number: int) -> Event:
+    return Event(UtcSeconds(T0 + number), Kind.ALARM, PPMID, fields={"reason": f"no. {number}"})
+
+
+def audited(store, count: int) -> None:
+    with store.transaction() as tx:
+        assert [tx.audit.append(event(n)) for n in range(1, count + 1)] == list(range(1, count + 1))
+
+
+def test_the_audit_gives_back_what_happened_in_order(store):
+    assert store.audit.head() == (0, bytes(32))
+    assert store.audit.verify() is None
+    audited(store, 5)
+    assert [record.event for record in store.audit.tail()] == [event(n) for n in range(1, 6)]
+    assert [record.seq for record in store.audit.tail(after_seq=2, limit=2)] == [3, 4]
+    assert store.audit.verify() is None
+    assert store.audit.head()[0] == 5
+
+
+@pytest.mark.parametrize(
+    ("tampering", "seq", "words"),
+    [
+        ("update audit set event = replace(event, '3', '4') where seq = 3", 3, "not what was written"),
+        ("update audit set hash = zeroblob(32) where seq = 2", 2, "not what was written"),
+        ("delete from audit where seq = 2", 2, "record 2 is missing: record 3 comes in its place"),
+        ("delete from audit where seq = 1", 1, "record 1 is missing"),
+        ("delete from audit where seq > 3", 4, "records 4 to 5 are missing at the end"),
+        ("delete from audit", 1, "records 1 to 5 are missing at the end"),
+    ],
+)
+def test_a_tampered_audit_names_the_first_broken_link(store, tampering, seq, words):
+    audited(store, 5)
+    with pytest.raises(Exception, match="append-only"), store.transaction():
+        store._database.write(tampering)
+    with store.transaction():
+        store._database.write("drop trigger audit_is_never_edited")
+        store._database.write("drop trigger audit_is_never_cut")
+        store._database.write(tampering)
+    broken = store.audit.verify()
+    assert isinstance(broken, BrokenLink)
+    assert broken.seq == seq
+    assert words in broken.reason
+
+
+def test_a_swapped_pair_is_noticed(store):
+    audited(store, 4)
+    with store.transaction():
+        store._database.write("drop trigger audit_is_never_edited")
+        store._database.write("update audit set seq = 99 where seq = 2")
+        store._database.write("update audit set seq = 2 where seq = 3")
+        store._database.write("update audit set seq = 3 where seq = 99")
+    assert store.audit.verify().seq == 2
+
+
+def test_a_record_that_is_no_event_is_reported_as_damage(store):
+    audited(store, 1)
+    with store.transaction():
+        store._database.write("insert into audit (event, hash) values ('nonsense', zeroblob(32))")
+    with pytest.raises(StoreCorruptError, match="record 2 of the audit is damaged"):
+        store.audit.tail()
+
+
+# --- inbox
+
+
+def test_a_command_waits_until_it_is_done_or_refused(store):
+    with store.transaction() as tx:
+        first = tx.inbox.submit("update.start", {"device": "x"}, T0)
+        second = tx.inbox.submit("device.permit", {}, UtcSeconds(T0 + 1))
+    assert [(c.id, c.verb, c.body) for c in store.inbox.pending()] == [
+        (first, "update.start", {"device": "x"}),
+        (second, "device.permit", {}),
+    ]
+    assert store.inbox.get(first).result is None
+    with store.transaction() as tx:
+        tx.inbox.finish(first, {"job": 1}, UtcSeconds(T0 + 2))
+        tx.inbox.refuse(second, "no such device", UtcSeconds(T0 + 3))
+        with pytest.raises(StoreError, match="not pending"):
+            tx.inbox.finish(first, {}, T0)
+    assert store.inbox.pending() == ()
+    done, refused = store.inbox.get(first), store.inbox.get(second)
+    assert (done.state, done.result, done.finished) == (CommandState.DONE, {"job": 1}, T0 + 2)
+    assert (refused.state, refused.result) == (CommandState.REFUSED, {"reason": "no such device"})
+    assert store.inbox.get(99) is None
+
+
+def test_a_command_of_another_process_is_noticed(store, tmp_path):
+    assert store.changed_by_others() is True
+    assert store.changed_by_others() is False
+    with store.transaction() as tx:
+        tx.meta.set("own", "write")
+    assert store.changed_by_others() is False
+    with Store.open(tmp_path / "home") as cli, cli.transaction() as tx:
+        tx.inbox.submit("x", {}, T0)
+    assert store.changed_by_others() is True
+    assert store.changed_by_others() is False
+    assert len(store.inbox.pending()) == 1
+
+
+# --- alerts
+
+
+def alert(number: int, **changes) -> NewAlert:
+    return replace(
+        NewAlert(alert_id(PPMID, number, 0x012B), PPMID, "CS09", 0x8F8B, "success", b"\xdf\x09", True, T0, job=1),
+        **changes,
+    )
+
+
+def test_an_alert_is_written_exactly_once(store):
+    with store.transaction() as tx:
+        assert tx.alerts.add(alert(5000)) is True
+        assert tx.alerts.add(alert(5000, message=b"other")) is False
+    (written,) = store.alerts.list()
+    assert written.msg_id == "90-B3-D5-1F-30-00-00-02/5000/012B"
+    assert (written.message, written.verified, written.attempts, written.delivered) == (b"\xdf\x09", True, 0, None)
+    assert store.alerts.get(written.msg_id) == written
+    assert store.alerts.get("none") is None
+
+
+def test_an_alert_stays_open_until_it_is_acknowledged(store):
+    with store.transaction() as tx:
+        for number in range(3):
+            tx.alerts.add(alert(number))
+    first, second, _third = store.alerts.undelivered()
+    with store.transaction() as tx:
+        tx.alerts.attempted(first.msg_id)
+        tx.alerts.attempted(first.msg_id)
+        tx.alerts.delivered(first.msg_id, UtcSeconds(T0 + 9))
+        tx.alerts.delivered(first.msg_id, UtcSeconds(T0 + 99))
+        with pytest.raises(StoreError, match="no alert"):
+            tx.alerts.delivered("none", T0)
+    assert [a.seq for a in store.alerts.undelivered(limit=1)] == [second.seq]
+    done = store.alerts.get(first.msg_id)
+    assert (done.attempts, done.delivered) == (2, T0 + 9)
+
+
+def test_alerts_are_listed_by_what_they_are_about(store):
+    with store.transaction() as tx:
+        tx.alerts.add(alert(1))
+        tx.alerts.add(alert(2, device=OTHER, use_case="CCS08", job=2))
+        tx.alerts.add(alert(3, job=2))
+    by = store.alerts.list
+    assert [a.seq for a in by()] == [1, 2, 3]
+    assert [a.seq for a in by(device=OTHER)] == [2]
+    assert [a.seq for a in by(use_case="CS09")] == [1, 3]
+    assert [a.seq for a in by(job=2, use_case="CS09")] == [3]
+    assert [a.seq for a in by(limit=2)] == [1, 2]
+    assert [a.seq for a in store.alerts.tail(2)] == [3]
+
+
+# --- counters, requests, meta
+
+
+def test_a_counter_never_gives_a_number_twice(store, tmp_path):
+    with store.transaction() as tx:
+        assert [tx.counters.take("chf") for _ in range(3)] == [1, 2, 3]
+        assert tx.counters.take("other", first=4000) == 4000
+        assert tx.counters.take("chf", first=1000) == 1000
+        assert tx.counters.take("chf") == 1001
+    with Store.open(tmp_path / "home") as second:
+        assert second.counters.peek("chf") == 1002
+        assert second.counters.peek("unknown") is None
+        with second.transaction() as tx:
+            assert tx.counters.take("other") == 4001
+            with pytest.raises(StoreError, match="used up"):
+                tx.counters.take("other", first=2**63 - 1)
+
+
+def test_a_request_is_taken_once(store):
+    with store.transaction() as tx:
+        assert tx.requests.note(PPMID, 2**64 - 1, T0) is True
+        assert tx.requests.note(PPMID, 2**64 - 1, T0) is False
+        assert tx.requests.note(OTHER, 2**64 - 1, T0) is True
+        assert tx.requests.note(PPMID, 5, T0) is True
+        with pytest.raises(UsageError, match="64-bit"):
+            tx.requests.note(PPMID, 2**64, T0)
+    assert store.requests.seen(PPMID, 5)
+    assert not store.requests.seen(PPMID, 6)
+
+
+def test_settings_stay(store):
+    assert store.meta.get("identity") is None
+    with store.transaction() as tx:
+        tx.meta.set("identity", "a")
+        tx.meta.set("identity", "b")
+    assert store.meta.get("identity") == "b"
