@@ -1,0 +1,359 @@
+"""Being offered, announced and asked for: Image Notify, Query Next Image, versions, hardware, refusals."""
+
+import pytest
+
+from chf.errors import RefusedError
+from chf.eui64 import Eui64
+from chf.ota.effects import AlarmKind, Persist, Progress, Send, StateChanged, TransferEnded, VersionSeen
+from chf.ota.model import ActivateAt, ActivateByCommand, ActivateNow, TransferOutcome
+from chf.ota.policy import OtaPolicy
+from chf.ota.transitions import State
+from chf.zcl import ota as zcl
+from chf.zcl.frame import DefaultResponse, Frame, FrameType, Status
+from tests.support.ota_bench import (
+    ENDPOINT,
+    HARDWARE,
+    IDS,
+    IMAGE_TYPE,
+    MANUFACTURER,
+    NEW,
+    OLD,
+    PPMID,
+    Bench,
+    alarms,
+    answer,
+    block_response,
+    default_response,
+    image,
+    only,
+    query_response,
+)
+
+
+@pytest.fixture
+def bench():
+    return Bench()
+
+
+# Image Notify
+
+
+def test_an_offer_is_written_down_before_it_is_told(bench):
+    effects = bench.offer()
+    assert [type(effect) for effect in effects] == [Persist, StateChanged]
+    assert bench.state is State.OFFERED
+
+
+def test_a_device_that_is_awake_is_notified_at_once_on_every_endpoint(bench):
+    bench.offer()
+    (send,) = only(Send, bench.run(0))
+    assert send.endpoint == 0xFF
+    assert zcl.ImageNotify.from_bytes(Frame.from_bytes(send.payload).payload) == zcl.ImageNotify(jitter=100)
+
+
+def test_a_known_endpoint_is_notified_alone(bench):
+    bench.offer(endpoint=7)
+    (send,) = only(Send, bench.run(0))
+    assert send.endpoint == 7
+
+
+def test_a_device_that_does_not_come_is_notified_again_at_doubling_intervals(bench):
+    bench.offer()
+    times = []
+    for _ in range(5):
+        at = bench.server.deadline()
+        assert at is not None
+        times.append(at - 1000.0)
+        bench.run(at - bench.instant)
+    assert times == [0, 30, 90, 210, 450]
+
+
+def test_a_sleepy_device_is_never_notified(bench):
+    bench.offer(sleepy=True)
+    assert bench.server.deadline() is None
+    bench.query()
+    assert not only(Send, bench.run(600))
+
+
+def test_a_device_that_falls_silent_in_its_download_is_notified_again(bench):
+    bench.offer()
+    bench.query()
+    bench.ask_block(0)
+    sends = only(Send, bench.run(40))
+    assert [Frame.from_bytes(send.payload).command for send in sends] == [zcl.ImageNotify.COMMAND]
+
+
+def test_a_device_that_downloads_is_left_alone(bench):
+    bench.offer(of=image(100_000))
+    bench.query()
+    for block in range(200):
+        bench.ask_block(block * 50)
+        assert not only(Send, bench.run(1))
+
+
+# Query Next Image
+
+
+def test_a_query_is_answered_with_the_image(bench):
+    bench.offer()
+    response = query_response(bench.query())
+    assert response == zcl.QueryNextImageResponse(Status.SUCCESS, zcl.ImageFound(MANUFACTURER, IMAGE_TYPE, NEW, 1000))
+    assert bench.state is State.DOWNLOADING
+
+
+def test_every_query_tells_the_version_that_the_device_runs(bench):
+    bench.offer()
+    assert only(VersionSeen, bench.query()) == [VersionSeen(PPMID, OLD, MANUFACTURER, IMAGE_TYPE, HARDWARE)]
+
+
+def test_a_device_without_an_offer_gets_no_image_and_is_counted(bench):
+    effects = bench.query()
+    assert query_response(effects) == zcl.QueryNextImageResponse(Status.NO_IMAGE_AVAILABLE)
+    assert only(VersionSeen, effects)
+    assert bench.server.refusals["no image"] == 1
+
+
+@pytest.mark.parametrize("ids", [(MANUFACTURER + 1, IMAGE_TYPE), (MANUFACTURER, IMAGE_TYPE + 1)])
+def test_a_query_for_another_manufacturer_or_type_gets_no_image_and_ends_nothing(bench, ids):
+    bench.offer()
+    effects = bench.hear(zcl.QueryNextImageRequest(*ids, OLD, HARDWARE))
+    assert query_response(effects).status == Status.NO_IMAGE_AVAILABLE
+    assert bench.state is State.OFFERED
+
+
+@pytest.mark.parametrize(("hardware", "found"), [(0, False), (1, True), (2, True), (3, True), (4, False)])
+def test_the_hardware_version_must_be_in_the_range(bench, hardware, found):
+    bench.offer()
+    effects = bench.query(hardware=hardware)
+    assert (query_response(effects).status == Status.SUCCESS) is found
+    ended = [effect.outcome for effect in only(TransferEnded, effects)]
+    assert ended == ([] if found else [TransferOutcome.HARDWARE_VERSION_MISMATCH])
+    assert bench.state is (State.DOWNLOADING if found else State.FAILED)
+
+
+def test_an_image_for_every_hardware_is_for_every_hardware(bench):
+    bench.offer(of=image(minimum_hardware=None, maximum_hardware=None))
+    assert query_response(bench.query(hardware=77)).status == Status.SUCCESS
+
+
+def test_a_device_that_does_not_name_its_hardware_is_served_unless_the_policy_says_no(bench):
+    bench.offer()
+    assert query_response(bench.query(hardware=None)).status == Status.SUCCESS
+    strict = Bench(OtaPolicy(serve_unknown_hardware=False))
+    strict.offer()
+    assert query_response(strict.query(hardware=None)).status == Status.NO_IMAGE_AVAILABLE
+    assert strict.state is State.OFFERED
+
+
+def test_an_older_image_is_not_given_unless_allowed(bench):
+    bench.offer()
+    effects = bench.query(version=NEW + 1)
+    assert query_response(effects).status == Status.NO_IMAGE_AVAILABLE
+    (ended,) = only(TransferEnded, effects)
+    assert ended.outcome is TransferOutcome.IMAGE_DISCARDED
+    assert "newer" in ended.reason
+    allowed = Bench()
+    allowed.offer(allow_downgrade=True)
+    assert query_response(allowed.query(version=NEW + 1)).status == Status.SUCCESS
+
+
+def test_a_device_that_runs_the_version_already_gets_no_image(bench):
+    bench.offer()
+    effects = bench.query(version=NEW)
+    assert query_response(effects).status == Status.NO_IMAGE_AVAILABLE
+    assert bench.state is State.RUNNING
+    assert not alarms(effects)
+
+
+def test_a_device_may_ask_again_in_its_download(bench):
+    bench.offer()
+    bench.query()
+    bench.ask_block(0)
+    assert query_response(bench.query()).status == Status.SUCCESS
+    assert bench.state is State.DOWNLOADING
+
+
+# One update at a time
+
+
+def test_a_second_offer_is_refused_while_the_first_is_under_way(bench):
+    bench.offer()
+    with pytest.raises(RefusedError, match="busy with job"):
+        bench.offer(job="second")
+
+
+def test_after_the_end_a_new_offer_is_taken_and_knows_the_endpoint(bench):
+    bench.offer()
+    bench.query(version=NEW)
+    bench.offer(of=image(file_version=NEW + 1), job="second")
+    assert bench.state is State.OFFERED
+    assert only(Send, bench.run(0))[0].endpoint == ENDPOINT
+
+
+def test_a_forgotten_device_gets_no_image_and_wakes_nobody(bench):
+    bench.offer()
+    bench.server.forget(PPMID)
+    bench.server.forget(PPMID)
+    assert bench.server.deadline() is None
+    assert query_response(bench.query()).status == Status.NO_IMAGE_AVAILABLE
+
+
+@pytest.mark.parametrize("verb", ["cancel", "snapshot"])
+def test_a_device_without_an_update_can_be_asked_nothing(bench, verb):
+    arguments = (PPMID, bench.now) if verb == "cancel" else (PPMID,)
+    with pytest.raises(RefusedError, match="no update"):
+        getattr(bench.server, verb)(*arguments)
+
+
+# Frames that are not what they should be
+
+
+def test_octets_without_a_header_are_dropped(bench):
+    bench.offer()
+    assert bench.hear_octets(b"\x01") == ()
+
+
+@pytest.mark.parametrize(
+    "octets",
+    ["01 01 01 00", "01 01 03 00 d810 0400", "01 01 04", "01 01 06 00", "01 01 08", "01 01 01 01 d810 0400 01000000"],
+)
+def test_a_short_command_is_told_to_be_malformed_and_changes_nothing(bench, octets):
+    bench.offer()
+    effects = bench.hear_octets(bytes.fromhex(octets))
+    response = default_response(effects)
+    assert response == DefaultResponse(bytes.fromhex(octets)[2], Status.MALFORMED_COMMAND)
+    assert bench.state is State.OFFERED
+
+
+@pytest.mark.parametrize(
+    ("frame", "status"),
+    [
+        (Frame(FrameType.CLUSTER, 0x55, 1), Status.UNSUP_CLUSTER_COMMAND),
+        (Frame(FrameType.CLUSTER, 0x03, 1, manufacturer_code=0x1234), Status.UNSUP_MANUF_CLUSTER_COMMAND),
+        (Frame(FrameType.GLOBAL, 0x02, 1), Status.UNSUP_GENERAL_COMMAND),
+        (Frame(FrameType.GLOBAL, 0x01, 1, manufacturer_code=0x1234), Status.UNSUP_MANUF_GENERAL_COMMAND),
+        (Frame(FrameType.GLOBAL, 0x00, 1, b"\x00\x00", to_client=True), Status.UNSUP_GENERAL_COMMAND),
+        (Frame(FrameType.GLOBAL, 0x01, 1, b"\x02"), Status.MALFORMED_COMMAND),
+    ],
+)
+def test_what_the_cluster_does_not_have_is_refused_in_the_words_of_the_standard(bench, frame, status):
+    assert default_response(bench.hear_octets(frame.to_bytes())).status == status
+
+
+def test_a_server_heard_where_a_device_should_be_is_reported_once_in_a_while(bench):
+    octets = zcl.command(zcl.ImageNotify(), 1)
+    effects = bench.hear_octets(octets)
+    assert alarms(effects) == [AlarmKind.SECOND_SERVER]
+    assert default_response(effects).status == Status.UNSUP_CLUSTER_COMMAND
+    assert alarms(bench.hear_octets(octets)) == []
+    bench.advance(61)
+    assert alarms(bench.hear_octets(octets)) == [AlarmKind.SECOND_SERVER]
+
+
+def test_the_server_has_no_attributes(bench):
+    effects = bench.hear_octets(bytes.fromhex("00 05 00 0000"))
+    assert answer(effects).payload.hex() == "000086"
+
+
+def test_a_device_specific_file_is_refused(bench):
+    bench.offer()
+    effects = bench.hear(zcl.QueryDeviceSpecificFileRequest(PPMID, MANUFACTURER, 0xFFC0, 1, 2))
+    frame = answer(effects)
+    assert (frame.command, frame.payload) == (0x09, bytes((Status.NO_IMAGE_AVAILABLE,)))
+
+
+def test_a_default_response_is_never_answered(bench):
+    bench.offer()
+    octets = Frame(FrameType.GLOBAL, DefaultResponse.COMMAND, 1, DefaultResponse(2, 0x85).to_bytes()).to_bytes()
+    assert bench.hear_octets(octets) == ()
+
+
+# Devices that may not be served
+
+
+def test_an_unauthorized_query_is_told_so(bench):
+    bench.offer()
+    octets = zcl.command(zcl.QueryNextImageRequest(MANUFACTURER, IMAGE_TYPE, OLD, HARDWARE), 1)
+    effects = bench.server.refuse(PPMID, ENDPOINT, octets)
+    assert query_response(effects) == zcl.QueryNextImageResponse(Status.NOT_AUTHORIZED)
+    assert bench.server.refusals["not authorized"] == 1
+
+
+@pytest.mark.parametrize("body", [zcl.ImageBlockRequest(*IDS, 0, 50), zcl.UpgradeEndRequest(0, *IDS)])
+def test_an_unauthorized_device_gets_no_bytes(bench, body):
+    bench.offer()
+    effects = bench.server.refuse(PPMID, ENDPOINT, zcl.command(body, 1))
+    assert default_response(effects) == DefaultResponse(body.COMMAND, Status.NOT_AUTHORIZED)
+
+
+def test_unauthorized_noise_is_counted_and_dropped(bench):
+    assert bench.server.refuse(PPMID, ENDPOINT, b"") == ()
+    assert bench.server.refusals["not authorized"] == 1
+
+
+def test_a_device_cannot_read_the_image_of_another(bench):
+    bench.offer()
+    effects = bench.hear(zcl.ImageBlockRequest(*IDS, 0, 50), peer=Eui64(1))
+    assert block_response(effects) == zcl.BlockRefused(Status.ABORT)
+
+
+# The version that a device runs
+
+
+def test_the_version_is_asked_for_and_read_back(bench):
+    (send,) = bench.server.ask_version(PPMID, ENDPOINT)
+    frame = Frame.from_bytes(send.payload)
+    assert (frame.frame_type, frame.command, frame.payload) == (FrameType.GLOBAL, 0x00, b"\x02\x00")
+    assert frame.to_client
+    reply = bytes.fromhex("18 00 01 0200 00 23 02000000")
+    reply = bytes((0x10,)) + reply[1:]
+    assert only(VersionSeen, bench.hear_octets(reply)) == [VersionSeen(PPMID, NEW)]
+
+
+def test_a_version_that_is_read_back_ends_the_session(bench):
+    bench.offer()
+    bench.served()
+    bench.end()
+    bench.hear_octets(bytes.fromhex("10 00 01 0200 00 23 02000000"))
+    assert bench.state is State.RUNNING
+
+
+def test_a_reported_version_counts_as_well_and_is_acknowledged(bench):
+    effects = bench.hear_octets(bytes.fromhex("00 05 0a 0200 23 02000000"))
+    assert only(VersionSeen, effects) == [VersionSeen(PPMID, NEW)]
+    assert default_response(effects) == DefaultResponse(0x0A, Status.SUCCESS)
+
+
+@pytest.mark.parametrize("records", ["0600 00 30 01", "0200 86", "0200 00 42 01 41"])
+def test_attributes_that_are_no_version_tell_none(bench, records):
+    assert bench.hear_octets(bytes.fromhex("10 00 01" + records)) == ()
+
+
+# Words
+
+
+def test_an_activation_time_in_the_past_means_now_and_says_so(bench):
+    effects = bench.offer(ActivateAt(bench.now.utc))
+    assert "has passed" in only(StateChanged, effects)[0].detail
+    assert bench.server.snapshot(PPMID).activation == ActivateNow()
+
+
+def test_progress_is_told_a_few_times_a_second_and_at_the_end(bench):
+    bench.offer(of=image(10_000))
+    bench.served()  # 200 blocks in two seconds
+    offsets = [effect.offset_bytes for effect in only(Progress, tuple(bench.history))]
+    assert 6 <= len(offsets) <= 11
+    assert offsets[-1] == 10_000
+
+
+def test_a_download_is_written_down_every_few_seconds_and_never_per_block(bench):
+    bench.offer(of=image(100_000))
+    bench.query()
+    before = len(only(Persist, tuple(bench.history)))
+    bench.download()  # 2000 blocks in twenty seconds
+    assert len(only(Persist, tuple(bench.history))) - before <= 5
+
+
+def test_a_meter_is_offered_like_the_others(bench):
+    bench.offer(ActivateByCommand())
+    assert query_response(bench.query()).status == Status.SUCCESS
