@@ -209,3 +209,95 @@ def test_odd_and_allowed_is_remarked():
     assert "tag 0x0007 is reserved" in remarks
     assert "integrity code has 5 bytes, the standard says 16" in remarks
     assert "manufacturer code" not in remarks
+
+
+FIELDS_BY_OFFSET = {
+    0: "file identifier",
+    4: "header version",
+    6: "header length",
+    8: "field control",
+    10: "manufacturer code",
+    12: "image type",
+    14: "file version",
+    18: "stack version",
+    20: "header string",
+    52: "total image size",
+    56: "optional header fields",
+    60: "total image size",  # behind the header, it is the size that does not hold
+}
+
+
+def test_a_cut_names_the_field_that_it_falls_into():
+    for length in range(len(GOOD)):
+        field = next(field for start, field in reversed(FIELDS_BY_OFFSET.items()) if start <= length)
+        assert refusal(GOOD[:length]).field == field, length
+
+
+def test_four_octets_are_enough_to_tell_another_kind_of_file():
+    error = refusal(b"\x7fELF")
+    assert (error.field, error.offset) == ("file identifier", 0)
+    assert "7f 45 4c 46" in error.reason
+    assert refusal(GOOD[:3]).reason == "the file ends after 3 of the header's 56 bytes"
+
+
+def test_the_reason_tells_a_short_file_from_a_large_claim():
+    def claiming(size: int) -> bytes:
+        return patched(GOOD, 52, struct.pack("<I", size))
+
+    assert "cut short, or the wrong size" in refusal(claiming(DEFAULT_LIMIT_BYTES)).reason
+    assert "more than the limit of 768000" in refusal(claiming(DEFAULT_LIMIT_BYTES + 1)).reason
+
+
+def test_a_hardware_range_includes_both_its_ends():
+    versions = HardwareVersions(0x0100, 0x01FF)
+    assert [version in versions for version in (0x00FF, 0x0100, 0x01FF, 0x0200)] == [False, True, True, False]
+
+
+NAMED_LENGTHS = {0x0001: 50, 0x0002: 48, 0x0003: 16, 0x0005: 80, 0x0006: 74}
+
+
+@pytest.mark.parametrize(("tag", "length"), NAMED_LENGTHS.items())
+def test_a_tag_of_fixed_length_with_that_length_opens_a_standard_body(tag, length):
+    whole = SubElement(tag, bytes(length)).to_bytes()
+    assert refusal(file_of(whole + b"rest")).field == "sub-element tag"
+    assert parse_image(file_of(SubElement(tag, bytes(length - 1)).to_bytes() + b"rest")).kind is ImageKind.GBCS_PPMID
+    remarked = parse_image(standard(SubElement(0, FIRMWARE), SubElement(tag, bytes(length - 1)))).remarks
+    assert [f"has {length - 1} bytes, the standard says {length}" in remark for remark in remarked] == [True]
+    assert parse_image(standard(SubElement(0, FIRMWARE), SubElement(tag, bytes(length)))).remarks == ()
+
+
+def test_six_octets_can_open_a_standard_body_and_five_cannot():
+    assert refusal(file_of(b"\x00\x00\x05\x00\x00\x00")).field == "sub-element length"
+    assert parse_image(file_of(b"\x00\x00\x05\x00\x00")).kind is ImageKind.GBCS_PPMID
+
+
+@pytest.mark.parametrize("octets", [b"\x02\x40", b"\x00\x3f", b"\x00\x41"])
+def test_a_tail_that_is_not_quite_a_signature_belongs_to_the_firmware(octets):
+    content = file_of(FIRMWARE + octets + TAIL[2:])
+    assert parse_image(content).kind is ImageKind.GBCS_PPMID
+
+
+def test_a_tail_without_firmware_before_it_is_still_a_tail():
+    assert parse_image(file_of(TAIL[1:])).kind is ImageKind.GBCS_PPMID
+    assert refusal(file_of(TAIL)).reason == "the Manufacturer Image is empty"
+
+
+@pytest.mark.parametrize(
+    ("change", "remark"),
+    [
+        ({"manufacturer_code": 0xFFFF}, "manufacturer code 0xFFFF is the wildcard"),
+        ({"image_type": 0xFFFF}, "image type 0xFFFF is the wildcard"),
+        ({"file_version": 0xFFFFFFFF}, "file version 0xFFFFFFFF is the wildcard"),
+        ({"stack_version": 1}, "stack version 0x0001 is not 0x0002"),
+    ],
+)
+def test_each_odd_header_value_is_remarked_alone(change, remark):
+    (told,) = parse_image(file_of(FIRMWARE, replace(HEADER, **change))).remarks
+    assert told.startswith(remark)
+
+
+@pytest.mark.parametrize(("tag", "reserved"), [(0x0006, False), (0x0007, True), (0xEFFF, True), (0xF000, False)])
+def test_tags_between_the_standard_s_and_the_makers_are_reserved(tag, reserved):
+    element = SubElement(tag, bytes(74))
+    assert element.is_reserved is reserved
+    assert (element.name == "reserved tag") is reserved

@@ -7,6 +7,7 @@ import zigpy.types as t
 from zigpy.ota.image import ElementTagId, FieldControl, HeaderString, OTAImage, OTAImageHeader, SubElement
 
 from chf.image.build import build_image
+from chf.image.element import SubElement as OurSubElement
 from chf.image.header import HardwareVersions
 from chf.image.image import ImageKind, parse_image
 from chf.image.recipe import parse_recipe
@@ -78,3 +79,13 @@ def test_zigpy_cannot_read_a_gbcs_image(name):
     """Why this project has a reader of its own. Should this ever fail, the documentation wants a new word."""
     with pytest.raises(ValueError, match="too short"):
         OTAImage.deserialize(built(name))
+
+
+def test_the_named_tags_are_those_of_zigpy():
+    names = {tag: OurSubElement(tag, b"").name for tag in range(0x10000)}
+    standard = {int(each): each.name.lower().replace("_", " ") for each in ElementTagId}
+    named = {tag: name.lower().replace(",", "") for tag, name in names.items()}
+    assert {tag: named[tag] for tag in standard} == standard
+    assert {tag for tag, name in names.items() if name not in ("reserved tag", "manufacturer specific")} == set(
+        standard
+    )
