@@ -8,7 +8,7 @@ from enum import StrEnum
 from typing import Any, Final
 
 from chf.clock import UtcSeconds
-from chf.errors import StoreCorruptError
+from chf.errors import StoreCorruptError, UsageError
 from chf.eui64 import Eui64, format_eui64, parse_eui64
 from chf.ota.transitions import State
 
@@ -128,7 +128,7 @@ class SessionRecord:
         try:
             return cls(
                 job=record["job"],
-                peer=parse_eui64(record["peer"]),
+                peer=parse_eui64(str(record["peer"])),
                 state=State(record["state"]),
                 image_sha256=record["image_sha256"],
                 activation=activation_from_json(record["activation"]),
@@ -141,7 +141,7 @@ class SessionRecord:
                 committed_utc=record["committed_utc"],
                 commit_delivered=record["commit_delivered"],
             )
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, UsageError) as error:
             raise StoreCorruptError(f"an OTA session record that cannot be read: {error!r}") from error
 
 

@@ -229,7 +229,8 @@ class OtaServer:
             committed_utc=record.committed_utc,
             commit_delivered=record.commit_delivered,
         )
-        session.last_heard = now.instant
+        if session.state is not State.OFFERED:
+            session.last_heard = now.instant  # it may ask again any moment: no need to notify it yet
         self._sessions[record.peer] = session
         out: list[Effect] = []
         activation.restored(session, now, out)

