@@ -2,8 +2,8 @@
 
 Every radio sends one frame at a time, with IEEE 802.15.4 acknowledgements and retries. Options bring airtime, loss,
 duplicates, delay and range; the default is a perfect channel that takes no time. Everything on the air, ACKs included,
-goes to the taps with its FCS. Not modelled: collisions (frames queue for the channel), hidden nodes, interference beyond
-a noise floor.
+goes to the taps with its FCS. Not modelled: collisions (frames queue for the channel), hidden nodes, interference other
+than a noise floor.
 """
 
 from collections import deque

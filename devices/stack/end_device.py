@@ -42,6 +42,7 @@ if TYPE_CHECKING:
 PARENT_LOST_AFTER = 4  # transmissions in a row without MAC acknowledgement; our choice
 AWAKE_S = 0.1  # after a poll whose ACK said that something waits
 SHORT_POLL_S = 0.25  # while an acknowledgement or an answer is due; the usual short poll of device stacks
+SHORT_POLLS_AFTER_JOIN = 20  # the parent's timeout response and the hub's first questions come then; our choice
 MATCH_TIMEOUT_S = 2.0
 MATCH_TRIES = 2
 KEEPALIVE_FRACTION = 3  # polls within one child timeout, so that one or two may be lost
@@ -109,6 +110,7 @@ class EndDevice(ZigbeeNode):
         self._poll_timer: Timer | None = None
         self._awake_timer: Timer | None = None
         self._missed = 0
+        self._short_polls = 0
         self._matches: dict[int, Callable[[tuple[int, ...]], None]] = {}
         self._joining = Joining(self, self._radio, self._nwk, scheduler, channels=tuple(channels), timing=timing)
 
@@ -169,6 +171,7 @@ class EndDevice(ZigbeeNode):
         )
         self._forward(frame, None)
         self._radio.listening = self._poll_interval_s is None
+        self._short_polls = SHORT_POLLS_AFTER_JOIN
         self._schedule_poll()
         if self.listener is not None:
             self.listener.joined(self.address, rejoined=rejoined)
@@ -229,13 +232,14 @@ class EndDevice(ZigbeeNode):
         interval = self._poll_interval_s
         if interval is None:
             interval = (nwk.EndDeviceTimeoutRequest(CHILD_TIMEOUT_CODE).seconds or 60.0) / KEEPALIVE_FRACTION
-        elif self._aps.awaiting or self._matches:
+        elif self._short_polls or self._aps.awaiting or self._matches:
             interval = min(interval, SHORT_POLL_S)
         self._poll_timer = self._scheduler.call_later(interval, self._poll_due)
 
     def _poll_due(self) -> None:
         self._poll_timer = None
         if self.joined:
+            self._short_polls = max(0, self._short_polls - 1)
             self.poll()
             self._schedule_poll()
 

@@ -1,0 +1,177 @@
+"""Every codec of the air: what it writes it reads back, and junk raises its own error and nothing else."""
+
+from contextlib import suppress
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from devices.wire import aps, mac, nwk, zdp
+from devices.wire.aps import ApsFrame, ApsType, Delivery, ExtendedHeader, Fragmentation
+from devices.wire.errors import MalformedFrameError
+from devices.wire.mac import AddressMode, MacFrame, MacType
+from devices.wire.nwk import NwkFrame, NwkType
+from devices.wire.security import AuxiliaryHeader, KeyIdentifier
+
+u8, u16, u32, u64 = (st.integers(0, 2**bits - 1) for bits in (8, 16, 32, 64))
+flag = st.booleans()
+octets = st.binary(max_size=40)
+clusters = st.lists(u16, max_size=8).map(tuple)
+
+
+@st.composite
+def mac_frames(draw):
+    modes = st.sampled_from(AddressMode)
+    destination_mode, source_mode = draw(modes), draw(modes)
+    width = {AddressMode.NONE: st.just(0), AddressMode.SHORT: u16, AddressMode.EXTENDED: u64}
+    return MacFrame(
+        draw(st.sampled_from(MacType)),
+        draw(u8),
+        destination_mode,
+        draw(u16) if destination_mode else 0,
+        draw(width[destination_mode]),
+        source_mode,
+        draw(u16) if source_mode else 0,
+        draw(width[source_mode]),
+        draw(octets),
+        draw(flag),
+        draw(flag),
+    )
+
+
+@st.composite
+def aps_frames(draw):
+    type_ = draw(st.sampled_from((ApsType.DATA, ApsType.ACK)))
+    delivery = draw(st.sampled_from(Delivery))
+    block = st.integers(1, 255) if type_ is ApsType.DATA else u8
+    received = u8 if type_ is ApsType.ACK else st.none()
+    kinds = st.sampled_from((Fragmentation.FIRST, Fragmentation.PART))
+    extended = draw(st.none() | st.builds(ExtendedHeader, kinds, block, received))
+    group = draw(u16) if delivery is Delivery.GROUP else 0
+    endpoint = 0 if delivery is Delivery.GROUP else draw(u8)
+    return ApsFrame(
+        endpoint,
+        draw(u16),
+        draw(u16),
+        draw(u8),
+        draw(u8),
+        draw(octets),
+        type_,
+        delivery,
+        group,
+        draw(flag),
+        draw(flag),
+        extended,
+    )
+
+
+FRAMES = st.one_of(
+    mac_frames(),
+    aps_frames(),
+    st.builds(mac.AssociationResponse, u16, u8),
+    st.builds(mac.Beacon, flag, u64, st.integers(0, 15), u8, flag, flag, flag),
+    st.builds(
+        NwkFrame, u16, u16, u8, u8, octets, st.sampled_from(NwkType), flag, st.none() | u64, st.none() | u64, flag, flag
+    ),
+    st.builds(nwk.Leave, flag, flag, flag),
+    st.builds(nwk.RejoinRequest, u8),
+    st.builds(nwk.RejoinResponse, u16, u8),
+    st.builds(nwk.NetworkStatus, u8, u16),
+    st.builds(nwk.EndDeviceTimeoutRequest, u8, u8),
+    st.builds(nwk.EndDeviceTimeoutResponse, u8, u8),
+    st.builds(aps.ApsCommandFrame, u8, octets, flag),
+    st.builds(aps.TransportNetworkKey, u8, u64, u64, st.binary(min_size=16, max_size=16)),
+    st.builds(AuxiliaryHeader, st.just(KeyIdentifier.NETWORK), u32, u64, u8),
+    st.builds(
+        AuxiliaryHeader, st.sampled_from((KeyIdentifier.DATA, KeyIdentifier.KEY_TRANSPORT)), u32, st.none() | u64
+    ),
+    st.builds(zdp.DeviceAnnounce, u16, u64, u8),
+    st.builds(zdp.NwkAddressRequest, u64, flag, u8),
+    st.builds(zdp.IeeeAddressRequest, u16, flag, u8),
+    st.builds(zdp.AddressResponse, u8, u64, u16),
+    st.builds(zdp.AddressResponse, u8, u64, u16, st.lists(u16, min_size=1, max_size=9).map(tuple), u8),
+    st.builds(zdp.AddressOfInterest, u16),
+    st.builds(zdp.SimpleDescriptorRequest, u16, u8),
+    st.builds(zdp.SimpleDescriptor, u8, u16, u16, st.integers(0, 15), clusters, clusters),
+    st.builds(zdp.NodeDescriptor, st.integers(0, 7), u8, u16, u16, u8, u16, u16),
+    st.builds(zdp.MatchDescriptorRequest, u16, u16, clusters, clusters),
+    st.builds(zdp.DescriptorResponse, u8, u16, octets),
+    st.builds(zdp.BindRequest, u64, u8, u16, u64, u8),
+    st.builds(zdp.BindRequest, u64, u8, u16, u16, st.none()),
+    st.builds(zdp.MgmtLeaveRequest, u64, flag, flag),
+    st.builds(zdp.MgmtPermitJoiningRequest, u8, flag),
+    st.builds(
+        zdp.MgmtLqiResponse,
+        u8,
+        u8,
+        u8,
+        st.lists(
+            st.builds(
+                zdp.Neighbour, u64, u64, u16, st.integers(0, 3), flag, st.integers(0, 7), st.integers(0, 3), u8, u8
+            ),
+            max_size=3,
+        ).map(tuple),
+    ),
+    st.builds(zdp.MgmtNwkUpdateRequest, u32, st.integers(0, 5), u8),
+    st.builds(zdp.MgmtNwkUpdateRequest, u32, st.integers(6, 255)),
+    st.builds(zdp.MgmtNwkUpdateNotify, u8, u32, u16, u16, st.lists(u8, max_size=16).map(tuple)),
+)
+
+READERS = [
+    MacFrame,
+    mac.AssociationResponse,
+    mac.Beacon,
+    NwkFrame,
+    nwk.Leave,
+    nwk.RejoinRequest,
+    nwk.RejoinResponse,
+    nwk.NetworkStatus,
+    nwk.EndDeviceTimeoutRequest,
+    nwk.EndDeviceTimeoutResponse,
+    ApsFrame,
+    aps.ApsCommandFrame,
+    aps.TransportNetworkKey,
+    AuxiliaryHeader,
+    zdp.DeviceAnnounce,
+    zdp.NwkAddressRequest,
+    zdp.IeeeAddressRequest,
+    zdp.AddressResponse,
+    zdp.AddressOfInterest,
+    zdp.SimpleDescriptorRequest,
+    zdp.SimpleDescriptor,
+    zdp.NodeDescriptor,
+    zdp.MatchDescriptorRequest,
+    zdp.DescriptorResponse,
+    zdp.BindRequest,
+    zdp.MgmtLeaveRequest,
+    zdp.MgmtPermitJoiningRequest,
+    zdp.MgmtLqiResponse,
+    zdp.MgmtNwkUpdateRequest,
+    zdp.MgmtNwkUpdateNotify,
+]
+
+
+@settings(derandomize=True, max_examples=600)
+@given(FRAMES)
+def test_what_is_written_is_read_back(frame):
+    assert type(frame).from_bytes(frame.to_bytes()) == frame
+
+
+@settings(derandomize=True, max_examples=200)
+@given(FRAMES, st.data())
+def test_a_frame_that_is_cut_short_is_read_or_refused(frame, data):
+    whole = frame.to_bytes()
+    cut = whole[: data.draw(st.integers(0, len(whole)))]
+    with suppress(MalformedFrameError):
+        type(frame).from_bytes(cut)
+
+
+@pytest.mark.parametrize("reader", READERS, ids=lambda reader: reader.__name__)
+@settings(derandomize=True, max_examples=120)
+@given(st.binary(max_size=60))
+def test_junk_is_read_or_refused_and_what_is_read_is_stable(reader, junk):
+    try:
+        frame = reader.from_bytes(junk)
+    except MalformedFrameError:
+        return
+    assert reader.from_bytes(frame.to_bytes()) == frame
