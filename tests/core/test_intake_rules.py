@@ -1,0 +1,229 @@
+"""Intake: which devices of an SR 11.4 may have the image, why the others may not, and what the answer says."""
+
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from chf.dcc.intake import Check, DeviceRefusal, IntakePolicy, InventoryDevice, RefusalList, decide
+from chf.duis import RequestId, ResponseCode, ServiceReference, UpdateFirmwareRequest
+from chf.eui64 import Eui64
+from chf.image.header import HardwareVersions, OtaHeader
+
+REFERENCE = Path(__file__).parents[2].parent / "shared" / "reference" / "duis"
+SUPPLIER, ACB = Eui64(0x90B3D51F30010000), Eui64(0x90B3D51F30000002)
+PPMID, SECOND, ESME, IHD, UNKNOWN = (Eui64(0x00DB1234567890A4 + at) for at in range(5))
+FILE_VERSION = 0x00000002
+
+
+def image(tail: bytes = b"", **changes) -> bytes:
+    body = b"\xee" * 100 + tail
+    fields = {
+        "manufacturer_code": 0x1234,
+        "image_type": 1,
+        "file_version": FILE_VERSION,
+        "hardware_versions": HardwareVersions(1, 4),
+        "total_image_size": 60 + len(body),
+        "header_string": bytes(32),
+        **changes,
+    }
+    return OtaHeader(**fields).to_bytes() + body
+
+
+def request(*devices: Eui64, counter: int = 1000, version: str = "2", content: bytes | None = None, **changes):
+    asked = UpdateFirmwareRequest(
+        ServiceReference.UPDATE_PPMID_FIRMWARE,
+        RequestId(SUPPLIER, ACB, counter),
+        image() if content is None else content,
+        version,
+        devices or (PPMID,),
+        signed=True,
+    )
+    return replace(asked, **changes)
+
+
+class Inventory:
+    """A device log in a dictionary."""
+
+    def __init__(self, *devices: InventoryDevice, last_counter: int | None = None) -> None:
+        self.devices = {device.eui64: device for device in devices}
+        self.counter = last_counter
+
+    def device(self, eui64):
+        return self.devices.get(eui64)
+
+    def last_counter(self, originator):
+        assert originator == SUPPLIER
+        return self.counter
+
+
+def ppmid(eui64: Eui64 = PPMID, **changes) -> InventoryDevice:
+    known = InventoryDevice(eui64, "PPMID", True, False, 0x1234, 1, 2, 1)
+    return replace(known, **changes)
+
+
+LOG = Inventory(ppmid(), ppmid(SECOND), ppmid(ESME, device_type="ESME"), ppmid(IHD, device_type="IHD"))
+
+
+def refusal_of(decision) -> DeviceRefusal:
+    assert decision.accepted == ()
+    (refusal,) = decision.refused
+    return refusal
+
+
+def test_intake_accepts_and_acknowledges():
+    decision = decide(request(PPMID, SECOND), LOG)
+    assert decision.accepted == (PPMID, SECOND)
+    assert (decision.refused, decision.request_refusal, decision.notes) == ((), None, ())
+    assert decision.image.header.file_version == FILE_VERSION
+    answer = decision.response(1420070400)
+    assert (answer.code, bool(answer.warning)) == (ResponseCode.ACKNOWLEDGED, False)
+
+
+def test_intake_device_named_twice_is_taken_once():
+    assert decide(request(PPMID, SECOND, PPMID), LOG).accepted == (PPMID, SECOND)
+
+
+@pytest.mark.parametrize(
+    ("device", "check", "in_list", "words"),
+    [
+        (None, Check.KNOWN, RefusalList.INVALID_DEVICE_ID, "not in the device log"),
+        (ppmid(device_type="ESME"), Check.DEVICE_TYPE, RefusalList.INVALID_DEVICE_ID, "of type ESME; .* a PPMID"),
+        (ppmid(device_type="HCALCS"), Check.DEVICE_TYPE, RefusalList.INVALID_DEVICE_ID, "of type HCALCS"),
+        (ppmid(device_type="IHD"), Check.DEVICE_TYPE, RefusalList.INVALID_DEVICE_ID, "stand-alone IHD"),
+        (ppmid(commissioned=False), Check.COMMISSIONED, RefusalList.NOT_COMMISSIONED, "not joined"),
+        (
+            ppmid(update_in_progress=True),
+            Check.IN_PROGRESS,
+            RefusalList.OTHER_REQUEST_IN_PROGRESS,
+            "another update",
+        ),
+        (ppmid(manufacturer_code=0x9999), Check.MANUFACTURER, RefusalList.NOT_APPLICABLE_FIRMWARE, "0x9999"),
+        (ppmid(image_type=7), Check.IMAGE_TYPE, RefusalList.NOT_APPLICABLE_FIRMWARE, "0x0007"),
+        (ppmid(file_version=2), Check.SAME_VERSION, RefusalList.NOT_APPLICABLE_FIRMWARE, "already"),
+        (ppmid(file_version=3), Check.DOWNGRADE, RefusalList.NOT_APPLICABLE_FIRMWARE, "newer than 0x00000002"),
+    ],
+)
+def test_intake_device_is_refused_with_list_and_reason(device, check, in_list, words):
+    inventory = Inventory(*([device] if device else []))
+    decision = decide(request(), inventory)
+    refusal = refusal_of(decision)
+    assert (refusal.device, refusal.check, refusal.in_list) == (PPMID, check, in_list)
+    assert re.search(words, refusal.reason)
+    assert str(refusal).startswith("00-DB-12-34-56-78-90-A4: ")
+    answer = decision.response(0)
+    assert answer.code is ResponseCode.UPDATE_PPMID_FIRMWARE_NO_DEVICE
+    assert getattr(answer.warning, in_list.value) == (PPMID,)
+
+
+def test_intake_what_is_not_known_yet_is_no_reason_to_refuse():
+    blank = ppmid(manufacturer_code=None, image_type=None, hardware_version=None, file_version=None)
+    assert decide(request(), Inventory(blank)).accepted == (PPMID,)
+
+
+def test_intake_mixed_list_is_accepted_in_part():
+    decision = decide(request(UNKNOWN, PPMID, ESME, IHD), LOG)
+    assert decision.accepted == (PPMID,)
+    answer = decision.response(0)
+    assert answer.code is ResponseCode.UPDATE_PPMID_FIRMWARE_PARTIAL
+    assert answer.warning.invalid == (UNKNOWN, ESME, IHD)
+
+
+def test_intake_fifty_thousand_devices():
+    everybody = [Eui64(number) for number in range(50_000)]
+    inventory = Inventory(*(ppmid(eui64) for eui64 in everybody[::2]))
+    decision = decide(request(*everybody), inventory)
+    assert (len(decision.accepted), len(decision.refused)) == (25_000, 25_000)
+
+
+@pytest.mark.parametrize(("last", "taken"), [(None, True), (999, True), (1000, False), (2**64 - 1, False)])
+def test_intake_counter_must_rise(last, taken):
+    decision = decide(request(), Inventory(ppmid(), last_counter=last))
+    assert bool(decision.accepted) is taken
+    if not taken:
+        assert "replayed" in decision.request_refusal.reason
+        assert decision.response(0).code is ResponseCode.VALIDATION
+
+
+def test_intake_request_to_somebody_else_is_refused():
+    decision = decide(request(request_id=RequestId(SUPPLIER, PPMID, 1)), LOG)
+    assert "addressed to 00-DB-12-34-56-78-90-A4" in decision.request_refusal.reason
+
+
+def test_intake_update_firmware_is_not_served_unless_the_policy_says_so():
+    asked = request(ESME, service_reference=ServiceReference.UPDATE_FIRMWARE)
+    assert "11.1" in decide(asked, LOG).request_refusal.reason
+    both = IntakePolicy(services=frozenset(ServiceReference))
+    unsigned = decide(asked, LOG, both)
+    assert unsigned.request_refusal.code is ResponseCode.UPDATE_FIRMWARE_IMAGE
+    assert "no supplier's signature" in unsigned.request_refusal.reason
+    signed = replace(asked, image=image(b"\x00\x40" + bytes(64)), device_ids=(ESME, PPMID))
+    decision = decide(signed, LOG, both)
+    assert decision.accepted == (ESME,)
+    assert "updates an ESME, GSME or HCALCS" in decision.refused[0].reason
+    assert decision.response(0).code is ResponseCode.UPDATE_FIRMWARE_PARTIAL
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"\0" * 100, "image"),
+        (image()[:-1], "image"),
+        (image() + b"\0", "image"),
+        (image(b"\x00\x40" + bytes(64)), "ends in a supplier's signature"),
+    ],
+)
+def test_intake_bad_image_is_refused_whole(content, words):
+    decision = decide(request(content=content), LOG)
+    assert (decision.accepted, decision.image) == ((), None)
+    assert words in decision.request_refusal.reason
+    assert decision.response(0).code is ResponseCode.UPDATE_PPMID_FIRMWARE_IMAGE
+
+
+def test_intake_image_over_the_limit_is_refused():
+    decision = decide(request(), LOG, IntakePolicy(image_limit_bytes=100))
+    assert decision.request_refusal.code is ResponseCode.UPDATE_PPMID_FIRMWARE_IMAGE
+
+
+def test_intake_version_that_differs_from_the_header_is_noted_or_refused():
+    asked = request(version="00000000")
+    (note,) = decide(asked, LOG).notes
+    assert "FirmwareVersion is 00000000, the image's header says 00000002" in note
+    assert "image-version is not enforced" in note
+    strict = IntakePolicy(enforced=frozenset(Check))
+    assert "header says 00000002" in decide(asked, LOG, strict).request_refusal.reason
+    assert decide(request(version="00000002"), LOG, strict).accepted == (PPMID,)
+
+
+def test_intake_signature_that_is_missing_is_noted_or_refused():
+    asked = request(signed=False)
+    assert "not signed" in decide(asked, LOG).notes[0]
+    strict = decide(asked, LOG, IntakePolicy(enforced=frozenset({Check.SIGNATURE_PRESENT})))
+    assert strict.request_refusal.code is ResponseCode.UNKNOWN_SENDER
+
+
+def test_intake_hardware_outside_the_range_is_left_to_the_hub_unless_enforced():
+    inventory = Inventory(ppmid(hardware_version=9))
+    decision = decide(request(), inventory)
+    assert decision.accepted == (PPMID,)
+    assert "0x0009 is not in 0x0001 to 0x0004" in decision.notes[0]
+    strict = decide(request(), inventory, IntakePolicy(enforced=frozenset(Check)))
+    assert refusal_of(strict).check is Check.HARDWARE_VERSION
+
+
+def test_intake_unenforced_device_check_lets_the_device_through_with_a_note():
+    policy = IntakePolicy(enforced=frozenset(Check) - {Check.DOWNGRADE})
+    decision = decide(request(), Inventory(ppmid(file_version=9)), policy)
+    assert decision.accepted == (PPMID,)
+    assert "newer" in decision.notes[-1]
+
+
+@pytest.mark.skipif(not REFERENCE.exists(), reason="the public DUIS reference data is not beside the checkout")
+def test_intake_takes_the_public_sample():
+    sample = (REFERENCE / "11.4_UPDATE_PPMID_FIRMWARE_REQUEST_DUIS.XML").read_bytes()
+    known = InventoryDevice(PPMID, "PPMID", commissioned=True)
+    decision = decide(UpdateFirmwareRequest.from_bytes(sample), Inventory(known))
+    assert decision.accepted == (PPMID,)
+    assert decision.image.header.file_version == 0xACDCACDC
+    assert "FirmwareVersion is 00000000" in decision.notes[0]
