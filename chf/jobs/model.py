@@ -58,7 +58,8 @@ class Job:
     """One row of the job table.
 
     `image` is the SHA-256 of the file in lower-case hex, `origin` the service request's id or "cli". `transfer` is set
-    exactly when a CCS08 was raised. `version_seen` is what the device said last that it runs.
+    exactly when a CCS08 was raised. `version_seen` is what the device said last that it runs: it begins anew when the
+    activation does, and may be the new version on a job that failed because that was not seen in time.
     """
 
     id: JobId

@@ -143,10 +143,11 @@ class Reason:
             claim = f"the device reported success for version {_version(job.report.file_version)}"
         else:
             claim = "the device reported failure"
-        seen = (
-            "its version could not be read" if job.version_seen is None else f"told {_version(job.version_seen)} last"
-        )
-        return f"the new version was not seen in time: {claim}, {seen}"
+        if job.version_seen is None:
+            seen = "its version could not be read"
+        else:
+            seen = f"ran version {_version(job.version_seen)} when last asked"
+        return f"the new version was not seen in time: {claim}, and {seen}"
 
     @staticmethod
     def deadline(_job: Job, _event: JobEvent) -> str:
@@ -283,6 +284,8 @@ def _note(job: Job, event: JobEvent, now: Now) -> Job:
         case VersionObserved(file_version) if job.active:
             before = file_version if job.version_before is None and job.transfer is None else job.version_before
             return replace(job, version_seen=file_version, version_before=before)
+        case VersionObserved(file_version) if _proves_late(job, file_version):
+            return replace(job, version_seen=file_version)
         case ActivationReported(success, file_version) if _is_about(job, event, now):
             return replace(job, report=ActivationReport(success, file_version))
         case TransferEnded(outcome) if job.active and job.state is not S.ACCEPTED and job.transfer is None:
@@ -298,6 +301,11 @@ def _note(job: Job, event: JobEvent, now: Now) -> Job:
             return replace(job, activation_at=at_utc, report=None)
         case _:
             return job
+
+
+def _proves_late(job: Job, file_version: int) -> bool:
+    """A device that was given up turns out to run the new version after all: worth knowing, though the end stays."""
+    return job.state is S.FAILED and job.transfer is TransferOutcome.SUCCESS and file_version == job.file_version
 
 
 def _is_about(job: Job, event: ActivationReported, now: Now) -> bool:
@@ -327,6 +335,8 @@ def _take(before: Job, noted: Job, case: Case, event: JobEvent, now: Now) -> tup
         )
         if case.to is not S.WAITING:
             job = replace(job, waiting_for=None, waiting_until=None)
+        if case.to is S.ACTIVATING:
+            job = replace(job, version_seen=None)  # what it ran until now says nothing about what comes
     actions: list[Action] = []
     if before.transfer is None and job.transfer is not None:
         actions.append(RaiseCcs08(job, job.transfer))

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final, TypeAlias
 
-from chf.errors import StoreCorruptError, StoreError
+from chf.errors import StoreCorruptError, StoreError, UsageError
 from chf.store.schema import APPLICATION_ID, migrate
 
 FILE_NAME: Final = "chf.db"
@@ -117,6 +117,8 @@ def translated(path: Path) -> Iterator[None]:
     """Turn what SQLite raises into the error tree, with the file and what to do about it."""
     try:
         yield
+    except (UnicodeEncodeError, OverflowError) as error:
+        raise UsageError(f"a value that the store cannot hold: {error}") from error
     except sqlite3.IntegrityError:
         raise  # a broken rule of the schema: the table's own code says what that means
     except sqlite3.Error as error:

@@ -150,8 +150,8 @@ def test_an_alert_about_another_version_before_the_upgrade_time_is_not_about_thi
 @pytest.mark.parametrize(
     ("heard", "words"),
     [
-        ((), "reported nothing, its version could not be read"),
-        ((VersionObserved(OLD),), "reported nothing, told 0x00000010 last"),
+        ((), "reported nothing, and its version could not be read"),
+        ((VersionObserved(OLD),), "reported nothing, and ran version 0x00000010 when last asked"),
         ((ActivationReported(success=True, file_version=NEW),), "reported success for version 0x00000020"),
         ((ActivationReported(success=False, file_version=NEW),), "reported failure"),
     ],
@@ -313,6 +313,16 @@ def test_a_late_alert_is_written_down_and_changes_no_end():
     assert late == replace(job, report=ActivationReport(success=False, file_version=NEW))
     assert actions == ()
     assert apply(late, ActivationReported(success=True, file_version=NEW), at(501)) == (late, ())
+
+
+def test_the_new_version_that_is_seen_too_late_is_written_down_and_changes_no_end():
+    job, _ = run(new_job(), *ACTIVATING, VerificationTimedOut())
+    assert job.reason.endswith("the device reported nothing, and its version could not be read")
+    late, actions = apply(job, VersionObserved(NEW), at(5000))
+    assert late == replace(job, version_seen=NEW)
+    assert late.state is JobState.FAILED
+    assert actions == ()
+    assert apply(late, VersionObserved(OTHER), at(9000)) == (late, ())
 
 
 def test_a_second_transfer_that_fails_ends_a_waiting_job_without_a_second_alert():

@@ -129,6 +129,25 @@ def test_a_hub_that_cannot_open_its_store_lets_the_lock_go(home):
     assert not hub_running(home)
 
 
+def test_many_processes_may_be_the_first(home):
+    code = (
+        "import sys, pathlib; from chf.store import Store\n"
+        "sys.stdin.read()\n"
+        "with Store.open(pathlib.Path(sys.argv[1])) as store:\n"
+        "    for n in range(20):\n"
+        "        with store.transaction() as tx: tx.inbox.submit('x', {}, 1.0); tx.counters.take('n')"
+    )
+    command = [sys.executable, "-c", code, str(home)]
+    processes = [subprocess.Popen(command, stdin=subprocess.PIPE) for _ in range(4)]
+    for process in processes:
+        process.stdin.close()  # all of them start now
+    assert [process.wait(timeout=60) for process in processes] == [0, 0, 0, 0]
+    with Store.open(home, hub=True) as store:
+        assert len(store.inbox.pending()) == 80
+        assert store.counters.peek("n") == 81
+    assert not list(home.glob("*.new"))
+
+
 # --- files that are not a store
 
 

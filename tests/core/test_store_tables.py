@@ -449,6 +449,15 @@ def test_a_request_is_taken_once(store):
     assert not store.requests.seen(PPMID, 6)
 
 
+@pytest.mark.parametrize("value", ["a\udcff.ota", 2**63])
+def test_a_value_that_no_column_holds_is_refused_and_undoes_nothing(store, value):
+    with store.transaction() as tx:
+        tx.meta.set("before", "kept")
+        with pytest.raises(UsageError, match="cannot hold"):
+            tx.meta.set("k", value)
+    assert store.meta.get("before") == "kept"
+
+
 def test_settings_stay(store):
     assert store.meta.get("identity") is None
     with store.transaction() as tx:

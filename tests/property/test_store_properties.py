@@ -1,0 +1,130 @@
+"""Whatever a row can hold comes back from the store as it was, also after it was closed and opened again."""
+
+from dataclasses import fields, replace
+
+import hypothesis.strategies as st
+import pytest
+from hypothesis import given, settings
+
+from chf.clock import UtcSeconds
+from chf.eui64 import Eui64
+from chf.image.image import ImageId
+from chf.jobs.model import ENDS, ActivationReport, Job, JobId, JobState, WaitReason
+from chf.ota.model import ActivateAt, ActivateByCommand, ActivateHold, ActivateNow, Strategy, TimeForm, TransferOutcome
+from chf.store import DeviceEntry, DeviceStatus, DeviceType, NewAlert, Store
+
+text = st.text(st.characters(exclude_categories=["Cs"]), max_size=40)
+u8, u16, u32 = st.integers(0, 0xFF), st.integers(0, 0xFFFF), st.integers(0, 0xFFFFFFFF)
+eui64s = st.integers(0, 2**64 - 1).map(Eui64)
+utc = st.floats(0, 2e11).map(UtcSeconds)
+octets = st.binary(max_size=200)
+activations = st.one_of(
+    st.just(ActivateNow()),
+    st.just(ActivateByCommand()),
+    st.builds(ActivateHold, st.sampled_from(Strategy)),
+    st.builds(ActivateAt, utc, st.sampled_from(Strategy), st.sampled_from(TimeForm)),
+)
+jobs = st.builds(
+    Job,
+    id=st.just(JobId(1)),
+    device=eui64s,
+    image=st.just(ImageId("ab" * 32)),
+    file_version=u32,
+    activation=activations,
+    origin=text,
+    created=utc,
+    deadline=utc,
+    changed=utc,
+    state=st.sampled_from(JobState),
+    reason=text,
+    version_before=st.none() | u32,
+    version_seen=st.none() | u32,
+    transfer=st.none() | st.sampled_from(TransferOutcome),
+    report=st.none() | st.builds(ActivationReport, st.booleans(), u32),
+    waiting_for=st.none() | st.sampled_from(WaitReason),
+    waiting_until=st.none() | utc,
+    activation_at=st.none() | utc,
+    download_started=st.none() | utc,
+    download_ended=st.none() | utc,
+    ended=st.none() | utc,
+)
+devices = st.builds(
+    DeviceEntry,
+    eui64=eui64s,
+    device_type=st.sampled_from(DeviceType),
+    added=utc,
+    install_code_link_key=st.none() | st.binary(min_size=16, max_size=16),
+    status=st.sampled_from(DeviceStatus),
+    network_address=st.none() | u16,
+    endpoint=st.none() | u8,
+    last_seen=st.none() | utc,
+    manufacturer=st.none() | u16,
+    image_type=st.none() | u16,
+    hardware_version=st.none() | u16,
+    file_version=st.none() | u32,
+    refused_frames=u32,
+)
+alerts = st.builds(
+    NewAlert,
+    msg_id=text.filter(bool),
+    device=eui64s,
+    use_case=text,
+    alert_code=u16,
+    outcome=text,
+    message=octets,
+    verified=st.booleans(),
+    created=utc,
+    job=st.none() | st.integers(0, 2**62),
+)
+profile = settings(derandomize=True, max_examples=100, deadline=None)
+
+
+class UndoError(Exception):
+    """Leaves the store as it was before the example."""
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory):
+    with Store.open(tmp_path_factory.mktemp("store")) as opened:
+        yield opened
+
+
+@profile
+@given(first=jobs, second=jobs)
+def test_a_job_row_holds_every_job(store, first, second):
+    second = replace(second, device=first.device)
+    with pytest.raises(UndoError), store.transaction() as tx:  # noqa: PT012
+        tx.jobs.add(first)
+        assert tx.jobs.get(first.id) == first
+        tx.jobs.update(second)
+        assert tx.jobs.list() == (second,)
+        assert tx.jobs.list(active_only=True) == (() if second.state in ENDS else (second,))
+        raise UndoError
+    assert store.jobs.list() == ()
+
+
+@profile
+@given(first=devices, second=devices)
+def test_a_device_row_holds_every_entry(store, first, second):
+    second = replace(second, eui64=first.eui64)
+    with pytest.raises(UndoError), store.transaction() as tx:  # noqa: PT012
+        tx.devices.add(first)
+        assert tx.devices.get(first.eui64) == first
+        tx.devices.update(second)
+        assert tx.devices.list() == (second,)
+        raise UndoError
+
+
+@profile
+@given(st.lists(alerts, max_size=4))
+def test_the_outbox_holds_each_message_id_once_and_unchanged(store, written):
+    with pytest.raises(UndoError), store.transaction() as tx:  # noqa: PT012
+        expected = {}
+        for alert in written:
+            assert tx.alerts.add(alert) is (alert.msg_id not in expected)
+            expected.setdefault(alert.msg_id, alert)
+        names = [field.name for field in fields(NewAlert)]
+        kept = [NewAlert(**{name: getattr(row, name) for name in names}) for row in tx.alerts.list()]
+        assert kept == list(expected.values())
+        assert tx.alerts.undelivered() == tx.alerts.list()
+        raise UndoError
