@@ -1,0 +1,612 @@
+"""The co-processor in memory: what a host hears for what it says, octet for octet (UG100)."""
+
+import struct
+from dataclasses import replace
+from random import Random
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from devices.ncp.ezsp.ash_frames import ResetCode
+from devices.ncp.ezsp.commands import ROWS, commands
+from devices.ncp.ezsp.personality import V13
+from devices.stack.end_device import EndDevice
+from devices.stack.interface import ApsIndication, ApsRequest, ApsStatus, Endpoint, Eui64, NwkAddress
+from tests.support.ezsp_host import (
+    CHILD_JOIN,
+    DONGLE,
+    INCOMING_MESSAGE,
+    INVALID_COMMAND,
+    MESSAGE_SENT,
+    STACK_STATUS,
+    TRUST_CENTER_JOIN,
+    EzspHost,
+    aps,
+    parameters,
+    unicast,
+)
+
+DEVICE = Eui64(0x00DB_1234_5678_90A4)
+KEY = bytes.fromhex("66B6900981E1EE3CA4206B6B861C02BB")
+SECURED = 0x0160
+SL_OK, SL_INVALID_INDEX, SL_NOT_FOUND = 0x00, 0x27, 0x2D
+
+
+class Device:
+    """An end device that keeps what it hears."""
+
+    def __init__(self, host: EzspHost, ieee: Eui64 = DEVICE, key: bytes = KEY, **options: Any) -> None:
+        self.received: list[ApsIndication] = []
+        self.failures: list[str] = []
+        self.stack = EndDevice(ieee, key, host.medium, host.queue, Random(9), listener=self, **options)
+        self.stack.endpoints[3] = Endpoint(3, 0x0109, 0x0502, client_clusters=(0x0019,))
+
+    def joined(self, address: NwkAddress, *, rejoined: bool) -> None: ...
+    def left(self) -> None: ...
+
+    def join_failed(self, reason: str) -> None:
+        self.failures.append(reason)
+
+    def message_received(self, indication: ApsIndication) -> None:
+        self.received.append(indication)
+
+
+@pytest.fixture
+def host() -> EzspHost:
+    host = EzspHost()
+    host.form()
+    return host
+
+
+def transient(eui64: int, key: bytes) -> bytes:
+    return struct.pack("<Q16sB", eui64, key, 0)
+
+
+def link_key(index: int, eui64: int, key: bytes) -> bytes:
+    return struct.pack("<BQ16s", index, eui64, key)
+
+
+def sl(octets: bytes) -> int:
+    return int.from_bytes(octets, "little")
+
+
+def joined(host: EzspHost, **options: Any) -> Device:
+    """A device that is in, with its key in the table."""
+    assert sl(host.call(0x010E, link_key(0, DEVICE, KEY))) == SL_OK
+    host.call(0x0022, bytes([60]))
+    device = Device(host, **options)
+    device.stack.power_on()
+    host.run(8.0)
+    assert device.stack.joined
+    host.callbacks.clear()
+    return device
+
+
+# before the version
+
+
+def test_nothing_works_before_the_version_is_agreed() -> None:
+    host = EzspHost()
+    host.reset()
+    assert host.resets == 1
+    reply = host.call_raw(0x0018)
+    assert (reply.id, reply.parameters) == (INVALID_COMMAND, b"\x30")  # ERROR_VERSION_NOT_SET
+    answer = host.send_frame(bytes([5, 0, 0, 4]))  # another version than ours, in the oldest format
+    assert (answer.sequence, answer.legacy, answer.parameters) == (5, True, bytes.fromhex("0D024074"))
+    assert host.call_raw(0x0018).parameters == b"\x30"
+    assert host.call(0x0000, bytes([13])) == bytes.fromhex("0D024074")
+    assert host.call(0x0018) == b"\x00"
+
+
+def test_a_version_command_in_the_oldest_format_may_settle_it() -> None:
+    host = EzspHost()
+    host.reset()
+    assert host.send_frame(bytes([0, 0, 0, 13])).legacy
+    assert host.call(0x0018) == b"\x00"
+
+
+def test_a_host_that_speaks_the_oldest_format_is_refused_in_it() -> None:
+    host = EzspHost()
+    host.negotiate()
+    reply = host.send_frame(bytes([1, 0, 0x18]))
+    assert (reply.legacy, reply.id, reply.parameters) == (True, 0x58, b"\x31")
+
+
+@pytest.mark.parametrize(
+    ("frame", "reason"),
+    [
+        (struct.pack("<BBBH", 1, 0, 1, 0x01FF), 0x31),  # unknown frame id
+        (struct.pack("<BBBH", 1, 0, 1, INCOMING_MESSAGE), 0x31),  # a callback is not a command
+        (struct.pack("<BBBH", 1, 0x80, 1, 0x0018), 0x32),  # a response from the host
+        (struct.pack("<BBBHB", 1, 0, 1, 0x0053, 0x1E), 0x33),  # parameters cut off
+        (struct.pack("<BBBHB", 1, 0, 1, 0x0081, 9) + b"abc", 0x33),  # a count that promises more
+    ],
+)
+def test_what_makes_no_sense_is_an_invalid_command(frame: bytes, reason: int) -> None:
+    host = EzspHost()
+    host.negotiate()
+    reply = host.send_frame(frame)
+    assert (reply.sequence, reply.id, reply.parameters) == (1, INVALID_COMMAND, bytes([reason]))
+    assert host.call(0x0081, b"\x03abc") == b"\x03abc"
+
+
+def test_the_network_index_comes_back() -> None:
+    host = EzspHost()
+    host.negotiate()
+    assert host.send_frame(struct.pack("<BBBH", 1, 0x20, 1, 0x0018)).control == 0xA0
+
+
+# the table
+
+
+def test_every_row_can_be_compiled_and_has_its_id_once() -> None:
+    table = commands(13)
+    assert len({command.id for command in table.values()}) == len(table)
+    assert len({(row.name, row.first) for row in ROWS}) == len(ROWS)
+
+
+@given(st.sampled_from([row.id for row in ROWS if row.request is not None]), st.binary(max_size=80))
+@settings(max_examples=400, deadline=None)
+def test_no_parameters_bring_it_down(command: int, octets: bytes) -> None:
+    host = EzspHost()
+    host.form()
+    frame = struct.pack("<BBBH", 77, 0, 1, command) + octets
+    if command != 0x0104:  # resetNode answers with a reset
+        host.send_frame(frame)
+    host.run(20.0)
+    host.negotiate()
+    assert host.call(0x0081, b"\x03abc") == b"\x03abc"
+
+
+# configuration
+
+
+def test_configuration_is_forgotten_at_a_reset_and_fixed_while_the_network_is_up(host: EzspHost) -> None:
+    assert host.call(0x0052, b"\x1e") == b"\x00\x08\x00"
+    assert host.call(0x0053, b"\x1e\x09\x00") == b"\x38"  # ERROR_INVALID_CALL
+    assert host.call(0x0053, b"\xee\x09\x00") == b"\x37"  # ERROR_INVALID_ID
+    assert host.call(0x0002, struct.pack("<BHHBBB", 1, 0x0104, 5, 0, 0, 0)) == b"\x38"
+    host.negotiate()
+    assert host.call(0x0052, b"\x1e") == b"\x00\x04\x00"
+    assert host.dongle.stack.endpoints == {}
+    assert host.call(0x0053, b"\x1e\xff\x01") == b"\x36"  # ERROR_INVALID_VALUE: the table is counted in one octet
+
+
+def test_the_endpoint_lists_are_split_by_their_counts(host: EzspHost) -> None:
+    endpoint = host.dongle.stack.endpoints[0x0B]
+    assert (endpoint.server_clusters, endpoint.client_clusters) == ((0x0019, 0x000A), ())
+    host.negotiate()
+    host.call(0x0002, struct.pack("<BHHBBBHHH", 1, 0x0104, 5, 0, 1, 2, 0x0000, 0x0006, 0x0008))
+    endpoint = host.dongle.stack.endpoints[1]
+    assert (endpoint.server_clusters, endpoint.client_clusters) == ((0x0000,), (0x0006, 0x0008))
+
+
+def test_values() -> None:
+    host = EzspHost()
+    host.negotiate()
+    assert host.call(0x00AA, b"\x11") == bytes.fromhex("00 07 0000 07 04 04 00 AA")
+    assert host.call(0x00AB, b"\x23\x04\x10\x27\x00\x00") == b"\x00"
+    assert host.call(0x00AA, b"\x23") == bytes.fromhex("00 04 10270000")
+    assert host.call(0x00AA, b"\xee") == b"\x37\x00"
+    host2 = EzspHost()
+    host2.form()
+    assert host2.call(0x00AB, b"\x23\x04\x10\x27\x00\x00") == b"\x38"
+
+
+# the network
+
+
+def test_forming_needs_security_a_channel_and_no_network() -> None:
+    host = EzspHost()
+    host.negotiate()
+    assert host.call(0x001E, parameters()) == b"\xa8"  # SECURITY_STATE_NOT_SET
+    host.call(0x0068, struct.pack("<H16s16sBQ", 0x1BC4, b"\x77" * 16, b"\x33" * 16, 0, 0))
+    assert host.call(0x001E, parameters(channel=27)) == b"\x8a"  # PHY_INVALID_CHANNEL
+    assert host.call(0x001E, parameters()) == b"\x00"
+    host.run()
+    assert host.call(0x001E, parameters()) == b"\x70"  # INVALID_CALL
+    assert host.call(0x0028) == b"\x00\x01" + parameters()
+    assert host.call(0x0027) == b"\x00\x00"
+    assert host.call(0x0069) == struct.pack("<BHQ", 0, 0x0084, DONGLE)
+    assert host.call(0x0114, struct.pack("<B17x", 1)) == b"\x33" * 16 + bytes(4)
+    assert host.call(0x0114, struct.pack("<B17x", 2)) == b"\x77" * 16 + bytes(4)
+
+
+def test_the_network_outlives_a_reset_and_comes_up_by_network_init(host: EzspHost) -> None:
+    host.negotiate()
+    assert host.call(0x0018) == b"\x00"
+    assert host.call(0x0017, b"\x00\x00") == b"\x00"
+    assert host.callbacks == []  # the status comes after the answer
+    host.run()
+    assert host.heard(STACK_STATUS) == [b"\x90"]
+    assert host.call(0x0018) == b"\x02"
+    assert host.call(0x0028) == b"\x00\x01" + parameters()
+
+
+def test_leaving_forgets_it(host: EzspHost) -> None:
+    assert host.call(0x0020) == b"\x00"
+    host.run()
+    assert host.heard(STACK_STATUS)[-1] == b"\x91"
+    assert host.call(0x0018) == b"\x00"
+    assert host.call(0x0017, b"\x00\x00") == b"\x93"  # NOT_JOINED
+    assert host.call(0x0020) == b"\x93"
+
+
+def test_a_factory_reset_takes_effect_at_the_reset(host: EzspHost) -> None:
+    assert sl(host.call(0x010E, link_key(0, DEVICE, KEY))) == SL_OK
+    host.call(0x0077, b"\x00\x00")
+    assert host.call(0x0018) == b"\x02"
+    host.negotiate()
+    assert host.call(0x0017, b"\x00\x00") == b"\x93"
+    assert host.call(0x0075, struct.pack("<Q?", DEVICE, True)) == b"\xff"
+
+
+def test_opening_and_closing_is_told(host: EzspHost) -> None:
+    assert host.call(0x0022, bytes([2])) == b"\x00"
+    host.run(1.0)
+    assert host.heard(STACK_STATUS)[1:] == [b"\x9c"]  # NETWORK_OPENED
+    host.run(2.0)
+    assert host.heard(STACK_STATUS)[1:] == [b"\x9c", b"\x9d"]
+
+
+def test_an_energy_scan(host: EzspHost) -> None:
+    assert host.call(0x001A, struct.pack("<BIB", 0, 1 << 11 | 1 << 26, 2)) == b"\x00"
+    host.run()
+    assert [result[0] for result in host.heard(0x0048)] == [11, 26]
+    assert all(struct.unpack("<Bb", result)[1] < -80 for result in host.heard(0x0048))
+    assert [status[1] for status in host.heard(0x001C)] == [0]
+    assert host.call(0x001A, struct.pack("<BIB", 0, 0, 2)) == b"\x35"  # MAC_INVALID_CHANNEL_MASK
+    assert host.call(0x001A, struct.pack("<BIB", 9, 1 << 11, 2)) == b"\x34"  # MAC_INCORRECT_SCAN_TYPE
+
+
+def test_a_scan_takes_its_time_where_that_is_wanted() -> None:
+    host = EzspHost(replace(V13, scan_takes_time=True))
+    host.form()
+    host.call(0x001A, struct.pack("<BIB", 0, 1 << 11 | 1 << 12, 2))
+    host.run(0.15)
+    assert len(host.heard(0x0048)) == 1  # (2^2 + 1) * 15.36 ms each
+    host.run(0.01)
+    assert len(host.heard(0x001C)) == 1
+
+
+# keys
+
+
+def test_the_key_table(host: EzspHost) -> None:
+    find = struct.pack("<Q?", DEVICE, True)
+    assert host.call(0x0075, find) == b"\xff"
+    assert host.call(0x0075, struct.pack("<Q?", 0, True)) == b"\x00"  # the first free entry
+    assert sl(host.call(0x010E, link_key(2, DEVICE, KEY))) == SL_OK
+    assert host.call(0x0075, find) == b"\x02"
+    exported = host.call(0x010F, b"\x02")
+    assert exported == struct.pack("<Q16sHIIHI", DEVICE, KEY, 0x001E, 0, 0, 0, 0)
+    assert len(host.call(0x010F, b"\x03")) == len(exported)
+    assert sl(host.call(0x010F, b"\x03")[-4:]) == SL_NOT_FOUND
+    assert sl(host.call(0x010F, b"\x08")[-4:]) == SL_INVALID_INDEX
+    assert host.call(0x010D, struct.pack("<Q", DEVICE))[:17] == KEY + b"\x02"
+    assert host.call(0x0114, struct.pack("<BBHQ6x", 4, 0, 0, DEVICE)) == KEY + bytes(4)
+    assert host.call(0x0076, b"\x02") == b"\x00"
+    assert host.call(0x0076, b"\x08") == b"\xb1"  # INDEX_OUT_OF_RANGE
+    assert host.call(0x0075, find) == b"\xff"
+
+
+@pytest.mark.parametrize(
+    ("index", "eui64", "key", "status"),
+    [
+        (8, DEVICE, KEY, 0x27),  # no such index
+        (0, DEVICE, bytes(16), 0x29),  # no key
+        (0, DEVICE, b"\xff" * 16, 0x29),
+        (0, DONGLE, KEY, 0x21),  # itself
+        (0, 0, KEY, 0x21),
+        (0, 0xFFFF_FFFF_FFFF_FFFF, KEY, 0x21),
+        (1, 5, KEY, 0x21),  # the partner is in another entry
+    ],
+)
+def test_keys_that_the_table_refuses(host: EzspHost, index: int, eui64: int, key: bytes, status: int) -> None:
+    assert sl(host.call(0x010E, link_key(0, 5, KEY))) == SL_OK
+    assert sl(host.call(0x010E, link_key(index, eui64, key))) == status
+
+
+def test_the_table_outlives_a_reset_and_its_size_does_not(host: EzspHost) -> None:
+    host.call(0x010E, link_key(1, 5, KEY))
+    host.call(0x010E, link_key(7, 6, KEY))
+    host.negotiate()
+    assert sl(host.call(0x010F, b"\x01")[-4:]) == SL_OK
+    assert sl(host.call(0x010F, b"\x07")[-4:]) == SL_INVALID_INDEX
+    host.call(0x0053, b"\x1e\x08\x00")
+    assert sl(host.call(0x010F, b"\x07")[-4:]) == SL_OK
+
+
+def test_transient_keys_end_by_time_and_by_reset(host: EzspHost) -> None:
+    by_eui = struct.pack("<Q", DEVICE)
+    assert sl(host.call(0x0111, transient(DEVICE, KEY))) == SL_OK
+    host.run(299.0)
+    exported = host.call(0x0113, by_eui)
+    assert exported[18:34] == KEY
+    assert struct.unpack_from("<H", exported, 44) == (1,)  # seconds to live
+    assert host.call(0x0112, b"\x00") == exported
+    host.run(2.0)
+    assert sl(host.call(0x0113, by_eui)[-4:]) == SL_NOT_FOUND
+    host.call(0x0111, transient(DEVICE, KEY))
+    host.negotiate()
+    assert sl(host.call(0x0113, by_eui)[-4:]) == SL_NOT_FOUND
+
+
+# joining
+
+
+def test_a_join_with_a_transient_key(host: EzspHost) -> None:
+    host.call(0x0055, bytes([0, 0x11]))  # ALLOW_JOINS | JOINS_USE_INSTALL_CODE_KEY
+    host.call(0x0111, transient(DEVICE, KEY))
+    host.call(0x0022, bytes([60]))
+    device = Device(host)
+    device.stack.power_on()
+    host.run(8.0)
+    assert device.stack.joined
+    address = device.stack.address
+    assert host.heard(CHILD_JOIN)[0] == struct.pack("<B?HQB", 0, True, address, DEVICE, 3)
+    assert host.heard(TRUST_CENTER_JOIN)[0] == struct.pack("<HQBBH", address, DEVICE, 1, 0, 0)
+    assert host.call(0x004A, b"\x00") == struct.pack("<BQBHBBBI", 0, DEVICE, 3, address, 0, 0, 0, 0)
+    assert host.call(0x004A, b"\x01") == b"\x93" + bytes(18)
+    assert host.call(0x0060, struct.pack("<Q", DEVICE)) == struct.pack("<H", address)
+    assert host.call(0x0061, struct.pack("<H", address)) == struct.pack("<BQ", 0, DEVICE)
+    assert host.call(0x0061, b"\x34\x12") == struct.pack("<BQ", 1, 0)
+
+
+@pytest.mark.parametrize(
+    ("policy", "key"),
+    [
+        (0x00, transient(DEVICE, KEY)),  # nobody may
+        (0x11, transient(0xFFFF_FFFF_FFFF_FFFF, KEY)),  # its own install code or nothing
+        (0x01, transient(5, KEY)),  # somebody else's key
+    ],
+)
+def test_a_device_that_may_not_join(host: EzspHost, policy: int, key: bytes) -> None:
+    host.call(0x0055, bytes([0, policy]))
+    host.call(0x0111, key)
+    host.call(0x0022, bytes([60]))
+    device = Device(host)
+    device.stack.power_on()
+    host.run(8.0)
+    assert not device.stack.joined
+    decisions = {callback[11] for callback in host.heard(TRUST_CENTER_JOIN)}
+    assert decisions == {2}  # DENY_JOIN
+
+
+def test_the_wildcard_key_lets_anybody_in_without_the_install_code_policy(host: EzspHost) -> None:
+    host.call(0x0111, transient(0xFFFF_FFFF_FFFF_FFFF, KEY))
+    host.call(0x0022, bytes([60]))
+    device = Device(host)
+    device.stack.power_on()
+    host.run(8.0)
+    assert device.stack.joined
+
+
+def test_a_device_that_leaves_is_told(host: EzspHost) -> None:
+    device = joined(host)
+    address = device.stack.address
+    assert host.call(0x00A8, struct.pack("<HQQ", address, DEVICE, DEVICE)) == b"\x00"
+    host.run(1.0)
+    assert host.heard(TRUST_CENTER_JOIN)[-1] == struct.pack("<HQBBH", address, DEVICE, 2, 3, 0)
+    assert host.call(0x00A8, struct.pack("<HQQ", 5, 5, 5)) == b"\x03"
+
+
+# messages
+
+
+@pytest.mark.parametrize("options", [0x0140, SECURED])
+def test_a_unicast_is_answered_and_confirmed_when_it_was_delivered(host: EzspHost, options: int) -> None:
+    device = joined(host)
+    frame = aps(options=options)
+    answer = host.call(0x0034, unicast(device.stack.address, frame, b"hello", tag=0x0E))
+    assert answer[0] == 0
+    assert host.heard(MESSAGE_SENT) == []
+    host.run(1.0)
+    sent = struct.pack("<BH", 0, device.stack.address) + frame[:-1] + answer[1:] + bytes([0x0E, 0, 0])
+    assert host.heard(MESSAGE_SENT) == [sent]
+    (indication,) = device.received
+    assert (indication.payload, indication.secured) == (b"hello", options == SECURED)
+    assert (indication.cluster, indication.source_endpoint, indication.destination_endpoint) == (0x0019, 0x0B, 3)
+
+
+def test_a_message_comes_in_with_its_security_told(host: EzspHost) -> None:
+    device = joined(host)
+    for secured in (False, True):
+        host.callbacks.clear()
+        counter = device.stack.send(ApsRequest(NwkAddress(0), 0x0109, 0x0019, 3, 0x0B, b"hi", secured=secured))
+        host.run(1.0)
+        (message,) = host.heard(INCOMING_MESSAGE)
+        options = SECURED if secured else 0x0140
+        expected = struct.pack("<B", 0) + struct.pack("<HHBBHHB", 0x0109, 0x0019, 3, 0x0B, options, 0, counter)
+        assert message[: len(expected)] == expected
+        assert message[14:] == struct.pack("<HBBB", device.stack.address, 0xFF, 0xFF, 2) + b"hi"
+
+
+def test_a_callback_carries_the_sequence_of_the_last_answered_command(host: EzspHost) -> None:
+    device = joined(host)
+    for _ in range(3):
+        host.call(0x0005)
+    device.stack.send(ApsRequest(NwkAddress(0), 0x0109, 0x0019, 3, 0x0B, b"hi"))
+    host.run(1.0)
+    (callback,) = host.callbacks
+    assert callback.sequence == host._sequence
+    assert callback.control == 0x90
+
+
+def test_no_key_no_secured_message(host: EzspHost) -> None:
+    device = joined(host)
+    host.call(0x0076, b"\x00")
+    assert host.call(0x0034, unicast(device.stack.address, aps(options=SECURED), b"hello"))[0] == 0xA6
+    host.run(1.0)
+    assert device.received == []
+    assert host.heard(MESSAGE_SENT) == []
+
+
+def test_a_message_to_nobody_is_not_delivered(host: EzspHost) -> None:
+    assert host.call(0x0034, unicast(0x1234, aps(), b"hello"))[0] == 0
+    host.run(10.0)
+    (sent,) = host.heard(MESSAGE_SENT)
+    assert sent[15] == 0x66  # DELIVERY_FAILED
+
+
+def test_a_silent_device_costs_its_retries(host: EzspHost) -> None:
+    device = joined(host)
+    address = device.stack.address
+    device.stack.power_off()
+    host.call(0x0034, unicast(address, aps(), b"hello"))
+    host.run(30.0)
+    assert [sent[15] for sent in host.heard(MESSAGE_SENT)] == [0x66]
+
+
+def test_only_so_many_unicasts_at_a_time(host: EzspHost) -> None:
+    device = joined(host)
+    statuses = [host.call(0x0034, unicast(device.stack.address, aps(), b"hello", tag=tag))[0] for tag in range(12)]
+    assert statuses == [0] * 10 + [0x72] * 2  # MAX_MESSAGE_LIMIT_REACHED
+    assert host.call(0x0034, unicast(device.stack.address, aps(options=0x0100), b"hello"))[0] == 0  # asks for no ack
+    host.run(5.0)
+    assert len(host.heard(MESSAGE_SENT)) == 11
+    assert host.call(0x0034, unicast(device.stack.address, aps(), b"hello"))[0] == 0
+
+
+@pytest.mark.parametrize(("options", "room"), [(0x0140, 82), (SECURED, 73)])
+def test_what_does_not_fit_one_frame_is_too_long(host: EzspHost, options: int, room: int) -> None:
+    device = joined(host)
+    assert host.call(0x0034, unicast(device.stack.address, aps(options=options), bytes(room + 1)))[0] == 0x74
+    assert host.call(0x0034, unicast(device.stack.address, aps(options=options), bytes(room)))[0] == 0
+    host.run(1.0)
+    assert [len(indication.payload) for indication in device.received] == [room]
+
+
+def test_nothing_is_sent_without_a_network() -> None:
+    host = EzspHost()
+    host.negotiate()
+    assert host.call(0x0034, unicast(0x1234, aps(), b"hello"))[0] == 0x91
+    assert host.call(0x0036, struct.pack("<H", 0xFFFD) + aps() + b"\x00\x07\x05hello")[0] == 0x91
+
+
+def test_contents_come_back_where_the_policy_asks_for_them(host: EzspHost) -> None:
+    device = joined(host)
+    host.call(0x0055, b"\x04\x21")
+    host.call(0x0034, unicast(device.stack.address, aps(), b"hello"))
+    host.run(1.0)
+    assert host.heard(MESSAGE_SENT)[0].endswith(b"\x05hello")
+
+
+def test_broadcasts_and_groups(host: EzspHost) -> None:
+    device = joined(host)
+    assert host.call(0x0036, struct.pack("<H", 0xFFFD) + aps() + b"\x00\x07\x05hello")[0] == 0
+    host.run(1.0)
+    assert [indication.payload for indication in device.received] == [b"hello"]
+    assert host.heard(MESSAGE_SENT)[0][:3] == b"\x04\xfd\xff"
+    assert host.call(0x0038, aps(group=0x0042) + b"\x00\x07\x09\x05hello")[0] == 0
+    host.run(1.0)
+    assert host.heard(MESSAGE_SENT)[1][0] == 3
+
+    host.callbacks.clear()
+    group = ApsRequest(NwkAddress(0xFFFD), 0x0109, 0x0019, 3, 0xFF, b"all", acknowledged=False, group=0x0042)
+    device.stack.send(group)
+    host.run(1.0)
+    assert host.heard(INCOMING_MESSAGE) == []
+    assert host.call(0x0064, struct.pack("<BHBB", 0, 0x0042, 0x0B, 0)) == b"\x00"
+    device.stack.send(group)
+    host.run(1.0)
+    (message,) = host.heard(INCOMING_MESSAGE)
+    assert message[0] == 2
+    assert struct.unpack_from("<H", message, 9) == (0x0042,)
+
+
+def test_a_message_by_the_address_table(host: EzspHost) -> None:
+    device = joined(host)
+    assert host.call(0x005C, struct.pack("<BQ", 2, DEVICE)) == b"\x00"
+    assert host.call(0x005F, b"\x02") == struct.pack("<H", device.stack.address)
+    assert host.call(0x0034, b"\x01\x02\x00" + aps() + b"\x07\x05hello")[0] == 0
+    assert host.call(0x0034, b"\x01\x03\x00" + aps() + b"\x07\x05hello")[0] == 0x70
+    host.run(1.0)
+    assert [indication.payload for indication in device.received] == [b"hello"]
+    device.stack.send(ApsRequest(NwkAddress(0), 0x0109, 0x0019, 3, 0x0B, b"hi"))
+    host.run(1.0)
+    assert host.heard(INCOMING_MESSAGE)[0][17] == 2  # the sender's address index
+    replaced = host.call(0x0082, struct.pack("<BQH?", 2, 5, 0x0005, True))
+    assert replaced == struct.pack("<BQH?", 0, DEVICE, device.stack.address, False)
+
+
+def test_extended_timeouts_are_remembered_for_devices_that_are_known(host: EzspHost) -> None:
+    joined(host)
+    for eui64, remembered in ((DEVICE, b"\x01"), (5, b"\x00")):
+        host.call(0x007E, struct.pack("<Q?", eui64, True))
+        assert host.call(0x007F, struct.pack("<Q", eui64)) == remembered
+
+
+def test_the_host_cuts_a_long_message(host: EzspHost) -> None:
+    device = joined(host)
+    sequence = 0
+    for index, block in enumerate((b"a" * 60, b"b" * 60, b"c" * 9)):
+        frame = aps(options=SECURED | 0x8000, group=index or 3 << 8, sequence=sequence)
+        answer = host.call(0x0034, unicast(device.stack.address, frame, block))
+        assert answer[0] == 0
+        assert index == 0 or answer[1] == sequence
+        sequence = answer[1]
+        host.run(2.0)
+        assert [sent[15] for sent in host.heard(MESSAGE_SENT)] == [0] * (index + 1)
+    (indication,) = device.received
+    assert indication.payload == b"a" * 60 + b"b" * 60 + b"c" * 9
+
+
+def test_the_host_puts_a_long_message_together_and_acknowledges_its_blocks(host: EzspHost) -> None:
+    device = joined(host)
+    fates: list[ApsStatus] = []
+    device.stack.send(ApsRequest(NwkAddress(0), 0x0109, 0x0704, 3, 0x0B, bytes(range(180)), secured=True), fates.append)
+    together = b""
+    for _ in range(8):
+        host.run(0.2)
+        for message in host.heard(INCOMING_MESSAGE):
+            profile, cluster, source, destination, options, group, sequence = struct.unpack_from("<HHBBHHB", message, 1)
+            assert options & 0x8020 == 0x8020
+            together += message[19:]
+            sender = struct.unpack_from("<H", message, 14)[0]
+            assert group & 0xFF == 0 or group >> 8 == 0
+            reply = struct.pack(
+                "<HHHBBHHB", sender, profile, cluster, destination, source, options, 0xFF00 | group & 0xFF, sequence
+            )
+            assert host.call(0x0039, reply + b"\x00") == b"\x00"
+            assert host.call(0x0039, reply + b"\x00") == b"\x70"  # once is enough
+        host.callbacks.clear()
+    assert together == bytes(range(180))
+    assert fates == [ApsStatus.SUCCESS]
+
+
+# memory
+
+
+def test_callbacks_beyond_the_buffers_are_lost_and_the_loss_is_told(host: EzspHost) -> None:
+    device = joined(host)
+    for number in range(400):
+        device.stack.send(ApsRequest(NwkAddress(0), 0x0109, 0x0019, 3, 0x0B, bytes([number % 256]), acknowledged=False))
+    host.queue.run_until(host.queue.now() + 5.0)  # the host does not read
+    host.drain()
+    heard = len(host.heard(INCOMING_MESSAGE))
+    assert 5 < heard < 400
+    reply = host.call_raw(0x0005)
+    assert reply.control == 0x81  # overflow
+    assert host.call_raw(0x0005).control == 0x80
+    counters = struct.unpack("<40H", host.call(0x0065))
+    assert counters[27] == 400 - heard  # ALLOCATE_PACKET_BUFFER_FAILURE
+    assert struct.unpack("<40H", host.call(0x00F1))[27] == 0
+
+
+def test_a_node_that_is_told_to_reset_does_so_instead_of_answering(host: EzspHost) -> None:
+    resets = host.resets
+    host.post(struct.pack("<BBBH", 9, 0, 1, 0x0104))
+    assert host.resets == resets + 1
+    assert host.answers == []
+    host.negotiate()
+    assert host.call(0x0018) == b"\x00"
+
+
+def test_a_reboot_of_its_own_is_told(host: EzspHost) -> None:
+    resets = host.resets
+    host.dongle.reboot(ResetCode.WATCHDOG)
+    assert host.dongle.data_to_send() == bytes.fromhex("C102038B5A7E")
+    assert host.resets == resets
