@@ -43,15 +43,18 @@ class Fetch:
         """Command and payload of the request that goes out now."""
         settings, personality = self._settings, self._personality
         offset, image = self._banks.offset, self.download.image
+        block_bytes = (personality.page_block_bytes if self.by_page else None) or settings.block_size
+        self._asked_bytes = block_bytes
         if self.by_page and not self._page_end:
-            self._asked_bytes = personality.page_block_bytes or settings.block_size
-            self._page_end = min(offset + settings.page_bytes, self.download.size_bytes)
+            page_bytes = settings.page_bytes
+            if personality.page_block_bytes is not None:  # the next page must start in step as well
+                page_bytes = max(page_bytes // block_bytes, 1) * block_bytes
+            self._page_end = min(offset + page_bytes, self.download.size_bytes)
             self.streaming, self.heard = True, False
-            page = ota.ImagePageRequest(image, offset, self._asked_bytes, settings.page_bytes, settings.page_spacing_ms)
+            page = ota.ImagePageRequest(image, offset, block_bytes, page_bytes, settings.page_spacing_ms)
             return ota.Command.IMAGE_PAGE_REQUEST, page.to_bytes()
-        self._asked_bytes = settings.block_size
         if self._page_end:
-            self._asked_bytes = min(self._asked_bytes, min(self._early, default=self._page_end) - offset)
+            self._asked_bytes = min(block_bytes, min(self._early, default=self._page_end) - offset)
         period = minimum_period if personality.sends_period else None
         block = ota.ImageBlockRequest(image, offset, self._asked_bytes, period, personality.period_flag)
         return ota.Command.IMAGE_BLOCK_REQUEST, block.to_bytes()

@@ -79,7 +79,7 @@ class DeviceSettings:
     personality: Personality = SPEC_STRICT
     faults: Faults = NO_FAULTS
     block_size: int = 50  # MaximumDataSize; 56 fills an APS-secured frame
-    page_bytes: int = 0  # 0 asks block by block
+    page_bytes: int = 0  # of a page; 0 asks block by block
     page_spacing_ms: int = 10
     think_time_s: float = 0.0  # between a block and the request for the next
     query_delay_s: float = 0.5  # between finding the server and the first query
