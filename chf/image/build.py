@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric import ec
 
 MAX_PAYLOAD_BYTES = 10_240_000  # DUIS XSD, FirmwareImage: what no service request can carry is not worth building
-_NAME_TEXT_CHARACTERS = 40
 
 
 def build_image(recipe: Recipe, read: Callable[[str], bytes]) -> bytes:
@@ -54,7 +53,7 @@ def suggested_file_name(image: FirmwareImage) -> str:
     """`MMMM-TTTT-VVVVVVVV-text.zigbee` (ZigBee OTA 6.3.8), the text being what is safe of the header string."""
     header = image.header
     words = re.findall(rb"[A-Za-z0-9.]+", header.header_string)
-    text = b"-".join(words)[:_NAME_TEXT_CHARACTERS].strip(b".-").decode("ascii")
+    text = b"-".join(words).strip(b".-").decode("ascii")
     codes = f"{header.manufacturer_code:04X}-{header.image_type:04X}-{header.file_version:08X}"
     return f"{codes}-{text or image.manufacturer_image_hash[:16]}.zigbee"
 

@@ -242,3 +242,55 @@ def test_a_certificate_for_another_curve_is_a_usage_error():
     octets = other.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
     with pytest.raises(UsageError, match="P-256"):
         signer_from_certificate(octets)
+
+
+EVERY_NUMBER = """
+kind = "standard"
+manufacturer_code = MANUFACTURER
+image_type = TYPE
+file_version = VERSION
+stack_version = STACK
+security_credential_version = CREDENTIAL
+hardware_versions = { minimum = MINIMUM, maximum = MAXIMUM }
+payload = { pattern = "x" }
+sub_element = [{ tag = TAG, pattern = "y" }]
+"""
+LARGEST = {"CREDENTIAL": 0xFF, "VERSION": 0xFFFFFFFF} | dict.fromkeys(
+    ("MANUFACTURER", "TYPE", "STACK", "MINIMUM", "MAXIMUM", "TAG"), 0xFFFF
+)
+
+
+def with_numbers(numbers: dict[str, int]) -> str:
+    text = EVERY_NUMBER
+    for name, value in numbers.items():
+        text = text.replace(name, str(value))
+    return text
+
+
+def test_every_number_may_be_as_large_as_its_field():
+    image = parse_image(built(with_numbers(LARGEST)))
+    header = image.header
+    assert (header.manufacturer_code, header.image_type, header.file_version) == (0xFFFF, 0xFFFF, 0xFFFFFFFF)
+    assert (header.stack_version, header.security_credential_version) == (0xFFFF, 0xFF)
+    assert (header.hardware_versions.minimum, header.hardware_versions.maximum) == (0xFFFF, 0xFFFF)
+    assert image.sub_elements[1].tag == 0xFFFF
+
+
+@pytest.mark.parametrize("name", LARGEST)
+def test_no_number_may_be_larger_than_its_field(name):
+    with pytest.raises(UsageError, match=f"from 0 to 0x{LARGEST[name]:X}"):
+        parse_recipe(with_numbers(LARGEST | {name: LARGEST[name] + 1}))
+
+
+def test_what_fits_exactly_fits():
+    text = 'header_string = "' + "h" * 32 + '"' + MINIMAL
+    assert parse_image(built(text)).header.header_string == b"h" * 32
+    last = MINIMAL + '[fault]\nfield = "x"\n[[fault.overwrite]]\noffset = 62\nhex = "79"'
+    assert parse_image(built(last)).manufacturer_image == b"y"
+    twice = MINIMAL.replace('"x"', '"ab"\nsize_bytes = 4')
+    assert parse_image(built(twice)).manufacturer_image == b"abab"
+
+
+def test_a_suggested_name_does_not_outgrow_the_header_string():
+    image = parse_image(built('header_string = "' + "a." * 16 + '"' + MINIMAL))
+    assert suggested_file_name(image) == "FFF0-0001-00000002-" + ("a." * 16).strip(".") + ".zigbee"
