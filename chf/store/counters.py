@@ -48,6 +48,11 @@ class Requests:
         )
         return bool(rows)
 
+    def highest(self, originator: Eui64) -> int | None:
+        """The highest counter that was taken of this originator, None before the first."""
+        rows = self._database.read("select max(counter) from requests where originator = ?", (format_eui64(originator),))
+        return None if rows[0][0] is None else int(rows[0][0], 16)
+
 
 class RequestsWriter(Requests):
     def note(self, originator: Eui64, counter: int, utc: UtcSeconds) -> bool:

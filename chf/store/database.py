@@ -16,8 +16,11 @@ from chf.store.schema import APPLICATION_ID, migrate
 
 FILE_NAME: Final = "chf.db"
 
-BUSY_TIMEOUT_S: Final = 5.0
-"""How long one writer waits for another; transactions take milliseconds, so that more means that something hangs."""
+PATIENCE_S: Final = 5.0
+"""How long a command waits for another writer; transactions take milliseconds: more means that something hangs."""
+
+HUB_PATIENCE_S: Final = 0.25
+"""The same of the hub, whose devices wait with it: it is told sooner, keeps what it has, and tries again."""
 
 Row: TypeAlias = tuple[Any, ...]
 Parameter: TypeAlias = str | bytes | int | float | None
@@ -33,7 +36,7 @@ class Database:
         self._data_version: int | None = None
 
     @classmethod
-    def open(cls, home: Path) -> "Database":
+    def open(cls, home: Path, patience_s: float = PATIENCE_S) -> "Database":
         """Open the store in `home`, making both where they are missing, and bring its schema up to date.
 
         Raises StoreCorruptError for a file that is not a whole store of ours (it is left as it is), StoreError where
@@ -55,7 +58,7 @@ class Database:
             raise StoreCorruptError(f"{path} is empty: a store is never made empty, so its content was lost")
         with translated(path):
             uri = path.absolute().as_uri() + "?mode=rw"  # never made by opening it
-            connection = sqlite3.connect(uri, uri=True, isolation_level=None, timeout=BUSY_TIMEOUT_S)
+            connection = sqlite3.connect(uri, uri=True, isolation_level=None, timeout=patience_s)
         try:
             with translated(path):
                 _set_up(connection, path)
@@ -131,7 +134,7 @@ def translated(path: Path) -> Iterator[None]:
             case sqlite3.SQLITE_FULL:
                 reason = "the disk is full; nothing is lost, and it goes on when there is space"
             case sqlite3.SQLITE_BUSY | sqlite3.SQLITE_LOCKED:
-                reason = f"another process has been writing for more than {BUSY_TIMEOUT_S:.0f} s"
+                reason = "another process is writing, and takes too long"
             case sqlite3.SQLITE_READONLY:
                 reason = "it is read-only"
             case _:

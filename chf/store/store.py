@@ -19,7 +19,7 @@ from typing import Self
 from chf.store.alerts import Alerts, AlertsWriter
 from chf.store.audit import Audit, AuditWriter
 from chf.store.counters import Counters, CountersWriter, Meta, MetaWriter, Requests, RequestsWriter
-from chf.store.database import Database
+from chf.store.database import HUB_PATIENCE_S, Database
 from chf.store.device_log import DeviceLog, DeviceLogWriter
 from chf.store.images import Images, ImagesWriter
 from chf.store.inbox import Inbox, InboxWriter
@@ -69,7 +69,7 @@ class Store:
             return cls(home, Database.open(home), None)
         lock = HubLock.acquire(home)
         try:
-            database = Database.open(home)
+            database = Database.open(home, HUB_PATIENCE_S)
             database.check()
         except BaseException:
             lock.release()
