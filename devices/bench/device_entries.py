@@ -21,7 +21,9 @@ from devices.nodes.settings import TEST_ACCESS_CONTROL_BROKER, AlertFault, BodyF
 from devices.stack.interface import HOME_AUTOMATION_PROFILE, SMART_ENERGY_PROFILE, Eui64
 
 _PROFILES = {"smart-energy": SMART_ENERGY_PROFILE, "home-automation": HOME_AUTOMATION_PROFILE}
+_BODY_FORMATS = {format_.name.lower().replace("_", "-"): format_ for format_ in BodyFormat}
 _MAX_COUNT = 10_000
+_LAST_EUI64 = 0xFFFF_FFFF_FFFF_FFFE
 _SLEEPY_POLL_S = 7.5
 _P256_ORDER = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
 
@@ -42,6 +44,8 @@ def _read_device(section: Section) -> list[Entry]:
     position_m = (section.number("x_m", 0.0, minimum=-1e6), section.number("y_m", 0.0, minimum=-1e6))
     first = _read_ppmid(section)
     section.finish()
+    if first.eui64 + count - 1 > _LAST_EUI64:
+        raise section.error("count", "counts beyond the last EUI-64: start at a lower one")
     return [
         (
             replace(
@@ -85,7 +89,7 @@ def _read_ppmid(section: Section) -> PpmidSettings:
         query_delay_s=section.number("query_delay_s", 0.5),
         query_interval_s=section.number("query_interval_s", 300.0, minimum=0.1),
         reboot_s=section.number("reboot_s", 1.0),
-        body_format=_enum(section, "body_format", BodyFormat) or BodyFormat.EITHER,
+        body_format=_BODY_FORMATS[section.choice("body_format", tuple(_BODY_FORMATS), "either")],
         alert_retry_s=section.number("alert_retry_s", 10.0, minimum=0.1),
     )
 

@@ -99,7 +99,7 @@ class PtyPort:
         os.set_blocking(near, False)
         self.url = os.ttyname(far)
         if self._link is not None:
-            if self._link.is_symlink():
+            if self._is_ours(self._link):  # of a run that was killed
                 self._link.unlink()
             self._link.symlink_to(self.url)
             self.url = str(self._link)
@@ -138,8 +138,12 @@ class PtyPort:
         for end in self._ends:
             os.close(end)
         self._ends = None
-        if self._link is not None and self._link.is_symlink():
+        if self._link is not None and self._is_ours(self._link):
             self._link.unlink()
+
+    @staticmethod
+    def _is_ours(link: Path) -> bool:
+        return link.is_symlink() and str(link.readlink()).startswith("/dev/pts/")
 
 
 Port = TcpPort | PtyPort

@@ -85,6 +85,11 @@ class EventLog:
         self._now = now
         self._percent: dict[Eui64, int] = {}
 
+    @staticmethod
+    def name_of(kind: type[NodeEvent]) -> str:
+        """`DownloadStarted` is `download_started`."""
+        return _WORD.sub("_", kind.__name__).lower()
+
     def happened(self, eui64: Eui64, event: NodeEvent) -> None:
         if isinstance(event, DownloadProgress):
             percent = event.offset_bytes * 100 // max(event.size_bytes, 1)
@@ -93,7 +98,7 @@ class EventLog:
             self._percent[eui64] = percent
         record: dict[str, object] = {
             "time_s": round(self._now() - self._started_s, 6),
-            "event": _WORD.sub("_", type(event).__name__).lower(),
+            "event": self.name_of(type(event)),
             "eui64": eui64_text(eui64),
         }
         for field in fields(event):

@@ -77,6 +77,7 @@ class Bench:
         try:
             await self.port.open()
         except OSError as error:
+            await self.__aexit__()
             raise ListenError(f"{error.strerror or error}: choose another --listen, or tcp://127.0.0.1:0") from None
         self.runner.line = self.port
         # Not yet: what the devices do comes after what the owner says about the port.
