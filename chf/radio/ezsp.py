@@ -21,6 +21,7 @@ from chf.radio.backoff import delays_s
 from chf.radio.ezsp_link import LINK_ERRORS
 from chf.radio.ezsp_session import EzspSession, EzspSettings, probe
 from chf.radio.ezsp_traffic import Letter
+from chf.radio.guarded import GuardedListener
 from chf.radio.interface import (
     HUB_ENDPOINT,
     SMART_ENERGY_PROFILE,
@@ -46,7 +47,7 @@ class EzspRadio:
         self.state = RadioState.STOPPED
         self._settings = settings
         self._addresses = Addresses()
-        self._listener: RadioListener | None = None
+        self._listener: GuardedListener | None = None
         self._session: EzspSession | None = None
         self._network: RadioInfo | None = None
         self._keeper: asyncio.Task[None] | None = None
@@ -60,7 +61,7 @@ class EzspRadio:
 
     async def start(self, listener: RadioListener, *, form: bool) -> RadioInfo:
         assert self._keeper is None, "a radio is started once until it is stopped"
-        self._listener = listener
+        listener = self._listener = GuardedListener(listener)
         self._stopping.clear()
         self._change(RadioState.CONNECTING, f"opening {self._settings.port}")
         try:

@@ -13,6 +13,7 @@ import zigpy.application
 import zigpy.config
 import zigpy.exceptions
 import zigpy.zdo
+from bellows.ash import NcpFailure  # type: ignore[import-untyped]
 from bellows.zigbee.application import ControllerApplication  # type: ignore[import-untyped]
 from zigpy.types import BroadcastAddress
 from zigpy.zdo.types import SimpleDescriptor, ZDOCmd
@@ -143,7 +144,14 @@ class HubApplication(ControllerApplication):  # type: ignore[misc]
         """No interview: the hub asks what it wants to know."""
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._events.link_lost(str(exc) or repr(exc) if exc is not None else "the link was closed at the other end")
+        match exc:
+            case None:
+                reason = "the link was closed at the other end"
+            case NcpFailure():
+                reason = f"the dongle restarted or failed ({exc.code.name})"
+            case _:
+                reason = str(exc) or repr(exc)
+        self._events.link_lost(reason)
 
     def ezsp_callback_handler(self, frame_name: str, args: list[Any]) -> None:
         match frame_name:

@@ -56,10 +56,8 @@ class HotPath(Protocol):
 
 def refuse_unknown_bellows(ezsp: Any) -> None:
     """Raise RadioRefusedError unless the installed bellows has the inside that this module was written for."""
-    wanted = {ezsp: ("_protocol", "_gw"), ezsp._protocol: ("_seq", "_awaiting", "_send_semaphore")}
-    missing = [
-        f"{type(part).__name__}.{name}" for part, names in wanted.items() for name in names if name not in vars(part)
-    ]
+    wanted = ((ezsp, ("_protocol", "_gw")), (ezsp._protocol, ("_seq", "_awaiting", "_send_semaphore")))
+    missing = [f"{type(part).__name__}.{name}" for part, names in wanted for name in names if name not in vars(part)]
     if missing:
         raise RadioRefusedError(f"this bellows is not one that the hub knows (no {', '.join(missing)}): install 1.2.1")
 
@@ -76,6 +74,7 @@ class HotEzsp(bellows.ezsp.EZSP):  # type: ignore[misc]
         self._hot_sequence = 0
         self._hot_answer: asyncio.Future[None] | None = None
         self._hot_since = 0.0
+        self._is_lost = False
         self.frames_received = 0
 
     async def startup_reset(self) -> None:
@@ -107,6 +106,11 @@ class HotEzsp(bellows.ezsp.EZSP):  # type: ignore[misc]
                     await self.disconnect()
                     raise
 
+    async def reset(self) -> None:
+        if self._is_lost:  # bellows would stumble over the port that it no longer has
+            raise ConnectionResetError("the link to the dongle was lost")
+        await super().reset()
+
     async def disconnect(self) -> None:
         """As bellows does it, but never for ever, and what waits for an answer is told at once."""
         self._fail_waiting(ConnectionResetError("the link was closed"))
@@ -116,6 +120,7 @@ class HotEzsp(bellows.ezsp.EZSP):  # type: ignore[misc]
 
     def connection_lost(self, exc: Exception | None) -> None:
         # bellows leaves commands that wait for an answer waiting for their whole timeout
+        self._is_lost = True
         self._fail_waiting(ConnectionResetError("the link to the dongle was lost"))
         super().connection_lost(exc)
 
@@ -126,6 +131,7 @@ class HotEzsp(bellows.ezsp.EZSP):  # type: ignore[misc]
         for future in waiting:
             if not future.done():
                 future.set_exception(error)
+                future.exception()  # told: whoever is still sending and never comes to wait for it is no complaint
 
     def open_fast_lane(self, hot: HotPath) -> frames.Dialect:
         self._dialect = frames.Dialect(self.ezsp_version)

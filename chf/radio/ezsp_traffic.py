@@ -177,6 +177,7 @@ class Traffic:
         if not letter.fragments:
             letter.fragments = self._cut(letter)
         tag = self._tags.popleft()
+        self._under_way[tag] = _UnderWay(letter, destination, Instant(self.now() + CONFIRM_LIMIT_S))
         aps = frames.ApsFrame(
             letter.profile,
             letter.cluster,
@@ -191,15 +192,14 @@ class Traffic:
             acceptance, counter = (frames.Acceptance.REFUSED, 0) if body is None else dialect.acceptance(body)
             match acceptance:
                 case frames.Acceptance.TAKEN:
-                    self._under_way[tag] = _UnderWay(letter, destination, Instant(self.now() + CONFIRM_LIMIT_S))
                     letter.full_since = None
                     if letter.index == 0:
                         letter.counter = counter
                 case frames.Acceptance.FULL:
-                    self._tags.append(tag)
+                    self._take_out(tag)
                     self._hold_back(letter)
                 case frames.Acceptance.REFUSED:
-                    self._tags.append(tag)
+                    self._take_out(tag)
                     self._finish(letter, Delivery.REFUSED)
                 case _:
                     assert_never(acceptance)
@@ -209,6 +209,10 @@ class Traffic:
             dialect.send_unicast(destination, aps, tag, letter.fragments[letter.index]),
             answered,
         )
+
+    def _take_out(self, tag: int) -> None:
+        del self._under_way[tag]
+        self._tags.append(tag)
 
     def _cut(self, letter: Letter) -> tuple[bytes, ...]:
         room = self._room - (_APS_SECURITY_BYTES if letter.aps_secured else 0)
@@ -245,8 +249,7 @@ class Traffic:
             return False
         entry = self._under_way.get(sent.tag)
         if entry is not None and entry.network_address == sent.destination:
-            del self._under_way[sent.tag]
-            self._tags.append(sent.tag)
+            self._take_out(sent.tag)
             self._advance(entry.letter, delivered=sent.delivered)
         self._go_on()
         return True
@@ -272,8 +275,7 @@ class Traffic:
             tag, entry = next(iter(self._under_way.items()))
             if entry.deadline > now:
                 break
-            del self._under_way[tag]
-            self._tags.append(tag)
+            self._take_out(tag)
             self._finish(entry.letter, Delivery.NOT_DELIVERED)
         self._reassembler.expire(now)
         self._nop_due = silent

@@ -23,7 +23,7 @@ class Places:
     kept_from_bulk: int = 2  # so that an urgent message finds a place however many blocks are under way
     urgent: int = 2  # of one device: a repeated answer need not wait for the fate of the first
     normal: int = 1  # of one device: two under way could overtake each other on the air
-    bulk: int = 4  # of one device: a page is several blocks on end, and each says its own offset
+    bulk: int = 2  # of one device: it may ask for the next block while the fate of the last is not known
     waiting: int = 64  # of one device and class, not yet taken; more is a device that asks and never acknowledges
 
     def of_one_device(self, urgency: Urgency) -> int:

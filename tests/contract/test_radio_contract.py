@@ -383,6 +383,19 @@ async def test_a_lost_dongle_is_told_once_after_which_pending_messages_are_and_i
     assert await bench.radio.send(message(device)) is Delivery.DELIVERED
 
 
+async def test_a_hub_that_fails_on_a_message_keeps_its_dongle(bench, monkeypatch):
+    def fail(*_):
+        raise ZeroDivisionError
+
+    device = await bench.invited()
+    monkeypatch.setattr(bench.listener, "message_received", fail)
+    monkeypatch.setattr(bench.listener, "message_sent", fail)
+    bench.dongle.says(device, b"x")
+    bench.radio.post(message(device))
+    assert await bench.radio.send(message(device)) is Delivery.DELIVERED
+    assert bench.listener.state_names() == ["CONNECTING", "UP"]
+
+
 async def test_a_dongle_that_reboots_is_taken_back_with_who_was_invited(bench):
     await bench.radio.permit(METER, KEY, 60)
     bench.dongle.reboot()

@@ -31,6 +31,7 @@ from devices.stack.interface import (
     NwkAddress,
 )
 
+LIMIT_S = 10.0
 DONGLE = Eui64(0x00_12_4B_00_01_02_03_04)
 ANNOUNCE = 0x0013
 NODE_DESC_REQ = 0x0002
@@ -185,6 +186,7 @@ class Dongle:
         self._server: asyncio.Server | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._counter = 0
+        self._news = asyncio.Event()
 
     async def plug_in(self) -> None:
         host, _, port = self.port.removeprefix("tcp://").rpartition(":")
@@ -211,6 +213,7 @@ class Dongle:
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._writer = writer
         self.connections += 1
+        self._news.set()
         try:
             while octets := await reader.read(4096):
                 self._catch_up()
@@ -222,11 +225,19 @@ class Dongle:
         finally:
             writer.close()
 
+    async def until(self, condition: Callable[[], bool]) -> None:
+        """Wait for the condition, looking whenever the dongle did something."""
+        async with asyncio.timeout(LIMIT_S):
+            while not condition():
+                self._news.clear()
+                await self._news.wait()
+
     def _catch_up(self) -> None:
         self._queue.run_until(asyncio.get_running_loop().time())
 
     def _flush(self) -> None:
         self._catch_up()
+        self._news.set()
         octets = self.ncp.data_to_send()
         if octets and self._writer is not None and not self._writer.is_closing() and not self.mute:
             self._writer.write(octets)

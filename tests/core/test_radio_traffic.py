@@ -1,0 +1,298 @@
+"""The hot path without a dongle: what is handed over when, and what becomes of it."""
+
+import struct
+from dataclasses import replace
+
+import pytest
+
+from chf.clock import Instant
+from chf.eui64 import Eui64
+from chf.radio import ezsp_frames as frames
+from chf.radio.addresses import Addresses
+from chf.radio.ezsp_frames import ApsFrame, Dialect, IncomingMessage, MessageSent
+from chf.radio.ezsp_traffic import (
+    CONFIRM_LIMIT_S,
+    FULL_LIMIT_S,
+    FULL_PAUSE_S,
+    MAXIMUM_MESSAGE_BYTES,
+    Letter,
+    Traffic,
+)
+from chf.radio.interface import Delivery, Urgency
+from chf.radio.outbox import Places
+from tests.support.radio_listener import RecordingListener
+
+A, B = Eui64(0xA1), Eui64(0xB2)
+TAKEN, FULL, REFUSED = b"\x00\x2a", b"\x72\x00", b"\x74\x00"
+
+
+class Errands:
+    def __init__(self) -> None:
+        self.asked: list[tuple[str, int]] = []
+
+    def locate(self, device):
+        self.asked.append(("locate", device))
+
+    def identify(self, network_address):
+        self.asked.append(("identify", network_address))
+
+    def extend_timeout(self, device, network_address):
+        self.asked.append(("extend", device))
+
+    def zdp_response(self, cluster, sender, frame):
+        self.asked.append(("zdp", cluster))
+
+
+class Rig:
+    def __init__(self, version: int = 13) -> None:
+        self.time = 0.0
+        self.timers: list[tuple[float, object]] = []
+        self.listener, self.errands, self.addresses = RecordingListener(), Errands(), Addresses()
+        self.fates: list[Delivery] = []
+        self.traffic = Traffic(
+            listener=self.listener,
+            addresses=self.addresses,
+            errands=self.errands,
+            now=lambda: Instant(self.time),
+            wake=lambda: None,
+            call_later=lambda delay_s, call: self.timers.append((self.time + delay_s, call)),
+        )
+        self.dialect = Dialect(version)
+        self.traffic.opened(self.dialect, Places(), 82)
+        self.addresses.learn(A, 0x1001)
+        self.addresses.learn(B, 0x1002)
+
+    def post(self, device=A, payload=b"hello", urgency=Urgency.NORMAL, **settings) -> Letter:
+        letter = Letter(device, 0x0109, 0x0019, 11, 3, payload, urgency, True, True, self.fates.append, **settings)
+        self.traffic.post(letter)
+        return letter
+
+    def hand_over(self, answer=TAKEN):
+        """The next sendUnicast, answered; its fields as packed for v13, or None where nothing is to be sent."""
+        command = self.traffic.next_command()
+        if command is None:
+            return None
+        assert command.frame_id == frames.SEND_UNICAST
+        fields = struct.unpack_from("<BHHHBBHHBBB", command.body)
+        command.answered(answer)
+        return {"to": fields[1], "options": fields[6], "group": fields[7], "sequence": fields[8], "tag": fields[9]}
+
+    def confirm(self, sent, delivered=True) -> None:
+        assert self.traffic.message_sent(MessageSent(sent["to"], sent["tag"], delivered))
+
+    def pass_time(self, seconds: float) -> None:
+        self.time += seconds
+        due, self.timers = [t for t in self.timers if t[0] <= self.time], [t for t in self.timers if t[0] > self.time]
+        for _, call in due:
+            call()
+
+
+@pytest.fixture
+def rig() -> Rig:
+    return Rig()
+
+
+def heard(sender=0x1001, payload=b"?", eui64=None, unicast=True, **aps) -> IncomingMessage:
+    frame = replace(ApsFrame(0x0109, 0x0019, 3, 11, 0x0160, 0, 9), **aps)
+    return IncomingMessage(unicast, frame, sender, eui64, 200, -50, payload)
+
+
+def test_options_say_security_acknowledgement_and_route_discovery(rig):
+    rig.post()
+    assert rig.hand_over()["options"] == 0x0160
+
+
+def test_no_room_in_the_dongle_holds_all_back_until_something_leaves_it(rig):
+    rig.post(A)
+    first = rig.hand_over()
+    rig.post(B)
+    assert rig.hand_over(FULL) is not None
+    assert rig.hand_over() is None
+    rig.confirm(first)
+    assert rig.hand_over()["to"] == 0x1002
+    assert rig.fates == [Delivery.DELIVERED]
+
+
+def test_no_room_although_nothing_is_under_way_is_tried_again_a_little_later(rig):
+    rig.post()
+    rig.hand_over(FULL)
+    assert rig.hand_over() is None
+    rig.pass_time(FULL_PAUSE_S)
+    assert rig.hand_over() is not None
+    assert rig.fates == []
+
+
+def test_no_room_for_long_is_a_refusal(rig):
+    rig.post()
+    rig.hand_over(FULL)
+    rig.pass_time(FULL_LIMIT_S)
+    rig.hand_over(FULL)
+    assert rig.fates == [Delivery.REFUSED]
+
+
+def test_a_refusal_is_told_and_frees_the_place(rig):
+    rig.post()
+    rig.post()
+    rig.hand_over(REFUSED)
+    assert rig.fates == [Delivery.REFUSED]
+    assert rig.hand_over() is not None
+
+
+def test_a_dongle_that_does_not_know_the_command_refuses(rig):
+    rig.post()
+    rig.traffic.next_command().answered(None)
+    assert rig.fates == [Delivery.REFUSED]
+
+
+def test_a_confirm_that_never_comes_is_a_loss_after_a_while_and_holds_up_nobody(rig):
+    rig.post(A)
+    lost = rig.hand_over()
+    rig.post(B)
+    rig.confirm(rig.hand_over())
+    rig.pass_time(CONFIRM_LIMIT_S)
+    rig.traffic.tick(silent=False)
+    assert rig.fates == [Delivery.DELIVERED, Delivery.NOT_DELIVERED]
+    rig.confirm(lost)  # too late: nothing happens
+    assert len(rig.fates) == 2
+
+
+def test_a_late_confirm_does_not_name_a_newer_message(rig):
+    rig.post()
+    late = rig.hand_over()
+    rig.pass_time(CONFIRM_LIMIT_S)
+    rig.traffic.tick(silent=False)
+    for _ in range(150):
+        rig.post()
+        sent = rig.hand_over()
+        assert sent["tag"] != late["tag"]
+        rig.confirm(sent)
+
+
+def test_a_confirm_for_another_destination_names_nobody(rig):
+    rig.post()
+    sent = rig.hand_over()
+    rig.confirm({**sent, "to": 0x7777})
+    assert rig.fates == []
+
+
+def test_the_fates_of_bellows_own_messages_are_bellows_business(rig):
+    assert not rig.traffic.message_sent(MessageSent(0x0000, 1, delivered=True))
+    assert not rig.traffic.message_sent(MessageSent(0xFFFC, 1, delivered=True))
+
+
+def test_fragments_carry_the_count_once_and_the_counter_that_the_dongle_gave(rig):
+    rig.post(payload=bytes(182))
+    places = []
+    for _ in range(3):
+        sent = rig.hand_over()
+        assert sent["options"] & 0x8040 == 0x8040
+        places.append((sent["group"], sent["sequence"]))
+        rig.confirm(sent)
+    assert places == [(3 << 8, 0), (1, 0x2A), (2, 0x2A)]
+    assert rig.fates == [Delivery.DELIVERED]
+
+
+def test_messages_of_others_go_between_two_fragments(rig):
+    rig.post(A, payload=bytes(182))
+    first = rig.hand_over()
+    rig.post(B)
+    assert rig.hand_over()["to"] == 0x1002
+    rig.confirm(first)
+    assert rig.hand_over()["group"] == 1
+
+
+def test_a_message_beyond_all_measure_is_refused(rig):
+    rig.post(payload=bytes(MAXIMUM_MESSAGE_BYTES + 1))
+    assert rig.traffic.next_command() is None
+    assert rig.fates == [Delivery.REFUSED]
+
+
+def test_a_device_that_left_while_messages_waited_refuses_them(rig):
+    rig.post()
+    rig.addresses.forget(A)
+    assert rig.traffic.next_command() is None
+    assert rig.fates == [Delivery.REFUSED]
+
+
+def test_messages_to_an_unknown_device_wait_for_one_search(rig):
+    rig.addresses.forget(A)
+    rig.post()
+    rig.post()
+    assert rig.errands.asked == [("locate", A)]
+    rig.addresses.learn(A, 0x3003)
+    rig.traffic.located(A)
+    assert rig.hand_over()["to"] == 0x3003
+
+
+def test_closing_tells_everything_that_was_under_way_or_waiting(rig):
+    rig.post(A)
+    rig.hand_over()
+    rig.post(A)
+    rig.post(B, payload=bytes(182))
+    rig.confirm(rig.hand_over())  # its second fragment is due
+    rig.post(Eui64(0xC3))
+    rig.traffic.closed()
+    assert rig.fates == [Delivery.RADIO_GONE] * 4
+    assert rig.traffic.next_command() is None
+    rig.post(A)
+    rig.pass_time(0)
+    assert rig.fates == [Delivery.RADIO_GONE] * 5
+
+
+def test_a_stranger_is_identified_once_and_its_messages_are_kept_within_bounds(rig):
+    for n in range(30):
+        assert rig.traffic.incoming(heard(sender=0x4444, payload=bytes((n,))))
+    assert rig.errands.asked == [("identify", 0x4444)]
+    rig.addresses.learn(Eui64(0xD4), 0x4444)
+    rig.traffic.identified(0x4444)
+    assert [m.payload for m in rig.listener.received] == [bytes((n,)) for n in range(8)]
+
+
+def test_a_storm_of_strangers_is_bounded(rig):
+    for sender in range(0x2000, 0x2100):
+        rig.traffic.incoming(heard(sender=sender))
+    assert len(rig.errands.asked) == 16
+
+
+def test_a_dongle_that_tells_the_eui64_needs_no_search():
+    rig = Rig(version=14)
+    rig.traffic.incoming(heard(sender=0x5555, eui64=Eui64(0xE5)))
+    assert rig.listener.received[0].source == Eui64(0xE5)
+    assert rig.addresses.network(Eui64(0xE5)) == 0x5555
+    assert rig.errands.asked == []
+
+
+def test_received_fragments_are_acknowledged_each_and_delivered_once(rig):
+    for index, count, payload in ((0, 2, b"GB"), (0, 2, b"GB"), (1, 0, b"CS"), (1, 0, b"CS")):
+        rig.traffic.incoming(heard(payload=payload, options=0x8160, group=count << 8 | index))
+    assert [m.payload for m in rig.listener.received] == [b"GBCS"]
+    for index in (0, 0, 1, 1):
+        acknowledgement = rig.traffic.next_command()
+        assert acknowledgement.frame_id == frames.SEND_REPLY
+        sender, profile, cluster, source, destination, options, group, counter, length = struct.unpack(
+            "<HHHBBHHBB", acknowledgement.body
+        )
+        assert (sender, profile, cluster, source, destination) == (0x1001, 0x0109, 0x0019, 11, 3)
+        assert (options, group, counter, length) == (0x8160, 0xFF00 | index, 9, 0)
+    assert rig.traffic.next_command() is None
+
+
+def test_an_announcement_teaches_the_address_and_a_sleepy_device_gets_time(rig):
+    sleepy = b"\x05\x34\x12" + Eui64(0xC3).to_bytes(8, "little") + b"\x80"
+    rig.traffic.incoming(heard(payload=sleepy, profile=0, cluster=0x0013, destination_endpoint=0, unicast=False))
+    assert rig.listener.joined == [(Eui64(0xC3), 0x1234)]
+    assert rig.errands.asked == [("extend", Eui64(0xC3))]
+    rig.traffic.incoming(heard(payload=sleepy[:5], profile=0, cluster=0x0013, destination_endpoint=0))
+    assert len(rig.listener.joined) == 1
+
+
+def test_the_dongles_own_zdo_is_left_to_bellows(rig):
+    assert not rig.traffic.incoming(heard(sender=0, profile=0, cluster=0x8002, destination_endpoint=0))
+    assert rig.traffic.incoming(heard(profile=0, cluster=0x8006, destination_endpoint=0))
+    assert rig.errands.asked == [("zdp", 0x8006)]
+
+
+def test_a_silent_dongle_is_asked_whether_it_lives(rig):
+    rig.traffic.tick(silent=True)
+    assert rig.traffic.next_command().frame_id == frames.NOP
+    assert rig.traffic.next_command() is None

@@ -1,0 +1,178 @@
+"""What is particular to the EZSP radio, on the real bellows and the virtual co-processor."""
+
+import asyncio
+import gc
+from collections.abc import AsyncIterator
+
+import pytest
+
+from chf.errors import RadioGoneError, RadioRefusedError
+from chf.radio.ezsp import EzspRadio, EzspSettings
+from chf.radio.interface import Delivery, Outbound, RadioState, Urgency
+from devices.ncp.ezsp.configuration import APS_UNICAST_MESSAGE_COUNT
+from devices.stack.interface import Eui64, Fragment
+from tests.support.radio_dongle import Dongle, MemoryDevice, plugged_dongle
+from tests.support.radio_listener import RecordingListener
+
+METER = Eui64(0x00_DB_12_34_56_78_90_A4)
+KEY = bytes.fromhex("66B6900981E1EE3CA4206B6B861C02BB")
+WELL_KNOWN_KEY = b"ZigBeeAlliance09"
+
+
+@pytest.fixture(autouse=True)
+def no_complaints(caplog):
+    """Neither asyncio nor bellows leaves an error behind: no lost task, no exception that nobody took."""
+    yield
+    gc.collect()
+    complaints = [r.getMessage() for r in caplog.records if r.levelname in ("ERROR", "CRITICAL")]
+    assert complaints == []
+
+
+@pytest.fixture
+async def dongle() -> AsyncIterator[Dongle]:
+    async with plugged_dongle() as plugged:
+        yield plugged
+
+
+@pytest.fixture
+def listener() -> RecordingListener:
+    return RecordingListener()
+
+
+@pytest.fixture
+async def radio(dongle, listener) -> AsyncIterator[EzspRadio]:
+    radio = EzspRadio(EzspSettings(dongle.port))
+    await radio.start(listener, form=True)
+    yield radio
+    await radio.stop()
+
+
+def block(device: MemoryDevice, n: int = 0) -> Outbound:
+    return Outbound(device.ieee, 3, 0x0019, bytes((n,)) * 67, Urgency.BULK)
+
+
+async def test_fragments_are_put_together_by_us_and_acknowledged_once_each(dongle, radio, listener):
+    device = dongle.add(MemoryDevice(METER, 0x1001))
+    pieces = (b"GB" * 30, b"CS" * 30, b"!")
+    for index, piece in enumerate(pieces):
+        dongle.says(device, piece, cluster=0x0704, fragment=Fragment(index, 3), counter=77)
+    await listener.until(lambda: bool(listener.received))
+    assert [m.payload for m in listener.received] == [b"".join(pieces)]
+    assert listener.received[0].aps_secured
+    await dongle.until(lambda: len(device.acknowledged_fragments) == 3)
+    assert device.acknowledged_fragments == [0, 1, 2]
+
+
+async def test_blocks_flow_as_fast_as_the_dongle_has_room(dongle, radio, listener):
+    device = dongle.add(MemoryDevice(METER, 0x1001, confirms_after_s=0.001))
+    await radio.permit(METER, KEY, 60)
+    for n in range(60):
+        radio.post(block(device, n))
+    await listener.until(lambda: len(listener.sent) == 60)
+    assert set(listener.fates()) == {Delivery.DELIVERED}
+    assert [m.payload[0] for m in device.received] == list(range(60))
+
+
+async def test_a_dongle_with_fewer_places_than_it_says_is_no_obstacle(dongle, radio, listener):
+    devices = [dongle.add(MemoryDevice(Eui64(METER + n), 0x1001 + n, confirms_after_s=0.002)) for n in range(20)]
+    for device in devices:
+        await radio.permit(device.ieee, KEY, 60)
+    dongle.ncp._settings.configuration[APS_UNICAST_MESSAGE_COUNT] = 3
+    for device in devices:
+        radio.post(block(device))
+    await listener.until(lambda: len(listener.sent) == 20)
+    assert set(listener.fates()) == {Delivery.DELIVERED}
+    assert all(len(device.received) == 1 for device in devices)
+
+
+async def test_a_hung_dongle_is_noticed_and_its_messages_are_told(dongle, radio, listener, monkeypatch):
+    monkeypatch.setattr("chf.radio.ezsp_session.ANSWER_LIMIT_S", 0.05)
+    monkeypatch.setattr("chf.radio.ezsp_session.TICK_S", 0.02)
+    device = dongle.add(MemoryDevice(METER, 0x1001))
+    await radio.permit(METER, KEY, 60)
+    await radio.send(block(device))
+    dongle.mute = True
+    radio.post(block(device))
+    await listener.until(lambda: "GONE" in listener.state_names())
+    await listener.until(lambda: bool(listener.sent))
+    assert listener.fates() == [Delivery.RADIO_GONE]
+
+
+async def test_the_network_stays_open_for_as_long_as_was_asked_and_the_policy_goes_back(dongle, radio, monkeypatch):
+    monkeypatch.setattr("chf.radio.ezsp_session.LONGEST_PERMIT_S", 1)
+    monkeypatch.setattr("chf.radio.ezsp_session.POLICY_LINGERS_S", 0.05)
+    assert not dongle.ncp.keys.policy.install_code_keys_only
+    await radio.permit(METER, KEY, 2)
+    assert dongle.ncp.keys.policy.install_code_keys_only
+    await dongle.until(lambda: not dongle.ncp.keys.policy.install_code_keys_only)
+    assert dongle.stack.permits == [0, 1, 1]
+
+
+async def test_the_well_known_key_lets_nobody_in(dongle, radio):
+    await radio.permit(METER, KEY, 60)
+    anybody = dongle.ncp.keys.for_join(Eui64(0x1234))
+    assert anybody is None
+    assert WELL_KNOWN_KEY not in {key for _, _, key in await radio.export_keys()}
+
+
+async def test_the_key_table_is_made_large_enough(dongle, radio):
+    assert dongle.ncp.keys.size == 64
+
+
+async def test_a_full_key_table_is_refused_with_what_to_do(dongle, listener):
+    radio = EzspRadio(EzspSettings(dongle.port, key_table_size=12))
+    await radio.start(listener, form=True)
+    size = dongle.ncp.keys.size
+    for n in range(size):
+        await radio.permit(Eui64(METER + n), KEY, 60)
+    with pytest.raises(RadioRefusedError, match="forget a device"):
+        await radio.permit(Eui64(METER + size), KEY, 60)
+    await radio.forget(METER)
+    await radio.permit(Eui64(METER + size), KEY, 60)
+    await radio.stop()
+
+
+async def test_a_sleepy_devices_timeout_is_extended_once_and_never_before_a_unicast(dongle, radio, listener):
+    sleepy = MemoryDevice(METER, 0x1001)
+    await radio.permit(METER, KEY, 60)
+    for _ in range(3):
+        dongle.announces(sleepy, capability=0x80)
+    await listener.until(lambda: len(listener.joined) == 3)
+    for n in range(5):
+        await radio.send(block(sleepy, n))
+    assert len(sleepy.received) == 5
+
+
+async def test_settings_of_the_network_are_taken(dongle, listener):
+    radio = EzspRadio(EzspSettings(dongle.port, channel=20, pan_id=0x1A62))
+    info = await radio.start(listener, form=True)
+    await radio.stop()
+    assert (info.network.channel, info.network.pan_id) == (20, 0x1A62)
+
+
+async def test_a_quiet_channel_is_looked_for_where_none_is_set(dongle, listener):
+    radio = EzspRadio(EzspSettings(dongle.port, channel=None))
+    info = await radio.start(listener, form=True)
+    await radio.stop()
+    assert 11 <= info.network.channel <= 26
+    assert {1, 11} == set(dongle.stack.endpoints)
+
+
+async def test_another_dongle_at_the_same_port_is_not_taken_for_ours(dongle, radio, listener):
+    await dongle.pull_out()
+    await listener.until(lambda: radio.state is RadioState.CONNECTING)
+    dongle.stack.network.pan_id ^= 1
+    await dongle.plug_in()
+    connections = dongle.connections
+    await dongle.until(lambda: dongle.connections == connections + 2)
+    assert radio.state is RadioState.CONNECTING
+
+
+async def test_a_dongle_that_fails_while_it_starts_is_told_plainly(dongle, listener):
+    radio = EzspRadio(EzspSettings(dongle.port))
+    starting = asyncio.ensure_future(radio.start(listener, form=True))
+    await dongle.until(lambda: dongle.connections == 1)
+    await dongle.pull_out()
+    with pytest.raises(RadioGoneError, match=dongle.port):
+        await starting
+    assert radio.state is RadioState.STOPPED
