@@ -1,0 +1,166 @@
+"""A GBCS message told to a person, and as plain values for JSON. The one place where field names become words."""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any, assert_never
+
+from chf.gbcs.codes import AlertCode, CraFlag, use_case_name
+from chf.gbcs.message import GbcsMessage
+from chf.gbcs.use_cases import (
+    CANCELLED_UTC_S,
+    ActivateFirmwareCommand,
+    CommandAccepted,
+    DlmsFirmwareDistributionReceiptAlert,
+    ExecutionOutcome,
+    FirmwareTransferAlert,
+    FutureDatedFirmwareActivationAlert,
+    GbzFirmwareDistributionReceiptAlert,
+    OpaquePayload,
+    Payload,
+    PpmidFirmwareActivationAlert,
+    ReadFirmwareVersionCommand,
+    ReadFirmwareVersionResponse,
+    parse_payload,
+)
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_ZIGBEE_EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
+_KINDS = {CraFlag.COMMAND: "command", CraFlag.RESPONSE: "response", CraFlag.ALERT: "alert"}
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One line of the explanation: `name` is also the key in JSON."""
+
+    name: str
+    value: str
+
+
+def describe(message: GbcsMessage) -> tuple[Line, ...]:
+    """Framing first, then the payload. Raises MalformedMessageError where the payload is not what the code promises."""
+    header = message.header
+    lines = [
+        Line("use_case", use_case_name(header.message_code)),
+        Line("message_code", f"0x{header.message_code:04X}"),
+        Line("kind", _KINDS[header.cra]),
+        Line("originator", _eui(header.originator)),
+        Line("recipient", _eui(header.recipient)),
+        Line("counter", str(header.counter)),
+    ]
+    if header.date_time:
+        lines.append(Line("date_time", header.date_time.hex().upper()))
+    party = header.supplementary
+    if party is not None:
+        lines += [Line("on_behalf_of", _eui(party.entity_id)), Line("on_behalf_of_counter", str(party.counter))]
+    lines += [Line(name, value) for name, value in _payload(parse_payload(message)).items()]
+    lines += [Line("signature", _signature(message)), Line("mac", message.mac.hex().upper() if message.mac else "none")]
+    return tuple(lines)
+
+
+def as_json(message: GbcsMessage) -> dict[str, Any]:
+    """The same lines as one object, with the octets."""
+    return {
+        "schema": 1,
+        **{line.name: line.value for line in describe(message)},
+        "payload": message.payload.hex().upper(),
+        "message": message.to_bytes().hex().upper(),
+    }
+
+
+def _payload(payload: Payload) -> dict[str, str]:
+    match payload:
+        case ActivateFirmwareCommand():
+            return {
+                "manufacturer_image_hash": payload.manufacturer_image_hash.hex().upper(),
+                "command_counter": str(payload.originator_counter),
+                "execution": _execution(payload.execution_utc_s),
+            }
+        case CommandAccepted():
+            return {"outcome": "accepted, to be carried out at its time"}
+        case ExecutionOutcome():
+            return _outcome(payload)
+        case FutureDatedFirmwareActivationAlert():
+            return {
+                "alert_code": _code(payload.alert_code),
+                "execution": _utc(payload.execution_utc_s),
+                "command_counter": str(payload.originator_counter),
+                **_outcome(payload.outcome),
+            }
+        case ReadFirmwareVersionCommand():
+            return {}
+        case ReadFirmwareVersionResponse():
+            return {
+                "firmware_version": _version(payload.firmware_version),
+                "outcome": _words(payload.response_code.name),
+            }
+        case FirmwareTransferAlert():
+            return {
+                "alert_code": _code(payload.alert_code),
+                "time": _utc(payload.utc_s),
+                "device": _eui(payload.other_entity),
+                "firmware_version": _version(payload.firmware_version),
+                "outcome": _words(payload.response_code.name),
+            }
+        case PpmidFirmwareActivationAlert():
+            return {
+                "alert_code": _code(payload.alert_code),
+                "time": _utc(payload.utc_s),
+                "firmware_version": _version(payload.firmware_version),
+                "outcome": _words(payload.result.name),
+            }
+        case GbzFirmwareDistributionReceiptAlert():
+            return {
+                "alert_code": _code(payload.alert_code),
+                "time": _iso(_ZIGBEE_EPOCH + timedelta(seconds=payload.zigbee_time)),
+                "manufacturer_image_hash": payload.manufacturer_image_hash.hex().upper(),
+            }
+        case DlmsFirmwareDistributionReceiptAlert():
+            return {
+                "alert_code": _code(payload.alert_code),
+                "time": payload.date_time.hex().upper(),
+                "manufacturer_image_hash": payload.manufacturer_image_hash.hex().upper(),
+            }
+        case OpaquePayload():
+            return {"payload_octets": str(len(payload.octets))}
+        case _:
+            assert_never(payload)
+
+
+def _outcome(outcome: ExecutionOutcome) -> dict[str, str]:
+    return {"outcome": _words(outcome.response_code.name), "firmware_version": _version(outcome.firmware_version)}
+
+
+def _signature(message: GbcsMessage) -> str:
+    if message.signature is None:
+        return "none: a pre-command, to be signed"
+    return message.signature.hex().upper() or "none"
+
+
+def _execution(utc_s: int | None) -> str:
+    if utc_s is None:
+        return "at once"
+    return "never: cancels an earlier command" if utc_s == CANCELLED_UTC_S else _utc(utc_s)
+
+
+def _utc(utc_s: int) -> str:
+    return _iso(_EPOCH + timedelta(seconds=utc_s))
+
+
+def _iso(moment: datetime) -> str:
+    return moment.isoformat().replace("+00:00", "Z")
+
+
+def _eui(eui64: int) -> str:
+    return eui64.to_bytes(8, "big").hex("-").upper()
+
+
+def _version(version: int) -> str:
+    return f"0x{version:08X}"
+
+
+def _code(code: AlertCode) -> str:
+    return f"0x{code:04X}"
+
+
+def _words(name: str) -> str:
+    return name.lower().replace("_", " ")

@@ -1,0 +1,118 @@
+"""Wireshark's own GBCS dissector reads what we make: framing only, it checks no signature and no MAC."""
+
+import os
+import shutil
+import struct
+import subprocess
+from pathlib import Path
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from chf.gbcs import (
+    ActivateImageResponseCode,
+    AlertCode,
+    CraFlag,
+    ExecutionOutcome,
+    FutureDatedFirmwareActivationAlert,
+    GbcsMessage,
+    GbzFirmwareDistributionReceiptAlert,
+    GroupingHeader,
+    MessageCode,
+    ReadFirmwareVersionResponse,
+    ReadFirmwareVersionResponseCode,
+    SupplementaryRemoteParty,
+    TransferResponseCode,
+    add_mac,
+    make_ccs08_alert,
+    make_cs06_precommand,
+    make_cs06_response,
+    make_cs08_command,
+    make_cs08_response,
+    make_cs09_alert,
+    make_future_dated_alert,
+    sign,
+)
+
+REFERENCE = Path(__file__).parents[2].parent / "shared" / "reference" / "gbcs" / "vectors"
+KEY = ec.derive_private_key(5, ec.SECP256R1())
+DEVICE, HUB, ACB, SUPPLIER = 0x00DB1234567890A4, 0x00DB1234567890A2, 0x90B3D51F30000002, 0x90B3D51F30010000
+USER0 = 147  # DLT_USER0
+pytestmark = pytest.mark.needs_tshark
+
+
+def dissect(messages: list[bytes], tmp_path: Path) -> list[str]:
+    """The full text of each packet, as tshark prints it."""
+    tshark = shutil.which("tshark")
+    if tshark is None:
+        if os.environ.get("CI") == "true":
+            pytest.fail("tshark is missing")
+        pytest.skip("tshark is not installed")
+    pcap = struct.pack("<IHHiIII", 0xA1B2C3D4, 2, 4, 0, 0, 65535, USER0)
+    for number, message in enumerate(messages):
+        pcap += struct.pack("<IIII", number, 0, len(message), len(message)) + message
+    path = tmp_path / "messages.pcap"
+    path.write_bytes(pcap)
+    users = 'uat:user_dlts:"User 0 (DLT=147)","gbcs_message","0","","0",""'
+    command = [tshark, "-r", path, "-o", users, "-V"]
+    shown = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout
+    packets = ["Frame " + part for part in ("\n" + shown).split("\nFrame ")[1:]]
+    assert len(packets) == len(messages)
+    return packets
+
+
+def ours() -> dict[str, bytes]:
+    cs06 = make_cs06_precommand(SUPPLIER, DEVICE, 7, bytes(range(32)), 1894698000)
+    failed = ExecutionOutcome(ActivateImageResponseCode.HASH_MISMATCH, 1)
+    fdra = GbzFirmwareDistributionReceiptAlert(AlertCode.FIRMWARE_VERIFICATION_FAILED, 1, bytes(32))
+    fdra_header = GroupingHeader(
+        CraFlag.ALERT, 8, DEVICE, SUPPLIER, MessageCode.FIRMWARE_DISTRIBUTION_RECEIPT_ALERT_GSME
+    )
+    cs08 = GbcsMessage.from_bytes(make_cs08_command(ACB, DEVICE, 9, SupplementaryRemoteParty(SUPPLIER, 3), bytes(16)))
+    version = ReadFirmwareVersionResponse(7, ReadFirmwareVersionResponseCode.READ_FAILURE)
+    transfer = {"utc": 0, "device": DEVICE, "firmware_version": 2, "key": KEY}
+    return {
+        "CS09 success": make_cs09_alert(DEVICE, ACB, 1, utc=0, firmware_version=2, success=True, key=KEY),
+        "CS09 failure": make_cs09_alert(DEVICE, ACB, 2**63, utc=0, firmware_version=2, success=False, key=KEY),
+        **{
+            f"CCS08 {code.name}": make_ccs08_alert(HUB, ACB, 1, response_code=code, **transfer)
+            for code in TransferResponseCode
+        },
+        "CS06 command": add_mac(sign(cs06, KEY), bytes(16)).to_bytes(),
+        "CS06 response": make_cs06_response(cs06.header, failed, 1, KEY),
+        "0x00CA": make_future_dated_alert(DEVICE, SUPPLIER, 1, FutureDatedFirmwareActivationAlert(0, 7, failed), KEY),
+        "FDRA": sign(GbcsMessage(fdra_header, fdra.to_bytes()), KEY).to_bytes(),
+        "CS08 command": cs08.to_bytes(),
+        "CS08 response": make_cs08_response(cs08.header, version, bytes(16)),
+    }
+
+
+def test_gbcs_tshark_reads_everything_that_we_make(tmp_path):
+    made = ours()
+    for (name, octets), text in zip(made.items(), dissect(list(made.values()), tmp_path), strict=True):
+        assert_agrees(text, GbcsMessage.from_bytes(octets), name)
+
+
+def test_gbcs_tshark_notices_a_message_that_is_cut_short(tmp_path):
+    (text,) = dissect([ours()["CS09 success"][:60]], tmp_path)
+    assert "Malformed" in text
+
+
+@pytest.mark.skipif(not REFERENCE.exists(), reason="the public GBCS reference data is not beside the checkout")
+def test_gbcs_tshark_and_we_agree_on_the_reference_messages(tmp_path):
+    names = [path for path in sorted(REFERENCE.iterdir()) if "PRECOMMAND" not in path.name]
+    vectors = [bytes.fromhex(path.read_text()) for path in names]
+    for path, octets, text in zip(names, vectors, dissect(vectors, tmp_path), strict=True):
+        assert_agrees(text, GbcsMessage.from_bytes(octets), path.name)
+
+
+def assert_agrees(text: str, message: GbcsMessage, name: str) -> None:
+    header = message.header
+    assert "Malformed" not in text, name
+    assert f"CRA Flag: {header.cra.name.title()} (0x0{header.cra.value})" in text, name
+    assert f"Originator Counter: {header.counter}\n" in text, name
+    assert f"Business Originator ID: {header.originator.to_bytes(8, 'big').hex(':')} " in text, name
+    assert f"Business Target ID: {header.recipient.to_bytes(8, 'big').hex(':')} " in text, name
+    assert f"(0x{header.message_code:04x})" in text, name
+    assert (f"KRP: {message.signature.hex()[:64]}" in text) if message.signature else ("Length: 0" in text), name
+    assert ("General Ciphering: 0xdd" in text) is (message.mac is not None), name
