@@ -36,6 +36,7 @@ from devices.stack.nwk_layer import Arrival, Done, is_broadcast
 from devices.wire import mac, nwk
 from devices.wire.aps import (
     DATA_HEADER_BYTES,
+    EXTENDED_HEADER_BYTES,
     ApsFrame,
     ApsType,
     Delivery,
@@ -148,7 +149,9 @@ class ApsLayer:
         broadcast = is_broadcast(request.destination) or request.group is not None
         room = MAX_PAYLOAD_BYTES - (APS_OVERHEAD_BYTES if request.secured and not broadcast else 0)
         if request.fragment is not None:
-            room -= 2
+            room -= EXTENDED_HEADER_BYTES
+        if request.group is not None:
+            room -= 1  # its address is one octet longer than an endpoint
         if len(request.payload) > room:
             blocks = cut(request.payload, room)
             if self._host_fragments or broadcast or request.fragment is not None or len(blocks) > MAX_BLOCKS:
@@ -275,7 +278,7 @@ class ApsLayer:
             frame = ApsFrame.from_bytes(octets)
             payload = frame.payload
             if frame.secured:
-                opened = self._open(octets, frame, arrival.sender)
+                opened = self._open(octets, frame, arrival.originator)
                 if opened is None:
                     return
                 payload = opened
@@ -290,12 +293,12 @@ class ApsLayer:
         else:
             self._data(arrival, frame, payload)
 
-    def _open(self, octets: bytes, frame: ApsFrame, sender: int) -> bytes | None:
+    def _open(self, octets: bytes, frame: ApsFrame, sender: int | None) -> bytes | None:
         header_bytes = len(octets) - len(frame.payload)
         auxiliary = AuxiliaryHeader.from_bytes(octets, header_bytes)
-        originator = Eui64(sender if auxiliary.source is None else auxiliary.source)
-        key = self._host.link_key(originator)
-        if key is None or auxiliary.key is not KeyIdentifier.DATA:
+        originator = sender if auxiliary.source is None else auxiliary.source
+        key = None if originator is None else self._host.link_key(Eui64(originator))
+        if originator is None or key is None or auxiliary.key is not KeyIdentifier.DATA:
             self._counters.aps_no_link_key += 1
             return None
         if auxiliary.frame_counter <= key.incoming_counter:
@@ -431,7 +434,7 @@ def _delivery(request: ApsRequest) -> Delivery:
 def _indication(arrival: Arrival, frame: ApsFrame, payload: bytes, fragment: Fragment | None) -> ApsIndication:
     return ApsIndication(
         NwkAddress(arrival.frame.source),
-        None if arrival.sender is None else Eui64(arrival.sender),
+        None if arrival.originator is None else Eui64(arrival.originator),
         NwkAddress(arrival.frame.destination),
         frame.profile,
         frame.cluster,

@@ -230,6 +230,9 @@ class ZigbeeCoordinator(ZigbeeNode):
 
     # Receiving
 
+    def _hears(self, destination: int) -> bool:
+        return is_broadcast(destination)
+
     def _accepts(self, arrival: Arrival) -> bool:
         if arrival.sender is None:
             # In the clear there is only the rejoin of a device that lost the network key (Zigbee PRO 4.6.3.3).

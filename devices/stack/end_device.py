@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from devices.medium.medium import Medium
 from devices.stack.counters import FrameCounter
 from devices.stack.interface import (
+    BROADCAST_ALL,
     BROADCAST_RX_ON,
     COORDINATOR,
     ZDP_PROFILE,
@@ -130,7 +131,10 @@ class EndDevice(ZigbeeNode):
 
     def join(self) -> None:
         self._go_silent()
+        # A device that joins anew sets up its keys anew: what it accepted before says nothing about the new partner.
         self._transport_key_counter = -1
+        self.persistent_state.link_key.incoming_counter = -1
+        self._nwk.incoming.clear()
         self._joining.join()
 
     def rejoin(self) -> None:
@@ -191,11 +195,11 @@ class EndDevice(ZigbeeNode):
         self._nwk.install_key(key, sequence, FrameCounter(state.network_frame_counter, store))
 
     def _left(self, *, rejoin: bool) -> None:
-        notice = nwk.Leave(request=False, rejoin=rejoin).to_bytes()
-        frame = self._nwk.frame(COORDINATOR, notice, radius=1, command=True, source_ieee=self.ieee)
         if rejoin:
             self.rejoin()
             return
+        notice = nwk.Leave(request=False).to_bytes()
+        frame = self._nwk.frame(COORDINATOR, notice, radius=1, command=True, source_ieee=self.ieee)
 
         def gone(_status: ApsStatus) -> None:
             self._go_silent()
@@ -293,6 +297,10 @@ class EndDevice(ZigbeeNode):
     # Sending and receiving
 
     def send(self, request: ApsRequest, confirm: Confirm | None = None) -> int:
+        if not self.joined:
+            if confirm is not None:
+                self._scheduler.call_later(0.0, lambda: confirm(ApsStatus.NO_NETWORK))
+            return self._aps.next_counter() if request.counter is None else request.counter
         counter = super().send(request, confirm)
         if self._poll_interval_s is not None and self.joined:
             self._schedule_poll()
@@ -307,6 +315,9 @@ class EndDevice(ZigbeeNode):
                 done(status)
 
         self._nwk.emit(frame, COORDINATOR, sent)
+
+    def _hears(self, destination: int) -> bool:
+        return destination == BROADCAST_ALL or (destination == BROADCAST_RX_ON and self._poll_interval_s is None)
 
     def _accepts(self, arrival: Arrival) -> bool:
         if arrival.mac_source != COORDINATOR:
@@ -366,7 +377,8 @@ class EndDevice(ZigbeeNode):
             return
         self._transport_key_counter = auxiliary.frame_counter
         self.persistent_state.trust_centre = Eui64(command.source)
-        self._nwk.incoming.clear()
+        if command.key != self.persistent_state.network_key:
+            self._nwk.incoming.clear()  # counters belong to a key (Zigbee PRO 4.3.1.2)
         self._take_key(command.key, command.key_sequence)
         self._joining.key_taken()
 

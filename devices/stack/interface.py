@@ -117,6 +117,7 @@ class Stack(Protocol):
     def send(self, request: ApsRequest, confirm: Confirm | None = None) -> int:
         """Send; returns the APS counter used. `confirm` is called exactly once, never from within `send`.
 
+        Except that what is under way at a reset (`stop`, `power_off`) is forgotten: its confirm is never called.
         An unacknowledged message is confirmed when the MAC is done with it.
         """
         ...

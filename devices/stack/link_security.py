@@ -10,18 +10,23 @@ from devices.wire.security import AuxiliaryHeader, KeyIdentifier
 
 
 class LinkSecurity:
-    """`LinkSecurity(ieee)`: seals as `ieee`. Ciphers are kept by key, because making one costs more than using it."""
+    """`LinkSecurity(ieee)`: seals as `ieee`. Ciphers are kept by key, because making one costs more than using it.
+
+    Outgoing counters rise over all keys together, as with EmberZNet's one APS frame counter: the peers of a key that a
+    host imports anew, with its counter at the start, would take everything for replays.
+    """
 
     def __init__(self, ieee: int) -> None:
         self._ieee = ieee
         self._ciphers: dict[bytes, AESCCM] = {}
+        self._next_counter = 0
 
     def __repr__(self) -> str:
         return f"LinkSecurity(ieee={self._ieee:#018x})"
 
     def seal(self, header: bytes, payload: bytes, key: LinkKey) -> bytes | None:
         """A whole APS data or ack frame, without extended nonce to leave 73 octets; None when the key is used up."""
-        counter = _take(key)
+        counter = self._take(key)
         if counter is None:
             return None
         auxiliary = AuxiliaryHeader(KeyIdentifier.DATA, counter)
@@ -35,7 +40,7 @@ class LinkSecurity:
 
     def seal_transport_key(self, counter: int, command: TransportNetworkKey, key: LinkKey) -> bytes | None:
         """The APS command frame that brings a joining device the network key (Zigbee PRO 4.4.3.1)."""
-        frame_counter = _take(key)
+        frame_counter = self._take(key)
         if frame_counter is None:
             return None
         auxiliary = AuxiliaryHeader(KeyIdentifier.KEY_TRANSPORT, frame_counter, self._ieee)
@@ -56,10 +61,9 @@ class LinkSecurity:
             cipher = self._ciphers[key] = security.cipher_for(key)
         return cipher
 
-
-def _take(key: LinkKey) -> int | None:
-    counter = key.outgoing_counter
-    if counter > security.MAX_FRAME_COUNTER:
-        return None
-    key.outgoing_counter = counter + 1
-    return counter
+    def _take(self, key: LinkKey) -> int | None:
+        counter = max(key.outgoing_counter, self._next_counter)
+        if counter > security.MAX_FRAME_COUNTER:
+            return None
+        self._next_counter = key.outgoing_counter = counter + 1
+        return counter

@@ -75,7 +75,7 @@ class ZigbeeNode(ABC):
 
     def send(self, request: ApsRequest, confirm: Confirm | None = None) -> int:
         """See `Stack.send`. A message to the node itself never touches the air."""
-        if self.address == OFF_NETWORK or not self._nwk.has_key:
+        if self.address == OFF_NETWORK or not self._nwk.can_secure:
             if confirm is not None:
                 self._scheduler.call_later(0.0, lambda: confirm(ApsStatus.NO_NETWORK))
             return self._aps.next_counter() if request.counter is None else request.counter
@@ -142,7 +142,7 @@ class ZigbeeNode(ABC):
             return
         if frame.type is NwkType.COMMAND:
             self._nwk_command(arrival)
-        elif frame.destination == self.address or is_broadcast(frame.destination):
+        elif frame.destination == self.address or self._hears(frame.destination):
             self._aps.receive(arrival)
         else:
             self.counters.unexpected += 1
@@ -151,12 +151,12 @@ class ZigbeeNode(ABC):
         """From the APS layer: the device object's share is answered here, the rest goes up."""
         if indication.profile == ZDP_PROFILE and indication.destination_endpoint == 0:
             try:
-                if self._zdp_received(indication):
-                    return
+                if not self._zdp_received(indication):
+                    self._indicate(indication)
             except MalformedFrameError:
                 self.counters.malformed += 1
-                return
-        self._indicate(indication)
+        else:
+            self._indicate(indication)
 
     def _zdp_received(self, indication: ApsIndication) -> bool:
         """True when the device object has dealt with it."""
@@ -175,6 +175,10 @@ class ZigbeeNode(ABC):
     @abstractmethod
     def _forward(self, frame: NwkFrame, done: Done | None) -> None:
         """Send a NWK frame to its next hop."""
+
+    @abstractmethod
+    def _hears(self, destination: int) -> bool:
+        """Whether this broadcast address includes the node (Zigbee PRO table 3.60)."""
 
     @abstractmethod
     def _accepts(self, arrival: Arrival) -> bool:

@@ -28,7 +28,7 @@ def is_broadcast(address: int) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Arrival:
-    """A NWK frame that was accepted: `payload` is plain, `sender` the IEEE address that authenticated it."""
+    """A NWK frame that was accepted: `payload` is plain, `sender` the IEEE address of the last hop, who secured it."""
 
     frame: NwkFrame
     payload: bytes
@@ -36,6 +36,11 @@ class Arrival:
     mac_source: int
     lqi: int
     rssi: int
+
+    @property
+    def originator(self) -> int | None:
+        """The IEEE address of who made the frame; None where it was relayed or came in the clear."""
+        return self.sender if self.frame.source == self.mac_source else None
 
 
 class NwkLayer:
@@ -57,6 +62,11 @@ class NwkLayer:
     @property
     def has_key(self) -> bool:
         return self._cipher is not None
+
+    @property
+    def can_secure(self) -> bool:
+        """Whether there is a key with a counter value left."""
+        return self._counter is not None and self._counter.next <= security.MAX_FRAME_COUNTER
 
     @property
     def frame_counter(self) -> int:

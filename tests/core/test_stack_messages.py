@@ -125,12 +125,25 @@ def test_a_replay_of_the_aps_frame_under_fresh_network_security_is_refused_too()
     air.coordinator.send(to_device(device, b"first", acknowledged=False))
     air.run(0.1)
     assert key.incoming_counter >= 0
-    air.keys.keys[DEVICE_IEEE].outgoing_counter -= 1  # a hub that lost its counter
+    key.incoming_counter += 1  # one more was accepted than the hub knows of
     confirms = Confirms()
     air.coordinator.send(to_device(device, b"again", acknowledged=False), confirms.append)
     air.run(0.1)
     assert [message.payload for message in log.messages] == [b"first"]
     assert device.counters.aps_replays == 1
+
+
+def test_a_key_that_is_imported_anew_does_not_make_its_messages_replays():
+    air = Air()
+    device, log = air.join()
+    for _ in range(3):
+        air.coordinator.send(to_device(device, b"old"))
+        air.run(0.1)
+    air.keys.keys[DEVICE_IEEE] = LinkKey(air.keys.keys[DEVICE_IEEE].key)
+    air.coordinator.send(to_device(device, b"new"))
+    air.run(0.1)
+    assert log.messages[-1].payload == b"new"
+    assert device.counters.aps_replays == 0
 
 
 def test_a_lost_acknowledgement_makes_a_duplicate_that_is_acknowledged_again_but_not_delivered():
@@ -379,6 +392,61 @@ def test_junk_inside_good_network_security_is_dropped_and_counted():
     coordinator.send(to_device(device, b"still here"), confirms.append)
     air.run(10.0)
     assert confirms == [ApsStatus.SUCCESS]
+
+
+def test_broadcasts_reach_whom_they_are_for_and_name_their_originator_only():
+    air = Air()
+    awake, awake_log = air.join()
+    sleepy, sleepy_log = air.join(Eui64(DEVICE_IEEE + 1), poll_interval_s=1.0)
+    other, other_log = air.join(Eui64(DEVICE_IEEE + 2))
+    for log in (awake_log, sleepy_log, other_log):
+        log.messages.clear()
+    air.log.messages.clear()
+    for address in (0xFFFC, 0xFFFD, 0xFFFF):
+        request = to_hub(address.to_bytes(2, "big"), destination=NwkAddress(address), secured=False)
+        air.coordinator.send(request)
+        awake.send(request)
+        air.run(3.0)
+    everyone, awake_only = b"\xff\xff", b"\xff\xfd"
+    assert [message.payload for message in awake_log.messages] == [awake_only, everyone]
+    assert [message.payload for message in sleepy_log.messages] == [everyone] * 2
+    assert [message.payload for message in other_log.messages] == [awake_only] * 2 + [everyone] * 2
+    assert [message.source_ieee for message in other_log.messages[:2]] == [air.coordinator.ieee, None]
+    assert [message.source_ieee for message in air.log.messages] == [awake.ieee] * 3
+    assert sleepy.joined
+    assert other.joined
+
+
+def test_a_group_message_has_one_octet_less():
+    air = Air()
+    device, log = air.join()
+    confirms = Confirms()
+    for length in (81, 82):
+        request = to_device(device, bytes(length), destination=NwkAddress(0xFFFD), group=5, secured=False)
+        air.coordinator.send(request, confirms.append)
+    air.run(0.1)
+    assert [(message.group, len(message.payload)) for message in log.messages] == [(5, 81)]
+    assert sorted(status.name for status in confirms) == ["SUCCESS", "TOO_LONG"]
+
+
+def test_a_device_that_is_looking_for_its_parent_sends_nothing_of_the_application():
+    air = Air()
+    device, _ = air.join()
+    device.rejoin()
+    confirms = Confirms()
+    device.send(to_hub(b"x"), confirms.append)
+    air.run(0.05)
+    assert confirms == [ApsStatus.NO_NETWORK]
+
+
+def test_a_malformed_message_to_oneself_is_dropped_and_counted():
+    air = Air()
+    for cluster in (0x0013, 0x0004):
+        request = to_hub(b"\x01", profile=0, cluster=cluster, source_endpoint=0, destination_endpoint=0, secured=False)
+        air.coordinator.send(request)
+    air.run(0.1)
+    assert air.coordinator.counters.malformed == 2
+    assert air.log.messages == []
 
 
 def test_an_unsecured_message_is_not_taken():
