@@ -187,6 +187,9 @@ class Node:
     def _general_command(self, cluster: Cluster, frame: ZclFrame, indication: ApsIndication) -> int | None:
         match frame.command:
             case General.READ_ATTRIBUTES:
+                # Hosts of the home-automation kind ask either side of a cluster; on Smart Energy the side must be ours.
+                if self.settings.aps_security_required and frame.from_server != cluster.from_server:
+                    return Status.UNSUPPORTED_CLUSTER
                 self._read_attributes(cluster, frame, indication)
                 return None
             case General.DEFAULT_RESPONSE | General.READ_ATTRIBUTES_RESPONSE:

@@ -200,13 +200,17 @@ def test_the_attributes_tell_what_runs_and_what_goes_on() -> None:
 
 
 def test_the_direction_bit_of_an_answer_is_the_other_one() -> None:
-    rig = Rig()
-    rig.device.power_on()
-    rig.run(5)
-    for from_server in (True, False):
-        rig.hub.read_attributes(ota.CLUSTER, 0x0002, from_server=from_server)
+    for strict in (True, False):
+        rig = Rig(aps_security_required=strict)
+        rig.device.power_on()
+        rig.run(5)
+        for cluster, from_server in ((ota.CLUSTER, True), (0x0000, False)):
+            rig.hub.read_attributes(cluster, 0x0000, from_server=from_server)
+            rig.run(1)
+            assert ZclFrame.from_bytes(rig.stack.sent[-1].payload).from_server is not from_server
+        rig.hub.read_attributes(ota.CLUSTER, 0x0002, from_server=False)
         rig.run(1)
-        assert ZclFrame.from_bytes(rig.stack.sent[-1].payload).from_server is not from_server
+        assert bool(rig.hub.default_responses) is strict
 
 
 def test_home_automation_hosts_get_an_unsecured_device_on_profile_0104() -> None:
