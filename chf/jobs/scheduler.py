@@ -24,6 +24,7 @@ from chf.jobs.model import (
     JobState,
     Offer,
     ReadVersion,
+    Stored,
     VerificationTimedOut,
 )
 from chf.jobs.transitions import FIRST_READ_S, apply
@@ -101,8 +102,10 @@ class Scheduler:
         """Take over the rows of a store, oldest first, active or ended, after a start.
 
         What is announced is offered again, what may have been activated in our absence is read back, and a device that
-        was due to activate gets its whole time anew to show that it did.
+        was due to activate gets its whole time anew to show that it did. A job that was accepted and got no further is
+        taken for stored: whoever is to offer it finds out if its image is not there.
         """
+        effects: list[Effect] = []
         for job in jobs:
             if not job.active:
                 self._ended[job.device] = job
@@ -112,9 +115,11 @@ class Scheduler:
                 self._expect_activation(entry, now)
             elif job.state in _MAY_HAVE_ACTIVATED:
                 entry.read_at = Instant(now.instant + FIRST_READ_S)
-            if job.state is not JobState.STORED:
+            if job.state is JobState.ACCEPTED:
+                effects += self._step(entry, Stored(), now)
+            elif job.state is not JobState.STORED:
                 self._renew_slot(entry, now)
-        return self._start(now)
+        return (*effects, *self._start(now))
 
     def add(self, job: Job, now: Now) -> tuple[Effect, ...]:
         """A new job, already written. Raises UsageError where its device has an active one."""

@@ -23,6 +23,7 @@ from types import MappingProxyType
 from typing import Final, TypeAlias
 
 from chf.clock import Now
+from chf.jobs import reasons
 from chf.jobs.model import (
     ENDS,
     Action,
@@ -49,7 +50,7 @@ from chf.jobs.model import (
     VersionObserved,
     WaitingFor,
 )
-from chf.ota.model import ActivateByCommand, TransferOutcome
+from chf.ota.model import TransferOutcome
 
 S = JobState
 
@@ -98,66 +99,6 @@ def claimed_failure(job: Job, _event: JobEvent) -> bool:
     return job.report is not None and not job.report.success
 
 
-class Reason:
-    """What is written next to an end. The event is the one that ended the job."""
-
-    @staticmethod
-    def none(_job: Job, _event: JobEvent) -> str:
-        return ""
-
-    @staticmethod
-    def of_event(_job: Job, event: JobEvent) -> str:
-        if isinstance(event, TransferEnded):
-            return event.reason or event.outcome.value
-        return event.reason if isinstance(event, Refused) and event.reason else "refused"
-
-    @staticmethod
-    def already_runs(job: Job, _event: JobEvent) -> str:
-        return f"the device already runs version {_version(job.file_version)}; nothing was transferred"
-
-    @staticmethod
-    def by_itself(job: Job, _event: JobEvent) -> str:
-        if isinstance(job.activation, ActivateByCommand):
-            return ""  # it was told to, past the hub
-        return "the device activated by itself, before it was told to"
-
-    @staticmethod
-    def verified(job: Job, _event: JobEvent) -> str:
-        if job.report is not None and not job.report.success:
-            return "the device reported failure, and runs the new version"
-        return ""
-
-    @staticmethod
-    def reverted(job: Job, _event: JobEvent) -> str:
-        return f"the device reported success, and runs version {_version(job.version_seen)}"
-
-    @staticmethod
-    def reported_failure(job: Job, _event: JobEvent) -> str:
-        return f"the device reported failure, and runs version {_version(job.version_seen)}"
-
-    @staticmethod
-    def unverified(job: Job, _event: JobEvent) -> str:
-        if job.report is None:
-            claim = "the device reported nothing"
-        elif job.report.success:
-            claim = f"the device reported success for version {_version(job.report.file_version)}"
-        else:
-            claim = "the device reported failure"
-        if job.version_seen is None:
-            seen = "its version could not be read"
-        else:
-            seen = f"ran version {_version(job.version_seen)} when last asked"
-        return f"the new version was not seen in time: {claim}, and {seen}"
-
-    @staticmethod
-    def deadline(_job: Job, _event: JobEvent) -> str:
-        return "the time allowed for the update is over"
-
-
-def _version(file_version: int | None) -> str:
-    return "unknown" if file_version is None else f"0x{file_version:08X}"
-
-
 @dataclass(frozen=True, slots=True)
 class Case:
     """One way out of a cell of the table: the first case whose guard holds is taken, none means that nothing changes.
@@ -168,22 +109,23 @@ class Case:
 
     to: JobState
     when: Guard = always
-    reason: Callable[[Job, JobEvent], str] = Reason.none
+    reason: reasons.Reason = reasons.none
     settle: TransferOutcome | None = None
     read: bool = False
     offer: bool = False
     withdraw: bool = False
 
 
+_SENT = TransferOutcome.SUCCESS
 _DISCARDED = TransferOutcome.IMAGE_DISCARDED
 _CANCELLED = Case(S.CANCELLED, settle=_DISCARDED, withdraw=True)
-_EXPIRED = Case(S.EXPIRED, reason=Reason.deadline, settle=_DISCARDED, withdraw=True)
-_REFUSED = Case(S.FAILED, reason=Reason.of_event, settle=_DISCARDED, withdraw=True)
-_ALREADY = Case(S.FAILED, when=runs_target, reason=Reason.already_runs, settle=_DISCARDED, withdraw=True)
-_BY_ITSELF = Case(S.ACTIVATED, when=runs_target, reason=Reason.by_itself, settle=TransferOutcome.SUCCESS, withdraw=True)
-_TRANSFER_FAILED = Case(S.FAILED, reason=Reason.of_event, withdraw=True)
+_EXPIRED = Case(S.EXPIRED, reason=reasons.deadline, settle=_DISCARDED, withdraw=True)
+_REFUSED = Case(S.FAILED, reason=reasons.of_event, settle=_DISCARDED, withdraw=True)
+_ALREADY = Case(S.FAILED, when=runs_target, reason=reasons.already_runs, settle=_DISCARDED, withdraw=True)
+_BY_ITSELF = Case(S.ACTIVATED, when=runs_target, reason=reasons.by_itself, settle=_SENT, withdraw=True)
+_TRANSFER_FAILED = Case(S.FAILED, reason=reasons.of_event, withdraw=True)
 _TRANSFER = (Case(S.DOWNLOADED, when=ended_well), _TRANSFER_FAILED)
-_GIVEN = Case(S.ACTIVATING, settle=TransferOutcome.SUCCESS, read=True)
+_GIVEN = Case(S.ACTIVATING, settle=_SENT, read=True)
 _TRIED = Case(S.ACTIVATING, when=reports_transferred, read=True)
 
 Cell: TypeAlias = tuple[JobState, type[JobEvent]]
@@ -206,6 +148,8 @@ TRANSITIONS: Final[Mapping[Cell, tuple[Case, ...]]] = MappingProxyType(
         # announced
         (S.ANNOUNCED, DownloadStarted): (Case(S.DOWNLOADING),),
         (S.ANNOUNCED, TransferEnded): _TRANSFER,  # a client with the whole image in flash asks for no block
+        (S.ANNOUNCED, WaitingFor): (Case(S.WAITING),),
+        (S.ANNOUNCED, ActivationGiven): (_GIVEN,),
         (S.ANNOUNCED, ActivationOrdered): (Case(S.ANNOUNCED, offer=True),),
         (S.ANNOUNCED, VersionObserved): (_ALREADY,),
         (S.ANNOUNCED, Cancelled): (_CANCELLED,),
@@ -248,11 +192,11 @@ TRANSITIONS: Final[Mapping[Cell, tuple[Case, ...]]] = MappingProxyType(
         (S.ACTIVATING, ActivationReported): (Case(S.ACTIVATING, read=True),),
         (S.ACTIVATING, DeviceRejoined): (Case(S.ACTIVATING, read=True),),
         (S.ACTIVATING, VersionObserved): (
-            Case(S.ACTIVATED, when=runs_target, reason=Reason.verified, withdraw=True),
-            Case(S.REVERTED, when=claimed_success, reason=Reason.reverted, withdraw=True),
-            Case(S.FAILED, when=claimed_failure, reason=Reason.reported_failure, withdraw=True),
+            Case(S.ACTIVATED, when=runs_target, reason=reasons.verified, withdraw=True),
+            Case(S.REVERTED, when=claimed_success, reason=reasons.reverted, withdraw=True),
+            Case(S.FAILED, when=claimed_failure, reason=reasons.reported_failure, withdraw=True),
         ),
-        (S.ACTIVATING, VerificationTimedOut): (Case(S.FAILED, reason=Reason.unverified, withdraw=True),),
+        (S.ACTIVATING, VerificationTimedOut): (Case(S.FAILED, reason=reasons.unverified, withdraw=True),),
     }
 )
 

@@ -207,6 +207,18 @@ def test_everything_comes_back_from_the_rows_alone():
     assert second.handle_deadline(at(5100))[0].job.state is JobState.FAILED
 
 
+def test_a_job_that_was_cut_off_right_after_its_acceptance_goes_on():
+    scheduler = Scheduler(JobPolicy())
+    saved, offer = scheduler.load([new_job(1)], at(0))
+    assert (saved.before.state, saved.job.state, offer.job.state) == (
+        JobState.ACCEPTED,
+        JobState.STORED,
+        JobState.STORED,
+    )
+    effects = tell(scheduler, 1, Refused("there is no stored image"))
+    assert effects[0].job.state is JobState.FAILED
+
+
 def test_a_held_device_is_read_once_after_a_restart():
     scheduler = Scheduler(JobPolicy())
     scheduler.load([new_job(1, state=JobState.WAITING)], at(0))

@@ -1,0 +1,68 @@
+"""The words next to the end of a job: what is known, in one line, for the person who has to act on it.
+
+Each takes the job with the event's facts written into it, and the event that ended it.
+"""
+
+from collections.abc import Callable
+from typing import TypeAlias
+
+from chf.jobs.model import Job, JobEvent, Refused, TransferEnded
+from chf.ota.model import ActivateByCommand
+
+Reason: TypeAlias = Callable[[Job, JobEvent], str]
+
+
+def none(_job: Job, _event: JobEvent) -> str:
+    return ""
+
+
+def of_event(_job: Job, event: JobEvent) -> str:
+    if isinstance(event, TransferEnded):
+        return event.reason or event.outcome.value
+    return event.reason if isinstance(event, Refused) and event.reason else "refused"
+
+
+def already_runs(job: Job, _event: JobEvent) -> str:
+    return f"the device already runs version {_version(job.file_version)}; nothing was transferred"
+
+
+def by_itself(job: Job, _event: JobEvent) -> str:
+    if isinstance(job.activation, ActivateByCommand):
+        return ""  # it was told to, past the hub
+    return "the device activated by itself, before it was told to"
+
+
+def verified(job: Job, _event: JobEvent) -> str:
+    if job.report is not None and not job.report.success:
+        return "the device reported failure, and runs the new version"
+    return ""
+
+
+def reverted(job: Job, _event: JobEvent) -> str:
+    return f"the device reported success, and runs version {_version(job.version_seen)}"
+
+
+def reported_failure(job: Job, _event: JobEvent) -> str:
+    return f"the device reported failure, and runs version {_version(job.version_seen)}"
+
+
+def unverified(job: Job, _event: JobEvent) -> str:
+    if job.report is None:
+        claim = "the device reported nothing"
+    elif job.report.success:
+        claim = f"the device reported success for version {_version(job.report.file_version)}"
+    else:
+        claim = "the device reported failure"
+    if job.version_seen is None:
+        seen = "its version could not be read"
+    else:
+        seen = f"ran version {_version(job.version_seen)} when last asked"
+    return f"the new version was not seen in time: {claim}, and {seen}"
+
+
+def deadline(_job: Job, _event: JobEvent) -> str:
+    return "the time allowed for the update is over"
+
+
+def _version(file_version: int | None) -> str:
+    return "unknown" if file_version is None else f"0x{file_version:08X}"
