@@ -55,12 +55,14 @@ class EzspRadio:
         self._invited: dict[Eui64, tuple[bytes, Instant]] = {}
 
     async def probe(self) -> RadioInfo:
+        _keep_keys_out_of_logs()
         with _said_plainly(self._settings.port):
             async with asyncio.timeout(OPEN_LIMIT_S):
                 return await probe(self._settings)
 
     async def start(self, listener: RadioListener, *, form: bool) -> RadioInfo:
         assert self._keeper is None, "a radio is started once until it is stopped"
+        _keep_keys_out_of_logs()
         listener = self._listener = GuardedListener(listener)
         self._stopping.clear()
         self._change(RadioState.CONNECTING, f"opening {self._settings.port}")
@@ -219,6 +221,14 @@ class EzspRadio:
                     await session.permit(device, link_key, until - now)
             except RadioGoneError as error:
                 _LOG.warning("could not let %016X join again: %s", device, error)
+
+
+def _keep_keys_out_of_logs() -> None:
+    """On DEBUG, zigpy and bellows write the network key, every link key, and every octet of the line."""
+    for name in ("zigpy", "bellows"):
+        logger = logging.getLogger(name)
+        if logger.getEffectiveLevel() < logging.INFO:
+            logger.setLevel(logging.INFO)
 
 
 @contextlib.contextmanager

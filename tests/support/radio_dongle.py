@@ -204,6 +204,12 @@ class Dongle:
             self._writer = None
         await asyncio.sleep(0)
 
+    def cut(self) -> None:
+        """The connection breaks; the dongle can be had again at once."""
+        if self._writer is not None:
+            self._writer.transport.abort()
+            self._writer = None
+
     def reboot(self) -> None:
         """A watchdog bites."""
         self._catch_up()

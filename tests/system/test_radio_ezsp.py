@@ -2,7 +2,9 @@
 
 import asyncio
 import gc
+import logging
 from collections.abc import AsyncIterator
+from dataclasses import replace
 
 import pytest
 
@@ -176,3 +178,49 @@ async def test_a_dongle_that_fails_while_it_starts_is_told_plainly(dongle, liste
     with pytest.raises(RadioGoneError, match=dongle.port):
         await starting
     assert radio.state is RadioState.STOPPED
+
+
+async def test_stopping_while_a_dongle_does_not_answer_ends_at_once(dongle, listener):
+    radio = EzspRadio(EzspSettings(dongle.port))
+    await radio.start(listener, form=True)
+    dongle.mute = True
+    connections = dongle.connections
+    dongle.cut()
+    await dongle.until(lambda: dongle.connections > connections)
+    assert radio.state is RadioState.CONNECTING
+    async with asyncio.timeout(2):
+        await radio.stop()
+    assert radio.state is RadioState.STOPPED
+
+
+async def test_no_key_is_logged_however_loud_the_log(dongle, listener, caplog, monkeypatch):
+    caplog.set_level(logging.DEBUG)
+    for name in ("zigpy", "bellows"):
+        monkeypatch.setattr(logging.getLogger(name), "level", logging.NOTSET)
+    radio = EzspRadio(EzspSettings(dongle.port))
+    await radio.start(listener, form=True)
+    await radio.permit(METER, KEY, 60)
+    keys = [key for _, _, key in await radio.export_keys()]
+    await radio.stop()
+    assert len(keys) == 2
+    written = "\n".join(record.getMessage() for record in caplog.records).lower().replace(":", "")
+    assert written
+    for key in keys:
+        assert key.hex() not in written
+        assert repr(key) not in written
+
+
+async def test_two_devices_that_confirm_late_do_not_slow_eight_others(dongle, radio, listener):
+    """Each device asks for its next block when the last one is there, as an OTA client does."""
+    devices = [dongle.add(MemoryDevice(Eui64(METER + n), 0x1001 + n)) for n in range(10)]
+    slow, quick = devices[:2], devices[2:]
+    for device in devices:
+        await radio.permit(device.ieee, KEY, 60)
+        device.on_message = lambda _, device=device: dongle.says(device, b"next")
+    for device in slow:
+        device.confirms_after_s = 30.0
+    listener.message_received = lambda inbound: radio.post(replace(block(devices[0]), destination=inbound.source))
+    for device in devices:
+        radio.post(block(device))
+    await dongle.until(lambda: all(len(device.received) >= 50 for device in quick))
+    assert all(len(device.received) <= 2 for device in slow)

@@ -1,0 +1,64 @@
+"""The EZSP radio on the virtual dongle in its own process: a real join, real security, on TCP and on a terminal."""
+
+import pytest
+
+from chf.eui64 import parse_eui64
+from chf.radio.ezsp import EzspRadio, EzspSettings
+from chf.radio.interface import Delivery, Outbound, RadioState
+from tests.support.radio_listener import RecordingListener
+from tests.support.virtual_dongle import EUI64, LINK_KEY, ppmid, virtual_dongle
+
+METER = parse_eui64(EUI64)
+OTA, TUNNELING, NO_IMAGE_AVAILABLE = 0x0019, 0x0704, 0x98
+
+
+@pytest.mark.parametrize("listen", ["tcp://127.0.0.1:0", "pty"])
+async def test_a_meter_joins_speaks_is_answered_and_is_sent_away(tmp_path, listen):
+    listener = RecordingListener()
+    with virtual_dongle(tmp_path, ppmid(), listen=listen) as dongle:
+        radio = EzspRadio(EzspSettings(dongle.port))
+        formed = await radio.start(listener, form=True)
+        await radio.permit(METER, LINK_KEY, 60)
+        await listener.until(lambda: bool(listener.joined))
+        assert listener.joined[0][0] == METER
+        await listener.until(lambda: bool(listener.received))
+        first = listener.received[0]
+        assert (first.source, first.profile, first.aps_secured) == (METER, 0x0109, True)
+        endpoints = await radio.match_descriptor(METER, 0x0109, [TUNNELING])
+        assert endpoints == (first.source_endpoint,)
+        long = Outbound(METER, first.source_endpoint, OTA, bytes(300))
+        assert await radio.send(long) is Delivery.DELIVERED
+        await radio.stop()
+
+        again = await radio.start(listener, form=False)
+        assert again == formed
+        answer = bytes((0x19, first.payload[1], 0x02, NO_IMAGE_AVAILABLE))
+        assert await radio.send(Outbound(METER, first.source_endpoint, OTA, answer)) is Delivery.DELIVERED
+        await radio.forget(METER)
+        assert [kind for _, kind, _ in await radio.export_keys()] == ["nwk"]
+        dongle.wait_for("left")
+        await radio.stop()
+    assert radio.state is RadioState.STOPPED
+
+
+async def test_an_uninvited_meter_does_not_get_in(tmp_path):
+    listener = RecordingListener()
+    with virtual_dongle(tmp_path, ppmid()) as dongle:
+        radio = EzspRadio(EzspSettings(dongle.port))
+        await radio.start(listener, form=True)
+        await radio.permit(parse_eui64("00-DB-12-34-56-78-90-FF"), LINK_KEY, 60)
+        dongle.wait_for("join_failed")
+        await radio.stop()
+    assert listener.joined == []
+    assert listener.received == []
+
+
+async def test_a_dongle_whose_process_dies_is_told(tmp_path):
+    listener = RecordingListener()
+    with virtual_dongle(tmp_path, ppmid()) as dongle:
+        radio = EzspRadio(EzspSettings(dongle.port))
+        await radio.start(listener, form=True)
+        dongle.process.kill()
+        await listener.until(lambda: radio.state is RadioState.CONNECTING)
+        await radio.stop()
+    assert listener.state_names() == ["CONNECTING", "UP", "GONE", "CONNECTING", "STOPPED"]
