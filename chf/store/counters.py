@@ -50,7 +50,9 @@ class Requests:
 
     def highest(self, originator: Eui64) -> int | None:
         """The highest counter that was taken of this originator, None before the first."""
-        rows = self._database.read("select max(counter) from requests where originator = ?", (format_eui64(originator),))
+        rows = self._database.read(
+            "select max(counter) from requests where originator = ?", (format_eui64(originator),)
+        )
         return None if rows[0][0] is None else int(rows[0][0], 16)
 
 

@@ -445,6 +445,8 @@ def test_a_request_is_taken_once(store):
         assert tx.requests.note(PPMID, 5, T0) is True
         with pytest.raises(UsageError, match="64-bit"):
             tx.requests.note(PPMID, 2**64, T0)
+    assert store.requests.highest(PPMID) == 2**64 - 1
+    assert store.requests.highest(Eui64(1)) is None
     assert store.requests.seen(PPMID, 5)
     assert not store.requests.seen(PPMID, 6)
 
