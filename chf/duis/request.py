@@ -161,6 +161,4 @@ def _read_device_ids(element: _Element) -> tuple[Eui64, ...]:
     try:
         return parse_device_ids(text_of(element))
     except MalformedRequestError as error:
-        if error.field:
-            raise
         raise refusal(error.reason, element) from None

@@ -177,6 +177,7 @@ IMAGE = f"<sr:FirmwareImage>{b64encode(b'the image').decode()}</sr:FirmwareImage
         ("00-DB-12-34-56-78-90-A4<", "00-DB-12-34-56-78-90-A4, 00-DB-12-34-56-78-90-A5<", "DeviceIDList", 13),
         ("00-DB-12-34-56-78-90-A4<", "00-DB-12-34-56-78-90-A4,<", "DeviceIDList", 13),
         ("00-DB-12-34-56-78-90-A4<", "00-DB-12-34-56-78-90<", "DeviceIDList", 13),
+        ("<sr:DeviceIDList>00-DB-12-34-56-78-90-A4</sr:DeviceIDList>", "", "UpdatePPMIDFirmware", 10),
         ("<sr:Body>", "stray<sr:Body>", "Request", 2),
         ("</sr:Body>", "</sr:Body><sr:Body/>", "Body", 15),
         (
@@ -197,6 +198,12 @@ def test_duis_refusal_names_element_and_line(old, new, element, line):
     assert element in error.field
     if line is not None:
         assert error.field.endswith(f"line {line}")
+
+
+def test_duis_empty_body_is_refused():
+    start, end = TEXT.index("<sr:Body>"), TEXT.index("</sr:Body>")
+    error = refused(TEXT[:start] + "<sr:Body>" + TEXT[end:])
+    assert (error.reason, error.field) == ("it is empty", "Body, line 9")
 
 
 def test_duis_white_space_where_the_schema_allows_it():
@@ -285,6 +292,9 @@ def test_duis_schema_that_is_incomplete_is_refused():
     schema = b'<xs:schema xmlns:xs="http://www.w3.org/2001/XMLSchema"><xs:import schemaLocation="a b.xsd"/></xs:schema>'
     with pytest.raises(UsageError, match=r"needs 'a b\.xsd'"):
         DuisSchema({"main.xsd": schema}, "main.xsd")
+    alone = schema.replace(b' schemaLocation="a b.xsd"', b' namespace="urn:elsewhere"')
+    with pytest.raises(MalformedRequestError, match="against the schema"):
+        DuisSchema({"main.xsd": alone}, "main.xsd").check(TEXT.encode())
     with pytest.raises(UsageError, match="not among"):
         DuisSchema({}, "main.xsd")
     with pytest.raises(UsageError, match="not a schema"):

@@ -229,7 +229,9 @@ def test_gbcs_reading_a_version_is_a_command_and_a_response_that_belong_together
 
 def test_gbcs_other_use_cases_pass_unread():
     header = GroupingHeader(CraFlag.ALERT, 1, PPMID, ACB, 0x1000)
-    assert parse_payload(GbcsMessage(header, b"anything")) == OpaquePayload(b"anything")
+    opaque = parse_payload(GbcsMessage(header, b"anything"))
+    assert opaque == OpaquePayload(b"anything")
+    assert opaque.to_bytes() == b"anything"
     assert use_case_name(0x1000) == "not a firmware use case"
     assert all(use_case_name(code).strip() for code in MessageCode)
 
@@ -239,3 +241,22 @@ def test_gbcs_key_agreement_certificate_must_fill_its_place(certificate):
     party = SupplementaryRemoteParty(SUPPLIER, 1, key_agreement_certificate=bytes.fromhex(certificate))
     header = GroupingHeader(CraFlag.COMMAND, 1, ACB, PPMID, 0x0129, supplementary=party)
     assert "key agreement certificate" in refusal(GbcsMessage(header, b"\x05\x00", b"").to_bytes()).field
+
+
+@pytest.mark.parametrize("size", [0, 127, 128, 255, 256, 60_000])
+def test_gbcs_payload_lengths_of_every_form(size):
+    message = GbcsMessage(GroupingHeader(CraFlag.ALERT, 1, PPMID, ACB, 0x1000), bytes(size), b"")
+    assert GbcsMessage.from_bytes(message.to_bytes()) == message
+
+
+def test_gbcs_payload_that_no_message_can_hold_is_refused_when_it_is_made():
+    message = GbcsMessage(GroupingHeader(CraFlag.ALERT, 1, PPMID, ACB, 0x1000), bytes(0x10000))
+    with pytest.raises(MalformedMessageError, match="65536"):
+        message.to_bytes()
+
+
+@pytest.mark.parametrize("code", [MessageCode.FIRMWARE_DISTRIBUTION_RECEIPT_ALERT_GSME])
+def test_gbcs_receipt_with_the_code_of_another_alert_is_refused(code):
+    payload = bytes.fromhex("0109018F8B00000000" + "0920") + bytes(32)
+    with pytest.raises(MalformedMessageError, match="neither 0x8F72 nor 0x8F1C"):
+        parse_payload(GbcsMessage(GroupingHeader(CraFlag.ALERT, 1, PPMID, SUPPLIER, code), payload))

@@ -444,6 +444,39 @@ def test_tunnel_device_that_talks_without_a_tunnel_gets_one(bench):
     assert discover == DiscoverEndpoint(PPMID)
 
 
+def test_tunnel_device_that_rests_and_talks_gets_one(bench):
+    bench.join()
+    bench.found(ENDPOINT)
+    bench.from_device(RequestTunnelResponse(0, TunnelStatus.PROTOCOL_NOT_SUPPORTED), bench.sequence())
+    assert bench.client.state(PPMID) is State.RESTING
+    assert bench.from_device(TransferData(5, b"x"))[1] == DiscoverEndpoint(PPMID)
+    assert bench.from_device(TransferData(5, b"x"))[1:] == ()
+
+
+def test_tunnel_grant_told_twice_changes_nothing(bench):
+    bench.join()
+    bench.found(ENDPOINT)
+    asked = bench.sequence()
+    bench.from_device(RequestTunnelResponse(5, 0), asked)
+    assert bench.from_device(RequestTunnelResponse(5, 0), asked) == ()
+    assert bench.client.snapshot() == (TunnelRecord(PPMID, ENDPOINT, 5, 1500),)
+
+
+@pytest.mark.parametrize("how", ["forget", "rejoin"])
+def test_tunnel_device_that_waits_for_its_turn_can_give_it_up(bench, how):
+    bench.join(PPMID)
+    bench.join(OTHER)
+    bench.found(ENDPOINT, peer=PPMID)
+    asked = bench.sequence()
+    bench.found(ENDPOINT, peer=OTHER)
+    assert bench.client.state(OTHER) is State.QUEUED
+    if how == "forget":
+        assert bench.client.forget(OTHER, at(0)) == ()
+    else:
+        assert bench.join(OTHER) == (DiscoverEndpoint(OTHER),)
+    assert [type(effect) for effect in bench.from_device(RequestTunnelResponse(1, 0), asked)] == [TunnelOpened]
+
+
 def test_tunnel_late_grant_is_used_and_a_stale_one_closed_when_ids_run_out(bench):
     bench.join()
     bench.found(ENDPOINT)

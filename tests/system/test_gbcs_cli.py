@@ -13,20 +13,28 @@ from chf.dcc.pki import Pki, seeded_keys
 from chf.errors import MalformedMessageError, RefusedError, UsageError
 from chf.eui64 import Eui64
 from chf.gbcs import (
+    ActivateImageResponseCode,
     AlertCode,
     CommandAccepted,
     CraFlag,
     DlmsFirmwareDistributionReceiptAlert,
+    ExecutionOutcome,
+    FutureDatedFirmwareActivationAlert,
     GbcsMessage,
+    GbzFirmwareDistributionReceiptAlert,
     GroupingHeader,
     MessageCode,
+    ReadFirmwareVersionResponse,
+    ReadFirmwareVersionResponseCode,
     SupplementaryRemoteParty,
     TransferResponseCode,
     make_ccs08_alert,
     make_cs06_precommand,
     make_cs06_response,
     make_cs08_command,
+    make_cs08_response,
     make_cs09_alert,
+    make_future_dated_alert,
 )
 from chf.gbcs.use_cases import CANCELLED_UTC_S
 
@@ -146,5 +154,17 @@ def test_gbcs_decode_explains_the_other_use_cases():
     receipt = DlmsFirmwareDistributionReceiptAlert(AlertCode.FIRMWARE_VERIFICATION_FAILED, bytes(12), b"\xa1" * 32)
     code = MessageCode.FIRMWARE_DISTRIBUTION_RECEIPT_ALERT_ESME
     assert "0x8F1C" in words(GbcsMessage(GroupingHeader(CraFlag.ALERT, 1, PPMID, ACB, code), receipt.to_bytes()))
+    done = make_cs06_response(cs06.header, ExecutionOutcome(ActivateImageResponseCode.HASH_MISMATCH, 3), 0, KEY)
+    assert "hash mismatch" in words(GbcsMessage.from_bytes(done))
+    outcome = ExecutionOutcome(ActivateImageResponseCode.SUCCESS, 3)
+    future = make_future_dated_alert(PPMID, ACB, 1, FutureDatedFirmwareActivationAlert(1894698000, 7, outcome), KEY)
+    assert "0x8F66" in words(GbcsMessage.from_bytes(future))
+    version = ReadFirmwareVersionResponse(0x0123ABCD, ReadFirmwareVersionResponseCode.READ_SUCCESS)
+    answer = make_cs08_response(GbcsMessage.from_bytes(read).header, version, bytes(16))
+    assert "0x0123ABCD" in words(GbcsMessage.from_bytes(answer))
+    gbz = GbzFirmwareDistributionReceiptAlert(AlertCode.FIRMWARE_VERIFICATION_SUCCESSFUL, 0x1C374A80, b"\xa1" * 32)
+    code = MessageCode.FIRMWARE_DISTRIBUTION_RECEIPT_ALERT_GSME
+    told = words(GbcsMessage(GroupingHeader(CraFlag.ALERT, 1, PPMID, ACB, code), gbz.to_bytes()))
+    assert "2015-01-01T00:00:00Z" in told
     other = GbcsMessage(GroupingHeader(CraFlag.ALERT, 1, PPMID, ACB, 0x1000), b"abc", b"")
     assert "not a firmware use case" in words(other)
