@@ -159,6 +159,23 @@ def test_a_device_that_comes_back_is_asked_soon_and_again():
     assert scheduler.deadline() is None
 
 
+def test_a_second_sign_of_life_postpones_no_read_back():
+    scheduler = Scheduler(JobPolicy())
+    activating(scheduler)
+    due_reads(scheduler, 100)
+    tell(scheduler, 1, DeviceRejoined(), seconds=100)
+    tell(scheduler, 1, DeviceRejoined(), seconds=101)
+    assert scheduler.deadline() == 100 + FIRST_READ_S
+
+
+def test_a_device_that_counts_down_is_read_beyond_the_lifetime_of_its_job():
+    scheduler = Scheduler(JobPolicy(verify_s=600))
+    scheduler.load([stored(1, deadline=UtcSeconds(T0 + 50))], at(0))
+    tell(scheduler, 1, Announced(), SUCCESS, ActivationGiven(UtcSeconds(T0 + 100)), seconds=1)
+    assert due_reads(scheduler, 110) == [102, 105]
+    assert scheduler.get(JobId(1)).state is JobState.ACTIVATING
+
+
 def test_a_device_that_reboots_before_its_time_is_asked_once_and_then_at_its_time():
     scheduler = Scheduler(JobPolicy())
     activating(scheduler, at_s=1000)

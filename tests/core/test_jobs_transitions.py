@@ -163,6 +163,15 @@ def test_a_device_that_does_not_show_the_new_version_in_time_fails_the_job_with_
     assert words in job.reason
 
 
+def test_what_was_claimed_or_told_before_the_activation_says_nothing_about_it():
+    claim = ActivationReported(success=True, file_version=NEW)
+    early = (Stored(), Announced(), DownloadStarted(), claim, VersionObserved(OLD), SUCCESS)
+    job, _ = run(new_job(), *early, ActivationGiven(UtcSeconds(T0 + 9)))
+    assert (job.report, job.version_seen) == (None, None)
+    job, _ = apply(job, VersionObserved(OLD), at(8))
+    assert job.state is JobState.ACTIVATING
+
+
 @pytest.mark.parametrize("outcome", list(TransferOutcome))
 def test_the_end_of_the_transfer_is_told_upward_once(outcome):
     event = TransferEnded(outcome, "because")
