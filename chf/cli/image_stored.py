@@ -11,10 +11,11 @@ import click
 from chf.cli.image_file import STANDARD_INPUT, load_image
 from chf.cli.image_options import IMAGE_FILE, certificate_option, kind_option, limit_option, load_signer
 from chf.cli.options import home_option, json_option, print_json, print_table, printable, talk
-from chf.clock import SystemClock, UtcSeconds, isoformat
+from chf.clock import SystemClock, isoformat
 from chf.errors import RefusedError, UsageError
 from chf.image.image import FirmwareImage, ImageKind
 from chf.store import ImageRecord, Store
+from chf.store.images import record_of
 from chf.trace import Event, Kind, Value
 
 _MAX_NAME_CHARACTERS = 120
@@ -97,22 +98,6 @@ def remove(*, image: str, home: Path, as_json: bool) -> None:
         print_json({"schema": 1, "removed": _as_json(record)})
     else:
         talk(f"removed {record.name} ({record.sha256})")
-
-
-def record_of(image: FirmwareImage, name: str, added: UtcSeconds) -> ImageRecord:
-    header, hardware = image.header, image.header.hardware_versions
-    return ImageRecord(
-        sha256=image.sha256,
-        name=name,
-        kind=image.kind.value,
-        manufacturer=header.manufacturer_code,
-        image_type=header.image_type,
-        file_version=header.file_version,
-        hardware_min=None if hardware is None else hardware.minimum,
-        hardware_max=None if hardware is None else hardware.maximum,
-        size_bytes=len(image.content),
-        added=added,
-    )
 
 
 def _insist_on_signature(image: FirmwareImage, certificate: Path) -> None:

@@ -4,6 +4,7 @@ A verb that only changes rows is done at once; one that needs the dongle waits u
 """
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -18,15 +19,22 @@ from chf.jobs.scheduler import JobPolicy
 from chf.ota.model import ActivateByCommand, Activation, activation_from_json
 from chf.radio.interface import Radio, RadioState
 from chf.store import Store
-from chf.store.inbox import Command
+from chf.store.device_log import DeviceType
+from chf.store.images import ImageRecord
+from chf.store.inbox import Command, Verb
 from chf.store.store import Transaction
 from chf.trace import Kind
 
-PERMIT = "device.permit"
-FORGET = "device.forget"
-START = "update.start"
-CANCEL = "update.cancel"
-ACTIVATE = "update.activate"
+
+@dataclass(frozen=True, slots=True)
+class _Order:
+    """What an update.start asks for, the same for each of its devices."""
+
+    image: ImageRecord
+    activation: Activation
+    origin: str
+    lifetime_s: float
+    allow_downgrade: bool
 
 
 class Commands:
@@ -58,15 +66,15 @@ class Commands:
     async def _do(self, command: Command, now: Now) -> Batch:
         batch = Batch(now)
         match command.verb:
-            case "device.permit":
+            case Verb.DEVICE_PERMIT:
                 result = await self._permit(batch, command.body)
-            case "device.forget":
+            case Verb.DEVICE_FORGET:
                 result = await self._forget(batch, command.body)
-            case "update.start":
+            case Verb.UPDATE_START:
                 result = self._start(batch, command.body)
-            case "update.cancel":
+            case Verb.UPDATE_CANCEL:
                 result = self._cancel(batch, command.body)
-            case "update.activate":
+            case Verb.UPDATE_ACTIVATE:
                 result = self._activate(batch, command.body)
             case verb:
                 raise UsageError(f"this hub knows no command {verb!r}")
@@ -105,56 +113,57 @@ class Commands:
         record = self._store.images.get(body["image"])
         if record is None:
             raise RefusedError(f"image {body['image']} is not in the store")
-        activation = activation_from_json(body["activation"])
-        lifetime_s = float(body.get("lifetime_s") or self._policy.lifetime_s)
-        origin = str(body.get("origin", "cli"))
+        order = _Order(
+            record,
+            activation_from_json(body["activation"]),
+            str(body.get("origin", "cli")),
+            float(body.get("lifetime_s") or self._policy.lifetime_s),
+            allow_downgrade=body.get("allow_downgrade") is True,
+        )
         started, refused = [], []
         next_id = self._next_id()
         for text in body["devices"]:
             device = parse_eui64(text)
             try:
-                job = self._accept(
-                    device, next_id, record.sha256, record.file_version, activation, origin, lifetime_s, batch
-                )
+                job = self._accept(device, next_id, order, batch.now)
             except RefusedError as error:
                 refused.append({"device": format_eui64(device), "reason": str(error)})
-                batch.event(Kind.REQUEST_REFUSED, {"request": origin, "reason": str(error)}, device=device)
+                batch.event(Kind.REQUEST_REFUSED, {"request": order.origin, "reason": str(error)}, device=device)
                 continue
             next_id = JobId(next_id + 1)
             batch.write(partial(_add_job, job))
-            fields = {"request": origin, "sha256": record.sha256}
+            fields = {"request": order.origin, "sha256": record.sha256}
             batch.event(Kind.REQUEST_ACCEPTED, fields, device=device, job=int(job.id))
             self._updates.add(batch, job)
             started.append({"device": format_eui64(device), "update": int(job.id)})
         return {"started": started, "refused": refused}
 
-    def _accept(
-        self,
-        device: Eui64,
-        job_id: JobId,
-        sha256: str,
-        file_version: int,
-        activation: Activation,
-        origin: str,
-        lifetime_s: float,
-        batch: Batch,
-    ) -> Job:
+    def _accept(self, device: Eui64, job_id: JobId, order: _Order, now: Now) -> Job:
+        """Raises RefusedError with the reason why this device gets no update now."""
         entry = self._store.devices.get(device)
         if entry is None:
             raise RefusedError(f"{format_eui64(device)} is not in the device log")
+        if entry.device_type is DeviceType.IHD:
+            raise RefusedError(f"{format_eui64(device)} is a stand-alone IHD: its firmware is not updated by a hub")
         active = self._store.jobs.active_for(device)
         if active is not None:
             raise RefusedError(f"{format_eui64(device)} has update {active.id} in progress")
+        running, target = entry.file_version, order.image.file_version
+        if running is not None and running > target and not order.allow_downgrade:
+            raise RefusedError(
+                f"{format_eui64(device)} runs version 0x{running:08X}, newer than 0x{target:08X}:"
+                " a downgrade must be asked for"
+            )
         return accept(
             job_id=job_id,
             device=device,
-            image=ImageId(sha256),
-            file_version=file_version,
-            activation=activation,
-            origin=origin,
-            version_before=entry.file_version,
-            now_utc=batch.now.utc,
-            lifetime_s=lifetime_s,
+            image=ImageId(order.image.sha256),
+            file_version=target,
+            activation=order.activation,
+            origin=order.origin,
+            version_before=running,
+            now_utc=now.utc,
+            lifetime_s=order.lifetime_s,
         )
 
     def _cancel(self, batch: Batch, body: Mapping[str, Any]) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from functools import partial
 from typing import Final, assert_never
 
 from chf import __version__, tunnel
-from chf.clock import Clock, Instant, Now
+from chf.clock import Clock, Instant, Now, isoformat
 from chf.dcc.pki import Pki
 from chf.errors import MalformedFrameError, RadioGoneError, StoreError
 from chf.eui64 import Eui64, format_eui64
@@ -56,6 +56,9 @@ SAVE_S: Final = 0.5  # how often progress and what was heard are written
 
 # SE 5.4.6: these travel under the APS link key, both ways. Basic does not.
 LINK_KEY_CLUSTERS: Final = frozenset({zcl_ota.CLUSTER, time.CLUSTER, zcl_tunneling.CLUSTER})
+RADIO_NOTE: Final = "radio"
+"""Under this key the store's meta table tells what the radio is doing."""
+
 _TUNNELLED: Final = frozenset({DeviceType.PPMID, DeviceType.ESME, DeviceType.HCALCS})
 
 
@@ -97,6 +100,9 @@ class Hub:
             async with asyncio.TaskGroup() as tasks:
                 self._tasks = tasks
                 self.info = await self._radio.start(self, form=form)
+                batch = Batch(self._clock.now())
+                self._note_radio(batch, RadioState.UP, self.info.firmware)
+                self._journal.carry_out(batch)
                 self._take_up()
                 tasks.create_task(self._take_commands())
                 tasks.create_task(self._save_now_and_then())
@@ -174,7 +180,10 @@ class Hub:
         self._tunnel_effects(self._tunnels.device_left(device, now.instant), now)
 
     def radio_state_changed(self, state: RadioState, reason: str) -> None:
-        self._event(Kind.RADIO_STATE, {"state": state.value, "reason": reason})
+        batch = Batch(self._clock.now())
+        batch.event(Kind.RADIO_STATE, {"state": state.value, "reason": reason})
+        self._note_radio(batch, state, reason)
+        self._journal.carry_out(batch)
 
     # Frames
 
@@ -372,6 +381,12 @@ class Hub:
             transfer.unwritten = False
         for device in heard:
             self._devices.saved(device)
+
+    def _note_radio(self, batch: Batch, state: RadioState, reason: str) -> None:
+        """For `chf radio info` and `chf watch`."""
+        known = {} if self.info is None else self.info.as_json()
+        text = json.dumps({"state": state.value, "reason": reason, "since": isoformat(batch.now.utc), **known})
+        batch.write(lambda tx: tx.meta.set(RADIO_NOTE, text))
 
     def _event(self, kind: Kind, fields: Mapping[str, str | int]) -> None:
         batch = Batch(self._clock.now())

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Protocol
 
-from chf.eui64 import Eui64
+from chf.eui64 import Eui64, format_eui64
 
 SMART_ENERGY_PROFILE = 0x0109
 HUB_ENDPOINT = 0x0B
@@ -90,6 +90,18 @@ class RadioInfo:
     firmware: str  # as the dongle words it
     protocol_version: int
     network: NetworkInfo | None
+
+    def as_json(self) -> dict[str, str | int | None]:
+        network = self.network
+        return {
+            "kind": self.kind,
+            "firmware": self.firmware,
+            "protocol_version": self.protocol_version,
+            "channel": None if network is None else network.channel,
+            "pan_id": None if network is None else f"0x{network.pan_id:04X}",
+            "extended_pan_id": None if network is None else f"{network.extended_pan_id:016X}",
+            "coordinator": None if network is None else format_eui64(network.coordinator),
+        }
 
 
 class RadioListener(Protocol):

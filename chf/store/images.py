@@ -12,6 +12,7 @@ from typing import Final
 
 from chf.clock import UtcSeconds
 from chf.errors import RefusedError, StoreCorruptError, UsageError
+from chf.image.image import FirmwareImage
 from chf.store.database import Database, Row
 from chf.store.schema import ACTIVE_JOB
 
@@ -30,6 +31,23 @@ class ImageRecord:
     hardware_max: int | None
     size_bytes: int
     added: UtcSeconds
+
+
+def record_of(image: FirmwareImage, name: str, added: UtcSeconds) -> ImageRecord:
+    """The row for an image that was read and found good."""
+    header, hardware = image.header, image.header.hardware_versions
+    return ImageRecord(
+        sha256=image.sha256,
+        name=name,
+        kind=image.kind.value,
+        manufacturer=header.manufacturer_code,
+        image_type=header.image_type,
+        file_version=header.file_version,
+        hardware_min=None if hardware is None else hardware.minimum,
+        hardware_max=None if hardware is None else hardware.maximum,
+        size_bytes=len(image.content),
+        added=added,
+    )
 
 
 _COLUMNS: Final = (

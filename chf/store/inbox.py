@@ -17,6 +17,16 @@ from chf.errors import StoreError
 from chf.store.database import Database, Row
 
 
+class Verb(StrEnum):
+    """The commands that a hub knows; chf.hub.commands says what each does."""
+
+    DEVICE_PERMIT = "device.permit"
+    DEVICE_FORGET = "device.forget"
+    UPDATE_START = "update.start"
+    UPDATE_CANCEL = "update.cancel"
+    UPDATE_ACTIVATE = "update.activate"
+
+
 class CommandState(StrEnum):
     PENDING = "pending"
     DONE = "done"

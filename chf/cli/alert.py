@@ -1,0 +1,106 @@
+"""`chf alert`: what devices and the hub sent upward."""
+
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import click
+
+from chf.cli.options import EUI64, home_option, json_option, print_json, print_table, talk
+from chf.clock import isoformat
+from chf.errors import UsageError
+from chf.eui64 import Eui64, format_eui64
+from chf.store import Store
+from chf.store.alerts import Alert
+
+_POLL_S = 0.2
+
+
+@click.group()
+def alert() -> None:
+    """Alerts that devices and the hub sent upward, as signed."""
+
+
+def filters(command: Any) -> Any:
+    command = click.option("--device", "device", type=EUI64, help="Only those about this device.")(command)
+    return click.option("--use-case", type=click.Choice(["CCS08", "CS09"], case_sensitive=False))(command)
+
+
+@alert.command("list")
+@filters
+@home_option
+@json_option
+def list_alerts(*, device: Eui64 | None, use_case: str | None, home: Path, as_json: bool) -> None:
+    """Every alert, oldest first."""
+    with Store.open(home) as store:
+        alerts = store.alerts.list(device=device, use_case=use_case)
+    if as_json:
+        print_json({"schema": 1, "alerts": [described(line) for line in alerts]})
+        return
+    print_table(["NO", "TIME", "DEVICE", "USE CASE", "CODE", "OUTCOME", "SIGNATURE"], [_row(line) for line in alerts])
+
+
+@alert.command()
+@filters
+@click.option("--follow/--no-follow", default=True, help="Wait for more.")
+@click.option("--after", type=click.IntRange(0), default=0, help="Only those after this number.")
+@home_option
+def tail(*, device: Eui64 | None, use_case: str | None, follow: bool, after: int, home: Path) -> None:
+    """One JSON object a line, as they come. Stop it with Ctrl-C."""
+    with Store.open(home) as store:
+        while True:
+            for line in store.alerts.list(device=device, use_case=use_case, after_seq=after):
+                click.echo(json.dumps(described(line)))
+                after = line.seq
+            if not follow:
+                return
+            time.sleep(_POLL_S)
+
+
+@alert.command()
+@click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
+@filters
+@click.option("--binary", is_flag=True, help="FILE is a directory to make, with one binary file for each message.")
+@home_option
+def export(*, file: Path, device: Eui64 | None, use_case: str | None, binary: bool, home: Path) -> None:
+    """Write the alerts to FILE, one JSON object a line with the message in hex."""
+    with Store.open(home) as store:
+        alerts = store.alerts.list(device=device, use_case=use_case)
+    try:
+        if binary:
+            file.mkdir(parents=True)
+            for line in alerts:
+                (file / f"{line.seq:06d}-{line.use_case}.bin").write_bytes(line.message)
+        else:
+            file.write_text("".join(json.dumps(described(line)) + "\n" for line in alerts), encoding="utf-8")
+    except OSError as error:
+        raise UsageError(f"cannot write {file}: {error.strerror}") from error
+    talk(f"{len(alerts)} alerts written to {file}")
+
+
+def described(line: Alert) -> dict[str, Any]:
+    return {
+        "seq": line.seq,
+        "id": line.msg_id,
+        "time": isoformat(line.created),
+        "device": format_eui64(line.device),
+        "use_case": line.use_case,
+        "alert_code": f"0x{line.alert_code:04X}",
+        "outcome": line.outcome,
+        "signature_verified": line.verified,
+        "update": line.job,
+        "message": line.message.hex(),
+    }
+
+
+def _row(line: Alert) -> tuple[str, ...]:
+    return (
+        str(line.seq),
+        isoformat(line.created),
+        format_eui64(line.device),
+        line.use_case,
+        f"0x{line.alert_code:04X}",
+        line.outcome,
+        "verified" if line.verified else "not verified",
+    )

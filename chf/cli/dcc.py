@@ -1,0 +1,133 @@
+"""`chf dcc`: the DCC side of the bench."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from chf.cli.ask import await_answer
+from chf.cli.dcc_pki import pki
+from chf.cli.options import UTC_TIME, home_option, json_option, print_json, talk
+from chf.clock import SystemClock, UtcSeconds
+from chf.dcc.reception import Reception, receive
+from chf.duis.document import LARGEST_DOCUMENT_OCTETS
+from chf.duis.schema import DuisSchema
+from chf.errors import RefusedError, UsageError
+from chf.eui64 import format_eui64
+from chf.ota.model import ActivateAt, ActivateHold, ActivateNow, Activation
+from chf.store import Store
+
+
+@click.group()
+def dcc() -> None:
+    """The DCC side: service requests in, the test PKI."""
+
+
+dcc.add_command(pki)
+
+
+@dcc.command()
+@click.argument("file", type=click.Path(dir_okay=False, allow_dash=True, path_type=Path))
+@click.option("--at", type=UTC_TIME, help="Activate then; the request itself has no word for it. Default: at once.")
+@click.option("--hold", is_flag=True, help="Activate only on `chf update activate`.")
+@click.option(
+    "--duis-xsd",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Validate against this DUIS schema first; the schemas that it imports lie beside it.",
+)
+@click.option(
+    "--response", "response_file", type=click.Path(dir_okay=False, path_type=Path), help="Write the DUIS response here."
+)
+@home_option
+@json_option
+def submit(
+    *,
+    file: Path,
+    at: UtcSeconds | None,
+    hold: bool,
+    duis_xsd: Path | None,
+    response_file: Path | None,
+    home: Path,
+    as_json: bool,
+) -> None:
+    """Take in a service request (DUIS XML, SR 11.4 UpdatePPMIDFirmware); - reads standard input.
+
+    Refused devices are named with the reason, the others go on. Exit code 3 if none was accepted.
+    """
+    if at is not None and hold:
+        raise UsageError("--at and --hold exclude each other")
+    document = _read(file)
+    schema = None if duis_xsd is None else _schema(duis_xsd)
+    activation: Activation = ActivateHold() if hold else ActivateNow() if at is None else ActivateAt(at)
+    with Store.open(home) as store:
+        reception = receive(store, document, SystemClock().now(), activation=activation, schema=schema)
+        answer = None if reception.command is None else await_answer(store, home, reception.command)
+    response = reception.response.to_bytes()
+    if response_file is not None:
+        try:
+            response_file.write_bytes(response)
+        except OSError as error:
+            raise UsageError(f"cannot write {response_file}: {error.strerror}") from error
+    result = None if answer is None else answer.result
+    if as_json:
+        print_json(_described(reception, result))
+    elif response_file is None:
+        click.echo(response)
+    _talk(reception, result)
+    _judge(reception, result)
+
+
+def _read(file: Path) -> bytes:
+    try:
+        with click.open_file(str(file), "rb") as stream:
+            document = stream.read(LARGEST_DOCUMENT_OCTETS + 1)
+    except OSError as error:
+        raise UsageError(f"cannot read {file}: {error.strerror}") from error
+    assert isinstance(document, bytes)
+    return document
+
+
+def _schema(path: Path) -> DuisSchema:
+    files = {sibling.name: sibling.read_bytes() for sibling in path.parent.glob("*.xsd")}
+    return DuisSchema(files, path.name)
+
+
+def _described(reception: Reception, result: Any) -> dict[str, Any]:
+    decision = reception.decision
+    return {
+        "schema": 1,
+        "request": str(decision.request.request_id),
+        "response_code": reception.response.code.value,
+        "accepted": [format_eui64(device) for device in decision.accepted],
+        "refused": [
+            {"device": format_eui64(refusal.device), "reason": refusal.reason, "list": refusal.in_list.value}
+            for refusal in decision.refused
+        ],
+        "request_refusal": None if decision.request_refusal is None else decision.request_refusal.reason,
+        "notes": list(decision.notes),
+        "queued": reception.command is not None and result is None,
+        "started": [] if result is None else result["started"],
+        "refused_by_hub": [] if result is None else result["refused"],
+    }
+
+
+def _talk(reception: Reception, result: Any) -> None:
+    decision = reception.decision
+    for note in decision.notes:
+        talk(f"note: {note}")
+    for refusal in decision.refused:
+        talk(f"refused: {refusal}")
+    if reception.command is not None and result is None:
+        talk("queued: no hub runs on this home directory; `chf run` will start it")
+    if result is not None:
+        for line in result["started"]:
+            talk(f"update {line['update']} for {line['device']}")
+        for line in result["refused"]:
+            talk(f"refused: {line['reason']}")
+
+
+def _judge(reception: Reception, result: Any) -> None:
+    if reception.decision.request_refusal is not None:
+        raise RefusedError(f"the request is refused: {reception.decision.request_refusal.reason}")
+    if not reception.decision.accepted or (result is not None and not result["started"]):
+        raise RefusedError("no device was accepted")

@@ -1,0 +1,172 @@
+"""`chf device`: the device log."""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from chf.cli.ask import ask
+from chf.cli.options import EUI64, home_option, json_option, print_json, print_table, talk
+from chf.clock import SystemClock, isoformat
+from chf.crypto.install_code import link_key, parse_install_code, with_crc
+from chf.errors import UsageError
+from chf.eui64 import Eui64, format_eui64
+from chf.store import Store
+from chf.store.device_log import DeviceEntry, DeviceType
+from chf.store.inbox import Verb
+from chf.trace import Event, Kind
+
+_JOIN_WINDOW_S = (1, 3600)  # JoinTimePeriod of SR 8.11
+
+
+@click.group()
+def device() -> None:
+    """The device log: who may be on this hub's network. A device that is not in it gets nothing."""
+
+
+@device.command()
+@click.argument("eui64", type=EUI64)
+@click.option(
+    "--type",
+    "device_type",
+    type=click.Choice([kind.value for kind in DeviceType], case_sensitive=False),
+    default="PPMID",
+    show_default=True,
+)
+@click.option(
+    "--install-code",
+    help="From the label, in hex, with its CRC. `-` reads it from standard input; without the option you are asked.",
+)
+@click.option("--without-crc", is_flag=True, help="The install code is given without its CRC (as in SR 8.11).")
+@home_option
+@json_option
+def add(
+    *, eui64: Eui64, device_type: str, install_code: str | None, without_crc: bool, home: Path, as_json: bool
+) -> None:
+    """Write a device into the device log, with its install code."""
+    if install_code is None:
+        install_code = click.prompt("Install code", hide_input=True, err=True)
+    elif install_code == "-":
+        install_code = sys.stdin.readline()
+    entry = DeviceEntry(
+        eui64,
+        DeviceType(device_type.upper()),
+        SystemClock().now().utc,
+        _link_key(install_code, without_crc=without_crc),
+    )
+    with Store.open(home) as store, store.transaction() as tx:
+        tx.devices.add(entry)
+        tx.audit.append(Event(entry.added, Kind.DEVICE_ADDED, eui64, None, {"device_type": entry.device_type.value}))
+    if as_json:
+        print_json({"schema": 1, "device": _described(entry)})
+    else:
+        talk(f"{format_eui64(eui64)} is in the device log; let it join with: chf device permit {format_eui64(eui64)}")
+
+
+def _link_key(install_code: str, *, without_crc: bool) -> bytes:
+    if without_crc:
+        try:
+            return link_key(with_crc(bytes.fromhex(install_code.strip())))
+        except ValueError:
+            raise UsageError("an install code is written in hex digits") from None
+    return link_key(parse_install_code(install_code.strip()))
+
+
+@device.command()
+@click.argument("eui64", type=EUI64)
+@click.option(
+    "--seconds", type=click.IntRange(*_JOIN_WINDOW_S), default=180, show_default=True, help="How long it may join."
+)
+@home_option
+@json_option
+def permit(*, eui64: Eui64, seconds: int, home: Path, as_json: bool) -> None:
+    """Open the network for one device of the log."""
+    with Store.open(home) as store:
+        answer = ask(store, home, Verb.DEVICE_PERMIT, {"device": format_eui64(eui64), "seconds": seconds})
+    _say(answer.result, as_json=as_json, done=f"{format_eui64(eui64)} may join for {seconds} s")
+
+
+@device.command()
+@click.argument("eui64", type=EUI64)
+@home_option
+@json_option
+def forget(*, eui64: Eui64, home: Path, as_json: bool) -> None:
+    """Strike a device from the log: it is asked to leave, and its link key goes."""
+    with Store.open(home) as store:
+        answer = ask(store, home, Verb.DEVICE_FORGET, {"device": format_eui64(eui64)})
+    _say(answer.result, as_json=as_json, done=f"{format_eui64(eui64)} is forgotten")
+
+
+def _say(result: Any, *, as_json: bool, done: str) -> None:
+    if as_json:
+        print_json({"schema": 1, "queued": result is None, "result": result})
+    else:
+        talk(done if result is not None else "queued: no hub runs on this home directory; `chf run` will do it")
+
+
+@device.command("list")
+@home_option
+@json_option
+def list_devices(*, home: Path, as_json: bool) -> None:
+    """Every device of the log."""
+    with Store.open(home) as store:
+        entries = store.devices.list()
+    if as_json:
+        print_json({"schema": 1, "devices": [_described(entry) for entry in entries]})
+        return
+    rows = [
+        (
+            format_eui64(entry.eui64),
+            entry.device_type.value,
+            entry.status.value,
+            _hex(entry.file_version, 8) or "-",
+            "-" if entry.last_seen is None else isoformat(entry.last_seen),
+            str(entry.refused_frames),
+        )
+        for entry in entries
+    ]
+    print_table(["DEVICE", "TYPE", "STATUS", "VERSION", "LAST SEEN", "REFUSED FRAMES"], rows)
+
+
+@device.command()
+@click.argument("eui64", type=EUI64)
+@home_option
+@json_option
+def show(*, eui64: Eui64, home: Path, as_json: bool) -> None:
+    """What is known of one device."""
+    with Store.open(home) as store:
+        entry = store.devices.get(eui64)
+        jobs = [job for job in store.jobs.list() if job.device == eui64]
+    if entry is None:
+        raise UsageError(f"{format_eui64(eui64)} is not in the device log")
+    described = _described(entry)
+    updates = [{"update": int(job.id), "state": job.state.value, "reason": job.reason} for job in jobs]
+    if as_json:
+        print_json({"schema": 1, "device": described, "updates": updates})
+        return
+    rows = [(name.replace("_", " "), "-" if value is None else str(value)) for name, value in described.items()]
+    rows += [(f"update {line['update']}", f"{line['state']} {line['reason']}".strip()) for line in updates]
+    print_table(["FIELD", "VALUE"], rows)
+
+
+def _described(entry: DeviceEntry) -> dict[str, Any]:
+    return {
+        "eui64": format_eui64(entry.eui64),
+        "device_type": entry.device_type.value,
+        "status": entry.status.value,
+        "install_code": entry.install_code_link_key is not None,
+        "network_address": _hex(entry.network_address, 4),
+        "endpoint": entry.endpoint,
+        "manufacturer": _hex(entry.manufacturer, 4),
+        "image_type": _hex(entry.image_type, 4),
+        "hardware_version": _hex(entry.hardware_version, 4),
+        "file_version": _hex(entry.file_version, 8),
+        "refused_frames": entry.refused_frames,
+        "added": isoformat(entry.added),
+        "last_seen": None if entry.last_seen is None else isoformat(entry.last_seen),
+    }
+
+
+def _hex(value: int | None, digits: int) -> str | None:
+    return None if value is None else f"0x{value:0{digits}X}"

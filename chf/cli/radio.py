@@ -1,0 +1,145 @@
+"""`chf radio`: the dongle."""
+
+import asyncio
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import click
+
+from chf.cli.dongle import Dongle, dongle_options
+from chf.cli.options import home_option, json_option, print_json, print_table, talk
+from chf.errors import RefusedError, UsageError
+from chf.radio.interface import Inbound, Outbound, RadioInfo, RadioState
+from chf.store.lock import hub_pid
+
+
+@click.group()
+def radio() -> None:
+    """The dongle: who answers on a port, and which network it has."""
+
+
+@radio.command()
+@click.argument("port", required=False)
+@dongle_options(port=False)
+@json_option
+def probe(*, port: str | None, dongle: Dongle, as_json: bool) -> None:
+    """Say who answers on PORT, changing nothing; without PORT, list the serial ports."""
+    if port is None:
+        _list_ports(as_json=as_json)
+        return
+    info = asyncio.run(dongle.on(port).probe())
+    _print_info(port, info, as_json=as_json)
+
+
+def _list_ports(*, as_json: bool) -> None:
+    from chf.radio.ports import list_ports  # noqa: PLC0415 the serial library is slow to import
+
+    ports = list_ports()
+    if as_json:
+        lines = [
+            {"port": port.path, "device": port.device, "product": port.product, "usb_id": port.usb_id} for port in ports
+        ]
+        print_json({"schema": 1, "ports": lines})
+        return
+    rows = [(port.path, port.device, port.product or "-", port.usb_id or "-") for port in ports]
+    print_table(["PORT", "DEVICE", "PRODUCT", "USB ID"], rows)
+    talk("ask one of them: chf radio probe PORT" if ports else "there is no serial port: is the dongle plugged in?")
+
+
+@radio.command()
+@click.option("--port", help="Ask this dongle, instead of the running hub.")
+@dongle_options(port=False)
+@home_option
+@json_option
+def info(*, port: str | None, dongle: Dongle, home: Path, as_json: bool) -> None:
+    """The dongle and network of the running hub, or of the dongle at --port."""
+    if port is not None:
+        _print_info(port, asyncio.run(dongle.on(port).probe()), as_json=as_json)
+        return
+    from chf.hub.hub import RADIO_NOTE  # noqa: PLC0415 the hub is slow to import
+    from chf.store import Store  # noqa: PLC0415
+
+    with Store.open(home) as store:
+        text = store.meta.get(RADIO_NOTE)
+    pid = hub_pid(home)
+    if text is None:
+        raise UsageError("no hub has run on this home directory yet: give --port, or start `chf run`")
+    known = json.loads(text)
+    if as_json:
+        print_json({"schema": 1, "hub_running": pid is not None, **known})
+        return
+    rows = [(name.replace("_", " "), "-" if value is None else str(value)) for name, value in known.items()]
+    print_table(["FIELD", "VALUE"], [("hub", f"runs (process {pid})" if pid is not None else "does not run"), *rows])
+
+
+@radio.command()
+@dongle_options(port=True)
+@click.option(
+    "--replace", is_flag=True, help="Also over a network that is there: every device that joined is disowned."
+)
+@json_option
+def form(*, dongle: Dongle, replace: bool, as_json: bool) -> None:
+    """Form a new network on a dongle that has none."""
+
+    async def run() -> RadioInfo:
+        found = await dongle.open().probe()
+        if found.network is not None and not replace:
+            raise RefusedError(
+                f"there is a network on the dongle already (channel {found.network.channel}, PAN id "
+                f"0x{found.network.pan_id:04X}): --replace makes another and disowns its devices"
+            )
+        if found.network is not None:
+            await dongle.open().leave()
+        opened = dongle.open()
+        try:
+            return await opened.start(Deaf(), form=True)
+        finally:
+            await opened.stop()
+
+    _print_info(dongle.port, asyncio.run(run()), as_json=as_json)
+
+
+@radio.command()
+@dongle_options(port=True)
+@click.option("--out", type=click.Path(dir_okay=False, path_type=Path), required=True, help="A new file, mode 0600.")
+def keys(*, dongle: Dongle, out: Path) -> None:
+    """Write the network's keys to a file that Wireshark takes as zigbee_pc_keys. They are secret."""
+
+    async def run() -> tuple[tuple[str, str, bytes], ...]:
+        opened = dongle.open()
+        await opened.start(Deaf(), form=False)
+        try:
+            return await opened.export_keys()
+        finally:
+            await opened.stop()
+
+    exported = asyncio.run(run())
+    lines = "".join(f'"{key.hex(":")}","Normal","{label}"\n' for label, _kind, key in exported)
+    try:
+        descriptor = os.open(out, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except OSError as error:
+        raise UsageError(f"cannot write {out}: {error.strerror}") from error
+    with os.fdopen(descriptor, "w", encoding="ascii") as file:
+        file.write(lines)
+    talk(f"{len(exported)} keys written to {out}")
+
+
+class Deaf:
+    """A listener for commands that want nothing from the air."""
+
+    def message_received(self, message: Inbound) -> None: ...
+    def message_sent(self, message: Outbound, delivery: Any) -> None: ...
+    def device_joined(self, device: Any, network_address: int) -> None: ...
+    def device_left(self, device: Any) -> None: ...
+    def radio_state_changed(self, state: RadioState, reason: str) -> None: ...
+
+
+def _print_info(port: str, info: RadioInfo, *, as_json: bool) -> None:
+    described = {"port": port, **info.as_json()}
+    if as_json:
+        print_json({"schema": 1, **described})
+        return
+    rows = [(name.replace("_", " "), "-" if value is None else str(value)) for name, value in described.items()]
+    print_table(["FIELD", "VALUE"], rows)

@@ -1,0 +1,75 @@
+"""`chf run`: the hub on a dongle, in the foreground."""
+
+import asyncio
+import logging
+import signal
+from pathlib import Path
+
+import click
+
+from chf.cli.dongle import Dongle, dongle_options
+from chf.cli.options import home_option, printable, talk
+from chf.clock import SystemClock, isoformat
+from chf.dcc.pki import Pki
+from chf.eui64 import format_eui64, parse_eui64
+from chf.hub import Hub, HubSettings
+from chf.radio.interface import RadioInfo
+from chf.store import Store
+from chf.trace import Event
+
+_DEFAULT_CHF = "00-DB-12-34-56-78-90-A2"  # as `chf dcc pki init`
+
+
+@click.command()
+@dongle_options(port=True)
+@click.option("--form/--no-form", default=True, show_default=True, help="Form a network where the dongle has none.")
+@click.option(
+    "--config", type=click.Path(dir_okay=False, path_type=Path), help="A TOML file with [ota], [jobs], [tunnel]."
+)
+@click.option("--debug", is_flag=True, help="Also what the libraries log. Large: for a bug report, never for speed.")
+@home_option
+def run(*, dongle: Dongle, form: bool, config: Path | None, debug: bool, home: Path) -> None:
+    """Run the hub on a dongle until Ctrl-C. Every other command finds it through the home directory."""
+    logging.basicConfig(level=logging.DEBUG if debug else logging.ERROR, format="%(asctime)s %(name)s: %(message)s")
+    settings = HubSettings() if config is None else HubSettings.load(config)
+    with Store.open(home, hub=True) as store:
+        hub = Hub(store, dongle.open(), open_pki(home), SystemClock(), settings, say)
+        asyncio.run(serve(hub, form=form))
+
+
+def open_pki(home: Path) -> Pki:
+    """The test PKI of this home directory; made on the first run, because the hub signs its alerts with it."""
+    path = home / "pki"
+    if path.exists():
+        return Pki.open(path)
+    talk(f"made a test PKI in {path}: `chf dcc pki show` lists it")
+    return Pki.create(path, chf=parse_eui64(_DEFAULT_CHF))
+
+
+async def serve(hub: Hub, *, form: bool) -> None:
+    """Run the hub until SIGINT or SIGTERM."""
+    loop = asyncio.get_running_loop()
+    task = asyncio.ensure_future(hub.run(form=form, ready=_ready))
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, task.cancel)
+    try:
+        await task
+    except asyncio.CancelledError:
+        talk("stopped")
+
+
+def _ready(info: RadioInfo) -> None:
+    network = info.network
+    where = "" if network is None else f", channel {network.channel}, PAN id 0x{network.pan_id:04X}"
+    talk(f"the hub is up: {info.kind} {info.firmware} (protocol {info.protocol_version}){where}")
+
+
+def say(event: Event) -> None:
+    """One event as a line for a person."""
+    parts = [isoformat(event.utc), event.kind.value]
+    if event.device is not None:
+        parts.append(format_eui64(event.device))
+    if event.job is not None:
+        parts.append(f"update {event.job}")
+    parts += [f"{name}={value}" for name, value in event.fields.items() if value not in ("", None)]
+    talk(printable(" ".join(str(part) for part in parts)))

@@ -1,0 +1,299 @@
+"""`chf update`: start, follow and call off firmware updates."""
+
+import time
+from pathlib import Path
+from typing import Any
+
+import click
+
+from chf.cli.ask import ask
+from chf.cli.options import EUI64, UTC_TIME, home_option, json_option, print_json, print_table, talk
+from chf.clock import SystemClock, UtcSeconds, isoformat
+from chf.errors import ChfError, RefusedError, TimedOutError, UsageError
+from chf.eui64 import Eui64, format_eui64
+from chf.hub import progress
+from chf.jobs.model import Job, JobId, JobState
+from chf.ota.model import (
+    ActivateAt,
+    ActivateHold,
+    ActivateNow,
+    Activation,
+    Strategy,
+    TimeForm,
+    activation_to_json,
+)
+from chf.store import Store
+from chf.store.inbox import Verb
+
+_POLL_S = 0.1
+
+
+class UpdateFailedError(ChfError):
+    """The update ended otherwise than asked for; its state and reason are the message."""
+
+
+@click.group()
+def update() -> None:
+    """Firmware updates: one image for one device, from acceptance to the version that the device then runs."""
+
+
+def activation_options(command: Any) -> Any:
+    command = click.option("--at", type=UTC_TIME, help="Activate then: 2026-11-23T18:00:00Z, 18:00Z, +90s, +8h.")(
+        command
+    )
+    command = click.option(
+        "--strategy",
+        type=click.Choice([strategy.value for strategy in Strategy]),
+        default=Strategy.PARK.value,
+        show_default=True,
+        help="With --at: keep back the last block until then (safe with every client), or hold the finished device.",
+    )(command)
+    return click.option(
+        "--time-form",
+        type=click.Choice([form.value for form in TimeForm]),
+        default=TimeForm.RELATIVE.value,
+        show_default=True,
+        help="How a device is told the time: as an offset, or as UTC (for a client with the hub's time).",
+    )(command)
+
+
+def _activation(at: UtcSeconds | None, hold: bool, strategy: str, time_form: str) -> Activation:
+    if at is not None and hold:
+        raise UsageError("--at and --hold exclude each other")
+    if hold:
+        return ActivateHold()
+    return ActivateNow() if at is None else ActivateAt(at, Strategy(strategy), TimeForm(time_form))
+
+
+@update.command()
+@click.option("--device", "devices", type=EUI64, multiple=True, required=True, help="May be given again.")
+@click.option("--image", required=True, help="A file, or a stored image by its SHA-256 (or its beginning) or name.")
+@activation_options
+@click.option("--hold", is_flag=True, help="Download, and activate only on `chf update activate`.")
+@click.option("--expires", "expires_s", type=click.FloatRange(min=1), help="Seconds until it is given up.")
+@click.option("--allow-downgrade", is_flag=True, help="Also where a device runs a newer version.")
+@click.option("--wait", is_flag=True, help="Follow it to its end.")
+@home_option
+@json_option
+def start(
+    *,
+    devices: tuple[Eui64, ...],
+    image: str,
+    at: UtcSeconds | None,
+    hold: bool,
+    strategy: str,
+    time_form: str,
+    expires_s: float | None,
+    allow_downgrade: bool,
+    wait: bool,
+    home: Path,
+    as_json: bool,
+) -> None:
+    """Update devices of the device log to an image."""
+    activation = _activation(at, hold, strategy, time_form)
+    with Store.open(home) as store:
+        body = {
+            "devices": [format_eui64(device) for device in dict.fromkeys(devices)],
+            "image": _stored(store, image),
+            "activation": activation_to_json(activation),
+            "allow_downgrade": allow_downgrade,
+            "lifetime_s": expires_s,
+            "origin": "cli",
+        }
+        answer = ask(store, home, Verb.UPDATE_START, body)
+        if answer.result is None:
+            if as_json:
+                print_json({"schema": 1, "queued": True, "started": [], "refused": []})
+            talk("queued: no hub runs on this home directory; `chf run` will start it")
+            return
+        started, refused = answer.result["started"], answer.result["refused"]
+        if as_json and not wait:
+            print_json({"schema": 1, "queued": False, "started": started, "refused": refused})
+        for line in started:
+            talk(f"update {line['update']} for {line['device']}")
+        for line in refused:
+            talk(f"refused: {line['reason']}")
+        if refused and not started:
+            raise RefusedError("no device was accepted")
+        if wait:
+            follow(store, [JobId(line["update"]) for line in started], None, as_json=as_json)
+
+
+def _stored(store: Store, image: str) -> str:
+    """The SHA-256 of a stored image, or of a file that is stored now."""
+    path = Path(image)
+    if not path.is_file():
+        return store.images.find(image).sha256
+    from chf.cli.image_file import load_image  # noqa: PLC0415 only here are files read
+    from chf.store.images import record_of  # noqa: PLC0415
+
+    loaded = load_image(path)
+    with store.transaction() as tx:
+        tx.images.add(record_of(loaded, path.name, SystemClock().now().utc), loaded.content)
+    return loaded.sha256
+
+
+@update.command("list")
+@click.option("--active", is_flag=True, help="Only those that have not ended.")
+@home_option
+@json_option
+def list_updates(*, active: bool, home: Path, as_json: bool) -> None:
+    """Every update, oldest first."""
+    with Store.open(home) as store:
+        jobs = store.jobs.list(active_only=active)
+        lines = [described(store, job) for job in jobs]
+    if as_json:
+        print_json({"schema": 1, "updates": lines})
+        return
+    rows = [
+        (
+            str(line["update"]),
+            line["device"],
+            line["file_version"],
+            line["state"],
+            f"{line['percent']:.0f} %" if line["percent"] is not None else "-",
+            line["reason"],
+        )
+        for line in lines
+    ]
+    print_table(["UPDATE", "DEVICE", "TO VERSION", "STATE", "SENT", "REASON"], rows)
+
+
+@update.command()
+@click.argument("number", type=click.IntRange(1))
+@home_option
+@json_option
+def show(*, number: int, home: Path, as_json: bool) -> None:
+    """One update, with its history."""
+    with Store.open(home) as store:
+        job = _job(store, JobId(number))
+        described_job = described(store, job)
+        history = [record.event for record in store.audit.tail(limit=-1) if record.event.job == number]
+    if as_json:
+        events = [
+            {"time": isoformat(event.utc), "kind": event.kind.value, "fields": dict(event.fields)} for event in history
+        ]
+        print_json({"schema": 1, **described_job, "history": events})
+        return
+    print_table(
+        ["FIELD", "VALUE"],
+        [(name.replace("_", " "), "-" if value is None else str(value)) for name, value in described_job.items()],
+    )
+    click.echo()
+    print_table(
+        ["TIME", "EVENT", "DETAIL"],
+        [
+            (isoformat(event.utc), event.kind.value, ", ".join(f"{k}={v}" for k, v in event.fields.items() if v != ""))
+            for event in history
+        ],
+    )
+
+
+@update.command()
+@click.argument("numbers", type=click.IntRange(1), nargs=-1, required=True)
+@click.option("--timeout", "timeout_s", type=click.FloatRange(min=0), help="Seconds; without it, as long as it takes.")
+@home_option
+@json_option
+def wait(*, numbers: tuple[int, ...], timeout_s: float | None, home: Path, as_json: bool) -> None:
+    """Follow updates to their end. Exit code 0 only if all are activated; 4 if the time is over first."""
+    with Store.open(home) as store:
+        follow(store, [JobId(number) for number in numbers], timeout_s, as_json=as_json)
+
+
+def follow(store: Store, numbers: list[JobId], timeout_s: float | None, *, as_json: bool) -> None:
+    from chf.view.bars import TransferBars  # noqa: PLC0415 rich is slow to import
+
+    clock = SystemClock()
+    give_up = None if timeout_s is None else clock.now().instant + timeout_s
+    with TransferBars() as bars:
+        while True:
+            jobs = [_job(store, number) for number in numbers]
+            for job in jobs:
+                bars.show(job, progress.read(store.meta, job.id))
+            if not any(job.active for job in jobs):
+                break
+            if give_up is not None and clock.now().instant > give_up:
+                raise TimedOutError(f"not ended in {timeout_s:g} s: " + ", ".join(_state(job) for job in jobs))
+            time.sleep(_POLL_S)
+    if as_json:
+        print_json({"schema": 1, "updates": [described(store, job) for job in jobs]})
+    for job in jobs:
+        talk(_state(job))
+    failed = [job for job in jobs if job.state is not JobState.ACTIVATED]
+    if failed:
+        raise UpdateFailedError(f"{len(failed)} of {len(jobs)} updates did not end as activated")
+
+
+def _state(job: Job) -> str:
+    return f"update {job.id} is {job.state.value}" + (f": {job.reason}" if job.reason else "")
+
+
+@update.command()
+@click.argument("number", type=click.IntRange(1))
+@home_option
+@json_option
+def cancel(*, number: int, home: Path, as_json: bool) -> None:
+    """Call an update off. Refused (exit code 3) once the device was told a real time: it counts down by itself."""
+    with Store.open(home) as store:
+        _job(store, JobId(number))
+        answer = ask(store, home, Verb.UPDATE_CANCEL, {"update": number})
+    _say(answer.result, as_json=as_json, done=f"update {number} is cancelled")
+
+
+@update.command()
+@click.argument("number", type=click.IntRange(1))
+@activation_options
+@home_option
+@json_option
+def activate(*, number: int, at: UtcSeconds | None, strategy: str, time_form: str, home: Path, as_json: bool) -> None:
+    """Decide when: at once, or --at a time. Ends a hold and moves an appointment, until a real time was given."""
+    activation = _activation(at, hold=False, strategy=strategy, time_form=time_form)
+    with Store.open(home) as store:
+        _job(store, JobId(number))
+        answer = ask(
+            store, home, Verb.UPDATE_ACTIVATE, {"update": number, "activation": activation_to_json(activation)}
+        )
+    _say(answer.result, as_json=as_json, done=f"update {number} will be activated")
+
+
+def _say(result: Any, *, as_json: bool, done: str) -> None:
+    if as_json:
+        print_json({"schema": 1, "queued": result is None, "result": result})
+    else:
+        talk(done if result is not None else "queued: no hub runs on this home directory; `chf run` will do it")
+
+
+def _job(store: Store, number: JobId) -> Job:
+    job = store.jobs.get(number)
+    if job is None:
+        raise UsageError(f"there is no update {number}")
+    return job
+
+
+def described(store: Store, job: Job) -> dict[str, Any]:
+    """An update for people and programs."""
+    known = progress.read(store.meta, job.id)
+    return {
+        "update": int(job.id),
+        "device": format_eui64(job.device),
+        "state": job.state.value,
+        "reason": job.reason,
+        "image": job.image,
+        "file_version": f"0x{job.file_version:08X}",
+        "version_before": None if job.version_before is None else f"0x{job.version_before:08X}",
+        "version_seen": None if job.version_seen is None else f"0x{job.version_seen:08X}",
+        "percent": None if known is None else round(100 * known.offset_bytes / known.size_bytes, 1),
+        "origin": job.origin,
+        "activation": activation_to_json(job.activation)["kind"],
+        "waiting_for": None if job.waiting_for is None else job.waiting_for.value,
+        "waiting_until": _time(job.waiting_until),
+        "activation_at": _time(job.activation_at),
+        "transfer": None if job.transfer is None else job.transfer.value,
+        "created": _time(job.created),
+        "ended": _time(job.ended),
+        "deadline": _time(job.deadline),
+    }
+
+
+def _time(utc: UtcSeconds | None) -> str | None:
+    return None if utc is None else isoformat(utc)

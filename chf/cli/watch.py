@@ -1,0 +1,33 @@
+"""`chf watch`: a live table of what the hub is doing."""
+
+import time
+from pathlib import Path
+
+import click
+
+from chf.cli.options import home_option
+from chf.store import Store
+
+_REFRESH_S = 0.5
+
+
+@click.command()
+@click.option("--once", is_flag=True, help="Print the table once and end.")
+@home_option
+def watch(*, once: bool, home: Path) -> None:
+    """Devices, updates with bar, rate and time left, and the last event. Stop it with Ctrl-C."""
+    from rich.console import Console  # noqa: PLC0415 slow to import
+    from rich.live import Live  # noqa: PLC0415
+
+    from chf.view.table import Board  # noqa: PLC0415
+
+    console = Console()
+    with Store.open(home) as store:
+        board = Board(store, home)
+        if once or not console.is_terminal:
+            console.print(board.render())
+            return
+        with Live(board.render(), console=console, refresh_per_second=1 / _REFRESH_S, screen=False) as live:
+            while True:
+                time.sleep(_REFRESH_S)
+                live.update(board.render())

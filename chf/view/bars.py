@@ -1,0 +1,53 @@
+"""Progress bars for the updates that a person waits for: a bar, the rate, the time left, the state. On stderr."""
+
+from types import TracebackType
+from typing import Self
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeRemainingColumn,
+    TransferSpeedColumn,
+)
+
+from chf.eui64 import format_eui64
+from chf.hub.progress import TransferProgress
+from chf.jobs.model import Job, JobId
+
+
+class TransferBars:
+    """Shows nothing but the last state where stderr is no terminal."""
+
+    def __init__(self) -> None:
+        self._bars = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            DownloadColumn(binary_units=True),
+            TransferSpeedColumn(),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[state]}"),
+            console=Console(stderr=True),
+            refresh_per_second=8,
+        )
+        self._tasks: dict[JobId, TaskID] = {}
+
+    def show(self, job: Job, progress: TransferProgress | None) -> None:
+        if job.id not in self._tasks:
+            self._tasks[job.id] = self._bars.add_task(format_eui64(job.device), total=None, state=job.state.value)
+        task = self._tasks[job.id]
+        if progress is not None:
+            self._bars.update(task, total=progress.size_bytes, completed=progress.offset_bytes)
+        self._bars.update(task, state=job.state.value)
+
+    def __enter__(self) -> Self:
+        self._bars.start()
+        return self
+
+    def __exit__(
+        self, _type: type[BaseException] | None, _value: BaseException | None, _traceback: TracebackType | None
+    ) -> None:
+        self._bars.stop()
