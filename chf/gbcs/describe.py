@@ -58,7 +58,7 @@ def describe(message: GbcsMessage) -> tuple[Line, ...]:
 
 
 def as_json(message: GbcsMessage) -> dict[str, Any]:
-    """The same lines as one object, with the octets."""
+    """The same lines as one object, with the octets. Counters stay text: they go beyond what JSON readers hold."""
     return {
         "schema": 1,
         **{line.name: line.value for line in describe(message)},
