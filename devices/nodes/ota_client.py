@@ -108,13 +108,8 @@ class OtaClient:
             return []
         self._misses = 0
         download = self._banks.download
-        match self._personality.resume:
-            case Resume.AT_OFFSET if download is not None:
-                return self._proceed(download, now)
-            case Resume.RESTART:
-                self._banks.discard()
-            case _:
-                pass
+        if download is not None and self._personality.resume is Resume.AT_OFFSET:
+            return self._proceed(download, now)
         self.deadline = now + self._settings.query_delay_s
         return []
 

@@ -21,7 +21,6 @@ class Resume(Enum):
 
     AT_OFFSET = "asks for the next block straight away"
     AFTER_QUERY = "queries first, and goes on when the same image is offered"
-    RESTART = "forgets what it has"
 
 
 @dataclass(frozen=True, slots=True)

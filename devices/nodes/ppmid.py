@@ -31,7 +31,8 @@ _EXPECTING = frozenset({State.QUERYING, State.FETCHING, State.ENDING, State.FAIL
 _FACTORY_BODY = b"factory image\0\0\0"
 _LAST_ANSWERS_S = 0.1  # what is under way still leaves before a reboot
 _TIME_RETRY_S = 10.0
-_TIME_ATTEMPTS = 3  # then it goes by its own clock until the next time
+_TIME_ATTEMPTS = 3  # then it goes by its own clock, and asks less often
+_TIME_LATER_S = 300.0
 _TIME_INTERVAL_S = 24 * 3600.0
 
 
@@ -224,14 +225,15 @@ class TimeCluster:
     def ask(self) -> None:
         node = self._ppmid
         self._attempts += 1
-        self.expecting = True
-        retry_s = _TIME_RETRY_S if self._attempts <= _TIME_ATTEMPTS else _TIME_INTERVAL_S
+        self.expecting = self._attempts <= _TIME_ATTEMPTS
+        retry_s = _TIME_RETRY_S if self.expecting else _TIME_LATER_S
         node.at("time", node.now() + retry_s, self.ask)
         node.stack.match_descriptor(
             node.settings.profile, (time_cluster.CLUSTER,), lambda found: node.powered_run(lambda: self._found(found))
         )
         if self.given_up and node.tunnel is not None:
             node.tunnel.serve_outbox()
+        node.settled()
 
     def _found(self, endpoints: tuple[int, ...]) -> None:
         if not endpoints:
