@@ -21,6 +21,8 @@ from chf.zcl import ota as zcl
 from chf.zcl.frame import DefaultResponse, Frame, FrameType, Status, status_name
 
 _UNPROVEN_ENDS_BEFORE_FAILURE = 3
+# Two clocks that tick together need not round together: no decision hangs on less than this.
+_ROUNDING_S = 0.001
 # The states in which an answer of this kind is still what the device should hear.
 _SAID_IN = {Token.HOLD: (State.HELD, State.MISSED), Token.COMMIT: (State.COMMITTED,)}
 
@@ -131,7 +133,7 @@ def answer(session: Session, now: Now, sequence: int | None = None) -> Send:
     image = session.image
     current, upgrade = zcl.NO_CURRENT_TIME, zcl.WAIT_FOR_COMMAND
     if session.committed_utc is not None:
-        session.time_owed = session.committed_utc - now.utc > session.policy.commit_window_s
+        session.time_owed = session.committed_utc - now.utc > session.policy.commit_window_s + _ROUNDING_S
         if not session.time_owed:
             form = time_form(session.activation, session.policy)
             current, upgrade = write_times(form, now, session.committed_utc)
@@ -146,8 +148,9 @@ def plan(session: Session, now: Now) -> None:
     if target is None:
         session.appointment_at = None
     else:
-        until = min(now.until(target), now.instant + session.policy.clock_check_s)
-        session.appointment_at = Instant(max(until, now.instant))
+        soonest_s = _ROUNDING_S if target > now.utc else 0.0
+        wait_s = min(max(target - now.utc, soonest_s), session.policy.clock_check_s)
+        session.appointment_at = Instant(now.instant + wait_s)
 
 
 def _next_moment(session: Session) -> UtcSeconds | None:

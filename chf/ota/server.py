@@ -319,14 +319,10 @@ class OtaServer:
     ) -> Effects:
         """Asked about an image that this device is not offered: ABORT sends a client back to Query Next Image."""
         self._refused("image not offered")
-        match request:
-            case zcl.ImageBlockRequest() | zcl.ImagePageRequest():
-                answer: bytes | None = zcl.command(zcl.BlockRefused(Status.ABORT), frame.sequence)
-            case zcl.UpgradeEndRequest(status=Status.SUCCESS):
-                answer = frame.default_response(Status.ABORT)
-            case zcl.UpgradeEndRequest():
-                answer = frame.default_response(Status.SUCCESS)
-        return _answer(peer, endpoint, answer, Urgency.URGENT)
+        if not isinstance(request, zcl.UpgradeEndRequest):
+            return _answer(peer, endpoint, zcl.command(zcl.BlockRefused(Status.ABORT), frame.sequence))
+        status = Status.ABORT if request.status == Status.SUCCESS else Status.SUCCESS
+        return _answer(peer, endpoint, frame.default_response(status), Urgency.URGENT)
 
     def _query(
         self,

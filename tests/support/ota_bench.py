@@ -70,6 +70,7 @@ class Bench:
         while (deadline := self.server.deadline()) is not None and deadline <= end:
             self.advance(max(deadline - self.instant, 0))
             effects += self.carry_out(self.server.handle_deadline(self.now))
+            assert self.server.deadline() is None or self.server.deadline() > self.instant, "a deadline that stays due"
         self.advance(end - self.instant)
         return effects
 
