@@ -27,6 +27,7 @@ from chf.radio.interface import (
     SMART_ENERGY_PROFILE,
     Delivery,
     Outbound,
+    Radio,
     RadioInfo,
     RadioListener,
     RadioState,
@@ -40,8 +41,8 @@ STOP_LIMIT_S = 10.0
 _LOG = logging.getLogger(__name__)
 
 
-class EzspRadio:
-    """Implements `Radio`."""
+class EzspRadio(Radio):
+    """A radio for the life of the hub; see `Radio` for what each call promises."""
 
     def __init__(self, settings: EzspSettings) -> None:
         self.state = RadioState.STOPPED

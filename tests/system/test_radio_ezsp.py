@@ -121,7 +121,8 @@ async def test_the_key_table_is_made_large_enough(dongle, radio):
     assert dongle.ncp.keys.size == 64
 
 
-async def test_a_full_key_table_is_refused_with_what_to_do(dongle, listener):
+async def test_a_full_key_table_is_refused_with_what_to_do(dongle, listener, monkeypatch):
+    monkeypatch.setattr("chf.radio.ezsp_session.SEARCH_LIMIT_S", 0.05)
     radio = EzspRadio(EzspSettings(dongle.port, key_table_size=12))
     await radio.start(listener, form=True)
     size = dongle.ncp.keys.size
