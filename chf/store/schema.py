@@ -28,7 +28,7 @@ create table devices (
     file_version integer,
     refused_frames integer not null,
     added_utc real not null
-) strict
+)
 """
 
 _IMAGES = """
@@ -44,7 +44,7 @@ create table images (
     size_bytes integer not null,
     added_utc real not null,
     content blob not null
-) strict
+)
 """
 
 _JOBS = """
@@ -73,7 +73,7 @@ create table jobs (
     download_ended_utc real,
     ended_utc real,
     ota_session text
-) strict
+)
 """
 
 ACTIVE_JOB: Final = "state not in ('activated', 'reverted', 'failed', 'cancelled', 'expired')"
@@ -84,7 +84,7 @@ create table audit (
     seq integer primary key autoincrement,
     event text not null,
     hash blob not null
-) strict
+)
 """
 
 _REFUSE = "begin select raise(abort, 'the audit is append-only'); end"
@@ -98,7 +98,7 @@ create table inbox (
     result text,
     submitted_utc real not null,
     finished_utc real
-) strict
+)
 """
 
 _ALERTS = """
@@ -115,7 +115,7 @@ create table alerts (
     created_utc real not null,
     attempts integer not null default 0,
     delivered_utc real
-) strict
+)
 """
 
 _REQUESTS = """
@@ -124,7 +124,7 @@ create table requests (
     counter text not null,
     seen_utc real not null,
     primary key (originator, counter)
-) strict, without rowid
+) without rowid
 """
 
 MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (
@@ -142,8 +142,8 @@ MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (
         _ALERTS,
         "create index alerts_open on alerts (seq) where delivered_utc is null",
         _REQUESTS,
-        "create table counters (name text primary key, next integer not null) strict, without rowid",
-        "create table meta (key text primary key, value text not null) strict, without rowid",
+        "create table counters (name text primary key, next integer not null) without rowid",
+        "create table meta (key text primary key, value text not null) without rowid",
     ),
 )
 
