@@ -9,8 +9,8 @@
 The hub opens it with `hub=True` and is the only one that may; commands of the CLI open it beside the hub for as long as
 they take. It holds rows and hands out rows: what they mean is decided elsewhere.
 
-`chf.db-wal` next to the file is part of it. What cannot be noticed is somebody deleting that after a crash: the store is
-then whole, and older by the transactions that were only there. Copies are to be made of both, or with the hub stopped.
+`chf.db-wal` next to the file is part of it. What cannot be noticed is somebody deleting that after a crash: the store
+is then whole, and older by the transactions that were only there. Copy both, or copy with the hub stopped.
 """
 
 from collections.abc import Iterator
