@@ -27,6 +27,7 @@ def main() -> None:
 @click.option("--pcap", type=click.Path(path_type=Path), help="Capture everything on the air, for Wireshark.")
 @click.option("--keys", type=click.Path(path_type=Path), help="The keys of the capture, as Wireshark's zigbee_pc_keys.")
 @click.option("--events", metavar="FILE|-", help="What the devices do, as JSON lines; - is standard output.")
+@click.option("--control", is_flag=True, help="Take commands as JSON lines on standard input; answers are events.")
 @click.option("--seed", type=click.IntRange(min=0), help="Instead of the scenario's own.")
 def serve_command(
     *,
@@ -36,6 +37,7 @@ def serve_command(
     pcap: Path | None,
     keys: Path | None,
     events: str | None,
+    control: bool,
     seed: int | None,
 ) -> None:
     """Serve the dongle and the devices of SCENARIO until SIGTERM or SIGINT.
@@ -43,7 +45,11 @@ def serve_command(
     One JSON line on standard output tells the port as soon as a host can connect. Hosts may come and go; of two on the
     TCP port the later one is served and the earlier one cut off.
     """
-    options = ServeOptions(scenario, ncp=ncp, listen=listen, pcap=pcap, keys=keys, events=events, seed=seed)
+    if control and events is None:
+        raise click.UsageError("--control answers by events: add --events -")
+    options = ServeOptions(
+        scenario, ncp=ncp, listen=listen, pcap=pcap, keys=keys, events=events, seed=seed, control=control
+    )
     try:
         asyncio.run(serve(options))
     except (ScenarioError, ListenError) as error:

@@ -7,6 +7,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import BinaryIO, TextIO
 
+from devices.bench.eui64 import format_eui64
 from devices.ncp.ezsp.coprocessor import EzspCoprocessor
 from devices.nodes.events import DownloadProgress, NodeEvent
 from devices.stack.interface import Eui64
@@ -14,11 +15,6 @@ from devices.wire.pcap import PcapWriter, write_zigbee_pc_keys
 
 _WORD = re.compile(r"(?<!^)(?=[A-Z])")
 _CAPTURE_BUFFER_BYTES = 1 << 16
-
-
-def eui64_text(eui64: int) -> str:
-    """`00-DB-12-34-56-78-90-A4`, as the hub prints it."""
-    return eui64.to_bytes(8, "big").hex("-").upper()
 
 
 class Capture:
@@ -44,7 +40,7 @@ class KeyFile:
         self._keys: dict[bytes, str] = {}
         self._seen: object = None
         for eui64, key in known.items():
-            self._add(key, f"link {eui64_text(eui64)}")
+            self._add(key, f"link {format_eui64(eui64)}")
         self._write()
 
     def _add(self, key: bytes, label: str) -> bool:
@@ -62,7 +58,7 @@ class KeyFile:
         self._seen = state
         added = network is not None and self._add(network.network_key, f"network {network.pan_id:04X}")
         for eui64, key in dongle.keys.in_use().items():
-            added = self._add(key, f"link {eui64_text(eui64)}") or added
+            added = self._add(key, f"link {format_eui64(eui64)}") or added
         if added:
             self._write()
 
@@ -96,14 +92,14 @@ class EventLog:
             if self._percent.get(eui64) == percent:
                 return
             self._percent[eui64] = percent
-        record: dict[str, object] = {
-            "time_s": round(self._now() - self._started_s, 6),
-            "event": self.name_of(type(event)),
-            "eui64": eui64_text(eui64),
-        }
+        values: dict[str, object] = {"eui64": format_eui64(eui64)}
         for field in fields(event):
             value = getattr(event, field.name)
-            record[field.name] = value.hex() if isinstance(value, bytes) else value
+            values[field.name] = value.hex() if isinstance(value, bytes) else value
+        self.write(self.name_of(type(event)), values)
+
+    def write(self, name: str, values: dict[str, object]) -> None:
+        record = {"time_s": round(self._now() - self._started_s, 6), "event": name, **values}
         self._stream.write(json.dumps(record) + "\n")
         self._stream.flush()
 

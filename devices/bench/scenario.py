@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from devices.bench.device_entries import read_devices
+from devices.bench.eui64 import format_eui64
 from devices.bench.toml_section import ScenarioError, Section
 from devices.medium.medium import MediumSettings
 from devices.ncp.ezsp.personality import PERSONALITIES, V13
@@ -103,7 +104,7 @@ def _refuse_duplicates(scenario: Scenario, path: Path) -> None:
     for device in scenario.devices:
         eui64 = device.settings.eui64
         if eui64 in seen:
-            text = eui64.to_bytes(8, "big").hex("-").upper()
+            text = format_eui64(eui64)
             raise ScenarioError(
                 path, "device.eui64", f"{text} is there twice: give every device (and the dongle) its own"
             )

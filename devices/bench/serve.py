@@ -12,8 +12,10 @@ from typing import Self, TextIO
 from urllib.parse import urlsplit
 
 from devices.bench.clock import epoch_of
+from devices.bench.control import Control
+from devices.bench.eui64 import format_eui64
 from devices.bench.ports import Port, PtyPort, TcpPort
-from devices.bench.recordings import Capture, EventLog, KeyFile, NoEvents, eui64_text
+from devices.bench.recordings import Capture, EventLog, KeyFile, NoEvents
 from devices.bench.runner import Runner
 from devices.bench.scenario import Scenario, load_scenario
 from devices.bench.world import World, build_world
@@ -34,6 +36,7 @@ class ServeOptions:
     keys: Path | None = None
     events: str | None = None
     seed: int | None = None
+    control: bool = False
 
 
 class Bench:
@@ -54,6 +57,7 @@ class Bench:
         records = self._capture or self._keys
         self.runner = Runner(loop, self.world.queue, self.world.dongle, self._after_turn if records else None)
         self.port = open_port(options.listen, self.runner)
+        self.control = Control(self.world, self._events.write) if self._events is not None else None
 
     def _open_events(self, where: str | None, now: float) -> EventLog | None:
         if where is None:
@@ -66,6 +70,27 @@ class Bench:
 
     def _now(self) -> float:
         return self.world.queue.now()  # the world is built after the log
+
+    def listen_to(self, descriptor: int) -> None:
+        """Take commands (devices.bench.control) from there until its end."""
+        loop = asyncio.get_running_loop()
+
+        def readable() -> None:
+            octets = os.read(descriptor, 65_536)
+            if not octets:
+                loop.remove_reader(descriptor)
+                return
+            self.command(octets)
+
+        loop.add_reader(descriptor, readable)
+        self._closing.callback(loop.remove_reader, descriptor)
+
+    def command(self, octets: bytes) -> None:
+        """Lines of devices.bench.control."""
+        assert self.control is not None, "the answers to commands are events: ask for events"
+        self.runner.pump()
+        self.control.octets_received(octets)
+        self.runner.pump()
 
     def _after_turn(self) -> None:
         if self._capture is not None:
@@ -121,11 +146,13 @@ async def serve(options: ServeOptions) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopped.set)
     async with Bench(scenario, options) as bench:
+        if options.control:
+            bench.listen_to(sys.stdin.fileno())
         ready = {
             "port": bench.port.url,
             "ncp": options.ncp,
             "version": scenario.ncp.version,
-            "eui64": eui64_text(scenario.ncp.eui64),
+            "eui64": format_eui64(scenario.ncp.eui64),
             "devices": len(scenario.devices),
             "seed": scenario.seed,
             "pid": os.getpid(),

@@ -1,11 +1,10 @@
 """A table of a TOML file, read key by key; what nobody asked for is refused in the end."""
 
-import re
 from pathlib import Path
 
+from devices.bench.eui64 import parse_eui64
 from devices.stack.interface import Eui64
 
-_EUI64 = re.compile(r"[0-9A-Fa-f]{2}([-:]?)(?:[0-9A-Fa-f]{2}\1){6}[0-9A-Fa-f]{2}")
 _MISSING = object()
 
 
@@ -90,9 +89,9 @@ class Section:
             self._known.append(key)
             return default
         value = self.text(key)
-        if not _EUI64.fullmatch(value):
+        eui64 = parse_eui64(value)
+        if eui64 is None:
             raise self.error(key, f"is an EUI-64 such as 00-DB-12-34-56-78-90-A4, not {value!r}")
-        eui64 = Eui64(int(re.sub(r"[-:]", "", value), 16))
         if eui64 in {0, 0xFFFF_FFFF_FFFF_FFFF}:
             raise self.error(key, "must not be all zeros or all ones: those mean nobody and everybody")
         return eui64

@@ -95,6 +95,19 @@ class VirtualDongle:
                 self.seen += map(json.loads, lines)
                 timeout_s = 0.0
 
+    def command(self, **command: object) -> dict[str, Any]:
+        """One line of devices/bench/control.py, and its answer."""
+        assert self.process.stdin is not None
+        answers = ("control", "control_refused")
+        before = sum(record["event"] in answers for record in self.seen)
+        self.process.stdin.write(json.dumps(command).encode() + b"\n")
+        self.process.stdin.flush()
+        deadline = time.monotonic() + 10.0
+        while len(found := [record for record in self.seen if record["event"] in answers]) <= before:
+            assert time.monotonic() < deadline, f"{command} was not answered"
+            self._read(1.0)
+        return found[-1]
+
     def stop(self, number: int = signal.SIGTERM) -> int:
         """End it and give its exit code."""
         self.process.send_signal(number)
@@ -115,10 +128,12 @@ def virtual_dongle(
     pcap, keys = directory / "air.pcap", directory / "keys.txt"
     recordings = ["--pcap", str(pcap), "--keys", str(keys)] if capture else []
     process = subprocess.Popen(
-        serve_command(path, "--listen", listen, "--events", "-", *recordings, *options),
+        serve_command(path, "--listen", listen, "--events", "-", "--control", *recordings, *options),
         cwd=ROOT,
+        stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
     )
+    assert process.stdin is not None
     assert process.stdout is not None
     try:
         dongle = VirtualDongle(process, {}, pcap, keys)
@@ -137,6 +152,7 @@ def virtual_dongle(
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
+        process.stdin.close()
         process.stdout.close()
 
 

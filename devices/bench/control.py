@@ -1,0 +1,93 @@
+"""Commands to a running bench, as JSON lines on standard input: for tests and scripts that pull plugs.
+
+    {"do": "power_off", "eui64": "00-DB-12-34-56-78-90-A4"}     also power_on and reboot
+    {"do": "state", "eui64": "00-DB-12-34-56-78-90-A4"}         what runs, and whether it is on the network
+    {"do": "restart_dongle"}                                    as a watchdog does it: the host is told unasked
+    {"do": "loss", "chance": 0.2}                               the air gets worse, or better again
+
+Each line is answered by one event, `control` or `control_refused` with the reason. Commands of one sender run in order.
+"""
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+from devices.bench.eui64 import parse_eui64
+from devices.bench.world import World
+from devices.ncp.ezsp.ash_frames import ResetCode
+from devices.nodes.ppmid import Ppmid
+
+Answer = Callable[[str, dict[str, object]], None]
+
+
+class RefusedCommandError(Exception):
+    """A line that cannot be carried out; the text says why."""
+
+
+class Control:
+    """`answer(event, fields)` is called once for each line."""
+
+    def __init__(self, world: World, answer: Answer) -> None:
+        self._world = world
+        self._answer = answer
+        self._unfinished = b""
+
+    def octets_received(self, octets: bytes) -> None:
+        """Lines, cut anywhere."""
+        *lines, self._unfinished = (self._unfinished + octets).split(b"\n")
+        for line in lines:
+            if line.strip():
+                self._carry_out(line)
+
+    def _carry_out(self, line: bytes) -> None:
+        try:
+            command = json.loads(line)
+            fields = self._do(command)
+        except (ValueError, RecursionError, RefusedCommandError) as error:
+            self._answer("control_refused", {"reason": str(error)})
+            return
+        self._answer("control", {"do": command["do"], **fields})
+
+    def _do(self, command: Any) -> dict[str, object]:
+        if not isinstance(command, dict):
+            raise RefusedCommandError('a command is an object such as {"do": "restart_dongle"}')
+        match command.get("do"):
+            case "power_off":
+                self._device(command).power_off()
+            case "power_on":
+                self._device(command).power_on()
+            case "reboot":
+                self._device(command).reboot()
+            case "state":
+                return _state(self._device(command))
+            case "restart_dongle":
+                self._world.dongle.reboot(ResetCode.WATCHDOG)
+            case "loss":
+                self._set_loss(command.get("chance"))
+            case other:
+                known = "power_off, power_on, reboot, state, restart_dongle, loss"
+                raise RefusedCommandError(f"do is one of {known}, not {other!r}")
+        return {}
+
+    def _device(self, command: dict[str, Any]) -> Ppmid:
+        text = command.get("eui64")
+        eui64 = parse_eui64(text) if isinstance(text, str) else None
+        device = None if eui64 is None else self._world.devices.get(eui64)
+        if device is None:
+            raise RefusedCommandError(f"eui64 is that of a device of the scenario, not {text!r}")
+        return device
+
+    def _set_loss(self, chance: object) -> None:
+        if isinstance(chance, bool) or not isinstance(chance, int | float) or not 0 <= chance <= 1:
+            raise RefusedCommandError(f"chance lies between 0 and 1, and is not {chance!r}")
+        self._world.medium.settings = replace(self._world.medium.settings, loss=float(chance))
+
+
+def _state(device: Ppmid) -> dict[str, object]:
+    return {
+        "powered": device.powered,
+        "joined": device.stack.joined,
+        "address": device.stack.address,
+        "file_version": device.file_version() if device.powered else None,
+    }
