@@ -295,6 +295,7 @@ manufacturer = {header.manufacturer_code}
 image_type = {header.image_type}
 hardware_version = {0x0101 if hardware is None else hardware.minimum}
 file_version = {self._version_before}
+power_on_s = 1.5
 access_control_broker = "{format_eui64(pki.acb)}"
 signing_key = {json.dumps(str((pki.path / f"{PPMID:016x}-ds.key").absolute()))}
 """,

@@ -5,6 +5,7 @@ A message never says what the store does not know, and nothing that must be told
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 
 from chf.clock import Now
 from chf.eui64 import Eui64
@@ -13,6 +14,8 @@ from chf.store.store import Transaction
 from chf.trace import Event, Kind, Value
 
 Write = Callable[[Transaction], object]
+"""What it returns is told once it is on disk, where it is an Event."""
+
 Step = Callable[[], None]
 
 
@@ -22,7 +25,6 @@ class Batch:
 
     now: Now
     writes: list[Write] = field(default_factory=list)
-    events: list[Event] = field(default_factory=list)
     messages: list[Outbound] = field(default_factory=list)
     afterwards: list[Step] = field(default_factory=list)
 
@@ -33,9 +35,7 @@ class Batch:
         self, kind: Kind, fields: Mapping[str, Value], *, device: Eui64 | None = None, job: int | None = None
     ) -> None:
         """Something that happened: goes into the audit with everything else of this batch."""
-        event = Event(self.now.utc, kind, device, job, fields)
-        self.events.append(event)
-        self.writes.append(lambda tx: tx.audit.append(event))
+        self.writes.append(partial(append, Event(self.now.utc, kind, device, job, fields)))
 
     def send(self, message: Outbound) -> None:
         self.messages.append(message)
@@ -43,3 +43,9 @@ class Batch:
     def then(self, step: Step) -> None:
         """Do this once the writes are on disk and the messages are on their way."""
         self.afterwards.append(step)
+
+
+def append(event: Event, tx: Transaction) -> Event:
+    """As a write: into the audit, and told."""
+    tx.audit.append(event)
+    return event

@@ -32,32 +32,33 @@ class Journal:
             self._waiting.append(batch)
             return
         try:
-            self._write(batch)
+            events = self._write(batch)
         except StoreError as error:
             _LOG.error("not written yet, and kept until it is: %s", error)
             self._waiting.append(batch)
             return
-        self._go_on(batch)
+        self._go_on(batch, events)
 
     def retry(self) -> None:
         """Write what waits, oldest first, as far as the store lets us."""
         while self._waiting:
             try:
-                self._write(self._waiting[0])
+                events = self._write(self._waiting[0])
             except StoreError:
                 return
-            self._go_on(self._waiting.popleft())
+            self._go_on(self._waiting.popleft(), events)
 
-    def _write(self, batch: Batch) -> None:
-        if batch.writes:
-            with self._store.transaction() as tx:
-                for write in batch.writes:
-                    write(tx)
+    def _write(self, batch: Batch) -> list[Event]:
+        if not batch.writes:
+            return []
+        with self._store.transaction() as tx:
+            written = [write(tx) for write in batch.writes]
+        return [event for event in written if isinstance(event, Event)]
 
-    def _go_on(self, batch: Batch) -> None:
+    def _go_on(self, batch: Batch, events: list[Event]) -> None:
         for message in batch.messages:
             self._post(message)
-        for event in batch.events:
+        for event in events:
             self._tell(event)
         for step in batch.afterwards:
             step()

@@ -13,7 +13,7 @@ from chf.clock import Now, UtcSeconds
 from chf.errors import RefusedError, StoreCorruptError, UsageError
 from chf.eui64 import Eui64
 from chf.hub.alerts import Upward
-from chf.hub.batch import Batch
+from chf.hub.batch import Batch, append
 from chf.hub.devices import KnownDevices
 from chf.hub.progress import TransferProgress
 from chf.image.image import ImageId
@@ -184,7 +184,7 @@ class Updates:
     def _raise_ccs08(self, batch: Batch, job: Job, outcome: TransferOutcome) -> None:
         now = batch.now
 
-        def write(tx: Transaction) -> None:
+        def write(tx: Transaction) -> Event:
             alert = self._upward.transfer_alert(tx, job, outcome, now.utc)
             fields = {
                 "use_case": alert.use_case,
@@ -192,7 +192,7 @@ class Updates:
                 "outcome": alert.outcome,
                 "msg_id": alert.msg_id,
             }
-            tx.audit.append(Event(now.utc, Kind.ALERT_RAISED, job.device, int(job.id), fields))
+            return append(Event(now.utc, Kind.ALERT_RAISED, job.device, int(job.id), fields), tx)
 
         batch.write(write)
 
