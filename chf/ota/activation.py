@@ -122,7 +122,7 @@ def commit(session: Session, now: Now, out: list[Effect]) -> None:
     late_s = now.utc - at
     session.committed_utc = UtcSeconds(max(at, now.utc))
     session.commit_delivered = False
-    session.reminders = session.resends = 0
+    session.resends = 0
     late = f", {ceil(late_s)} s late" if late_s >= 1 else ""
     session.move(Input.COMMIT, f"activates at {isoformat(session.committed_utc)}{late}", now, out)
     out.append(ActivationGiven(session.job, session.peer, session.committed_utc))

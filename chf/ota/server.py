@@ -306,7 +306,7 @@ class OtaServer:
                 blocks.serve_block(session, frame, request, now, out)
             case zcl.ImagePageRequest():
                 blocks.serve_page(session, frame, request, now, out)
-            case zcl.UpgradeEndRequest():
+            case _:
                 activation.upgrade_end(session, frame, request, now, out)
         return self._settled(session, now, out)
 

@@ -428,6 +428,17 @@ def test_a_lost_answer_is_said_again_soon_and_not_for_ever():
     assert len(times) == bench.policy.resends
 
 
+def test_a_time_is_said_again_however_often_the_hold_was():
+    bench = finished(ActivateHold())
+    bench.hear(zcl.UpgradeEndRequest(0, *IDS), report=False)
+    for _ in range(bench.policy.resends):
+        bench.server.delivered(PPMID, Token.HOLD, False, bench.now)
+    bench.carry_out(bench.server.release(PPMID, ActivateNow(), bench.now), report=False)
+    bench.server.delivered(PPMID, Token.COMMIT, False, bench.now)
+    bench.advance(bench.policy.resend_s)
+    assert end_response(bench.server.handle_deadline(bench.now)).upgrade_time == 0
+
+
 def test_an_answer_that_arrived_is_not_said_again():
     bench = finished(ActivateHold())
     bench.hear(zcl.UpgradeEndRequest(0, *IDS), report=False)
@@ -546,6 +557,13 @@ def test_what_has_ended_cannot_be_cancelled():
         bench.server.cancel(PPMID, bench.now)
 
 
+def test_a_device_that_failed_and_runs_the_version_all_the_same_stays_failed():
+    bench = finished(ActivateNow())
+    bench.end(Status.INVALID_IMAGE)
+    bench.query(version=NEW)
+    assert bench.state is State.FAILED
+
+
 def test_a_device_that_activates_after_a_cancel_is_reported():
     bench = finished(ActivateHold())
     bench.end()
@@ -650,6 +668,14 @@ def test_an_activation_before_its_time_is_reported(activation, early):
     effects = bench.query(version=NEW)
     assert bench.state is State.RUNNING
     assert alarms(effects) == ([AlarmKind.ACTIVATED_EARLY] if early else [])
+
+
+def test_a_finished_device_that_turns_out_to_be_the_wrong_one_ends_no_second_transfer():
+    bench = finished(ActivateHold())
+    bench.end()
+    effects = bench.query(hardware=9)
+    assert bench.state is State.FAILED
+    assert not only(TransferEnded, effects)
 
 
 def test_a_device_that_refuses_the_time_is_reported():

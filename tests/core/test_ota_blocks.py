@@ -3,7 +3,7 @@
 import pytest
 
 from chf.ota.coverage import Coverage
-from chf.ota.effects import AlarmKind, Send, TransferEnded, Urgency
+from chf.ota.effects import AlarmKind, Send, Token, TransferEnded, Urgency
 from chf.ota.policy import OtaPolicy
 from chf.ota.transitions import State
 from chf.zcl import ota as zcl
@@ -177,6 +177,26 @@ def test_a_radio_that_lost_count_is_not_believed_for_ever(bench):
     assert blocks(bench.ask_block(0, report=False))
 
 
+def test_a_radio_that_is_slow_is_not_one_that_lost_count(bench):
+    for _ in range(40):
+        bench.ask_block(0, report=False)
+    for _ in range(3):
+        bench.advance(5)
+        bench.server.delivered(PPMID, Token.BLOCK, True, bench.now)
+    for _ in range(3):
+        assert blocks(bench.ask_block(0, report=False))
+    assert not blocks(bench.ask_block(0, report=False))
+
+
+def test_bytes_that_were_never_sent_are_missed_at_the_end(bench):
+    for offset in (0, 100, 150, 200):
+        bench.ask_block(offset)
+    bench.download(start=250)
+    assert default_response(bench.end()).status == Status.ABORT
+    bench.ask_block(50)
+    assert bench.state is State.SERVED
+
+
 def test_one_block_in_ten_minutes_is_no_failure(bench):
     for offset in range(0, 1000, 50):
         effects = bench.run(600)
@@ -244,6 +264,12 @@ def test_a_file_in_pages_is_byte_exact(bench):
 def test_a_spacing_of_nothing_is_paced_all_the_same(bench):
     assert len(blocks(bench.ask_page(0, 960, spacing_ms=0))) == 1
     assert len(blocks(bench.run(0.1))) in (9, 10)
+
+
+def test_a_page_ends_with_the_update(bench):
+    bench.ask_page(0, 320)
+    bench.carry_out(bench.server.cancel(PPMID, bench.now))
+    assert bench.run(10) == ()
 
 
 def test_a_new_page_takes_the_place_of_the_old_one(bench):
