@@ -136,7 +136,7 @@ class Medium:
             if wants_ack and not acked:
                 bit = receiver.pending_for is not None and octets[0] & 7 == mac.MacType.COMMAND
                 bit = bit and receiver.pending_for is not None and receiver.pending_for(octets)
-                self._capture(sender.channel, mac.ack_frame(octets[2], pending=bit))
+                self._capture(sender.channel, mac.ack_frame(octets[2], pending=bit), _ACK_S)
                 if not self._chance(settings.loss):
                     acked, pending = True, bit
             heard.append((receiver, rssi))
@@ -186,12 +186,13 @@ class Medium:
             else:
                 receiver.hear(octets, quality, round(rssi))
 
-    def _capture(self, channel: int, octets: bytes) -> None:
+    def _capture(self, channel: int, octets: bytes, after_s: float = 0.0) -> None:
         if self.taps:
+            at = self.scheduler.now() + (after_s if self.settings.airtime else 0.0)
             whole = octets + fcs.fcs(octets)
             rssi = self.settings.transmit_dbm - _LOSS_AT_1_M_DB  # a sniffer one metre away
             for tap in self.taps:
-                tap(self.scheduler.now(), channel, rssi, whole)
+                tap(at, channel, rssi, whole)
 
     def _chance(self, probability: float) -> bool:
         return probability > 0.0 and self._random.random() < probability

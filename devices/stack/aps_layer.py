@@ -59,6 +59,7 @@ assert MAX_PAYLOAD_BYTES == 82
 _MEMORY_S = ACK_WAIT_S * (MAX_RETRIES + 1)  # a retry can come so much later
 # In simulated time a counter can come round within that: so only so many of the latest count as duplicates.
 _MEMORY_COUNTERS = 16
+_WHOLE_MESSAGE = -2  # in the place of a block: the message was completed
 
 
 class ApsHost(Protocol):
@@ -112,7 +113,7 @@ class ApsLayer:
         self.security = LinkSecurity(ieee)
         self._counter = first_counter & 0xFF
         self._waiting: dict[tuple[int, int, int], _Sending] = {}
-        self._seen: dict[int, deque[tuple[int, int, float]]] = {}
+        self._seen: dict[int, dict[tuple[int, int], float]] = {}
         self._reassembly: dict[MessageKey, tuple[Reassembly, Timer]] = {}
         self._taken_by_host: dict[int, deque[tuple[int, int]]] = {}
 
@@ -332,15 +333,19 @@ class ApsLayer:
 
     def _is_duplicate(self, source: int, counter: int, block: int) -> bool:
         """Whether this was here before; remembers it if not."""
-        now = self._scheduler.now()
-        seen = self._seen.get(source)
-        if seen is None:
-            seen = self._seen[source] = deque(maxlen=_MEMORY_COUNTERS)
-        for known, known_block, when in seen:
-            if known == counter and known_block == block and now - when <= _MEMORY_S:
-                return True
-        seen.append((counter, block, now))
+        if self._was_seen(source, counter, block):
+            return True
+        seen = self._seen.setdefault(source, {})
+        seen.pop((counter, block), None)
+        seen[counter, block] = self._scheduler.now()
+        if len(seen) > _MEMORY_COUNTERS:
+            del seen[next(iter(seen))]
         return False
+
+    def _was_seen(self, source: int, counter: int, block: int) -> bool:
+        seen = self._seen.get(source)
+        when = None if seen is None else seen.get((counter, block))
+        return when is not None and self._scheduler.now() - when <= _MEMORY_S
 
     def _fragment(self, arrival: Arrival, frame: ApsFrame, payload: bytes, header: ExtendedHeader) -> None:
         source = NwkAddress(arrival.frame.source)
@@ -355,7 +360,7 @@ class ApsLayer:
             self._host.aps_indication(_indication(arrival, frame, payload, Fragment(index, count)))
             return
         key = message_key(source, frame)
-        if key not in self._reassembly and self._is_duplicate_message(source, frame.counter):
+        if key not in self._reassembly and self._was_seen(source, frame.counter, _WHOLE_MESSAGE):
             self._counters.aps_duplicates += 1
             self._send_ack(source, frame, ack_header(index))
             return
@@ -374,13 +379,6 @@ class ApsLayer:
             return
         self._is_duplicate(source, frame.counter, _WHOLE_MESSAGE)
         self._host.aps_indication(_indication(arrival, frame, message, None))
-
-    def _is_duplicate_message(self, source: int, counter: int) -> bool:
-        now = self._scheduler.now()
-        return any(
-            known == counter and block == _WHOLE_MESSAGE and now - when <= _MEMORY_S
-            for known, block, when in self._seen.get(source, ())
-        )
 
     def _reassembly_expired(self, key: MessageKey) -> None:
         if self._reassembly.pop(key, None) is not None:
@@ -420,9 +418,6 @@ class ApsLayer:
         octets, _ = self._seal(ack, destination)
         if octets is not None:
             self._host.send_nwk(destination, octets, 30, None)
-
-
-_WHOLE_MESSAGE = -2  # in the place of a block: the message was completed
 
 
 def _delivery(request: ApsRequest) -> Delivery:

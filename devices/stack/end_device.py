@@ -133,6 +133,7 @@ class EndDevice(ZigbeeNode):
         self._go_silent()
         # A device that joins anew sets up its keys anew: what it accepted before says nothing about the new partner.
         self._transport_key_counter = -1
+        self.persistent_state.forget_network()
         self.persistent_state.link_key.incoming_counter = -1
         self._nwk.incoming.clear()
         self._joining.join()

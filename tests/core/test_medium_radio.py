@@ -105,6 +105,28 @@ def test_airtime_of_a_full_frame_and_its_acknowledgement():
     assert backoffs == pytest.approx(round(backoffs))
 
 
+def test_block_exchanges_take_as_long_as_the_formula_says():
+    """Request of 71 octets, response of 127, nothing else on the channel: 12.0 ms on average (facts section 12)."""
+    pair = Pair(MediumSettings(airtime=True))
+    answers = 0
+
+    def ask() -> None:
+        pair.radios[1].transmit(mac.data_frame(1, PAN, 2, 1, bytes(60)))
+
+    def answer(_octets: bytes, _lqi: int, _rssi: int) -> None:
+        pair.radios[2].transmit(mac.data_frame(1, PAN, 1, 2, bytes(116)))
+
+    def next_one(_octets: bytes, _lqi: int, _rssi: int) -> None:
+        nonlocal answers
+        answers += 1
+        ask()
+
+    pair.radios[2]._receive, pair.radios[1]._receive = answer, next_one
+    ask()
+    pair.queue.run_until(12.0)
+    assert 12.0 / answers == pytest.approx(0.0120, rel=0.02)
+
+
 def test_frames_of_two_radios_take_turns_on_the_channel():
     pair = Pair(MediumSettings(airtime=True))
     for number in range(20):

@@ -1,0 +1,495 @@
+"""What a stack refuses, drops or answers with a status: one named case for each."""
+
+import pytest
+
+from devices.stack.interface import ApsStatus, Eui64, Fragment, JoinKind, LinkKey, NwkAddress
+from devices.stack.nwk_layer import NwkLayer
+from devices.wire import aps, mac, nwk, security, zdp
+from devices.wire.aps import ApsFrame, ApsType, ExtendedHeader, Fragmentation
+from devices.wire.mac import AddressMode, MacCommand, MacFrame, MacType
+from tests.support.air import CHANNEL, COORDINATOR_IEEE, DEVICE_IEEE, LINK_KEY, Air, Confirms, to_device, to_hub
+
+PAN = 0x1A62
+STRANGER = Eui64(0xBAD0000000000001)
+
+
+def stranger(air: Air, short: int = 0xBAD):
+    """A radio that speaks for itself; what it hears is in the list."""
+    heard: list[bytes] = []
+    radio = air.medium.attach(STRANGER, lambda octets, *_: heard.append(octets))
+    radio.tune(CHANNEL, PAN, short)
+    radio.listening = True
+    return radio, heard
+
+
+def association_request(payload: bytes = b"\x01\x8c") -> bytes:
+    return MacFrame(
+        MacType.COMMAND, 1, AddressMode.SHORT, PAN, 0, AddressMode.EXTENDED, 0xFFFF, STRANGER, payload, ack_request=True
+    ).to_bytes()
+
+
+def poll_by_extended() -> bytes:
+    return MacFrame(
+        MacType.COMMAND,
+        2,
+        AddressMode.SHORT,
+        PAN,
+        0,
+        AddressMode.EXTENDED,
+        PAN,
+        STRANGER,
+        bytes((MacCommand.DATA_REQUEST,)),
+        ack_request=True,
+    ).to_bytes()
+
+
+def answered_status(heard: list[bytes]) -> int:
+    return mac.AssociationResponse.from_bytes(MacFrame.from_bytes(heard[-1]).payload).status
+
+
+def test_an_association_that_ignores_the_closed_beacon_is_denied():
+    air = Air()
+    radio, heard = stranger(air)
+    radio.transmit(association_request())
+    radio.transmit(poll_by_extended())
+    air.run(0.1)
+    assert answered_status(heard) == mac.AssociationStatus.PAN_ACCESS_DENIED
+    assert air.log.joins == []
+
+
+def test_a_full_network_says_so(monkeypatch):
+    monkeypatch.setattr("devices.stack.coordinator.MAX_CHILDREN", 0)
+    air = Air()
+    air.coordinator.permit(60)
+    radio, heard = stranger(air)
+    radio.transmit(association_request())
+    radio.transmit(poll_by_extended())
+    air.run(0.1)
+    assert answered_status(heard) == mac.AssociationStatus.PAN_AT_CAPACITY
+
+
+def test_a_device_takes_a_denied_association_for_a_failed_attempt():
+    air = Air()
+    device, log = air.add_device()
+    air.coordinator.permit(0.4)  # open while it scans, closed when it asks
+    device.join()
+    air.run(0.35)
+    air.coordinator.permit(0)
+    air.run(0.0)
+    device._joining._request_association()
+    air.run(0.8)
+    assert "the association was refused with status 2" in log.failures
+
+
+def test_an_association_request_nobody_hears_fails_the_attempt():
+    air = Air()
+    device, log = air.add_device()
+    air.coordinator.permit(60)
+    device.join()
+    air.run(0.2)
+    air.coordinator.stop()
+    air.run(0.5)
+    assert log.failures == ["the association request was not acknowledged"]
+
+
+def test_malformed_mac_commands_are_counted():
+    air = Air()
+    radio, _ = stranger(air)
+    radio.transmit(association_request(b"\x01"))
+    radio.transmit(association_request(b"\x55"))
+    air.run(0.1)
+    assert (air.coordinator.counters.malformed, air.coordinator.counters.unexpected) == (1, 1)
+
+
+def test_a_poll_from_an_address_that_nobody_has_is_sent_away_to_rejoin():
+    air = Air()
+    radio, heard = stranger(air)
+    poll = MacFrame(
+        MacType.COMMAND, 3, AddressMode.SHORT, PAN, 0, AddressMode.SHORT, PAN, 0xBAD, b"\x04", ack_request=True
+    )
+    radio.transmit(poll.to_bytes())
+    air.run(0.1)
+    layer = NwkLayer(STRANGER, radio, air.coordinator.counters)
+    layer.install_key(air.coordinator.network.network_key, 0, None)
+    (frame,) = [MacFrame.from_bytes(octets) for octets in heard]
+    arrival = layer.receive(frame.payload, frame.source, 255, -40)
+    assert nwk.Leave.from_bytes(arrival.payload) == nwk.Leave(request=True, rejoin=True)
+
+
+def test_a_secured_rejoin_of_a_device_that_was_forgotten_is_welcome():
+    air = Air()
+    device, _ = air.join()
+    air.coordinator._drop_child(air.coordinator.network.children[DEVICE_IEEE])
+    device.rejoin()
+    air.run(1.0)
+    assert device.joined
+    assert air.log.joins[-1][2] is JoinKind.REJOINED_SECURED
+
+
+def test_a_rejoin_under_an_address_that_another_device_has_gets_a_new_one():
+    air = Air()
+    first, _ = air.join()
+    second, _ = air.join(Eui64(DEVICE_IEEE + 1))
+    second.power_off()
+    second.persistent_state.address = first.address
+    second.power_on()
+    air.run_until(lambda: second.joined)
+    assert second.address != first.address
+    confirms = Confirms()
+    for device in (first, second):
+        device.send(to_hub(b"x"), confirms.append)
+    air.run(0.1)
+    assert confirms == [ApsStatus.SUCCESS] * 2
+
+
+def test_an_unsecured_rejoin_without_a_key_in_the_table_is_refused():
+    air = Air()
+    device, _ = air.join()
+    device.power_off()
+    device.persistent_state.network_key = bytes(16)
+    del air.keys.keys[DEVICE_IEEE]
+    device.power_on()
+    air.run(5.0)
+    assert not device.joined
+    assert (DEVICE_IEEE, "no link key for this device") in air.log.refusals
+
+
+def test_a_rejoin_request_in_the_clear_must_name_the_device():
+    air = Air()
+    device, _ = air.join()
+    frame = device._nwk.frame(0, nwk.RejoinRequest(0x8C).to_bytes(), command=True, secured=False)
+    device._nwk.emit(frame, 0)
+    air.run(0.1)
+    assert air.coordinator.counters.malformed == 1
+
+
+def test_a_leave_on_behalf_of_another_device_is_not_believed():
+    air = Air()
+    first, _ = air.join()
+    second, _ = air.join(Eui64(DEVICE_IEEE + 1))
+    first._nwk.address = second.address  # its own security, the other's address
+    frame = first._nwk.frame(0, nwk.Leave(request=False).to_bytes(), command=True)
+    first._nwk.emit(frame, 0)
+    air.run(0.1)
+    assert air.log.leaves == []
+    assert air.coordinator.counters.unexpected == 1
+    assert second.joined
+
+
+def test_a_command_in_the_clear_other_than_rejoin_answers_is_not_obeyed_while_rejoining():
+    air = Air()
+    device, log = air.join()
+    air.coordinator.stop()
+    device.power_off()
+    device.persistent_state.network_key = bytes(16)
+    device.power_on()
+    device._joining._phase = type(device._joining._phase).REJOINING_UNSECURED
+    leave = nwk.NwkFrame(0xFFFF, 0, 1, 1, nwk.Leave(request=True).to_bytes(), nwk.NwkType.COMMAND)
+    device._heard(mac.data_frame(1, PAN, device.address, 0, leave.to_bytes()), 255, -40)
+    assert device.counters.nwk_unsecured == 1
+    assert log.lefts == 0
+
+
+def test_frames_that_do_not_come_from_the_parent_are_not_looked_at():
+    air = Air()
+    device, _ = air.join()
+    device._heard(mac.data_frame(1, PAN, device.address, 0x7777, bytes(20) + b"\x08"), 255, -40)
+    frame = nwk.NwkFrame(device.address, 0x7777, 1, 1, b"", nwk.NwkType.DATA)
+    device._heard(mac.data_frame(1, PAN, device.address, 0x7777, frame.to_bytes()), 255, -40)
+    assert device.counters.unexpected + device.counters.malformed == 2
+
+
+def transport_key(air: Air, *, link_key: bytes = LINK_KEY, destination: int = DEVICE_IEEE, counter: int = 5) -> bytes:
+    command = aps.TransportNetworkKey(0, destination, COORDINATOR_IEEE, bytes(range(16)))
+    octets = air.coordinator._aps.security.seal_transport_key(1, command, LinkKey(link_key, counter))
+    assert octets is not None
+    return nwk.NwkFrame(0xFFFF, 0, 1, 1, octets).to_bytes()
+
+
+def waiting_device(air: Air):
+    """A device that has an address and waits for its key, with a coordinator that has fallen silent."""
+    device, log = air.add_device()
+    air.coordinator.permit(60)
+    device.join()
+    air.run_until(lambda: device._joining._phase.name == "ASSOCIATING")
+    air.coordinator.stop()
+    device.address = NwkAddress(0x1111)
+    device._radio.tune(CHANNEL, PAN, 0x1111)
+    device._joining._wait_for_key()
+    return device, log
+
+
+def give(device, octets: bytes) -> None:
+    frame = nwk.NwkFrame.from_bytes(octets)
+    addressed = nwk.NwkFrame(device.address, 0, 1, 1, frame.payload)
+    device._heard(mac.data_frame(1, PAN, device.address, 0, addressed.to_bytes()), 255, -40)
+
+
+def test_transport_key_must_be_for_this_device_under_its_key_and_not_asked_for_twice():
+    air = Air()
+    device, _ = waiting_device(air)
+    counters = device.counters
+    give(device, transport_key(air, destination=DEVICE_IEEE + 1))
+    assert (counters.unexpected, device.joined) == (1, False)
+    plain = aps.ApsCommandFrame(1, bytes(35), secured=False).to_bytes()
+    give(device, nwk.NwkFrame(0, 0, 1, 1, plain).to_bytes())
+    assert counters.unexpected == 2
+    data_key = security.seal(
+        security.cipher_for(LINK_KEY),
+        b"\x21\x01",
+        security.AuxiliaryHeader(security.KeyIdentifier.DATA, 1),
+        bytes(35),
+        COORDINATOR_IEEE,
+    )
+    give(device, nwk.NwkFrame(0, 0, 1, 1, data_key).to_bytes())
+    assert counters.aps_no_link_key == 1
+    good = transport_key(air)
+    give(device, good)
+    assert device.joined
+    give(device, good)
+    assert counters.nwk_unsecured == 1  # no key is awaited any more
+    device._joining._wait_for_key()
+    give(device, good)
+    assert counters.aps_replays == 1
+
+
+def test_the_wrong_link_key_ends_the_attempt():
+    air = Air()
+    device, log = waiting_device(air)
+    give(device, transport_key(air, link_key=bytes(16)))
+    assert not device.joined
+    assert log.failures == ["the network key does not open with this device's install code"]
+
+
+def test_a_secured_message_of_a_stranger_has_no_link_key():
+    air = Air()
+    device, _ = air.join()
+    del air.keys.keys[DEVICE_IEEE]
+    device.send(to_hub(b"x", acknowledged=False))
+    air.run(0.1)
+    assert air.coordinator.counters.aps_no_link_key == 1
+    assert air.log.data() == []
+
+
+def fragment_from_hub(air: Air, device, header: ExtendedHeader, payload: bytes, counter: int = 77) -> None:
+    frame = ApsFrame(7, 0x0704, 0x0109, 3, counter, payload, ack_request=True, extended=header)
+    air.coordinator.send_nwk(device.address, frame.to_bytes(), 30, None)
+    air.run(0.01)
+
+
+@pytest.mark.parametrize(
+    "blocks",
+    [
+        [(Fragmentation.FIRST, 2), (Fragmentation.PART, 2)],  # beyond the count
+        [(Fragmentation.FIRST, 3), (Fragmentation.FIRST, 2)],  # another count
+        [(Fragmentation.PART, 4), (Fragmentation.FIRST, 3)],  # a block that the count does not have
+    ],
+)
+def test_blocks_that_contradict_each_other_void_the_message(blocks):
+    air = Air()
+    device, log = air.join()
+    for kind, number in blocks:
+        fragment_from_hub(air, device, ExtendedHeader(kind, number), b"data")
+    assert device.counters.malformed == 1
+    assert log.messages == []
+    assert not device._aps.awaiting
+
+
+def test_blocks_may_come_in_any_order_and_late_copies_are_acknowledged_again():
+    air = Air()
+    device, log = air.join()
+    fragment_from_hub(air, device, ExtendedHeader(Fragmentation.PART, 1), b"second")
+    fragment_from_hub(air, device, ExtendedHeader(Fragmentation.FIRST, 2), b"first ")
+    assert [message.payload for message in log.messages] == [b"first second"]
+    before = air.coordinator.counters.unexpected
+    fragment_from_hub(air, device, ExtendedHeader(Fragmentation.PART, 1), b"second")
+    assert len(log.messages) == 1
+    assert device.counters.aps_duplicates == 1
+    assert air.coordinator.counters.unexpected == before + 1  # the acknowledgement, which nobody awaits here
+
+
+def test_an_acknowledgement_that_lacks_the_block_does_not_confirm_it():
+    air = Air()
+    device, _ = air.join()
+    device.power_off()
+    confirms = Confirms()
+    address = air.coordinator.address_of(DEVICE_IEEE)
+    request = to_device(device, b"x", destination=address, secured=False, fragment=Fragment(0, 2))
+    counter = air.coordinator.send(request, confirms.append)
+    air.run(0.1)
+    for received, confirmed in ((0xFE, 0), (0xFF, 1)):
+        ack = ApsFrame(
+            3,
+            0x0019,
+            0x0109,
+            7,
+            counter,
+            type=ApsType.ACK,
+            extended=ExtendedHeader(Fragmentation.FIRST, 0, received),
+        )
+        air.coordinator._aps._acknowledged(address, ack)
+        assert len(confirms) == confirmed
+
+
+def test_a_repeated_block_that_the_host_took_is_acknowledged_again():
+    air = Air(host_fragments=True)
+    device, _ = air.join()
+    air.log.on_message = air.coordinator.acknowledge_fragments
+    confirms = Confirms()
+    deaf = {"on": True}
+    hear = device._radio._receive
+    device._radio._receive = lambda *frame: None if deaf["on"] else hear(*frame)
+    device.send(to_hub(bytes(100)), confirms.append)
+    air.run(1.0)
+    deaf["on"] = False
+    air.run(5.0)
+    assert confirms == [ApsStatus.SUCCESS]
+    assert [block.fragment for block in air.log.data()] == [Fragment(0, 2), Fragment(1, 0)]
+    assert air.coordinator.counters.aps_duplicates == 1
+    air.coordinator.acknowledge_fragments(air.log.messages[0])  # no fragment: nothing to do
+
+
+def test_group_messages_cannot_be_secured():
+    air = Air()
+    device, _ = air.join()
+    confirms = Confirms()
+    air.coordinator.send(to_device(device, b"x", destination=NwkAddress(0xFFFD)), confirms.append)
+    air.run(0.1)
+    assert confirms == [ApsStatus.NO_LINK_KEY]
+
+
+def test_a_counter_in_use_is_passed_over():
+    air = Air()
+    device, _ = air.join()
+    device.power_off()
+    address = air.coordinator.address_of(DEVICE_IEEE)
+    used = [air.coordinator.send(to_device(device, b"x", destination=address)) for _ in range(256)]
+    assert sorted(used) == list(range(256))
+    air.run(0.1)
+    again = air.coordinator.send(to_device(device, b"x", destination=address, counter=used[0]))
+    assert again == used[0]
+
+
+def test_a_reset_forgets_acknowledgements_fragments_and_held_frames():
+    air = Air()
+    device, _ = air.join()
+    sleepy, _ = air.join(Eui64(DEVICE_IEEE + 1), poll_interval_s=60.0)
+    air.run(10.0)
+    confirms = Confirms()
+    device.send(to_hub(b"block", fragment=Fragment(0, 3)))
+    air.run(0.1)
+    device.power_off()
+    air.coordinator.send(to_device(sleepy, b"x"), confirms.append)
+    air.coordinator.send(to_device(device, b"x", destination=air.coordinator.address_of(DEVICE_IEEE)), confirms.append)
+    air.run(0.1)
+    assert air.coordinator._aps.awaiting
+    air.coordinator.stop()
+    assert not air.coordinator._aps.awaiting
+    air.run(60.0)
+    assert confirms == []
+    assert list(air.coordinator.neighbours())  # the network is still in flash
+    air.coordinator.leave()
+    assert list(air.coordinator.neighbours()) == []
+
+
+def test_a_frame_that_the_sleeping_child_missed_stays_for_its_next_poll():
+    air = Air()
+    device, log = air.join(poll_interval_s=2.0)
+    air.run(10.0)
+    confirms = Confirms()
+    air.coordinator.send(to_device(device, b"x"), confirms.append)
+    awake, device._stay_awake = device._stay_awake, lambda: None  # asleep too early
+    device.poll()
+    air.run(0.5)
+    assert (confirms, log.messages) == ([], [])
+    device._stay_awake = awake
+    air.run_until(lambda: confirms)
+    assert confirms == [ApsStatus.SUCCESS]
+    assert [message.payload for message in log.messages] == [b"x"]
+    assert air.coordinator.counters.mac_failures >= 1
+
+
+def test_a_device_answers_questions_about_itself_and_its_parent():
+    air = Air()
+    device, _ = air.join()
+    cases = {
+        0x0000: (DEVICE_IEEE.to_bytes(8, "little") + b"\0\0", b"\0" + DEVICE_IEEE.to_bytes(8, "little")),
+        0x0001: (device.address.to_bytes(2, "little") + b"\0\0", b"\0" + DEVICE_IEEE.to_bytes(8, "little")),
+        0x0002: (device.address.to_bytes(2, "little"), b"\0" + device.address.to_bytes(2, "little") + b"\x02"),
+        0x0005: (device.address.to_bytes(2, "little"), b"\0" + device.address.to_bytes(2, "little") + b"\x01\x07"),
+        0x0031: (b"\0", b"\0\x01\0\x01"),
+        0x0038: (b"\0\x08\0\0\0\x01", b"\0"),
+    }
+    for cluster, (question, answer) in cases.items():
+        air.log.messages.clear()
+        air.coordinator._send_zdp(device.address, cluster, question, 9)
+        air.run(0.1)
+        (response,) = air.log.messages
+        assert response.payload.startswith(b"\x09" + answer), hex(cluster)
+
+
+def test_questions_that_get_no_answer():
+    air = Air()
+    device, _ = air.join()
+    air.log.messages.clear()
+    everyone = NwkAddress(0xFFFD)
+    air.coordinator._send_zdp(everyone, 0x0000, STRANGER.to_bytes(8, "little") + b"\0\0")  # not ours to answer
+    match = zdp.MatchDescriptorRequest(0xFFFD, 0x0104, (6,))
+    air.coordinator._send_zdp(everyone, 0x0006, match.to_bytes())
+    air.coordinator._send_zdp(everyone, 0x0006, zdp.MatchDescriptorRequest(0x7777, 0x0109, (), (0x19,)).to_bytes())
+    air.coordinator._send_zdp(device.address, 0x0038, b"\0\x08\0\0\xfe")  # change channel: not followed
+    air.run(0.1)
+    assert air.log.messages == []
+    for cluster in (0x0031, 0x0034, 0x8006):
+        air.coordinator._send_zdp(device.address, cluster, b"")
+    air.coordinator.send(to_device(device, b"", profile=0, cluster=0x0034, destination_endpoint=0))
+    air.coordinator.send(to_device(device, b"", profile=0, cluster=0x8006, destination_endpoint=0))
+    air.coordinator.send(to_device(device, b"", profile=0, cluster=0x0005, destination_endpoint=0))
+    air.run(0.1)
+    assert device.counters.malformed == 6
+
+
+def test_questions_about_strangers_and_wrong_addresses():
+    air = Air()
+    device, _ = air.join()
+    cases = {
+        0x0000: STRANGER.to_bytes(8, "little") + b"\0\0",
+        0x0003: b"\x77\x77",
+        0x0006: zdp.MatchDescriptorRequest(0x7777, 0x0109, (0x19,)).to_bytes(),
+        0x0034: STRANGER.to_bytes(8, "little") + b"\0",
+    }
+    for cluster, question in cases.items():
+        air.log.messages.clear()
+        air.coordinator._send_zdp(device.address, cluster, question, 4)
+        air.run(0.1)
+        (response,) = air.log.messages
+        assert response.payload[:2] == b"\x04\x81", hex(cluster)
+    assert device.joined
+
+
+def test_the_timeout_of_a_child_is_as_it_asks_or_refused():
+    air = Air()
+    device, _ = air.join()
+    child = air.coordinator.network.children[DEVICE_IEEE]
+    assert child.timeout_s == 256 * 60.0
+    for code in (0, 15):
+        frame = device._nwk.frame(0, nwk.EndDeviceTimeoutRequest(code).to_bytes(), command=True)
+        device._nwk.emit(frame, 0)
+        air.run(0.1)
+    assert child.timeout_s == 10.0
+
+
+def test_a_network_key_that_is_used_up_sends_nothing_more():
+    air = Air()
+    device, _ = air.join()
+    air.coordinator.stop()
+    air.coordinator.network.network_frame_counter = 0xFFFFFFFE
+    assert air.coordinator.resume()
+    confirms = Confirms()
+    last = to_device(device, b"last", acknowledged=False)
+    air.coordinator.send(last, confirms.append)
+    air.run(0.1)
+    air.coordinator.send(last, confirms.append)
+    air.run(0.1)
+    assert confirms == [ApsStatus.SUCCESS, ApsStatus.NO_NETWORK]
+    assert air.coordinator.network_frame_counter == 0xFFFFFFFF

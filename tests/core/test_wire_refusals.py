@@ -1,0 +1,102 @@
+"""Octets that no codec of the air may take, each with the place of its fault."""
+
+import pytest
+
+from devices.stack.counters import RESERVE, FrameCounter
+from devices.stack.link_security import LinkSecurity
+from devices.wire import aps, mac, nwk, zdp
+from devices.wire.aps import ApsFrame
+from devices.wire.errors import MalformedFrameError
+from devices.wire.mac import MacFrame
+from devices.wire.nwk import NwkFrame
+from devices.wire.security import MAX_FRAME_COUNTER, AuxiliaryHeader
+
+REFUSED = [
+    (MacFrame, "6188", 2, "shorter"),
+    (MacFrame, "0500 01", 0, "reserved frame type"),
+    (MacFrame, "0908 01", 0, "MAC security"),
+    (MacFrame, "8108 01", 1, "reserved bits"),
+    (MacFrame, "0120 01", 1, "frame version"),
+    (MacFrame, "0104 01", 1, "addressing mode"),
+    (MacFrame, "4108 01 ffff ffff", 0, "compression"),
+    (MacFrame, "6188 01 621a 34", 6, "addresses"),
+    (mac.AssociationResponse, "02 3412", 0, "association response"),
+    (mac.Beacon, "ffcf 00 00 00 2284 aa000000004b1200 ffffff", 18, "19 octets"),
+    (mac.Beacon, "ffcf 01 00 00 2284 aa000000004b1200 ffffff 00", 2, "time slots"),
+    (mac.Beacon, "ffcf 00 00 00 2184 aa000000004b1200 ffffff 00", 4, "ZigBee PRO"),
+    (NwkFrame, "0800 3412 0000 1e", 7, "shorter"),
+    (NwkFrame, "0c00 3412 0000 1e 05", 0, "version"),
+    (NwkFrame, "0a00 3412 0000 1e 05", 0, "frame type"),
+    (NwkFrame, "0804 3412 0000 1e 05 01 00", 0, "source route"),
+    (NwkFrame, "0810 3412 0000 1e 05 01 00", 10, "IEEE"),
+    (nwk.Leave, "06 00", 0, "LEAVE"),
+    (nwk.RejoinResponse, "07 34", 2, "early"),
+    (ApsFrame, "40 07 1900", 4, "shorter"),
+    (ApsFrame, "01 07 1900 0901 03 09", 0, "neither data"),
+    (ApsFrame, "12 07 1900 0901 03 09", 0, "neither data"),
+    (ApsFrame, "04 07 1900 0901 03 09", 0, "delivery"),
+    (ApsFrame, "0c 07 1900 0901 03 09", 8, "shorter"),
+    (ApsFrame, "80 07 1900 0901 03 09", 8, "extended"),
+    (ApsFrame, "80 07 1900 0901 03 09 03", 8, "reserved"),
+    (ApsFrame, "80 07 1900 0901 03 09 01", 9, "extended"),
+    (ApsFrame, "80 07 1900 0901 03 09 01 00", 9, "no blocks"),
+    (aps.ApsCommandFrame, "21", 1, "shorter"),
+    (aps.ApsCommandFrame, "61 01", 0, "without ack"),
+    (aps.TransportNetworkKey, "05 01", 2, "35 octets"),
+    (aps.TransportNetworkKey, "05 04" + 33 * "00", 0, "not a network key"),
+    (AuxiliaryHeader, "28 0100", 3, "ends within"),
+    (AuxiliaryHeader, "68 01000000", 0, "reserved"),
+    (AuxiliaryHeader, "08 01000000", 0, "without extended nonce"),
+    (AuxiliaryHeader, "28 01000000 0100000000000000", 13, "ends within"),
+    (AuxiliaryHeader, "20 01000000 01000000", 9, "ends within"),
+    (zdp.NwkAddressRequest, "0000000000000000 02 00", 8, "request type"),
+    (zdp.MatchDescriptorRequest, "0000 0901 05 1900", 7, "octets expected"),
+    (zdp.BindRequest, "d1000000004b1200 07 1900 02 0100", 11, "address mode"),
+]
+
+
+@pytest.mark.parametrize(("reader", "hexadecimal", "offset", "reason"), REFUSED)
+def test_refused_with_place_and_reason(reader, hexadecimal, offset, reason):
+    with pytest.raises(MalformedFrameError) as caught:
+        reader.from_bytes(bytes.fromhex(hexadecimal))
+    assert caught.value.offset == offset
+    assert reason in caught.value.reason
+    assert f"(at octet {offset})" in str(caught.value)
+
+
+def test_an_empty_aps_frame_has_no_type():
+    with pytest.raises(MalformedFrameError, match="empty"):
+        aps.frame_type(b"")
+
+
+def test_an_extended_header_may_say_that_nothing_is_fragmented():
+    frame = ApsFrame.from_bytes(bytes.fromhex("80 07 1900 0901 03 09 00 7a"))
+    assert frame.extended is None
+    assert frame.payload == b"z"
+
+
+def test_address_responses_with_no_children_and_node_descriptor_responses():
+    response = zdp.AddressResponse(0, 1, 2, ())
+    assert zdp.AddressResponse.from_bytes(response.to_bytes()) == response
+    described = zdp.DescriptorResponse(0, 2, b"thirteen-octs", counted=False)
+    assert zdp.DescriptorResponse.from_bytes(described.to_bytes(), counted=False) == described
+
+
+def test_no_representation_shows_a_key():
+    assert repr(LinkSecurity(0xD1)) == "LinkSecurity(ieee=0x00000000000000d1)"
+
+
+def test_counters_are_written_ahead_of_use():
+    stored: list[int] = []
+    counter = FrameCounter(100, stored.append)
+    assert [counter.take() for _ in range(RESERVE + 1)] == list(range(100, 101 + RESERVE))
+    assert stored == [100 + RESERVE, 100 + 2 * RESERVE]
+    assert stored[-1] > counter.next - 1
+
+
+def test_a_counter_ends_and_does_not_wrap():
+    stored: list[int] = []
+    counter = FrameCounter(MAX_FRAME_COUNTER, stored.append)
+    assert counter.take() == MAX_FRAME_COUNTER
+    assert counter.take() is None
+    assert stored == [MAX_FRAME_COUNTER + 1]
