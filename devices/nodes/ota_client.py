@@ -18,6 +18,7 @@ from devices.nodes.ota_fetch import Fetch, Taken
 from devices.nodes.ota_states import TRANSITIONS, UPGRADE_STATUS, Event, State
 from devices.nodes.personalities import Resume
 from devices.nodes.settings import EndFault
+from devices.nodes.waiting import until_data, until_upgrade
 from devices.wire import ota, zcl
 from devices.wire.ota_file import BadImageError
 from devices.wire.zcl import Status, ZclFrame
@@ -358,15 +359,7 @@ class OtaClient:
         self._misses = 0
         if response.minimum_period is not None:
             self._minimum_period = response.minimum_period
-        wait = float(response.request_time - response.current_time)
-        clock = self._zigbee_time(now) if personality.has_time else None
-        if wait < 0:
-            underflow = personality.wait_for_data_underflow_s
-            wait = wait + _U32 + 1 if underflow is None else underflow
-        elif response.current_time and clock is not None:
-            wait = max(response.request_time - clock, 0)
-        if personality.wait_for_data_max_s is not None:
-            wait = min(wait, personality.wait_for_data_max_s)
+        wait = until_data(response, personality, self._clock(now))
         fetch.leave_page()
         self._go(Event.PAUSE)
         self.deadline = now + max(wait, self._minimum_period * personality.period_unit.value)
@@ -499,7 +492,7 @@ class OtaClient:
             self._misses = 0
         if self._settings.faults.ignores_upgrade_time:
             return Status.SUCCESS, self._activate(by_itself=True)
-        wait = self._until_upgrade(response, now)
+        wait = until_upgrade(response, personality, self._clock(now))
         if personality.activation_policy == 1:  # ZCL8 11.10.12
             self._go(Event.LEFT_TO_OTHERS)
             self.deadline = None
@@ -512,20 +505,6 @@ class OtaClient:
         self._go(Event.SCHEDULED)
         self.deadline = now + wait
         return Status.SUCCESS, [events.ActivationDue(wait)]
-
-    def _until_upgrade(self, response: ota.UpgradeEndResponse, now: float) -> float | None:
-        """Seconds to the upgrade (ZCL8 table 11-15), None to wait; then what the personality does to them."""
-        personality = self._personality
-        current, upgrade = response.current_time, response.upgrade_time
-        if upgrade == ota.WAIT_FOREVER or upgrade < current:
-            return None
-        clock = self._zigbee_time(now) if personality.has_time else None
-        wait = float(upgrade - (clock if current and clock is not None else current))
-        if personality.countdown_ms_in_u32:
-            wait = (int(wait * 1000) & _U32) / 1000
-        if personality.countdown_max_s is not None:
-            wait = min(wait, personality.countdown_max_s)
-        return max(wait, personality.countdown_min_s)
 
     def _hold(self, now: float, reask_s: float) -> Effects:
         self._go(Event.HOLD)
@@ -564,6 +543,10 @@ class OtaClient:
             return []
         self.deadline = None
         return [events.Activating(self._wanted.image.file_version, by_itself), Activate()]
+
+    def _clock(self, now: float) -> int | None:
+        """ZigBee time, for a client of the Time cluster that knows it."""
+        return self._zigbee_time(now) if self._personality.has_time else None
 
     def _go(self, event: Event) -> bool:
         """Move as `ota_states` says; False where this event means nothing in this state."""
