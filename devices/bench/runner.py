@@ -42,6 +42,7 @@ class Runner:
         self._dongle = dongle
         self._after_turn = after_turn
         self._timer: asyncio.TimerHandle | None = None
+        self._stopped = False
 
     def octets_received(self, octets: bytes) -> None:
         """The host wrote something."""
@@ -51,6 +52,8 @@ class Runner:
 
     def pump(self) -> None:
         """Run what is due, write what is ready, and come back when the next thing is due."""
+        if self._stopped:
+            return
         now = self._loop.time()
         self._queue.run_until(now)
         deadline = self._dongle.deadline()
@@ -81,6 +84,8 @@ class Runner:
         self.pump()
 
     def stop(self) -> None:
+        """Simulated time stands still from here on."""
+        self._stopped = True
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None

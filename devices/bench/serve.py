@@ -8,7 +8,7 @@ import sys
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Self, TextIO
+from typing import Any, Self, TextIO
 from urllib.parse import urlsplit
 
 from devices.bench.clock import epoch_of
@@ -136,15 +136,27 @@ def open_port(listen: str, runner: Runner) -> Port:
 async def serve(options: ServeOptions) -> None:
     """Print one JSON line once a host can connect, then serve until SIGTERM or SIGINT.
 
-    Raises ScenarioError and ListenError for what the caller can put right.
+    Raises ScenarioError and ListenError for what the caller can put right. A fault of the virtual world itself ends it
+    with that exception: half a world that goes on would be taken for a radio problem.
     """
     scenario = load_scenario(options.scenario)
     if options.seed is not None:
         scenario = replace(scenario, seed=options.seed)
-    stopped = asyncio.Event()
     loop = asyncio.get_running_loop()
+    stopped: asyncio.Future[None] = loop.create_future()
+
+    def stop() -> None:
+        if not stopped.done():
+            stopped.set_result(None)
+
+    def fail(_loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        error = context.get("exception")
+        if isinstance(error, Exception) and not stopped.done():
+            stopped.set_exception(error)
+
+    loop.set_exception_handler(fail)
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stopped.set)
+        loop.add_signal_handler(number, stop)
     async with Bench(scenario, options) as bench:
         if options.control:
             bench.listen_to(sys.stdin.fileno())
@@ -159,4 +171,4 @@ async def serve(options: ServeOptions) -> None:
         }
         sys.stdout.write(json.dumps(ready) + "\n")
         sys.stdout.flush()
-        await stopped.wait()
+        await stopped

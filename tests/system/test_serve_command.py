@@ -1,14 +1,18 @@
 """`python -m devices serve` as a user meets it: the first line, signals, errors, recordings."""
 
+import asyncio
 import json
 import os
 import signal
 import stat
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from devices.bench.serve import ServeOptions, serve
+from devices.bench.world import World, build_world
 from tests.support.virtual_dongle import ROOT, ppmid, serve_command, virtual_dongle
 
 
@@ -110,3 +114,20 @@ def test_events_in_a_file(tmp_path: Path) -> None:
         assert process.stdout.read() == ""
         assert process.wait(10) == 0
     assert events.exists()
+
+
+async def test_a_fault_of_the_virtual_world_ends_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def faulty_world(*arguments: Any) -> World:
+        world = build_world(*arguments)
+        world.queue.call_later(0.01, lambda: 1 // 0)
+        return world
+
+    path = tmp_path / "it.toml"
+    path.write_text("")
+    monkeypatch.setattr("devices.bench.serve.build_world", faulty_world)
+    with pytest.raises(ZeroDivisionError):
+        async with asyncio.timeout(10.0):
+            await serve(ServeOptions(path))
+    assert json.loads(capsys.readouterr().out)["devices"] == 0
