@@ -10,6 +10,7 @@ import math
 from collections.abc import Callable, Coroutine, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import urlsplit
 
 import bellows.types as ember  # type: ignore[import-untyped]
 import zigpy.exceptions
@@ -17,7 +18,7 @@ from bellows.exception import InvalidCommandError  # type: ignore[import-untyped
 from zigpy.types import BroadcastAddress
 
 from chf.clock import Instant
-from chf.errors import MalformedFrameError, RadioGoneError, RefusedError, TimedOutError
+from chf.errors import MalformedFrameError, RadioGoneError, RefusedError, TimedOutError, UsageError
 from chf.eui64 import Eui64, format_eui64
 from chf.radio import zdp
 from chf.radio.addresses import Addresses
@@ -56,9 +57,23 @@ class EzspSettings:
     pan_id: int | None = None  # of a network that is formed; None picks one
     key_table_size: int = 64  # an entry per device; a dongle with a larger table keeps it
 
+    def __post_init__(self) -> None:
+        if not self.port or ("://" in self.port and not _is_address(self.port)):
+            raise UsageError(
+                f"{self.port!r} is not a port: write a device path such as /dev/ttyACM0, or tcp://host:port"
+            )
+
     def application(self, events: DongleEvents) -> HubApplication:
         config = configuration(self.port, self.baudrate, self.flow_control, self.channel, self.pan_id)
         return HubApplication(config, events, key_table_size=self.key_table_size)
+
+
+def _is_address(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        return bool(parts.hostname and parts.port)
+    except ValueError:
+        return False
 
 
 class EzspSession:

@@ -180,6 +180,7 @@ class Dongle:
         self.ncp = EzspCoprocessor(make_stack, DONGLE, self._queue, self._random, personality)
         self.stack = stacks[0]
         self.mute = False  # takes what the host writes and answers nothing, as a hung dongle does
+        self.line: Callable[[bytes], bytes] = lambda octets: octets  # what the cable makes of it
         self.port = ""
         self.connections = 0
         self._writer: asyncio.StreamWriter | None = None
@@ -246,7 +247,7 @@ class Dongle:
         self._news.set()
         octets = self.ncp.data_to_send()
         if octets and self._writer is not None and not self._writer.is_closing() and not self.mute:
-            self._writer.write(octets)
+            self._writer.write(self.line(octets))
         due = [when for when in (self._queue.next_due(), self.ncp.deadline()) if when is not None]
         if self._timer is not None:
             self._timer.cancel()

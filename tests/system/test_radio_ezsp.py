@@ -3,12 +3,13 @@
 import asyncio
 import gc
 import logging
+import random
 from collections.abc import AsyncIterator
 from dataclasses import replace
 
 import pytest
 
-from chf.errors import RadioGoneError, RadioRefusedError
+from chf.errors import RadioGoneError, RadioRefusedError, UsageError
 from chf.radio.ezsp import EzspRadio, EzspSettings
 from chf.radio.interface import Delivery, Outbound, RadioState, Urgency
 from devices.ncp.ezsp.configuration import APS_UNICAST_MESSAGE_COUNT
@@ -85,6 +86,29 @@ async def test_a_dongle_with_fewer_places_than_it_says_is_no_obstacle(dongle, ra
     await listener.until(lambda: len(listener.sent) == 20)
     assert set(listener.fates()) == {Delivery.DELIVERED}
     assert all(len(device.received) == 1 for device in devices)
+
+
+async def test_a_noisy_cable_costs_time_and_no_message(dongle, radio, listener):
+    device = dongle.add(MemoryDevice(METER, 0x1001))
+    await radio.permit(METER, KEY, 60)
+    noise = random.Random(7)
+    hits = 0
+
+    def line(octets: bytes) -> bytes:
+        nonlocal hits
+        if noise.random() > 0.05:
+            return octets
+        hits += 1
+        place = noise.randrange(len(octets))
+        return octets[:place] + bytes((octets[place] ^ 0x20,)) + octets[place + 1 :]
+
+    dongle.line = line
+    for n in range(60):
+        radio.post(block(device, n))
+    await listener.until(lambda: len(listener.sent) == 60)
+    assert hits > 2
+    assert listener.fates() == [Delivery.DELIVERED] * 60
+    assert [m.payload[0] for m in device.received] == list(range(60))
 
 
 async def test_a_hung_dongle_is_noticed_and_its_messages_are_told(dongle, radio, listener, monkeypatch):
@@ -225,3 +249,52 @@ async def test_two_devices_that_confirm_late_do_not_slow_eight_others(dongle, ra
         radio.post(block(device))
     await dongle.until(lambda: all(len(device.received) >= 50 for device in quick))
     assert all(len(device.received) <= 2 for device in slow)
+
+
+@pytest.mark.parametrize("port", ["", "tcp://127.0.0.1", "tcp://:5000", "tcp://127.0.0.1:99999", "tcp://host:x"])
+def test_what_is_no_port_is_the_users_mistake(port):
+    with pytest.raises(UsageError, match="tcp://host:port"):
+        EzspSettings(port)
+
+
+@pytest.mark.parametrize(
+    ("port", "reason"),
+    [
+        ("/dev/serial/by-id/not-there", "is the dongle plugged in"),
+        ("/dev/null", "/dev/null"),
+        ("/", "/"),
+        ("foo://host:1", "foo://"),
+        ("tcp://127.0.0.1:1", "Connect call failed"),
+    ],
+)
+async def test_a_port_that_is_no_dongle_is_told_plainly(port, reason):
+    with pytest.raises(RadioGoneError, match=reason):
+        await EzspRadio(EzspSettings(port)).probe()
+
+
+async def test_a_port_where_something_else_answers_is_told_plainly(listener, monkeypatch):
+    monkeypatch.setattr("bellows.uart.RESET_TIMEOUT", 0.05)
+
+    async def chatter(reader, writer) -> None:
+        while await reader.read(100):
+            writer.write(b"login: ")
+        writer.close()
+
+    async with await asyncio.start_server(chatter, "127.0.0.1", 0) as server:
+        port = f"tcp://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        with pytest.raises(RadioGoneError, match="answers as an EZSP dongle does"):
+            await EzspRadio(EzspSettings(port)).start(listener, form=True)
+
+
+async def test_an_error_of_the_hub_in_a_session_is_logged_and_the_radio_goes_on(
+    dongle, radio, listener, monkeypatch, caplog
+):
+    def fail(_self, *, silent):
+        del silent
+        monkeypatch.undo()
+        raise ZeroDivisionError
+
+    monkeypatch.setattr("chf.radio.ezsp_traffic.Traffic.tick", fail)
+    await listener.until(lambda: listener.state_names()[-2:] == ["CONNECTING", "UP"] and len(listener.states) == 5)
+    assert "ZeroDivisionError" in dict(listener.states)[RadioState.GONE]
+    caplog.clear()
