@@ -27,7 +27,7 @@ FRAGMENT_ATTEMPTS = 3
 FULL_PAUSE_S = 0.1  # the dongle has no room although nothing of ours is under way: ask again after this
 FULL_LIMIT_S = 20.0
 
-MAXIMUM_MESSAGE_BYTES = 4096  # more is a mistake of ours: GBCS messages of a firmware update are below 1.5 kB
+MAXIMUM_MESSAGE_BYTES = 4096  # our choice, far above any GBCS message of a firmware update; more is a mistake of ours
 
 _APS_SECURITY_BYTES = 9  # auxiliary header 5, MIC 4 (r22 4.5.1)
 _FRAGMENT_HEADER_BYTES = 2  # extended frame control and block number (r22 2.2.5.1.8)
@@ -319,7 +319,7 @@ class Traffic:
     def _deliver(self, device: Eui64, message: frames.IncomingMessage) -> None:
         aps, payload = message.aps, message.payload
         if aps.options & frames.OPTION_FRAGMENT:
-            whole = self._reassemble(message)
+            whole = self._reassemble(message) if message.unicast else None  # nobody acknowledges a broadcast
             if whole is None:
                 return
             payload = whole
@@ -341,7 +341,13 @@ class Traffic:
     def _reassemble(self, message: frames.IncomingMessage) -> bytes | None:
         aps = message.aps
         key = FragmentKey(
-            message.sender, aps.source_endpoint, aps.destination_endpoint, aps.profile, aps.cluster, aps.sequence
+            source=message.sender,
+            source_endpoint=aps.source_endpoint,
+            destination_endpoint=aps.destination_endpoint,
+            profile=aps.profile,
+            cluster=aps.cluster,
+            counter=aps.sequence,
+            secured=bool(aps.options & frames.OPTION_ENCRYPTION),
         )
         fragment = Fragment(index=aps.group & 0xFF, count=aps.group >> 8, payload=message.payload)
         verdict = self._reassembler.add(key, fragment, self.now())

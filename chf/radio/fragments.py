@@ -23,6 +23,9 @@ class FragmentKey:
     profile: int
     cluster: int
     counter: int
+    secured: (
+        bool  # a message is as secure as its least secure fragment: those with a link key and those without never mix
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,5 +1,7 @@
 """Putting fragmented APS messages together, against senders that lose, repeat, reorder, restart and abuse."""
 
+from dataclasses import replace
+
 from chf.clock import Instant
 from chf.radio.fragments import IDLE_LIMIT_S, Fragment, FragmentKey, Reassembler, ReassemblyLimits, Verdict, cut
 
@@ -9,7 +11,7 @@ REFUSED = Verdict(acknowledge=False)
 
 
 def key(source: int = 0x1234, counter: int = 7) -> FragmentKey:
-    return FragmentKey(source, 1, 11, 0x0109, 0x0704, counter)
+    return FragmentKey(source, 1, 11, 0x0109, 0x0704, counter, secured=True)
 
 
 def at(seconds: float) -> Instant:
@@ -86,6 +88,13 @@ def test_messages_of_two_sources_with_one_counter_do_not_mix():
     reassembler.add(key(source=2), Fragment(0, 2, b"x"), T0)
     assert reassembler.add(key(source=2), Fragment(1, 0, b"y"), T0) == whole(b"xy")
     assert reassembler.add(key(source=1), Fragment(1, 0, b"b"), T0) == whole(b"ab")
+
+
+def test_fragments_with_and_without_a_link_key_never_make_one_message():
+    reassembler = Reassembler()
+    reassembler.add(replace(key(), secured=False), Fragment(0, 2, b"forged "), T0)
+    assert reassembler.add(key(), Fragment(1, 0, b"ending"), T0) == TAKEN
+    assert reassembler.add(key(), Fragment(0, 2, b"true "), T0) == whole(b"true ending")
 
 
 def test_absurd_counts_and_indexes_are_not_acknowledged():

@@ -277,6 +277,20 @@ def test_received_fragments_are_acknowledged_each_and_delivered_once(rig):
     assert rig.traffic.next_command() is None
 
 
+def test_an_unsecured_fragment_never_passes_for_secured(rig):
+    rig.traffic.incoming(heard(payload=b"forged ", options=0x8140, group=2 << 8))
+    rig.traffic.incoming(heard(payload=b"ending", options=0x8160, group=1))
+    assert rig.listener.received == []
+    rig.traffic.incoming(heard(payload=b"plain ending", options=0x8140, group=1))
+    assert [(m.payload, m.aps_secured) for m in rig.listener.received] == [(b"forged plain ending", False)]
+
+
+def test_a_fragmented_broadcast_is_nothing(rig):
+    rig.traffic.incoming(heard(options=0x8160, group=1 << 8, unicast=False))
+    assert rig.listener.received == []
+    assert rig.traffic.next_command() is None
+
+
 def test_an_announcement_teaches_the_address_and_a_sleepy_device_gets_time(rig):
     sleepy = b"\x05\x34\x12" + Eui64(0xC3).to_bytes(8, "little") + b"\x80"
     rig.traffic.incoming(heard(payload=sleepy, profile=0, cluster=0x0013, destination_endpoint=0, unicast=False))

@@ -11,7 +11,7 @@ LIMITS = ReassemblyLimits(fragments=16, messages_of_one_source=2, messages=5)
 
 
 def key(source: int, counter: int) -> FragmentKey:
-    return FragmentKey(source, 1, 11, 0x0109, 0x0704, counter)
+    return FragmentKey(source, 1, 11, 0x0109, 0x0704, counter, secured=True)
 
 
 def fragments_of(message: bytes, room: int) -> list[Fragment]:
