@@ -28,6 +28,7 @@ class NcpSettings:
     endpoints_survive_reset: bool = False
     scan_takes_time: bool = False
     aps_unicast_message_count: int | None = None
+    callback_buffers: int = V13.callback_buffers
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +82,7 @@ def _read_ncp(section: Section) -> NcpSettings:
         endpoints_survive_reset=section.boolean("endpoints_survive_reset", default=False),
         scan_takes_time=section.boolean("scan_takes_time", default=False),
         aps_unicast_message_count=section.optional_integer("aps_unicast_message_count", minimum=1, maximum=255),
+        callback_buffers=section.integer("callback_buffers", V13.callback_buffers, minimum=1, maximum=65_535),
     )
     section.finish()
     return settings

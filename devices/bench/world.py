@@ -63,6 +63,7 @@ def _personality(scenario: Scenario) -> Personality:
         PERSONALITIES[settings.version],
         endpoints_survive_reset=settings.endpoints_survive_reset,
         scan_takes_time=settings.scan_takes_time,
+        callback_buffers=settings.callback_buffers,
         configuration=configuration,
     )
 

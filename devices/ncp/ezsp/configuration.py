@@ -207,7 +207,7 @@ class Configuration:
         decision = self.settings.policies.get(policy)
         return (EzspStatus.INVALID_ID, 0) if decision is None else (EzspStatus.SUCCESS, decision)
 
-    def add_endpoint(  # noqa: PLR0917 the fields of the command
+    def add_endpoint(
         self, number: int, profile: int, device: int, version: int, inputs: int, outputs: int, clusters: bytes
     ) -> tuple[int]:
         if self._is_up():

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, assert_never
 from devices.ncp.ezsp.ash import Ash, LinkFailed, PayloadReceived, ResetRequested
 from devices.ncp.ezsp.ash_frames import MAX_DATA_FIELD_BYTES, ResetCode
 from devices.ncp.ezsp.commands import VERSION, Command, commands
-from devices.ncp.ezsp.configuration import PACKET_BUFFER_COUNT, Configuration, FrameCounters
+from devices.ncp.ezsp.configuration import Configuration, FrameCounters
 from devices.ncp.ezsp.counters import Counters
 from devices.ncp.ezsp.header import ASYNCHRONOUS_CALLBACK, NETWORK_MASK, OVERFLOW, RESPONSE, Header, parse_header
 from devices.ncp.ezsp.keys import KeyTables
@@ -115,7 +115,6 @@ class EzspCoprocessor:
             scan_takes_time=self.personality.scan_takes_time,
         )
         configuration = Configuration(self.personality, stack, self.keys, flash.counters, is_up=lambda: network.is_up)
-        self._settings = configuration.settings
         addresses = AddressTable(stack, configuration.settings)
         groups = MulticastTable(configuration.settings)
         utilities = Utilities(self.personality, self._random)
@@ -233,7 +232,7 @@ class EzspCoprocessor:
             self._send_callback(octets)
 
     def _send_callback(self, id_and_parameters: bytes) -> None:
-        if self.ash.waiting >= self._settings[PACKET_BUFFER_COUNT] or len(id_and_parameters) + 3 > MAX_DATA_FIELD_BYTES:
+        if self.ash.waiting >= self.personality.callback_buffers or len(id_and_parameters) + 3 > MAX_DATA_FIELD_BYTES:
             self._overflowed = True
             self.counters.dropped()
             return

@@ -182,7 +182,7 @@ class Messaging:
             return refusal, 0
         return self._send_to_many(_MULTICAST_SENT, BROADCAST_RX_ON, aps, hops, tag, message, group=aps.group)
 
-    def _send_to_many(  # noqa: PLR0917 the fields of the commands
+    def _send_to_many(
         self, kind: int, destination: int, aps: ApsFrame, radius: int, tag: int, message: bytes, *, group: int | None
     ) -> tuple[int, int]:
         request = ApsRequest(
@@ -221,7 +221,7 @@ class Messaging:
         """Accepted and of no use: every device is one hop away."""
         return (EmberStatus.SUCCESS,)
 
-    def _tell_sent(  # noqa: PLR0917 the fields of the callback
+    def _tell_sent(
         self, kind: int, destination: int, aps: ApsFrame, tag: int, status: EmberStatus, message: bytes
     ) -> None:
         with_contents = self._settings.policies[MESSAGE_CONTENTS_IN_CALLBACK_POLICY] == MESSAGE_TAG_AND_CONTENTS
