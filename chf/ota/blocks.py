@@ -35,6 +35,9 @@ _TYPE_AND_DIRECTION = 0b0000_1111  # frame type, manufacturer specific, directio
 _CLUSTER_TO_SERVER = 0b0000_0001
 _CLUSTER_TO_CLIENT = 0b0001_1001  # and no Default Response wanted
 _PERIOD_PRESENT = 1 << 1
+_REQUEST_COMMAND = zcl.ImageBlockRequest.COMMAND
+_RESPONSE_COMMAND = zcl.ImageBlock.COMMAND
+_SUCCESS = int(Status.SUCCESS)
 # Where an ordinary block is just served; in the other states it changes something, or is refused.
 _STREAMING: Final = frozenset(
     {State.DOWNLOADING, State.PARKED, State.MISSED, State.SERVED, State.HELD, State.COMMITTED}
@@ -53,7 +56,7 @@ def plain_block(session: Session, endpoint: int, octets: bytes, now: Now) -> Eff
     coverage = session.coverage
     instant = now.instant
     if (
-        command != zcl.ImageBlockRequest.COMMAND
+        command != _REQUEST_COMMAND
         or control & _TYPE_AND_DIRECTION != _CLUSTER_TO_SERVER
         or (fields and (fields != _PERIOD_PRESENT or len(octets) < _REQUEST_SIZE + _PERIOD_SIZE))
         or (manufacturer, image_type, version) != session.ids
@@ -73,7 +76,17 @@ def plain_block(session: Session, endpoint: int, octets: bytes, now: Now) -> Eff
     if not session.in_flight:
         session.in_flight_since = instant
     session.in_flight += 1
-    header = _pack(_CLUSTER_TO_CLIENT, sequence, 0x05, 0, manufacturer, image_type, version, offset, end - offset)
+    header = _pack(
+        _CLUSTER_TO_CLIENT,
+        sequence,
+        _RESPONSE_COMMAND,
+        _SUCCESS,
+        manufacturer,
+        image_type,
+        version,
+        offset,
+        end - offset,
+    )
     payload = header + session.image.content[offset:end]
     return (Send(session.peer, endpoint, payload, _BULK, _BLOCK, session.policy.acknowledge_blocks),)
 
@@ -157,8 +170,7 @@ def began(session: Session, now: Now, out: list[Effect], offset_bytes: int | Non
     if session.state is State.OFFERED:
         detail = "asked for the image" if offset_bytes is None else f"asks for blocks from {offset_bytes}"
         session.move(Input.ASK, detail, now, out)
-        session.announce(now)
-        session.notify_at = None if session.notify_at is None else Instant(now.instant + session.notify_interval_s)
+        session.announce(now, session.policy.notify_interval_s)  # should it fall silent again
 
 
 def admit(session: Session, frame: Frame, now: Now, out: list[Effect]) -> bool:

@@ -89,7 +89,7 @@ class StateChanged:
 
 @dataclass(frozen=True, slots=True)
 class TransferEnded:
-    """Told once per session, unless it was cancelled by the hub's own people."""
+    """Told at most once per session. A transfer that is cancelled or withdrawn counts as discarded."""
 
     job: str
     peer: Eui64

@@ -145,11 +145,11 @@ class Session:
 
     # Image Notify
 
-    def announce(self, now: Now) -> None:
+    def announce(self, now: Now, delay_s: float = 0.0) -> None:
         """Start to notify, unless the device sleeps and would not hear it."""
         if not self.sleepy:
             self.notify_interval_s = self.policy.notify_interval_s
-            self.notify_at = now.instant
+            self.notify_at = Instant(now.instant + delay_s)
 
     def notify(self, now: Now, out: list[Effect]) -> None:
         """The notify that is due, unless the device was heard meanwhile; and the next one."""
