@@ -134,7 +134,7 @@ class NetworkState:
     channel: int
     pan_id: int
     extended_pan_id: int
-    network_key: bytes
+    network_key: bytes = field(repr=False)
     network_key_sequence: int = 0
     network_frame_counter: int = 0
     manager: NwkAddress = COORDINATOR
@@ -157,7 +157,7 @@ class Child:
 class LinkKey:
     """An APS link key and its counters (apsDeviceKeyPairSet)."""
 
-    key: bytes
+    key: bytes = field(repr=False)
     outgoing_counter: int = 0
     incoming_counter: int = -1  # highest accepted; -1 before the first
 

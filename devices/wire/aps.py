@@ -4,7 +4,7 @@ Security is not applied here: with `secured`, `payload` is auxiliary header, cip
 commands only Transport-Key of the network key has a layout here (4.4.9.2): it is the one a one-hop join needs.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import IntEnum
 from struct import Struct
 from typing import Self
@@ -207,10 +207,7 @@ class TransportNetworkKey:
     key_sequence: int
     destination: int
     source: int
-    key: bytes = b""
-
-    def __repr__(self) -> str:
-        return f"TransportNetworkKey(key_sequence={self.key_sequence}, destination={self.destination:#018x})"
+    key: bytes = field(repr=False)
 
     @classmethod
     def from_bytes(cls, octets: bytes) -> Self:

@@ -3,6 +3,8 @@
 import pytest
 
 from devices.stack.counters import RESERVE, FrameCounter
+from devices.stack.end_device import DeviceState
+from devices.stack.interface import LinkKey, NetworkState
 from devices.stack.link_security import LinkSecurity
 from devices.wire import aps, mac, nwk, zdp
 from devices.wire.aps import ApsFrame
@@ -83,6 +85,16 @@ def test_address_responses_with_no_children_and_node_descriptor_responses():
 
 
 def test_no_representation_shows_a_key():
+    key = bytes(range(0x30, 0x40))
+    holders = (
+        LinkKey(key),
+        NetworkState(15, 1, 2, key),
+        DeviceState(LinkKey(key), network_key=key),
+        aps.TransportNetworkKey(0, 1, 2, key),
+    )
+    for holder in holders:
+        assert repr(key) not in repr(holder)
+        assert key.hex() not in repr(holder)
     assert repr(LinkSecurity(0xD1)) == "LinkSecurity(ieee=0x00000000000000d1)"
 
 
