@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from chf.cli.options import home_option
+from chf.cli.options import home_option, print_table, talk
 from chf.store import Store
 
 _REFRESH_S = 0.5
@@ -25,7 +25,8 @@ def watch(*, once: bool, home: Path) -> None:
     with Store.open(home) as store:
         board = Board(store, home)
         if once or not console.is_terminal:
-            console.print(board.render())
+            print_table(*board.plain())
+            talk(board.caption())
             return
         with Live(board.render(), console=console, refresh_per_second=1 / _REFRESH_S, screen=False) as live:
             while True:

@@ -164,6 +164,7 @@ class Commands:
             version_before=running,
             now_utc=now.utc,
             lifetime_s=order.lifetime_s,
+            allow_downgrade=order.allow_downgrade,
         )
 
     def _cancel(self, batch: Batch, body: Mapping[str, Any]) -> dict[str, Any]:

@@ -7,12 +7,15 @@ something is written anyway, or after a few seconds.
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from typing import Final
 
-from chf.clock import Now, UtcSeconds
+from chf.clock import Instant, Now, UtcSeconds
 from chf.eui64 import Eui64
 from chf.store import Store
 from chf.store.device_log import DeviceEntry, DeviceStatus
 from chf.store.store import Transaction
+
+_ONE_ARRIVAL_S: Final = 1.0
 
 
 @dataclass(slots=True)
@@ -29,6 +32,7 @@ class KnownDevices:
         self._store = store
         self._entries: dict[Eui64, DeviceEntry] = {}
         self._heard: dict[Eui64, Heard] = {}
+        self._arrivals: dict[tuple[Eui64, int], Instant] = {}
         self.strangers: Counter[Eui64] = Counter()
         self.reload()
 
@@ -42,6 +46,13 @@ class KnownDevices:
 
     def get(self, device: Eui64) -> DeviceEntry | None:
         return self._entries.get(device)
+
+    def joined_again(self, device: Eui64, network_address: int, now: Now) -> bool:
+        """Whether this arrival was told a moment ago already."""
+        arrival = (device, network_address)
+        told = self._arrivals.get(arrival)
+        self._arrivals[arrival] = now.instant
+        return told is not None and now.instant - told < _ONE_ARRIVAL_S
 
     def joined(self) -> Iterable[DeviceEntry]:
         return [entry for entry in self._entries.values() if entry.status is DeviceStatus.JOINED]

@@ -156,6 +156,8 @@ class Hub:
             batch.event(Kind.ALARM, {"reason": reason}, device=device)
             self._journal.carry_out(batch)
             return
+        if self._devices.joined_again(device, network_address, now):
+            return  # a rejoin and the announcement after it are one arrival
         self._devices.hear(device, now)
         batch.event(Kind.DEVICE_JOINED, {"network_address": network_address}, device=device)
         batch.write(

@@ -12,6 +12,7 @@ from typing import Final, assert_never
 from chf.clock import Now, UtcSeconds
 from chf.errors import RefusedError, StoreCorruptError, UsageError
 from chf.eui64 import Eui64
+from chf.hub import progress
 from chf.hub.alerts import Upward
 from chf.hub.batch import Batch, append
 from chf.hub.devices import KnownDevices
@@ -81,6 +82,7 @@ class Updates:
     def restore(self, now: Now) -> None:
         """Take up every job and transfer where an earlier process left it."""
         all_jobs = self._store.jobs.list()
+        due = self.scheduler.load(all_jobs, now)  # first: what the sessions tell must find its job
         for job in all_jobs:
             text = self._store.jobs.session(job.id) if job.active else None
             if text is None:
@@ -94,11 +96,12 @@ class Updates:
                 batch.event(Kind.ALARM, {"reason": reason}, device=job.device, job=job.id)
                 self._carry_out(batch)
                 continue
-            self.transfers[job.device] = Transfer(job.id)
+            known = progress.read(self._store.meta, job.id)
+            self.transfers[job.device] = Transfer(job.id, 0 if known is None else known.blocks)
             self._ota_effects(batch, effects)
             self._carry_out(batch)
         batch = Batch(now)
-        self._job_effects(batch, self.scheduler.load(all_jobs, now))
+        self._job_effects(batch, due)
         self._carry_out(batch)
 
     # From the radio
@@ -217,7 +220,7 @@ class Updates:
                 job.activation,
                 now,
                 endpoint=self._devices.endpoint(job.device),
-                allow_downgrade=job.version_before is not None and job.version_before > job.file_version,
+                allow_downgrade=job.allow_downgrade,
             )
         except RefusedError as error:
             self._job_effects(batch, self.scheduler.handle(job.id, jobs.Refused(str(error)), now))
@@ -264,6 +267,7 @@ class Updates:
                     batch.write(partial(_save_session, record))
                 case ota.Progress():
                     self._progress(effect, batch.now.utc)
+                    self._tell_job(batch, effect.job, jobs.DownloadStarted())  # keeps its place among the concurrent
                 case ota.StateChanged():
                     self._state_changed(batch, effect)
                 case ota.TransferEnded():
@@ -342,9 +346,9 @@ class Updates:
             )
         self.tell(batch, seen.peer, jobs.VersionObserved(seen.file_version))
 
-    def _progress(self, progress: ota.Progress, utc: UtcSeconds) -> None:
-        transfer = self._transfer(progress.peer, progress.job)
-        transfer.progress = TransferProgress(progress.offset_bytes, progress.size_bytes, transfer.blocks, utc)
+    def _progress(self, moved: ota.Progress, utc: UtcSeconds) -> None:
+        transfer = self._transfer(moved.peer, moved.job)
+        transfer.progress = TransferProgress(moved.offset_bytes, moved.size_bytes, transfer.blocks, utc)
         transfer.unwritten = True
 
     def _transfer(self, peer: Eui64, job: str) -> Transfer:

@@ -71,6 +71,7 @@ class Job:
     created: UtcSeconds
     deadline: UtcSeconds
     changed: UtcSeconds
+    allow_downgrade: bool = False
     state: JobState = JobState.ACCEPTED
     reason: str = ""
     version_before: int | None = None
@@ -100,6 +101,7 @@ def accept(
     version_before: int | None,
     now_utc: UtcSeconds,
     lifetime_s: float,
+    allow_downgrade: bool = False,
 ) -> Job:
     """A new job, with `lifetime_s` from now or from the appointed time.
 
@@ -119,6 +121,7 @@ def accept(
         deadline=UtcSeconds(latest_start + lifetime_s),
         changed=now_utc,
         version_before=version_before,
+        allow_downgrade=allow_downgrade,
     )
 
 

@@ -52,7 +52,7 @@ def plain_block(session: Session, endpoint: int, octets: bytes, now: Now) -> Eff
     if len(octets) < _REQUEST_SIZE:
         return None
     control, sequence, command, fields, manufacturer, image_type, version, offset, maximum = _unpack(octets)
-    end = offset + (min(session.policy.block_bytes, maximum))
+    end = offset + min(session.policy.block_bytes, maximum)
     coverage = session.coverage
     instant = now.instant
     if (

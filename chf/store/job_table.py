@@ -19,8 +19,8 @@ from chf.store.database import Database, Parameter, Row
 from chf.store.schema import ACTIVE_JOB
 
 _COLUMNS: Final = (
-    "id, device, image, file_version, activation, origin, created_utc, deadline_utc, "
-    "changed_utc, state, reason, version_before, version_seen, transfer, report_success, report_version, waiting_for, "
+    "id, device, image, file_version, activation, origin, created_utc, deadline_utc, changed_utc, allow_downgrade, "
+    "state, reason, version_before, version_seen, transfer, report_success, report_version, waiting_for, "
     "waiting_until_utc, activation_at_utc, download_started_utc, download_ended_utc, ended_utc"
 )
 
@@ -94,6 +94,7 @@ def _parameters(job: Job) -> tuple[Parameter, ...]:
         job.created,
         job.deadline,
         job.changed,
+        int(job.allow_downgrade),
         job.state.value,
         job.reason,
         job.version_before,
@@ -129,6 +130,7 @@ def _job_of(named: dict[str, Any]) -> Job:
         created=named["created_utc"],
         deadline=named["deadline_utc"],
         changed=named["changed_utc"],
+        allow_downgrade=bool(named["allow_downgrade"]),
         state=JobState(named["state"]),
         reason=named["reason"],
         version_before=named["version_before"],

@@ -58,6 +58,7 @@ create table jobs (
     created_utc real not null,
     deadline_utc real not null,
     changed_utc real not null,
+    allow_downgrade integer not null,
     state text not null check (state in ('accepted', 'stored', 'announced', 'downloading', 'downloaded', 'waiting',
         'activating', 'activated', 'reverted', 'failed', 'cancelled', 'expired')),
     reason text not null,

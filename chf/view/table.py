@@ -1,6 +1,7 @@
 """The live table: a fold of the store for people. Reads, never writes."""
 
 import json
+from dataclasses import dataclass
 from pathlib import Path
 
 from rich.progress_bar import ProgressBar
@@ -22,6 +23,21 @@ _BAR_CHARACTERS = 20
 _RATE_WINDOW_S = 10.0
 
 
+COLUMNS = ("device", "version now -> target", "state", "transfer", "%", "kB/s", "time left", "last event")
+
+
+@dataclass(frozen=True, slots=True)
+class _Line:
+    """One device. `numbers` are percent, kB/s and time left."""
+
+    device: str
+    version: str
+    state: str
+    progress: TransferProgress | None
+    numbers: tuple[str, str, str]
+    event: str
+
+
 class Board:
     """Remembers the last progress of each update, so that a rate can be told."""
 
@@ -31,16 +47,24 @@ class Board:
         self._before: dict[JobId, list[TransferProgress]] = {}
 
     def render(self) -> Table:
-        jobs = {job.device: job for job in self._store.jobs.list()}  # the last one of each device
-        last = self._last_events()
-        radio = self._radio()
-        running = "hub runs" if hub_running(self._home) else "no hub runs: commands are queued"
-        table = Table(caption=f"{running} · {radio}", caption_justify="left", expand=False)
-        for column in ("device", "version now → target", "state", "transfer", "%", "kB/s", "time left", "last event"):
+        """For a terminal, with a bar."""
+        table = Table(caption=self.caption(), caption_justify="left", expand=False)
+        for column in COLUMNS:
             table.add_column(column, no_wrap=column != "last event")
-        for entry in self._store.devices.list():
-            table.add_row(*self._row(entry, jobs.get(entry.eui64), last.get(entry.eui64)))
+        for line in self._lines():
+            moved = line.progress
+            bar = "" if moved is None else ProgressBar(moved.size_bytes, moved.offset_bytes, width=_BAR_CHARACTERS)
+            table.add_row(line.device, line.version, line.state, bar, *line.numbers, Text(line.event))
         return table
+
+    def plain(self) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
+        """Columns and rows for where there is no terminal."""
+        rows = [(line.device, line.version, line.state, *line.numbers, line.event) for line in self._lines()]
+        return tuple(column for column in COLUMNS if column != "transfer"), rows
+
+    def caption(self) -> str:
+        running = "hub runs" if hub_running(self._home) else "no hub runs: commands are queued"
+        return f"{running}; {self._radio()}"
 
     def _radio(self) -> str:
         text = self._store.meta.get(RADIO_NOTE)
@@ -49,28 +73,26 @@ class Board:
         note = json.loads(text)
         return f"radio {note['state']} since {note['since']} ({note['reason']})"
 
-    def _row(self, entry: DeviceEntry, job: Job | None, event: Event | None) -> tuple[Text | ProgressBar | str, ...]:
-        now = "?" if entry.file_version is None else f"{entry.file_version:08X}"
-        happened = Text("" if event is None else f"{isoformat(event.utc)} {_sentence(event)}")
+    def _lines(self) -> list["_Line"]:
+        jobs = {job.device: job for job in self._store.jobs.list()}  # the last one of each device
+        last = self._last_events()
+        return [self._line(entry, jobs.get(entry.eui64), last.get(entry.eui64)) for entry in self._store.devices.list()]
+
+    def _line(self, entry: DeviceEntry, job: Job | None, event: Event | None) -> "_Line":
+        device = format_eui64(entry.eui64)
+        running = "?" if entry.file_version is None else f"{entry.file_version:08X}"
+        happened = "" if event is None else f"{isoformat(event.utc)} {_sentence(event)}"
         if job is None:
-            return (format_eui64(entry.eui64), now, entry.status.value, "", "", "", "", happened)
-        known = progress.read(self._store.meta, job.id)
-        target = f"{now} → {job.file_version:08X}"
-        state = job.state.value + (f" ({job.waiting_for.value})" if job.waiting_for is not None and job.active else "")
-        if known is None:
-            return (format_eui64(entry.eui64), target, state, "", "", "", "", happened)
-        rate = self._rate(job.id, known)
-        left = (known.size_bytes - known.offset_bytes) / rate if rate else None
-        return (
-            format_eui64(entry.eui64),
-            target,
-            state,
-            ProgressBar(known.size_bytes, known.offset_bytes, width=_BAR_CHARACTERS),
-            f"{100 * known.offset_bytes / known.size_bytes:.0f}",
-            f"{rate / 1000:.1f}" if rate else "-",
-            _duration(left) if left is not None and job.active else "-",
-            happened,
-        )
+            return _Line(device, running, entry.status.value, None, ("-", "-", "-"), happened)
+        waiting = f" ({job.waiting_for.value})" if job.waiting_for is not None and job.active else ""
+        moved = progress.read(self._store.meta, job.id)
+        version, state = f"{running} -> {job.file_version:08X}", job.state.value + waiting
+        if moved is None:
+            return _Line(device, version, state, None, ("-", "-", "-"), happened)
+        rate = self._rate(job.id, moved) if job.active else 0.0
+        left = _duration((moved.size_bytes - moved.offset_bytes) / rate) if rate else "-"
+        numbers = (f"{100 * moved.offset_bytes / moved.size_bytes:.0f}", f"{rate / 1000:.1f}" if rate else "-", left)
+        return _Line(device, version, state, moved, numbers, happened)
 
     def _rate(self, job: JobId, known: TransferProgress) -> float:
         """Bytes per second over the last seconds; 0 where nothing moved."""
