@@ -59,7 +59,9 @@ class Board:
 
     def plain(self) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
         """Columns and rows for where there is no terminal."""
-        rows = [(line.device, line.version, line.state, *line.numbers, line.event) for line in self._lines()]
+        rows: list[tuple[str, ...]] = [
+            (line.device, line.version, line.state, *line.numbers, line.event) for line in self._lines()
+        ]
         return tuple(column for column in COLUMNS if column != "transfer"), rows
 
     def caption(self) -> str:
