@@ -408,7 +408,7 @@ class ZigbeeCoordinator(ZigbeeNode):
         self._listener.device_joined(ieee, address, kind)
         self._send_network_key(child, key)
         self._unauthenticated[ieee] = self._scheduler.call_later(
-            AUTHENTICATION_S, lambda: self._never_authenticated(child)
+            AUTHENTICATION_S, lambda: self._never_authenticated(child, kind)
         )
 
     def _send_network_key(self, child: Child, key: LinkKey) -> None:
@@ -421,10 +421,12 @@ class ZigbeeCoordinator(ZigbeeNode):
         if octets is not None:
             self._forward(self._nwk.frame(child.address, octets, secured=False), None)
 
-    def _never_authenticated(self, child: Child) -> None:
+    def _never_authenticated(self, child: Child, kind: JoinKind) -> None:
         self._unauthenticated.pop(child.ieee, None)
         if self.network is not None and self.network.children.get(child.ieee) is child:
-            self._drop_child(child)
+            # Anyone can ask for a rejoin in the clear under another's name: that must not cost the other its place.
+            if kind is JoinKind.ASSOCIATED:
+                self._drop_child(child)
             self._listener.join_refused(child.ieee, "it never used the network key: is its install code another one?")
 
     def _rejoin(self, arrival: Arrival, request: nwk.RejoinRequest) -> None:

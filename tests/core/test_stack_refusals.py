@@ -154,6 +154,24 @@ def test_an_unsecured_rejoin_without_a_key_in_the_table_is_refused():
     assert (DEVICE_IEEE, "no link key for this device") in air.log.refusals
 
 
+def test_a_rejoin_in_the_clear_under_anothers_name_does_not_cost_it_its_place():
+    air = Air()
+    device, log = air.join()
+    radio, _ = stranger(air)
+    request = nwk.NwkFrame(
+        0, device.address, 1, 1, nwk.RejoinRequest(0x8C).to_bytes(), nwk.NwkType.COMMAND, source_ieee=DEVICE_IEEE
+    )
+    radio.transmit(mac.data_frame(1, PAN, 0, device.address, request.to_bytes()))
+    air.run(20.0)
+    assert air.coordinator.address_of(DEVICE_IEEE) == device.address
+    assert any(ieee == DEVICE_IEEE for ieee, _ in air.log.refusals)
+    confirms = Confirms()
+    air.coordinator.send(to_device(device, b"x"), confirms.append)
+    air.run(0.1)
+    assert confirms == [ApsStatus.SUCCESS]
+    assert log.joins == [False]
+
+
 def test_a_rejoin_request_in_the_clear_must_name_the_device():
     air = Air()
     device, _ = air.join()
