@@ -4,6 +4,9 @@ A unicast is answered at once with its APS sequence number; what became of it fo
 stack knows. Long messages are cut and put together by the host: option FRAGMENT carries the block's index in the low
 octet of the group field and, in block 0, the count in the high one; the host acknowledges received blocks with
 sendReply.
+
+Left out: the copies of ZDO requests that APPLICATION_ZDO_FLAGS bit 0 asks for (the host gets responses, announcements
+and what the stack does not answer itself), broadcast and multicast loopback, bindings as destinations, source routes.
 """
 
 from collections import OrderedDict
