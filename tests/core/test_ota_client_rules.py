@@ -807,3 +807,35 @@ def test_every_state_has_a_way_out_and_a_status() -> None:
     assert set(TRANSITIONS) == set(UPGRADE_STATUS) == set(State)
     reached = {target for row in TRANSITIONS.values() for target in row.values()}
     assert reached == set(State)
+
+
+def test_a_rejoin_asks_again_for_a_server_that_is_being_looked_for_and_disturbs_nothing_else() -> None:
+    bench = Bench()
+    assert bench.take(bench.client.start(0.0)) == [Discover()]
+    assert bench.take(bench.client.start(1.0)) == [Discover()]
+    bench.take(bench.client.server_found(1.0))
+    bench.wait()
+    bench.offer()
+    deadline = bench.client.deadline
+    assert bench.take(bench.client.start(bench.now + 1)) == []
+    assert (bench.state, bench.client.deadline) == (State.FETCHING, deadline)
+
+
+def test_a_block_that_reaches_over_the_end_is_ignored() -> None:
+    bench = Bench()
+    bench.fetching()
+    last = len(bench.image) - len(bench.image) % 50
+    for offset in range(0, last, 50):
+        bench.block(offset)
+    bench.give(ota.Command.IMAGE_BLOCK_RESPONSE, ota.ImageBlock(WANTED, last, bytes(50)).to_bytes())
+    assert (bench.state, bench.banks.offset) == (State.FETCHING, last)
+    bench.block(last)
+    assert bench.state is State.ENDING
+
+
+def test_a_failure_is_told_again_after_the_timeout() -> None:
+    bench = Bench(octets=image(manufacturer=7))
+    bench.download()
+    assert (bench.state, bench.wait_s) == (State.FAILING, SPEC_STRICT.end_timeout_s)
+    bench.wait()
+    assert (bench.state, bench.wait_s) == (State.FAILING, SPEC_STRICT.end_timeout_s)
