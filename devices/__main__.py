@@ -28,6 +28,11 @@ def main() -> None:
 @click.option("--keys", type=click.Path(path_type=Path), help="The keys of the capture, as Wireshark's zigbee_pc_keys.")
 @click.option("--events", metavar="FILE|-", help="What the devices do, as JSON lines; - is standard output.")
 @click.option("--control", is_flag=True, help="Take commands as JSON lines on standard input; answers are events.")
+@click.option(
+    "--block-times",
+    type=click.Path(path_type=Path),
+    help="At the end, how long the host took for each image block, as JSON.",
+)
 @click.option("--seed", type=click.IntRange(min=0), help="Instead of the scenario's own.")
 def serve_command(
     *,
@@ -38,6 +43,7 @@ def serve_command(
     keys: Path | None,
     events: str | None,
     control: bool,
+    block_times: Path | None,
     seed: int | None,
 ) -> None:
     """Serve the dongle and the devices of SCENARIO until SIGTERM or SIGINT.
@@ -48,7 +54,15 @@ def serve_command(
     if control and events is None:
         raise click.UsageError("--control answers by events: add --events -")
     options = ServeOptions(
-        scenario, ncp=ncp, listen=listen, pcap=pcap, keys=keys, events=events, seed=seed, control=control
+        scenario,
+        ncp=ncp,
+        listen=listen,
+        pcap=pcap,
+        keys=keys,
+        events=events,
+        seed=seed,
+        control=control,
+        block_times=block_times,
     )
     try:
         asyncio.run(serve(options))

@@ -27,12 +27,12 @@ _LAST_EUI64 = 0xFFFF_FFFF_FFFF_FFFE
 _SLEEPY_POLL_S = 7.5
 _P256_ORDER = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
 
-Entry = tuple[PpmidSettings, float, tuple[float, float]]
+Entry = tuple[PpmidSettings, float, tuple[float, float], float]
 _Choice = TypeVar("_Choice", bound=Enum)
 
 
 def read_devices(sections: list[Section]) -> list[Entry]:
-    """Settings, seconds until power on, and place of every device; an entry with `count` stands for so many."""
+    """Settings, seconds until power on, place and radio delay of every device; one with `count` stands for so many."""
     return [entry for section in sections for entry in _read_device(section)]
 
 
@@ -42,6 +42,7 @@ def _read_device(section: Section) -> list[Entry]:
     power_on_s = section.number("power_on_s", 0.0)
     power_on_step_s = section.number("power_on_step_s", 0.0)
     position_m = (section.number("x_m", 0.0, minimum=-1e6), section.number("y_m", 0.0, minimum=-1e6))
+    radio_delay_s = section.number("radio_delay_s", 0.0)
     first = _read_ppmid(section)
     section.finish()
     if first.eui64 + count - 1 > _LAST_EUI64:
@@ -55,6 +56,7 @@ def _read_device(section: Section) -> list[Entry]:
             ),
             power_on_s + index * power_on_step_s,
             position_m,
+            radio_delay_s,
         )
         for index in range(count)
     ]

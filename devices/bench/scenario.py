@@ -33,11 +33,12 @@ class NcpSettings:
 
 @dataclass(frozen=True, slots=True)
 class DeviceEntry:
-    """One device and when it is switched on."""
+    """One device, when it is switched on, where it is, and how late its stack hears what its radio does."""
 
     settings: PpmidSettings
     power_on_s: float = 0.0
     position_m: tuple[float, float] = (0.0, 0.0)
+    radio_delay_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Self, TextIO
 from urllib.parse import urlsplit
 
+from devices.bench.block_times import BlockTimes
 from devices.bench.clock import epoch_of
 from devices.bench.control import Control
 from devices.bench.eui64 import format_eui64
@@ -37,6 +38,7 @@ class ServeOptions:
     events: str | None = None
     seed: int | None = None
     control: bool = False
+    block_times: Path | None = None
 
 
 class Bench:
@@ -47,7 +49,10 @@ class Bench:
         now = loop.time()
         self._closing = ExitStack()
         self._events = self._open_events(options.events, now)
-        self.world: World = build_world(scenario, self._events or NoEvents(), now)
+        block_times = None if options.block_times is None else BlockTimes(options.block_times)
+        if block_times is not None:
+            self._closing.callback(block_times.write)
+        self.world: World = build_world(scenario, self._events or NoEvents(), now, block_times)
         self._capture = None if options.pcap is None else Capture(options.pcap, epoch_of(now))
         if self._capture is not None:
             self._closing.callback(self._capture.close)

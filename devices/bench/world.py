@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from random import Random
 
+from devices.bench.block_times import BlockTimes
 from devices.bench.scenario import DeviceEntry, Scenario
 from devices.medium.medium import Medium
 from devices.medium.schedule import EventQueue
@@ -28,13 +29,16 @@ class World:
     devices: dict[Eui64, Ppmid]
 
 
-def build_world(scenario: Scenario, listener: NodeListener, now_s: float = 0.0) -> World:
+def build_world(
+    scenario: Scenario, listener: NodeListener, now_s: float = 0.0, block_times: BlockTimes | None = None
+) -> World:
     """`now_s` is where simulated time starts. Devices are switched on by the queue, at their time."""
     queue = EventQueue(now_s)
     medium = Medium(queue, _random(scenario, "medium"), scenario.medium)
 
     def make_stack(coordinator_listener: CoordinatorListener, keys: LinkKeys) -> ZigbeeCoordinator:
-        return ZigbeeCoordinator(
+        make = ZigbeeCoordinator if block_times is None else block_times.coordinator
+        return make(
             scenario.ncp.eui64,
             medium,
             queue,
@@ -90,6 +94,7 @@ def _ppmid(scenario: Scenario, entry: DeviceEntry, queue: EventQueue, medium: Me
         mains_powered=settings.poll_interval_s is None,
         manufacturer=settings.manufacturer_code,
         position_m=entry.position_m,
+        radio_delay_s=entry.radio_delay_s,
     )
     device = Ppmid(stack, queue, random, settings, flash=Flash(), listener=listener)
     stack.listener = device

@@ -83,9 +83,14 @@ class Medium:
         extended: int,
         receive: Callable[[bytes, int, int], None],
         position_m: tuple[float, float] = (0.0, 0.0),
+        delay_s: float = 0.0,
     ) -> "Radio":
-        """A new radio, switched off. `receive` gets each frame for it (without FCS), LQI and RSSI in dBm."""
-        radio = Radio(self, extended, receive, position_m)
+        """A new radio, switched off. `receive` gets each frame for it (without FCS), LQI and RSSI in dBm.
+
+        `delay_s` lies between the air and `receive`, beside that of the settings: its MAC acknowledges in time, its
+        stack learns of the frame late.
+        """
+        radio = Radio(self, extended, receive, position_m, delay_s)
         self._radios.append(radio)
         return radio
 
@@ -176,7 +181,7 @@ class Medium:
         """What a radio heard reaches the stack above it, now or late, once or twice."""
         settings = self.settings
         quality = max(0, min(255, round((rssi - settings.sensitivity_dbm) * _LQI_PER_DB)))
-        delay = settings.delay_s
+        delay = settings.delay_s + receiver.delay_s
         if self._chance(settings.reordering):
             delay += settings.reordering_hold_s
         copies = 2 if self._chance(settings.duplication) else 1
@@ -208,6 +213,7 @@ class Radio:
         "_queue",
         "_receive",
         "channel",
+        "delay_s",
         "extended",
         "listening",
         "pan",
@@ -222,8 +228,10 @@ class Radio:
         extended: int,
         receive: Callable[[bytes, int, int], None],
         position_m: tuple[float, float],
+        delay_s: float,
     ) -> None:
         self.extended = extended
+        self.delay_s = delay_s
         self.channel = 0
         self.pan = mac.BROADCAST
         self.short = mac.BROADCAST

@@ -98,9 +98,10 @@ class EndDevice(ZigbeeNode):
         manufacturer: int = 0,
         timing: DeviceTiming | None = None,
         position_m: tuple[float, float] = (0.0, 0.0),
+        radio_delay_s: float = 0.0,
         state: DeviceState | None = None,
     ) -> None:
-        super().__init__(ieee, medium, scheduler, random, position_m=position_m)
+        super().__init__(ieee, medium, scheduler, random, position_m=position_m, radio_delay_s=radio_delay_s)
         self.listener = listener
         self.persistent_state = state or DeviceState(LinkKey(link_key))
         self.joined = False

@@ -1,0 +1,100 @@
+"""How long a host takes for each image block, for benchmarks: from the request that the dongle heard to the answer.
+
+Taken where the dongle's stack meets its co-processor, so it is the same for every kind of dongle and of host, and in
+real time, whatever simulated time does. A device that asks again for want of an answer is still on its first request.
+"""
+
+import json
+import time
+from array import array
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from devices.bench.eui64 import format_eui64
+from devices.stack.coordinator import ZigbeeCoordinator
+from devices.stack.interface import ApsIndication, ApsRequest, Confirm, Eui64
+from devices.wire import ota
+
+_COMMAND = 2  # where a ZCL frame without manufacturer code has its command
+
+
+@dataclass(slots=True)
+class _Asked:
+    """One device."""
+
+    first_request_s: float
+    last_answer_s: float = 0.0
+    waiting_since_s: float | None = None
+    took_us: "array[float]" = field(default_factory=lambda: array("f"))
+
+
+class BlockTimes:
+    """`coordinator` makes the stack that is watched; `write` puts what was seen into `path`."""
+
+    def __init__(self, path: Path, clock: Callable[[], float] = time.perf_counter) -> None:
+        self._path = path
+        self._clock = clock
+        self._asked: dict[Eui64, _Asked] = {}
+
+    def coordinator(self, *arguments: Any, **settings: Any) -> ZigbeeCoordinator:
+        return _WatchedCoordinator(self, *arguments, **settings)
+
+    def heard(self, device: Eui64) -> None:
+        """A block request (or a page request, which its first block answers)."""
+        now = self._clock()
+        asked = self._asked.get(device)
+        if asked is None:
+            asked = self._asked[device] = _Asked(now)
+        if asked.waiting_since_s is None:
+            asked.waiting_since_s = now
+
+    def answered(self, device: Eui64) -> None:
+        asked = self._asked.get(device)
+        if asked is None:
+            return
+        asked.last_answer_s = self._clock()
+        if asked.waiting_since_s is not None:
+            asked.took_us.append((asked.last_answer_s - asked.waiting_since_s) * 1e6)
+            asked.waiting_since_s = None
+
+    def write(self) -> None:
+        devices = [
+            {
+                "eui64": format_eui64(eui64),
+                "first_request_s": asked.first_request_s,
+                "last_answer_s": asked.last_answer_s,
+                "took_us": [round(took, 1) for took in asked.took_us],
+            }
+            for eui64, asked in self._asked.items()
+        ]
+        self._path.write_text(json.dumps({"devices": devices}), encoding="utf-8")
+
+
+class _WatchedCoordinator(ZigbeeCoordinator):
+    def __init__(self, times: BlockTimes, *arguments: Any, **settings: Any) -> None:
+        super().__init__(*arguments, **settings)
+        self._times = times
+
+    def aps_indication(self, indication: ApsIndication) -> None:
+        if indication.cluster == ota.CLUSTER and _command(indication.payload) in (
+            ota.Command.IMAGE_BLOCK_REQUEST,
+            ota.Command.IMAGE_PAGE_REQUEST,
+        ):
+            device = self.ieee_of(indication.source)
+            if device is not None:
+                self._times.heard(device)
+        super().aps_indication(indication)
+
+    def send(self, request: ApsRequest, confirm: Confirm | None = None) -> int:
+        if request.cluster == ota.CLUSTER and _command(request.payload) == ota.Command.IMAGE_BLOCK_RESPONSE:
+            device = self.ieee_of(request.destination)
+            if device is not None:
+                self._times.answered(device)
+        return super().send(request, confirm)
+
+
+def _command(payload: bytes) -> int | None:
+    """Of a ZCL frame that is no global one (ZCL8 2.4.1.1.1) and has no manufacturer code."""
+    return payload[_COMMAND] if len(payload) > _COMMAND and payload[0] & 0x07 == 0x01 else None

@@ -1,0 +1,61 @@
+"""The stopwatch at the virtual dongle, and the device whose confirms come late."""
+
+import json
+from pathlib import Path
+from random import Random
+
+from devices.bench.block_times import BlockTimes
+from devices.medium.medium import Medium
+from devices.medium.schedule import EventQueue
+from devices.stack.interface import Eui64
+
+DEVICE = Eui64(0x00DB_1234_5678_90A4)
+
+
+def test_a_request_that_is_repeated_is_still_the_same_request(tmp_path: Path) -> None:
+    now = [10.0]
+    path = tmp_path / "times.json"
+    times = BlockTimes(path, lambda: now[0])
+    times.heard(DEVICE)
+    now[0] = 10.5
+    times.heard(DEVICE)
+    now[0] = 11.0
+    times.answered(DEVICE)
+    times.answered(DEVICE)  # a block that nobody asked for is no measurement
+    now[0] = 12.0
+    times.heard(DEVICE)
+    now[0] = 12.25
+    times.answered(DEVICE)
+    times.write()
+    assert json.loads(path.read_text())["devices"] == [
+        {
+            "eui64": "00-DB-12-34-56-78-90-A4",
+            "first_request_s": 10.0,
+            "last_answer_s": 12.25,
+            "took_us": [1_000_000.0, 250_000.0],
+        }
+    ]
+
+
+def test_an_answer_without_a_request_is_nothing(tmp_path: Path) -> None:
+    times = BlockTimes(tmp_path / "times.json")
+    times.answered(DEVICE)
+    times.write()
+    assert json.loads((tmp_path / "times.json").read_text()) == {"devices": []}
+
+
+def test_a_slow_radio_acknowledges_in_time_and_hears_late() -> None:
+    queue = EventQueue(0.0)
+    medium = Medium(queue, Random(1))
+    heard: list[float] = []
+    sender = medium.attach(1, lambda *_: None)
+    receiver = medium.attach(2, lambda *_: heard.append(queue.now()), delay_s=0.2)
+    for radio, short in ((sender, 1), (receiver, 2)):
+        radio.tune(15, 0x1234, short)
+        radio.listening = True
+    acknowledged: list[tuple[float, bool]] = []
+    # data, wants an acknowledgement, PAN id compressed, both addresses short
+    sender.transmit(bytes.fromhex("6188013412020001 00aa"), lambda acked, _: acknowledged.append((queue.now(), acked)))
+    queue.run_until(1.0)
+    assert acknowledged == [(0.0, True)]
+    assert heard == [0.2]
