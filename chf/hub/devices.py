@@ -32,7 +32,7 @@ class KnownDevices:
         self._store = store
         self._entries: dict[Eui64, DeviceEntry] = {}
         self._heard: dict[Eui64, Heard] = {}
-        self._arrivals: dict[tuple[Eui64, int], Instant] = {}
+        self._arrivals: dict[Eui64, tuple[int, Instant]] = {}
         self.strangers: Counter[Eui64] = Counter()
         self.reload()
 
@@ -48,11 +48,11 @@ class KnownDevices:
         return self._entries.get(device)
 
     def joined_again(self, device: Eui64, network_address: int, now: Now) -> bool:
-        """Whether this arrival was told a moment ago already."""
-        arrival = (device, network_address)
-        told = self._arrivals.get(arrival)
-        self._arrivals[arrival] = now.instant
-        return told is not None and now.instant - told < _ONE_ARRIVAL_S
+        """Whether this arrival was told a moment ago already, and nothing was heard of the device since."""
+        self._note(device, now)
+        told = self._arrivals.get(device)
+        self._arrivals[device] = (network_address, now.instant)
+        return told is not None and told[0] == network_address and now.instant - told[1] < _ONE_ARRIVAL_S
 
     def joined(self) -> Iterable[DeviceEntry]:
         return [entry for entry in self._entries.values() if entry.status is DeviceStatus.JOINED]
@@ -66,12 +66,17 @@ class KnownDevices:
 
     def hear(self, device: Eui64, now: Now, endpoint: int | None = None) -> None:
         """A frame of this device was taken, on this endpoint of its OTA client."""
+        self._arrivals.pop(device, None)
+        heard = self._note(device, now)
+        if endpoint is not None:
+            heard.endpoint = endpoint
+
+    def _note(self, device: Eui64, now: Now) -> Heard:
         heard = self._heard.get(device)
         if heard is None:
             heard = self._heard[device] = Heard()
         heard.last_seen = now.utc
-        if endpoint is not None:
-            heard.endpoint = endpoint
+        return heard
 
     def refuse(self, device: Eui64, now: Now) -> int:
         """Count a refused frame; returns how many were refused since the last write."""

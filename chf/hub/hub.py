@@ -158,7 +158,6 @@ class Hub:
             return
         if self._devices.joined_again(device, network_address, now):
             return  # a rejoin and the announcement after it are one arrival
-        self._devices.hear(device, now)
         batch.event(Kind.DEVICE_JOINED, {"network_address": network_address}, device=device)
         batch.write(
             lambda tx: self._devices.save(tx, device, status=DeviceStatus.JOINED, network_address=network_address)
@@ -186,6 +185,8 @@ class Hub:
         batch.event(Kind.RADIO_STATE, {"state": state.value, "reason": reason})
         self._note_radio(batch, state, reason)
         self._journal.carry_out(batch)
+        if state is RadioState.UP and self.info is not None:  # not at the start: nothing was taken up yet
+            self._reopen_tunnels("the radio was away", batch.now)
 
     # Frames
 
@@ -320,10 +321,13 @@ class Hub:
             if text:
                 records.append(tunnel.TunnelRecord(**json.loads(text)))
         self._tunnels.restore(records)
-        open_already = {record.peer for record in records}
+        self._reopen_tunnels("the hub was away", now)
+
+    def _reopen_tunnels(self, reason: str, now: Now) -> None:
+        """Nobody saw who restarted meanwhile, and a device that did waits in silence for its alert to be fetched."""
         for entry in self._devices.joined():
-            if entry.eui64 not in open_already and self._wants_tunnel(entry.eui64):
-                self._tunnel_effects(self._tunnels.device_joined(entry.eui64, now.instant), now)
+            if self._wants_tunnel(entry.eui64):
+                self._tunnel_effects(self._tunnels.device_joined(entry.eui64, now.instant, reason), now)
         self._plan()
 
     def _plan(self) -> None:

@@ -60,7 +60,11 @@ class TunnelClient:
     # What the shell tells.
 
     def restore(self, records: Iterable[TunnelRecord]) -> None:
-        """Take tunnels up again that were open when the hub stopped; one that is gone will be noticed and reopened."""
+        """Take tunnels up again that were open when the hub stopped.
+
+        A device that restarted since knows its tunnel no more, and cannot say so unasked: a hub that may have missed a
+        rejoin asks for a new one (`device_joined`).
+        """
         for record in records:
             self._sessions[record.peer] = Session(
                 record.peer,
@@ -79,12 +83,12 @@ class TunnelClient:
         session = self._sessions.get(peer)
         return session.state if session else None
 
-    def device_joined(self, peer: Eui64, now: Instant) -> Effects:
-        """A device of the log joined, rejoined, or is to have a tunnel from now on."""
+    def device_joined(self, peer: Eui64, now: Instant, reason: str = "the device rejoined") -> Effects:
+        """A device of the log joined, rejoined, or is to have a new tunnel; `reason`: why the old one is given up."""
         session = self._sessions.setdefault(peer, Session(peer))
         if session.state is State.DISCOVERING:
             return ()  # the radio tells a joining more than once
-        lost = self._drop(session, "the device rejoined")
+        lost = self._drop(session, reason)
         session.attempts = 0
         return (*lost, *self._discover(session, Input.JOIN, now), *self._next_turn(now))
 

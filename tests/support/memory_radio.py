@@ -1,0 +1,150 @@
+"""A `Radio` in memory, and a hub on it: for what the hub decides by itself, without a dongle and without its waits.
+
+It delivers what is posted unless it is told otherwise, keeps the order, and tells every fate in a later turn of the
+event loop, as a dongle does.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from chf.clock import SystemClock
+from chf.dcc.pki import Pki, seeded_keys
+from chf.errors import RadioGoneError
+from chf.eui64 import Eui64, parse_eui64
+from chf.hub import Hub, HubSettings
+from chf.radio.interface import (
+    HUB_ENDPOINT,
+    SMART_ENERGY_PROFILE,
+    Delivery,
+    Inbound,
+    NetworkInfo,
+    Outbound,
+    RadioInfo,
+    RadioListener,
+    RadioState,
+)
+from chf.store import Store
+from chf.trace import Event, Kind
+
+LIMIT_S = 10.0
+HUB = parse_eui64("00-DB-12-34-56-78-90-A2")
+
+
+class MemoryRadio:
+    def __init__(self) -> None:
+        self.state = RadioState.STOPPED
+        self.posted: list[Outbound] = []
+        self.permitted: list[tuple[Eui64, bytes, int]] = []
+        self.forgotten: list[Eui64] = []
+        self.endpoints: tuple[int, ...] = (3,)  # of every device, in the answer to Match_Desc
+        self.fate = Delivery.DELIVERED
+        self.info = RadioInfo("memory", "none", 0, NetworkInfo(15, 0x1234, 1, HUB))
+        self._listener: RadioListener | None = None
+
+    # Radio
+
+    async def probe(self) -> RadioInfo:
+        return self.info
+
+    async def start(self, listener: RadioListener, *, form: bool) -> RadioInfo:
+        self._listener = listener
+        self.become(RadioState.CONNECTING)
+        await asyncio.sleep(0)
+        self.become(RadioState.UP)
+        return self.info
+
+    async def stop(self) -> None:
+        self.become(RadioState.STOPPED)
+
+    def post(self, message: Outbound) -> None:
+        self.posted.append(message)
+        fate = self.fate if self.state is RadioState.UP else Delivery.RADIO_GONE
+        asyncio.get_running_loop().call_soon(self._tell(lambda listener: listener.message_sent(message, fate)))
+
+    async def send(self, message: Outbound, timeout_s: float = 10.0) -> Delivery:
+        self.posted.append(message)
+        return self.fate
+
+    async def permit(self, device: Eui64, link_key: bytes, seconds: int) -> None:
+        self._insist()
+        self.permitted.append((device, link_key, seconds))
+
+    async def match_descriptor(self, device: Eui64, profile: int, server_clusters: Sequence[int]) -> tuple[int, ...]:
+        self._insist()
+        return self.endpoints
+
+    async def forget(self, device: Eui64) -> None:
+        self._insist()
+        self.forgotten.append(device)
+
+    async def export_keys(self) -> tuple[tuple[str, str, bytes], ...]:
+        return ()
+
+    def _insist(self) -> None:
+        if self.state is not RadioState.UP:
+            raise RadioGoneError("the radio is not up")
+
+    def _tell(self, say: Callable[[RadioListener], None]) -> Callable[[], None]:
+        assert self._listener is not None
+        listener = self._listener
+        return lambda: say(listener)
+
+    # What the air does
+
+    def become(self, state: RadioState) -> None:
+        self.state = state
+        self._tell(lambda listener: listener.radio_state_changed(state, "told so"))()
+
+    def joins(self, device: Eui64, address: int = 0x1234) -> None:
+        self._tell(lambda listener: listener.device_joined(device, address))()
+
+    def says(self, device: Eui64, cluster: int, payload: bytes, *, secured: bool = True, endpoint: int = 3) -> None:
+        message = Inbound(
+            device, endpoint, HUB_ENDPOINT, SMART_ENERGY_PROFILE, cluster, payload, secured, False, 255, -40
+        )
+        self._tell(lambda listener: listener.message_received(message))()
+
+    def to_cluster(self, cluster: int) -> list[Outbound]:
+        return [message for message in self.posted if message.cluster == cluster]
+
+
+class HubOnDesk:
+    """A hub that runs in this event loop."""
+
+    def __init__(self, store: Store, radio: MemoryRadio) -> None:
+        self.store, self.radio = store, radio
+        self.told: list[Event] = []
+        self.up = asyncio.Event()
+
+    def kinds(self) -> list[Kind]:
+        return [event.kind for event in self.told]
+
+    async def until(self, condition: Callable[[], object]) -> None:
+        async with asyncio.timeout(LIMIT_S):
+            while not condition():  # noqa: ASYNC110 conditions look into the store, which tells nobody
+                await asyncio.sleep(0.01)
+
+
+@asynccontextmanager
+async def hub_on_desk(
+    store: Store, radio: MemoryRadio, settings: HubSettings | None = None
+) -> AsyncIterator[HubOnDesk]:
+    desk = HubOnDesk(store, radio)
+    hub = Hub(store, radio, desk_pki(store.home), SystemClock(), settings, desk.told.append)
+    running = asyncio.ensure_future(hub.run(form=True, ready=lambda _info: desk.up.set()))
+    try:
+        async with asyncio.timeout(LIMIT_S):
+            await desk.up.wait()
+        yield desk
+    finally:
+        running.cancel()
+        await asyncio.wait({running})
+        if not running.cancelled() and (error := running.exception()) is not None:
+            raise error
+
+
+def desk_pki(home: Path) -> Pki:
+    path = home / "pki"
+    return Pki.open(path) if path.exists() else Pki.create(path, chf=HUB, keys=seeded_keys(b"hub tests"))
