@@ -272,10 +272,14 @@ class OtaMachine(RuleBasedStateMachine):
 
     def pass_time(self, seconds: float) -> None:
         end = self.instant + seconds
+        calls_now = 0
         while True:
             deadline = self.server.deadline()
             moments = [m for m in (deadline, self.device.due()) if m is not None and m <= end]
             moment = max(min(moments, default=end), self.instant)
+            calls_now = calls_now + 1 if moment == self.instant else 0
+            # A hub that was killed while it did what was due finds something due when it comes back: a few, not for ever.
+            assert calls_now < 10, "a deadline that stays due"
             self.utc += moment - self.instant
             self.instant = moment
             if not moments:
@@ -284,8 +288,6 @@ class OtaMachine(RuleBasedStateMachine):
                 self.activate()
             if deadline is not None and deadline <= moment:
                 self.carry_out(self.server.handle_deadline(self.now))
-                still_due = self.server.deadline()
-                assert still_due is None or still_due > self.instant, "a deadline that stays due"
 
     def activate(self) -> None:
         assert bytes(self.device.flash) == IMAGE.content
