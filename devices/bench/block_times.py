@@ -27,6 +27,7 @@ class _Asked:
     first_request_s: float
     last_answer_s: float = 0.0
     waiting_since_s: float | None = None
+    repeated: int = 0
     took_us: "array[float]" = field(default_factory=lambda: array("f"))
 
 
@@ -49,6 +50,8 @@ class BlockTimes:
             asked = self._asked[device] = _Asked(now)
         if asked.waiting_since_s is None:
             asked.waiting_since_s = now
+        else:
+            asked.repeated += 1
 
     def answered(self, device: Eui64) -> None:
         asked = self._asked.get(device)
@@ -65,6 +68,7 @@ class BlockTimes:
                 "eui64": format_eui64(eui64),
                 "first_request_s": asked.first_request_s,
                 "last_answer_s": asked.last_answer_s,
+                "repeated": asked.repeated,
                 "took_us": [round(took, 1) for took in asked.took_us],
             }
             for eui64, asked in self._asked.items()

@@ -83,14 +83,9 @@ class Medium:
         extended: int,
         receive: Callable[[bytes, int, int], None],
         position_m: tuple[float, float] = (0.0, 0.0),
-        delay_s: float = 0.0,
     ) -> "Radio":
-        """A new radio, switched off. `receive` gets each frame for it (without FCS), LQI and RSSI in dBm.
-
-        `delay_s` lies between the air and `receive`, beside that of the settings: its MAC acknowledges in time, its
-        stack learns of the frame late.
-        """
-        radio = Radio(self, extended, receive, position_m, delay_s)
+        """A new radio, switched off. `receive` gets each frame for it (without FCS), LQI and RSSI in dBm."""
+        radio = Radio(self, extended, receive, position_m)
         self._radios.append(radio)
         return radio
 
@@ -228,10 +223,9 @@ class Radio:
         extended: int,
         receive: Callable[[bytes, int, int], None],
         position_m: tuple[float, float],
-        delay_s: float,
     ) -> None:
         self.extended = extended
-        self.delay_s = delay_s
+        self.delay_s = 0.0  # beside the medium's: it acknowledges in time, the stack above it learns of the frame late
         self.channel = 0
         self.pan = mac.BROADCAST
         self.short = mac.BROADCAST

@@ -101,13 +101,14 @@ class EndDevice(ZigbeeNode):
         radio_delay_s: float = 0.0,
         state: DeviceState | None = None,
     ) -> None:
-        super().__init__(ieee, medium, scheduler, random, position_m=position_m, radio_delay_s=radio_delay_s)
+        super().__init__(ieee, medium, scheduler, random, position_m=position_m)
         self.listener = listener
         self.persistent_state = state or DeviceState(LinkKey(link_key))
         self.joined = False
         self.manufacturer = manufacturer
         self.mains_powered = mains_powered
         self._poll_interval_s = poll_interval_s
+        self._radio_delay_s = radio_delay_s  # once it is joined: nobody joins with a radio like that
         self._transport_key_counter = -1
         self._poll_timer: Timer | None = None
         self._awake_timer: Timer | None = None
@@ -142,11 +143,13 @@ class EndDevice(ZigbeeNode):
     def rejoin(self) -> None:
         """Look for the parent again with the stored network, as a device does that lost it."""
         self.joined = False
+        self._radio.delay_s = 0.0
         self._cancel_polls()
         self._joining.rejoin()
 
     def _go_silent(self) -> None:
         self.joined = False
+        self._radio.delay_s = 0.0
         self._joining.stop()
         self._cancel_polls()
         self._radio.switch_off()
@@ -163,6 +166,7 @@ class EndDevice(ZigbeeNode):
     def network_ready(self, *, rejoined: bool) -> None:
         """From joining.py: key and address are there. Announce, and agree on how long silence may last."""
         self.joined = True
+        self._radio.delay_s = self._radio_delay_s
         self._missed = 0
         announce = zdp.DeviceAnnounce(self.address, self.ieee, self.capability().to_octet())
         self._send_zdp(BROADCAST_RX_ON, ZdpCluster.DEVICE_ANNOUNCE, announce.to_bytes())

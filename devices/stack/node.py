@@ -49,7 +49,6 @@ class ZigbeeNode(ABC):
         *,
         host_fragments: bool = False,
         position_m: tuple[float, float] = (0.0, 0.0),
-        radio_delay_s: float = 0.0,
     ) -> None:
         self.ieee = ieee
         self.endpoints: dict[int, Endpoint] = {}
@@ -57,7 +56,7 @@ class ZigbeeNode(ABC):
         self._scheduler = scheduler
         self._random = random
         self._medium = medium
-        self._radio = medium.attach(ieee, self._heard, position_m, radio_delay_s)
+        self._radio = medium.attach(ieee, self._heard, position_m)
         self._nwk = NwkLayer(ieee, self._radio, self.counters)
         self._aps = ApsLayer(
             self, ieee, scheduler, self.counters, host_fragments=host_fragments, first_counter=random.randrange(256)

@@ -32,6 +32,7 @@ def test_a_request_that_is_repeated_is_still_the_same_request(tmp_path: Path) ->
             "eui64": "00-DB-12-34-56-78-90-A4",
             "first_request_s": 10.0,
             "last_answer_s": 12.25,
+            "repeated": 1,
             "took_us": [1_000_000.0, 250_000.0],
         }
     ]
@@ -49,7 +50,8 @@ def test_a_slow_radio_acknowledges_in_time_and_hears_late() -> None:
     medium = Medium(queue, Random(1))
     heard: list[float] = []
     sender = medium.attach(1, lambda *_: None)
-    receiver = medium.attach(2, lambda *_: heard.append(queue.now()), delay_s=0.2)
+    receiver = medium.attach(2, lambda *_: heard.append(queue.now()))
+    receiver.delay_s = 0.2
     for radio, short in ((sender, 1), (receiver, 2)):
         radio.tune(15, 0x1234, short)
         radio.listening = True
