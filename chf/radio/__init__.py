@@ -1,8 +1,10 @@
-"""The dongle: the only importer of zigpy and bellows.
+"""The dongle: the only importer of zigpy and its radio libraries.
 
-`interface.py` is what the rest of the hub sees. `ezsp.py` implements it for EZSP dongles: its life around sessions;
-`ezsp_session.py` is one open link, `ezsp_traffic.py` the messages on it, `ezsp_link.py` bellows with a fast lane,
-`ezsp_application.py` what is left of zigpy's application, `ezsp_frames.py` and `ezsp_keys.py` frames and keys.
-Of any dongle: `outbox.py` (who sends next), `fragments.py`, `addresses.py`, `zdp.py`, `backoff.py`, `guarded.py`,
-`ports.py`.
+`interface.py` is what the rest of the hub sees. Of any dongle: `kept.py` is a radio's life around its links,
+`session.py` one open link, `traffic.py` the messages on it, `link.py` what they need of a dongle; `application.py`,
+`backups.py` and `settings.py` are what is told to zigpy; `outbox.py` (who sends next), `fragments.py`, `addresses.py`,
+`zdp.py`, `backoff.py`, `guarded.py`, `ports.py`.
+
+Of EZSP dongles: `ezsp.py` names the parts, `ezsp_dongle.py` its commands, `ezsp_link.py` bellows with a fast lane,
+`ezsp_application.py` what is left of zigpy's application, `ezsp_traffic.py`, `ezsp_frames.py`, `ezsp_keys.py`.
 """

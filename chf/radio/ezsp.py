@@ -1,249 +1,26 @@
-"""The radio on an EZSP dongle (Silicon Labs EFR32 and older), by way of bellows: `Radio`, and nothing above it.
+"""The radio on an EZSP dongle (Silicon Labs EFR32 and older), by way of bellows."""
 
-Keeps the dongle: when it goes, everything that was under way is told so, and the radio tries until it has it back, with
-the network as it was. One link is a session (`ezsp_session.py`); this file is the life around the sessions.
-"""
-
-import asyncio
-import contextlib
 import logging
-from collections.abc import Callable, Iterator, Sequence
 
-import serialx
 import zigpy.exceptions
 from bellows.exception import InvalidCommandError  # type: ignore[import-untyped]
 
-from chf.clock import Instant
-from chf.errors import RadioGoneError, RadioRefusedError
-from chf.eui64 import Eui64
-from chf.radio.addresses import Addresses
-from chf.radio.backoff import delays_s
+from chf.radio.ezsp_dongle import EzspDongle, EzspSettings
 from chf.radio.ezsp_link import LINK_ERRORS
-from chf.radio.ezsp_session import EzspSession, EzspSettings, probe
-from chf.radio.ezsp_traffic import Letter
-from chf.radio.guarded import GuardedListener
-from chf.radio.interface import (
-    HUB_ENDPOINT,
-    SMART_ENERGY_PROFILE,
-    Delivery,
-    Outbound,
-    Radio,
-    RadioInfo,
-    RadioListener,
-    RadioState,
-)
+from chf.radio.kept import KeptRadio
+from chf.radio.link import Kind
 
 __all__ = ["EzspRadio", "EzspSettings"]
 
-OPEN_LIMIT_S = 60.0  # of one attempt to bring the dongle up: forming over a slow line takes several seconds
-STOP_LIMIT_S = 10.0
 
-_LOG = logging.getLogger(__name__)
-
-
-class EzspRadio(Radio):
-    """A radio for the life of the hub; see `Radio` for what each call promises."""
-
+class EzspRadio(KeptRadio):
     def __init__(self, settings: EzspSettings) -> None:
-        self.state = RadioState.STOPPED
-        self._settings = settings
-        self._addresses = Addresses()
-        self._listener: GuardedListener | None = None
-        self._session: EzspSession | None = None
-        self._network: RadioInfo | None = None
-        self._keeper: asyncio.Task[None] | None = None
-        self._stopping = asyncio.Event()
-        self._invited: dict[Eui64, tuple[bytes, Instant]] = {}
-
-    async def probe(self) -> RadioInfo:
-        _keep_keys_out_of_logs()
-        with _said_plainly(self._settings.port):
-            async with asyncio.timeout(OPEN_LIMIT_S):
-                return await probe(self._settings)
-
-    async def start(self, listener: RadioListener, *, form: bool) -> RadioInfo:
-        assert self._keeper is None, "a radio is started once until it is stopped"
-        _keep_keys_out_of_logs()
-        listener = self._listener = GuardedListener(listener)
-        self._stopping.clear()
-        self._change(RadioState.CONNECTING, f"opening {self._settings.port}")
-        try:
-            session, info = await self._open(listener, form=form)
-        except BaseException:
-            self.state = RadioState.STOPPED
-            raise
-        self._network = info
-        self._change(RadioState.UP, info.firmware)
-        self._keeper = asyncio.create_task(self._keep(session, listener), name="radio")
-        return info
-
-    async def stop(self) -> None:
-        keeper, self._keeper = self._keeper, None
-        self._stopping.set()
-        if keeper is None:
-            return
-        if self._session is not None:
-            self._session.fail("the radio is being stopped")
-            if self.state is not RadioState.UP:
-                await self._session.close()
-        _, still_running = await asyncio.wait({keeper}, timeout=STOP_LIMIT_S)
-        for task in still_running:
-            task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await keeper
-        self._change(RadioState.STOPPED, "stopped")
-
-    def post(self, message: Outbound) -> None:
-        listener = self._listener
-        assert listener is not None, "a radio is started before it is used"
-        self._letter(message, lambda delivery: listener.message_sent(message, delivery))
-
-    async def send(self, message: Outbound, timeout_s: float = 10.0) -> Delivery:
-        fate: asyncio.Future[Delivery] = asyncio.get_running_loop().create_future()
-        self._letter(message, lambda delivery: None if fate.done() else fate.set_result(delivery))
-        try:
-            async with asyncio.timeout(timeout_s):
-                return await fate
-        except TimeoutError:
-            return Delivery.NOT_DELIVERED
-
-    async def permit(self, device: Eui64, link_key: bytes, seconds: int) -> None:
-        until = Instant(asyncio.get_running_loop().time() + seconds)
-        with _said_plainly(self._settings.port):
-            await self._up().permit(device, link_key, seconds)
-        self._invited[device] = (link_key, until)
-
-    async def match_descriptor(self, device: Eui64, profile: int, server_clusters: Sequence[int]) -> tuple[int, ...]:
-        with _said_plainly(self._settings.port):
-            return await self._up().match_descriptor(device, profile, server_clusters)
-
-    async def forget(self, device: Eui64) -> None:
-        self._invited.pop(device, None)
-        with _said_plainly(self._settings.port):
-            await self._up().forget(device)
-
-    async def export_keys(self) -> tuple[tuple[str, str, bytes], ...]:
-        with _said_plainly(self._settings.port):
-            return await self._up().export_keys()
-
-    def _up(self) -> EzspSession:
-        if self._session is None or self.state is not RadioState.UP:
-            raise RadioGoneError(f"the dongle at {self._settings.port} is not there (radio {self.state.value})")
-        return self._session
-
-    def _letter(self, message: Outbound, told: Callable[[Delivery], None]) -> None:
-        if self._session is None or self.state is not RadioState.UP:
-            asyncio.get_running_loop().call_soon(told, Delivery.RADIO_GONE)
-            return
-        self._session.traffic.post(
-            Letter(
-                destination=message.destination,
-                profile=SMART_ENERGY_PROFILE,
-                cluster=message.cluster,
-                source_endpoint=HUB_ENDPOINT,
-                destination_endpoint=message.destination_endpoint,
-                payload=message.payload,
-                urgency=message.urgency,
-                aps_secured=message.aps_secured,
-                acknowledged=message.acknowledged,
-                told=told,
-            )
+        kind = Kind(
+            name="an EZSP dongle",
+            link=lambda events: EzspDongle(settings, events),
+            losses=LINK_ERRORS,
+            refusals=(InvalidCommandError, zigpy.exceptions.ZigbeeException, AssertionError),
+            # On DEBUG they write the network key, every link key, and every octet of the line
+            loggers=(("zigpy", logging.INFO), ("bellows", logging.INFO)),
         )
-
-    def _change(self, state: RadioState, reason: str) -> None:
-        self.state = state
-        if self._listener is not None:
-            self._listener.radio_state_changed(state, reason)
-
-    async def _open(self, listener: RadioListener, *, form: bool) -> tuple[EzspSession, RadioInfo]:
-        session = self._session = EzspSession(self._settings, listener, self._addresses)
-        try:
-            with _said_plainly(self._settings.port):
-                async with asyncio.timeout(OPEN_LIMIT_S):
-                    return session, await session.open(form=form)
-        except BaseException:
-            self._session = None
-            await session.close()
-            raise
-
-    async def _keep(self, session: EzspSession, listener: RadioListener) -> None:
-        """The outermost loop: whatever ends a session, the next one follows, until the radio is stopped."""
-        while True:
-            try:
-                reason = await session.run()
-            except Exception as error:  # noqa: BLE001
-                _LOG.exception("the radio's session ended by an error of the hub")
-                reason = repr(error)
-            if self._stopping.is_set():
-                self.state = RadioState.STOPPED
-                session.traffic.closed()
-                return
-            self._change(RadioState.GONE, reason)
-            session.traffic.closed()
-            reopened = await self._reopen(listener, reason)
-            if reopened is None:
-                return
-            session = reopened
-            await self._invite_again(session)
-            self._change(RadioState.UP, "the dongle is back")
-
-    async def _reopen(self, listener: RadioListener, reason: str) -> EzspSession | None:
-        self._change(RadioState.CONNECTING, reason)
-        for delay_s in delays_s():
-            if await self._stopped_within(delay_s):
-                return None
-            try:
-                session, info = await self._open(listener, form=False)
-            except RadioGoneError as error:
-                _LOG.info("the dongle is not back yet: %s", error)
-                continue
-            if self._network is None or info.network == self._network.network:
-                return session
-            _LOG.error("another network answers at %s: %s", self._settings.port, info.network)
-            await session.close()
-        return None
-
-    async def _stopped_within(self, delay_s: float) -> bool:
-        try:
-            async with asyncio.timeout(delay_s):
-                return await self._stopping.wait()
-        except TimeoutError:
-            return False
-
-    async def _invite_again(self, session: EzspSession) -> None:
-        """A reset dongle has closed its network and forgotten who may join."""
-        now = asyncio.get_running_loop().time()
-        for device, (link_key, until) in tuple(self._invited.items()):
-            if until <= now:
-                del self._invited[device]
-                continue
-            try:
-                with _said_plainly(self._settings.port):
-                    await session.permit(device, link_key, until - now)
-            except RadioGoneError as error:
-                _LOG.warning("could not let %016X join again: %s", device, error)
-
-
-def _keep_keys_out_of_logs() -> None:
-    """On DEBUG, zigpy and bellows write the network key, every link key, and every octet of the line."""
-    for name in ("zigpy", "bellows"):
-        logger = logging.getLogger(name)
-        if logger.getEffectiveLevel() < logging.INFO:
-            logger.setLevel(logging.INFO)
-
-
-@contextlib.contextmanager
-def _said_plainly(port: str) -> Iterator[None]:
-    """What zigpy, bellows and the serial library raise, as one of our two errors."""
-    try:
-        yield
-    except zigpy.exceptions.NetworkNotFormed as error:
-        raise RadioRefusedError(f"no network is formed on the dongle at {port}: form one first") from error
-    except (InvalidCommandError, zigpy.exceptions.ZigbeeException, AssertionError) as error:
-        raise RadioRefusedError(f"the dongle at {port} refused: {error or type(error).__name__}") from error
-    except TimeoutError as error:
-        raise RadioGoneError(f"nothing at {port} answers as an EZSP dongle does") from error
-    except FileNotFoundError as error:
-        raise RadioGoneError(f"there is no port {port}: is the dongle plugged in?") from error
-    except (*LINK_ERRORS, serialx.SerialException) as error:
-        raise RadioGoneError(f"the dongle at {port}: {error or repr(error)}") from error
+        super().__init__(settings.port, kind)

@@ -1,12 +1,10 @@
 """bellows' ControllerApplication, held to what the hub needs of it: connect, form, start; nothing speaks but the hub.
 
-Switched off: bellows' thread, the database, backups, topology scans, zigpy's OTA server with its providers, its device
-interviews, Green Power, the watchdog (which takes minutes to call a dongle dead), and the well-known link key that
-bellows hands to any joining device.
+Switched off beside what `application.py` names: bellows' thread, device interviews, Green Power, and the well-known
+link key that bellows hands to any joining device.
 """
 
-import secrets
-from typing import Any, Literal, Protocol
+from typing import Any
 
 import bellows.types as ember  # type: ignore[import-untyped]
 import zigpy.application
@@ -16,71 +14,18 @@ import zigpy.zdo
 from bellows.ash import NcpFailure  # type: ignore[import-untyped]
 from bellows.zigbee.application import ControllerApplication  # type: ignore[import-untyped]
 from zigpy.types import BroadcastAddress
-from zigpy.zdo.types import SimpleDescriptor, ZDOCmd
+from zigpy.zdo.types import ZDOCmd
 
-from chf.eui64 import Eui64
+from chf.radio.application import configuration, endpoints
 from chf.radio.ezsp_link import HotEzsp
 from chf.radio.ezsp_status import eui64_of, is_ok
-from chf.radio.interface import HUB_ENDPOINT, SMART_ENERGY_PROFILE
-
-ENERGY_SERVICE_INTERFACE = 0x0500  # SE device identifier, SE1.4 table 5-14
-_ZHA_PROFILE = 0x0104
-_CONFIGURATION_TOOL = 0x0005  # ZHA device identifier
-_BASIC, _TIME, _OTA_UPGRADE, _TUNNELING = 0x0000, 0x000A, 0x0019, 0x0704
-
-FlowControl = Literal["hardware", "software"]
-
-
-class DongleEvents(Protocol):
-    """What the dongle says by itself, but for the messages of the fast lane."""
-
-    def joined(self, device: Eui64, network_address: int, *, rejoined: bool) -> None: ...
-    def left(self, device: Eui64) -> None: ...
-    def link_lost(self, reason: str) -> None: ...
-
-
-def endpoints() -> tuple[SimpleDescriptor, ...]:
-    """The hub's endpoint, and the endpoint 1 without which zigpy does not start: it serves nothing."""
-    return (
-        SimpleDescriptor(
-            endpoint=1,
-            profile=_ZHA_PROFILE,
-            device_type=_CONFIGURATION_TOOL,
-            device_version=0,
-            input_clusters=[_BASIC],
-            output_clusters=[],
-        ),
-        SimpleDescriptor(
-            endpoint=HUB_ENDPOINT,
-            profile=SMART_ENERGY_PROFILE,
-            device_type=ENERGY_SERVICE_INTERFACE,
-            device_version=0,
-            input_clusters=[_BASIC, _TIME, _OTA_UPGRADE],
-            output_clusters=[_TUNNELING],
-        ),
-    )
-
-
-def configuration(
-    port: str, baudrate: int, flow_control: FlowControl | None, channel: int | None, pan_id: int | None
-) -> dict[str, Any]:
-    """For zigpy. `pan_id` None picks one here: zigpy's own choice may be 0xFFFF, which is the broadcast PAN."""
-    return {
-        "use_thread": False,
-        "database_path": None,
-        "backup_enabled": False,
-        "topology_scan_enabled": False,
-        "watchdog_enabled": False,
-        "source_routing": False,
-        "ota": {"enabled": False, "broadcast_enabled": False, "providers": [], "disable_default_providers": []},
-        "device": {"path": port, "baudrate": baudrate, "flow_control": flow_control},
-        "network": {"channel": channel, "pan_id": secrets.randbelow(0xFFFE) + 1 if pan_id is None else pan_id},
-    }
+from chf.radio.link import DongleEvents
+from chf.radio.settings import DongleSettings
 
 
 class HubApplication(ControllerApplication):  # type: ignore[misc]
-    def __init__(self, config: dict[str, Any], events: DongleEvents, *, key_table_size: int) -> None:
-        super().__init__(config)
+    def __init__(self, settings: DongleSettings, events: DongleEvents, *, key_table_size: int) -> None:
+        super().__init__({"use_thread": False, **configuration(settings)})
         self._events = events
         self._key_table_size = key_table_size
 
@@ -122,6 +67,12 @@ class HubApplication(ControllerApplication):  # type: ignore[misc]
         # GBCS: the GPF's entity identifier is the hub's EUI-64, and the network's extended PAN id is the same
         self.config[zigpy.config.CONF_NWK][zigpy.config.CONF_NWK_EXTENDED_PAN_ID] = own
         await self.initialize(auto_form=form)
+
+    async def leave(self) -> None:
+        """Raises zigpy's NetworkNotFormed where there is nothing to leave."""
+        await self.load_network_info(load_devices=False)
+        await self.reset_network_info()
+        await self.ezsp.clearKeyTable()
 
     async def permit(self, time_s: int = 60, node: Any = None) -> None:
         """Open or close the network. Not bellows' way, which first lets devices in by the well-known link key."""

@@ -191,7 +191,7 @@ async def test_send_gives_up_when_its_time_is_over(bench):
 
 
 async def test_a_device_that_nobody_knows_is_refused(bench, monkeypatch):
-    monkeypatch.setattr("chf.radio.ezsp_session.SEARCH_LIMIT_S", 0.05)
+    monkeypatch.setattr("chf.radio.session.SEARCH_LIMIT_S", 0.05)
     stranger = MemoryDevice(OTHER, 0x2002)
     bench.radio.post(message(stranger))
     await bench.listener.until(lambda: bool(bench.listener.sent))
@@ -327,7 +327,7 @@ async def test_match_descriptor_tells_the_devices_endpoints_in_its_order(bench):
 
 
 async def test_match_descriptor_of_a_silent_device_times_out(bench, monkeypatch):
-    monkeypatch.setattr("chf.radio.ezsp_session.ZDP_LIMIT_S", 0.05)
+    monkeypatch.setattr("chf.radio.session.ZDP_LIMIT_S", 0.05)
     bench.device()
     with pytest.raises(TimedOutError):
         await bench.radio.match_descriptor(METER, 0x0109, [OTA])

@@ -10,16 +10,17 @@ from chf.eui64 import Eui64
 from chf.radio import ezsp_frames as frames
 from chf.radio.addresses import Addresses
 from chf.radio.ezsp_frames import ApsFrame, Dialect, IncomingMessage, MessageSent
-from chf.radio.ezsp_traffic import (
+from chf.radio.ezsp_traffic import EzspTraffic
+from chf.radio.interface import Delivery, Urgency
+from chf.radio.outbox import Places
+from chf.radio.traffic import (
     CONFIRM_LIMIT_S,
     FULL_LIMIT_S,
     FULL_PAUSE_S,
     MAXIMUM_MESSAGE_BYTES,
     Letter,
-    Traffic,
+    Surroundings,
 )
-from chf.radio.interface import Delivery, Urgency
-from chf.radio.outbox import Places
 from tests.support.radio_listener import RecordingListener
 
 A, B = Eui64(0xA1), Eui64(0xB2)
@@ -39,6 +40,9 @@ class Errands:
     def extend_timeout(self, device, network_address):
         self.asked.append(("extend", device))
 
+    def announced(self, device, network_address):
+        self.asked.append(("announced", device))
+
     def zdp_response(self, cluster, sender, frame):
         self.asked.append(("zdp", cluster))
 
@@ -49,13 +53,15 @@ class Rig:
         self.timers: list[tuple[float, object]] = []
         self.listener, self.errands, self.addresses = RecordingListener(), Errands(), Addresses()
         self.fates: list[Delivery] = []
-        self.traffic = Traffic(
-            listener=self.listener,
-            addresses=self.addresses,
-            errands=self.errands,
-            now=lambda: Instant(self.time),
-            wake=lambda: None,
-            call_later=lambda delay_s, call: self.timers.append((self.time + delay_s, call)),
+        self.traffic = EzspTraffic(
+            Surroundings(
+                listener=self.listener,
+                addresses=self.addresses,
+                errands=self.errands,
+                now=lambda: Instant(self.time),
+                wake=lambda: None,
+                call_later=lambda delay_s, call: self.timers.append((self.time + delay_s, call)),
+            )
         )
         self.dialect = Dialect(version)
         self.traffic.opened(self.dialect, Places(), 82)
@@ -294,10 +300,9 @@ def test_a_fragmented_broadcast_is_nothing(rig):
 def test_an_announcement_teaches_the_address_and_a_sleepy_device_gets_time(rig):
     sleepy = b"\x05\x34\x12" + Eui64(0xC3).to_bytes(8, "little") + b"\x80"
     rig.traffic.incoming(heard(payload=sleepy, profile=0, cluster=0x0013, destination_endpoint=0, unicast=False))
-    assert rig.listener.joined == [(Eui64(0xC3), 0x1234)]
-    assert rig.errands.asked == [("extend", Eui64(0xC3))]
+    assert rig.errands.asked == [("extend", Eui64(0xC3)), ("announced", Eui64(0xC3))]
     rig.traffic.incoming(heard(payload=sleepy[:5], profile=0, cluster=0x0013, destination_endpoint=0))
-    assert len(rig.listener.joined) == 1
+    assert len(rig.errands.asked) == 2
 
 
 def test_the_dongles_own_zdo_is_left_to_bellows(rig):

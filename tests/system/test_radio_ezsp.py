@@ -112,8 +112,8 @@ async def test_a_noisy_cable_costs_time_and_no_message(dongle, radio, listener):
 
 
 async def test_a_hung_dongle_is_noticed_and_its_messages_are_told(dongle, radio, listener, monkeypatch):
-    monkeypatch.setattr("chf.radio.ezsp_session.ANSWER_LIMIT_S", 0.05)
-    monkeypatch.setattr("chf.radio.ezsp_session.TICK_S", 0.02)
+    monkeypatch.setattr("chf.radio.ezsp_dongle.ANSWER_LIMIT_S", 0.05)
+    monkeypatch.setattr("chf.radio.session.TICK_S", 0.02)
     device = dongle.add(MemoryDevice(METER, 0x1001))
     await radio.permit(METER, KEY, 60)
     await radio.send(block(device))
@@ -125,8 +125,8 @@ async def test_a_hung_dongle_is_noticed_and_its_messages_are_told(dongle, radio,
 
 
 async def test_the_network_stays_open_for_as_long_as_was_asked_and_the_policy_goes_back(dongle, radio, monkeypatch):
-    monkeypatch.setattr("chf.radio.ezsp_session.LONGEST_PERMIT_S", 1)
-    monkeypatch.setattr("chf.radio.ezsp_session.POLICY_LINGERS_S", 0.05)
+    monkeypatch.setattr("chf.radio.ezsp_dongle.EzspDongle.longest_permit_s", 1)
+    monkeypatch.setattr("chf.radio.session.POLICY_LINGERS_S", 0.05)
     assert not dongle.ncp.keys.policy.install_code_keys_only
     await radio.permit(METER, KEY, 2)
     assert dongle.ncp.keys.policy.install_code_keys_only
@@ -146,7 +146,7 @@ async def test_the_key_table_is_made_large_enough(dongle, radio):
 
 
 async def test_a_full_key_table_is_refused_with_what_to_do(dongle, listener, monkeypatch):
-    monkeypatch.setattr("chf.radio.ezsp_session.SEARCH_LIMIT_S", 0.05)
+    monkeypatch.setattr("chf.radio.session.SEARCH_LIMIT_S", 0.05)
     radio = EzspRadio(EzspSettings(dongle.port, key_table_size=12))
     await radio.start(listener, form=True)
     size = dongle.ncp.keys.size
@@ -294,7 +294,7 @@ async def test_an_error_of_the_hub_in_a_session_is_logged_and_the_radio_goes_on(
         monkeypatch.undo()
         raise ZeroDivisionError
 
-    monkeypatch.setattr("chf.radio.ezsp_traffic.Traffic.tick", fail)
+    monkeypatch.setattr("chf.radio.ezsp_traffic.EzspTraffic.tick", fail)
     await listener.until(lambda: listener.state_names()[-2:] == ["CONNECTING", "UP"] and len(listener.states) == 5)
     assert "ZeroDivisionError" in dict(listener.states)[RadioState.GONE]
     caplog.clear()

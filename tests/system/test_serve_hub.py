@@ -10,8 +10,7 @@ from pathlib import Path
 import pytest
 
 from chf.eui64 import Eui64, parse_eui64
-from chf.radio.ezsp import EzspRadio
-from chf.radio.ezsp_session import EzspSettings
+from chf.radio.ezsp import EzspRadio, EzspSettings
 from chf.radio.interface import Delivery, Inbound, Outbound, RadioState
 from devices.ncp.ezsp.ash_frames import ResetCode
 from tests.support.virtual_dongle import EUI64, LINK_KEY, local_dongle, ppmid

@@ -1,0 +1,170 @@
+"""An EZSP dongle as a `Link`: bellows' application and commands, each where the hub wants something of the dongle."""
+
+from collections.abc import Coroutine
+from dataclasses import dataclass
+from typing import Any
+
+import bellows.types as ember  # type: ignore[import-untyped]
+import zigpy.exceptions
+from zigpy.types import BroadcastAddress
+
+from chf.clock import Instant
+from chf.eui64 import Eui64
+from chf.radio import backups, zdp
+from chf.radio.ezsp_application import HubApplication
+from chf.radio.ezsp_keys import install_link_key, read_keys, remove_link_key
+from chf.radio.ezsp_status import ember_eui64, eui64_of, is_ok
+from chf.radio.ezsp_traffic import EzspTraffic
+from chf.radio.interface import NetworkInfo, RadioInfo
+from chf.radio.link import DongleEvents
+from chf.radio.outbox import Places
+from chf.radio.settings import DongleSettings
+from chf.radio.traffic import Surroundings
+
+ANSWER_LIMIT_S = 10.0  # of one EZSP command, as bellows has it
+
+_DEFAULT_PAYLOAD_BYTES = 82  # 127 less MAC, NWK with security, and APS headers
+_DEFAULT_UNICASTS = 8
+_UNKNOWN = "unknown"
+_NO_NODE = 0xFFFF
+
+
+@dataclass(frozen=True, slots=True)
+class EzspSettings(DongleSettings):
+    key_table_size: int = 64  # an entry per device; a dongle with a larger table keeps it
+
+
+class EzspDongle:
+    longest_permit_s = 254  # 255 would be for ever
+
+    def __init__(self, settings: EzspSettings, events: DongleEvents) -> None:
+        self._application = HubApplication(settings, events, key_table_size=settings.key_table_size)
+        self._traffic: EzspTraffic | None = None
+
+    async def connect(self) -> None:
+        await self._application.connect()
+
+    async def describe(self) -> RadioInfo:
+        """A network that is there is brought up, as the dongle would itself, and left as it is."""
+        application = self._application
+        try:
+            await application.load_network_info(load_devices=False)
+        except zigpy.exceptions.NetworkNotFormed:
+            _, _, firmware = await application.ezsp.get_board_info()
+            return RadioInfo("ezsp", firmware or _UNKNOWN, application.ezsp.ezsp_version, network=None)
+        return self._info()
+
+    def _info(self) -> RadioInfo:
+        application = self._application
+        network, node = application.state.network_info, application.state.node_info
+        return RadioInfo(
+            kind="ezsp",
+            firmware=node.version or _UNKNOWN,
+            protocol_version=application.ezsp.ezsp_version,
+            network=NetworkInfo(
+                channel=int(network.channel),
+                pan_id=int(network.pan_id),
+                extended_pan_id=eui64_of(network.extended_pan_id),
+                coordinator=eui64_of(node.ieee),
+            ),
+        )
+
+    def traffic(self, around: Surroundings) -> EzspTraffic:
+        self._traffic = EzspTraffic(around)
+        return self._traffic
+
+    async def bring_up(self, *, form: bool) -> RadioInfo:
+        assert self._traffic is not None
+        ezsp = self._application.ezsp
+        dialect = ezsp.open_fast_lane(self._traffic)
+        await self._application.bring_up(form=form)
+        unicasts = await self._configured(ember.EzspConfigId.CONFIG_APS_UNICAST_MESSAGE_COUNT, _DEFAULT_UNICASTS)
+        (payload_bytes,) = await ezsp.maximumPayloadLength()
+        self._traffic.opened(dialect, Places(together=unicasts), payload_bytes or _DEFAULT_PAYLOAD_BYTES)
+        return self._info()
+
+    async def _configured(self, config_id: Any, otherwise: int) -> int:
+        status, value = await self._application.ezsp.getConfigurationValue(configId=config_id)
+        return int(value) if is_ok(status) and value else otherwise
+
+    async def close(self) -> None:
+        await self._application.disconnect()
+        await self._application.shutdown(db=False)
+
+    async def leave(self) -> None:
+        await self._application.leave()
+
+    async def backup(self) -> dict[str, Any]:
+        return await backups.take(self._application)
+
+    async def restore(self, backup: dict[str, Any]) -> RadioInfo:
+        await backups.put_back(self._application, backup)
+        return await self.describe()
+
+    # While it serves
+
+    def background(self) -> tuple[Coroutine[Any, Any, None], ...]:
+        return (self._application.ezsp.pump(),)
+
+    def wake(self) -> None:
+        self._application.ezsp.wake()
+
+    @property
+    def frames_received(self) -> int:
+        return self._application.ezsp.frames_received
+
+    def stalled(self, now: Instant) -> str | None:
+        unanswered = self._application.ezsp.unanswered_since()
+        if unanswered is not None and now - unanswered > ANSWER_LIMIT_S:
+            return "the dongle stopped answering"
+        return None
+
+    async def address_of(self, device: Eui64) -> int | None:
+        *_, found = await self._application.ezsp.lookupNodeIdByEui64(eui64=ember_eui64(device))
+        return None if found == _NO_NODE else int(found)
+
+    async def device_at(self, network_address: int) -> Eui64 | None:
+        status, eui64 = await self._application.ezsp.lookupEui64ByNodeId(nodeId=network_address)
+        return eui64_of(eui64) if is_ok(status) else None
+
+    async def broadcast_zdp(self, cluster: int, frame: bytes) -> None:
+        aps = ember.EmberApsFrame(
+            profileId=zdp.ZDP_PROFILE,
+            clusterId=cluster,
+            sourceEndpoint=zdp.ZDP_ENDPOINT,
+            destinationEndpoint=zdp.ZDP_ENDPOINT,
+            options=ember.EmberApsOption.APS_OPTION_NONE,
+            groupId=0,
+            sequence=0,
+        )
+        await self._application.ezsp.send_broadcast(
+            address=BroadcastAddress.RX_ON_WHEN_IDLE,
+            aps_frame=aps,
+            radius=0,
+            message_tag=0,
+            aps_sequence=0,
+            data=frame,
+        )
+
+    async def extend_timeout(self, device: Eui64, network_address: int) -> None:
+        await self._application.ezsp.set_extended_timeout(
+            nwk=ember.NWK(network_address), ieee=ember_eui64(device), extended_timeout=True
+        )
+
+    async def install_link_key(self, device: Eui64, link_key: bytes) -> None:
+        await install_link_key(self._application.ezsp, device, link_key)
+
+    async def remove_link_key(self, device: Eui64) -> None:
+        await remove_link_key(self._application.ezsp, device)
+
+    async def read_keys(self) -> tuple[tuple[str, str, bytes], ...]:
+        return await read_keys(self._application.ezsp)
+
+    async def invite_only(self, *, on: bool) -> None:
+        """By policy. bellows sets one of its own when it starts, and does not put it back after a permit."""
+        ezsp, decision = self._application.ezsp, ember.EzspDecisionBitmask
+        wanted = decision.ALLOW_JOINS | decision.JOINS_USE_INSTALL_CODE_KEY if on else ezsp.tc_policy
+        await ezsp.setPolicy(policyId=ember.EzspPolicyId.TRUST_CENTER_POLICY, decisionId=wanted)
+
+    async def permit(self, seconds: int) -> None:
+        await self._application.permit(seconds)

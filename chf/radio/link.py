@@ -1,0 +1,91 @@
+"""What a session needs of a dongle of any kind: the commands that are given now and then, as against the messages.
+
+`ezsp_dongle.py` and `znp_dongle.py` implement it, each by way of its library.
+"""
+
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from chf.clock import Instant
+from chf.eui64 import Eui64
+from chf.radio.interface import RadioInfo
+from chf.radio.traffic import Surroundings, Traffic
+
+
+class DongleEvents(Protocol):
+    """What the dongle says by itself, but for messages."""
+
+    def joined(self, device: Eui64, network_address: int, *, rejoined: bool | None) -> None:
+        """`rejoined` None: this dongle does not say."""
+        ...
+
+    def left(self, device: Eui64) -> None: ...
+    def link_lost(self, reason: str) -> None: ...
+
+
+class Link(Protocol):
+    """One opened port. Every call may raise an error of its library, which the radio's `Kind` knows to tell."""
+
+    longest_permit_s: int
+
+    async def connect(self) -> None: ...
+    async def describe(self) -> RadioInfo:
+        """Who answers, and with which network; changes nothing. After `connect` and before `bring_up`."""
+        ...
+
+    def traffic(self, around: Surroundings) -> Traffic[Any]:
+        """The messages on this link, which `bring_up` opens."""
+        ...
+
+    async def bring_up(self, *, form: bool) -> RadioInfo: ...
+    async def close(self) -> None: ...
+    async def leave(self) -> None:
+        """Leave the network and forget it with its keys. After `connect`, as are the two below."""
+        ...
+
+    async def backup(self) -> dict[str, Any]: ...
+    async def restore(self, backup: dict[str, Any]) -> RadioInfo: ...
+
+    # While it serves
+
+    def background(self) -> tuple[Coroutine[Any, Any, None], ...]:
+        """What runs for as long as the link is served."""
+        ...
+
+    def wake(self) -> None: ...
+    @property
+    def frames_received(self) -> int: ...
+    def stalled(self, now: Instant) -> str | None:
+        """Called once a second or so: the reason for which the link is to be given up, if there is one."""
+        ...
+
+    async def address_of(self, device: Eui64) -> int | None:
+        """As far as the dongle itself knows."""
+        ...
+
+    async def device_at(self, network_address: int) -> Eui64 | None: ...
+    async def broadcast_zdp(self, cluster: int, frame: bytes) -> None: ...
+    async def extend_timeout(self, device: Eui64, network_address: int) -> None: ...
+    async def install_link_key(self, device: Eui64, link_key: bytes) -> None:
+        """Let the device join with this key, and secure its data with it; a key that it had is replaced."""
+        ...
+
+    async def remove_link_key(self, device: Eui64) -> None: ...
+    async def read_keys(self) -> tuple[tuple[str, str, bytes], ...]: ...
+    async def invite_only(self, *, on: bool) -> None:
+        """While joining is permitted: nobody joins but with a key that was installed."""
+        ...
+
+    async def permit(self, seconds: int) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """A kind of dongle, and how its library fails."""
+
+    name: str  # for people: "an EZSP dongle"
+    link: Callable[[DongleEvents], Link]
+    losses: tuple[type[Exception], ...]  # the dongle is not there
+    refusals: tuple[type[Exception], ...]  # it is, and will not; their text may hold keys
+    loggers: tuple[tuple[str, int], ...]  # that write keys, and the level from which they do not
