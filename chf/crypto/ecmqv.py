@@ -7,7 +7,7 @@ milliseconds), so that a program with other things to do runs it somewhere else.
 from dataclasses import dataclass, field
 
 from chf.crypto.binary_curve import BinaryCurve, InvalidPointError, Point
-from chf.crypto.ecqv import Certificate, Credentials
+from chf.crypto.ecqv import Certificate, CertificateError, Credentials
 from chf.crypto.mmo import aes_mmo, hmac_mmo
 
 MAC_OCTETS = 16
@@ -41,9 +41,13 @@ class Ephemeral:
 def agree(
     own: Credentials, ephemeral: Ephemeral, peer: Certificate, peer_ephemeral: bytes, *, initiator: bool
 ) -> Agreement:
-    """Raises InvalidPointError for a certificate or an ephemeral key that is no proper point of the curve."""
+    """Raises CertificateError or InvalidPointError where the peer's certificate or ephemeral key is no proper point."""
     curve = own.suite.curve
-    public = peer.public_key(curve.decompress(own.ca_public_key))
+    authority = curve.decompress(own.ca_public_key)
+    try:
+        public = peer.public_key(authority)
+    except InvalidPointError as error:
+        raise CertificateError(f"the certificate holds no public key: {error}") from error
     secret = shared_secret(curve, own.private_key, ephemeral, public, curve.decompress(peer_ephemeral))
     mac_key, link_key = derive_keys(secret)
     ours, theirs = (_octets(own.certificate.subject), ephemeral.public_key), (_octets(peer.subject), peer_ephemeral)

@@ -1,0 +1,59 @@
+"""What the responder remembers of one device, and the settings that its waits come from. Values only."""
+
+from dataclasses import dataclass
+
+from chf.clock import Instant
+from chf.crypto.ecqv import Certificate
+from chf.keyestablishment.effects import Computed, Token
+from chf.keyestablishment.transitions import INITIAL, State
+
+
+@dataclass(frozen=True, slots=True)
+class KeyEstablishmentSettings:
+    """Where no source is named, the value is our choice."""
+
+    maximum_exchanges: int = 8
+    """At once; further devices are told to wait."""
+    busy_wait_s: int = 5
+    """How long they are told to."""
+    ephemeral_time_s: int = 10  # advertised, as a deployed hub does (facts §4.6)
+    confirm_time_s: int = 10
+    step_timeout_s: float = 10.0
+    """For each message of the device, on top of the time that it advertised (facts §4.6)."""
+    longest_partner_time_s: int = 60
+    """Of what a device advertises, so much is believed."""
+    free_attempts: int = 3
+    """Computations for one device in a row without success; then it has to wait, longer each time."""
+    first_back_off_s: float = 10.0  # facts §4.6
+    longest_back_off_s: float = 250.0  # a wait time fits one octet
+
+    def back_off_s(self, attempts: int) -> float:
+        """After so many computations without success."""
+        if attempts < self.free_attempts:
+            return 0.0
+        return min(self.first_back_off_s * 2.0 ** min(attempts - self.free_attempts, 16), self.longest_back_off_s)
+
+
+@dataclass(slots=True)
+class Exchange:
+    """Changed by the responder alone."""
+
+    token: Token
+    endpoint: int
+    certificate: Certificate
+    ephemeral_time_s: int
+    confirm_time_s: int
+    deadline: Instant
+    state: State = INITIAL
+    ephemeral: bytes = b""
+    sequence: int = 0
+    """Of the request that is to be answered."""
+    computed: Computed | None = None
+
+
+@dataclass(slots=True)
+class Record:
+    """Of a device, beyond its exchange."""
+
+    attempts: int = 0
+    not_before: Instant | None = None
