@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from devices.bench.dongles import KINDS
 from devices.bench.serve import ListenError, ServeOptions, serve
 from devices.bench.toml_section import ScenarioError
 
@@ -17,7 +18,7 @@ def main() -> None:
 
 @main.command("serve")
 @click.argument("scenario", type=click.Path(path_type=Path))
-@click.option("--ncp", type=click.Choice(["ezsp"]), default="ezsp", show_default=True, help="What the dongle speaks.")
+@click.option("--ncp", type=click.Choice(KINDS), default=KINDS[0], show_default=True, help="What the dongle speaks.")
 @click.option(
     "--listen",
     default="tcp://127.0.0.1:0",

@@ -13,9 +13,9 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
+from devices.bench.dongles import restart
 from devices.bench.eui64 import parse_eui64
 from devices.bench.world import World
-from devices.ncp.ezsp.ash_frames import ResetCode
 from devices.nodes.ppmid import Ppmid
 
 Answer = Callable[[str, dict[str, object]], None]
@@ -62,7 +62,7 @@ class Control:
             case "state":
                 return _state(self._device(command))
             case "restart_dongle":
-                self._world.dongle.reboot(ResetCode.WATCHDOG)
+                restart(self._world.dongle)
             case "loss":
                 self._set_loss(command.get("chance"))
             case other:

@@ -7,8 +7,8 @@ from dataclasses import fields
 from pathlib import Path
 from typing import BinaryIO, TextIO
 
+from devices.bench.dongles import Dongle
 from devices.bench.eui64 import format_eui64
-from devices.ncp.ezsp.coprocessor import EzspCoprocessor
 from devices.nodes.events import DownloadProgress, NodeEvent
 from devices.stack.interface import Eui64
 from devices.wire.pcap import PcapWriter, write_zigbee_pc_keys
@@ -49,7 +49,7 @@ class KeyFile:
         self._keys[key] = label
         return True
 
-    def look_at(self, dongle: EzspCoprocessor) -> None:
+    def look_at(self, dongle: Dongle) -> None:
         """Cheap where nothing changed: it is called after every turn of the bench."""
         network = dongle.stack.network
         state = (id(network), dongle.keys.revision)

@@ -29,6 +29,7 @@ class NcpSettings:
     scan_takes_time: bool = False
     aps_unicast_message_count: int | None = None
     callback_buffers: int = V13.callback_buffers
+    table_size: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +85,7 @@ def _read_ncp(section: Section) -> NcpSettings:
         scan_takes_time=section.boolean("scan_takes_time", default=False),
         aps_unicast_message_count=section.optional_integer("aps_unicast_message_count", minimum=1, maximum=255),
         callback_buffers=section.integer("callback_buffers", V13.callback_buffers, minimum=1, maximum=65_535),
+        table_size=section.optional_integer("table_size", minimum=1, maximum=1024),
     )
     section.finish()
     return settings

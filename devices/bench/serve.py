@@ -52,7 +52,7 @@ class Bench:
         block_times = None if options.block_times is None else BlockTimes(options.block_times)
         if block_times is not None:
             self._closing.callback(block_times.write)
-        self.world: World = build_world(scenario, self._events or NoEvents(), now, block_times)
+        self.world: World = build_world(scenario, self._events or NoEvents(), now, block_times, options.ncp)
         self._capture = None if options.pcap is None else Capture(options.pcap, epoch_of(now))
         if self._capture is not None:
             self._closing.callback(self._capture.close)
@@ -168,7 +168,7 @@ async def serve(options: ServeOptions) -> None:
         ready = {
             "port": bench.port.url,
             "ncp": options.ncp,
-            "version": scenario.ncp.version,
+            "version": bench.world.dongle.personality.name,
             "eui64": format_eui64(scenario.ncp.eui64),
             "devices": len(scenario.devices),
             "seed": scenario.seed,

@@ -1,16 +1,14 @@
 """Builds what a scenario describes: the medium, the dongle, the devices, all on one queue of simulated time."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from random import Random
 
 from devices.bench.block_times import BlockTimes
+from devices.bench.dongles import Dongle, make_dongle
 from devices.bench.scenario import DeviceEntry, Scenario
 from devices.medium.medium import Medium
 from devices.medium.schedule import EventQueue
-from devices.ncp.ezsp.configuration import APS_UNICAST_MESSAGE_COUNT
-from devices.ncp.ezsp.coprocessor import EzspCoprocessor
-from devices.ncp.ezsp.personality import PERSONALITIES, Personality
 from devices.nodes.events import NodeListener
 from devices.nodes.flash import Flash
 from devices.nodes.ppmid import Ppmid
@@ -25,30 +23,39 @@ class World:
 
     queue: EventQueue
     medium: Medium
-    dongle: EzspCoprocessor
+    dongle: Dongle
     devices: dict[Eui64, Ppmid]
 
 
 def build_world(
-    scenario: Scenario, listener: NodeListener, now_s: float = 0.0, block_times: BlockTimes | None = None
+    scenario: Scenario,
+    listener: NodeListener,
+    now_s: float = 0.0,
+    block_times: BlockTimes | None = None,
+    ncp: str = "ezsp",
 ) -> World:
-    """`now_s` is where simulated time starts. Devices are switched on by the queue, at their time."""
+    """`now_s` is where simulated time starts, `ncp` one of devices.bench.dongles.KINDS.
+
+    Devices are switched on by the queue, at their time.
+    """
     queue = EventQueue(now_s)
     medium = Medium(queue, _random(scenario, "medium"), scenario.medium)
 
-    def make_stack(coordinator_listener: CoordinatorListener, keys: LinkKeys) -> ZigbeeCoordinator:
+    def make_stack(
+        coordinator_listener: CoordinatorListener, keys: LinkKeys, ieee: Eui64, host_fragments: bool
+    ) -> ZigbeeCoordinator:
         make = ZigbeeCoordinator if block_times is None else block_times.coordinator
         return make(
-            scenario.ncp.eui64,
+            ieee,
             medium,
             queue,
             _random(scenario, "coordinator"),
             link_keys=keys,
             listener=coordinator_listener,
-            host_fragments=True,
+            host_fragments=host_fragments,
         )
 
-    dongle = EzspCoprocessor(make_stack, scenario.ncp.eui64, queue, _random(scenario, "dongle"), _personality(scenario))
+    dongle = make_dongle(ncp, scenario.ncp, make_stack, queue, _random(scenario, "dongle"))
     devices = dict(_devices(scenario, queue, medium, listener))
     return World(queue, medium, dongle, devices)
 
@@ -56,20 +63,6 @@ def build_world(
 def _random(scenario: Scenario, what: object) -> Random:
     """Everybody has their own generator, so that one more device does not change what the others do."""
     return Random(f"{scenario.seed} {what}")
-
-
-def _personality(scenario: Scenario) -> Personality:
-    settings = scenario.ncp
-    configuration = {}
-    if settings.aps_unicast_message_count is not None:
-        configuration[APS_UNICAST_MESSAGE_COUNT] = settings.aps_unicast_message_count
-    return replace(
-        PERSONALITIES[settings.version],
-        endpoints_survive_reset=settings.endpoints_survive_reset,
-        scan_takes_time=settings.scan_takes_time,
-        callback_buffers=settings.callback_buffers,
-        configuration=configuration,
-    )
 
 
 def _devices(

@@ -1,0 +1,70 @@
+"""The kinds of dongle that the bench can put on the line."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from random import Random
+
+from devices.bench.scenario import NcpSettings
+from devices.medium.schedule import EventQueue
+from devices.ncp.ezsp import personality as ezsp
+from devices.ncp.ezsp.ash_frames import ResetCode
+from devices.ncp.ezsp.configuration import APS_UNICAST_MESSAGE_COUNT
+from devices.ncp.ezsp.coprocessor import EzspCoprocessor
+from devices.ncp.znp import personality as znp
+from devices.ncp.znp.coprocessor import ZnpCoprocessor
+from devices.ncp.znp.status import ResetReason
+from devices.stack.coordinator import ZigbeeCoordinator
+from devices.stack.interface import CoordinatorListener, Eui64, LinkKeys
+
+Dongle = EzspCoprocessor | ZnpCoprocessor
+
+KINDS = ("ezsp", "znp")
+
+MakeStack = Callable[[CoordinatorListener, LinkKeys, Eui64, bool], ZigbeeCoordinator]
+"""The fourth argument says whether the host puts fragments together."""
+
+
+def make_dongle(kind: str, settings: NcpSettings, make_stack: MakeStack, queue: EventQueue, random: Random) -> Dongle:
+    """`kind` is one of KINDS."""
+    if kind == "znp":
+        return ZnpCoprocessor(
+            lambda listener, keys, ieee: make_stack(listener, keys, ieee, False),
+            settings.eui64,
+            queue,
+            random,
+            _znp_personality(settings),
+        )
+    return EzspCoprocessor(
+        lambda listener, keys: make_stack(listener, keys, settings.eui64, True),
+        settings.eui64,
+        queue,
+        random,
+        _ezsp_personality(settings),
+    )
+
+
+def _ezsp_personality(settings: NcpSettings) -> ezsp.Personality:
+    configuration = {}
+    if settings.aps_unicast_message_count is not None:
+        configuration[APS_UNICAST_MESSAGE_COUNT] = settings.aps_unicast_message_count
+    return replace(
+        ezsp.PERSONALITIES[settings.version],
+        endpoints_survive_reset=settings.endpoints_survive_reset,
+        scan_takes_time=settings.scan_takes_time,
+        callback_buffers=settings.callback_buffers,
+        configuration=configuration,
+    )
+
+
+def _znp_personality(settings: NcpSettings) -> znp.Personality:
+    if settings.table_size is None:
+        return znp.ZSTACK_3_30
+    return replace(znp.ZSTACK_3_30, table_size=settings.table_size)
+
+
+def restart(dongle: Dongle) -> None:
+    """As its watchdog does."""
+    if isinstance(dongle, ZnpCoprocessor):
+        dongle.reboot(ResetReason.WATCHDOG)
+    else:
+        dongle.reboot(ResetCode.WATCHDOG)

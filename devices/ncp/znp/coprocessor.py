@@ -1,0 +1,262 @@
+"""The virtual TI dongle: MT at the front, an MT command table, a coordinator's stack behind it.
+
+Octets go in with `receive` and come out of `data_to_send`; time comes from the scheduler, which the owner drives. What
+outlives a reset is in `Nvram`, including the network; everything else is made anew by `_boot`: registered endpoints,
+groups, policies, callbacks that were asked for. A reset takes a moment, in which requests wait; then the chip says
+SYS_RESET_IND, answers them, and waits for the host to start it.
+
+Every request is answered: what is not known, or too short, by an RPC error.
+"""
+
+from typing import TYPE_CHECKING
+
+from devices.ncp.znp.commands import RPC_ERROR, Command, commands
+from devices.ncp.znp.device_tables import DeviceTables
+from devices.ncp.znp.groups import GroupTable
+from devices.ncp.znp.items import Item
+from devices.ncp.znp.layout import Handler, ShortParametersError, Value
+from devices.ncp.znp.messaging import Messaging
+from devices.ncp.znp.mt_frames import MtFrame, MtReceiver, MtType, Subsystem
+from devices.ncp.znp.network import Network, factory_items, obey_startup_option
+from devices.ncp.znp.nvram import Nvram, legacy
+from devices.ncp.znp.personality import ZSTACK_3_30, Personality
+from devices.ncp.znp.security import Security
+from devices.ncp.znp.status import ResetReason, RpcError
+from devices.ncp.znp.utilities import TRANSPORT_REVISION, Utilities
+from devices.ncp.znp.zdo import DeviceObject
+from devices.stack.interface import ZDP_PROFILE, Eui64
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from random import Random
+
+    from devices.stack.coordinator import ZigbeeCoordinator
+    from devices.stack.interface import (
+        ApsIndication,
+        CoordinatorListener,
+        JoinKind,
+        LinkKeys,
+        NwkAddress,
+        Scheduler,
+    )
+
+_RESET_REQUEST = 0x4100
+_MAX_WAITING = 16  # frames that the serial bridge of a stick holds back while the chip restarts; our choice
+_SUBSYSTEMS = frozenset(Subsystem) - {Subsystem.RPC_ERROR}
+
+
+class ZnpCoprocessor:
+    """A `CoordinatorListener`. `make_stack(listener, link_keys, ieee)` builds the coordinator beneath.
+
+    It is built again when the host gave the dongle another IEEE address: `stack` is the present one.
+    """
+
+    def __init__(
+        self,
+        make_stack: "Callable[[CoordinatorListener, LinkKeys, Eui64], ZigbeeCoordinator]",
+        ieee: "Eui64",
+        scheduler: "Scheduler",
+        random: "Random",
+        personality: Personality = ZSTACK_3_30,
+    ) -> None:
+        self.personality = personality
+        self.nvram = Nvram()
+        self.keys = DeviceTables(personality.table_size)
+        self.stack = make_stack(self, self.keys, ieee)
+        self._make_stack = make_stack
+        self._hardware_ieee = ieee
+        self._scheduler = scheduler
+        self._random = random
+        self._commands = commands()
+        self._line = bytearray()
+        self._receiver = MtReceiver()
+        self._boots = 0
+        self._held_callbacks: list[bytes] = []
+        self._waiting: list[MtFrame] = []
+        factory_items(self.nvram, ieee, random, personality.table_size, self.keys.link_key_table_bytes)
+        self._boot()
+        self._booting = False
+
+    def _boot(self) -> None:
+        """Empty RAM, as after power on."""
+        self._boots += 1
+        self._booting = True
+        self._answering = False
+        self._held_callbacks.clear()
+        self.stack.stop()
+        self.nvram.settle()
+        self.stack.network = None
+        obey_startup_option(self.nvram, self.personality.table_size, self.keys.link_key_table_bytes)
+        self.keys.load(self.nvram, self._item(Item.TCLK_SEED).ljust(16, b"\0")[:16])
+        self.keys.mirror(self.nvram)
+        self._take_address()
+        self.stack.endpoints.clear()
+        self._handlers = self._wire(self._boots)
+
+    def _item(self, item: Item) -> bytes:
+        return self.nvram.get(legacy(item)) or b""
+
+    def _take_address(self) -> None:
+        """The address in flash, or where the host deleted it, the hardware's."""
+        octets = self._item(Item.EXTADDR)
+        ieee = Eui64(int.from_bytes(octets, "little")) if len(octets) == 8 else self._hardware_ieee
+        self.nvram.put(legacy(Item.EXTADDR), ieee.to_bytes(8, "little"))
+        if ieee != self.stack.ieee:
+            self.stack = self._make_stack(self, self.keys, ieee)
+        self.stack.manufacturer = 0x0000  # as TI's own build says
+
+    def _wire(self, boot: int) -> dict[int, tuple[Command, Handler]]:
+        """Make everything that lives in RAM, and say which command goes where."""
+
+        def callback(name: str, *values: Value) -> None:
+            if boot == self._boots:
+                self._call_back(name, values)
+
+        stack, tables = self.stack, self.keys
+        self._network = network = Network(
+            stack=stack,
+            scheduler=self._scheduler,
+            random=self._random,
+            nvram=self.nvram,
+            tables=tables,
+            callback=callback,
+        )
+        direct = self._item(Item.ZDO_DIRECT_CB)[:1] == b"\1"
+        self._device_object = device_object = DeviceObject(
+            stack=stack, network=network, tables=tables, callback=callback, direct=direct
+        )
+        groups = GroupTable()
+        self._messaging = messaging = Messaging(
+            stack=stack,
+            scheduler=self._scheduler,
+            network=network,
+            tables=tables,
+            groups=groups,
+            device_object=device_object,
+            callback=callback,
+        )
+        utilities = Utilities(
+            personality=self.personality,
+            stack=stack,
+            scheduler=self._scheduler,
+            random=self._random,
+            tables=tables,
+        )
+        handlers: dict[str, Handler] = {
+            **self.nvram.handlers(),
+            **network.handlers(),
+            **device_object.handlers(),
+            **groups.handlers(),
+            **messaging.handlers(),
+            **Security(stack, tables).handlers(),
+            **utilities.handlers(),
+        }
+        table = self._commands
+        return {
+            command.id: (command, handlers[command.name]) for command in table.values() if command.request is not None
+        }
+
+    # the line
+
+    def receive(self, octets: bytes) -> None:
+        """Take octets from the host, cut anywhere. Drain `data_to_send` afterwards."""
+        self._take(self._receiver.receive(octets))
+
+    def _take(self, frames: "Iterable[MtFrame]") -> None:
+        for frame in frames:
+            if self._booting:
+                if len(self._waiting) < _MAX_WAITING:
+                    self._waiting.append(frame)
+            elif frame.type == MtType.SYNCHRONOUS_REQUEST:
+                self._request(frame)
+            elif frame.command == _RESET_REQUEST:
+                self.reboot(ResetReason.EXTERNAL)
+
+    def data_to_send(self) -> bytes:
+        due = bytes(self._line)
+        self._line.clear()
+        return due
+
+    def deadline(self) -> float | None:
+        """MT has no timers: all that waits is in the scheduler."""
+        return None
+
+    def handle_deadline(self) -> None:
+        pass
+
+    def reboot(self, reason: ResetReason = ResetReason.WATCHDOG) -> None:
+        """Restart, on the host's wish or on its own. The host is told when it is done."""
+        self._boot()
+        boot = self._boots
+
+        def running() -> None:
+            if boot != self._boots:
+                return
+            self._booting = False
+            personality = self.personality
+            self._call_back("resetInd", (reason, TRANSPORT_REVISION, personality.product, *personality.version))
+            waiting, self._waiting = self._waiting, []
+            self._take(waiting)
+
+        self._scheduler.call_later(self.personality.reset_s, running)
+
+    # requests and callbacks
+
+    def _request(self, frame: MtFrame) -> None:
+        known = self._handlers.get(frame.command)
+        if known is None:
+            unknown = RpcError.COMMAND if frame.subsystem in _SUBSYSTEMS else RpcError.SUBSYSTEM
+            self._refuse(frame, unknown)
+            return
+        command, handler = known
+        assert command.request is not None
+        try:
+            values = command.request.decode(frame.data)
+        except ShortParametersError:
+            self._refuse(frame, RpcError.LENGTH)
+            return
+        self._answering = True
+        response = handler(*values)
+        self._answering = False
+        self._line += MtFrame(command.response_id, command.response.encode(response)).to_bytes()
+        for held in self._held_callbacks:
+            self._line += held
+        self._held_callbacks.clear()
+
+    def _refuse(self, frame: MtFrame, error: RpcError) -> None:
+        data = bytes((error,)) + frame.command.to_bytes(2, "big")
+        self._line += MtFrame(RPC_ERROR, data).to_bytes()
+
+    def _call_back(self, name: str, values: tuple[Value, ...]) -> None:
+        """What a request causes comes after its answer."""
+        command = self._commands[name]
+        octets = MtFrame(command.id, command.response.encode(values)).to_bytes()
+        if self._answering:
+            self._held_callbacks.append(octets)
+        else:
+            self._line += octets
+
+    # CoordinatorListener
+
+    def network_up(self) -> None:
+        self._network.went_up()
+
+    def network_down(self) -> None:
+        pass  # the host never tells the dongle to leave
+
+    def message_received(self, indication: "ApsIndication") -> None:
+        if indication.profile == ZDP_PROFILE and indication.destination_endpoint == 0:
+            self._device_object.received(indication)
+        else:
+            self._messaging.received(indication)
+
+    def device_joined(self, ieee: "Eui64", address: "NwkAddress", kind: "JoinKind") -> None:
+        self.keys.joined(ieee, address, kind)
+        self._device_object.device_joined(ieee, address, kind)
+
+    def join_refused(self, ieee: "Eui64", reason: str) -> None:
+        pass  # MT has no indication for it
+
+    def device_left(self, ieee: "Eui64", address: "NwkAddress") -> None:
+        self.keys.left(ieee)
+        self._device_object.device_left(ieee, address)

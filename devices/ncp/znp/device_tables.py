@@ -1,0 +1,352 @@
+"""Whom the co-processor knows: the address manager, the associated devices, and the link keys of each.
+
+Three kinds of link keys, as on the chip. The trust-centre table has one entry for every device that joined or may: its
+key comes from an install code (kept in a table of its own), from the seed, or is the well-known one. The APS link key
+table has what ZDO_SEC_ADD_LINK_KEY put there, which is where a Smart Energy host leaves the key of an establishment.
+
+Which of two keys serves is our choice, since TI does not say: data take the APS link key before the trust centre's, a
+join the other way round, and a new install code drops the APS link key of its device, who must be starting anew.
+
+A device that finds the tables full is not let in.
+"""
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from devices.ncp.znp import items
+from devices.ncp.znp.items import AddressUser, Item, KeyAttributes, NodeRelation, Table
+from devices.ncp.znp.nvram import ZSTACK, NvKey, Nvram, legacy
+from devices.stack.interface import Child, Eui64, JoinKind, LinkKey, NwkAddress
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+WELL_KNOWN_KEY = b"ZigBeeAlliance09"
+
+
+@dataclass(slots=True)
+class Address:
+    """An entry of the address manager."""
+
+    ieee: Eui64
+    address: int = items.NO_ADDRESS
+
+
+@dataclass(slots=True)
+class TrustCenterEntry:
+    """`shift_or_index`: by how much the seed is rotated, or which entry of the install-code table it is."""
+
+    ieee: Eui64
+    key: LinkKey = field(repr=False)
+    attributes: int
+    key_type: int = 0
+    shift_or_index: int = 0
+
+
+@dataclass(slots=True)
+class ApsLinkKey:
+    ieee: Eui64
+    key: LinkKey = field(repr=False)
+    authentication: int = items.AUTHENTICATED_CBCK
+
+
+class DeviceTables:
+    """The `LinkKeys` of devices/stack/interface.py. `size` is the number of entries of each table.
+
+    `load` reads them from flash at boot; from then on flash mirrors what is here. `children` are those of the running
+    network.
+    """
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+        self.install_codes_only = False
+        self.children: dict[Eui64, Child] = {}
+        self.disowned: set[Eui64] = set()
+        """Children that the host struck off the association list: no route leads to them until they are back on it."""
+        self.revision = 0  # counts every key that came in
+        self._addresses: list[Address | None] = [None] * size
+        self._trust_center: list[TrustCenterEntry | None] = [None] * size
+        self._aps_keys: list[ApsLinkKey | None] = [None] * size
+        self._trust_center_of: dict[Eui64, TrustCenterEntry] = {}
+        self._aps_key_of: dict[Eui64, ApsLinkKey] = {}
+
+    # LinkKeys, for the stack
+
+    def for_data(self, partner: Eui64) -> LinkKey | None:
+        aps_key = self._aps_key_of.get(partner)
+        if aps_key is not None:
+            return aps_key.key
+        entry = self._trust_center_of.get(partner)
+        return None if entry is None else entry.key
+
+    def for_join(self, partner: Eui64) -> LinkKey | None:
+        if self.index_of(partner) is None and None not in self._addresses:
+            return None
+        entry = self._trust_center_of.get(partner)
+        if entry is not None and not (self.install_codes_only and entry.attributes == KeyAttributes.DEFAULT):
+            return entry.key
+        if aps_key := self._aps_key_of.get(partner):
+            return aps_key.key
+        if self.install_codes_only:
+            return None
+        entry = self._add_to_trust_center(partner, LinkKey(WELL_KNOWN_KEY), KeyAttributes.DEFAULT)
+        return None if entry is None else entry.key
+
+    # keys
+
+    def add_install_code_key(self, partner: Eui64, key: bytes) -> bool:
+        """False when the table is full. The same key again keeps its counter, so that no value is used twice."""
+        self.remove_aps_key(partner)
+        before = self._trust_center_of.get(partner)
+        counter = before.key.outgoing_counter if before is not None and before.key.key == key else 0
+        self._remove_from_trust_center(partner)
+        return self._add_to_trust_center(partner, LinkKey(key, counter), KeyAttributes.PROVISIONAL) is not None
+
+    def _add_to_trust_center(self, partner: Eui64, key: LinkKey, attributes: int) -> TrustCenterEntry | None:
+        slot = _free(self._trust_center)
+        if slot is None:
+            return None
+        entry = TrustCenterEntry(partner, key, attributes)
+        if attributes == KeyAttributes.PROVISIONAL:
+            entry.shift_or_index = slot  # each has room in the install-code table under its own number
+        self._trust_center[slot] = self._trust_center_of[partner] = entry
+        self.revision += 1
+        return entry
+
+    def _remove_from_trust_center(self, partner: Eui64) -> bool:
+        entry = self._trust_center_of.pop(partner, None)
+        if entry is not None:
+            self._trust_center[self._trust_center.index(entry)] = None
+        return entry is not None
+
+    def add_aps_key(self, partner: Eui64, address: int, key: bytes) -> bool:
+        """False when a table is full."""
+        held = self._aps_key_of.get(partner)
+        slot = _free(self._aps_keys) if held is None else self._aps_keys.index(held)
+        if slot is None or not self.meet(partner, address):
+            return False
+        self._aps_keys[slot] = self._aps_key_of[partner] = ApsLinkKey(partner, LinkKey(key))
+        self.revision += 1
+        return True
+
+    def remove_aps_key(self, partner: Eui64) -> bool:
+        entry = self._aps_key_of.pop(partner, None)
+        if entry is not None:
+            self._aps_keys[self._aps_keys.index(entry)] = None
+            self._tidy(partner)
+        return entry is not None
+
+    def remove_keys(self, partner: Eui64) -> bool:
+        """ZDO_SEC_DEVICE_REMOVE. False where there was none."""
+        removed = self._remove_from_trust_center(partner)
+        return self.remove_aps_key(partner) or removed
+
+    def aps_key_slot(self, partner: Eui64) -> int | None:
+        entry = self._aps_key_of.get(partner)
+        return None if entry is None else self._aps_keys.index(entry)
+
+    def in_use(self) -> dict[Eui64, bytes]:
+        """Every key in use, for a capture's key file."""
+        keys = {partner: entry.key.key for partner, entry in self._trust_center_of.items()}
+        return keys | {partner: entry.key.key for partner, entry in self._aps_key_of.items()}
+
+    # devices
+
+    def meet(self, ieee: Eui64, address: int) -> bool:
+        """Note where a device is. False when there is no room."""
+        index = self.index_of(ieee)
+        if index is None:
+            index = _free(self._addresses)
+            if index is None:
+                return False
+            self._addresses[index] = Address(ieee)
+        entry = self._addresses[index]
+        assert entry is not None
+        if address != items.NO_ADDRESS:
+            entry.address = address
+        return True
+
+    def joined(self, ieee: Eui64, address: NwkAddress, kind: JoinKind) -> None:
+        self.meet(ieee, address)
+        self.disowned.discard(ieee)
+        entry = self._trust_center_of.get(ieee)
+        if kind is JoinKind.ASSOCIATED and entry is not None and entry.attributes == KeyAttributes.DEFAULT:
+            entry.key.incoming_counter = -1  # it may have been reset to factory; and everybody knows this key
+
+    def left(self, ieee: Eui64) -> None:
+        self.disowned.discard(ieee)
+        entry = self._trust_center_of.get(ieee)
+        if entry is not None and entry.attributes == KeyAttributes.DEFAULT:
+            self._remove_from_trust_center(ieee)
+        self._tidy(ieee)
+
+    def _tidy(self, ieee: Eui64) -> None:
+        """Nobody uses the address of a device that is no child and has no key."""
+        index = self.index_of(ieee)
+        if index is not None and not self._users(ieee):
+            self._addresses[index] = None
+
+    def _users(self, ieee: Eui64) -> int:
+        users = AddressUser.ASSOCIATED if ieee in self.children and ieee not in self.disowned else 0
+        keys = ieee in self._aps_key_of or ieee in self._trust_center_of
+        return users | (AddressUser.SECURITY if keys else 0)
+
+    def index_of(self, ieee: Eui64) -> int | None:
+        return next((index for index, entry in enumerate(self._addresses) if entry and entry.ieee == ieee), None)
+
+    def address_of(self, ieee: Eui64) -> int:
+        index = self.index_of(ieee)
+        entry = None if index is None else self._addresses[index]
+        return items.NO_ADDRESS if entry is None else entry.address
+
+    def association_list(self) -> list[Child]:
+        return [child for child in self.children.values() if child.ieee not in self.disowned]
+
+    def associated(self, child: Child) -> bytes:
+        """associated_devices_t."""
+        index = self.index_of(child.ieee)
+        relation = NodeRelation.CHILD_RX_ON if child.receiver_on_when_idle else NodeRelation.CHILD_SLEEPING
+        return items.ASSOCIATED.pack(
+            child.address, 0xFFFF if index is None else index, relation, 0, 0, 0, bytes(12), bytes(8), 0, 0, 0
+        )
+
+    # flash
+
+    def mirror(self, nvram: Nvram) -> None:
+        """From now on, flash shows what is here."""
+        nvram.mirror(ZSTACK, Table.ADDRMGR, self._address_item)
+        nvram.mirror(ZSTACK, Table.DEVICE_LIST, self._device_item)
+        nvram.mirror(ZSTACK, Table.TCLK, self._trust_center_item)
+        nvram.mirror(ZSTACK, Table.TCLK_IC, self._install_code_item)
+        nvram.mirror(ZSTACK, Table.APS_KEY_DATA, self._aps_key_item)
+        nvram.mirror_one(legacy(Item.APS_LINK_KEY_TABLE), self._link_key_table)
+
+    def _address_item(self, index: int) -> bytes:
+        entry = self._addresses[index] if index < self.size else None
+        if entry is None:
+            return items.EMPTY_ADDRESS
+        return items.ADDRESS.pack(self._users(entry.ieee), entry.address, entry.ieee)
+
+    def _device_item(self, index: int) -> bytes:
+        entry = self._addresses[index] if index < self.size else None
+        child = None if entry is None else self.children.get(entry.ieee)
+        return items.EMPTY_ASSOCIATED if child is None or child.ieee in self.disowned else self.associated(child)
+
+    def _trust_center_item(self, slot: int) -> bytes:
+        entry = self._trust_center[slot] if slot < self.size else None
+        if entry is None:
+            return items.TCLK.pack(0, 0, 0, KeyAttributes.DEFAULT, 0, 0)
+        key = entry.key
+        return items.TCLK.pack(
+            key.outgoing_counter,
+            key.incoming_counter + 1,
+            entry.ieee,
+            entry.attributes,
+            entry.key_type,
+            entry.shift_or_index,
+        )
+
+    def _install_code_item(self, slot: int) -> bytes:
+        for entry in self._trust_center:
+            if entry is not None and entry.attributes == KeyAttributes.PROVISIONAL and entry.shift_or_index == slot:
+                return _link_key_item(entry.key)
+        return bytes(items.LINK_KEY.size)
+
+    def _aps_key_item(self, slot: int) -> bytes:
+        entry = self._aps_keys[slot] if slot < self.size else None
+        return bytes(items.LINK_KEY.size) if entry is None else _link_key_item(entry.key)
+
+    def _link_key_table(self) -> bytes:
+        entries = [
+            items.LINK_KEY_ENTRY.pack(self.index_of(entry.ieee) or 0, slot, entry.authentication)
+            for slot, entry in enumerate(self._aps_keys)
+            if entry is not None
+        ]
+        table = len(entries).to_bytes(2, "little") + b"".join(entries)
+        return table.ljust(self.link_key_table_bytes, b"\0")
+
+    @property
+    def link_key_table_bytes(self) -> int:
+        return 2 + self.size * items.LINK_KEY_ENTRY.size
+
+    def load(self, nvram: Nvram, seed: bytes) -> None:
+        """What flash holds, at boot. Entries that make no sense are passed over."""
+        self._addresses = [None] * self.size
+        self._trust_center = [None] * self.size
+        self._aps_keys = [None] * self.size
+        self._trust_center_of.clear()
+        self._aps_key_of.clear()
+        self.children = {}
+        self.disowned.clear()
+        self.install_codes_only = False
+        for index, octets in _entries(nvram, Table.ADDRMGR, self.size, items.ADDRESS.size):
+            users, address, ieee = items.ADDRESS.unpack(octets)
+            if ieee not in items.NOBODY and users != 0xFF:
+                self._addresses[index] = Address(ieee, address)
+                if users & AddressUser.ASSOCIATED and address < 0xFFF8:
+                    self._load_child(nvram, index, ieee, address)
+        for slot, octets in _entries(nvram, Table.TCLK, self.size, items.TCLK.size):
+            self._load_trust_center_entry(nvram, slot, octets, seed)
+        self._load_aps_keys(nvram)
+        self.revision += 1
+
+    def _load_child(self, nvram: Nvram, index: int, ieee: Eui64, address: NwkAddress) -> None:
+        """Its entry in the device list says whether it sleeps; a host that restores a network writes none."""
+        octets = nvram.get(NvKey(ZSTACK, Table.DEVICE_LIST, index)) or b""
+        sleeps = len(octets) == items.ASSOCIATED.size and octets[4] == NodeRelation.CHILD_SLEEPING
+        self.children[ieee] = Child(ieee, address, receiver_on_when_idle=not sleeps)
+
+    def _load_trust_center_entry(self, nvram: Nvram, slot: int, octets: bytes, seed: bytes) -> None:
+        outgoing, incoming, ieee, attributes, key_type, shift_or_index = items.TCLK.unpack(octets)
+        if ieee in items.NOBODY or ieee in self._trust_center_of:
+            return
+        if attributes == KeyAttributes.PROVISIONAL:
+            held = nvram.get(NvKey(ZSTACK, Table.TCLK_IC, shift_or_index)) or b""
+            if len(held) != items.LINK_KEY.size:
+                return
+            key = held[:16]
+        elif attributes == KeyAttributes.DEFAULT:
+            key = WELL_KNOWN_KEY
+        else:
+            key = key_from_seed(seed, ieee, shift_or_index)
+        entry = TrustCenterEntry(ieee, LinkKey(key, outgoing, incoming - 1), attributes, key_type, shift_or_index)
+        self._trust_center[slot] = self._trust_center_of[ieee] = entry
+
+    def _load_aps_keys(self, nvram: Nvram) -> None:
+        table = nvram.get(legacy(Item.APS_LINK_KEY_TABLE)) or b""
+        count = min(int.from_bytes(table[:2], "little"), (len(table) - 2) // items.LINK_KEY_ENTRY.size)
+        for place in range(max(count, 0)):
+            index, slot, authentication = items.LINK_KEY_ENTRY.unpack_from(table, 2 + place * items.LINK_KEY_ENTRY.size)
+            held = nvram.get(NvKey(ZSTACK, Table.APS_KEY_DATA, slot)) or b""
+            address = self._addresses[index] if index < self.size else None
+            if address is None or address.ieee in self._aps_key_of or slot >= self.size:
+                continue
+            if len(held) != items.LINK_KEY.size or self._aps_keys[slot] is not None:
+                continue
+            key, outgoing, incoming = items.LINK_KEY.unpack(held)
+            entry = ApsLinkKey(address.ieee, LinkKey(key, outgoing, incoming - 1), authentication)
+            self._aps_keys[slot] = self._aps_key_of[address.ieee] = entry
+
+
+def key_from_seed(seed: bytes, ieee: int, shift: int) -> bytes:
+    """The trust-centre key of a device: the seed, rotated left, XOR its IEEE address twice (ZDSecMgr.c)."""
+    shift %= len(seed)
+    rotated = seed[shift:] + seed[:shift]
+    twice = ieee.to_bytes(8, "little") * 2
+    return bytes(one ^ other for one, other in zip(rotated, twice, strict=True))
+
+
+def _link_key_item(key: LinkKey) -> bytes:
+    # Flash has the next counter that is accepted, not the last.
+    return items.LINK_KEY.pack(key.key, key.outgoing_counter, key.incoming_counter + 1)
+
+
+def _entries(nvram: Nvram, table: Table, size: int, entry_bytes: int) -> "Iterator[tuple[int, bytes]]":
+    for sub in range(size):
+        octets = nvram.get(NvKey(ZSTACK, table, sub))
+        if octets is not None and len(octets) == entry_bytes:
+            yield sub, octets
+
+
+def _free(table: "list[Address | None] | list[TrustCenterEntry | None] | list[ApsLinkKey | None]") -> int | None:
+    return next((slot for slot, entry in enumerate(table) if entry is None), None)

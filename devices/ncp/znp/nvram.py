@@ -1,0 +1,154 @@
+"""The co-processor's flash, item by item, through both sets of NV commands (Z-Stack Monitor and Test API 3.8.1).
+
+An item has a system, an item and a sub number; the 16-bit numbers of the older commands are the subs of ZStack's item
+0, so that both see the same octets. Some items mirror what the running stack knows (counters, tables): their content is
+asked for when it is read. An item that the host writes is the host's until the next reset: the stack neither changes
+nor heeds it before it boots.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+from devices.ncp.znp.layout import Handler
+from devices.ncp.znp.status import ZStatus
+
+ZSTACK = 1
+LEGACY = 0
+MAX_ITEM_BYTES = 4096  # our choice, as is the next: what a host creates must not fill the memory
+MAX_ITEMS = 4096
+_LONGEST_READ = 248  # with status and length, the data of one frame
+
+
+class NvKey(NamedTuple):
+    system: int
+    item: int
+    sub: int
+
+
+def legacy(number: int) -> NvKey:
+    """The item that the older commands call `number`."""
+    return NvKey(ZSTACK, LEGACY, number)
+
+
+Mirror = Callable[[int], bytes]
+"""The present content of a table's entry with this sub number."""
+
+
+class Nvram:
+    """The items, and the handlers of the NV commands. `mirror` makes a table live."""
+
+    def __init__(self) -> None:
+        self._items: dict[NvKey, bytes] = {}
+        self._tables: dict[tuple[int, int], Mirror] = {}
+        self._singles: dict[NvKey, Callable[[], bytes]] = {}
+        self._from_host: set[NvKey] = set()
+
+    # for the chip itself
+
+    def get(self, key: NvKey) -> bytes | None:
+        if key not in self._items:
+            return None
+        if key not in self._from_host:
+            if key in self._singles:
+                return self._singles[key]()
+            if (table := self._tables.get(key[:2])) is not None:
+                return table(key.sub)
+        return self._items[key]
+
+    def put(self, key: NvKey, value: bytes) -> None:
+        self._items[key] = value
+
+    def discard(self, key: NvKey) -> None:
+        self._items.pop(key, None)
+
+    def mirror(self, system: int, item: int, content: Mirror) -> None:
+        """From now on, whatever the host wrote there."""
+        self._tables[system, item] = content
+        self._from_host = {key for key in self._from_host if key[:2] != (system, item)}
+
+    def mirror_one(self, key: NvKey, content: Callable[[], bytes]) -> None:
+        self._singles[key] = content
+
+    def settle(self) -> None:
+        """A reset: what the stack knew is in flash now, and what the host wrote counts from here on."""
+        for key in self._items:
+            content = self.get(key)
+            assert content is not None
+            self._items[key] = content
+        self._tables.clear()
+        self._singles.clear()
+        self._from_host.clear()
+
+    # for the host
+
+    def handlers(self) -> dict[str, Handler]:
+        return {
+            "osalNvItemInit": self.osal_item_init,
+            "osalNvRead": lambda number, offset: self._read(legacy(number), offset, _LONGEST_READ),
+            "osalNvReadExt": lambda number, offset: self._read(legacy(number), offset, _LONGEST_READ),
+            "osalNvWrite": lambda number, offset, value: self._write(legacy(number), offset, value),
+            "osalNvWriteExt": lambda number, offset, value: self._write(legacy(number), offset, value),
+            "osalNvDelete": self.osal_delete,
+            "osalNvLength": lambda number: (self._length(legacy(number)),),
+            "nvCreate": self.create,
+            "nvDelete": self.delete,
+            "nvLength": lambda system, item, sub: (self._length(NvKey(system, item, sub)),),
+            "nvRead": lambda system, item, sub, offset, length: self._read(NvKey(system, item, sub), offset, length),
+            "nvWrite": lambda system, item, sub, offset, value: self._write(NvKey(system, item, sub), offset, value),
+        }
+
+    def osal_item_init(self, number: int, length: int, value: bytes) -> tuple[int]:
+        """Answers NV_ITEM_UNINIT where there was no such item, although there is one now."""
+        return (self._create(legacy(number), length, value),)
+
+    def osal_delete(self, number: int, length: int) -> tuple[int]:
+        key = legacy(number)
+        held = self.get(key)
+        if held is None:
+            return (ZStatus.NV_ITEM_UNINIT,)
+        if len(held) != length:
+            return (ZStatus.NV_BAD_ITEM_LEN,)
+        self._forget(key)
+        return (ZStatus.SUCCESS,)
+
+    def create(self, system: int, item: int, sub: int, length: int) -> tuple[int]:
+        return (self._create(NvKey(system, item, sub), length, b""),)
+
+    def delete(self, system: int, item: int, sub: int) -> tuple[int]:
+        key = NvKey(system, item, sub)
+        if key not in self._items:
+            return (ZStatus.NV_ITEM_UNINIT,)
+        self._forget(key)
+        return (ZStatus.SUCCESS,)
+
+    def _create(self, key: NvKey, length: int, value: bytes) -> ZStatus:
+        if key in self._items:
+            return ZStatus.SUCCESS
+        if not 0 < length <= MAX_ITEM_BYTES or len(self._items) >= MAX_ITEMS:
+            return ZStatus.NV_OPER_FAILED
+        self._items[key] = value[:length].ljust(length, b"\xff")
+        self._from_host.add(key)
+        return ZStatus.NV_ITEM_UNINIT
+
+    def _forget(self, key: NvKey) -> None:
+        self._from_host.discard(key)
+        del self._items[key]
+
+    def _length(self, key: NvKey) -> int:
+        return len(self.get(key) or b"")
+
+    def _read(self, key: NvKey, offset: int, length: int) -> tuple[int, bytes]:
+        held = self.get(key)
+        if held is None or offset > len(held):
+            return ZStatus.INVALID_PARAMETER, b""
+        return ZStatus.SUCCESS, held[offset : offset + min(length, _LONGEST_READ)]
+
+    def _write(self, key: NvKey, offset: int, value: bytes) -> tuple[int]:
+        held = self.get(key)
+        if held is None:
+            return (ZStatus.NV_OPER_FAILED,)
+        if offset + len(value) > len(held):
+            return (ZStatus.NV_BAD_ITEM_LEN,)
+        self._items[key] = held[:offset] + value + held[offset + len(value) :]
+        self._from_host.add(key)
+        return (ZStatus.SUCCESS,)

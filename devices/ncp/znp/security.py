@@ -1,0 +1,84 @@
+"""Who may join and with which key: install codes, link keys of the host, trust-centre policies (3.12, 3.14)."""
+
+from typing import TYPE_CHECKING
+
+from chf.crypto.install_code import CRC_BYTES, link_key, with_crc
+from devices.ncp.znp.status import ZStatus
+from devices.stack.interface import Eui64
+
+if TYPE_CHECKING:
+    from devices.ncp.znp.device_tables import DeviceTables
+    from devices.ncp.znp.layout import Handler
+    from devices.stack.coordinator import ZigbeeCoordinator
+
+_CODE_AND_CRC, _DERIVED_KEY = 1, 2  # formats of BDB_ADD_INSTALLCODE
+_CODE_BYTES = 16
+_KEY_BYTES = 16
+_UNUSABLE_KEYS = frozenset({bytes(16), b"\xff" * 16})
+_NONE = 0xFFFF
+
+
+class Security:
+    """Handlers of what concerns keys."""
+
+    def __init__(self, stack: "ZigbeeCoordinator", tables: "DeviceTables") -> None:
+        self._stack = stack
+        self._tables = tables
+        stack.unsecured_rejoin_allowed = True
+
+    def handlers(self) -> dict[str, "Handler"]:
+        return {
+            "bdbAddInstallCode": self.add_install_code,
+            "bdbSetJoinUsesInstallCodeKey": self.set_join_uses_install_code_key,
+            "bdbSetTcRequireKeyExchange": lambda _required: (ZStatus.SUCCESS,),  # no device here asks for another key
+            "setAllowRejoinTcPolicy": self.set_allow_rejoin,
+            "setDefaultRemoteEndDeviceTimeout": lambda _index: (ZStatus.SUCCESS,),  # children name their own
+            "secAddLinkKey": self.sec_add_link_key,
+            "secEntryLookupExt": self.sec_entry_lookup_ext,
+            "secDeviceRemove": self.sec_device_remove,
+            "apsmeLinkKeyDataGet": self.link_key_data_get,
+        }
+
+    def add_install_code(self, kind: int, ieee: int, code: bytes) -> tuple[int]:
+        if kind == _CODE_AND_CRC:
+            if len(code) != _CODE_BYTES + CRC_BYTES or with_crc(code[:-CRC_BYTES]) != code:
+                return (ZStatus.INVALID_PARAMETER,)
+            key = link_key(code)
+        elif kind == _DERIVED_KEY and len(code) == _KEY_BYTES:
+            key = code
+        else:
+            return (ZStatus.INVALID_PARAMETER,)
+        if key in _UNUSABLE_KEYS:
+            return (ZStatus.INVALID_PARAMETER,)
+        added = self._tables.add_install_code_key(Eui64(ieee), key)
+        return (ZStatus.SUCCESS if added else ZStatus.BUFFER_FULL,)
+
+    def set_join_uses_install_code_key(self, required: int) -> tuple[int]:
+        self._tables.install_codes_only = bool(required)
+        return (ZStatus.SUCCESS,)
+
+    def set_allow_rejoin(self, allow: int) -> tuple[int]:
+        self._stack.unsecured_rejoin_allowed = bool(allow)
+        return (ZStatus.SUCCESS,)
+
+    def sec_add_link_key(self, node: int, ieee: int, key: bytes) -> tuple[int]:
+        if key in _UNUSABLE_KEYS:
+            return (ZStatus.INVALID_PARAMETER,)
+        added = self._tables.add_aps_key(Eui64(ieee), node, key)
+        return (ZStatus.SUCCESS if added else ZStatus.BUFFER_FULL,)
+
+    def sec_entry_lookup_ext(self, ieee: int) -> tuple[int, int, int]:
+        index = self._tables.index_of(Eui64(ieee))
+        slot = self._tables.aps_key_slot(Eui64(ieee))
+        if index is None or slot is None:
+            return _NONE, _NONE, 0
+        return index, slot, 1
+
+    def sec_device_remove(self, ieee: int) -> tuple[int]:
+        return (ZStatus.SUCCESS if self._tables.remove_keys(Eui64(ieee)) else ZStatus.INVALID_PARAMETER,)
+
+    def link_key_data_get(self, ieee: int) -> tuple[int, bytes, int, int]:
+        key = self._tables.for_data(Eui64(ieee))
+        if key is None:
+            return ZStatus.SEC_NO_KEY, bytes(16), 0, 0
+        return ZStatus.SUCCESS, key.key, key.outgoing_counter, key.incoming_counter + 1
