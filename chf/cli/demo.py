@@ -27,7 +27,7 @@ from chf.dcc.pki import DEFAULT_ACB, DEFAULT_SUPPLIER, Pki, seeded_keys
 from chf.dcc.reception import receive
 from chf.duis import ServiceReference, UpdateFirmwareRequest
 from chf.duis.identifiers import RequestId
-from chf.errors import ChfError, RadioGoneError, TimedOutError, UsageError
+from chf.errors import ChfError, RadioGoneError, RefusedError, TimedOutError, UsageError
 from chf.eui64 import Eui64, format_eui64, parse_eui64
 from chf.hub import Hub, progress
 from chf.image.build import build_image
@@ -190,7 +190,7 @@ class _Demo:
         if reception.command is None:
             refusal = reception.decision.request_refusal
             reasons = [refusal.reason] if refusal is not None else [str(line) for line in reception.decision.refused]
-            raise UsageError(f"the request is refused: {'; '.join(reasons)}")
+            raise RefusedError(f"the request is refused: {'; '.join(reasons)}")
         return reception.command
 
     async def _follow(self, command: int) -> Job:
@@ -202,7 +202,7 @@ class _Demo:
             await asyncio.sleep(_POLL_S)
             row = self._store.inbox.get(command)
         if not row.result.get("started"):
-            raise UsageError(f"the hub refused the update: {row.result}")
+            raise RefusedError(f"the hub refused the update: {row.result}")
         number = JobId(row.result["started"][0]["update"])
         with ExitStack() as stack:
             bars = None if self._quiet else stack.enter_context(TransferBars())

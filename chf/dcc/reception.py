@@ -4,10 +4,10 @@ The image, the counter that makes a replay known, and the command to the hub are
 taken, and survives everything, or it was never here.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from chf.clock import Now
-from chf.dcc.intake import DEFAULT_POLICY, IntakeDecision, IntakePolicy, InventoryDevice, decide
+from chf.dcc.intake import DEFAULT_POLICY, Check, IntakeDecision, IntakePolicy, InventoryDevice, decide
 from chf.duis import FirmwareResponse, UpdateFirmwareRequest
 from chf.duis.schema import DuisSchema
 from chf.eui64 import Eui64, format_eui64
@@ -66,8 +66,11 @@ def receive(
 ) -> Reception:
     """Take a DUIS document in. `activation` is the hub's own decision: the request has no word for it.
 
+    With `allow_downgrade`, a newer running version is noted and not refused.
     Raises MalformedRequestError for what is not such a request, RefusedError for a service that is not taken in here.
     """
+    if allow_downgrade:
+        policy = replace(policy, enforced=policy.enforced - {Check.DOWNGRADE})
     if schema is not None:
         schema.check(document)
     request = UpdateFirmwareRequest.from_bytes(document)

@@ -20,9 +20,12 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from chf.clock import SystemClock
+from chf.crypto.install_code import link_key, parse_install_code
 from chf.dcc.pki import Pki, seeded_keys
 from chf.eui64 import parse_eui64
 from chf.image.build import build_image
@@ -30,9 +33,10 @@ from chf.image.recipe import parse_recipe
 from chf.jobs.model import Job, JobId, JobState
 from chf.store import Store
 from chf.store.alerts import Alert
-from chf.store.device_log import DeviceStatus
+from chf.store.device_log import DeviceEntry, DeviceStatus, DeviceType
+from chf.store.inbox import Command, CommandState, Verb
 from chf.trace import Event, Kind
-from tests.support.virtual_dongle import EUI64, INSTALL_CODE, ROOT, VirtualDongle, virtual_dongle
+from tests.support.virtual_dongle import EUI64, INSTALL_CODE, ROOT, VirtualDongle, ppmid, virtual_dongle
 
 LIMIT_S = 30.0
 _POLL_S = 0.02
@@ -83,7 +87,7 @@ class Bench:
         with self.log.open("ab") as log:
             self.hub = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
         if wait:
-            until(lambda: self.hub_said("the hub is up", after=before), "the hub to be up", self.explain)
+            self.until(lambda: self.hub_said("the hub is up", after=before), "the hub to be up")
 
     def hub_said(self, text: str, after: int = 0) -> bool:
         assert self.hub is not None
@@ -112,12 +116,28 @@ class Bench:
     # Steps that most stories share
 
     def admit(self, *devices: str, install_code: str = INSTALL_CODE, joined: bool = True) -> None:
+        """What `chf device add` and `permit` do, for many devices at once, and each device's pairing button."""
+        now = SystemClock().now().utc
+        key = link_key(parse_install_code(install_code))
+        with self.store.transaction() as tx:
+            for device in devices:
+                tx.devices.add(DeviceEntry(parse_eui64(device), DeviceType.PPMID, now, key))
+                command = tx.inbox.submit(Verb.DEVICE_PERMIT, {"device": device, "seconds": 180}, now)
+        if joined:
+            self.until(lambda: self.command(command).state is not CommandState.PENDING, "the joining window")
+            self.pair(*devices)
+
+    def pair(self, *devices: str) -> None:
+        """Devices rarely look for a network by themselves; restarted, they do at once."""
         for device in devices:
-            self.chf("device", "add", device, "--install-code", install_code)
-            self.chf("device", "permit", device)
+            self.dongle.command(do="reboot", eui64=device)
         for device in devices:
-            if joined:
-                self.until(lambda device=device: self.ready(device), f"{device} to join and ask")
+            self.until(partial(self.ready, device), f"{device} to join and ask")
+
+    def command(self, number: int) -> Command:
+        command = self.store.inbox.get(number)
+        assert command is not None
+        return command
 
     def ready(self, device: str) -> bool:
         """On the network, and its OTA client has told what it runs."""
@@ -152,7 +172,11 @@ class Bench:
         return [record.event for record in self.store.audit.tail(limit=-1) if record.event.kind is kind]
 
     def until(self, condition: Callable[[], object], what: str, timeout_s: float = LIMIT_S) -> None:
-        until(condition, what, self.explain, timeout_s)
+        def look() -> object:
+            self.dongle.events()  # a pipe that nobody reads would stop the devices
+            return condition()
+
+        until(look, what, self.explain, timeout_s)
 
     def until_state(self, number: int, *states: JobState, timeout_s: float = LIMIT_S) -> Job:
         self.until(lambda: self.job(number).state in states, f"update {number} to be {states}", timeout_s)
@@ -187,6 +211,11 @@ class Bench:
         if self.hub is not None and self.hub.poll() is None:
             self.hub.kill()
             self.hub.wait(10.0)
+
+
+def quick(eui64: str = EUI64, **settings: object) -> str:
+    """A PPMID that does everything as any does, with little waiting in between."""
+    return ppmid(eui64, **{"reboot_s": 0.2, "query_delay_s": 0.1, "alert_retry_s": 1.0, **settings})
 
 
 @contextmanager
@@ -244,6 +273,7 @@ def image_file(
     manufacturer: int = MANUFACTURER,
     image_type: int = IMAGE_TYPE,
     hardware: Sequence[int] | None = (0, 0xFFFF),
+    more: str = "",
 ) -> Path:
     """An image of `chf image build`, whose content follows from its version alone."""
     versions = "" if hardware is None else f"hardware_versions = {{ minimum = {hardware[0]}, maximum = {hardware[1]} }}"
@@ -257,7 +287,7 @@ header_string = "system test"
 [payload]
 seed = "system test {file_version}"
 size_bytes = {size_bytes}
-"""
+{more}"""
     path.write_bytes(build_image(parse_recipe(recipe), _no_files))
     return path
 

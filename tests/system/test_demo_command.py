@@ -1,0 +1,139 @@
+"""`chf demo`: what it prints, for which images, and what it says of those that it cannot use."""
+
+import hashlib
+import re
+import struct
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from tests.support.programs import image_file, run_chf
+
+pytestmark = pytest.mark.timeout(120)
+
+KEYS = {
+    "schema": (),
+    "result": (),
+    "image": ("sha256", "bytes", "file_version"),
+    "device": ("eui64", "version_before", "version_after"),
+    "transfer": ("blocks", "bytes", "seconds"),
+    "alerts": (),
+    "pcap": (),
+    "keys": (),
+}
+
+
+def demo(tmp_path, *options, code=0):
+    ran = run_chf("demo", "--json", *map(str, options), home=tmp_path / "unused")
+    assert ran.code == code, ran.err
+    return ran
+
+
+def check(outcome, image):
+    content = image.read_bytes()
+    (version,) = struct.unpack_from("<I", content, 14)  # ZCL8 11.4.2: the file version of the OTA header
+    assert outcome["result"] == "activated"
+    assert outcome["image"] == {
+        "sha256": hashlib.sha256(content).hexdigest(),
+        "bytes": len(content),
+        "file_version": f"0x{version:08X}",
+    }
+    assert outcome["device"]["version_after"] == f"0x{version:08X}"
+    assert outcome["device"]["version_before"] != outcome["device"]["version_after"]
+    assert outcome["transfer"]["bytes"] == len(content)
+    told = [(alert["use_case"], alert["alert_code"], alert["outcome"]) for alert in outcome["alerts"]]
+    assert told == [("CCS08", "0x8F8A", "success"), ("CS09", "0x8F8B", "success")]
+    assert all(alert["message"].startswith("df09") for alert in outcome["alerts"])
+
+
+def test_the_json_is_one_object_with_the_promised_keys(tmp_path):
+    image = image_file(tmp_path / "new.ota", size_bytes=3000)
+    ran = demo(tmp_path, "--image", image)
+    assert ran.out.count("\n") == 1
+    outcome = ran.json
+    assert KEYS.keys() <= outcome.keys()
+    for key, inner in KEYS.items():
+        assert set(inner) <= (set(outcome[key]) if inner else set())
+    assert outcome["schema"] == 1
+    assert (outcome["pcap"], outcome["keys"]) == (None, None)
+    assert re.fullmatch(r"([0-9A-F]{2}-){7}[0-9A-F]{2}", outcome["device"]["eui64"])
+    assert outcome["transfer"]["blocks"] >= 3060 / 56
+    assert outcome["transfer"]["seconds"] > 0
+    check(outcome, image)
+
+
+IMAGES = {
+    "1 octet": {"size_bytes": 1},
+    "55 octets": {"size_bytes": 55},
+    "56 octets": {"size_bytes": 56},
+    "57 octets": {"size_bytes": 57},
+    "the first version": {"file_version": 0, "size_bytes": 200},
+    "the last version": {"file_version": 0xFFFFFFFF, "size_bytes": 200},
+    "a standard OTA file": {"kind": "standard", "manufacturer": 0x1234, "image_type": 0xAB, "hardware": None},
+    "sub-elements": {
+        "kind": "standard",
+        "more": '[[sub_element]]\ntag = 0xF123\npattern = "a part of their own"\n',
+    },
+    "300 KiB": {"size_bytes": 300 * 1024},
+}
+
+
+@pytest.fixture(scope="module")
+def outcomes(tmp_path_factory):
+    """Every image's demo; they wait more than they work, so some run side by side."""
+    directory = tmp_path_factory.mktemp("images")
+    images = {name: image_file(directory / f"{name}.bin", **how) for name, how in IMAGES.items()}
+    with ThreadPoolExecutor(4) as pool:
+        runs = {name: pool.submit(demo, directory, "--image", image) for name, image in images.items()}
+        return {name: (images[name], run.result().json) for name, run in runs.items()}
+
+
+@pytest.mark.parametrize("name", IMAGES)
+def test_any_valid_image_may_be_given(outcomes, name):
+    image, outcome = outcomes[name]
+    check(outcome, image)
+
+
+def test_without_json_the_result_is_on_stdout_and_the_talk_on_stderr(tmp_path):
+    image = image_file(tmp_path / "new.ota", size_bytes=500, file_version=7)
+    ran = run_chf("demo", "--image", str(image), home=tmp_path / "unused")
+    assert ran.code == 0, ran.err
+    lines = ran.out.splitlines()
+    assert [line.split()[:3] for line in lines[:2]] == [["CCS08", "0x8F8A", "success"], ["CS09", "0x8F8B", "success"]]
+    assert lines[2].split()[1:] == ["activated", "0x00000006", "->", "0x00000007"]
+    assert "signature verified" in ran.out
+    for word in ("network formed", "is on the network", "SR 11.4", "transfer ended"):
+        assert word in ran.err
+
+
+@pytest.mark.parametrize(
+    ("damage", "reason"),
+    [
+        (lambda octets: b"junk" + octets[4:], "file identifier, offset 0"),
+        (lambda octets: octets[:-1], "total image size"),
+        (lambda octets: octets + b"x", "total image size"),
+        (lambda octets: b"", "0 of the header's 56 bytes"),
+    ],
+    ids=["magic", "short", "trailing", "empty"],
+)
+def test_a_malformed_image_is_refused_with_field_and_reason(tmp_path, damage, reason):
+    image = image_file(tmp_path / "bad.ota", size_bytes=500)
+    image.write_bytes(damage(image.read_bytes()))
+    ran = demo(tmp_path, "--image", image, code=1)
+    assert ran.out == ""
+    assert ran.err.startswith("chf: ")
+    assert reason in ran.err.lower()
+    assert "Traceback" not in ran.err
+
+
+def test_an_image_that_is_not_there_is_a_mistake_of_the_caller(tmp_path):
+    ran = demo(tmp_path, "--image", tmp_path / "missing.ota", code=2)
+    assert "missing.ota" in ran.err
+
+
+def test_the_demo_keeps_its_hands_off_a_home_that_is_in_use(tmp_path):
+    (tmp_path / "home").mkdir()
+    (tmp_path / "home" / "mine").write_text("mine")
+    ran = demo(tmp_path, "--home", tmp_path / "home", code=2)
+    assert "not empty" in ran.err
+    assert [path.name for path in (tmp_path / "home").iterdir()] == ["mine"]
