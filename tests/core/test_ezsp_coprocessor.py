@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from devices.ncp.ezsp.ash_frames import ResetCode
-from devices.ncp.ezsp.commands import ROWS, commands
-from devices.ncp.ezsp.personality import V13
+from devices.ncp.ezsp.commands import FIRST_VERSION, LAST_VERSION, ROWS, commands
+from devices.ncp.ezsp.personality import V8, V13, V18, Personality
 from devices.stack.end_device import EndDevice
 from devices.stack.interface import ApsIndication, ApsRequest, ApsStatus, Endpoint, Eui64, NwkAddress
 from tests.support.ezsp_host import (
@@ -141,16 +141,22 @@ def test_the_network_index_comes_back() -> None:
 # the table
 
 
-def test_every_row_can_be_compiled_and_has_its_id_once() -> None:
-    table = commands(13)
+@pytest.mark.parametrize("version", range(FIRST_VERSION, LAST_VERSION + 1))
+def test_every_row_can_be_compiled_and_has_its_id_once(version: int) -> None:
+    table = commands(version)
     assert len({command.id for command in table.values()}) == len(table)
-    assert len({(row.name, row.first) for row in ROWS}) == len(ROWS)
+    rows = [row for row in ROWS if row.first <= version <= row.last]
+    assert len(rows) == len(table)
 
 
-@given(st.sampled_from([row.id for row in ROWS if row.request is not None]), st.binary(max_size=80))
-@settings(max_examples=400, deadline=None)
-def test_no_parameters_bring_it_down(command: int, octets: bytes) -> None:
-    host = EzspHost()
+@given(
+    st.sampled_from([V8, V13, V18]),
+    st.sampled_from([row.id for row in ROWS if row.request is not None]),
+    st.binary(max_size=80),
+)
+@settings(max_examples=600, deadline=None, derandomize=True)
+def test_no_parameters_bring_it_down(personality: Personality, command: int, octets: bytes) -> None:
+    host = EzspHost(personality)
     host.form()
     frame = struct.pack("<BBBH", 77, 0, 1, command) + octets
     if command != 0x0104:  # resetNode answers with a reset

@@ -1,18 +1,26 @@
-"""The EZSP commands and callbacks that this co-processor knows, as one table (Silicon Labs UG100, sections 4 to 18).
+"""The EZSP commands and callbacks that this co-processor knows, as one table.
+
+Silicon Labs UG100, sections 4 to 18, for versions up to 13; UG600 for those from 14 on.
 
 A row is valid for a range of EZSP versions; where a version changed a layout there is one row per range. What is not
-in the table is answered with invalidCommand. Handlers are found by name (`devices.ncp.ezsp.coprocessor`).
+in the table is answered with invalidCommand. Handlers are found by name (`devices.ncp.ezsp.coprocessor`); where the
+versions differ in which fields there are or in what order, `TAKES` and `GIVES` say what the handler deals in.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from operator import itemgetter
+from typing import cast
 
-from devices.ncp.ezsp.layout import Layout
+from devices.ncp.ezsp.layout import SL_STATUS_EVERYWHERE, Layout, Value
+from devices.ncp.ezsp.status import to_sl_status
 
 INVALID_COMMAND = 0x0058
 VERSION = 0x0000
 
 FIRST_VERSION = 8  # older ones frame their commands otherwise
-LAST_VERSION = 13
+LAST_VERSION = 18
+SECURITY_MANAGER = 13  # from this version on; before it, keys are handled as EmberKeyStruct
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,23 +38,27 @@ class Row:
 _PARAMETERS = "parameters:b20"  # EmberNetworkParameters
 _CONTEXT = "context:b18"  # sl_zb_sec_man_context of v13
 _METADATA = "metadata:b12"  # sl_zb_sec_man_aps_key_metadata
+_KEY_STRUCT = "key:b36"  # EmberKeyStruct
+_TRANSIENT_KEY = "key:b28"  # EmberTransientKeyData
+_EMBER, _SL = {"last": SL_STATUS_EVERYWHERE - 1}, {"first": SL_STATUS_EVERYWHERE}
+_BEFORE_SECURITY_MANAGER = {"last": SECURITY_MANAGER - 1}
 
 ROWS = (
     # Configuration (UG100 4)
     Row(0x0000, "version", "desired:u8", "version:u8 stack_type:u8 stack_version:u16"),
-    Row(0x0052, "getConfigurationValue", "id:u8", "status:u8 value:u16"),
-    Row(0x0053, "setConfigurationValue", "id:u8 value:u16", "status:u8"),
+    Row(0x0052, "getConfigurationValue", "id:u8", "status:st value:u16"),
+    Row(0x0053, "setConfigurationValue", "id:u8 value:u16", "status:st"),
     Row(
         0x0002,
         "addEndpoint",
         "endpoint:u8 profile:u16 device:u16 version:u8 inputs:u8 outputs:u8 clusters:rest",
-        "status:u8",
+        "status:st",
     ),
-    Row(0x0055, "setPolicy", "policy:u8 decision:u8", "status:u8"),
-    Row(0x0056, "getPolicy", "policy:u8", "status:u8 decision:u8"),
-    Row(0x00AA, "getValue", "id:u8", "status:u8 value:lv"),
-    Row(0x0003, "getExtendedValue", "id:u8 characteristics:u32", "status:u8 value:lv"),
-    Row(0x00AB, "setValue", "id:u8 value:lv", "status:u8"),
+    Row(0x0055, "setPolicy", "policy:u8 decision:u8", "status:st"),
+    Row(0x0056, "getPolicy", "policy:u8", "status:st decision:u8"),
+    Row(0x00AA, "getValue", "id:u8", "status:st value:lv"),
+    Row(0x0003, "getExtendedValue", "id:u8 characteristics:u32", "status:st value:lv"),
+    Row(0x00AB, "setValue", "id:u8 value:lv", "status:st"),
     # Utilities (UG100 5)
     Row(0x0005, "nop", "", ""),
     Row(0x0081, "echo", "data:lv", "echo:lv"),
@@ -65,8 +77,10 @@ ROWS = (
     Row(0x0104, "resetNode", "", "", first=9),
     Row(0x0001, "getLibraryStatus", "library:u8", "status:u8"),
     # Networking (UG100 6)
-    Row(0x0015, "setManufacturerCode", "code:u16", ""),
-    Row(0x0016, "setPowerDescriptor", "descriptor:u16", ""),
+    Row(0x0015, "setManufacturerCode", "code:u16", "", **_EMBER),
+    Row(0x0015, "setManufacturerCode", "code:u16", "status:st", **_SL),
+    Row(0x0016, "setPowerDescriptor", "descriptor:u16", "", **_EMBER),
+    Row(0x0016, "setPowerDescriptor", "descriptor:u16", "status:st", **_SL),
     Row(0x0017, "networkInit", "options:u16", "status:st"),
     Row(0x0018, "networkState", "", "state:u8"),
     Row(0x0019, "stackStatusHandler", None, "status:st"),
@@ -75,7 +89,8 @@ ROWS = (
     Row(0x001C, "scanCompleteHandler", None, "channel:u8 status:st"),
     Row(0x001D, "stopScan", "", "status:st"),
     Row(0x001E, "formNetwork", _PARAMETERS, "status:st"),
-    Row(0x0020, "leaveNetwork", "", "status:st"),
+    Row(0x0020, "leaveNetwork", "", "status:st", **_EMBER),
+    Row(0x0020, "leaveNetwork", "options:u8", "status:st", **_SL),
     Row(0x0022, "permitJoining", "duration:u8", "status:st"),
     Row(0x0023, "childJoinHandler", None, "index:u8 joining:bool child:u16 eui64:eui64 kind:u8"),
     Row(0x0028, "getNetworkParameters", "", "status:st kind:u8 parameters:b20"),
@@ -101,30 +116,64 @@ ROWS = (
     # Messaging (UG100 8)
     Row(0x0033, "maximumPayloadLength", "", "length:u8"),
     Row(0x0034, "sendUnicast", "kind:u8 destination:u16 aps:aps tag:tag message:lv", "status:st sequence:u8"),
-    Row(0x0036, "sendBroadcast", "destination:u16 aps:aps radius:u8 tag:tag message:lv", "status:st sequence:u8"),
-    Row(0x0038, "sendMulticast", "aps:aps hops:u8 nonmember:u8 tag:tag message:lv", "status:st sequence:u8"),
+    Row(
+        0x0036,
+        "sendBroadcast",
+        "destination:u16 aps:aps radius:u8 tag:tag message:lv",
+        "status:st sequence:u8",
+        **_EMBER,
+    ),
+    Row(
+        0x0036,
+        "sendBroadcast",
+        "alias:u16 destination:u16 nwk_sequence:u8 aps:aps radius:u8 tag:tag message:lv",
+        "status:st sequence:u8",
+        **_SL,
+    ),
+    Row(0x0038, "sendMulticast", "aps:aps hops:u8 nonmember:u8 tag:tag message:lv", "status:st sequence:u8", **_EMBER),
+    Row(
+        0x0038,
+        "sendMulticast",
+        "aps:aps hops:u8 broadcast:u16 alias:u16 nwk_sequence:u8 tag:tag message:lv",
+        "status:st sequence:u8",
+        **_SL,
+    ),
     Row(0x0039, "sendReply", "sender:u16 aps:aps message:lv", "status:st"),
-    Row(0x003F, "messageSentHandler", None, "kind:u8 destination:u16 aps:aps tag:tag status:st message:lv"),
+    Row(0x003F, "messageSentHandler", None, "kind:u8 destination:u16 aps:aps tag:tag status:st message:lv", **_EMBER),
+    Row(0x003F, "messageSentHandler", None, "status:st kind:u8 destination:u16 aps:aps tag:tag message:lv", **_SL),
     Row(
         0x0045,
         "incomingMessageHandler",
         None,
         "kind:u8 aps:aps lqi:u8 rssi:s8 sender:u16 binding:u8 address:u8 message:lv",
+        **_EMBER,
+    ),
+    Row(
+        0x0045,
+        "incomingMessageHandler",
+        None,
+        "kind:u8 aps:aps sender:u16 eui64:eui64 binding:u8 address:u8 lqi:u8 rssi:s8 timestamp:u32 message:lv",
+        **_SL,
     ),
     Row(0x005B, "addressTableEntryIsActive", "index:u8", "active:bool"),
-    Row(0x005C, "setAddressTableRemoteEui64", "index:u8 eui64:eui64", "status:st"),
-    Row(0x005D, "setAddressTableRemoteNodeId", "index:u8 node:u16", ""),
-    Row(0x005E, "getAddressTableRemoteEui64", "index:u8", "eui64:eui64"),
-    Row(0x005F, "getAddressTableRemoteNodeId", "index:u8", "node:u16"),
-    Row(0x007E, "setExtendedTimeout", "eui64:eui64 extended:bool", ""),
-    Row(0x007F, "getExtendedTimeout", "eui64:eui64", "extended:bool"),
+    Row(0x005C, "setAddressTableRemoteEui64", "index:u8 eui64:eui64", "status:st", **_EMBER),
+    Row(0x005C, "setAddressTableInfo", "index:u8 eui64:eui64 node:u16", "status:st", **_SL),
+    Row(0x005D, "setAddressTableRemoteNodeId", "index:u8 node:u16", "", **_EMBER),
+    Row(0x005E, "getAddressTableRemoteEui64", "index:u8", "eui64:eui64", **_EMBER),
+    Row(0x005E, "getAddressTableInfo", "index:u8", "status:st node:u16 eui64:eui64", **_SL),
+    Row(0x005F, "getAddressTableRemoteNodeId", "index:u8", "node:u16", **_EMBER),
+    Row(0x007E, "setExtendedTimeout", "eui64:eui64 extended:bool", "", **_EMBER),
+    Row(0x007E, "setExtendedTimeout", "eui64:eui64 extended:bool", "status:st", **_SL),
+    Row(0x007F, "getExtendedTimeout", "eui64:eui64", "extended:bool", **_EMBER),
+    Row(0x007F, "getExtendedTimeout", "eui64:eui64", "status:st", **_SL),
     Row(
         0x0082,
         "replaceAddressTableEntry",
         "index:u8 eui64:eui64 node:u16 extended:bool",
         "status:st eui64:eui64 node:u16 extended:bool",
     ),
-    Row(0x0060, "lookupNodeIdByEui64", "eui64:eui64", "node:u16"),
+    Row(0x0060, "lookupNodeIdByEui64", "eui64:eui64", "node:u16", **_EMBER),
+    Row(0x0060, "lookupNodeIdByEui64", "eui64:eui64", "status:st node:u16", **_SL),
     Row(0x0061, "lookupEui64ByNodeId", "node:u16", "status:st eui64:eui64"),
     Row(0x0063, "getMulticastTableEntry", "index:u8", "status:st group:u16 endpoint:u8 network:u8"),
     Row(0x0064, "setMulticastTableEntry", "index:u8 group:u16 endpoint:u8 network:u8", "status:st"),
@@ -142,42 +191,126 @@ ROWS = (
     Row(0x006B, "clearTransientLinkKeys", "", ""),
     Row(0x0024, "trustCenterJoinHandler", None, "node:u16 eui64:eui64 status:u8 decision:u8 parent:u16"),
     Row(0x00A8, "removeDevice", "node:u16 eui64:eui64 target:eui64", "status:st"),
-    # The security manager, whose statuses are sl_Status before version 14 already
-    Row(0x010C, "getApsKeyInfo", _CONTEXT, "eui64:eui64 metadata:b12 status:sl", first=13),
-    Row(0x010D, "exportLinkKeyByEui", "eui64:eui64", f"key:key index:u8 {_METADATA} status:sl", first=13),
+    # Keys before the security manager
+    Row(0x006A, "getKey", "kind:u8", f"status:st {_KEY_STRUCT}", **_BEFORE_SECURITY_MANAGER),
+    Row(0x0071, "getKeyTableEntry", "index:u8", f"status:st {_KEY_STRUCT}", **_BEFORE_SECURITY_MANAGER),
+    Row(
+        0x0072,
+        "setKeyTableEntry",
+        "index:u8 eui64:eui64 link_key:bool key:key",
+        "status:st",
+        **_BEFORE_SECURITY_MANAGER,
+    ),
+    Row(
+        0x0066,
+        "addOrUpdateKeyTableEntry",
+        "eui64:eui64 link_key:bool key:key",
+        "status:st",
+        **_BEFORE_SECURITY_MANAGER,
+    ),
+    Row(0x00AF, "addTransientLinkKey", "eui64:eui64 key:key", "status:st", **_BEFORE_SECURITY_MANAGER),
+    Row(0x00CE, "getTransientLinkKey", "eui64:eui64", f"status:st {_TRANSIENT_KEY}", **_BEFORE_SECURITY_MANAGER),
+    Row(0x006D, "getTransientKeyTableEntry", "index:u8", f"status:st {_TRANSIENT_KEY}", **_BEFORE_SECURITY_MANAGER),
+    # The security manager, whose statuses are sl_Status before version 14 already, but stand last
+    Row(0x010C, "getApsKeyInfo", _CONTEXT, f"eui64:eui64 {_METADATA} status:sl", first=13, last=13),
+    Row(0x010C, "getApsKeyInfo", _CONTEXT, f"status:sl {_METADATA} {_CONTEXT}", **_SL),
+    Row(0x010D, "exportLinkKeyByEui", "eui64:eui64", f"key:key index:u8 {_METADATA} status:sl", first=13, last=13),
+    Row(0x010D, "exportLinkKeyByEui", "eui64:eui64", f"status:sl {_CONTEXT} key:key {_METADATA}", **_SL),
     Row(0x010E, "importLinkKey", "index:u8 eui64:eui64 key:key", "status:sl", first=13),
-    Row(0x010F, "exportLinkKeyByIndex", "index:u8", f"eui64:eui64 key:key {_METADATA} status:sl", first=13),
+    Row(0x010F, "exportLinkKeyByIndex", "index:u8", f"eui64:eui64 key:key {_METADATA} status:sl", first=13, last=13),
+    Row(0x010F, "exportLinkKeyByIndex", "index:u8", f"status:sl {_CONTEXT} key:key {_METADATA}", **_SL),
     Row(0x0111, "importTransientKey", "eui64:eui64 key:key flags:u8", "status:sl", first=13),
-    Row(0x0112, "exportTransientKeyByIndex", "index:u8", f"{_CONTEXT} key:key {_METADATA} status:sl", first=13),
-    Row(0x0113, "exportTransientKeyByEui", "eui64:eui64", f"{_CONTEXT} key:key {_METADATA} status:sl", first=13),
-    Row(0x0114, "exportKey", _CONTEXT, "key:key status:sl", first=13),
+    Row(
+        0x0112, "exportTransientKeyByIndex", "index:u8", f"{_CONTEXT} key:key {_METADATA} status:sl", first=13, last=13
+    ),
+    Row(0x0112, "exportTransientKeyByIndex", "index:u8", f"status:sl {_CONTEXT} key:key {_METADATA}", **_SL),
+    Row(
+        0x0113, "exportTransientKeyByEui", "eui64:eui64", f"{_CONTEXT} key:key {_METADATA} status:sl", first=13, last=13
+    ),
+    Row(0x0113, "exportTransientKeyByEui", "eui64:eui64", f"status:sl {_CONTEXT} key:key {_METADATA}", **_SL),
+    Row(0x0114, "exportKey", _CONTEXT, "key:key status:sl", first=13, last=13),
+    Row(0x0114, "exportKey", _CONTEXT, f"status:sl key:key {_CONTEXT}", **_SL),
     Row(0x0116, "getNetworkKeyInfo", "", "status:sl info:b8", first=13),
     # Green Power and tokens, as far as hosts ask for them while they form
     Row(0x00E2, "gpSinkTableClearAll", "", ""),
+    Row(0x005F, "gpClearProxyTable", "", "", first=17),
     Row(0x0102, "getTokenData", "token:u32 index:u32", "status:st", first=9),
     Row(0x0103, "setTokenData", "token:u32 index:u32 value:lv32", "status:st", first=9),
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Command:
-    """A row, compiled for one version."""
+TAKES = {
+    "leaveNetwork": "",
+    "sendBroadcast": "destination aps radius tag message",
+    "sendMulticast": "aps hops tag message",
+}
+"""What handlers take, of commands whose request has other fields in other versions."""
 
-    id: int
-    name: str
-    request: Layout | None
-    response: Layout
+GIVES = {
+    "setManufacturerCode": "status",
+    "setPowerDescriptor": "status",
+    "messageSentHandler": "kind destination aps tag status message",
+    "incomingMessageHandler": "kind aps lqi rssi sender binding address message eui64 timestamp",
+    "setExtendedTimeout": "status",
+    "getExtendedTimeout": "extended status",
+    "lookupNodeIdByEui64": "status node",
+    "getApsKeyInfo": "eui64 metadata context status",
+    "exportLinkKeyByEui": "context key index metadata status",
+    "exportLinkKeyByIndex": "context eui64 key metadata status",
+    "exportTransientKeyByIndex": "context key metadata status",
+    "exportTransientKeyByEui": "context key metadata status",
+    "exportKey": "key context status",
+}
+"""What handlers give, and what callbacks are made of: every field that some version has."""
+
+Pick = Callable[[tuple[Value, ...]], tuple[Value, ...]]
+
+
+def _pick(given: tuple[str, ...], wanted: tuple[str, ...]) -> Pick | None:
+    """Takes values named `given` to those named `wanted`; None where they are the same."""
+    if given == wanted:
+        return None
+    places = [given.index(name) for name in wanted]
+    if len(places) > 1:
+        return cast("Pick", itemgetter(*places))
+    return lambda values: tuple(values[place] for place in places)
+
+
+class Command:
+    """A command or callback, compiled for one version."""
+
+    def __init__(self, row: Row, version: int) -> None:
+        self.id = row.id
+        self.name = row.name
+        self._request = None if row.request is None else Layout(row.request, version)
+        self._response = Layout(row.response, version)
+        self._takes = self._gives = None
+        if self._request is not None:
+            names = self._request.names
+            self._takes = _pick(names, tuple(TAKES[row.name].split()) if row.name in TAKES else names)
+        names = self._response.names
+        self._gives = _pick(tuple(GIVES[row.name].split()) if row.name in GIVES else names, names)
+        self._translates = version >= SL_STATUS_EVERYWHERE and "st" in self._response.kinds
+
+    @property
+    def is_callback(self) -> bool:
+        return self._request is None
+
+    def decode(self, frame: bytes, offset: int) -> tuple[Value, ...]:
+        """What the handler takes. Raises TruncatedParametersError."""
+        assert self._request is not None, f"{self.name} is a callback"
+        values = self._request.decode(frame, offset)
+        return tuple(values) if self._takes is None else self._takes(tuple(values))
+
+    def encode(self, values: tuple[Value, ...]) -> bytes:
+        """The parameters that go out for what the handler gave."""
+        if self._gives is not None:
+            values = self._gives(values)
+        if self._translates:
+            values = tuple(map(to_sl_status, values))
+        return self._response.encode(values)
 
 
 def commands(version: int) -> dict[str, Command]:
     """The table of one EZSP version, by name."""
-    return {
-        row.name: Command(
-            row.id,
-            row.name,
-            None if row.request is None else Layout(row.request, version),
-            Layout(row.response, version),
-        )
-        for row in ROWS
-        if row.first <= version <= row.last
-    }
+    return {row.name: Command(row, version) for row in ROWS if row.first <= version <= row.last}

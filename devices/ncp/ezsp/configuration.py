@@ -263,9 +263,9 @@ class Configuration:
         self.settings.values[value_id] = value
         return (EzspStatus.SUCCESS,)
 
-    def set_manufacturer_code(self, code: int) -> tuple[()]:
+    def set_manufacturer_code(self, code: int) -> tuple[int]:
         self._stack.manufacturer = code
-        return ()
+        return (EzspStatus.SUCCESS,)
 
     def get_extended_value(self, _value_id: int, _characteristics: int) -> tuple[int, bytes]:
         return EzspStatus.INVALID_ID, b""

@@ -18,6 +18,7 @@ from devices.ncp.ezsp.commands import VERSION, Command, commands
 from devices.ncp.ezsp.configuration import Configuration, FrameCounters
 from devices.ncp.ezsp.counters import Counters
 from devices.ncp.ezsp.header import ASYNCHRONOUS_CALLBACK, NETWORK_MASK, OVERFLOW, RESPONSE, Header, parse_header
+from devices.ncp.ezsp.key_structs import KeyStructs
 from devices.ncp.ezsp.keys import KeyTables
 from devices.ncp.ezsp.layout import Handler, TruncatedParametersError, Value
 from devices.ncp.ezsp.messaging import Messaging
@@ -114,6 +115,7 @@ class EzspCoprocessor:
             callback=callback,
             scan_takes_time=self.personality.scan_takes_time,
         )
+        key_structs = KeyStructs(stack, self.keys, flash.trust_center)
         configuration = Configuration(self.personality, stack, self.keys, flash.counters, is_up=lambda: network.is_up)
         addresses = AddressTable(stack, configuration.settings)
         groups = MulticastTable(configuration.settings)
@@ -139,12 +141,11 @@ class EzspCoprocessor:
             **addresses.handlers(),
             **groups.handlers(),
             **security.handlers(),
+            **key_structs.handlers(),
             **utilities.handlers(),
         }
         table = self._commands
-        return {
-            command.id: (command, handlers[command.name]) for command in table.values() if command.request is not None
-        }
+        return {command.id: (command, handlers[command.name]) for command in table.values() if not command.is_callback}
 
     # the line
 
@@ -192,9 +193,8 @@ class EzspCoprocessor:
             self._refuse(header, EzspStatus.INVALID_FRAME_ID)
             return
         command, handler = known
-        assert command.request is not None
         try:
-            values = command.request.decode(frame, header.size)
+            values = command.decode(frame, header.size)
         except TruncatedParametersError:
             self._refuse(header, EzspStatus.TRUNCATED)
             return
@@ -203,11 +203,12 @@ class EzspCoprocessor:
         response = handler(*values)
         self._answering = False
         if boot == self._boots:  # resetNode leaves nobody to answer
-            self._answer(header, command.id, command.response.encode(response))
+            self._answer(header, command.id, command.encode(response))
 
     def _refuse(self, header: Header, reason: EzspStatus) -> None:
+        """From version 14 on, too, the reason is an EzspStatus, in the four octets that hosts expect of a status."""
         invalid = self._commands["invalidCommand"]
-        self._answer(header, invalid.id, invalid.response.encode((reason,)))
+        self._answer(header, invalid.id, invalid.encode((int(reason),)))
 
     def _answer(self, header: Header, frame_id: int, parameters: bytes) -> None:
         control = RESPONSE | header.control & NETWORK_MASK
@@ -225,7 +226,7 @@ class EzspCoprocessor:
             return
         command = self._commands[name]
         # The header's sequence is filled in when it leaves: what a command causes comes after its answer.
-        octets = command.id.to_bytes(2, "little") + command.response.encode(values)
+        octets = command.id.to_bytes(2, "little") + command.encode(values)
         if self._answering:
             self._held_callbacks.append(octets)
         else:

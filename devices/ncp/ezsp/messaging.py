@@ -47,6 +47,8 @@ _MULTICAST_SENT, _BROADCAST_SENT = 3, 4
 _INCOMING_UNICAST, _INCOMING_MULTICAST, _INCOMING_BROADCAST = 0, 2, 4  # EmberIncomingMessageType
 _FIRST_BROADCAST = 0xFFF8
 _NO_INDEX = 0xFF
+_UNKNOWN_EUI64 = 0xFFFF_FFFF_FFFF_FFFF
+_NO_TIMESTAMP = 0  # our choice: no host was seen to look at it
 _MAX_UNACKNOWLEDGED_FRAGMENTS = 64  # what nobody acknowledges must not pile up
 _MAX_CONTENTS_BYTES = 190  # of one EZSP frame, beside the other parameters
 
@@ -180,7 +182,7 @@ class Messaging:
             return refusal, 0
         return self._send_to_many(_BROADCAST_SENT, destination, aps, radius, tag, message, group=None)
 
-    def send_multicast(self, aps: ApsFrame, hops: int, _nonmember: int, tag: int, message: bytes) -> tuple[int, int]:
+    def send_multicast(self, aps: ApsFrame, hops: int, tag: int, message: bytes) -> tuple[int, int]:
         if refusal := self._refusal(None, 0, message):
             return refusal, 0
         return self._send_to_many(_MULTICAST_SENT, BROADCAST_RX_ON, aps, hops, tag, message, group=aps.group)
@@ -273,6 +275,8 @@ class Messaging:
             _NO_INDEX,
             self._addresses.index_of(indication.source),
             indication.payload,
+            self._stack.ieee_of(indication.source) or _UNKNOWN_EUI64,
+            _NO_TIMESTAMP,
         )
 
     def _remember_fragment(self, indication: ApsIndication, index: int) -> None:

@@ -19,7 +19,7 @@ _NOT_JOINED_STATE = 0
 _JOINED_STATE = 2
 _PARAMETERS = struct.Struct("<QHbBBHBI")  # EmberNetworkParameters
 assert _PARAMETERS.size == 20
-_CHILD = struct.Struct("<QBHBBBI")  # EmberChildData since v10
+_CHILD = struct.Struct("<QBHBBBI")  # EmberChildData since v10; before, without the last four octets
 assert _CHILD.size == 18
 _NEIGHBOR = struct.Struct("<HBBBBQ")  # EmberNeighborTableEntry
 assert _NEIGHBOR.size == 14
@@ -242,7 +242,7 @@ class Network:
         network = self._stack.network
         if network is None:
             return (EmberStatus.INVALID_CALL,)
-        ieee, kind, address, *_ = _CHILD.unpack(octets)
+        ieee, kind, address, *_ = _CHILD.unpack(octets.ljust(_CHILD.size, b"\x00"))
         network.children[ieee] = Child(ieee, address, receiver_on_when_idle=kind == _END_DEVICE_TYPE)
         return (EmberStatus.SUCCESS,)
 

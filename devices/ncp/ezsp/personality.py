@@ -1,7 +1,6 @@
 """What makes one dongle's firmware different from another: protocol version, names, and what its build was given.
 
-One personality so far: EmberZNet 7.4 (EZSP v13), the last with one-octet statuses. A further one is an entry here and
-the rows of `devices.ncp.ezsp.commands` that its version changes.
+A further one is an entry here and the rows of `devices.ncp.ezsp.commands` that its version changes.
 """
 
 from dataclasses import dataclass, field
@@ -33,7 +32,14 @@ class Personality:
         return bytes((0, 0, *nibbles, 0xAA))
 
 
-V13 = Personality("v13", 13, 0x7440, "chf", "virtual dongle")
+V8 = Personality("v8", 8, 0x6A50, "chf", "virtual dongle")
+"""EmberZNet 6.10, as old sticks have it: keys by EmberKeyStruct, no tokens."""
 
-PERSONALITIES = {personality.name: personality for personality in (V13,)}
+V13 = Personality("v13", 13, 0x7440, "chf", "virtual dongle")
+"""EmberZNet 7.4, the last with one-octet statuses."""
+
+V18 = Personality("v18", 18, 0x8200, "chf", "virtual dongle")
+"""EmberZNet 8.x: sl_Status everywhere. Which minor release speaks version 18 is not published; 8.2 is our choice."""
+
+PERSONALITIES = {personality.name: personality for personality in (V8, V13, V18)}
 """By the name that a scenario file uses."""

@@ -139,19 +139,19 @@ class Security:
     def import_link_key(self, index: int, partner: int, key: bytes) -> tuple[int]:
         return (self._keys.import_link_key(index, Eui64(partner), key),)
 
-    def export_link_key_by_index(self, index: int) -> tuple[int, bytes, bytes, int]:
+    def export_link_key_by_index(self, index: int) -> tuple[bytes, int, bytes, bytes, int]:
         entry = self._keys.entry(index)
         if isinstance(entry, SlStatus):
-            return 0, bytes(16), bytes(_METADATA.size), entry
+            return bytes(_CONTEXT.size), 0, bytes(16), bytes(_METADATA.size), entry
         partner, key = entry
-        return partner, key.key, _metadata(key), SlStatus.OK
+        return _link_context(index, partner), partner, key.key, _metadata(key), SlStatus.OK
 
-    def export_link_key_by_eui(self, partner: int) -> tuple[bytes, int, bytes, int]:
+    def export_link_key_by_eui(self, partner: int) -> tuple[bytes, bytes, int, bytes, int]:
         index = self._keys.find(Eui64(partner)) if partner else NO_INDEX
         entry = self._keys.entry(index)
         if isinstance(entry, SlStatus):
-            return bytes(16), NO_INDEX, bytes(_METADATA.size), SlStatus.NOT_FOUND
-        return entry[1].key, index, _metadata(entry[1]), SlStatus.OK
+            return bytes(_CONTEXT.size), bytes(16), NO_INDEX, bytes(_METADATA.size), SlStatus.NOT_FOUND
+        return _link_context(index, entry[0]), entry[1].key, index, _metadata(entry[1]), SlStatus.OK
 
     def import_transient_key(self, partner: int, key: bytes, _flags: int) -> tuple[int]:
         return (self._keys.import_transient_key(Eui64(partner), key),)
@@ -164,7 +164,11 @@ class Security:
 
     # single keys
 
-    def export_key(self, context: bytes) -> tuple[bytes, int]:
+    def export_key(self, context: bytes) -> tuple[bytes, bytes, int]:
+        key, status = self._key_of(context)
+        return key, context, status
+
+    def _key_of(self, context: bytes) -> tuple[bytes, int]:
         kind, index, _derived, partner, *_ = _CONTEXT.unpack(context)
         network = self._stack.network
         if kind == KeyType.NETWORK:
@@ -179,14 +183,14 @@ class Security:
             return (bytes(16), entry) if isinstance(entry, SlStatus) else (entry[1].key, SlStatus.OK)
         return bytes(16), SlStatus.INVALID_TYPE
 
-    def get_aps_key_info(self, context: bytes) -> tuple[int, bytes, int]:
+    def get_aps_key_info(self, context: bytes) -> tuple[int, bytes, bytes, int]:
         kind, index, _derived, partner, *_ = _CONTEXT.unpack(context)
         if kind != KeyType.APP_LINK:
-            return 0, bytes(_METADATA.size), SlStatus.INVALID_TYPE
+            return 0, bytes(_METADATA.size), context, SlStatus.INVALID_TYPE
         entry = self._keys.entry(self._keys.find(partner) if partner else index)
         if isinstance(entry, SlStatus):
-            return 0, bytes(_METADATA.size), entry
-        return entry[0], _metadata(entry[1]), SlStatus.OK
+            return 0, bytes(_METADATA.size), context, entry
+        return entry[0], _metadata(entry[1]), context, SlStatus.OK
 
     def get_network_key_info(self) -> tuple[int, bytes]:
         network = self._stack.network
@@ -195,6 +199,10 @@ class Security:
         return SlStatus.OK, _NETWORK_KEY_INFO.pack(
             True, False, network.network_key_sequence, 0, network.network_frame_counter
         )
+
+
+def _link_context(index: int, partner: Eui64) -> bytes:
+    return _CONTEXT.pack(KeyType.APP_LINK, index, 0, partner, 0, 0, 0)
 
 
 def _metadata(key: LinkKey, seconds: int = 0) -> bytes:

@@ -35,6 +35,8 @@ class AddressTable:
             "setAddressTableRemoteNodeId": self.set_node_id,
             "getAddressTableRemoteEui64": self.get_eui64,
             "getAddressTableRemoteNodeId": self.get_node_id,
+            "setAddressTableInfo": self.set_info,
+            "getAddressTableInfo": self.get_info,
             "setExtendedTimeout": self.set_extended_timeout,
             "getExtendedTimeout": self.get_extended_timeout,
             "replaceAddressTableEntry": self.replace,
@@ -74,6 +76,18 @@ class AddressTable:
         entry = self._entries.get(index)
         return (UNUSED_NODE if entry is None else entry.node,)
 
+    def set_info(self, index: int, ieee: int, node: int) -> tuple[int]:
+        if index >= self._settings[ADDRESS_TABLE_SIZE]:
+            return (EmberStatus.ADDRESS_TABLE_INDEX_OUT_OF_RANGE,)
+        self._entries[index] = _Address(Eui64(ieee), node)
+        return (EmberStatus.SUCCESS,)
+
+    def get_info(self, index: int) -> tuple[int, int, int]:
+        if index >= self._settings[ADDRESS_TABLE_SIZE]:
+            return EmberStatus.ADDRESS_TABLE_INDEX_OUT_OF_RANGE, UNUSED_NODE, 0
+        entry = self._entries.get(index, _Address())
+        return EmberStatus.SUCCESS, entry.node, entry.ieee
+
     def replace(self, index: int, ieee: int, node: int, extended: bool) -> tuple[int, int, int, bool]:
         """Answers what stood there before."""
         if index >= self._settings[ADDRESS_TABLE_SIZE]:
@@ -85,14 +99,15 @@ class AddressTable:
         self._mark(Eui64(ieee), extended=extended)
         return EmberStatus.SUCCESS, before.ieee, before.node, was_extended
 
-    def set_extended_timeout(self, ieee: int, extended: bool) -> tuple[()]:
+    def set_extended_timeout(self, ieee: int, extended: bool) -> tuple[int]:
         """Remembered for devices that some table knows, as on the chip."""
         if self._node_of(Eui64(ieee)) is not None:
             self._mark(Eui64(ieee), extended=extended)
-        return ()
+        return (EmberStatus.SUCCESS,)
 
-    def get_extended_timeout(self, ieee: int) -> tuple[bool]:
-        return (ieee in self._extended,)
+    def get_extended_timeout(self, ieee: int) -> tuple[bool, int]:
+        extended = ieee in self._extended
+        return extended, EmberStatus.SUCCESS if extended else EmberStatus.ERR_FATAL
 
     def _mark(self, ieee: Eui64, *, extended: bool) -> None:
         if extended:
@@ -108,9 +123,9 @@ class AddressTable:
             return address
         return next((entry.node for entry in self._entries.values() if entry.ieee == ieee), None)
 
-    def lookup_node(self, ieee: int) -> tuple[int]:
+    def lookup_node(self, ieee: int) -> tuple[int, int]:
         node = self._node_of(Eui64(ieee))
-        return (UNUSED_NODE if node is None else node,)
+        return (EmberStatus.NOT_FOUND, UNUSED_NODE) if node is None else (EmberStatus.SUCCESS, node)
 
     def lookup_eui64(self, node: int) -> tuple[int, int]:
         if node == self._stack.address:

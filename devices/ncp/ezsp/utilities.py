@@ -39,10 +39,11 @@ class Utilities:
             "getLibraryStatus": lambda _library: (_LIBRARY_ABSENT,),  # no CBKE, no ECC
             "getTokenData": lambda _token, _index: (EmberStatus.ERR_FATAL,),
             "setTokenData": lambda _token, _index, _value: (EmberStatus.ERR_FATAL,),
-            "setPowerDescriptor": lambda _descriptor: (),
+            "setPowerDescriptor": lambda _descriptor: (EmberStatus.SUCCESS,),
             "setConcentrator": lambda *_: (EmberStatus.SUCCESS,),
             "setSourceRouteDiscoveryMode": lambda _mode: (0,),
             "gpSinkTableClearAll": lambda: (),
+            "gpClearProxyTable": lambda: (),
         }
 
 
