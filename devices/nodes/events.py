@@ -23,6 +23,22 @@ class Left:
 
 
 @dataclass(frozen=True, slots=True)
+class KeyEstablished:
+    """The device has a link key by certificate, and uses it from here on."""
+
+    suite: int
+
+
+@dataclass(frozen=True, slots=True)
+class KeyEstablishmentFailed:
+    """It starts again after a while. `status` as in Terminate, 0 where there was none."""
+
+    reason: str
+    status: int
+    by_hub: bool  # who refused
+
+
+@dataclass(frozen=True, slots=True)
 class ServerFound:
     """The OTA server, by Match Descriptor."""
 
@@ -120,6 +136,28 @@ class MessageReceived:
 
 
 @dataclass(frozen=True, slots=True)
+class MessageMade:
+    """A signed or MACed message of this use case is in the outbox."""
+
+    use_case: str
+    message: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class CommandRefused:
+    """A command that is not obeyed, and not answered."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class ActivationScheduled:
+    """By a future-dated CS06; None where one took the appointment back."""
+
+    utc_s: int | None
+
+
+@dataclass(frozen=True, slots=True)
 class UnsecuredRefused:
     """A frame without APS security on a cluster that demands it."""
 
@@ -131,6 +169,8 @@ NodeEvent = (
     Joined
     | JoinFailed
     | Left
+    | KeyEstablished
+    | KeyEstablishmentFailed
     | ServerFound
     | DownloadStarted
     | DownloadProgress
@@ -147,6 +187,9 @@ NodeEvent = (
     | AlertSent
     | AlertTaken
     | MessageReceived
+    | MessageMade
+    | CommandRefused
+    | ActivationScheduled
     | UnsecuredRefused
 )
 

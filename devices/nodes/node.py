@@ -147,7 +147,7 @@ class Node:
         except MalformedFrameError:
             return
         unicast = is_unicast(indication)
-        if not indication.secured and self._security_demanded(frame, indication.cluster, unicast=unicast):
+        if not self.is_protected(indication) and self._security_demanded(frame, indication.cluster, unicast=unicast):
             self.unsecured_refused += 1
             self.note(events.UnsecuredRefused(indication.cluster, self.unsecured_refused))
             if unicast:
@@ -170,6 +170,10 @@ class Node:
 
     def settled(self) -> None:
         """Called after every frame, for timers that may have moved."""
+
+    def is_protected(self, indication: ApsIndication) -> bool:
+        """Whether a frame came under a link key that is good for everything."""
+        return indication.secured
 
     def _security_demanded(self, frame: ZclFrame, cluster: int, *, unicast: bool) -> bool:
         if not self.settings.aps_security_required or cluster not in LINK_KEY_CLUSTERS:

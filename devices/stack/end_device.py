@@ -63,6 +63,7 @@ class DeviceState:
     network_key: bytes | None = field(default=None, repr=False)
     network_key_sequence: int = 0
     network_frame_counter: int = 0
+    key_established: bool = False  # the link key is not the install code's any more
 
     @property
     def has_network(self) -> bool:
@@ -104,6 +105,7 @@ class EndDevice(ZigbeeNode):
         super().__init__(ieee, medium, scheduler, random, position_m=position_m)
         self.listener = listener
         self.persistent_state = state or DeviceState(LinkKey(link_key))
+        self._preconfigured_key = link_key
         self.joined = False
         self.manufacturer = manufacturer
         self.mains_powered = mains_powered
@@ -135,10 +137,21 @@ class EndDevice(ZigbeeNode):
         self._go_silent()
         # A device that joins anew sets up its keys anew: what it accepted before says nothing about the new partner.
         self._transport_key_counter = -1
-        self.persistent_state.forget_network()
-        self.persistent_state.link_key.incoming_counter = -1
+        state = self.persistent_state
+        state.forget_network()
+        if state.key_established:
+            state.link_key, state.key_established = LinkKey(self._preconfigured_key), False
+        state.link_key.incoming_counter = -1
         self._nwk.incoming.clear()
         self._joining.join()
+
+    @property
+    def key_established(self) -> bool:
+        return self.persistent_state.key_established
+
+    def establish_link_key(self, key: bytes) -> None:
+        state = self.persistent_state
+        state.link_key, state.key_established = LinkKey(key), True
 
     def rejoin(self) -> None:
         """Look for the parent again with the stored network, as a device does that lost it."""

@@ -137,6 +137,7 @@ class DataType(IntEnum):
     UINT16 = 0x21
     UINT32 = 0x23
     ENUM8 = 0x30
+    ENUM16 = 0x31
     CHARACTER_STRING = 0x42
     UTC_TIME = 0xE2
     EUI64 = 0xF0
@@ -149,6 +150,7 @@ _FIXED_BYTES = {
     DataType.UINT16: 2,
     DataType.UINT32: 4,
     DataType.ENUM8: 1,
+    DataType.ENUM16: 2,
     DataType.UTC_TIME: 4,
     DataType.EUI64: 8,
 }
