@@ -1,4 +1,4 @@
-"""SHELL. The hub's store: device log, images, jobs, audit, inbox, alerts, in one SQLite file."""
+"""SHELL. The store: device log, images, jobs, audit, inbox, alerts, and the DCC side's queues, in one SQLite file."""
 
 from chf.store.alerts import Alert, NewAlert, alert_id
 from chf.store.audit import AuditRecord, BrokenLink

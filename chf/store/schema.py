@@ -128,6 +128,52 @@ create table requests (
 ) without rowid
 """
 
+_UPLINK = """
+create table uplink (
+    seq integer primary key autoincrement,
+    msg_id text not null unique,
+    recipient text not null,
+    device text not null,
+    kind text not null,
+    document blob not null,
+    alert integer,
+    created_utc real not null,
+    attempts integer not null default 0,
+    next_utc real not null default 0,
+    last_error text not null default '',
+    parked integer not null default 0,
+    delivered_utc real
+)
+"""
+"""Documents of the DCC side for its users; `alert` is the row of `alerts` that a document was made of."""
+
+_FOLLOWED = """
+create table followed (
+    command integer primary key,
+    request text not null,
+    service text not null,
+    file_version integer not null
+)
+"""
+"""Commands to the hub whose outcome a user is told: `request` is the service request that caused the command."""
+
+_DEVICE_MESSAGES = """
+create table device_messages (
+    id integer primary key autoincrement,
+    device text not null,
+    request text not null,
+    message_code integer not null,
+    counter text not null,
+    message blob not null,
+    state text not null check (state in ('waiting', 'delivered', 'answered', 'failed', 'expired')),
+    reason text not null default '',
+    created_utc real not null,
+    expires_utc real not null,
+    changed_utc real not null
+)
+"""
+"""GBCS messages of the DCC side for devices, until the hub has handed them over and the answer has come."""
+
 MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (
     (
         _DEVICES,
@@ -145,6 +191,15 @@ MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (
         _REQUESTS,
         "create table counters (name text primary key, next integer not null) without rowid",
         "create table meta (key text primary key, value text not null) without rowid",
+    ),
+    (
+        _UPLINK,
+        "create index uplink_open on uplink (recipient, device, seq) where delivered_utc is null and parked = 0",
+        "create index uplink_alert on uplink (alert)",
+        _FOLLOWED,
+        _DEVICE_MESSAGES,
+        "create index device_messages_waiting on device_messages (device, id) where state = 'waiting'",
+        "create index device_messages_answered_by on device_messages (device, counter, message_code)",
     ),
 )
 

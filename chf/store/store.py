@@ -24,10 +24,13 @@ from chf.store.audit import Audit, AuditWriter
 from chf.store.counters import Counters, CountersWriter, Meta, MetaWriter, Requests, RequestsWriter
 from chf.store.database import HUB_PATIENCE_S, Database
 from chf.store.device_log import DeviceLog, DeviceLogWriter
+from chf.store.device_messages import DeviceMessages, DeviceMessagesWriter
+from chf.store.followed import FollowedCommands, FollowedCommandsWriter
 from chf.store.images import Images, ImagesWriter
 from chf.store.inbox import Inbox, InboxWriter
 from chf.store.job_table import Jobs, JobsWriter
 from chf.store.lock import HubLock
+from chf.store.uplink import Uplink, UplinkWriter
 
 
 class Transaction:
@@ -43,6 +46,9 @@ class Transaction:
         self.requests = RequestsWriter(database)
         self.counters = CountersWriter(database)
         self.meta = MetaWriter(database)
+        self.uplink = UplinkWriter(database)
+        self.followed = FollowedCommandsWriter(database)
+        self.device_messages = DeviceMessagesWriter(database)
 
 
 class Store:
@@ -60,6 +66,9 @@ class Store:
         self.requests = Requests(database)
         self.counters = Counters(database)
         self.meta = Meta(database)
+        self.uplink = Uplink(database)
+        self.followed = FollowedCommands(database)
+        self.device_messages = DeviceMessages(database)
         self._transaction = Transaction(database)
 
     @classmethod

@@ -1,0 +1,132 @@
+"""GBCS messages for devices: from the DCC side, through the hub, until the device has them or their time is over.
+
+The DCC side adds a row and the hub takes it when the device can be reached, which for a sleepy or absent device may be
+much later. The octets are relayed untouched. An answer is found again by the device, the counter and the message code
+of the command, because a GBCS response repeats them.
+"""
+
+# ruff: noqa: S608
+# What is put into the statements are column names of this package; values are always bound.
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+
+from chf.clock import UtcSeconds
+from chf.errors import StoreError
+from chf.eui64 import Eui64, format_eui64, parse_eui64
+from chf.store.database import Database, Row
+
+
+class MessageState(StrEnum):
+    WAITING = "waiting"
+    DELIVERED = "delivered"  # the device has it
+    ANSWERED = "answered"
+    FAILED = "failed"
+    EXPIRED = "expired"
+
+
+@dataclass(frozen=True, slots=True)
+class NewDeviceMessage:
+    """`request` is the RequestID that the message serves; `message` the octets for the device."""
+
+    device: Eui64
+    request: str
+    message_code: int
+    counter: int
+    message: bytes
+    created: UtcSeconds
+    expires: UtcSeconds
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceMessage:
+    id: int
+    device: Eui64
+    request: str
+    message_code: int
+    counter: int
+    message: bytes
+    state: MessageState
+    reason: str
+    created: UtcSeconds
+    expires: UtcSeconds
+    changed: UtcSeconds
+
+
+_COLUMNS: Final = (
+    "id, device, request, message_code, counter, message, state, reason, created_utc, expires_utc, changed_utc"
+)
+
+
+class DeviceMessages:
+    """Reading."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def waiting(self, device: Eui64 | None = None) -> tuple[DeviceMessage, ...]:
+        """In the order in which they are to be sent; of every device, or of this one."""
+        which, parameters = ("and device = ?", (format_eui64(device),)) if device is not None else ("", ())
+        rows = self._database.read(
+            f"select {_COLUMNS} from device_messages where state = 'waiting' {which} order by id", parameters
+        )
+        return tuple(map(_message, rows))
+
+    def asked(self, device: Eui64, counter: int, message_code: int) -> DeviceMessage | None:
+        """The command that a response of this device, counter and message code answers."""
+        rows = self._database.read(
+            f"select {_COLUMNS} from device_messages where device = ? and counter = ? and message_code = ?"
+            " order by id desc limit 1",
+            (format_eui64(device), f"{counter:016x}", message_code),
+        )
+        return _message(rows[0]) if rows else None
+
+    def get(self, message_id: int) -> DeviceMessage | None:
+        rows = self._database.read(f"select {_COLUMNS} from device_messages where id = ?", (message_id,))
+        return _message(rows[0]) if rows else None
+
+
+class DeviceMessagesWriter(DeviceMessages):
+    """Reading and writing, within a transaction."""
+
+    def add(self, message: NewDeviceMessage) -> int:
+        cursor = self._database.write(
+            "insert into device_messages (device, request, message_code, counter, message, state, created_utc,"
+            " expires_utc, changed_utc) values (?1, ?2, ?3, ?4, ?5, 'waiting', ?6, ?7, ?6)",
+            (
+                format_eui64(message.device),
+                message.request,
+                message.message_code,
+                f"{message.counter:016x}",
+                message.message,
+                message.created,
+                message.expires,
+            ),
+        )
+        return int(cursor.lastrowid or 0)
+
+    def change(self, message_id: int, state: MessageState, utc: UtcSeconds, reason: str = "") -> None:
+        cursor = self._database.write(
+            "update device_messages set state = ?, reason = ?, changed_utc = ? where id = ?",
+            (state.value, reason, utc, message_id),
+        )
+        if cursor.rowcount == 0:
+            raise StoreError(f"there is no message {message_id} for a device")
+
+
+def _message(row: Row) -> DeviceMessage:
+    message_id, device, request, code, counter, message, state, reason, created, expires, changed = row
+    return DeviceMessage(
+        message_id,
+        parse_eui64(device),
+        request,
+        code,
+        int(counter, 16),
+        message,
+        MessageState(state),
+        reason,
+        created,
+        expires,
+        changed,
+    )

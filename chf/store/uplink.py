@@ -1,0 +1,142 @@
+"""Documents on their way to the users of the DCC side: written once, kept until the user has taken them.
+
+A document is final when it is written, its ids included: every attempt sends the same octets. Those of one recipient
+about one device keep their order; one that its recipient keeps calling invalid is parked, so that it cannot hold up the
+rest for ever. Sending them is the work of chf.dcc.
+"""
+
+# ruff: noqa: S608
+# What is put into the statements are column names of this package; values are always bound.
+
+from dataclasses import dataclass
+from typing import Final
+
+from chf.clock import UtcSeconds
+from chf.errors import RefusedError
+from chf.eui64 import Eui64, format_eui64, parse_eui64
+from chf.store.database import Database, Row
+
+
+@dataclass(frozen=True, slots=True)
+class NewDocument:
+    """`alert` is the number of the alert that it was made of, where it was."""
+
+    msg_id: str
+    recipient: Eui64
+    device: Eui64
+    kind: str
+    document: bytes
+    created: UtcSeconds
+    alert: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    seq: int
+    msg_id: str
+    recipient: Eui64
+    device: Eui64
+    kind: str
+    document: bytes
+    created: UtcSeconds
+    alert: int | None
+    attempts: int
+    next_attempt: UtcSeconds
+    last_error: str
+    parked: bool
+    delivered: UtcSeconds | None
+
+
+_WRITTEN: Final = "msg_id, recipient, device, kind, document, created_utc, alert"
+_COLUMNS: Final = f"seq, {_WRITTEN}, attempts, next_utc, last_error, parked, delivered_utc"
+_OPEN: Final = "delivered_utc is null and parked = 0"
+
+
+class Uplink:
+    """Reading."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def get(self, seq: int) -> Document | None:
+        rows = self._database.read(f"select {_COLUMNS} from uplink where seq = ?", (seq,))
+        return _document(rows[0]) if rows else None
+
+    def list(self, *, undelivered: bool = False, limit: int = -1) -> tuple[Document, ...]:
+        """Oldest first; parked ones count as undelivered."""
+        where = "where delivered_utc is null" if undelivered else ""
+        return tuple(
+            map(_document, self._database.read(f"select {_COLUMNS} from uplink {where} order by seq limit ?", (limit,)))
+        )
+
+    def heads(self) -> tuple[Document, ...]:
+        """Of each recipient and device the oldest open document: the only one that may be sent now."""
+        rows = self._database.read(
+            f"select {_COLUMNS} from uplink where seq in"
+            f" (select min(seq) from uplink where {_OPEN} group by recipient, device) order by seq"
+        )
+        return tuple(map(_document, rows))
+
+    def waiting(self) -> int:
+        return int(self._database.read(f"select count(*) from uplink where {_OPEN}")[0][0])
+
+
+class UplinkWriter(Uplink):
+    """Reading and writing, within a transaction."""
+
+    def add(self, document: NewDocument) -> bool:
+        """False, and nothing changed, where one of this id is written already."""
+        cursor = self._database.write(
+            f"insert into uplink ({_WRITTEN}) values (?, ?, ?, ?, ?, ?, ?) on conflict (msg_id) do nothing",
+            (
+                document.msg_id,
+                format_eui64(document.recipient),
+                format_eui64(document.device),
+                document.kind,
+                document.document,
+                document.created,
+                document.alert,
+            ),
+        )
+        return cursor.rowcount == 1
+
+    def failed(self, seq: int, error: str, next_attempt: UtcSeconds, *, park: bool = False) -> None:
+        """An attempt that did not end in the recipient's word that it has it."""
+        self._database.write(
+            "update uplink set attempts = attempts + 1, last_error = ?, next_utc = ?, parked = ? where seq = ?",
+            (error, next_attempt, int(park), seq),
+        )
+
+    def delivered(self, seq: int, utc: UtcSeconds) -> None:
+        self._database.write(
+            "update uplink set attempts = attempts + 1, last_error = '', delivered_utc = coalesce(delivered_utc, ?)"
+            " where seq = ?",
+            (utc, seq),
+        )
+
+    def retry(self, seq: int) -> None:
+        """Send it (again) at the next opportunity. Raises RefusedError where there is nothing to send."""
+        cursor = self._database.write(
+            "update uplink set parked = 0, next_utc = 0 where seq = ? and delivered_utc is null", (seq,)
+        )
+        if cursor.rowcount == 0:
+            raise RefusedError(f"document {seq} is not waiting: it was delivered, or there is none")
+
+
+def _document(row: Row) -> Document:
+    seq, msg_id, recipient, device, kind, document, created, alert, attempts, next_utc, error, parked, delivered = row
+    return Document(
+        seq,
+        msg_id,
+        parse_eui64(recipient),
+        parse_eui64(device),
+        kind,
+        document,
+        created,
+        alert,
+        attempts,
+        next_utc,
+        error,
+        bool(parked),
+        delivered,
+    )

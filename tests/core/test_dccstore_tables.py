@@ -1,0 +1,110 @@
+"""The tables of the DCC side: documents for users, followed commands, messages for devices."""
+
+import pytest
+
+from chf.clock import UtcSeconds
+from chf.errors import RefusedError, StoreError
+from chf.eui64 import Eui64
+from chf.store import Store
+from chf.store.device_messages import MessageState, NewDeviceMessage
+from chf.store.followed import Followed
+from chf.store.uplink import NewDocument
+
+NOW = UtcSeconds(1_800_000_000.0)
+USER, OTHER, PPMID, ESME = Eui64(0x90B3D51F30010000), Eui64(0x90B3D51F30030000), Eui64(0xA4), Eui64(0xA0)
+
+
+@pytest.fixture
+def store(tmp_path):
+    with Store.open(tmp_path) as opened:
+        yield opened
+
+
+def document(name: str, recipient: Eui64 = USER, device: Eui64 = PPMID) -> NewDocument:
+    return NewDocument(name, recipient, device, "alert", f"<{name}/>".encode(), NOW)
+
+
+def add(store, *documents):
+    with store.transaction() as tx:
+        return [tx.uplink.add(item) for item in documents]
+
+
+def heads(store):
+    return [head.msg_id for head in store.uplink.heads()]
+
+
+def test_uplink_keeps_the_first_document_of_an_id(store):
+    assert add(store, document("a"), document("a")) == [True, False]
+    assert [item.document for item in store.uplink.list()] == [b"<a/>"]
+
+
+def test_uplink_offers_one_document_for_each_recipient_and_device_in_order(store):
+    add(store, document("a"), document("b"), document("c", device=ESME), document("d", OTHER), document("e", OTHER))
+    assert heads(store) == ["a", "c", "d"]
+    with store.transaction() as tx:
+        tx.uplink.delivered(1, NOW)
+    assert heads(store) == ["b", "c", "d"]
+    assert store.uplink.waiting() == 4
+
+
+def test_uplink_failed_attempt_keeps_its_place(store):
+    add(store, document("a"), document("b"))
+    with store.transaction() as tx:
+        tx.uplink.failed(1, "refused", UtcSeconds(NOW + 5))
+    (head,) = store.uplink.heads()
+    assert (head.msg_id, head.attempts, head.last_error, head.next_attempt) == ("a", 1, "refused", NOW + 5)
+
+
+def test_uplink_parked_document_lets_the_next_pass_and_can_be_sent_again(store):
+    add(store, document("a"), document("b"))
+    with store.transaction() as tx:
+        tx.uplink.failed(1, "answered 400", NOW, park=True)
+    assert heads(store) == ["b"]
+    assert [item.msg_id for item in store.uplink.list(undelivered=True)] == ["a", "b"]
+    with store.transaction() as tx:
+        tx.uplink.retry(1)
+    assert heads(store) == ["a"]
+
+
+def test_uplink_delivered_document_is_not_sent_again(store):
+    add(store, document("a"))
+    with store.transaction() as tx:
+        tx.uplink.delivered(1, NOW)
+    with pytest.raises(RefusedError), store.transaction() as tx:
+        tx.uplink.retry(1)
+    assert store.uplink.get(1).delivered == NOW
+    assert store.uplink.list(undelivered=True) == ()
+
+
+def test_followed_commands_are_listed_until_removed(store):
+    first, second = Followed(4, "a:b:1", "11.4", 2), Followed(7, "a:b:2", "8.11", 0)
+    with store.transaction() as tx:
+        tx.followed.add(second)
+        tx.followed.add(first)
+    assert store.followed.list() == (first, second)
+    with store.transaction() as tx:
+        tx.followed.remove(4)
+    assert store.followed.list() == (second,)
+
+
+def message(device: Eui64 = PPMID, counter: int = 2**64 - 1) -> NewDeviceMessage:
+    return NewDeviceMessage(device, "a:b:1", 0x0129, counter, b"octets", NOW, UtcSeconds(NOW + 86400))
+
+
+def test_device_messages_wait_in_order_and_are_found_by_their_answer(store):
+    with store.transaction() as tx:
+        ids = [tx.device_messages.add(item) for item in (message(), message(ESME), message(counter=5))]
+    assert [item.id for item in store.device_messages.waiting()] == ids
+    assert [item.id for item in store.device_messages.waiting(PPMID)] == [ids[0], ids[2]]
+    assert store.device_messages.asked(PPMID, 2**64 - 1, 0x0129).id == ids[0]
+    assert store.device_messages.asked(PPMID, 2**64 - 1, 0x0012) is None
+    with store.transaction() as tx:
+        tx.device_messages.change(ids[0], MessageState.FAILED, UtcSeconds(NOW + 1), "no tunnel")
+    told = store.device_messages.get(ids[0])
+    assert (told.state, told.reason, told.changed) == (MessageState.FAILED, "no tunnel", NOW + 1)
+    assert [item.id for item in store.device_messages.waiting(PPMID)] == [ids[2]]
+
+
+def test_device_messages_refuse_to_change_what_is_not_there(store):
+    with pytest.raises(StoreError), store.transaction() as tx:
+        tx.device_messages.change(1, MessageState.DELIVERED, NOW)
