@@ -25,7 +25,7 @@ class NcpSettings:
 
     eui64: Eui64 = DEFAULT_DONGLE
     version: str = V13.name
-    endpoints_survive_reset: bool = False
+    endpoints_survive_reset: bool = True
     scan_takes_time: bool = False
     aps_unicast_message_count: int | None = None
     callback_buffers: int = V13.callback_buffers
@@ -81,7 +81,7 @@ def _read_ncp(section: Section) -> NcpSettings:
     settings = NcpSettings(
         eui64=section.eui64("eui64", DEFAULT_DONGLE),
         version=section.choice("version", tuple(PERSONALITIES), V13.name),
-        endpoints_survive_reset=section.boolean("endpoints_survive_reset", default=False),
+        endpoints_survive_reset=section.boolean("endpoints_survive_reset", default=True),
         scan_takes_time=section.boolean("scan_takes_time", default=False),
         aps_unicast_message_count=section.optional_integer("aps_unicast_message_count", minimum=1, maximum=255),
         callback_buffers=section.integer("callback_buffers", V13.callback_buffers, minimum=1, maximum=65_535),

@@ -39,7 +39,7 @@ def test_everything_can_be_said(tmp_path: Path) -> None:
         [ncp]
         eui64 = "00:0b:57:ff:fe:00:00:01"
         version = "v13"
-        endpoints_survive_reset = true
+        endpoints_survive_reset = false
         scan_takes_time = true
         aps_unicast_message_count = 32
         [medium]

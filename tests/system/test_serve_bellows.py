@@ -46,29 +46,30 @@ async def test_forms_anew_over_a_live_network(dongle: VirtualDongle) -> None:
         assert app.state.network_info.network_key.key == changed
 
 
-async def test_a_reset_keeps_the_network_and_forgets_the_endpoints(dongle: VirtualDongle) -> None:
-    async with host(dongle, channel=20) as app:
-        extended_pan_id = app.state.network_info.extended_pan_id
-        await app._reset()
-        await app._ensure_network_running()
-        await app.load_network_info()
-        assert app.state.network_info.extended_pan_id == extended_pan_id
-        # UG100 4, addEndpoint: "does not remember these settings after a reset"
-        app.received.clear()
-        await app._device.zdo.Active_EP_req(0)
-        await app.until(lambda: any(packet.cluster_id == 0x8005 for packet in app.received))
-        answer = next(packet for packet in app.received if packet.cluster_id == 0x8005)
-        assert answer.data.serialize()[4] == 0  # how many endpoints
-    async with host(dongle) as app:
-        app.received.clear()
-        await app._device.zdo.Active_EP_req(0)
-        await app.until(lambda: any(packet.cluster_id == 0x8005 for packet in app.received))
-        answer = next(packet for packet in app.received if packet.cluster_id == 0x8005)
-        assert set(answer.data.serialize()[5:]) >= {1, 3}
+async def test_a_chip_by_the_book_forgets_its_endpoints_and_keeps_its_network(tmp_path: Path) -> None:
+    with virtual_dongle(tmp_path, "[ncp]\nendpoints_survive_reset = false\n") as dongle:
+        async with host(dongle, channel=20) as app:
+            extended_pan_id = app.state.network_info.extended_pan_id
+            await app._reset()
+            await app._ensure_network_running()
+            await app.load_network_info()
+            assert app.state.network_info.extended_pan_id == extended_pan_id
+            # UG100 4, addEndpoint: "does not remember these settings after a reset"
+            app.received.clear()
+            await app._device.zdo.Active_EP_req(0)
+            await app.until(lambda: any(packet.cluster_id == 0x8005 for packet in app.received))
+            answer = next(packet for packet in app.received if packet.cluster_id == 0x8005)
+            assert answer.data.serialize()[4] == 0  # how many endpoints
+        async with host(dongle) as app:
+            app.received.clear()
+            await app._device.zdo.Active_EP_req(0)
+            await app.until(lambda: any(packet.cluster_id == 0x8005 for packet in app.received))
+            answer = next(packet for packet in app.received if packet.cluster_id == 0x8005)
+            assert set(answer.data.serialize()[5:]) >= {1, 3}
 
 
-async def test_endpoints_survive_where_the_scenario_says_so(tmp_path: Path) -> None:
-    with virtual_dongle(tmp_path, "[ncp]\nendpoints_survive_reset = true\n") as dongle:
+async def test_endpoints_survive_the_resets_of_forming(tmp_path: Path) -> None:
+    with virtual_dongle(tmp_path) as dongle:
         async with host(dongle, channel=15) as app:
             app.received.clear()
             await app._device.zdo.Active_EP_req(0)
