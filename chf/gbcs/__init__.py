@@ -10,6 +10,7 @@ from chf.gbcs.build import (
     make_cs08_response,
     make_cs09_alert,
     make_future_dated_alert,
+    make_receipt_alert,
 )
 from chf.gbcs.codes import (
     ActivateImageResponseCode,
@@ -75,6 +76,7 @@ __all__ = [
     "make_cs08_response",
     "make_cs09_alert",
     "make_future_dated_alert",
+    "make_receipt_alert",
     "parse_payload",
     "sign",
     "use_case_name",

@@ -8,19 +8,23 @@ from datetime import UTC, datetime
 
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from chf.gbcs.codes import ActivateImageResultCode, CraFlag, MessageCode, TransferResponseCode
+from chf.gbcs.codes import ActivateImageResultCode, AlertCode, CraFlag, MessageCode, TransferResponseCode
 from chf.gbcs.message import GbcsMessage, GroupingHeader, SupplementaryRemoteParty
 from chf.gbcs.security import add_mac, sign
 from chf.gbcs.use_cases import (
     ActivateFirmwareCommand,
     CommandAccepted,
+    DlmsFirmwareDistributionReceiptAlert,
     ExecutionOutcome,
     FirmwareTransferAlert,
     FutureDatedFirmwareActivationAlert,
+    GbzFirmwareDistributionReceiptAlert,
     PpmidFirmwareActivationAlert,
     ReadFirmwareVersionCommand,
     ReadFirmwareVersionResponse,
 )
+
+ZIGBEE_EPOCH_UTC_S = 946_684_800  # 2000-01-01 00:00:00 UTC
 
 
 def make_cs09_alert(
@@ -92,6 +96,30 @@ def make_future_dated_alert(
     code = MessageCode.FUTURE_DATED_FIRMWARE_ACTIVATION_ALERT
     header = GroupingHeader(CraFlag.ALERT, counter, originator, recipient, code)
     return sign(GbcsMessage(header, alert.to_bytes()), key).to_bytes()
+
+
+def make_receipt_alert(
+    originator: int,
+    recipient: int,
+    counter: int,
+    *,
+    alert_code: AlertCode,
+    utc: float,
+    manufacturer_image_hash: bytes,
+    dlms: bool,
+    key: ec.EllipticCurvePrivateKey,
+) -> bytes:
+    """The device's verdict on an image: 0x00CE in the DLMS form of an ESME, or 0x00CF in GBZ."""
+    if dlms:
+        code = MessageCode.FIRMWARE_DISTRIBUTION_RECEIPT_ALERT_ESME
+        told = DlmsFirmwareDistributionReceiptAlert(alert_code, cosem_date_time(utc), manufacturer_image_hash)
+        payload = told.to_bytes()
+    else:
+        code = MessageCode.FIRMWARE_DISTRIBUTION_RECEIPT_ALERT_GSME
+        zigbee_time = max(int(utc) - ZIGBEE_EPOCH_UTC_S, 0)
+        payload = GbzFirmwareDistributionReceiptAlert(alert_code, zigbee_time, manufacturer_image_hash).to_bytes()
+    header = GroupingHeader(CraFlag.ALERT, counter, originator, recipient, code)
+    return sign(GbcsMessage(header, payload), key).to_bytes()
 
 
 def make_cs08_command(

@@ -13,6 +13,7 @@ import hashlib
 import struct
 from dataclasses import dataclass
 from enum import Enum
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from devices.nodes.journal import Journal, Key
@@ -20,6 +21,8 @@ from devices.wire.ota import ImageId
 from devices.wire.ota_file import MAXIMUM_HEADER_BYTES, BadImageError, OtaHeader
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from devices.nodes.flash import Flash
 
 BOOT_TRIES = 3
@@ -158,23 +161,30 @@ class ImageBanks:
         if self.offset // sector_bytes != before or self.offset == self.download.size_bytes:
             self._journal.put({Key.DOWNLOAD: _download_record(self.download, self.offset)})
 
-    def discard(self) -> None:
-        """Forget the download."""
+    def discard(self, also: Mapping[Key, bytes | None] = MappingProxyType({})) -> None:
+        """Forget the download, and write `also` in the same record."""
         if self.download is not None:
-            self._journal.put({self.running.other.key: None, Key.DOWNLOAD: None})
+            self._journal.put({self.running.other.key: None, Key.DOWNLOAD: None, **also})
         self.download, self.offset = None, 0
 
     def downloaded(self) -> bytes:
         """What has arrived so far."""
         return self._flash.read(self._address(self.running.other), self.offset)
 
-    def seal(self) -> None:
-        """The download was checked and may be started."""
-        self._journal.put({self.running.other.key: _seal(self.downloaded())})
+    def seal(self, also: Mapping[Key, bytes | None] = MappingProxyType({})) -> None:
+        """The download was checked and may be started; `also` goes into the same record."""
+        self._journal.put({self.running.other.key: _seal(self.downloaded()), **also})
 
-    def request_trial(self) -> None:
-        """Start the other bank, which must be sealed, at the next boot."""
-        self._journal.put({Key.BOOT: _BOOT.pack(self.running.value, self.running.other.value, 0)})
+    def pending(self) -> bytes | None:
+        """The whole image that was downloaded, checked and not tried yet; None where there is none, or not any more."""
+        if self.download is None or self.offset != self.download.size_bytes:
+            return None
+        return self.image(self.running.other)
+
+    def request_trial(self, also: Mapping[Key, bytes | None] = MappingProxyType({})) -> int:
+        """Start the other bank, which must be sealed, at the next boot; the version that is in it."""
+        self._journal.put({Key.BOOT: _BOOT.pack(self.running.value, self.running.other.value, 0), **also})
+        return self._header(self.running.other).file_version
 
     def image(self, bank: Bank) -> bytes | None:
         """The sealed image in a bank, None where there is none or its bytes have changed."""

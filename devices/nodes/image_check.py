@@ -5,12 +5,22 @@ from __future__ import annotations
 import hashlib
 from typing import TYPE_CHECKING
 
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ec import ECDSA
+from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
+from cryptography.hazmat.primitives.hashes import SHA256
+
 from devices.nodes.settings import BodyFormat
 from devices.wire.ota_file import BadImageError, OtaHeader, check_sub_elements
 
 if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
+
     from devices.nodes.image_bank import Download
     from devices.nodes.settings import DeviceSettings
+
+_SIGNATURE_BYTES = 64
+_SIGNED_TAIL_BYTES = 2 + _SIGNATURE_BYTES
 
 
 def check_image(octets: bytes, download: Download, settings: DeviceSettings) -> None:
@@ -34,9 +44,44 @@ def check_image(octets: bytes, download: Download, settings: DeviceSettings) -> 
             raise BadImageError(
                 f"for hardware 0x{lowest:04X} to 0x{highest:04X}, this is 0x{settings.hardware_version:04X}"
             )
+    if settings.image_signer is not None:
+        _check_signature(octets, settings.image_signer)
     _check_body(octets[header.header_bytes :], settings.body_format)
     if settings.expected_sha256 is not None and hashlib.sha256(octets).digest() != settings.expected_sha256:
         raise BadImageError("its SHA-256 is not the expected one")
+
+
+def manufacturer_image(octets: bytes) -> bytes:
+    """What is hashed and signed of a signed GBCS image: neither the header, nor ForceReplace (GBCS 11.2.2, 11.2.4)."""
+    return octets[OtaHeader.from_bytes(octets).header_bytes : -_SIGNED_TAIL_BYTES]
+
+
+def receipt(octets: bytes, *, verified: bool) -> bytes:
+    """What the device has to tell of an image that it has received: the verdict, and the hash of what was judged."""
+    try:
+        judged = manufacturer_image(octets)
+    except BadImageError:
+        judged = octets
+    return bytes((verified,)) + hashlib.sha256(judged).digest()
+
+
+def read_receipt(record: bytes) -> tuple[bool, bytes]:
+    return bool(record[0]), record[1:]
+
+
+def _check_signature(octets: bytes, signer: EllipticCurvePublicKey) -> None:
+    """The supplier's, over the Manufacturer Image (GBCS 11.2.2): `ForceReplace || 0x40 || r || s` ends the file."""
+    body = octets[OtaHeader.from_bytes(octets).header_bytes :]
+    tail = body[-_SIGNED_TAIL_BYTES:]
+    if len(body) <= _SIGNED_TAIL_BYTES or tail[0] > 1 or tail[1] != _SIGNATURE_BYTES:
+        raise BadImageError("no supplier's signature")
+    r, s = (
+        int.from_bytes(half, "big") for half in (tail[2 : 2 + _SIGNATURE_BYTES // 2], tail[-_SIGNATURE_BYTES // 2 :])
+    )
+    try:
+        signer.verify(encode_dss_signature(r, s), manufacturer_image(octets), ECDSA(SHA256()))
+    except InvalidSignature:
+        raise BadImageError("the signature is not its supplier's") from None
 
 
 def _check_body(body: bytes, body_format: BodyFormat) -> None:

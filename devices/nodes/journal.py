@@ -20,6 +20,10 @@ class Key(IntEnum):
     OUTCOME = 5
     COUNTER = 6
     ALERTS = 7
+    HEARD = 8
+    RECEIPT = 9
+    SCHEDULE = 10
+    ACTIVATION = 11
 
 
 _PAGE = struct.Struct("<II")  # sequence number and its complement

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, assert_never
 
 from devices.nodes import events
 from devices.nodes.image_bank import Download
-from devices.nodes.image_check import check_image
+from devices.nodes.image_check import check_image, receipt
+from devices.nodes.journal import Key
 from devices.nodes.ota_fetch import Fetch, Taken
 from devices.nodes.ota_states import TRANSITIONS, UPGRADE_STATUS, Event, State
 from devices.nodes.personalities import Resume
@@ -411,20 +412,26 @@ class OtaClient:
         try:
             check_image(octets, download, self._settings)
         except BadImageError as error:
-            return self._fail(Status.INVALID_IMAGE, str(error), now)
+            return self._fail(Status.INVALID_IMAGE, str(error), now, receipt(octets, verified=False))
         if self._settings.faults.end is not None:
             fault = self._settings.faults.end
             self._waits_for_more = fault is EndFault.REQUIRE_MORE_IMAGE
             return self._fail(fault.value, "told to (a fault)", now)
-        self._banks.seal()
+        new = self._banks.pending() is None  # else it was told before, and this is only asked again
+        if new:
+            self._banks.seal(self._receipt(receipt(octets, verified=True)))
         self._go(Event.GOOD)
         self._fetch = None
         complete = events.DownloadComplete(
             download.image.file_version, download.size_bytes, hashlib.sha256(octets).digest()
         )
-        return [complete, *self._ask_to_upgrade(now)]
+        return [*([complete] if new else []), *self._ask_to_upgrade(now)]
 
-    def _fail(self, status: int, reason: str, now: float) -> Effects:
+    def _receipt(self, record: bytes | None) -> dict[Key, bytes | None]:
+        """What to write with a verdict: a device whose images are signed owes its supplier a receipt."""
+        return {} if record is None or self._settings.image_signer is None else {Key.RECEIPT: record}
+
+    def _fail(self, status: int, reason: str, now: float, receipt_record: bytes | None = None) -> Effects:
         """Tell the server that this download ends here."""
         self._go(Event.BAD)
         self._misses = 0
@@ -432,7 +439,7 @@ class OtaClient:
         self.deadline = now + self._personality.end_timeout_s
         keep = status == Status.ABORT and self._settings.faults.end is None and self._personality.keeps_partial_image
         told = self._upgrade_end(status)
-        self._forget(keep=keep)
+        self._forget(keep=keep, also=self._receipt(receipt_record))
         return [events.DownloadFailed(reason, status), *told]
 
     def _failure_missed(self, now: float) -> Effects:
@@ -448,10 +455,10 @@ class OtaClient:
         self.deadline = now + self._settings.query_interval_s
         return []
 
-    def _forget(self, *, keep: bool) -> None:
+    def _forget(self, *, keep: bool, also: dict[Key, bytes | None] | None = None) -> None:
         self._fetch = None
         if not keep:
-            self._banks.discard()
+            self._banks.discard(also or {})
 
     def _upgrade_end(self, status: int) -> Effects:
         if self._wanted is None:

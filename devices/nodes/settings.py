@@ -10,10 +10,13 @@ from devices.nodes.personalities import SPEC_STRICT, Personality
 from devices.stack.interface import SMART_ENERGY_PROFILE, Eui64
 
 if TYPE_CHECKING:
-    from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
+    from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey, EllipticCurvePublicKey
+
+    from chf.crypto.ecqv import Credentials
 
 TEST_ACCESS_CONTROL_BROKER = Eui64(0x90B3_D51F_3000_0002)
-"""The ACB of the public GBCS test vectors."""
+TEST_SUPPLIER = Eui64(0x90B3_D51F_3001_0000)
+"""The ACB and the supplier of the public GBCS test vectors."""
 
 
 class BodyFormat(Enum):
@@ -68,6 +71,7 @@ class DeviceSettings:
     hardware_version: int
     file_version: int
 
+    credentials: Credentials | None = None  # for key establishment; None lives with the install code's key
     profile: int = SMART_ENERGY_PROFILE
     endpoint: int = 0x03
     aps_security_required: bool = True  # OTA, Time and Tunneling under the link key, both ways (SE 5.4.6)
@@ -89,13 +93,52 @@ class DeviceSettings:
     expected_sha256: bytes | None = None  # of the whole file, where the test knows it
     clock_at_start: int = 0  # ZigBee time of its own clock at simulated second 0; the Time server corrects it
 
+    @property
+    def image_signer(self) -> EllipticCurvePublicKey | None:
+        """Whose signature an image must bear (GBCS 11.2.2); None takes images without one."""
+        return None
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PpmidSettings(DeviceSettings):
-    """One PPMID."""
+class GbcsSettings(DeviceSettings):
+    """A device with GBCS messages: its two P-256 keys, and the Access Control Broker that it knows."""
 
-    signing_key: EllipticCurvePrivateKey = field(repr=False)  # P-256, signs its GBCS alerts
+    signing_key: EllipticCurvePrivateKey = field(repr=False)
+    key_agreement_key: EllipticCurvePrivateKey | None = field(default=None, repr=False)
     access_control_broker: Eui64 = TEST_ACCESS_CONTROL_BROKER  # to whom CS09 goes (GBCS 11.9)
+    acb_key: EllipticCurvePublicKey | None = None  # for key agreement; without these two no command is authentic
     first_counter: int = 1  # the originator counter of its first alert
     alert_retry_s: float = 10.0  # doubles up to `alert_retry_max_s` while nobody takes the alert
     alert_retry_max_s: float = 300.0
+
+    @property
+    def answers_cs08(self) -> bool:
+        return True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PpmidSettings(GbcsSettings):
+    """One PPMID."""
+
+
+class CommandedKind(Enum):
+    HCALCS = "hcalcs"
+    ESME = "esme"
+    GSME = "gsme"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CommandedSettings(GbcsSettings):
+    """One HCALCS, ESME or GSME, and the supplier whose images and commands it takes."""
+
+    kind: CommandedKind
+    supplier: Eui64 = TEST_SUPPLIER
+    supplier_key: EllipticCurvePublicKey
+
+    @property
+    def image_signer(self) -> EllipticCurvePublicKey | None:
+        return self.supplier_key
+
+    @property
+    def answers_cs08(self) -> bool:
+        return self.kind is CommandedKind.HCALCS  # GBCS 11.8; meters have ECS52 and GCS38

@@ -1,0 +1,83 @@
+"""What a device has to say in GBCS messages, and what it does about those that it is sent. How they travel: elsewhere.
+
+The base answers what several kinds of device are asked for (CS08); `alerts` makes a PPMID of it, `firmware_commands` a
+device that obeys its supplier.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from chf.gbcs.build import cs08_response_header, make_cs08_response
+from chf.gbcs.codes import ReadFirmwareVersionResponseCode
+from chf.gbcs.use_cases import ActivateFirmwareCommand, ReadFirmwareVersionCommand, ReadFirmwareVersionResponse
+from devices.nodes import events
+from devices.nodes.authenticity import NO_USE_CASE, Authenticity, NotAuthenticError
+from devices.nodes.outbox import Outbox
+
+if TYPE_CHECKING:
+    from chf.gbcs.message import GroupingHeader
+    from devices.nodes.image_bank import ImageBanks
+    from devices.nodes.journal import Journal
+    from devices.nodes.settings import GbcsSettings
+
+
+@dataclass(frozen=True, slots=True)
+class Restart:
+    """Boot again: which image is to be tried is in flash."""
+
+
+Effect = events.NodeEvent | Restart
+Effects = list[Effect]
+
+
+class Messages(ABC):
+    """Made anew at each boot; what must last is in the journal. Times are ZigBee times."""
+
+    def __init__(self, journal: Journal, settings: GbcsSettings, banks: ImageBanks) -> None:
+        self.outbox = Outbox(journal, settings.first_counter)
+        self._journal = journal
+        self._settings = settings
+        self._banks = banks
+        self._authenticity = Authenticity(journal, settings)
+
+    @property
+    def deadline(self) -> float | None:
+        """When `settle` has something to do that does not come from outside."""
+        return None
+
+    @abstractmethod
+    def settle(self, zigbee_time: float) -> Effects:
+        """The time is known, or as known as it will be: make what is due."""
+
+    def receive(self, octets: bytes, zigbee_time: float) -> Effects:
+        """One message from the hub. What is to be answered is in the outbox when this returns."""
+        try:
+            header, payload = self._authenticity.check(octets)
+            match payload:
+                case ActivateFirmwareCommand():
+                    return self.activate(header, payload, zigbee_time)
+                case ReadFirmwareVersionCommand():
+                    return self._read_version(header)
+                case _:
+                    return [events.CommandRefused(NO_USE_CASE.format(header.message_code))]
+        except NotAuthenticError as error:
+            return [events.CommandRefused(str(error))]
+
+    def activate(self, header: GroupingHeader, command: ActivateFirmwareCommand, zigbee_time: float) -> Effects:
+        """CS06, found authentic. Raises NotAuthenticError where this kind of device takes no such command."""
+        del command, zigbee_time
+        raise NotAuthenticError(NO_USE_CASE.format(header.message_code))
+
+    def _read_version(self, command: GroupingHeader) -> Effects:
+        """CS08 (GBCS 11.8)."""
+        if not self._settings.answers_cs08:
+            raise NotAuthenticError("CS08 is for PPMID and HCALCS")
+        version = self._banks.running_header().file_version
+        key = self._authenticity.response_mac_key(cs08_response_header(command))
+        outcome = ReadFirmwareVersionResponse(version, ReadFirmwareVersionResponseCode.READ_SUCCESS)
+        response = make_cs08_response(command, outcome, key)
+        self.outbox.add(response, also=self._authenticity.heard(command))
+        return [events.MessageMade("CS08", response)]
