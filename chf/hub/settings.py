@@ -45,7 +45,11 @@ class HubSettings:
 def _policy(policy: type[Policy], section: Any, where: str) -> Policy:
     if not isinstance(section, dict):
         raise UsageError(f"{where} is not a section")
-    defaults = {item.name: getattr(policy(), item.name) for item in fields(policy)}
+    # By the declared type: the default of a time in seconds may be written without a fraction.
+    defaults = {
+        item.name: float(getattr(policy(), item.name)) if item.type is float else getattr(policy(), item.name)
+        for item in fields(policy)
+    }
     chosen: dict[str, Any] = {}
     for name, value in section.items():
         if name not in defaults:
