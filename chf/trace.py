@@ -44,6 +44,8 @@ class Kind(StrEnum):
     DEVICE_JOINED = "device.joined"
     DEVICE_LEFT = "device.left"
     DEVICE_FORGOTTEN = "device.forgotten"
+    KEY_ESTABLISHED = "key.established"
+    KEY_FAILED = "key.failed"
     FRAME_REFUSED = "frame.refused"
     VERSION_OBSERVED = "version.observed"
     IMAGE_ADDED = "image.added"
@@ -77,6 +79,8 @@ KINDS: Final[Mapping[Kind, tuple[str, tuple[str, ...]]]] = MappingProxyType(
         Kind.DEVICE_JOINED: ("a device joined or rejoined", ("network_address",)),
         Kind.DEVICE_LEFT: ("a device left the network", ()),
         Kind.DEVICE_FORGOTTEN: ("a device was struck from the device log", ()),
+        Kind.KEY_ESTABLISHED: ("a device and the hub agreed on a link key", ("suite",)),
+        Kind.KEY_FAILED: ("a key establishment was refused or broke off", ("reason", "status")),
         Kind.FRAME_REFUSED: ("a frame was refused, and not answered as asked", ("cluster", "command", "reason")),
         Kind.VERSION_OBSERVED: ("a device told which version it runs", ("file_version", "by")),
         Kind.IMAGE_ADDED: ("an image was stored", ("sha256", "bytes", "file_version")),

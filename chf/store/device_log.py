@@ -39,7 +39,11 @@ class DeviceStatus(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class DeviceEntry:
-    """One device. `install_code_link_key` is 16 octets; `file_version` is what it said last that it runs."""
+    """One device. Link keys are 16 octets; `file_version` is what it said last that it runs.
+
+    `link_key` is that of key establishment (of this suite, at this time); a device that has none lives with the key
+    from its install code, where the hub lets it.
+    """
 
     eui64: Eui64
     device_type: DeviceType
@@ -54,15 +58,19 @@ class DeviceEntry:
     hardware_version: int | None = None
     file_version: int | None = None
     refused_frames: int = 0
+    link_key: bytes | None = field(default=None, repr=False)
+    link_key_suite: int | None = None
+    link_key_utc: UtcSeconds | None = None
 
     def __post_init__(self) -> None:
-        if self.install_code_link_key is not None and len(self.install_code_link_key) != 16:
+        if any(key is not None and len(key) != 16 for key in (self.install_code_link_key, self.link_key)):
             raise UsageError(f"the link key of {format_eui64(self.eui64)} is not 16 octets long")
 
 
 _COLUMNS: Final = (
     "eui64, device_type, added_utc, install_code_link_key, status, network_address, endpoint, last_seen_utc, "
-    "manufacturer, image_type, hardware_version, file_version, refused_frames"
+    "manufacturer, image_type, hardware_version, file_version, refused_frames, "
+    "link_key, link_key_suite, link_key_utc"
 )
 
 
@@ -85,9 +93,10 @@ class DeviceLogWriter(DeviceLog):
 
     def add(self, entry: DeviceEntry) -> None:
         """Raises RefusedError where the device is in the log already."""
+        parameters = _parameters(entry)
         try:
             self._database.write(
-                f"insert into devices ({_COLUMNS}) values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", _parameters(entry)
+                f"insert into devices ({_COLUMNS}) values ({', '.join('?' * len(parameters))})", parameters
             )
         except sqlite3.IntegrityError as error:
             raise RefusedError(f"{format_eui64(entry.eui64)} is in the device log already") from error
@@ -130,6 +139,9 @@ def _parameters(entry: DeviceEntry) -> tuple[str | bytes | int | float | None, .
         entry.hardware_version,
         entry.file_version,
         entry.refused_frames,
+        entry.link_key,
+        entry.link_key_suite,
+        entry.link_key_utc,
     )
 
 

@@ -201,6 +201,12 @@ MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (
         "create index device_messages_waiting on device_messages (device, id) where state = 'waiting'",
         "create index device_messages_answered_by on device_messages (device, counter, message_code)",
     ),
+    (
+        # The link key of certificate-based key establishment: it takes the place of the install code's.
+        "alter table devices add column link_key blob check (length(link_key) = 16)",
+        "alter table devices add column link_key_suite integer",
+        "alter table devices add column link_key_utc real",
+    ),
 )
 
 
