@@ -59,8 +59,8 @@ class DeviceEntry:
     file_version: int | None = None
     refused_frames: int = 0
     link_key: bytes | None = field(default=None, repr=False)
-    link_key_suite: int | None = None
-    link_key_utc: UtcSeconds | None = None
+    key_suite: int | None = None
+    key_utc: UtcSeconds | None = None
 
     def __post_init__(self) -> None:
         if any(key is not None and len(key) != 16 for key in (self.install_code_link_key, self.link_key)):
@@ -70,7 +70,7 @@ class DeviceEntry:
 _COLUMNS: Final = (
     "eui64, device_type, added_utc, install_code_link_key, status, network_address, endpoint, last_seen_utc, "
     "manufacturer, image_type, hardware_version, file_version, refused_frames, "
-    "link_key, link_key_suite, link_key_utc"
+    "link_key, key_suite, key_utc"
 )
 
 
@@ -140,8 +140,8 @@ def _parameters(entry: DeviceEntry) -> tuple[str | bytes | int | float | None, .
         entry.file_version,
         entry.refused_frames,
         entry.link_key,
-        entry.link_key_suite,
-        entry.link_key_utc,
+        entry.key_suite,
+        entry.key_utc,
     )
 
 

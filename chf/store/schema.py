@@ -204,8 +204,8 @@ MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (
     (
         # The link key of certificate-based key establishment: it takes the place of the install code's.
         "alter table devices add column link_key blob check (length(link_key) = 16)",
-        "alter table devices add column link_key_suite integer",
-        "alter table devices add column link_key_utc real",
+        "alter table devices add column key_suite integer",
+        "alter table devices add column key_utc real",
     ),
 )
 

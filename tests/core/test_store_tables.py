@@ -474,9 +474,9 @@ def test_an_established_link_key_is_kept_and_never_shown(store):
         tx.devices.add(DeviceEntry(PPMID, DeviceType.PPMID, T0))
         entry = tx.devices.get(PPMID)
         assert entry.link_key is None
-        tx.devices.update(replace(entry, link_key=key, link_key_suite=2, link_key_utc=T0))
+        tx.devices.update(replace(entry, link_key=key, key_suite=2, key_utc=T0))
     kept = store.devices.get(PPMID)
-    assert (kept.link_key, kept.link_key_suite, kept.link_key_utc) == (key, 2, T0)
+    assert (kept.link_key, kept.key_suite, kept.key_utc) == (key, 2, T0)
     assert repr(key)[2:-1] not in repr(kept)
     with pytest.raises(UsageError):
         replace(kept, link_key=b"short")
