@@ -121,9 +121,8 @@ class ZnpCoprocessor:
             tables=tables,
             callback=callback,
         )
-        direct = self._item(Item.ZDO_DIRECT_CB)[:1] == b"\1"
         self._device_object = device_object = DeviceObject(
-            stack=stack, network=network, tables=tables, callback=callback, direct=direct
+            stack=stack, network=network, tables=tables, callback=callback, nvram=self.nvram
         )
         groups = GroupTable()
         self._messaging = messaging = Messaging(

@@ -10,6 +10,8 @@ other networks, changes of channel.
 
 from typing import TYPE_CHECKING
 
+from devices.ncp.znp.items import Item
+from devices.ncp.znp.nvram import Nvram, legacy
 from devices.ncp.znp.status import ZStatus
 from devices.stack.interface import (
     BROADCAST_ROUTERS,
@@ -71,16 +73,16 @@ _RESPONSES = {
 
 
 class DeviceObject:
-    """Handlers of ZDO. `direct` is what ZDO_DIRECT_CB was at boot."""
+    """Handlers of ZDO."""
 
     def __init__(
-        self, *, stack: Coordinator, network: "Network", tables: "DeviceTables", callback: "Callback", direct: bool
+        self, *, stack: Coordinator, network: "Network", tables: "DeviceTables", callback: "Callback", nvram: Nvram
     ) -> None:
         self._stack = stack
         self._network = network
         self._tables = tables
         self._callback = callback
-        self._direct = direct
+        self._nvram = nvram
         self._registered: set[int] = set()
         self._sequence = 0
 
@@ -199,7 +201,8 @@ class DeviceObject:
         cluster = indication.cluster
         if cluster < zdp.RESPONSE and cluster != ZdpCluster.DEVICE_ANNOUNCE:
             self._answer(indication, sequence, body)
-        if self._direct or cluster == ZdpCluster.MGMT_PERMIT_JOINING_REQUEST | zdp.RESPONSE:
+        direct = self._nvram.get(legacy(Item.ZDO_DIRECT_CB)) == b"\1"  # heeded as soon as it is written
+        if direct or cluster == ZdpCluster.MGMT_PERMIT_JOINING_REQUEST | zdp.RESPONSE:
             self._tell(indication, body)
         if cluster in self._registered or _EVERY_CLUSTER in self._registered:
             broadcast = indication.destination >= _FIRST_BROADCAST
