@@ -20,6 +20,7 @@ class EzspRadio(KeptRadio):
             link=lambda events: EzspDongle(settings, events),
             losses=LINK_ERRORS,
             refusals=(InvalidCommandError, zigpy.exceptions.ZigbeeException, AssertionError),
+            riddles=(),
             # On DEBUG they write the network key, every link key, and every octet of the line
             loggers=(("zigpy", logging.INFO), ("bellows", logging.INFO)),
         )

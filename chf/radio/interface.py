@@ -8,7 +8,7 @@ thread, in the order of the air; a listener must not block.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
-from typing import Protocol
+from typing import Any, Protocol
 
 from chf.eui64 import Eui64, format_eui64
 
@@ -69,7 +69,8 @@ class Inbound:
     aps_secured: bool
     broadcast: bool
     lqi: int
-    rssi: int
+    rssi: int | None
+    """None where the dongle does not tell it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +133,18 @@ class Radio(Protocol):
         ...
 
     async def stop(self) -> None: ...
+
+    async def leave(self) -> None:
+        """Leave the network that is stored on the dongle and forget it with its keys. Like `probe`, while stopped."""
+        ...
+
+    async def backup(self) -> dict[str, Any]:
+        """The stored network with its keys, in zigpy's backup format. Like `probe`, while stopped; for 0600 files."""
+        ...
+
+    async def restore(self, backup: dict[str, Any]) -> RadioInfo:
+        """Make a network that was backed up, of a dongle of any kind, the dongle's own. Like `probe`, while stopped."""
+        ...
 
     def post(self, message: Outbound) -> None:
         """Queue a message and return at once; its fate is told to `RadioListener.message_sent`."""

@@ -265,6 +265,9 @@ class KeptRadio(Radio):
             raise RadioRefusedError(f"no network is formed on the dongle at {port}: form one first") from error
         except self._kind.refusals as error:
             raise RadioRefusedError(f"the dongle at {port} refused: {error or type(error).__name__}") from error
+        except self._kind.riddles as error:
+            what = type(error).__name__
+            raise RadioRefusedError(f"the dongle at {port} holds what nobody understands ({what})") from None
         except TimeoutError as error:
             raise RadioGoneError(f"nothing at {port} answers as {self._kind.name} does") from error
         except FileNotFoundError as error:

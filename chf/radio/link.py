@@ -87,5 +87,6 @@ class Kind:
     name: str  # for people: "an EZSP dongle"
     link: Callable[[DongleEvents], Link]
     losses: tuple[type[Exception], ...]  # the dongle is not there
-    refusals: tuple[type[Exception], ...]  # it is, and will not; their text may hold keys
+    refusals: tuple[type[Exception], ...]  # it is, and will not
+    riddles: tuple[type[Exception], ...]  # it holds what its library does not understand; their text may hold keys
     loggers: tuple[tuple[str, int], ...]  # that write keys, and the level from which they do not

@@ -1,0 +1,30 @@
+"""The radio on a TI Z-Stack dongle (CC26x2, CC13x2), by way of zigpy-znp."""
+
+import logging
+
+import zigpy.exceptions
+from zigpy_znp.exceptions import CommandNotRecognized  # type: ignore[import-untyped]
+
+from chf.radio.kept import KeptRadio
+from chf.radio.link import Kind
+from chf.radio.settings import DongleSettings
+from chf.radio.znp_dongle import ZnpDongle
+from chf.radio.znp_link import LINK_ERRORS
+
+__all__ = ["ZnpRadio", "ZnpSettings"]
+
+ZnpSettings = DongleSettings
+
+
+class ZnpRadio(KeptRadio):
+    def __init__(self, settings: ZnpSettings) -> None:
+        kind = Kind(
+            name="a Z-Stack dongle",
+            link=lambda events: ZnpDongle(settings, events),
+            losses=LINK_ERRORS,
+            refusals=(CommandNotRecognized, zigpy.exceptions.ZigbeeException),
+            riddles=(AssertionError, ValueError, KeyError),
+            # On DEBUG they write keys and every octet of the line; zigpy-znp's api warns with the seed of the link keys
+            loggers=(("zigpy", logging.INFO), ("zigpy_znp", logging.INFO), ("zigpy_znp.api", logging.ERROR)),
+        )
+        super().__init__(settings.port, kind)

@@ -1,0 +1,126 @@
+"""zigpy-znp's ControllerApplication, held to what the hub needs of it: connect, form, start; nobody speaks but the hub.
+
+zigpy's device objects are not used at all: what comes in takes the fast lane, and nobody is interviewed, not even the
+dongle. Switched off beside what `application.py` names: Green Power, the LED (which costs half a second on sticks that
+have none), and the blind wait of zigpy-znp's permit for the whole joining window.
+"""
+
+import asyncio
+from typing import Any
+
+import zigpy.config
+import zigpy.exceptions
+import zigpy_znp.commands as mt  # type: ignore[import-untyped]
+import zigpy_znp.types as znp  # type: ignore[import-untyped]
+from zigpy_znp.zigbee.application import ControllerApplication  # type: ignore[import-untyped]
+
+from chf.radio.application import configuration, endpoints
+from chf.radio.interface import HUB_ENDPOINT
+from chf.radio.settings import DongleSettings
+from chf.radio.znp_keys import read_link_keys
+from chf.radio.znp_link import HotZnp, MtEvents
+
+_EVERY_CLUSTER = 0xFFFF
+_SCAN_LIMIT_S = 15.0
+_PERMIT_OPENS_COORDINATOR = 20210708
+"""The build from which a broadcast permit opens the dongle itself, too (as zigpy-znp has it)."""
+
+
+class HubApplication(ControllerApplication):  # type: ignore[misc]
+    _znp: HotZnp | None
+
+    def __init__(self, settings: DongleSettings, events: MtEvents) -> None:
+        super().__init__(
+            {**configuration(settings), "znp_config": {"led_mode": None, "prefer_endpoint_1": False, "tx_power": None}}
+        )
+        self._mt_events = events
+
+    @property
+    def znp(self) -> HotZnp:
+        if self._znp is None:
+            raise ConnectionResetError("the link was closed")
+        return self._znp
+
+    async def connect(self) -> None:
+        dongle = self._znp = HotZnp(self.config, self._mt_events)
+        await dongle.connect()
+        self.version = self._version_rsp = await dongle.request(mt.SYS.Version.Req())
+
+    async def disconnect(self) -> None:
+        """Unlike zigpy-znp's, this leaves the dongle running: the hub may be back before its devices notice."""
+        if self._znp is not None:
+            await self._znp.disconnect()
+            self._znp = None
+
+    async def load_network_info(self, *, load_devices: bool = False) -> None:
+        """zigpy-znp 1.1.1 takes the index of an install code for a rotation of the seed, and tells a wrong key."""
+        await super().load_network_info(load_devices=load_devices)
+        if load_devices:
+            self.state.network_info.key_table = await read_link_keys(self.znp)
+
+    async def bring_up(self, *, form: bool) -> None:
+        """The stored network, or a new one. Raises zigpy's NetworkNotFormed."""
+        try:
+            await self.load_network_info()
+        except zigpy.exceptions.NetworkNotFormed:
+            if not form:
+                raise
+            await self._form()
+        await self.start_network()
+
+    async def _form(self) -> None:
+        # GBCS: the GPF's entity identifier is the hub's EUI-64, and the network's extended PAN id is the same
+        address = await self.znp.request(mt.SYS.GetExtAddr.Req())
+        network = self.config[zigpy.config.CONF_NWK]
+        network[zigpy.config.CONF_NWK_EXTENDED_PAN_ID] = address.ExtAddr
+        await self.form_network()
+        await self.load_network_info()
+
+    async def start_network(self, *, read_only: bool = False) -> None:
+        """As zigpy-znp does it, but for the device objects, the LED and the endpoints of other profiles."""
+        del read_only
+        dongle = self.znp
+        await dongle.migrate_nvram()
+        await self._write_stack_settings()
+        await dongle.reset()
+        await dongle.start_network()
+        for descriptor in endpoints():
+            if descriptor.endpoint == HUB_ENDPOINT:
+                await self.add_endpoint(descriptor)
+        await dongle.request(mt.ZDO.MsgCallbackRegister.Req(ClusterId=_EVERY_CLUSTER), RspStatus=znp.Status.SUCCESS)
+
+    async def energy_scan(self, channels: Any, duration_exp: int, count: int) -> dict[int, float]:
+        """Asked of the dongle's own device object, which zigpy does by way of a device that we do not have."""
+        notify = mt.ZDO.MgmtNWKUpdateNotify.Callback(partial=True)
+        async with asyncio.timeout(_SCAN_LIMIT_S):
+            scan = await self.znp.request_callback_rsp(
+                request=mt.ZDO.MgmtNWKUpdateReq.Req(
+                    Dst=0x0000,
+                    DstAddrMode=znp.AddrMode.NWK,
+                    Channels=channels,
+                    ScanDuration=duration_exp,
+                    ScanCount=count,
+                    NwkManagerAddr=0x0000,
+                ),
+                RspStatus=znp.Status.SUCCESS,
+                callback=notify,
+            )
+        return dict(zip(scan.ScannedChannels, scan.EnergyValues, strict=True))
+
+    async def leave(self) -> None:
+        """Raises zigpy's NetworkNotFormed where there is nothing to leave."""
+        await self.load_network_info()
+        await self.reset_network_info()
+
+    async def permit(self, time_s: int = 60, node: Any = None) -> None:
+        """Open or close the network, at the dongle and at every router. Without Green Power's broadcast."""
+        del node
+        if self._zstack_build_id < _PERMIT_OPENS_COORDINATOR:
+            await self._ask_permit(znp.AddrMode.NWK, 0x0000, time_s)
+        await self._ask_permit(znp.AddrMode.Broadcast, 0xFFFC, time_s)
+
+    async def _ask_permit(self, mode: Any, destination: int, time_s: int) -> None:
+        await self.znp.request(
+            mt.ZDO.MgmtPermitJoinReq.Req(AddrMode=mode, Dst=destination, Duration=time_s, TCSignificance=1),
+            RspStatus=znp.Status.SUCCESS,
+        )

@@ -1,0 +1,185 @@
+"""A Z-Stack dongle as a `Link`: zigpy-znp's application and commands, each where the hub wants something of it."""
+
+from collections.abc import Coroutine
+from typing import Any
+
+import zigpy.exceptions
+import zigpy_znp.commands as mt  # type: ignore[import-untyped]
+import zigpy_znp.types as znp  # type: ignore[import-untyped]
+from zigpy_znp.commands.af import TransmitOptions  # type: ignore[import-untyped]
+from zigpy_znp.commands.app_config import InstallCodeFormat  # type: ignore[import-untyped]
+from zigpy_znp.exceptions import CommandNotRecognized  # type: ignore[import-untyped]
+
+from chf.clock import Instant
+from chf.errors import RadioRefusedError
+from chf.eui64 import Eui64, format_eui64, from_little_endian
+from chf.radio import backups, zdp, znp_keys
+from chf.radio import znp_frames as frames
+from chf.radio.interface import NetworkInfo, RadioInfo
+from chf.radio.link import DongleEvents
+from chf.radio.settings import DongleSettings
+from chf.radio.traffic import Surroundings
+from chf.radio.znp_application import HubApplication
+from chf.radio.znp_traffic import ZnpTraffic
+
+_NO_NODE = 0xFFFE  # and above: what the address manager says of an address that it does not know
+_NOBODY = frozenset({0, 0xFFFF_FFFF_FFFF_FFFF})
+_RX_ON_WHEN_IDLE = 0xFFFD
+
+
+class ZnpDongle:
+    longest_permit_s = 254  # 255 would be for ever
+
+    def __init__(self, settings: DongleSettings, events: DongleEvents) -> None:
+        self._events = events
+        self._application = HubApplication(settings, self)
+        self._traffic: ZnpTraffic | None = None
+
+    async def connect(self) -> None:
+        await self._application.connect()
+
+    async def describe(self) -> RadioInfo:
+        """From what is stored: whatever the dongle does, it goes on with."""
+        try:
+            await self._application.load_network_info(load_devices=False)
+        except zigpy.exceptions.NetworkNotFormed:
+            return self._info(formed=False)
+        return self._info(formed=True)
+
+    def _info(self, *, formed: bool) -> RadioInfo:
+        state, version = self._application.state, self._application.version
+        network = NetworkInfo(
+            channel=int(state.network_info.channel),
+            pan_id=int(state.network_info.pan_id),
+            extended_pan_id=_eui64(state.network_info.extended_pan_id),
+            coordinator=_eui64(state.node_info.ieee),
+        )
+        return RadioInfo(
+            kind="znp",
+            firmware=f"Z-Stack {version.MajorRel}.{version.MinorRel}.{version.MaintRel} {version.CodeRevision}",
+            protocol_version=int(version.TransportRev),
+            network=network if formed else None,
+        )
+
+    def traffic(self, around: Surroundings) -> ZnpTraffic:
+        self._traffic = ZnpTraffic(around)
+        return self._traffic
+
+    async def bring_up(self, *, form: bool) -> RadioInfo:
+        assert self._traffic is not None
+        await self._application.bring_up(form=form)
+        self._traffic.opened()
+        self._application.znp.open_fast_lane(self._traffic)
+        return self._info(formed=True)
+
+    async def close(self) -> None:
+        await self._application.disconnect()
+        await self._application.shutdown(db=False)
+
+    async def leave(self) -> None:
+        await self._application.leave()
+
+    async def backup(self) -> dict[str, Any]:
+        return await backups.take(self._application)
+
+    async def restore(self, backup: dict[str, Any]) -> RadioInfo:
+        await backups.put_back(self._application, backup)
+        return await self.describe()
+
+    # While it serves
+
+    def background(self) -> tuple[Coroutine[Any, Any, None], ...]:
+        return ()
+
+    def wake(self) -> None:
+        self._application.znp.wake()
+
+    @property
+    def frames_received(self) -> int:
+        return self._application.znp.frames_received
+
+    def stalled(self, now: Instant) -> str | None:
+        return self._application.znp.stalled(now)
+
+    async def address_of(self, device: Eui64) -> int | None:
+        try:
+            answer = await self._application.znp.request(mt.UTIL.AddrMgrExtAddrLookup.Req(IEEE=_wire(device)))
+        except CommandNotRecognized:
+            return None
+        return None if answer.NWK >= _NO_NODE else int(answer.NWK)
+
+    async def device_at(self, network_address: int) -> Eui64 | None:
+        try:
+            answer = await self._application.znp.request(mt.UTIL.AddrMgwNwkAddrLookUp.Req(NWK=network_address))
+        except CommandNotRecognized:
+            return None
+        device = _eui64(answer.IEEE)
+        return None if device in _NOBODY else device
+
+    async def broadcast_zdp(self, cluster: int, frame: bytes) -> None:
+        await self._application.znp.request(
+            mt.AF.DataRequestExt.Req(
+                DstAddrModeAddress=znp.AddrModeAddress(mode=znp.AddrMode.Broadcast, address=_RX_ON_WHEN_IDLE),
+                DstEndpoint=zdp.ZDP_ENDPOINT,
+                DstPanId=0,
+                SrcEndpoint=zdp.ZDP_ENDPOINT,
+                ClusterId=cluster,
+                TSN=frame[0],
+                Options=TransmitOptions.SUPPRESS_ROUTE_DISC_NETWORK,
+                Radius=0,
+                Data=frame,
+            ),
+            RspStatus=znp.Status.SUCCESS,
+        )
+
+    async def extend_timeout(self, device: Eui64, network_address: int) -> None:
+        """Z-Stack holds a message to a sleepy child for as long as its own settings say."""
+
+    async def install_link_key(self, device: Eui64, link_key: bytes) -> None:
+        """The dongle uses it for the join and, for want of another, for data from then on."""
+        answer = await self._application.znp.request(
+            mt.AppConfig.BDBAddInstallCode.Req(
+                InstallCodeFormat=InstallCodeFormat.KeyDerivedFromInstallCode,
+                IEEE=_wire(device),
+                InstallCode=znp.Bytes(link_key),
+            )
+        )
+        if answer.Status != znp.Status.SUCCESS:
+            raise RadioRefusedError(
+                f"the dongle refused the key of {format_eui64(device)} ({answer.Status.name}): where its table is full,"
+                " forget a device first"
+            )
+
+    async def remove_link_key(self, device: Eui64) -> None:
+        await znp_keys.remove_link_key(self._application.znp, device)
+
+    async def read_keys(self) -> tuple[tuple[str, str, bytes], ...]:
+        return await znp_keys.read_keys(self._application.znp)
+
+    async def invite_only(self, *, on: bool) -> None:
+        await self._application.znp.request(
+            mt.AppConfig.BDBSetJoinUsesInstallCodeKey.Req(BdbJoinUsesInstallCodeKey=on), RspStatus=znp.Status.SUCCESS
+        )
+
+    async def permit(self, seconds: int) -> None:
+        await self._application.permit(seconds)
+
+    # MtEvents
+
+    def device_joined(self, network_address: int, device: Eui64) -> None:
+        self._events.joined(device, network_address, rejoined=None)
+
+    def device_left(self, left: frames.DeviceLeft) -> None:
+        if not left.rejoins:
+            self._events.left(left.device)
+
+    def line_lost(self, reason: str) -> None:
+        self._events.link_lost(reason)
+
+
+def _eui64(wire: Any) -> Eui64:
+    return from_little_endian(wire.serialize())
+
+
+def _wire(device: Eui64) -> Any:
+    return znp.EUI64.deserialize(device.to_bytes(8, "little"))[0]

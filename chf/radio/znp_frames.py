@@ -1,0 +1,278 @@
+"""The MT frames of the hot path, packed by hand: a message sent, its fate, and what comes in (TI Z-Stack 3.30 on).
+
+Layouts of TI's Z-Stack Monitor and Test API. Everything else that the hub asks of a dongle goes through zigpy-znp's
+tables, whose generic types are too slow for a frame per image block. A command is written `0x2401`: its type and
+subsystem (CMD0), then its number (CMD1), as in the API's tables.
+"""
+
+import struct
+from dataclasses import dataclass
+from enum import Enum
+from functools import reduce
+from operator import xor
+
+from chf.errors import MalformedFrameError
+from chf.eui64 import Eui64
+
+START = 0xFE
+MAXIMUM_DATA_BYTES = 250  # 2.1.1: of one frame
+_OVERHEAD_BYTES = 5  # start, length, command, check
+
+PING = 0x2101
+DATA_REQUEST = 0x2401
+DATA_REQUEST_EXT = 0x2402
+DATA_STORE = 0x2411
+DATA_RETRIEVE = 0x2412
+EXT_ROUTE_DISC = 0x2545
+DATA_CONFIRM = 0x4480
+INCOMING_MSG = 0x4481
+INCOMING_MSG_EXT = 0x4482
+STATE_CHANGE_IND = 0x45C0
+LEAVE_IND = 0x45C9
+TC_DEVICE_IND = 0x45CA
+ZDO_MSG_CB_INCOMING = 0x45FF
+RESET_IND = 0x4180
+RPC_ERROR = 0x6000
+RESPONSE = 0x4000
+"""The bit that turns a synchronous request into its response."""
+
+# 3.2.1.4 AF_DATA_REQUEST, options
+OPTION_ACK = 0x10
+OPTION_SUPPRESS_ROUTE_DISCOVERY = 0x20  # on the way; the dongle itself still looks for a route
+OPTION_SECURITY = 0x40
+
+MAXIMUM_PAYLOAD_BYTES = 230  # of a request in one frame, by either request; the longer header is 20 bytes
+STORE_BYTES = 240  # of a long message in one frame, out and in (our choice; 247 would fit)
+_RADIUS = 30  # of the widest ZigBee PRO network
+_BY_NWK_ADDRESS = 0x02  # addressing mode, 3.2.1.5
+STARTED_AS_COORDINATOR = 9  # devStates_t
+
+# Z-Stack status values (ZComDef.h): nothing is wrong with the message, there is no room for it now
+_FULL = frozenset({0x10, 0x11, 0x1A, 0xBB, 0xF1})  # memory, buffers, MAC resources, table, transactions
+
+_REQUEST = struct.Struct("<HBBHBBBB")
+_LONG_REQUEST = struct.Struct("<BQBHBHBBBH")
+_STORE = struct.Struct("<HB")
+_RETRIEVE = struct.Struct("<IHB")
+_CONFIRM = struct.Struct("<BBB")
+_INCOMING = struct.Struct("<HHHBBBBBIBB")
+_INCOMING_EXT = struct.Struct("<HHBQBHBBBBIBH")
+_ZDO = struct.Struct("<HBHBBH")
+_JOINED = struct.Struct("<HQH")
+_LEFT = struct.Struct("<HQBBB")
+assert (_REQUEST.size, _LONG_REQUEST.size, _INCOMING.size, _INCOMING_EXT.size) == (10, 20, 17, 27)
+assert _LONG_REQUEST.size + MAXIMUM_PAYLOAD_BYTES == MAXIMUM_DATA_BYTES
+
+
+class Acceptance(Enum):
+    """What the dongle said to a message that was handed to it."""
+
+    TAKEN = "taken"
+    FULL = "full"
+    REFUSED = "refused"
+
+
+@dataclass(frozen=True, slots=True)
+class IncomingMessage:
+    """AF_INCOMING_MSG and AF_INCOMING_MSG_EXT. A `payload` of None is to be fetched: `length` bytes, by `timestamp`."""
+
+    sender: int
+    source_endpoint: int
+    destination_endpoint: int
+    cluster: int
+    broadcast: bool
+    lqi: int
+    secured: bool
+    timestamp: int
+    length: int
+    payload: bytes | None
+
+
+@dataclass(frozen=True, slots=True)
+class ZdoMessage:
+    """ZDO_MSG_CB_INCOMING; `frame` is the ZDP frame, transaction first, which MT tells apart."""
+
+    sender: int
+    cluster: int
+    frame: bytes
+
+
+class Outcome(Enum):
+    """What became of a message that was taken."""
+
+    DELIVERED = "delivered"
+    NOT_DELIVERED = "not delivered"
+    NO_ROUTE = "no route"
+    FULL = "full"
+    REFUSED = "refused"
+
+
+@dataclass(frozen=True, slots=True)
+class DataConfirm:
+    tag: int
+    outcome: Outcome
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceLeft:
+    device: Eui64
+    rejoins: bool
+
+
+def frame(command: int, data: bytes) -> bytes:
+    """2.1.1: the check is the exclusive or of everything between the start and itself."""
+    body = bytes((len(data), command >> 8, command & 0xFF)) + data
+    return b"\xfe" + body + bytes((reduce(xor, body),))
+
+
+def take_frame(buffer: bytearray) -> tuple[int, bytes] | None:
+    """The first whole frame in what was received, as command and data; it is taken out, and so is noise before it."""
+    while len(buffer) >= _OVERHEAD_BYTES:
+        length = buffer[1]
+        if buffer[0] == START and length <= MAXIMUM_DATA_BYTES:
+            end = length + _OVERHEAD_BYTES
+            if len(buffer) < end:
+                return None
+            whole = bytes(buffer[:end])
+            if not reduce(xor, whole[1:]):
+                del buffer[:end]
+                return whole[2] << 8 | whole[3], whole[4:-1]
+        drop_to_next_start(buffer)
+    return None
+
+
+def drop_to_next_start(buffer: bytearray) -> None:
+    """What the buffer begins with is no frame; the next may begin at any later start."""
+    start = buffer.find(START, 1)
+    del buffer[: start if start > 0 else len(buffer)]
+
+
+def data_request(
+    destination: int,
+    destination_endpoint: int,
+    source_endpoint: int,
+    cluster: int,
+    tag: int,
+    options: int,
+    payload: bytes,
+) -> bytes:
+    return (
+        _REQUEST.pack(destination, destination_endpoint, source_endpoint, cluster, tag, options, _RADIUS, len(payload))
+        + payload
+    )
+
+
+def long_data_request(
+    destination: int,
+    destination_endpoint: int,
+    source_endpoint: int,
+    cluster: int,
+    tag: int,
+    options: int,
+    length: int,
+) -> bytes:
+    """AF_DATA_REQUEST_EXT of a message that does not fit it: the dongle then takes the message by AF_DATA_STORE."""
+    return _LONG_REQUEST.pack(
+        _BY_NWK_ADDRESS, destination, destination_endpoint, 0, source_endpoint, cluster, tag, options, _RADIUS, length
+    )
+
+
+def data_store(index: int, piece: bytes) -> bytes:
+    """3.2.1.9; no piece at all sends what was stored."""
+    return _STORE.pack(index, len(piece)) + piece
+
+
+def data_retrieve(timestamp: int, index: int, length: int) -> bytes:
+    """3.2.1.10; a length of 0 lets the dongle forget the message."""
+    return _RETRIEVE.pack(timestamp, index, length)
+
+
+def route_discovery(destination: int) -> bytes:
+    """ZDO_EXT_ROUTE_DISC, to one device."""
+    return struct.pack("<HBB", destination, 0, _RADIUS)
+
+
+def retrieved(data: bytes) -> bytes | None:
+    """The answer to AF_DATA_RETRIEVE: the piece, None where there is none."""
+    if len(data) < 2 or data[0] or len(data) < 2 + data[1]:
+        return None
+    return data[2 : 2 + data[1]]
+
+
+def acceptance(data: bytes | None) -> Acceptance:
+    """The answer to a request; None is a command that the dongle does not know."""
+    if not data:
+        return Acceptance.REFUSED
+    if data[0] == 0:
+        return Acceptance.TAKEN
+    return Acceptance.FULL if data[0] in _FULL else Acceptance.REFUSED
+
+
+def data_confirm(data: bytes) -> DataConfirm:
+    status, _, tag = _unpack(_CONFIRM, data, "AF_DATA_CONFIRM")
+    return DataConfirm(tag, _OUTCOMES.get(status, Outcome.NOT_DELIVERED))
+
+
+def incoming(data: bytes) -> IncomingMessage:
+    _, cluster, sender, source, destination, broadcast, lqi, security, timestamp, _, length = _unpack(
+        _INCOMING, data, "AF_INCOMING_MSG"
+    )
+    payload = data[_INCOMING.size : _INCOMING.size + length]
+    if len(payload) != length:
+        raise MalformedFrameError(f"{length} bytes announced, {len(payload)} there", field="AF_INCOMING_MSG")
+    return IncomingMessage(
+        sender, source, destination, cluster, bool(broadcast), lqi, bool(security), timestamp, length, payload
+    )
+
+
+def incoming_ext(data: bytes) -> IncomingMessage:
+    """A message that does not fit the frame stays in the dongle (3.2.2.3); three octets follow all the same."""
+    _, cluster, mode, address, source, _, destination, broadcast, lqi, security, timestamp, _, length = _unpack(
+        _INCOMING_EXT, data, "AF_INCOMING_MSG_EXT"
+    )
+    if mode != _BY_NWK_ADDRESS:
+        raise MalformedFrameError(f"sender by addressing mode {mode}", field="AF_INCOMING_MSG_EXT")
+    payload = data[_INCOMING_EXT.size : _INCOMING_EXT.size + length]
+    return IncomingMessage(
+        address & 0xFFFF,
+        source,
+        destination,
+        cluster,
+        bool(broadcast),
+        lqi,
+        bool(security),
+        timestamp,
+        length,
+        payload if len(payload) == length else None,
+    )
+
+
+def zdo_message(data: bytes) -> ZdoMessage:
+    sender, _, cluster, _, transaction, _ = _unpack(_ZDO, data, "ZDO_MSG_CB_INCOMING")
+    return ZdoMessage(sender, cluster, bytes((transaction,)) + data[_ZDO.size :])
+
+
+def device_joined(data: bytes) -> tuple[int, Eui64]:
+    network_address, device, _ = _unpack(_JOINED, data, "ZDO_TC_DEV_IND")
+    return network_address, Eui64(device)
+
+
+def device_left(data: bytes) -> DeviceLeft:
+    _, device, _, _, rejoins = _unpack(_LEFT, data, "ZDO_LEAVE_IND")
+    return DeviceLeft(Eui64(device), bool(rejoins))
+
+
+_OUTCOMES = {
+    0x00: Outcome.DELIVERED,
+    0x02: Outcome.REFUSED,  # ZInvalidParameter
+    0xA1: Outcome.REFUSED,  # ZSecNoKey
+    0xC2: Outcome.REFUSED,  # ZNwkInvalidRequest
+    0xCD: Outcome.NO_ROUTE,  # ZNwkNoRoute
+    **dict.fromkeys(_FULL, Outcome.FULL),
+}
+
+
+def _unpack(layout: struct.Struct, data: bytes, name: str) -> tuple[int, ...]:
+    if len(data) < layout.size:
+        raise MalformedFrameError(f"{len(data)} bytes where {layout.size} are needed", field=name)
+    return layout.unpack_from(data)

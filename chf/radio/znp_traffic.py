@@ -1,0 +1,275 @@
+"""The hub's messages over a Z-Stack dongle: frames, long messages, confirms. See `traffic.py` for the rest.
+
+Z-Stack cuts a message into fragments, and puts those of others together, by itself. What does not fit one MT frame is
+stored in the dongle piece by piece before it is sent, and fetched from it piece by piece. MT names no profile: what is
+for the hub's endpoint is Smart Energy's, for that is what the endpoint was registered with.
+"""
+
+from collections import deque
+from functools import partial
+from typing import assert_never
+
+from chf.eui64 import Eui64
+from chf.radio import zdp
+from chf.radio import znp_frames as frames
+from chf.radio.interface import HUB_ENDPOINT, SMART_ENERGY_PROFILE, Delivery, Inbound
+from chf.radio.outbox import Places
+from chf.radio.traffic import BROADCAST_ENDPOINT, MAXIMUM_MESSAGE_BYTES, Letter, Surroundings, Traffic
+from chf.radio.znp_link import Request
+
+PLACES = Places(together=16)
+"""Unconfirmed messages that Z-Stack 3 on a CC26x2 takes (as zigpy-znp and zigbee2mqtt have it)."""
+
+ROUTE_S = 1.3  # to find a route, as zigpy-znp has it
+_ONE_FRAME_BYTES = 73  # with APS security: 127 less MAC, NWK and APS headers and both securities
+_WAITING_MESSAGES = 64  # behind one that is being fetched
+
+
+class ZnpTraffic(Traffic[frames.IncomingMessage]):
+    """A `HotPath` of `znp_link.py`. The tag of a message is the transaction number that its confirm quotes."""
+
+    def __init__(self, around: Surroundings) -> None:
+        super().__init__(around, range(256))
+        self._errands: deque[Request] = deque()  # whose answers do not matter
+        self._rerouted: list[Letter] = []  # until a route is found
+        self._script: deque[Request] = deque()  # the rest of a long message on its way out; nothing may come between
+        self._arrivals: deque[tuple[Eui64, frames.IncomingMessage]] = deque()  # the first of them is being fetched
+        self._fetched = bytearray()
+        self._fetch_due = False
+        self._is_fetching = False
+
+    def opened(self) -> None:
+        self._open(PLACES)
+
+    def _held(self) -> list[Letter]:
+        letters, self._rerouted = self._rerouted, []
+        for held in (self._errands, self._script, self._arrivals, self._fetched):
+            held.clear()
+        self._fetch_due = self._is_fetching = False
+        return letters
+
+    # What leaves
+
+    def next_request(self) -> Request | None:
+        if not self._is_open:
+            return None
+        if self._script:
+            return self._script[0]
+        if self._fetch_due:
+            return self._fetch()
+        if self._errands:
+            return self._errands.popleft()
+        if self._nop_due:
+            self._nop_due = False
+            return Request(frames.PING, b"", _ignore)
+        while not self._full and self._tags:
+            letter = self._outbox.take()
+            if letter is None:
+                return None
+            destination = self._sendable(letter)
+            if destination is not None:
+                return self._request(letter, destination)
+        return None
+
+    def _request(self, letter: Letter, destination: int) -> Request:
+        tag = self._send_off(letter, destination)
+        if len(letter.payload) > frames.MAXIMUM_PAYLOAD_BYTES:
+            return self._long_request(letter, destination, tag)
+        data = frames.data_request(
+            destination,
+            letter.destination_endpoint,
+            letter.source_endpoint,
+            letter.cluster,
+            tag,
+            _options(letter),
+            letter.payload,
+        )
+        return Request(frames.DATA_REQUEST, data, partial(self._accepted, tag, letter))
+
+    def _accepted(self, tag: int, letter: Letter, answer: bytes | None) -> None:
+        acceptance = frames.acceptance(answer)
+        match acceptance:
+            case frames.Acceptance.TAKEN:
+                if letter.profile == zdp.ZDP_PROFILE:  # of which the dongle tells no fate
+                    self._take_out(tag)
+                    self._finish(letter, Delivery.DELIVERED)
+            case frames.Acceptance.FULL:
+                self._take_out(tag)
+                self._hold_back(letter)
+            case frames.Acceptance.REFUSED:
+                self._take_out(tag)
+                self._finish(letter, Delivery.REFUSED)
+            case _:
+                assert_never(acceptance)
+
+    def _hold_back(self, letter: Letter) -> None:
+        if self._is_held_back(letter):
+            self._outbox.put_back(letter.destination, letter.urgency, letter)
+
+    def _long_request(self, letter: Letter, destination: int, tag: int) -> Request:
+        """A header, the pieces, and a piece of nothing, whose answer is that to the message."""
+        payload, step = letter.payload, frames.STORE_BYTES
+        header = frames.long_data_request(
+            destination,
+            letter.destination_endpoint,
+            letter.source_endpoint,
+            letter.cluster,
+            tag,
+            _options(letter),
+            len(payload),
+        )
+        stored = partial(self._stored, tag, letter)
+        self._script.append(Request(frames.DATA_REQUEST_EXT, header, stored))
+        for index in range(0, len(payload), step):
+            piece = frames.data_store(index, payload[index : index + step])
+            self._script.append(Request(frames.DATA_STORE, piece, stored))
+        self._script.append(Request(frames.DATA_STORE, frames.data_store(0, b""), stored))
+        return self._script[0]
+
+    def _stored(self, tag: int, letter: Letter, answer: bytes | None) -> None:
+        self._script.popleft()
+        if not self._script or frames.acceptance(answer) is not frames.Acceptance.TAKEN:
+            self._script.clear()
+            self._accepted(tag, letter, answer)
+
+    def unanswered(self) -> bool:
+        """A message whose answer is lost may be on its way all the same, and its confirm is waited for.
+
+        In the midst of a long one nobody knows what the dongle holds; only a fresh start helps.
+        """
+        if self._script:
+            return False
+        if self._is_fetching:
+            self._is_fetching = False
+            self._fetch_ended(None)
+        return True
+
+    def confirmed(self, confirm: frames.DataConfirm) -> None:
+        entry = self._under_way.get(confirm.tag)
+        if entry is None:
+            return
+        self._take_out(confirm.tag)
+        match confirm.outcome:
+            case frames.Outcome.DELIVERED:
+                self._finish(entry.letter, Delivery.DELIVERED)
+            case frames.Outcome.NOT_DELIVERED:
+                self._finish(entry.letter, Delivery.NOT_DELIVERED)
+            case frames.Outcome.REFUSED:
+                self._finish(entry.letter, Delivery.REFUSED)
+            case frames.Outcome.FULL:
+                self._hold_back(entry.letter)
+                return
+            case frames.Outcome.NO_ROUTE:
+                self._find_route(entry.letter, entry.network_address)
+            case _:
+                assert_never(confirm.outcome)
+        self._go_on()
+
+    def _find_route(self, letter: Letter, destination: int) -> None:
+        """Have the dongle look for one, which it does not by itself, and send once more."""
+        if letter.attempts:
+            self._finish(letter, Delivery.NOT_DELIVERED)
+            return
+        letter.attempts += 1
+        self._errands.append(Request(frames.EXT_ROUTE_DISC, frames.route_discovery(destination), _ignore))
+        self._rerouted.append(letter)
+        self.call_later(ROUTE_S, partial(self._route_found, letter))
+
+    def _route_found(self, letter: Letter) -> None:
+        if letter in self._rerouted:
+            self._rerouted.remove(letter)
+            self._outbox.put_back(letter.destination, letter.urgency, letter)
+            self.wake()
+
+    # What comes in
+
+    def incoming(self, message: frames.IncomingMessage) -> None:
+        if message.destination_endpoint in (HUB_ENDPOINT, BROADCAST_ENDPOINT):
+            self._from_device(None, message)
+        elif message.payload is None:
+            self._forget(message)
+
+    def zdo(self, message: frames.ZdoMessage) -> None:
+        self._zdp(message.cluster, message.sender, message.frame)
+
+    def _deliver(self, device: Eui64, message: frames.IncomingMessage) -> None:
+        """In the order of the air: what comes behind a message that is being fetched waits for it."""
+        if not self._arrivals and message.payload is not None:
+            self._tell(device, message, message.payload)
+        elif len(self._arrivals) < _WAITING_MESSAGES and message.length <= MAXIMUM_MESSAGE_BYTES:
+            self._arrivals.append((device, message))
+            if len(self._arrivals) == 1:
+                self._fetch_due = True
+                self.wake()
+        elif message.payload is None:
+            self._forget(message)
+
+    def _fetch(self) -> Request:
+        _, message = self._arrivals[0]
+        index = len(self._fetched)
+        piece = min(message.length - index, frames.STORE_BYTES)
+        self._fetch_due, self._is_fetching = False, True
+        return Request(frames.DATA_RETRIEVE, frames.data_retrieve(message.timestamp, index, piece), self._came)
+
+    def _came(self, answer: bytes | None) -> None:
+        self._is_fetching = False
+        piece = None if answer is None else frames.retrieved(answer)
+        _, message = self._arrivals[0]
+        if not piece:
+            self._fetch_ended(None)
+            return
+        self._fetched += piece
+        if len(self._fetched) < message.length:
+            self._fetch_due = True
+            return
+        self._forget(message)
+        self._fetch_ended(bytes(self._fetched[: message.length]))
+
+    def _fetch_ended(self, payload: bytes | None) -> None:
+        """Whole, or None where it cannot be had; then those that waited behind it, up to the next such."""
+        self._fetched.clear()
+        device, message = self._arrivals.popleft()
+        if payload is not None:
+            self._tell(device, message, payload)
+        while self._arrivals:
+            device, message = self._arrivals[0]
+            if message.payload is None:
+                self._fetch_due = True
+                return
+            self._arrivals.popleft()
+            self._tell(device, message, message.payload)
+
+    def _forget(self, message: frames.IncomingMessage) -> None:
+        """The dongle keeps it until it is told."""
+        self._errands.append(Request(frames.DATA_RETRIEVE, frames.data_retrieve(message.timestamp, 0, 0), _ignore))
+        self.wake()
+
+    def _tell(self, device: Eui64, message: frames.IncomingMessage, payload: bytes) -> None:
+        self.listener.message_received(
+            Inbound(
+                source=device,
+                source_endpoint=message.source_endpoint,
+                destination_endpoint=message.destination_endpoint,
+                profile=SMART_ENERGY_PROFILE,
+                cluster=message.cluster,
+                payload=payload,
+                aps_secured=message.secured,
+                broadcast=message.broadcast,
+                lqi=message.lqi,
+                rssi=None,
+            )
+        )
+
+
+def _options(letter: Letter) -> int:
+    """A message in fragments is always acknowledged (r22 2.2.8.4.5.1)."""
+    options = frames.OPTION_SUPPRESS_ROUTE_DISCOVERY
+    if letter.aps_secured:
+        options |= frames.OPTION_SECURITY
+    if letter.acknowledged or len(letter.payload) > _ONE_FRAME_BYTES:
+        options |= frames.OPTION_ACK
+    return options
+
+
+def _ignore(_: bytes | None) -> None:
+    """Nothing depends on the answer."""
