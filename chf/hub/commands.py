@@ -148,6 +148,11 @@ class Commands:
         active = self._store.jobs.active_for(device)
         if active is not None:
             raise RefusedError(f"{format_eui64(device)} has update {active.id} in progress")
+        maker = order.image.manufacturer
+        if entry.manufacturer is not None and entry.manufacturer != maker:
+            raise RefusedError(
+                f"{format_eui64(device)} is of manufacturer 0x{entry.manufacturer:04X}, the image is for 0x{maker:04X}"
+            )
         running, target = entry.file_version, order.image.file_version
         if running is not None and running > target and not order.allow_downgrade:
             raise RefusedError(

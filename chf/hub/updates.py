@@ -76,6 +76,7 @@ class Updates:
         self.transfers: dict[Eui64, Transfer] = {}
         self._store, self._upward, self._devices, self._carry_out = store, upward, devices, carry_out
         self._images: dict[ImageId, ImageRef] = {}
+        self._unasked: set[JobId] = set()
 
     # From the store, at the start
 
@@ -344,7 +345,28 @@ class Updates:
             batch.event(
                 Kind.VERSION_OBSERVED, {"file_version": f"0x{seen.file_version:08X}", "by": by}, device=seen.peer
             )
+        self._note_other_wish(batch, seen)
         self.tell(batch, seen.peer, jobs.VersionObserved(seen.file_version))
+
+    def _note_other_wish(self, batch: Batch, seen: ota.VersionSeen) -> None:
+        """A device that asks for another kind of image than it is offered may do so for ever: told once, for people.
+
+        It is no failure: a device with several images asks for each of them.
+        """
+        job = self.scheduler.for_device(seen.peer)
+        if job is None or job.state is not jobs.JobState.ANNOUNCED or job.id in self._unasked:
+            return
+        if seen.manufacturer_code is None or seen.image_type is None:
+            return
+        record = self._store.images.get(job.image)
+        if record is None or (record.manufacturer, record.image_type) == (seen.manufacturer_code, seen.image_type):
+            return
+        self._unasked.add(job.id)
+        reason = (
+            f"the device asks for images of manufacturer 0x{seen.manufacturer_code:04X}, type 0x{seen.image_type:04X};"
+            f" this one is for 0x{record.manufacturer:04X}, type 0x{record.image_type:04X}"
+        )
+        batch.event(Kind.ALARM, {"reason": reason}, device=seen.peer, job=job.id)
 
     def _progress(self, moved: ota.Progress, utc: UtcSeconds) -> None:
         transfer = self._transfer(moved.peer, moved.job)

@@ -191,7 +191,7 @@ class Bench:
 
         def there() -> bool:
             return any(
-                event["event"] == "download_progress" and event["offset"] >= offset_bytes
+                event["event"] == "download_progress" and event["offset_bytes"] >= offset_bytes
                 for event in self.dongle.events()
                 if event.get("eui64") == device
             )

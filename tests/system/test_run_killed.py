@@ -1,0 +1,189 @@
+"""A hub that is killed at the worst moments, and started again: nothing is lost, nothing happens twice."""
+
+import re
+import signal
+
+import pytest
+
+from chf.clock import SystemClock
+from chf.eui64 import parse_eui64
+from chf.jobs.model import JobState
+from tests.support.programs import bench, image_file, quick
+
+pytestmark = pytest.mark.timeout(120)
+
+
+def device(number: int) -> str:
+    return f"00-DB-12-34-56-78-92-{number:02X}"
+
+
+SLOW, PARKED, HELD, AT_END, AT_ALERT, MISSED, GRACEFUL, QUEUED = map(device, range(8))
+FLEET = {
+    SLOW: {"think_time_s": 0.02},
+    PARKED: {},
+    HELD: {},
+    AT_END: {"reboot_s": 2.0},
+    AT_ALERT: {"alert_retry_s": 0.5},
+    MISSED: {},
+    GRACEFUL: {"think_time_s": 0.02},
+    QUEUED: {},
+}
+# A killed hub's downloads go on a block timeout later, parked ones ask every second, and read-backs come soon.
+CONFIG = (
+    "[ota]\npark_wait_s = 1\nhold_wait_s = 1\ngrace_s = 3.0\ncommit_window_s = 2.0\n[jobs]\nread_interval_s = 1.0\n"
+)
+
+
+@pytest.fixture(scope="module")
+def desk(tmp_path_factory):
+    directory = tmp_path_factory.mktemp("killed")
+    with bench(directory, "".join(quick(eui64, **how) for eui64, how in FLEET.items())) as desk:
+        desk.start_hub(config=CONFIG)
+        desk.admit(*FLEET)
+        desk.image = image_file(directory / "new.ota", size_bytes=6000)
+        yield desk
+
+
+@pytest.fixture(autouse=True)
+def hub_runs(desk):
+    if desk.hub.poll() is not None:
+        desk.start_hub(config=CONFIG)
+
+
+def start(desk, eui64, *options):
+    return desk.start_update(desk.image, *options, device=eui64)
+
+
+def restart(desk):
+    desk.kill_hub()
+    desk.start_hub(config=CONFIG)
+
+
+def check_whole_story(desk, eui64, number):
+    job = desk.until_state(number, JobState.ACTIVATED)
+    assert job.reason == ""
+    desk.until(lambda: desk.alerts("CS09", eui64), f"the alert of {eui64}")
+    told = [(alert.use_case, alert.outcome, alert.job) for alert in desk.alerts(device=eui64)]
+    assert told == [("CCS08", "success", number), ("CS09", "success", number)]
+    entry = desk.store.devices.get(parse_eui64(eui64))
+    assert entry.file_version == 2
+
+
+def offsets(desk, eui64):
+    return [
+        event["offset_bytes"]
+        for event in desk.dongle.events()
+        if event["event"] == "download_progress" and event["eui64"] == eui64
+    ]
+
+
+def test_in_mid_download(desk):
+    number = start(desk, SLOW)
+    desk.until_offset(2000, SLOW)
+    restart(desk)
+    check_whole_story(desk, SLOW, number)
+    seen = offsets(desk, SLOW)
+    assert seen == sorted(seen)  # it went on where it was, and never back
+    started = [
+        event for event in desk.dongle.events() if event["event"] == "download_started" and event["eui64"] == SLOW
+    ]
+    assert len(started) == 1
+
+
+def test_while_a_download_is_parked_before_its_last_block(desk):
+    number = start(desk, PARKED, "--at", "+5s")
+    desk.until_state(number, JobState.WAITING)
+    assert desk.alerts(device=PARKED) == ()  # parked: the transfer has not ended
+    restart(desk)
+    assert desk.job(number).state is JobState.WAITING
+    check_whole_story(desk, PARKED, number)
+
+
+def test_while_a_finished_device_is_held(desk):
+    number = start(desk, HELD, "--hold")
+    desk.until_state(number, JobState.WAITING)
+    restart(desk)
+    assert desk.job(number).state is JobState.WAITING
+    desk.chf("update", "activate", str(number))
+    check_whole_story(desk, HELD, number)
+
+
+def test_right_after_the_upgrade_end(desk):
+    """The device reboots while no hub runs, and offers its alert to a hub that was not there."""
+    number = start(desk, AT_END)
+    desk.until_state(number, JobState.ACTIVATING)
+    desk.kill_hub()
+    desk.until(lambda: told_by(desk, AT_END, "booted") >= 3, "the device to run its new firmware")
+    desk.start_hub(config=CONFIG)
+    check_whole_story(desk, AT_END, number)
+
+
+def told_by(desk, eui64, event):
+    return sum(record["event"] == event and record.get("eui64") == eui64 for record in desk.dongle.events())
+
+
+def test_right_after_the_alert_was_sent(desk):
+    number = start(desk, AT_ALERT)
+    desk.until(lambda: told_by(desk, AT_ALERT, "alert_sent"), "the alert to be sent")
+    restart(desk)
+    check_whole_story(desk, AT_ALERT, number)
+
+
+def test_an_activation_that_was_missed_is_said_to_be_missed_and_can_be_ordered_anew(desk):
+    number = start(desk, MISSED, "--at", "+3s", "--strategy", "hold")
+    desk.until_state(number, JobState.WAITING)
+    until_utc = desk.job(number).waiting_until
+    desk.kill_hub()
+    desk.until(lambda: SystemClock().now().utc > until_utc + 4.0, "the time and its grace to pass")
+    desk.start_hub(config=CONFIG)
+    said = "the activation time passed while the hub was down"
+    desk.until(lambda: said in desk.chf("update", "show", str(number)).out, "the hub to say so")
+    assert desk.job(number).state is JobState.WAITING
+    desk.chf("update", "activate", str(number))
+    check_whole_story(desk, MISSED, number)
+
+
+def test_sigterm_is_graceful(desk):
+    number = start(desk, GRACEFUL)
+    desk.until_offset(1000, GRACEFUL)
+    assert desk.stop_hub(signal.SIGTERM) == 0
+    log = desk.log.read_text()
+    assert re.search(r"hub\.stopped", log.splitlines()[-2])
+    assert log.splitlines()[-1] == "stopped"
+    assert desk.job(number).state is JobState.DOWNLOADING
+    desk.start_hub(config=CONFIG)
+    check_whole_story(desk, GRACEFUL, number)
+
+
+def test_sigint_ends_it_as_well(desk):
+    assert desk.stop_hub(signal.SIGINT) == 0
+
+
+def test_commands_to_a_hub_that_is_down_are_queued_and_done_when_it_comes(desk):
+    desk.kill_hub()
+    ran = desk.chf("update", "start", "--device", QUEUED, "--image", str(desk.image), "--json")
+    assert ran.json == {"schema": 1, "queued": True, "started": [], "refused": []}
+    assert "queued" in ran.err
+    assert all(job.device != parse_eui64(QUEUED) for job in desk.store.jobs.list())
+    desk.start_hub(config=CONFIG)
+    desk.until(lambda: jobs_of(desk, QUEUED), "the hub to take it")
+    (job,) = jobs_of(desk, QUEUED)
+    check_whole_story(desk, QUEUED, job.id)
+
+
+def jobs_of(desk, eui64):
+    return [job for job in desk.store.jobs.list() if job.device == parse_eui64(eui64)]
+
+
+def test_no_other_hub_may_run_on_the_same_home(desk):
+    ran = desk.chf("run", "--port", desk.dongle.port, code=1)
+    assert f"process {desk.hub.pid}" in ran.err
+    assert "Traceback" not in ran.err
+
+
+def test_every_story_is_told_once(desk):
+    """After all those deaths: one alert of each kind for each device, and an unbroken audit."""
+    for eui64 in FLEET:
+        kinds = [alert.use_case for alert in desk.alerts(device=eui64)]
+        assert kinds == ["CCS08", "CS09"], eui64
+    assert "Traceback" not in desk.log.read_text()
