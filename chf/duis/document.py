@@ -156,6 +156,15 @@ class ElementReader:
         return self._children[self._at] if self._at < len(self._children) else None
 
 
+def only_child(element: _Element) -> _Element:
+    """The one element inside another that has no attributes and nothing else."""
+    refuse_attributes(element)
+    reader = ElementReader(element)
+    child = reader.any()
+    reader.finish()
+    return child
+
+
 def text_of(element: _Element, *, collapse: bool = False) -> str:
     """The text of an element that holds nothing else; a comment in it could hide a part and is refused.
 

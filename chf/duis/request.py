@@ -1,7 +1,7 @@
 """Service requests that bring a firmware image: SR 11.4 UpdatePPMIDFirmware and SR 11.1 UpdateFirmware, one shape.
 
-Syntax only. Whether the devices may have the image is decided in `chf.dcc.intake`; the XML signature is noticed and not
-verified. Sequenced requests (FirstInSequence, PrecedingServiceRequestID) are refused: there is no sequencing here.
+Syntax only. Whether the devices may have the image is decided in `chf.dcc.intake`, who signed the document in
+`xml_signature`.
 """
 
 import binascii
@@ -18,21 +18,21 @@ from chf.duis.document import (
     add,
     check_root,
     name_of,
-    new_root,
+    only_child,
     parse_document,
     refusal,
     refuse_attributes,
     text_of,
     to_octets,
 )
+from chf.duis.header import COMMAND_VARIANTS, SCHEMA_VERSION, RequestHeader, new_request, read_header
 from chf.duis.identifiers import RequestId, format_device_ids, parse_device_ids
-from chf.errors import MalformedRequestError, RefusedError
+from chf.errors import MalformedRequestError
 from chf.eui64 import Eui64
 
-SCHEMA_VERSION = "5.4"
 LARGEST_IMAGE_OCTETS = 10_240_000  # XSD
 _LONGEST_VERSION = 8  # XSD
-_NON_DEVICE_COMMAND_VARIANT = "8"
+_NON_DEVICE_COMMAND_VARIANT = 8
 _XML_SPACE_OCTETS = b" \t\r\n"
 
 
@@ -47,6 +47,7 @@ _BODIES = {
     ServiceReference.UPDATE_FIRMWARE: "UpdateFirmware",
     ServiceReference.UPDATE_PPMID_FIRMWARE: "UpdatePPMIDFirmware",
 }
+_SERVICES = {service.value: COMMAND_VARIANTS[service.value] for service in ServiceReference}
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,35 +66,35 @@ class UpdateFirmwareRequest:
 
     def to_bytes(self) -> bytes:
         """The document, unsigned."""
-        root = new_root("Request", self.schema_version)
-        header = add(root, "Header")
-        add(header, "RequestID", str(self.request_id))
-        add(header, "CommandVariant", _NON_DEVICE_COMMAND_VARIANT)
-        add(header, "ServiceReference", self.service_reference.value)
-        add(header, "ServiceReferenceVariant", self.service_reference.value)
-        body = add(add(root, "Body"), _BODIES[self.service_reference])
-        add(body, "FirmwareImage", b64encode(self.image).decode("ascii"))
-        add(body, "FirmwareVersion", self.firmware_version)
-        add(body, "DeviceIDList", format_device_ids(self.device_ids))
+        service = self.service_reference.value
+        root, body = new_request(
+            RequestHeader(self.request_id, service, _NON_DEVICE_COMMAND_VARIANT), self.schema_version
+        )
+        content = add(body, _BODIES[self.service_reference])
+        add(content, "FirmwareImage", b64encode(self.image).decode("ascii"))
+        add(content, "FirmwareVersion", self.firmware_version)
+        add(content, "DeviceIDList", format_device_ids(self.device_ids))
         return to_octets(root)
 
     @classmethod
     def from_bytes(cls, octets: bytes) -> Self:
         """Read a request.
 
-        Raises MalformedRequestError for what is not one, RefusedError for a service request that is not taken in here.
+        Raises MalformedRequestError for what is not one, RefusedError for a service request that brings no image.
         """
         root = parse_document(octets)
         schema_version = check_root(root, "Request")
         document = ElementReader(root)
-        request_id, reference = _read_header(document.required("Header"))
+        header = read_header(document.required("Header"), _SERVICES)
         body = document.required("Body")
         signed = document.optional("Signature", SIGNATURE_NAMESPACE) is not None
         document.finish()
-        refuse_attributes(body)
-        bodies = ElementReader(body)
-        content = bodies.any()
-        bodies.finish()
+        return cls.read(header, only_child(body), schema_version, signed=signed)
+
+    @classmethod
+    def read(cls, header: RequestHeader, content: _Element, schema_version: str, *, signed: bool) -> Self:
+        """From the header and the one element of the body."""
+        reference = ServiceReference(header.service)
         if name_of(content) != _BODIES[reference]:
             raise refusal(f"service reference {reference.value} wants {_BODIES[reference]}", content)
         refuse_attributes(content)
@@ -102,35 +103,7 @@ class UpdateFirmwareRequest:
         version = _read_version(fields.required("FirmwareVersion"))
         ids = _read_device_ids(fields.required("DeviceIDList"))
         fields.finish()
-        return cls(reference, request_id, image, version, ids, schema_version, signed)
-
-
-def _read_header(element: _Element) -> tuple[RequestId, ServiceReference]:
-    refuse_attributes(element)
-    header = ElementReader(element)
-    request_id_element = header.required("RequestID")
-    try:
-        request_id = RequestId.parse(text_of(request_id_element, collapse=True))
-    except MalformedRequestError as error:
-        raise refusal(error.reason, request_id_element) from None
-    for name in ("FirstInSequence", "PrecedingServiceRequestID"):
-        sequenced = header.optional(name)
-        if sequenced is not None:
-            raise refusal("sequenced requests are not supported", sequenced)
-    variant = header.required("CommandVariant")
-    reference = header.required("ServiceReference")
-    reference_variant = header.required("ServiceReferenceVariant")
-    header.finish()
-    known = {service.value: service for service in ServiceReference}
-    asked = text_of(reference)
-    if asked not in known:
-        taken = " and ".join(sorted(known))
-        raise RefusedError(f"service request {asked[:16]!r} is not taken in here; {taken} are")
-    if text_of(reference_variant) != asked:
-        raise refusal(f"it does not belong to service reference {asked}", reference_variant)
-    if text_of(variant, collapse=True) != _NON_DEVICE_COMMAND_VARIANT:
-        raise refusal(f"service request {asked} has command variant {_NON_DEVICE_COMMAND_VARIANT}", variant)
-    return request_id, known[asked]
+        return cls(reference, header.request_id, image, version, ids, schema_version, signed)
 
 
 def _read_image(element: _Element) -> bytes:

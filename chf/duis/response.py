@@ -1,7 +1,7 @@
 """The DCC's answer to a firmware service request: an acknowledgement, a warning with five lists, or an error code."""
 
 from dataclasses import dataclass, fields
-from datetime import UTC, datetime
+from datetime import datetime
 from enum import Enum
 from typing import Self, TypeVar
 
@@ -13,15 +13,15 @@ from chf.duis.document import (
     ElementReader,
     add,
     check_root,
-    new_root,
     parse_document,
     refusal,
     refuse_attributes,
     text_of,
     to_octets,
 )
+from chf.duis.envelope import new_response
 from chf.duis.identifiers import RequestId, format_device_ids, parse_device_ids
-from chf.duis.request import SCHEMA_VERSION, ServiceReference
+from chf.duis.request import ServiceReference
 from chf.errors import MalformedRequestError
 from chf.eui64 import Eui64
 
@@ -68,13 +68,8 @@ class FirmwareResponse:
 
     def to_bytes(self) -> bytes:
         """The document, unsigned."""
-        root = new_root("Response", SCHEMA_VERSION)
-        header = add(root, "Header")
-        add(header, "RequestID", str(self.request_id))
-        add(header, "ResponseID", str(self.request_id.response_id()))
-        add(header, "ResponseCode", self.code.value)
-        add(header, "ResponseDateTime", datetime.fromtimestamp(self.utc_s, UTC).strftime("%Y-%m-%dT%H:%M:%SZ"))
-        message = add(add(root, "Body"), "ResponseMessage")
+        root, body = new_response(self.code, self.utc_s, self.request_id.response_id(), self.request_id)
+        message = add(body, "ResponseMessage")
         add(message, "ServiceReference", self.service_reference.value)
         add(message, "ServiceReferenceVariant", self.service_reference.value)
         if self.warning:

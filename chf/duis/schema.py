@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from lxml import etree
+from lxml.etree import _Element
 
 from chf.duis.document import NAMESPACE, parse_document
 from chf.errors import MalformedRequestError, UsageError
@@ -46,8 +47,12 @@ class DuisSchema:
 
     def check(self, octets: bytes) -> None:
         """Raises MalformedRequestError with the schema's own words for the first thing that is wrong."""
+        self.check_tree(parse_document(octets))
+
+    def check_tree(self, root: _Element) -> None:
+        """The same, of a document that is parsed already."""
         try:
-            self._schema.assertValid(parse_document(octets))
+            self._schema.assertValid(root)
         except etree.DocumentInvalid as error:
             words = str(error).replace(f"{{{NAMESPACE}}}", "")
             raise MalformedRequestError(f"against the schema: {words[:300]}") from None

@@ -1,0 +1,94 @@
+"""The header of a service request: who asks whom for which service, in which command variant.
+
+Sequenced requests (FirstInSequence, PrecedingServiceRequestID) are refused: there is no sequencing here.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from lxml.etree import _Element
+
+from chf.duis.document import NAMESPACE, ElementReader, add, new_root, refusal, refuse_attributes, text_of
+from chf.duis.identifiers import RequestId
+from chf.errors import MalformedRequestError, RefusedError
+
+SCHEMA_VERSION: Final = "5.4"
+
+COMMAND_VARIANTS: Final[Mapping[str, tuple[int, ...]]] = {
+    "8.11": (1,),
+    "11.1": (8,),
+    "11.2": (1,),
+    "11.3": (4, 5),
+    "11.4": (8,),
+}
+"""The services of this bench, each with the command variants that it may have (gbcs-duis §11). The reference is also
+the variant: none of these has several."""
+
+
+@dataclass(frozen=True, slots=True)
+class RequestHeader:
+    request_id: RequestId
+    service: str
+    """Both the ServiceReference and the ServiceReferenceVariant."""
+    command_variant: int
+
+
+def read_header(element: _Element, services: Mapping[str, tuple[int, ...]] = COMMAND_VARIANTS) -> RequestHeader:
+    """Raises MalformedRequestError, and RefusedError for a service that is not among `services`."""
+    refuse_attributes(element)
+    header = ElementReader(element)
+    request_id_element = header.required("RequestID")
+    try:
+        request_id = RequestId.parse(text_of(request_id_element, collapse=True))
+    except MalformedRequestError as error:
+        raise refusal(error.reason, request_id_element) from None
+    for name in ("FirstInSequence", "PrecedingServiceRequestID"):
+        sequenced = header.optional(name)
+        if sequenced is not None:
+            raise refusal("sequenced requests are not supported", sequenced)
+    variant = header.required("CommandVariant")
+    reference = header.required("ServiceReference")
+    reference_variant = header.required("ServiceReferenceVariant")
+    header.finish()
+    asked = text_of(reference)
+    if asked not in services:
+        *others, last = sorted(services, key=lambda service: [int(part) for part in service.split(".")])
+        taken = f"{', '.join(others)} and {last} are" if others else f"{last} is"
+        raise RefusedError(f"service request {asked[:16]!r} is not taken in here; {taken}")
+    if text_of(reference_variant) != asked:
+        raise refusal(f"it does not belong to service reference {asked}", reference_variant)
+    allowed = {str(number): number for number in services[asked]}
+    found = text_of(variant, collapse=True)
+    if found not in allowed:
+        raise refusal(f"service request {asked} has command variant {' or '.join(allowed)}", variant)
+    return RequestHeader(request_id, asked, allowed[found])
+
+
+def peek(root: _Element) -> tuple[RequestId, str] | None:
+    """RequestID and service of a request that may be wrong elsewhere, so that its refusal can be addressed.
+
+    None where they cannot be told, or are of a service that is not known here.
+    """
+    name = f"{{{NAMESPACE}}}"
+    header = root.find(f"{name}Header")
+    if root.tag != f"{name}Request" or header is None:
+        return None
+    service = (header.findtext(f"{name}ServiceReference") or "").strip()
+    if service not in COMMAND_VARIANTS:
+        return None
+    try:
+        return RequestId.parse((header.findtext(f"{name}RequestID") or "").strip()), service
+    except MalformedRequestError:
+        return None
+
+
+def new_request(header: RequestHeader, schema_version: str = SCHEMA_VERSION) -> tuple[_Element, _Element]:
+    """A document with its header, and the body to be filled."""
+    root = new_root("Request", schema_version)
+    element = add(root, "Header")
+    add(element, "RequestID", str(header.request_id))
+    add(element, "CommandVariant", str(header.command_variant))
+    add(element, "ServiceReference", header.service)
+    add(element, "ServiceReferenceVariant", header.service)
+    return root, add(root, "Body")
