@@ -16,7 +16,7 @@ from typing import Any
 from devices.bench.dongles import restart
 from devices.bench.eui64 import parse_eui64
 from devices.bench.world import World
-from devices.nodes.ppmid import Ppmid
+from devices.nodes.updatable import UpdatableNode
 
 Answer = Callable[[str, dict[str, object]], None]
 
@@ -70,7 +70,7 @@ class Control:
                 raise RefusedCommandError(f"do is one of {known}, not {other!r}")
         return {}
 
-    def _device(self, command: dict[str, Any]) -> Ppmid:
+    def _device(self, command: dict[str, Any]) -> UpdatableNode:
         text = command.get("eui64")
         eui64 = parse_eui64(text) if isinstance(text, str) else None
         device = None if eui64 is None else self._world.devices.get(eui64)
@@ -84,7 +84,7 @@ class Control:
         self._world.medium.settings = replace(self._world.medium.settings, loss=float(chance))
 
 
-def _state(device: Ppmid) -> dict[str, object]:
+def _state(device: UpdatableNode) -> dict[str, object]:
     return {
         "powered": device.powered,
         "joined": device.stack.joined,

@@ -13,7 +13,7 @@ from devices.bench.eui64 import format_eui64
 from devices.bench.toml_section import ScenarioError, Section
 from devices.medium.medium import MediumSettings
 from devices.ncp.ezsp.personality import PERSONALITIES, V13
-from devices.nodes.settings import PpmidSettings
+from devices.nodes.settings import GbcsSettings
 from devices.stack.interface import Eui64
 
 DEFAULT_DONGLE = Eui64(0x00DB_1234_5678_0001)
@@ -36,7 +36,7 @@ class NcpSettings:
 class DeviceEntry:
     """One device, when it is switched on, where it is, and how late its stack hears what its radio does."""
 
-    settings: PpmidSettings
+    settings: GbcsSettings
     power_on_s: float = 0.0
     position_m: tuple[float, float] = (0.0, 0.0)
     radio_delay_s: float = 0.0

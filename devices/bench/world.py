@@ -9,9 +9,12 @@ from devices.bench.dongles import Dongle, make_dongle
 from devices.bench.scenario import DeviceEntry, Scenario
 from devices.medium.medium import Medium
 from devices.medium.schedule import EventQueue
+from devices.nodes.commanded import CommandedDevice
 from devices.nodes.events import NodeListener
 from devices.nodes.flash import Flash
 from devices.nodes.ppmid import Ppmid
+from devices.nodes.settings import CommandedSettings
+from devices.nodes.updatable import UpdatableNode
 from devices.stack.coordinator import ZigbeeCoordinator
 from devices.stack.end_device import EndDevice
 from devices.stack.interface import CoordinatorListener, Eui64, LinkKeys
@@ -24,7 +27,7 @@ class World:
     queue: EventQueue
     medium: Medium
     dongle: Dongle
-    devices: dict[Eui64, Ppmid]
+    devices: dict[Eui64, UpdatableNode]
 
 
 def build_world(
@@ -67,14 +70,16 @@ def _random(scenario: Scenario, what: object) -> Random:
 
 def _devices(
     scenario: Scenario, queue: EventQueue, medium: Medium, listener: NodeListener
-) -> Iterable[tuple[Eui64, Ppmid]]:
+) -> Iterable[tuple[Eui64, UpdatableNode]]:
     for entry in scenario.devices:
-        device = _ppmid(scenario, entry, queue, medium, listener)
+        device = _device(scenario, entry, queue, medium, listener)
         queue.call_later(entry.power_on_s, device.power_on)
         yield entry.settings.eui64, device
 
 
-def _ppmid(scenario: Scenario, entry: DeviceEntry, queue: EventQueue, medium: Medium, listener: NodeListener) -> Ppmid:
+def _device(
+    scenario: Scenario, entry: DeviceEntry, queue: EventQueue, medium: Medium, listener: NodeListener
+) -> UpdatableNode:
     settings = entry.settings
     random = _random(scenario, settings.eui64)
     stack = EndDevice(
@@ -89,6 +94,7 @@ def _ppmid(scenario: Scenario, entry: DeviceEntry, queue: EventQueue, medium: Me
         position_m=entry.position_m,
         radio_delay_s=entry.radio_delay_s,
     )
-    device = Ppmid(stack, queue, random, settings, flash=Flash(), listener=listener)
+    make = CommandedDevice if isinstance(settings, CommandedSettings) else Ppmid
+    device = make(stack, queue, random, settings, flash=Flash(), listener=listener)
     stack.listener = device
     return device

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from devices.nodes.updatable import UpdatableNode
     from devices.stack.interface import ApsIndication
 
+_ENDS = events.DownloadComplete | events.DownloadFailed
 _TIME_RETRY_S = 10.0
 _TIME_ATTEMPTS = 3  # then it goes by its own clock, and asks less often
 _TIME_LATER_S = 300.0
@@ -182,6 +183,8 @@ class OtaCluster:
                     node.restart()
                 case event:
                     node.note(event)
+                    if isinstance(event, _ENDS) and node.tunnel is not None:
+                        node.tunnel.serve_outbox()  # a receipt may be due
         self._arm()
 
     def _found(self, endpoints: tuple[int, ...]) -> None:

@@ -220,7 +220,7 @@ class OtaClient:
     # Query.
 
     def _notify(self, notify: ota.ImageNotify, now: float, *, unicast: bool, secured: bool) -> Effects:
-        if self.state is not State.IDLE:
+        if self.state not in {State.IDLE, State.EXTERNAL}:
             return []
         if not unicast and not self._answers_broadcast(notify):
             return []
@@ -540,7 +540,8 @@ class OtaClient:
     def _cancelled(self, status: int, now: float) -> Effects:
         if not self._personality.cancel_by_default_response or not self._go(Event.CANCELLED):
             return []
-        self._forget(keep=False)
+        # What others activate, others call off: the image stays for their command.
+        self._forget(keep=self._personality.activation_policy == 1)
         self._misses = 0
         self.deadline = now + self._settings.query_interval_s
         return [events.Cancelled(status)]

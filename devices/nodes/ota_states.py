@@ -99,7 +99,12 @@ TRANSITIONS: MappingProxyType[State, MappingProxyType[Event, State]] = MappingPr
                 _E.NOW: _S.ACTIVATING,
             },
             _S.COUNTING: {_E.HOLD: _S.HELD, _E.SCHEDULED: _S.COUNTING, _E.NOW: _S.ACTIVATING},
-            _S.EXTERNAL: {_E.LEFT_TO_OTHERS: _S.EXTERNAL, _E.CANCELLED: _S.IDLE, _E.NOW: _S.ACTIVATING},
+            _S.EXTERNAL: {
+                _E.LEFT_TO_OTHERS: _S.EXTERNAL,
+                _E.QUERY_DUE: _S.QUERYING,  # a newer image replaces the one that waits
+                _E.CANCELLED: _S.IDLE,
+                _E.NOW: _S.ACTIVATING,
+            },
             _S.ACTIVATING: {},
         }.items()
     }

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from devices.nodes import events
+    from devices.nodes.updatable import UpdatableNode
 
 HUB_ENDPOINT = 0x0B
 DEVICE = Eui64(0x00DB_1234_5678_90A4)
@@ -83,7 +84,7 @@ class WireStack:
         self.endpoints: dict[int, Endpoint] = {}
         self.joined = False
         self.poll_intervals: list[float | None] = []
-        self.device: Ppmid
+        self.device: UpdatableNode
         self.hub: ModelHub
         self.impair: Callable[[bytes], tuple[float, ...]] = lambda _payload: (0.001,)
         self.sent: list[ApsRequest] = []
@@ -328,7 +329,7 @@ class ModelHub:
 
 
 class Rig:
-    """One PPMID, its flash, its hub, and simulated time."""
+    """One device, a PPMID by default, its flash, its hub, and simulated time."""
 
     def __init__(self, *, flash: Flash | None = None, hub_image: bytes | None = None, **changes) -> None:
         self.queue = EventQueue()
@@ -337,10 +338,11 @@ class Rig:
         self.stack = WireStack(self.queue)
         self.hub = ModelHub(self.stack, self.queue, image=hub_image)
         self.stack.hub = self.hub
-        self.device = Ppmid(
-            self.stack, self.queue, Random(1), settings(**changes), flash=self.flash, listener=self.recorder
-        )
+        self.device = self.make_device(changes)
         self.stack.device = self.device
+
+    def make_device(self, changes: dict) -> UpdatableNode:
+        return Ppmid(self.stack, self.queue, Random(1), settings(**changes), flash=self.flash, listener=self.recorder)
 
     def run(self, seconds: float) -> None:
         self.queue.run_until(self.queue.now() + seconds)

@@ -1,0 +1,458 @@
+"""A device of the second update method: receipt, CS06 in all its outcomes, CS08; every refusal by name."""
+
+import hashlib
+
+import pytest
+
+from chf.gbcs import (
+    CANCELLED_UTC_S,
+    ActivateImageResponseCode,
+    AlertCode,
+    CommandAccepted,
+    DlmsFirmwareDistributionReceiptAlert,
+    ExecutionOutcome,
+    FutureDatedFirmwareActivationAlert,
+    GbzFirmwareDistributionReceiptAlert,
+    ReadFirmwareVersionResponse,
+    ReadFirmwareVersionResponseCode,
+    cosem_date_time,
+    mac_key,
+    verify_mac,
+    verify_signature,
+)
+from devices.nodes import events
+from devices.nodes.settings import CommandedKind, Faults
+from tests.support.commanded_rig import (
+    ACB,
+    ACB_KA,
+    DEVICE_KA,
+    DEVICE_KEY,
+    STRANGER_KEY,
+    SUPPLIER,
+    CommandedRig,
+    image_hash,
+    signed_image,
+)
+from tests.support.model_hub import DEVICE, NEW, OLD, image
+
+IMAGE = signed_image()
+HASH = image_hash(IMAGE)
+CODES = ActivateImageResponseCode
+
+
+@pytest.fixture
+def rig() -> CommandedRig:
+    """Joined, with the new image in flash and its receipt told."""
+    ready = CommandedRig(hub_image=IMAGE)
+    ready.start()
+    assert len(ready.hub.alerts) == 1
+    return ready
+
+
+def outcomes(rig: CommandedRig) -> list:
+    """What was told after the receipt."""
+    return rig.told()[1:]
+
+
+def refused(rig: CommandedRig) -> list[str]:
+    return [event.reason for event in rig.recorder.all(events.CommandRefused)]
+
+
+# The receipt
+
+
+def test_a_good_image_is_kept_and_its_receipt_told(rig) -> None:
+    (receipt,) = rig.told()
+    assert receipt == GbzFirmwareDistributionReceiptAlert(
+        AlertCode.FIRMWARE_VERIFICATION_SUCCESSFUL, receipt.zigbee_time, HASH
+    )
+    (message,) = rig.messages()
+    assert (message.header.originator, message.header.recipient) == (DEVICE, SUPPLIER)
+    assert verify_signature(message, DEVICE_KEY.public_key())
+    assert [end.status for end in rig.hub.ends] == [0]
+    assert rig.device.file_version() == OLD
+
+
+def test_an_esme_tells_its_receipt_in_dlms() -> None:
+    rig = CommandedRig(kind=CommandedKind.ESME, hub_image=IMAGE)
+    rig.start()
+    (receipt,) = rig.told()
+    assert isinstance(receipt, DlmsFirmwareDistributionReceiptAlert)
+    assert receipt.manufacturer_image_hash == HASH
+
+
+BAD_IMAGES = {
+    "of another supplier": signed_image(key=STRANGER_KEY),
+    "with a flipped bit": IMAGE[:100] + bytes((IMAGE[100] ^ 1,)) + IMAGE[101:],
+    "with a flipped signature": IMAGE[:-1] + bytes((IMAGE[-1] ^ 1,)),
+    "without a signature": image(),
+    "with the header's length of a signature and nothing before it": image(body_bytes=66),
+}
+
+
+@pytest.mark.parametrize("name", BAD_IMAGES)
+def test_a_bad_image_is_discarded_and_its_receipt_told(name) -> None:
+    rig = CommandedRig(hub_image=BAD_IMAGES[name])
+    rig.start()
+    (receipt,) = rig.told()
+    assert receipt.alert_code is AlertCode.FIRMWARE_VERIFICATION_FAILED
+    assert receipt.manufacturer_image_hash == image_hash(BAD_IMAGES[name])
+    assert [end.status for end in rig.hub.ends] == [0x96]  # INVALID_IMAGE
+    rig.say(rig.cs06(receipt.manufacturer_image_hash))
+    rig.run(1)
+    assert outcomes(rig) == [ExecutionOutcome(CODES.NO_IMAGE_HELD, OLD)]
+
+
+def test_a_receipt_is_told_once_over_reboots_and_repeated_ends(rig) -> None:
+    rig.device.reboot()
+    rig.restarted()
+    assert len(rig.told()) == 1
+    assert len(rig.hub.ends) == 2
+
+
+def test_a_newer_image_replaces_the_one_that_waits(rig) -> None:
+    newer = signed_image(NEW + 1, seed=2)
+    rig.hub.image = newer
+    rig.hub.notify()
+    rig.run(30)
+    rig.say(rig.cs06(HASH))
+    rig.run(1)
+    rig.say(rig.cs06(image_hash(newer)))
+    rig.restarted()
+    assert outcomes(rig)[1:] == [ExecutionOutcome(CODES.HASH_MISMATCH, OLD), ExecutionOutcome(CODES.SUCCESS, NEW + 1)]
+
+
+def test_a_hub_that_withdraws_its_offer_does_not_take_the_image_away(rig) -> None:
+    rig.hub.stack.deliver(0x0019, _default_response_to_upgrade_end())
+    rig.run(1)
+    rig.say(rig.cs06(HASH))
+    rig.restarted()
+    assert outcomes(rig) == [ExecutionOutcome(CODES.SUCCESS, NEW)]
+
+
+def _default_response_to_upgrade_end():
+    from devices.wire.zcl import General, ZclFrame
+
+    return ZclFrame(1, General.DEFAULT_RESPONSE, bytes((0x06, 0x95)), cluster_specific=False, from_server=True)
+
+
+# CS06 at once
+
+
+def test_cs06_activates_and_is_answered_by_the_new_firmware(rig) -> None:
+    rig.say(rig.cs06(HASH, counter=5000))
+    rig.restarted()
+    assert rig.device.file_version() == NEW
+    assert outcomes(rig) == [ExecutionOutcome(CODES.SUCCESS, NEW)]
+    response = rig.messages()[-1]
+    assert verify_signature(response, DEVICE_KEY.public_key())
+    assert (response.header.counter, response.header.originator, response.header.recipient) == (5000, DEVICE, SUPPLIER)
+    assert response.mac is None
+    assert response.header.date_time[:4] == cosem_date_time(rig.utc)[:4]
+
+
+def test_cs06_without_an_image_is_answered_no_image_held() -> None:
+    rig = CommandedRig()
+    rig.start()
+    rig.say(rig.cs06(HASH))
+    rig.run(1)
+    assert rig.told() == [ExecutionOutcome(CODES.NO_IMAGE_HELD, OLD)]
+
+
+def test_cs06_with_another_hash_is_answered_hash_mismatch_and_the_image_stays(rig) -> None:
+    rig.say(rig.cs06(bytes(32)))
+    rig.run(1)
+    rig.say(rig.cs06(HASH))
+    rig.restarted()
+    assert outcomes(rig) == [ExecutionOutcome(CODES.HASH_MISMATCH, OLD), ExecutionOutcome(CODES.SUCCESS, NEW)]
+
+
+def test_firmware_that_does_not_boot_is_answered_activation_failure() -> None:
+    rig = CommandedRig(hub_image=IMAGE, faults=Faults(firmware_does_not_boot=True))
+    rig.start()
+    rig.say(rig.cs06(HASH))
+    rig.restarted()
+    assert outcomes(rig)[0] == ExecutionOutcome(CODES.ACTIVATION_FAILURE, OLD)
+    assert rig.device.file_version() == OLD
+    rig.run(30)  # what failed is gone from its flash; a hub that still offers it is asked for it again
+    assert len(outcomes(rig)) == 2
+    assert isinstance(outcomes(rig)[1], GbzFirmwareDistributionReceiptAlert)
+
+
+def test_a_second_cs06_for_an_image_that_runs_finds_no_image(rig) -> None:
+    rig.say(rig.cs06(HASH))
+    rig.restarted()
+    rig.say(rig.cs06(HASH))
+    rig.run(1)
+    assert outcomes(rig)[-1] == ExecutionOutcome(CODES.NO_IMAGE_HELD, NEW)
+
+
+def test_the_hub_cannot_activate_what_the_supplier_did_not_command(rig) -> None:
+    rig.hub.end_response(0, 0)
+    rig.run(60)
+    assert rig.device.file_version() == OLD
+
+
+# Commands that are not obeyed
+
+
+def not_obeyed(rig, message: bytes, reason: str) -> None:
+    before = len(rig.hub.alerts)
+    rig.say(message)
+    rig.run(30)
+    assert refused(rig)[-1].startswith(reason), refused(rig)
+    assert rig.device.file_version() == OLD
+    assert len(rig.hub.alerts) == before
+
+
+def test_a_replayed_command_is_not_obeyed(rig) -> None:
+    command = rig.cs06(bytes(32))
+    rig.say(command)
+    rig.run(1)
+    not_obeyed(rig, command, "its counter was used before")
+
+
+def test_a_lower_counter_is_not_obeyed_even_after_a_reboot(rig) -> None:
+    rig.say(rig.cs06(bytes(32), counter=9000))
+    rig.run(1)
+    rig.device.reboot()
+    rig.restarted()
+    not_obeyed(rig, rig.cs06(HASH, counter=8999), "its counter was used before")
+
+
+def test_another_signer_is_not_obeyed(rig) -> None:
+    not_obeyed(rig, rig.cs06(HASH, signer=STRANGER_KEY), "the signature is not its supplier's")
+
+
+def test_another_supplier_is_not_obeyed(rig) -> None:
+    not_obeyed(rig, rig.cs06(HASH, supplier=SUPPLIER + 1), "not from its supplier")
+
+
+def test_a_mac_of_somebody_else_is_not_obeyed(rig) -> None:
+    not_obeyed(rig, rig.cs06(HASH, acb=STRANGER_KEY), "the MAC is not the Access Control Broker's")
+
+
+def test_a_command_without_a_mac_is_not_obeyed(rig) -> None:
+    whole = rig.cs06(HASH)
+    not_obeyed(rig, whole[whole.index(b"\xdf") : -12], "the MAC is not")
+
+
+def test_a_command_for_another_device_is_not_obeyed(rig) -> None:
+    not_obeyed(rig, rig.cs06(HASH, device=DEVICE + 1), "for another device")
+
+
+@pytest.mark.parametrize("cut", [0, 1, 50, 164])
+def test_a_truncated_command_is_not_obeyed(rig, cut) -> None:
+    not_obeyed(rig, rig.cs06(HASH)[:cut], "malformed")
+
+
+def test_a_response_is_no_command(rig) -> None:
+    not_obeyed(rig, rig.hub.alerts[0], "a alert, not a command")
+
+
+def test_every_flipped_octet_is_noticed(rig) -> None:
+    command = rig.cs06(HASH)
+    for at in range(0, len(command), 7):
+        broken = command[:at] + bytes((command[at] ^ 0x01,)) + command[at + 1 :]
+        rig.say(broken)
+    rig.run(1)
+    assert len(refused(rig)) == len(range(0, len(command), 7))
+    assert rig.device.file_version() == OLD
+    assert outcomes(rig) == []
+
+
+# CS06 at a time
+
+
+def test_a_future_dated_cs06_is_accepted_and_carried_out_at_its_time(rig) -> None:
+    when = int(rig.utc) + 600
+    rig.say(rig.cs06(HASH, when, counter=7000))
+    rig.run(500)
+    assert outcomes(rig) == [CommandAccepted()]
+    assert rig.device.file_version() == OLD
+    rig.run(110)
+    rig.restarted()
+    assert rig.device.file_version() == NEW
+    alert = FutureDatedFirmwareActivationAlert(when, 7000, ExecutionOutcome(CODES.SUCCESS, NEW))
+    assert outcomes(rig) == [CommandAccepted(), alert]
+    assert alert.alert_code == 0x8F66
+    message = rig.messages()[-1]
+    assert verify_signature(message, DEVICE_KEY.public_key())
+    assert message.header.counter == 2  # its own, after that of the receipt
+
+
+def test_a_device_that_is_off_at_the_time_activates_when_it_is_back(rig) -> None:
+    when = int(rig.utc) + 600
+    rig.say(rig.cs06(HASH, when))
+    rig.run(1)
+    rig.device.power_off()
+    rig.run(2000)
+    rig.device.power_on()
+    rig.run(20)
+    rig.restarted()
+    assert rig.device.file_version() == NEW
+    assert outcomes(rig)[-1] == FutureDatedFirmwareActivationAlert(
+        when, rig.counter, ExecutionOutcome(CODES.SUCCESS, NEW)
+    )
+
+
+def test_a_future_dated_cs06_survives_a_restart_before_its_time(rig) -> None:
+    when = int(rig.utc) + 600
+    rig.say(rig.cs06(HASH, when))
+    rig.run(1)
+    rig.device.reboot()
+    rig.run(500)
+    assert rig.device.file_version() == OLD
+    rig.run(120)
+    rig.restarted()
+    assert rig.device.file_version() == NEW
+
+
+def test_a_time_that_has_passed_is_now(rig) -> None:
+    rig.say(rig.cs06(HASH, rig.utc - 1000))
+    rig.restarted()
+    assert [type(told) for told in outcomes(rig)] == [CommandAccepted, FutureDatedFirmwareActivationAlert]
+    assert rig.device.file_version() == NEW
+
+
+@pytest.mark.parametrize(
+    ("hash_", "image_", "code"),
+    [(bytes(32), IMAGE, CODES.HASH_MISMATCH), (HASH, None, CODES.NO_IMAGE_HELD)],
+    ids=["hash mismatch", "no image held"],
+)
+def test_what_fails_at_its_time_is_told_by_8f67(hash_, image_, code) -> None:
+    rig = CommandedRig(hub_image=image_)
+    rig.start()
+    when = int(rig.utc) + 60
+    rig.say(rig.cs06(hash_, when))
+    rig.run(70)
+    alert = rig.told()[-1]
+    assert alert == FutureDatedFirmwareActivationAlert(when, rig.counter, ExecutionOutcome(code, OLD))
+    assert alert.alert_code == 0x8F67
+
+
+def test_firmware_that_does_not_boot_at_its_time_is_told_by_8f67() -> None:
+    rig = CommandedRig(hub_image=IMAGE, faults=Faults(firmware_does_not_boot=True))
+    rig.start()
+    rig.say(rig.cs06(HASH, rig.utc + 60))
+    rig.run(70)
+    rig.restarted()
+    (alert,) = (told for told in rig.told() if isinstance(told, FutureDatedFirmwareActivationAlert))
+    assert alert.outcome == ExecutionOutcome(CODES.ACTIVATION_FAILURE, OLD)
+    assert alert.alert_code == 0x8F67
+
+
+def test_a_cancelled_activation_never_happens(rig) -> None:
+    rig.say(rig.cs06(HASH, rig.utc + 600))
+    rig.say(rig.cs06(HASH, CANCELLED_UTC_S))
+    rig.run(5000)
+    assert outcomes(rig) == [CommandAccepted(), CommandAccepted()]
+    assert rig.device.file_version() == OLD
+    assert [event.utc_s is None for event in rig.recorder.all(events.ActivationScheduled)] == [False, True]
+
+
+def test_a_cancellation_after_the_execution_changes_nothing(rig) -> None:
+    rig.say(rig.cs06(HASH, rig.utc + 10))
+    rig.run(12)
+    rig.restarted()
+    rig.say(rig.cs06(HASH, CANCELLED_UTC_S))
+    rig.run(100)
+    assert outcomes(rig)[-1] == CommandAccepted()
+    assert rig.device.file_version() == NEW
+
+
+def test_a_second_future_dated_command_replaces_the_first(rig) -> None:
+    first, second = int(rig.utc) + 600, int(rig.utc) + 1200
+    rig.say(rig.cs06(HASH, first))
+    rig.say(rig.cs06(HASH, second))
+    rig.run(900)
+    assert rig.device.file_version() == OLD
+    rig.run(310)
+    rig.restarted()
+    alerts = [told for told in outcomes(rig) if isinstance(told, FutureDatedFirmwareActivationAlert)]
+    assert [(alert.execution_utc_s, alert.originator_counter) for alert in alerts] == [(second, rig.counter)]
+
+
+def test_an_immediate_command_replaces_one_that_is_due(rig) -> None:
+    rig.say(rig.cs06(HASH, rig.utc + 600))
+    rig.say(rig.cs06(HASH))
+    rig.restarted()
+    rig.run(1000)
+    assert outcomes(rig) == [CommandAccepted(), ExecutionOutcome(CODES.SUCCESS, NEW)]
+
+
+# CS08
+
+
+def test_cs08_is_answered_with_the_version_and_a_mac() -> None:
+    rig = CommandedRig()
+    rig.start()
+    rig.say(rig.cs08())
+    rig.run(1)
+    (told,) = rig.told()
+    assert told == ReadFirmwareVersionResponse(OLD, ReadFirmwareVersionResponseCode.READ_SUCCESS)
+    (message,) = rig.messages()
+    assert verify_mac(message, mac_key(ACB_KA, DEVICE_KA.public_key(), message.header))
+    assert message.header.supplementary is not None
+    assert message.header.supplementary.entity_id == SUPPLIER
+
+
+def test_a_replayed_cs08_is_not_answered(rig) -> None:
+    command = rig.cs08()
+    rig.say(command)
+    rig.run(1)
+    not_obeyed(rig, command, "its counter was used before")
+
+
+def test_cs08_of_somebody_else_is_not_answered(rig) -> None:
+    not_obeyed(rig, rig.cs08(originator=ACB + 1), "not from the Access Control Broker")
+    not_obeyed(rig, rig.cs08(acb=STRANGER_KEY), "the MAC is not")
+
+
+@pytest.mark.parametrize("kind", [CommandedKind.ESME, CommandedKind.GSME])
+def test_a_meter_is_asked_by_another_use_case_than_cs08(kind) -> None:
+    rig = CommandedRig(kind=kind)
+    rig.start()
+    not_obeyed(rig, rig.cs08(), "CS08 is for PPMID and HCALCS")
+
+
+def test_the_supplier_and_the_broker_count_apart(rig) -> None:
+    rig.say(rig.cs08(counter=1_000_000))
+    rig.say(rig.cs06(HASH, counter=5))
+    rig.restarted()
+    assert rig.device.file_version() == NEW
+
+
+# Power
+
+
+def test_the_power_may_be_cut_in_any_flash_operation_of_a_command() -> None:
+    """Obeyed wholly or not at all: in the end, after the supplier asked again where it heard nothing, the new runs."""
+    whole = CommandedRig(hub_image=IMAGE)
+    whole.start()
+    before = whole.flash.operations
+    whole.say(whole.cs06(HASH))
+    whole.restarted()
+    assert outcomes(whole) == [ExecutionOutcome(CODES.SUCCESS, NEW)]
+    operations = range(before + 1, whole.flash.operations + 1)
+    assert len(operations) >= 5
+    for operation in operations:
+        rig = CommandedRig(hub_image=IMAGE)
+        rig.start()
+        rig.flash.cut_power_at(operation)
+        rig.say(rig.cs06(HASH))
+        rig.run(20)
+        if not rig.device.powered:
+            rig.device.power_on()
+        rig.restarted()
+        answered = [told for told in outcomes(rig) if isinstance(told, ExecutionOutcome)]
+        if not answered:
+            assert rig.device.file_version() == OLD, operation
+            rig.say(rig.cs06(HASH))
+            rig.restarted()
+        results = {told.response_code for told in outcomes(rig)}
+        assert results == {CODES.SUCCESS}, (operation, results)
+        assert rig.device.file_version() == NEW
+        assert len({hashlib.sha256(message).digest() for message in rig.hub.alerts}) == len(
+            {message.header.counter for message in rig.messages()}
+        )

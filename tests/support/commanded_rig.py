@@ -1,0 +1,140 @@
+"""A device that its supplier commands, on the wire of `model_hub`, with the supplier and the ACB at the other end.
+
+rig = CommandedRig(hub_image=signed_image())
+rig.start()                                   # joined, downloaded, tunnel open
+rig.say(rig.cs06(image_hash(rig.image)))
+rig.run(10)
+rig.told()                                    # what came up: (use case, payload)
+"""
+
+from random import Random
+
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from chf.gbcs import (
+    GbcsMessage,
+    SupplementaryRemoteParty,
+    add_mac,
+    mac_key,
+    make_cs06_precommand,
+    make_cs08_command,
+    parse_payload,
+    sign,
+)
+from chf.gbcs.build import ZIGBEE_EPOCH_UTC_S
+from chf.gbcs.codes import CraFlag, MessageCode
+from chf.gbcs.message import GroupingHeader
+from chf.image.signature import sign as sign_image
+from devices.nodes.commanded import CommandedDevice
+from devices.nodes.image_check import manufacturer_image
+from devices.nodes.personalities import OUT_OF_BAND
+from devices.nodes.settings import CommandedKind, CommandedSettings
+from devices.wire import ota, tunneling
+from tests.support.model_hub import DEVICE, HARDWARE, IMAGE_TYPE, MANUFACTURER, NEW, OLD, START_UTC, Rig, image
+
+SUPPLIER, ACB = 0x90B3D51F30010000, 0x90B3D51F30000002
+DEVICE_KEY, DEVICE_KA = (ec.derive_private_key(number, ec.SECP256R1()) for number in (0x5EED, 0x5EEE))
+SUPPLIER_KEY, ACB_KA, STRANGER_KEY = (ec.derive_private_key(number, ec.SECP256R1()) for number in (11, 12, 13))
+START = ZIGBEE_EPOCH_UTC_S + START_UTC
+"""UTC at simulated second 0."""
+
+
+def signed_image(version: int = NEW, body_bytes: int = 3000, *, seed: int = 1, key=SUPPLIER_KEY) -> bytes:
+    """As GBCS 11.2.2 has it; `body_bytes` is the size of the Manufacturer Image."""
+    whole = bytearray(image(version, body_bytes + 66, seed=seed))
+    whole[-66:] = b"\x00\x40" + sign_image(bytes(whole[60:-66]), key)
+    return bytes(whole)
+
+
+def image_hash(octets: bytes) -> bytes:
+    import hashlib
+
+    return hashlib.sha256(manufacturer_image(octets)).digest()
+
+
+class CommandedRig(Rig):
+    kind = CommandedKind.HCALCS
+
+    def __init__(self, *, kind: CommandedKind = CommandedKind.HCALCS, **options) -> None:
+        self.kind = kind
+        super().__init__(**options)
+        self.hub.upgrade_time = (0, ota.WAIT_FOREVER)
+        self.counter = 1000
+
+    def make_device(self, changes: dict) -> CommandedDevice:
+        fields = {
+            "eui64": DEVICE,
+            "link_key": bytes(16),
+            "signing_key": DEVICE_KEY,
+            "key_agreement_key": DEVICE_KA,
+            "manufacturer_code": MANUFACTURER,
+            "image_type": IMAGE_TYPE,
+            "hardware_version": HARDWARE,
+            "file_version": OLD,
+            "kind": self.kind,
+            "acb_key": ACB_KA.public_key(),
+            "supplier_key": SUPPLIER_KEY.public_key(),
+            "personality": OUT_OF_BAND,
+            **changes,
+        }
+        settings = CommandedSettings(**fields)
+        return CommandedDevice(self.stack, self.queue, Random(1), settings, flash=self.flash, listener=self.recorder)
+
+    def start(self) -> None:
+        """Switched on, what the hub offers is in flash, and the tunnel is open."""
+        self.device.power_on()
+        self.run(30)
+        self.hub.open_tunnel()
+        self.run(1)
+
+    def restarted(self) -> None:
+        """After a reboot the hub opens a new tunnel."""
+        self.run(10)
+        self.hub.open_tunnel()
+        self.run(1)
+
+    @property
+    def utc(self) -> float:
+        return START + self.queue.now()
+
+    # What the world sends
+
+    def cs06(
+        self, hash_: bytes, at: float | None = None, *, counter=None, signer=SUPPLIER_KEY, acb=ACB_KA, **header
+    ) -> bytes:
+        self.counter += 1
+        fields = {"supplier": SUPPLIER, "device": DEVICE, **header}
+        command = make_cs06_precommand(
+            fields["supplier"], fields["device"], self.counter if counter is None else counter, hash_, at
+        )
+        signed = sign(command, signer)
+        return add_mac(signed, mac_key(acb, DEVICE_KA.public_key(), signed.header)).to_bytes()
+
+    def cs08(self, *, counter=None, acb=ACB_KA, originator=ACB) -> bytes:
+        self.counter += 1
+        number = self.counter if counter is None else counter
+        code = MessageCode.READ_PPMID_HCALCS_FIRMWARE_VERSION
+        behalf = SupplementaryRemoteParty(SUPPLIER, number)
+        header = GroupingHeader(CraFlag.COMMAND, number, originator, DEVICE, code, supplementary=behalf)
+        key = mac_key(acb, DEVICE_KA.public_key(), header)
+        return make_cs08_command(originator, DEVICE, number, behalf, key)
+
+    def say(self, message: bytes) -> None:
+        """Through the tunnel, asking for a Default Response."""
+        assert self.hub.tunnel_id is not None
+        self.hub.command(
+            tunneling.ClientCommand.TRANSFER_DATA,
+            tunneling.TransferData(self.hub.tunnel_id, message).to_bytes(),
+            cluster=tunneling.CLUSTER,
+            from_server=False,
+            quiet=False,
+        )
+        self.run(0.05)
+
+    # What came up
+
+    def messages(self) -> list[GbcsMessage]:
+        return [GbcsMessage.from_bytes(octets) for octets in self.hub.alerts]
+
+    def told(self) -> list:
+        return [parse_payload(message) for message in self.messages()]
