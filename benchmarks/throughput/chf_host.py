@@ -31,7 +31,8 @@ class ChfHost:
         """`chf run` says so on standard error, which is for people; for programs the store has the radio's state."""
         try:
             async with asyncio.timeout(limit_s):
-                while not (self.home / FILE_NAME).exists() or not self._radio_is_up():  # noqa: ASYNC110 another process
+                while not (self.home / FILE_NAME).exists() or not self._radio_is_up():
+                    self.process.insist()
                     await asyncio.sleep(_POLL_S)
         except TimeoutError:
             raise self.process.broken(f"was not up in {limit_s:.0f} s") from None

@@ -66,6 +66,11 @@ class Process:
         assert found is not None
         return int(found[1])
 
+    def insist(self) -> None:
+        """Raise BrokenRunError unless it runs."""
+        if self._process.returncode is not None:
+            raise self.broken(f"ended with {self._process.returncode}")
+
     async def stop(self) -> None:
         if self._process.returncode is None:
             self._process.terminate()
