@@ -3,42 +3,84 @@
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import wraps
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, assert_never
 
 import click
 
-if TYPE_CHECKING:
-    from chf.radio.ezsp import EzspRadio
+from chf.errors import RadioGoneError, RadioRefusedError
 
-KINDS = ("ezsp",)
+if TYPE_CHECKING:
+    from chf.radio.interface import Radio
+    from chf.radio.settings import FlowControl
+
+KINDS = ("ezsp", "znp")
 
 
 @dataclass(frozen=True, slots=True)
 class Dongle:
-    kind: str
+    """`kind` is one of KINDS, or None where the dongle is to be asked (`recognised`)."""
+
+    kind: str | None
     port: str
     baudrate: int
-    flow_control: str | None
+    flow_control: "FlowControl | None"
     channel: int | None
 
-    def on(self, port: str) -> "EzspRadio":
-        return replace(self, port=port).open()
+    def on(self, port: str) -> "Dongle":
+        return replace(self, port=port)
 
-    def open(self) -> "EzspRadio":
-        from chf.radio.ezsp import EzspRadio, EzspSettings  # noqa: PLC0415 bellows is slow to import
+    def open(self) -> "Radio":
+        """A radio of its kind; the port is opened when it is asked something."""
+        match self.kind:
+            case "znp":
+                from chf.radio.znp import ZnpRadio, ZnpSettings  # noqa: PLC0415 zigpy-znp is slow to import
 
-        return EzspRadio(
-            EzspSettings(self.port, self.baudrate, self.flow_control, self.channel)  # type: ignore[arg-type]
-        )
+                return ZnpRadio(ZnpSettings(self.port, self.baudrate, self.flow_control, self.channel))
+            case _:
+                from chf.radio.ezsp import EzspRadio, EzspSettings  # noqa: PLC0415 so is bellows
+
+                return EzspRadio(EzspSettings(self.port, self.baudrate, self.flow_control, self.channel))
+
+    async def recognised(self) -> "Dongle":
+        """With its kind, by what it answers. Raises RadioGoneError where that is nothing that a hub can use."""
+        if self.kind is not None:
+            return self
+        from chf.radio.detect import Answer, who_answers  # noqa: PLC0415 the serial library is slow to import
+        from chf.radio.settings import DongleSettings  # noqa: PLC0415
+
+        answer = await who_answers(DongleSettings(self.port, self.baudrate, self.flow_control))
+        match answer:
+            case Answer.EZSP | Answer.ZNP:
+                return replace(self, kind=answer.value)
+            case Answer.GECKO_BOOTLOADER | Answer.TI_BOOTLOADER:
+                raise RadioRefusedError(
+                    f"a {answer.value} answers at {self.port}: replug the dongle, and where that does not help, flash"
+                    " its firmware again (hw-setup.md)"
+                )
+            case Answer.SOMETHING_ELSE:
+                raise RadioGoneError(f"{answer.value} talks at {self.port}; or the baud rate is not {self.baudrate}")
+            case Answer.NOTHING:
+                raise RadioGoneError(
+                    f"nothing answers at {self.port} at {self.baudrate} baud: neither EZSP nor Z-Stack nor a bootloader"
+                )
+            case _:
+                assert_never(answer)
 
 
-def dongle_options(*, port: bool) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+def dongle_options(
+    *, port: bool, kind_may_be_asked: bool = False
+) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Adds the options and hands them to the command as one `dongle`."""
 
     def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
         @wraps(command)
         def with_dongle(
-            *, radio_kind: str, baudrate: int, flow_control: str | None, channel: int, **others: Any
+            *,
+            radio_kind: str | None,
+            baudrate: int,
+            flow_control: "FlowControl | None",
+            channel: int,
+            **others: Any,
         ) -> Any:
             chosen = others.pop("dongle_port", "")
             return command(
@@ -48,13 +90,18 @@ def dongle_options(*, port: bool) -> Callable[[Callable[..., Any]], Callable[...
 
         options = [
             click.option(
-                "--radio", "radio_kind", type=click.Choice(KINDS), default="ezsp", show_default=True, help="Its kind."
+                "--radio",
+                "radio_kind",
+                type=click.Choice(KINDS),
+                default=None if kind_may_be_asked else KINDS[0],
+                show_default="by what it answers" if kind_may_be_asked else True,
+                help="Its kind.",
             ),
             click.option("--baudrate", type=click.IntRange(min=1200), default=115_200, show_default=True),
             click.option(
                 "--flow-control",
                 type=click.Choice(["software", "hardware"]),
-                help="As the dongle's firmware wants it (hw-setup.md has a table); software without this option.",
+                help="As the dongle's firmware wants it (hw-setup.md has a table); without this option the usual.",
             ),
             click.option(
                 "--channel",

@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +9,10 @@ import click
 
 from chf.cli.dongle import Dongle, dongle_options
 from chf.cli.options import home_option, json_option, print_json, print_table, talk
-from chf.errors import RefusedError, UsageError
+from chf.cli.radio_backup import backup, restore
+from chf.cli.radio_print import print_info
+from chf.cli.secret_file import write_secret
+from chf.errors import RadioGoneError, RefusedError, UsageError
 from chf.radio.interface import Inbound, Outbound, RadioInfo, RadioState
 from chf.store.lock import hub_pid
 
@@ -22,41 +24,61 @@ def radio() -> None:
 
 @radio.command()
 @click.argument("port", required=False)
-@dongle_options(port=False)
+@dongle_options(port=False, kind_may_be_asked=True)
+@click.option("--list-only", is_flag=True, help="Without PORT: ask nobody.")
 @json_option
-def probe(*, port: str | None, dongle: Dongle, as_json: bool) -> None:
-    """Say who answers on PORT, changing nothing; without PORT, list the serial ports."""
+def probe(*, port: str | None, dongle: Dongle, list_only: bool, as_json: bool) -> None:
+    """Say who answers on PORT, changing nothing; without PORT, on every serial port that is on USB."""
     if port is None:
-        _list_ports(as_json=as_json)
+        _list_ports(dongle, list_only=list_only, as_json=as_json)
         return
-    info = asyncio.run(dongle.on(port).probe())
-    _print_info(port, info, as_json=as_json)
+    print_info(port, asyncio.run(_probe(dongle.on(port))), as_json=as_json)
 
 
-def _list_ports(*, as_json: bool) -> None:
-    from chf.radio.ports import list_ports  # noqa: PLC0415 the serial library is slow to import
+async def _probe(dongle: Dongle) -> RadioInfo:
+    return await (await dongle.recognised()).open().probe()
 
-    ports = list_ports()
+
+def _list_ports(dongle: Dongle, *, list_only: bool, as_json: bool) -> None:
+    from chf.radio.ports import SerialPort, list_ports  # noqa: PLC0415 the serial library is slow to import
+
+    def answer(port: SerialPort) -> str:
+        if list_only or port.usb_id is None:
+            return "not asked"
+        try:
+            info = asyncio.run(_probe(dongle.on(port.path)))
+        except RadioGoneError as error:
+            return str(error)
+        return f"{info.kind} {info.firmware}{'' if info.network is None else ', with a network'}"
+
+    lines = [
+        {
+            "port": port.path,
+            "device": port.device,
+            "product": port.product,
+            "usb_id": port.usb_id,
+            "answer": answer(port),
+        }
+        for port in list_ports()
+    ]
     if as_json:
-        lines = [
-            {"port": port.path, "device": port.device, "product": port.product, "usb_id": port.usb_id} for port in ports
-        ]
         print_json({"schema": 1, "ports": lines})
         return
-    rows = [(port.path, port.device, port.product or "-", port.usb_id or "-") for port in ports]
-    print_table(["PORT", "DEVICE", "PRODUCT", "USB ID"], rows)
-    talk("ask one of them: chf radio probe PORT" if ports else "there is no serial port: is the dongle plugged in?")
+    rows = [tuple(value or "-" for value in line.values()) for line in lines]
+    print_table(["PORT", "DEVICE", "PRODUCT", "USB ID", "ANSWER"], rows)
+    if not lines:
+        talk("there is no serial port: is the dongle plugged in?")
 
 
 @radio.command()
 @click.option("--port", help="Ask this dongle, instead of the running hub.")
-@dongle_options(port=False)
+@dongle_options(port=False, kind_may_be_asked=True)
 @home_option
 @json_option
 def info(*, port: str | None, dongle: Dongle, home: Path, as_json: bool) -> None:
     """The dongle and network of the running hub, or of the dongle at --port."""
     if port is not None:
-        _print_info(port, asyncio.run(dongle.on(port).probe()), as_json=as_json)
+        print_info(port, asyncio.run(_probe(dongle.on(port))), as_json=as_json)
         return
     from chf.hub.hub import RADIO_NOTE  # noqa: PLC0415 the hub is slow to import
     from chf.store import Store  # noqa: PLC0415
@@ -75,7 +97,7 @@ def info(*, port: str | None, dongle: Dongle, home: Path, as_json: bool) -> None
 
 
 @radio.command()
-@dongle_options(port=True)
+@dongle_options(port=True, kind_may_be_asked=True)
 @click.option(
     "--replace", is_flag=True, help="Also over a network that is there: every device that joined is disowned."
 )
@@ -84,31 +106,31 @@ def form(*, dongle: Dongle, replace: bool, as_json: bool) -> None:
     """Form a new network on a dongle that has none."""
 
     async def run() -> RadioInfo:
-        found = await dongle.open().probe()
+        opened = (await dongle.recognised()).open()
+        found = await opened.probe()
         if found.network is not None and not replace:
             raise RefusedError(
                 f"there is a network on the dongle already (channel {found.network.channel}, PAN id "
                 f"0x{found.network.pan_id:04X}): --replace makes another and disowns its devices"
             )
         if found.network is not None:
-            await dongle.open().leave()
-        opened = dongle.open()
+            await opened.leave()
         try:
             return await opened.start(Deaf(), form=True)
         finally:
             await opened.stop()
 
-    _print_info(dongle.port, asyncio.run(run()), as_json=as_json)
+    print_info(dongle.port, asyncio.run(run()), as_json=as_json)
 
 
 @radio.command()
-@dongle_options(port=True)
+@dongle_options(port=True, kind_may_be_asked=True)
 @click.option("--out", type=click.Path(dir_okay=False, path_type=Path), required=True, help="A new file, mode 0600.")
 def keys(*, dongle: Dongle, out: Path) -> None:
     """Write the network's keys to a file that Wireshark takes as zigbee_pc_keys. They are secret."""
 
     async def run() -> tuple[tuple[str, str, bytes], ...]:
-        opened = dongle.open()
+        opened = (await dongle.recognised()).open()
         await opened.start(Deaf(), form=False)
         try:
             return await opened.export_keys()
@@ -117,12 +139,7 @@ def keys(*, dongle: Dongle, out: Path) -> None:
 
     exported = asyncio.run(run())
     lines = "".join(f'"{key.hex(":")}","Normal","{label}"\n' for label, _kind, key in exported)
-    try:
-        descriptor = os.open(out, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    except OSError as error:
-        raise UsageError(f"cannot write {out}: {error.strerror}") from error
-    with os.fdopen(descriptor, "w", encoding="ascii") as file:
-        file.write(lines)
+    write_secret(out, lines)
     talk(f"{len(exported)} keys written to {out}")
 
 
@@ -136,10 +153,5 @@ class Deaf:
     def radio_state_changed(self, state: RadioState, reason: str) -> None: ...
 
 
-def _print_info(port: str, info: RadioInfo, *, as_json: bool) -> None:
-    described = {"port": port, **info.as_json()}
-    if as_json:
-        print_json({"schema": 1, **described})
-        return
-    rows = [(name.replace("_", " "), "-" if value is None else str(value)) for name, value in described.items()]
-    print_table(["FIELD", "VALUE"], rows)
+radio.add_command(backup)
+radio.add_command(restore)

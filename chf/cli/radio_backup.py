@@ -1,0 +1,69 @@
+"""`chf radio backup` and `restore`: a network in a file, to move it between dongles, of any kind."""
+
+import asyncio
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+
+from chf.cli.dongle import Dongle, dongle_options
+from chf.cli.options import json_option, talk
+from chf.cli.radio_print import print_info
+from chf.cli.secret_file import write_secret
+from chf.errors import RefusedError, UsageError
+from chf.radio.interface import RadioInfo
+
+_LARGEST_BYTES = 4 << 20  # a network of thousands of devices is a tenth of that
+
+
+@click.command()
+@click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
+@dongle_options(port=True, kind_may_be_asked=True)
+def backup(*, file: Path, dongle: Dongle) -> None:
+    """Write the dongle's network with all its keys to a new FILE, mode 0600, in zigpy's backup format."""
+
+    async def run() -> dict[str, Any]:
+        return await (await dongle.recognised()).open().backup()
+
+    if file.exists():
+        raise UsageError(f"{file} is there already")
+    described = asyncio.run(run())
+    write_secret(file, json.dumps(described, indent=2) + "\n")
+    talk(f"the network is in {file}, with {len(described['devices'])} devices; it is as secret as its keys")
+
+
+@click.command()
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@dongle_options(port=True, kind_may_be_asked=True)
+@click.option("--replace", is_flag=True, help="Also over another network that is on the dongle.")
+@json_option
+def restore(*, file: Path, dongle: Dongle, replace: bool, as_json: bool) -> None:
+    """Put the network in FILE onto a dongle, which takes its EUI-64, too. The old dongle must not be used any more."""
+    described = _read(file)
+
+    async def run() -> RadioInfo:
+        found = await dongle.recognised()
+        before = (await found.open().probe()).network
+        if before is not None and not replace:
+            raise RefusedError(
+                f"there is a network on the dongle already (channel {before.channel}, PAN id 0x{before.pan_id:04X}):"
+                " --replace puts the other in its place"
+            )
+        return await found.open().restore(described)
+
+    print_info(dongle.port, asyncio.run(run()), as_json=as_json)
+    talk("do not plug the old dongle in again: two with one identity break the network")
+
+
+def _read(file: Path) -> dict[str, Any]:
+    try:
+        with file.open("rb") as stream:
+            described = json.loads(stream.read(_LARGEST_BYTES))
+    except OSError as error:
+        raise UsageError(f"cannot read {file}: {error.strerror}") from error
+    except ValueError as error:
+        raise UsageError(f"{file} is no JSON: {type(error).__name__}") from None
+    if not isinstance(described, dict):
+        raise UsageError(f"{file} holds no backup of a network")
+    return described
