@@ -12,7 +12,7 @@ from chf.clock import Instant
 from chf.eui64 import Eui64
 from chf.radio import backups, zdp
 from chf.radio.ezsp_application import HubApplication
-from chf.radio.ezsp_keys import install_link_key, read_keys, remove_link_key
+from chf.radio.ezsp_keys import establish_link_key, install_link_key, read_keys, remove_link_key
 from chf.radio.ezsp_status import ember_eui64, eui64_of, is_ok
 from chf.radio.ezsp_traffic import EzspTraffic
 from chf.radio.interface import NetworkInfo, RadioInfo
@@ -153,6 +153,10 @@ class EzspDongle:
 
     async def install_link_key(self, device: Eui64, link_key: bytes) -> None:
         await install_link_key(self._application.ezsp, device, link_key)
+
+    async def establish_link_key(self, device: Eui64, link_key: bytes, network_address: int | None) -> None:
+        del network_address
+        await establish_link_key(self._application.ezsp, device, link_key)
 
     async def remove_link_key(self, device: Eui64) -> None:
         await remove_link_key(self._application.ezsp, device)

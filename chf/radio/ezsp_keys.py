@@ -20,8 +20,28 @@ _NO_INDEX = 0xFF
 
 async def install_link_key(ezsp: HotEzsp, device: Eui64, link_key: bytes) -> None:
     """Let the device join with this key and secure its APS data with it; a key that it had is replaced."""
+    added = await ezsp.add_transient_link_key(ember_eui64(device), KeyData(link_key))
+    _require_ok(added, "the key of the joining device")
+    await _write_link_key(ezsp, device, link_key)
+
+
+async def establish_link_key(ezsp: HotEzsp, device: Eui64, link_key: bytes) -> None:
+    """Into the key table alone. Writing a key resets its counters, so that one that is there already stays."""
+    (index,) = await ezsp.findKeyTableEntry(address=ember_eui64(device), linkKey=True)
+    if index == _NO_INDEX or await _key_at(ezsp, index) != link_key:
+        await _write_link_key(ezsp, device, link_key)
+
+
+async def _key_at(ezsp: HotEzsp, index: int) -> bytes:
+    if ezsp.ezsp_version < SECURITY_MANAGER_VERSION:
+        _, entry = await ezsp.getKeyTableEntry(index=index)
+        return bytes(entry.key.serialize())
+    answer = await ezsp.exportLinkKeyByIndex(index=index)
+    return next(bytes(field.serialize()) for field in answer if isinstance(field, KeyData))
+
+
+async def _write_link_key(ezsp: HotEzsp, device: Eui64, link_key: bytes) -> None:
     eui64, key = ember_eui64(device), KeyData(link_key)
-    _require_ok(await ezsp.add_transient_link_key(eui64, key), "the key of the joining device")
     if ezsp.ezsp_version < SECURITY_MANAGER_VERSION:
         (status,) = await ezsp.addOrUpdateKeyTableEntry(address=eui64, linkKey=True, keyData=key)
     else:

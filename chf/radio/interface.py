@@ -158,6 +158,13 @@ class Radio(Protocol):
         """Let this device join within the window, with this preconfigured link key (16 octets). Returns at once."""
         ...
 
+    async def install_link_key(self, device: Eui64, link_key: bytes) -> None:
+        """Secure data to and from this device with this key from now on; one that it had is replaced.
+
+        A key that the dongle has already is left alone, with its frame counters.
+        """
+        ...
+
     async def match_descriptor(self, device: Eui64, profile: int, server_clusters: Sequence[int]) -> tuple[int, ...]:
         """ZDP Match_Desc: the device's endpoints that serve one of the clusters, in the device's order."""
         ...

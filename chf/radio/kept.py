@@ -138,6 +138,11 @@ class KeptRadio(Radio):
             await self._up().permit(device, link_key, seconds)
         self._invited[device] = (link_key, until)
 
+    async def install_link_key(self, device: Eui64, link_key: bytes) -> None:
+        with self._said_plainly():
+            await self._up().install_link_key(device, link_key)
+        self._invited.pop(device, None)  # it has joined, and its install code's key must not come back
+
     async def match_descriptor(self, device: Eui64, profile: int, server_clusters: Sequence[int]) -> tuple[int, ...]:
         with self._said_plainly():
             return await self._up().match_descriptor(device, profile, server_clusters)

@@ -237,6 +237,10 @@ class Session:
         if not self._permit_seconds():
             await self._link.invite_only(on=False)
 
+    async def install_link_key(self, device: Eui64, link_key: bytes) -> None:
+        async with self._key_table:
+            await self._link.establish_link_key(device, link_key, self._addresses.network(device))
+
     async def match_descriptor(self, device: Eui64, profile: int, server_clusters: Sequence[int]) -> tuple[int, ...]:
         if self._addresses.network(device) is None:
             await self._locate(device)

@@ -150,6 +150,21 @@ class ZnpDongle:
                 " forget a device first"
             )
 
+    async def establish_link_key(self, device: Eui64, link_key: bytes, network_address: int | None) -> None:
+        """ZDO_SEC_ADD_LINK_KEY: made for this in TI's stack, and not part of every build."""
+        if await znp_keys.holds_link_key(self._application.znp, device, link_key):
+            return
+        if network_address is None:
+            raise RadioRefusedError(f"the dongle wants an address with the key of {format_eui64(device)}")
+        try:
+            answer = await self._application.znp.request(
+                mt.ZDO.SecAddLinkKey.Req(NWK=network_address, IEEE=_wire(device), LinkKeyData=znp.KeyData(link_key))
+            )
+        except CommandNotRecognized:
+            raise RadioRefusedError("the dongle's firmware takes no link key (it lacks ZDO_SEC_ADD_LINK_KEY)") from None
+        if answer.Status != znp.Status.SUCCESS:
+            raise RadioRefusedError(f"the dongle refused the link key of {format_eui64(device)}: {answer.Status.name}")
+
     async def remove_link_key(self, device: Eui64) -> None:
         await znp_keys.remove_link_key(self._application.znp, device)
 

@@ -58,6 +58,15 @@ async def read_link_keys(dongle: HotZnp) -> list[Key]:
     return list(keys.values())
 
 
+async def holds_link_key(dongle: HotZnp, device: Eui64, link_key: bytes) -> bool:
+    """In the APS link key table: a key of the same octets among the trust centre's is good for joining only."""
+    addresses = await security.read_addr_manager_entries(dongle)
+    async for key in security.read_unhashed_link_keys(dongle, addresses):
+        if _eui64(key.partner_ieee) == device:
+            return bool(key.key.serialize() == link_key)
+    return False
+
+
 async def remove_link_key(dongle: HotZnp, device: Eui64) -> None:
     """By the dongle's own command, which not every build has, and which may leave the trust centre's entry."""
     wire = znp.EUI64.deserialize(device.to_bytes(8, "little"))[0]

@@ -38,6 +38,7 @@ class MemoryRadio:
         self.posted: list[Outbound] = []
         self.permitted: list[tuple[Eui64, bytes, int]] = []
         self.forgotten: list[Eui64] = []
+        self.installed: list[tuple[Eui64, bytes]] = []
         self.endpoints: tuple[int, ...] = (3,)  # of every device, in the answer to Match_Desc
         self.fate = Delivery.DELIVERED
         self.info = RadioInfo("memory", "none", 0, NetworkInfo(15, 0x1234, 1, HUB))
@@ -70,6 +71,10 @@ class MemoryRadio:
     async def permit(self, device: Eui64, link_key: bytes, seconds: int) -> None:
         self._insist()
         self.permitted.append((device, link_key, seconds))
+
+    async def install_link_key(self, device: Eui64, link_key: bytes) -> None:
+        self._insist()
+        self.installed.append((device, link_key))
 
     async def match_descriptor(self, device: Eui64, profile: int, server_clusters: Sequence[int]) -> tuple[int, ...]:
         self._insist()
