@@ -9,7 +9,8 @@ from cryptography import x509
 from chf.cli.options import EUI64, home_option, json_option, print_json, print_table, talk
 from chf.dcc.certificates import Usage, describe
 from chf.dcc.pki import DEFAULT_ACB, DEFAULT_SUPPLIER, Pki, fresh_keys, seeded_keys
-from chf.errors import StoreError, UsageError
+from chf.dcc.zigbee_pki import ZigbeePki, fresh_numbers, seeded_numbers
+from chf.errors import MalformedError, StoreError, UsageError
 from chf.eui64 import Eui64, format_eui64, parse_eui64
 
 _DEFAULT_CHF = parse_eui64("00-DB-12-34-56-78-90-A2")  # the hub of the public test sets (gbcs-duis §5)
@@ -42,9 +43,14 @@ def init(home: Path, chf_eui64: Eui64, acb: Eui64, supplier: Eui64, seed: str | 
 @click.argument("device", type=EUI64)
 @click.option("--seed", help="As in `init`.")
 def issue(home: Path, device: Eui64, seed: str | None) -> None:
-    """Make the keys and certificates of DEVICE (an EUI-64). Those that exist stay as they are."""
+    """Make the keys and certificates of DEVICE (an EUI-64). Those that exist stay as they are.
+
+    GBCS certificates, and ZigBee certificates for key establishment in both suites. The hub's dongle wants the latter
+    too: DEVICE is then the dongle's EUI-64, as `chf radio probe` tells it.
+    """
     opened = Pki.open(pki_path(home))
     opened.issue(device, fresh_keys if seed is None else seeded_keys(seed.encode()))
+    zigbee_pki(opened).issue(device, fresh_numbers if seed is None else seeded_numbers(seed.encode()))
     talk(f"{format_eui64(device)} has its certificates in {opened.path}")
 
 
@@ -57,6 +63,22 @@ def add(home: Path, certificate: Path) -> None:
     talk(f"{format_eui64(eui64)} is now known by its {usage.name.lower().replace('_', ' ')} certificate")
 
 
+@pki.command("add-zigbee")
+@home_option
+@click.argument("credentials", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+def add_zigbee(home: Path, credentials: Path) -> None:
+    """Take in CREDENTIALS of another CA: certificate, private key and CA key as labelled hex lines (Certicom's layout).
+
+    For a bench with devices of that CA. The file itself is not kept; delete it, or keep it safe.
+    """
+    try:
+        taken = zigbee_pki(Pki.open(pki_path(home))).add(credentials.read_text(encoding="utf-8", errors="replace"))
+    except MalformedError as error:
+        raise UsageError(f"{credentials}: {error}") from error
+    subject, issuer = Eui64(taken.certificate.subject), Eui64(taken.certificate.issuer)
+    talk(f"{format_eui64(subject)} has a certificate of {format_eui64(issuer)} for suite {taken.suite.value}")
+
+
 @pki.command()
 @home_option
 @json_option
@@ -65,11 +87,15 @@ def show(home: Path, as_json: bool) -> None:
     opened = Pki.open(pki_path(home))
     held = opened.certificates()
     lines = [describe(certificate) for certificate in held]
+    zigbee = [
+        {"eui64": format_eui64(subject), "suite": suite.value} for subject, suite in zigbee_pki(opened).subjects()
+    ]
     if as_json:
         chosen = {name: format_eui64(getattr(opened, name)) for name in ("acb", "supplier", "chf")}
-        print_json({"schema": 1, "path": str(opened.path), **chosen, "certificates": lines})
+        print_json({"schema": 1, "path": str(opened.path), **chosen, "certificates": lines, "zigbee": zigbee})
         return
     rows = [[line["eui64"], line["role"], line["usage"], line["serial"], line["sha256"][:16]] for line in lines]
+    rows += [[str(line["eui64"]), "-", f"zigbee-suite{line['suite']}", "-", "-"] for line in zigbee]
     print_table(["EUI-64", "ROLE", "USE", "SERIAL", "SHA-256"], rows)
 
 
@@ -95,6 +121,10 @@ def export(home: Path, eui64: Eui64 | None, to: Path, private_keys: bool) -> Non
     except OSError as error:
         raise StoreError(f"{to} cannot be written: {error.strerror}") from error
     talk(f"wrote {len(names) + 1} files to {to}")
+
+
+def zigbee_pki(opened: Pki) -> ZigbeePki:
+    return ZigbeePki(opened.path / "zigbee")
 
 
 def load_certificate(path: Path) -> x509.Certificate:

@@ -5,6 +5,7 @@ from enum import Enum
 from typing import Any, TypeVar
 
 from chf.crypto.install_code import CODE_LENGTHS_BYTES, CRC_BYTES, link_key, with_crc
+from devices.bench.device_certificates import read_credentials
 from devices.bench.device_keys import (
     KEY_AGREEMENT_KEY,
     SIGNING_KEY,
@@ -54,6 +55,7 @@ def _read_device(section: Section) -> list[Entry]:
     position_m = (section.number("x_m", 0.0, minimum=-1e6), section.number("y_m", 0.0, minimum=-1e6))
     radio_delay_s = section.number("radio_delay_s", 0.0)
     first = _read_settings(section, kind)
+    credentials = read_credentials(section, count)
     section.finish()
     if first.eui64 + count - 1 > _LAST_EUI64:
         raise section.error("count", "counts beyond the last EUI-64: start at a lower one")
@@ -63,6 +65,7 @@ def _read_device(section: Section) -> list[Entry]:
             replace(
                 first,
                 eui64=Eui64(first.eui64 + index),
+                credentials=credentials[index],
                 **_test_keys(derived, first.eui64 + index),
             ),
             power_on_s + index * power_on_step_s,

@@ -248,7 +248,11 @@ class DeviceStack(Stack, Protocol):
     """An end device's half: association, Transport-Key, announce, rejoin, polls of a sleepy child, ZDP answers."""
 
     joined: bool
-    key_established: bool  # whether the link key came of key establishment; over reboots, until the device leaves
+
+    @property
+    def key_established(self) -> bool:
+        """Whether the link key came of key establishment. Kept over reboots, until the device joins anew."""
+        ...
 
     def establish_link_key(self, key: bytes) -> None:
         """Take this in place of the install code's link key, or of one established before."""

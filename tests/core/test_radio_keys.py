@@ -7,7 +7,7 @@ import pytest
 
 from chf.errors import RadioRefusedError
 from chf.eui64 import Eui64
-from chf.radio.ezsp_keys import install_link_key, read_keys, remove_link_key
+from chf.radio.ezsp_keys import establish_link_key, install_link_key, read_keys, remove_link_key
 from chf.radio.ezsp_status import ember_eui64, eui64_of
 
 METER, OTHER, THIRD = Eui64(0x00DB1234567890A4), Eui64(0xB), Eui64(0xC)
@@ -48,6 +48,10 @@ class KeyTableDongle:
     async def findKeyTableEntry(self, *, address, linkKey):  # noqa: N802, N803
         assert linkKey
         return (next((i for i, (holder, _) in self.table.items() if holder == eui64_of(address)), 0xFF),)
+
+    async def getKeyTableEntry(self, *, index):  # noqa: N802
+        assert self.ezsp_version < 13
+        return (OK, SimpleNamespace(key=ember.KeyData(self.table[index][1])))
 
     async def eraseKeyTableEntry(self, *, index):  # noqa: N802
         del self.table[index]
@@ -97,6 +101,26 @@ async def test_a_full_table_is_refused_and_stays_as_it_is(version):
     with pytest.raises(RadioRefusedError):
         await install_link_key(dongle, METER, KEY)
     assert dongle.table == before
+
+
+@pytest.mark.parametrize("version", [8, 13, 14])
+async def test_an_established_key_takes_the_place_of_the_install_codes_in_the_key_table_alone(version):
+    dongle = KeyTableDongle(version)
+    dongle.table[0] = (OTHER, OTHER_KEY)
+    await install_link_key(dongle, METER, OTHER_KEY)
+    await establish_link_key(dongle, METER, KEY)
+    assert dongle.table == {0: (OTHER, OTHER_KEY), 1: (METER, KEY)}
+    assert dongle.transient == {METER: OTHER_KEY}
+
+
+@pytest.mark.parametrize("version", [8, 13, 14])
+async def test_an_established_key_that_is_there_is_not_written_again(version):
+    """Writing resets the frame counters: what was recorded before could be played again."""
+    dongle = KeyTableDongle(version)
+    await establish_link_key(dongle, METER, KEY)
+    dongle.addOrUpdateKeyTableEntry = dongle.importLinkKey = None
+    await establish_link_key(dongle, METER, KEY)
+    assert list(dongle.table.values()) == [(METER, KEY)]
 
 
 async def test_a_refused_transient_key_is_told_by_its_status_and_not_by_its_value():
