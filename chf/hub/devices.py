@@ -54,6 +54,9 @@ class KnownDevices:
         self._arrivals[device] = (network_address, now.instant)
         return told is not None and told[0] == network_address and now.instant - told[1] < _ONE_ARRIVAL_S
 
+    def all(self) -> Iterable[DeviceEntry]:
+        return tuple(self._entries.values())
+
     def joined(self) -> Iterable[DeviceEntry]:
         return [entry for entry in self._entries.values() if entry.status is DeviceStatus.JOINED]
 

@@ -2,25 +2,37 @@
 
 import tomllib
 from dataclasses import dataclass, field, fields
+from enum import StrEnum
 from pathlib import Path
 from typing import Any, TypeVar
 
 from chf.errors import UsageError
+from chf.hub.admission import SecurityMode
 from chf.jobs.scheduler import JobPolicy
-from chf.ota.model import TimeForm
+from chf.keyestablishment import KeyEstablishmentSettings
 from chf.ota.policy import OtaPolicy
 from chf.tunnel import TunnelSettings
 
-Policy = TypeVar("Policy", OtaPolicy, JobPolicy, TunnelSettings)
+
+@dataclass(frozen=True, slots=True)
+class SecuritySettings:
+    """`lab` is the default because key establishment on real dongles is not proven yet (hw-setup.md)."""
+
+    mode: SecurityMode = SecurityMode.LAB
+
+
+Policy = TypeVar("Policy", OtaPolicy, JobPolicy, TunnelSettings, SecuritySettings, KeyEstablishmentSettings)
 
 
 @dataclass(frozen=True, slots=True)
 class HubSettings:
-    """Sections of the file are named like the fields: `[ota]`, `[jobs]`, `[tunnel]`."""
+    """Sections of the file are named like the fields: `[ota]`, `[jobs]`, `[tunnel]`, `[security]`..."""
 
     ota: OtaPolicy = field(default_factory=OtaPolicy)
     jobs: JobPolicy = field(default_factory=JobPolicy)
     tunnel: TunnelSettings = field(default_factory=TunnelSettings)
+    security: SecuritySettings = field(default_factory=SecuritySettings)
+    key_establishment: KeyEstablishmentSettings = field(default_factory=KeyEstablishmentSettings)
 
     @classmethod
     def load(cls, path: Path) -> "HubSettings":
@@ -31,14 +43,18 @@ class HubSettings:
             raise UsageError(f"cannot read {path}: {error.strerror}") from error
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
             raise UsageError(f"{path} is not TOML: {error}") from error
-        policies = {"ota": OtaPolicy, "jobs": JobPolicy, "tunnel": TunnelSettings}
-        unknown = sorted(document.keys() - policies.keys())
+        policies = {item.name for item in fields(cls)}
+        unknown = sorted(document.keys() - policies)
         if unknown:
-            raise UsageError(f"{path}: there is no section [{unknown[0]}]; there are {', '.join(policies)}")
+            raise UsageError(f"{path}: there is no section [{unknown[0]}]; there are {', '.join(sorted(policies))}")
         return cls(
             ota=_policy(OtaPolicy, document.get("ota", {}), f"{path} [ota]"),
             jobs=_policy(JobPolicy, document.get("jobs", {}), f"{path} [jobs]"),
             tunnel=_policy(TunnelSettings, document.get("tunnel", {}), f"{path} [tunnel]"),
+            security=_policy(SecuritySettings, document.get("security", {}), f"{path} [security]"),
+            key_establishment=_policy(
+                KeyEstablishmentSettings, document.get("key_establishment", {}), f"{path} [key_establishment]"
+            ),
         )
 
 
@@ -66,11 +82,11 @@ def _like(default: object, value: object, where: str) -> object:
     match default, value:
         case bool(), bool():
             return value
-        case TimeForm(), str():
+        case StrEnum(), str():
             try:
-                return TimeForm(value)
+                return type(default)(value)
             except ValueError:
-                raise UsageError(f"{where}: one of {', '.join(TimeForm)}, not {value!r}") from None
+                raise UsageError(f"{where}: one of {', '.join(type(default))}, not {value!r}") from None
         case ((int() | float()), (int() | float())) if not isinstance(default, bool) and not isinstance(value, bool):
             if isinstance(default, int) and not isinstance(value, int):
                 raise UsageError(f"{where}: a whole number, not {value!r}")

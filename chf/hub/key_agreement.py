@@ -1,0 +1,71 @@
+"""Key agreements off the hub's thread: asks the worker process (chf/key_worker.py), one question at a time.
+
+A worker that dies or hangs costs the exchange that it was computing for: the next question starts another worker.
+"""
+
+import asyncio
+import contextlib
+import json
+import logging
+import sys
+from collections.abc import Mapping
+
+from chf.crypto.credentials_text import format_credentials
+from chf.crypto.ecqv import Credentials, Suite
+from chf.keyestablishment import ComputationFailure, Compute, Computed
+
+_LOG = logging.getLogger(__name__)
+
+ANSWER_LIMIT_S = 10.0
+
+
+class KeyAgreement:
+    def __init__(self, credentials: Mapping[Suite, Credentials]) -> None:
+        self._credentials = {suite: format_credentials(own) for suite, own in credentials.items()}
+        self._worker: asyncio.subprocess.Process | None = None
+        self._turn = asyncio.Lock()
+
+    async def compute(self, wanted: Compute) -> Computed | ComputationFailure:
+        """Waits for the questions before it; never raises for what a device sent or what became of the worker."""
+        question = {
+            "credentials": self._credentials[wanted.certificate.suite],
+            "certificate": wanted.certificate.octets.hex(),
+            "ephemeral": wanted.ephemeral.hex(),
+        }
+        async with self._turn:
+            try:
+                async with asyncio.timeout(ANSWER_LIMIT_S):
+                    answer = await self._ask(json.dumps(question).encode() + b"\n")
+            except (TimeoutError, OSError, ValueError) as error:
+                _LOG.warning("the key worker did not answer: %s", type(error).__name__)
+                await self._end_worker()
+                return ComputationFailure.UNAVAILABLE
+        if "failure" in answer:
+            return ComputationFailure[answer["failure"]]
+        return Computed(*(bytes.fromhex(answer[name]) for name in ("ephemeral", "mac_u", "mac_v", "link_key")))
+
+    async def close(self) -> None:
+        async with self._turn:
+            await self._end_worker()
+
+    async def _ask(self, line: bytes) -> dict[str, str]:
+        if self._worker is None or self._worker.returncode is not None:
+            self._worker = await asyncio.create_subprocess_exec(
+                sys.executable, "-m", "chf.key_worker", stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE
+            )
+        worker = self._worker
+        assert worker.stdin is not None
+        assert worker.stdout is not None
+        worker.stdin.write(line)
+        await worker.stdin.drain()
+        answered = json.loads(await worker.stdout.readline())
+        assert isinstance(answered, dict)
+        return answered
+
+    async def _end_worker(self) -> None:
+        worker, self._worker = self._worker, None
+        if worker is None:
+            return
+        with contextlib.suppress(ProcessLookupError):
+            worker.kill()
+        await worker.communicate()
