@@ -13,11 +13,13 @@ version. Faults of bellows 1.2.1 that are worked around here say so where they a
 
 import asyncio
 import contextlib
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import bellows.ezsp  # type: ignore[import-untyped]
+import bellows.types as ember  # type: ignore[import-untyped]
+import zigpy.state
 from bellows.ash import AshException  # type: ignore[import-untyped]
 from bellows.exception import EzspError  # type: ignore[import-untyped]
 
@@ -137,6 +139,23 @@ class HotEzsp(bellows.ezsp.EZSP):  # type: ignore[misc]
         self._dialect = frames.Dialect(self.ezsp_version)
         self._hot = hot
         return self._dialect
+
+    async def read_link_keys(self) -> AsyncIterator[zigpy.state.Key]:
+        """Of the key table. bellows 1.2.1 reads the answers of version 14 and later in the order of version 13."""
+        if self.ezsp_version < frames.SL_STATUS_VERSION:
+            async for key in self._protocol.read_link_keys():
+                yield key
+            return
+        _, size = await self.getConfigurationValue(configId=ember.EzspConfigId.CONFIG_KEY_TABLE_SIZE)
+        for index in range(size):
+            status, context, key, metadata = await self.exportLinkKeyByIndex(index=index)
+            if status == ember.sl_Status.OK:
+                yield zigpy.state.Key(
+                    key=key,
+                    tx_counter=metadata.outgoing_frame_counter,
+                    rx_counter=metadata.incoming_frame_counter,
+                    partner_ieee=context.eui64,
+                )
 
     def unanswered_since(self) -> float | None:
         """Loop time at which the hot command that still waits for its answer was begun.

@@ -165,7 +165,7 @@ def test_v18_has_its_statuses_first_in_the_security_manager(new: EzspHost) -> No
     asked = context(APP_LINK, 0, DEVICE)
     assert new.call(0x010C, asked) == status(0) + metadata + asked
     assert new.call(0x0116)[:8] == status(0) + b"\x01\x00\x00\x00"
-    assert new.call(0x0111, struct.pack("<Q16sB", DEVICE, KEY, 0)) == status(0)
+    assert new.call(0x0111, struct.pack("<Q16s", DEVICE, KEY)) == status(0)
     transient = status(0) + context(3, 0, DEVICE) + KEY + struct.pack("<HIIH", 0x001E, 0, 0, 300)
     assert new.call(0x0112, b"\x00") == transient
     assert new.call(0x0113, struct.pack("<Q", DEVICE)) == transient
@@ -219,7 +219,7 @@ def test_v18_broadcasts_have_an_alias(new: EzspHost) -> None:
 
 
 def joined_by_transient_key(host: EzspHost) -> Device:
-    host.call(0x0111, struct.pack("<Q16sB", DEVICE, KEY, 0))
+    host.call(0x0111, struct.pack("<Q16s", DEVICE, KEY))
     return joined(host)
 
 

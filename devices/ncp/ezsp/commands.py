@@ -219,7 +219,8 @@ ROWS = (
     Row(0x010E, "importLinkKey", "index:u8 eui64:eui64 key:key", "status:sl", first=13),
     Row(0x010F, "exportLinkKeyByIndex", "index:u8", f"eui64:eui64 key:key {_METADATA} status:sl", first=13, last=13),
     Row(0x010F, "exportLinkKeyByIndex", "index:u8", f"status:sl {_CONTEXT} key:key {_METADATA}", **_SL),
-    Row(0x0111, "importTransientKey", "eui64:eui64 key:key flags:u8", "status:sl", first=13),
+    Row(0x0111, "importTransientKey", "eui64:eui64 key:key flags:u8", "status:sl", first=13, last=13),
+    Row(0x0111, "importTransientKey", "eui64:eui64 key:key", "status:sl", **_SL),
     Row(
         0x0112, "exportTransientKeyByIndex", "index:u8", f"{_CONTEXT} key:key {_METADATA} status:sl", first=13, last=13
     ),
@@ -241,6 +242,7 @@ ROWS = (
 
 TAKES = {
     "leaveNetwork": "",
+    "importTransientKey": "eui64 key",
     "sendBroadcast": "destination aps radius tag message",
     "sendMulticast": "aps hops tag message",
 }

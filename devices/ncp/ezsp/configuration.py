@@ -94,6 +94,10 @@ _DEFAULT_POLICIES = {
 }
 
 
+_ENDPOINT_FLAGS = 0x00  # EzspExtendedValueId
+_ENDPOINT_ENABLED = 0x0001  # EzspEndpointFlags
+
+
 class ValueId(IntEnum):
     """The EzspValueIds that mean something here (UG100 3.3)."""
 
@@ -115,6 +119,7 @@ _PLAIN_VALUES = {
     0x3A: bytes(1),  # FORCE_TX_AFTER_FAILED_CCA_ATTEMPTS
     0x3E: b"\x01",  # END_DEVICE_TIMEOUT_OPTIONS_MASK
     0x3F: b"\x03",  # END_DEVICE_KEEP_ALIVE_SUPPORT_MODE
+    0x43: (10_000).to_bytes(2, "little"),  # TRANSIENT_DEVICE_TIMEOUT, ms
     0x44: b"\x01",  # KEY_STORAGE_VERSION
     0x46: b"\x03",  # MAX_NWK_RETRIES
     0x48: bytes(1),  # JOIN_USE_INSTALL_CODE_ENABLE
@@ -267,5 +272,10 @@ class Configuration:
         self._stack.manufacturer = code
         return (EzspStatus.SUCCESS,)
 
-    def get_extended_value(self, _value_id: int, _characteristics: int) -> tuple[int, bytes]:
-        return EzspStatus.INVALID_ID, b""
+    def get_extended_value(self, value_id: int, characteristics: int) -> tuple[int, bytes]:
+        """The flags of an endpoint. Of one that is not there, zeros: hosts count on two octets beside the status."""
+        if value_id != _ENDPOINT_FLAGS:
+            return EzspStatus.INVALID_ID, b""
+        if characteristics not in self._stack.endpoints:
+            return EzspStatus.INVALID_VALUE, bytes(2)
+        return EzspStatus.SUCCESS, _ENDPOINT_ENABLED.to_bytes(2, "little")

@@ -153,7 +153,7 @@ class Security:
             return bytes(_CONTEXT.size), bytes(16), NO_INDEX, bytes(_METADATA.size), SlStatus.NOT_FOUND
         return _link_context(index, entry[0]), entry[1].key, index, _metadata(entry[1]), SlStatus.OK
 
-    def import_transient_key(self, partner: int, key: bytes, _flags: int) -> tuple[int]:
+    def import_transient_key(self, partner: int, key: bytes) -> tuple[int]:
         return (self._keys.import_transient_key(Eui64(partner), key),)
 
     def export_transient_key_by_index(self, index: int) -> tuple[bytes, bytes, bytes, int]:

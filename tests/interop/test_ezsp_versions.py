@@ -1,0 +1,85 @@
+"""The real bellows, with zigpy's OTA server on it, on every EZSP version that the virtual dongle plays."""
+
+import asyncio
+from pathlib import Path
+
+import pytest
+import zigpy.ota.manager
+import zigpy.types as t
+from zigpy.ota import OtaImageWithMetadata
+from zigpy.ota.image import OTAImage, OTAImageHeader, SubElement
+from zigpy.ota.providers import BaseOtaImageMetadata
+from zigpy.zcl.foundation import Status
+
+from devices.ncp.ezsp.personality import PERSONALITIES
+from tests.support.bellows_host import host
+from tests.support.virtual_dongle import EUI64, LINK_KEY, VirtualDongle, ppmid, virtual_dongle
+
+IEEE = t.EUI64.convert(EUI64.replace("-", ":").lower())
+RELAXED = {"profile": "home-automation", "aps_security": False, "body_format": "sub-elements", "endpoint": 1}
+BODY = bytes(range(256)) * 16
+
+
+def image() -> OtaImageWithMetadata:
+    header = OTAImageHeader(
+        upgrade_file_id=OTAImageHeader.MAGIC_VALUE,
+        header_version=0x0100,
+        header_length=56,
+        field_control=0,
+        manufacturer_id=0x10D4,
+        image_type=0x0001,
+        file_version=2,
+        stack_version=2,
+        header_string="firmware".ljust(32, "\0"),
+        image_size=56 + 6 + len(BODY),
+    )
+    metadata = BaseOtaImageMetadata(file_version=2, manufacturer_id=0x10D4, image_type=0x0001)
+    return OtaImageWithMetadata(metadata, OTAImage(header=header, subelements=[SubElement(tag_id=0, data=BODY)]))
+
+
+async def drive(dongle: VirtualDongle, version: int) -> Status:
+    async with host(dongle) as app:  # forms, after an energy scan
+        assert app._ezsp.ezsp_version == version
+        formed = app.state.network_info
+        assert formed.channel in {11, 15, 20, 25}
+    async with host(dongle) as app:  # and comes up again
+        again = app.state.network_info
+        assert (again.pan_id, again.extended_pan_id) == (formed.pan_id, formed.extended_pan_id)
+        assert again.network_key.key == formed.network_key.key
+        assert app.state.node_info.model == "virtual dongle"
+        await app.permit_with_link_key(IEEE, t.KeyData(LINK_KEY), 60)
+        await app.until(lambda: IEEE in app.devices and app.devices[IEEE].is_initialized)
+        device = app.devices[IEEE]
+        device.ota_in_progress = True  # else zigpy's cluster answers each block with ABORT, too
+        return await zigpy.ota.manager.update_firmware(device, image())
+
+
+@pytest.mark.parametrize("page", [False, True], ids=["by block", "by page"])
+@pytest.mark.parametrize("personality", PERSONALITIES.values(), ids=PERSONALITIES)
+def test_a_device_joins_and_is_updated(tmp_path: Path, personality, page: bool) -> None:
+    scenario = f'[ncp]\nversion = "{personality.name}"\n' + ppmid(query_delay_s=0.1, page=page, **RELAXED)
+    with virtual_dongle(tmp_path, scenario) as dongle:
+        assert asyncio.run(drive(dongle, personality.version)) is Status.SUCCESS
+        done = dongle.wait_for("download_complete")
+        assert (done["file_version"], done["size_bytes"]) == (2, 56 + 6 + len(BODY))
+        dongle.wait_for("activating")
+        activating = [record["event"] for record in dongle.seen].index("activating")
+        assert dongle.wait_for("booted", after=activating)["file_version"] == 2
+
+
+@pytest.mark.parametrize("personality", PERSONALITIES.values(), ids=PERSONALITIES)
+def test_a_backup_goes_back_into_the_dongle(tmp_path: Path, personality) -> None:
+    async def there_and_back(dongle: VirtualDongle) -> None:
+        async with host(dongle, channel=15) as app:
+            backup = await app.backups.create_backup(load_devices=True)
+            await app.form_network()
+            assert app.state.network_info.network_key.key != backup.network_info.network_key.key
+            await app.backups.restore_backup(backup, counter_increment=10_000, create_new=False)
+        async with host(dongle) as app:
+            again = app.state.network_info
+            assert again.network_key.key == backup.network_info.network_key.key
+            assert again.pan_id == backup.network_info.pan_id
+            assert again.network_key.tx_counter >= backup.network_info.network_key.tx_counter + 10_000
+
+    with virtual_dongle(tmp_path, f'[ncp]\nversion = "{personality.name}"\n') as dongle:
+        asyncio.run(there_and_back(dongle))
