@@ -89,9 +89,12 @@ class Store:
         return cls(home, database, lock)
 
     @contextmanager
-    def transaction(self) -> Iterator[Transaction]:
-        """All or nothing, on disk when the block is left without an exception."""
-        with self._database.transaction():
+    def transaction(self, *, durable: bool = True) -> Iterator[Transaction]:
+        """All or nothing, on disk when the block is left without an exception.
+
+        Not `durable`: a power cut within seconds may undo it. For what is worth little, and must not hold up the radio.
+        """
+        with self._database.transaction(durable=durable):
             yield self._transaction
 
     def changed_by_others(self) -> bool:
