@@ -224,13 +224,19 @@ class KeptRadio(Radio):
                 return None
             try:
                 session, info = await self._open(listener, form=False)
+            except RadioRefusedError as error:
+                problem = str(error)
             except RadioGoneError as error:
                 _LOG.info("the dongle is not back yet: %s", error)
                 continue
-            if self._network is None or info.network == self._network.network:
-                return session
-            _LOG.error("another network answers at %s: %s", self._port, info.network)
-            await session.close()
+            else:
+                if self._network is None or info.network == self._network.network:
+                    return session
+                await session.close()
+                problem = f"the dongle at {self._port} has another network than before"
+            if problem != reason:  # somebody answers, but not the dongle that is waited for: for a person to know
+                reason = problem
+                self._change(RadioState.CONNECTING, reason)
         return None
 
     async def _stopped_within(self, delay_s: float) -> bool:
