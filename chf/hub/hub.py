@@ -51,6 +51,7 @@ from chf.zcl.frame import Frame, Status
 
 _LOG = logging.getLogger(__name__)
 
+NO_ADDRESS: Final = 0xFFFE  # Zigbee R22 3.6.1.7: a short address that is not known
 POLL_S: Final = 0.2  # how soon a command of the CLI is taken
 SAVE_S: Final = 0.5  # how often progress and what was heard are written
 
@@ -121,7 +122,10 @@ class Hub:
 
     def message_received(self, message: Inbound) -> None:
         now = self._clock.now()
-        if self._devices.get(message.source) is None:
+        entry = self._devices.get(message.source)
+        if entry is not None and entry.status is not DeviceStatus.JOINED:
+            self._absent_speaks(message)
+        if entry is None:
             self._stranger(message, now)
         elif message.profile != SMART_ENERGY_PROFILE or message.destination_endpoint != HUB_ENDPOINT:
             self._refuse(message, now, "not for the hub's Smart Energy endpoint", answer=False)
@@ -168,6 +172,11 @@ class Hub:
         if self._wants_tunnel(device):
             self._tunnel_effects(self._tunnels.device_joined(device, now.instant), now)
         self._plan()
+
+    def _absent_speaks(self, message: Inbound) -> None:
+        """Its announcement, a broadcast, was lost: but whoever speaks under its link key is on the network."""
+        if message.aps_secured and not self._journal.behind:
+            self.device_joined(message.source, NO_ADDRESS)
 
     def device_left(self, device: Eui64) -> None:
         if self._devices.get(device) is None:
