@@ -383,7 +383,7 @@ class Hub:
         if self._journal.behind or not (unwritten or heard):
             return
         try:
-            with self._store.transaction() as tx:
+            with self._store.transaction(durable=False) as tx:  # the disk must not hold up the blocks
                 for transfer in unwritten:
                     assert transfer.progress is not None
                     progress.write(tx.meta, transfer.job, transfer.progress)
