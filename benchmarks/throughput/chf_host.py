@@ -9,7 +9,6 @@ from chf.eui64 import Eui64, format_eui64
 from chf.image.image import parse_image
 from chf.ota.model import ActivateNow, activation_to_json
 from chf.store import Store
-from chf.store.database import FILE_NAME
 from chf.store.device_log import DeviceEntry, DeviceType
 from chf.store.images import record_of
 from chf.store.inbox import CommandState, Verb
@@ -31,7 +30,7 @@ class ChfHost:
         """`chf run` says so on standard error, which is for people; for programs the store has the radio's state."""
         try:
             async with asyncio.timeout(limit_s):
-                while not (self.home / FILE_NAME).exists() or not self._radio_is_up():
+                while not self._radio_is_up():
                     self.process.insist()
                     await asyncio.sleep(_POLL_S)
         except TimeoutError:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from chf.store import Store
 from throughput.chf_host import ChfHost
 from throughput.fleet import LINK_KEY, Fleet
 from throughput.processes import Process, running
@@ -59,6 +60,7 @@ class ChfPeer:
     @asynccontextmanager
     async def serve(self, radio: str, port: str, fleet: Fleet, directory: Path) -> AsyncIterator[Host]:
         home = directory / "home"
+        Store.open(home).close()  # the host's state is asked for while it starts
         command = [sys.executable, "-m", "chf.cli.main", "run", "--radio", radio, "--port", port, "--home", str(home)]
         async with running(self.name, command, directory / "host.log") as process:
             host = ChfHost(process, fleet, home)
