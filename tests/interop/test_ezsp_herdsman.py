@@ -1,0 +1,80 @@
+"""zigbee-herdsman, the host of Zigbee2MQTT, by its ember adapter against the virtual EZSP dongle and a device.
+
+The device is on the Home Automation profile, without APS security: herdsman does no Smart Energy. It thinks for 3 ms
+before each request, because herdsman loses a request that arrives together with the confirm of its last answer
+(open pull request 1846 there). The oldest EZSP that the adapter takes is v13.
+"""
+
+import hashlib
+import struct
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.herdsman import install_code_text, need_herdsman, run_herdsman
+from tests.support.virtual_dongle import EUI64, INSTALL_CODE, ppmid, virtual_dongle
+
+RELAXED: dict[str, Any] = {
+    "profile": "home-automation",
+    "aps_security": False,
+    "body_format": "sub-elements",
+    "endpoint": 1,
+    "think_time_s": 0.003,
+}
+CODE = install_code_text(EUI64, INSTALL_CODE)
+VERSIONS = ("v13", "v18")
+PAGE_BYTES = 512
+
+pytestmark = pytest.mark.timeout(180)
+
+
+@pytest.fixture(autouse=True)
+def _herdsman() -> None:
+    need_herdsman()
+
+
+def ncp(version: str, eui64: str = "00-DB-12-34-56-78-00-01") -> str:
+    return f'[ncp]\nversion = "{version}"\neui64 = "{eui64}"\nendpoints_survive_reset = false\n'
+
+
+def image_file(path: Path) -> Path:
+    """A whole number of pages: where a page ends behind the file, herdsman sends empty blocks for ever."""
+    size = 16 * PAGE_BYTES - 56 - 6
+    body = bytes(index * 7 % 251 for index in range(size))
+    header = struct.pack("<IHHHHHIH32sI", 0x0BEEF11E, 0x0100, 56, 0, 0x10D4, 0x0001, 2, 2, b"firmware", 56 + 6 + size)
+    path.write_bytes(header + struct.pack("<HI", 0, size) + body)
+    return path
+
+
+def named(events: list[dict[str, Any]], name: str) -> dict[str, Any]:
+    (found,) = (event for event in events if event["event"] == name)
+    return found
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_it_forms_comes_back_and_restores_its_backup_onto_a_new_stick(tmp_path: Path, version: str) -> None:
+    with virtual_dongle(tmp_path, ncp(version)) as dongle:
+        first = named(run_herdsman(tmp_path, dongle.port, "ember", backup=True), "started")
+        assert first["result"] == "reset"  # it was formed
+        assert (first["network"]["panID"], first["network"]["channel"]) == (0x1A62, 15)
+        again = named(run_herdsman(tmp_path, dongle.port, "ember"), "started")
+        assert (again["result"], again["network"]) == ("resumed", first["network"])
+    with virtual_dongle(tmp_path, ncp(version, "00-DB-12-34-56-78-00-02")) as dongle:
+        after = named(run_herdsman(tmp_path, dongle.port, "ember"), "started")
+    assert (after["result"], after["network"]) == ("restored", first["network"])
+
+
+@pytest.mark.parametrize("transfer", [{}, {"page": True, "page_bytes": PAGE_BYTES}], ids=["blocks", "pages"])
+@pytest.mark.parametrize("version", VERSIONS)
+def test_it_interviews_a_device_and_updates_it(tmp_path: Path, version: str, transfer: dict[str, Any]) -> None:
+    image = image_file(tmp_path / "new.ota")
+    with virtual_dongle(tmp_path, ncp(version) + ppmid(query_delay_s=0.1, **RELAXED, **transfer)) as dongle:
+        events = run_herdsman(tmp_path, dongle.port, "ember", installCode=CODE, image=str(image))
+        device = named(events, "interviewed")
+        assert (device["model"], device["manufacturer"]) == ("PPMID", "Emulated")
+        assert [endpoint["profileID"] for endpoint in device["endpoints"]] == [0x0104]
+        assert events[-2:] == [{"event": "updated"}, {"event": "stopped"}]
+        done = dongle.wait_for("download_complete")
+        assert done["sha256"] == hashlib.sha256(image.read_bytes()).hexdigest()
+        assert dongle.command(do="state", eui64=EUI64)["file_version"] == 2
