@@ -85,10 +85,6 @@ def _as_json(result: Result) -> dict[str, Any]:
     return {
         "cases": {case: report.as_json(runs) for case, runs in result.items()},
         "rate_left_beside_slow_devices": _slowed(result),
-        "uart_115200_limit_blocks_per_s": {
-            traffic: round(report.UART_BYTES_PER_S / octets, 1)
-            for traffic, octets in report.UART_BYTES_PER_BLOCK.items()
-        },
     }
 
 
@@ -99,11 +95,6 @@ def _print(result: Result, fleet: Fleet) -> None:
         print(report.table(runs))
     for name, left in _slowed(result).items():
         print(f"\n{name}: {left:.0%} of the quick devices' rate is left beside the slow ones")
-    print(
-        "\nCalculated, not measured: a serial line of 115,200 baud carries "
-        f"{report.UART_BYTES_PER_S / report.UART_BYTES_PER_BLOCK['zigpy']:.0f} blocks/s of zigpy's traffic and "
-        f"{report.UART_BYTES_PER_S / report.UART_BYTES_PER_BLOCK['own']:.0f} of traffic without getExtendedTimeout."
-    )
 
 
 def _machine() -> dict[str, Any]:

@@ -11,9 +11,6 @@ Runs = Mapping[str, Sequence[Measurement]]
 """By the peer's name, ours first."""
 
 UART_BYTES_PER_S = 11_520  # 115,200 baud, 8N1
-UART_BYTES_PER_BLOCK = {"zigpy": 130, "own": 107}
-"""Host to dongle, with ASH and EZSP, as measured on such traffic; the dongle's direction is the lighter one."""
-
 _COLUMNS = (
     ("blocks/s", "blocks_per_s", "{:.0f}"),
     ("p50 ms", "p50_ms", "{:.2f}"),
@@ -22,6 +19,8 @@ _COLUMNS = (
     ("host CPU us/block", "host_cpu_us_per_block", "{:.0f}"),
     ("dongle CPU us/block", "dongle_cpu_us_per_block", "{:.0f}"),
     ("host peak MiB", "host_peak_mib", "{:.1f}"),
+    ("line octets/block, from host", "line_octets_from_host", "{:.0f}"),
+    ("to host", "line_octets_to_host", "{:.0f}"),
 )
 
 
@@ -47,10 +46,20 @@ def ratios(runs: Runs) -> dict[str, dict[str, float]]:
     }
 
 
+def uart_limit_blocks_per_s(measured: Sequence[Measurement]) -> float:
+    """What a serial line of 115,200 baud carries of this traffic at the most: calculated, for its fuller direction."""
+    fuller = max(_median(measured, "line_octets_from_host"), _median(measured, "line_octets_to_host"))
+    return UART_BYTES_PER_S / fuller
+
+
 def as_json(runs: Runs) -> dict[str, Any]:
     return {
         "peers": {
-            name: {"summary": summary(measured), "runs": [one.to_json() for one in measured]}
+            name: {
+                "summary": summary(measured),
+                "uart_115200_limit_blocks_per_s": round(uart_limit_blocks_per_s(measured), 1),
+                "runs": [one.to_json() for one in measured],
+            }
             for name, measured in runs.items()
         },
         "ratios": ratios(runs),
@@ -71,6 +80,10 @@ def table(runs: Runs) -> str:
     for other, factors in ratios(runs).items():
         cells = [f"{factors[field]:.2f}x" for _, field, _ in _COLUMNS]
         lines.append(f"| {ours} / {other} | " + " | ".join(cells) + " | |")
+    limits = ", ".join(f"{uart_limit_blocks_per_s(measured):.0f} ({name})" for name, measured in runs.items())
+    lines.append(
+        f"\nCalculated from the octets: a line of 115,200 baud carries so many blocks/s at the most: {limits}."
+    )
     repeated = sum(run.repeated_requests for measured in runs.values() for run in measured)
     if repeated:
         lines.append(f"\n{repeated} requests were repeated by devices that waited too long: these runs are no good.")

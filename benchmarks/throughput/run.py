@@ -30,6 +30,8 @@ class Measurement:
     host_cpu_us_per_block: float
     dongle_cpu_us_per_block: float
     host_peak_mib: float
+    line_octets_from_host: float  # per block, like the next
+    line_octets_to_host: float
     seconds: float
     blocks: int
     repeated_requests: int
@@ -103,6 +105,8 @@ def _measurement(times: dict[str, Any], fleet: Fleet, cpu_s: tuple[float, float]
         host_cpu_us_per_block=cpu_s[0] * 1e6 / served,
         dongle_cpu_us_per_block=cpu_s[1] * 1e6 / served,
         host_peak_mib=peak_kib / 1024,
+        line_octets_from_host=times["line"]["from_host_octets"] / served,
+        line_octets_to_host=times["line"]["to_host_octets"] / served,
         seconds=seconds,
         blocks=blocks,
         repeated_requests=sum(device["repeated"] for device in quick),

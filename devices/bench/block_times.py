@@ -2,17 +2,19 @@
 
 Taken where the dongle's stack meets its co-processor, so it is the same for every kind of dongle and of host, and in
 real time, whatever simulated time does. A device that asks again for want of an answer is still on its first request.
+Beside that it counts the octets of the line, for the sake of real serial ports, whose time is octets.
 """
 
 import json
 import time
 from array import array
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from devices.bench.eui64 import format_eui64
+from devices.bench.runner import Dongle
 from devices.stack.coordinator import ZigbeeCoordinator
 from devices.stack.interface import ApsIndication, ApsRequest, Confirm, Eui64
 from devices.wire import ota
@@ -31,20 +33,36 @@ class _Asked:
     took_us: "array[float]" = field(default_factory=lambda: array("f"))
 
 
+@dataclass(slots=True)
+class _Octets:
+    """Of the line, so far."""
+
+    from_host: int = 0
+    to_host: int = 0
+
+
 class BlockTimes:
-    """`coordinator` makes the stack that is watched; `write` puts what was seen into `path`."""
+    """`coordinator` makes the stack that is watched, `on_the_line` what counts; `write` puts all of it into `path`."""
 
     def __init__(self, path: Path, clock: Callable[[], float] = time.perf_counter) -> None:
         self._path = path
         self._clock = clock
         self._asked: dict[Eui64, _Asked] = {}
+        self._octets = _Octets()
+        self._at_first_request: _Octets | None = None
+        self._at_last_answer = _Octets()
 
     def coordinator(self, *arguments: Any, **settings: Any) -> ZigbeeCoordinator:
         return _WatchedCoordinator(self, *arguments, **settings)
 
+    def on_the_line(self, dongle: Dongle) -> Dongle:
+        return _CountedDongle(dongle, self._octets)
+
     def heard(self, device: Eui64) -> None:
         """A block request (or a page request, which its first block answers)."""
         now = self._clock()
+        if self._at_first_request is None:
+            self._at_first_request = replace(self._octets)
         asked = self._asked.get(device)
         if asked is None:
             asked = self._asked[device] = _Asked(now)
@@ -58,6 +76,7 @@ class BlockTimes:
         if asked is None:
             return
         asked.last_answer_s = self._clock()
+        self._at_last_answer.from_host, self._at_last_answer.to_host = self._octets.from_host, self._octets.to_host
         if asked.waiting_since_s is not None:
             asked.took_us.append((asked.last_answer_s - asked.waiting_since_s) * 1e6)
             asked.waiting_since_s = None
@@ -73,7 +92,29 @@ class BlockTimes:
             }
             for eui64, asked in self._asked.items()
         ]
-        self._path.write_text(json.dumps({"devices": devices}), encoding="utf-8")
+        first, last = self._at_first_request or _Octets(), self._at_last_answer
+        line = {
+            "from_host_octets": last.from_host - first.from_host,
+            "to_host_octets": last.to_host - first.to_host,
+        }
+        self._path.write_text(json.dumps({"devices": devices, "line": line}), encoding="utf-8")
+
+
+class _CountedDongle:
+    def __init__(self, dongle: Dongle, octets: _Octets) -> None:
+        self._dongle = dongle
+        self._octets = octets
+        self.deadline = dongle.deadline
+        self.handle_deadline = dongle.handle_deadline
+
+    def receive(self, octets: bytes) -> None:
+        self._octets.from_host += len(octets)
+        self._dongle.receive(octets)
+
+    def data_to_send(self) -> bytes:
+        octets = self._dongle.data_to_send()
+        self._octets.to_host += len(octets)
+        return octets
 
 
 class _WatchedCoordinator(ZigbeeCoordinator):

@@ -60,7 +60,8 @@ class Bench:
         link_keys = {entry.settings.eui64: entry.settings.link_key for entry in scenario.devices}
         self._keys = None if options.keys is None else KeyFile(options.keys, link_keys)
         records = self._capture or self._keys
-        self.runner = Runner(loop, self.world.queue, self.world.dongle, self._after_turn if records else None)
+        dongle = self.world.dongle if block_times is None else block_times.on_the_line(self.world.dongle)
+        self.runner = Runner(loop, self.world.queue, dongle, self._after_turn if records else None)
         self.port = open_port(options.listen, self.runner)
         self.control = Control(self.world, self._events.write) if self._events is not None else None
 

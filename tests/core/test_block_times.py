@@ -42,7 +42,43 @@ def test_an_answer_without_a_request_is_nothing(tmp_path: Path) -> None:
     times = BlockTimes(tmp_path / "times.json")
     times.answered(DEVICE)
     times.write()
-    assert json.loads((tmp_path / "times.json").read_text()) == {"devices": []}
+    assert json.loads((tmp_path / "times.json").read_text())["devices"] == []
+
+
+class Echo:
+    def __init__(self) -> None:
+        self._said = b""
+
+    def receive(self, octets: bytes) -> None:
+        self._said += octets * 2
+
+    def data_to_send(self) -> bytes:
+        said, self._said = self._said, b""
+        return said
+
+    def deadline(self) -> float | None:
+        return 7.0
+
+    def handle_deadline(self) -> None:
+        self._said += b"late"
+
+
+def test_octets_of_the_line_count_from_the_first_request_to_the_last_answer(tmp_path: Path) -> None:
+    times = BlockTimes(tmp_path / "times.json")
+    dongle = times.on_the_line(Echo())
+    dongle.receive(b"before")
+    assert dongle.data_to_send() == b"beforebefore"
+    times.heard(DEVICE)
+    dongle.receive(b"abc")
+    assert dongle.data_to_send() == b"abcabc"
+    assert dongle.deadline() == 7.0
+    dongle.handle_deadline()
+    assert dongle.data_to_send() == b"late"
+    times.answered(DEVICE)
+    dongle.receive(b"after")
+    times.write()
+    line = json.loads((tmp_path / "times.json").read_text())["line"]
+    assert line == {"from_host_octets": 3, "to_host_octets": 10}
 
 
 def test_a_slow_radio_acknowledges_in_time_and_hears_late() -> None:
