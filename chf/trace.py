@@ -61,6 +61,10 @@ class Kind(StrEnum):
     OTA_ACTIVATION_GIVEN = "ota.activation_given"
     TUNNEL_OPENED = "tunnel.opened"
     TUNNEL_CLOSED = "tunnel.closed"
+    MESSAGE_QUEUED = "message.queued"
+    MESSAGE_DELIVERED = "message.delivered"
+    MESSAGE_FAILED = "message.failed"
+    RESPONSE_RECEIVED = "response.received"
     ALERT_RAISED = "alert.raised"
     ALERT_RECEIVED = "alert.received"
     ALERT_DELIVERED = "alert.delivered"
@@ -96,6 +100,16 @@ KINDS: Final[Mapping[Kind, tuple[str, tuple[str, ...]]]] = MappingProxyType(
         Kind.OTA_ACTIVATION_GIVEN: ("a device was told when to activate", ("at",)),
         Kind.TUNNEL_OPENED: ("a device opened a tunnel", ("tunnel",)),
         Kind.TUNNEL_CLOSED: ("a tunnel was closed", ("tunnel", "reason")),
+        Kind.MESSAGE_QUEUED: (
+            "a GBCS message for a device waits for its tunnel",
+            ("message", "message_code", "request"),
+        ),
+        Kind.MESSAGE_DELIVERED: ("a device took a GBCS message", ("message", "message_code", "request")),
+        Kind.MESSAGE_FAILED: (
+            "a GBCS message for a device will not be sent any more",
+            ("message", "message_code", "request", "state", "reason"),
+        ),
+        Kind.RESPONSE_RECEIVED: ("a response of a device was taken", ("use_case", "outcome", "msg_id", "verified")),
         Kind.ALERT_RAISED: ("the hub made and signed an alert", ("use_case", "alert_code", "outcome", "msg_id")),
         Kind.ALERT_RECEIVED: (
             "an alert of a device was taken",

@@ -8,22 +8,27 @@ import hashlib
 from dataclasses import dataclass
 from enum import StrEnum
 
+from cryptography.hazmat.primitives.asymmetric import ec
+
 from chf.clock import UtcSeconds
 from chf.dcc.certificates import Usage
 from chf.dcc.pki import Pki
 from chf.errors import MalformedMessageError, RefusedError, UsageError
 from chf.eui64 import Eui64
 from chf.gbcs import (
-    ActivateImageResultCode,
     AlertCode,
+    CommandAccepted,
+    CraFlag,
     GbcsMessage,
     MessageCode,
-    PpmidFirmwareActivationAlert,
     TransferResponseCode,
+    mac_key,
     make_ccs08_alert,
     parse_payload,
+    verify_mac,
 )
-from chf.jobs.model import ActivationReported, Job
+from chf.hub.meaning import USE_CASES, meaning
+from chf.jobs.model import Job, JobEvent
 from chf.ota.model import TransferOutcome
 from chf.store.alerts import NewAlert, alert_id
 from chf.store.store import Transaction
@@ -47,12 +52,18 @@ class Signature(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class DeviceAlert:
-    """A device's message, and what it means to its update (None where nothing, or where it is not believed)."""
+class DeviceMessageRead:
+    """A device's message, and what it means to its update: nothing where it is not believed.
+
+    `answers` is counter and message code of the command that a response answers; `accepts`, that it will be carried out
+    at its time.
+    """
 
     alert: NewAlert
     signature: Signature
-    report: ActivationReported | None
+    events: tuple[JobEvent, ...] = ()
+    answers: tuple[int, int] | None = None
+    accepts: bool = False
 
 
 class Upward:
@@ -92,7 +103,7 @@ class Upward:
         tx.alerts.add(alert)
         return alert
 
-    def device_alert(self, device: Eui64, octets: bytes, job: Job | None, utc: UtcSeconds) -> DeviceAlert:
+    def read(self, device: Eui64, octets: bytes, job: Job | None, utc: UtcSeconds) -> DeviceMessageRead:
         """Read what a device sent through its tunnel. Never raises for what it holds."""
         job_id = None if job is None else int(job.id)
         try:
@@ -101,23 +112,29 @@ class Upward:
         except MalformedMessageError as error:
             digest = hashlib.sha256(octets).hexdigest()
             alert = NewAlert(f"sha256/{digest}", device, "unknown", 0, f"not read: {error}", octets, False, utc, job_id)
-            return DeviceAlert(alert, Signature.UNKNOWN, None)
+            return DeviceMessageRead(alert, Signature.UNKNOWN)
         header = message.header
         signature = self._check(message)
-        use_case, code, outcome, report = f"0x{header.message_code:04X}", 0, "relayed", None
-        if isinstance(payload, PpmidFirmwareActivationAlert):
-            success = payload.result is ActivateImageResultCode.SUCCESS
-            use_case, code, outcome = "CS09", payload.alert_code, "success" if success else "failure"
-            if signature is not Signature.BAD and header.originator == device:
-                report = ActivationReported(success, payload.firmware_version)
+        means = meaning(payload, job, utc)
+        believed = signature is not Signature.BAD and header.originator == device
+        use_case = USE_CASES.get(header.message_code, f"0x{header.message_code:04X}")
         msg_id = alert_id(Eui64(header.originator), header.counter, header.message_code)
         verified = signature is Signature.GOOD
-        alert = NewAlert(msg_id, device, use_case, code, outcome, octets, verified, utc, job_id)
-        return DeviceAlert(alert, signature, report)
+        alert = NewAlert(msg_id, device, use_case, means.alert_code, means.outcome, octets, verified, utc, job_id)
+        return DeviceMessageRead(
+            alert,
+            signature,
+            means.events if believed else (),
+            (header.counter, header.message_code) if header.cra is CraFlag.RESPONSE else None,
+            believed and header.cra is CraFlag.RESPONSE and isinstance(payload, CommandAccepted),
+        )
 
     def _check(self, message: GbcsMessage) -> Signature:
+        originator = Eui64(message.header.originator)
+        if not message.signature and message.mac is not None:
+            return self._check_mac(message, originator)
         try:
-            self._pki.certificate(Eui64(message.header.originator), Usage.DIGITAL_SIGNATURE)
+            self._pki.certificate(originator, Usage.DIGITAL_SIGNATURE)
         except UsageError:
             return Signature.UNKNOWN
         try:
@@ -125,3 +142,14 @@ class Upward:
         except RefusedError:
             return Signature.BAD
         return Signature.GOOD
+
+    def _check_mac(self, message: GbcsMessage, originator: Eui64) -> Signature:
+        """On a bench the ACB's key is here; a real hub has to leave a MAC to the ACB."""
+        try:
+            public = self._pki.certificate(originator, Usage.KEY_AGREEMENT).public_key()
+            private = self._pki.private_key(self._pki.acb, Usage.KEY_AGREEMENT)
+        except UsageError:
+            return Signature.UNKNOWN
+        assert isinstance(public, ec.EllipticCurvePublicKey)
+        good = verify_mac(message, mac_key(private, public, message.header))
+        return Signature.GOOD if good else Signature.BAD

@@ -4,19 +4,19 @@ A verb that only changes rows is done at once; one that needs the dongle waits u
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
+from typing import Any, Final
 
 from chf.clock import Clock, Now
 from chf.errors import ChfError, RadioGoneError, RefusedError, UsageError
 from chf.eui64 import Eui64, format_eui64, parse_eui64
 from chf.hub.batch import Batch
 from chf.hub.updates import Updates
-from chf.image.image import ImageId
+from chf.image.image import ImageId, ImageKind, parse_image
 from chf.jobs.model import Job, JobId, accept
 from chf.jobs.scheduler import JobPolicy
-from chf.ota.model import ActivateByCommand, Activation, activation_from_json
+from chf.ota.model import ActivateByCommand, ActivateNow, Activation, activation_from_json
 from chf.radio.interface import Radio, RadioState
 from chf.store import Store
 from chf.store.device_log import DeviceType
@@ -24,6 +24,9 @@ from chf.store.images import ImageRecord
 from chf.store.inbox import Command, Verb
 from chf.store.store import Transaction
 from chf.trace import Kind
+
+COMMANDED: Final = frozenset({DeviceType.HCALCS, DeviceType.ESME, DeviceType.GSME})
+"""They activate on the word of their supplier (CS06), never on that of the hub."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,18 +53,21 @@ class Commands:
         self._store, self._radio, self._updates, self._carry_out = store, radio, updates, carry_out
         self._policy, self._forgotten = policy, forgotten
 
-    async def take(self, clock: Clock) -> None:
-        """Do what is pending, in its order, as far as the dongle allows."""
+    async def take(self, clock: Clock) -> bool:
+        """Do what is pending, in its order, as far as the dongle allows. Whether anything was done."""
+        done = False
         for command in self._store.inbox.pending():
             now = clock.now()
             try:
                 batch = await self._do(command, now)
             except RadioGoneError:
-                return  # it stays pending, and so does what was asked after it
+                return done  # it stays pending, and so does what was asked after it
             except (ChfError, KeyError, ValueError, TypeError) as error:
                 reason = str(error) if isinstance(error, ChfError) else f"the command is malformed: {error!r}"
                 batch = _refusal(command, reason, now)
             self._carry_out(batch)
+            done = True
+        return done
 
     async def _do(self, command: Command, now: Now) -> Batch:
         batch = Batch(now)
@@ -91,6 +97,7 @@ class Commands:
             raise RefusedError(f"{format_eui64(device)} has no install code in the device log")
         self._insist_on_radio()
         await self._radio.permit(device, entry.install_code_link_key, seconds)
+        batch.write(partial(_begin_anew, device))
         batch.event(Kind.DEVICE_PERMITTED, {"seconds": seconds}, device=device)
         return {"device": format_eui64(device), "seconds": seconds}
 
@@ -125,7 +132,7 @@ class Commands:
         for text in body["devices"]:
             device = parse_eui64(text)
             try:
-                job = self._accept(device, next_id, order, batch.now)
+                job = self._accept(device, next_id, order, batch)
             except RefusedError as error:
                 refused.append({"device": format_eui64(device), "reason": str(error)})
                 batch.event(Kind.REQUEST_REFUSED, {"request": order.origin, "reason": str(error)}, device=device)
@@ -138,15 +145,16 @@ class Commands:
             started.append({"device": format_eui64(device), "update": int(job.id)})
         return {"started": started, "refused": refused}
 
-    def _accept(self, device: Eui64, job_id: JobId, order: _Order, now: Now) -> Job:
+    def _accept(self, device: Eui64, job_id: JobId, order: _Order, batch: Batch) -> Job:
         """Raises RefusedError with the reason why this device gets no update now."""
         entry = self._store.devices.get(device)
         if entry is None:
             raise RefusedError(f"{format_eui64(device)} is not in the device log")
         if entry.device_type is DeviceType.IHD:
             raise RefusedError(f"{format_eui64(device)} is a stand-alone IHD: its firmware is not updated by a hub")
+        activation = admissible(entry.device_type, ImageKind(order.image.kind), order.activation)
         active = self._store.jobs.active_for(device)
-        if active is not None:
+        if active is not None and not self._gives_way(active, order.image):
             raise RefusedError(f"{format_eui64(device)} has update {active.id} in progress")
         maker = order.image.manufacturer
         if entry.manufacturer is not None and entry.manufacturer != maker:
@@ -159,18 +167,29 @@ class Commands:
                 f"{format_eui64(device)} runs version 0x{running:08X}, newer than 0x{target:08X}:"
                 " a downgrade must be asked for"
             )
-        return accept(
+        job = accept(
             job_id=job_id,
             device=device,
             image=ImageId(order.image.sha256),
             file_version=target,
-            activation=order.activation,
+            activation=activation,
             origin=order.origin,
             version_before=running,
-            now_utc=now.utc,
+            now_utc=batch.now.utc,
             lifetime_s=order.lifetime_s,
             allow_downgrade=order.allow_downgrade,
         )
+        if active is not None:
+            reason = f"replaced by image {order.image.sha256[:16]}, whose ForceReplace is set"
+            self._updates.replace(batch, active, reason)
+        return job
+
+    def _gives_way(self, active: Job, record: ImageRecord) -> bool:
+        """Our reading of ForceReplace, of which no public text says more than that it is for the hub."""
+        if not isinstance(active.activation, ActivateByCommand) or record.kind != ImageKind.GBCS_SIGNED.value:
+            return False
+        content = self._store.images.open(record.sha256)
+        return parse_image(content, kind=ImageKind.GBCS_SIGNED, limit_bytes=len(content)).force_replace is True
 
     def _cancel(self, batch: Batch, body: Mapping[str, Any]) -> dict[str, Any]:
         job = self._active_job(body)
@@ -201,12 +220,34 @@ class Commands:
             raise RadioGoneError("the radio is not up")
 
 
+def admissible(device_type: DeviceType, kind: ImageKind, wanted: Activation) -> Activation:
+    """How this device activates this kind of image. Raises RefusedError where it takes none, or no such order."""
+    if device_type not in COMMANDED:
+        if isinstance(wanted, ActivateByCommand):
+            raise RefusedError(f"a {device_type.value} obeys no command of a supplier: the hub activates it")
+        return wanted
+    if kind is not ImageKind.GBCS_SIGNED:
+        raise RefusedError(f"a {device_type.value} takes images that its supplier signed, not one of kind {kind.value}")
+    if not isinstance(wanted, ActivateNow | ActivateByCommand):
+        raise RefusedError(
+            f"a {device_type.value} is activated by its supplier's command CS06, at no time of the hub's"
+        )
+    return ActivateByCommand()
+
+
 def _refusal(command: Command, reason: str, now: Now) -> Batch:
     batch = Batch(now)
     fields: dict[str, str | int] = {"command": command.id, "verb": command.verb, "state": "refused", "reason": reason}
     batch.event(Kind.COMMAND_FINISHED, fields)
     batch.write(lambda tx: tx.inbox.refuse(command.id, reason, now.utc))
     return batch
+
+
+def _begin_anew(device: Eui64, tx: Transaction) -> None:
+    """A device that joins anew has its install code's key, and establishes another."""
+    entry = tx.devices.get(device)
+    if entry is not None and entry.link_key is not None:
+        tx.devices.update(replace(entry, link_key=None, key_suite=None, key_utc=None))
 
 
 def _add_job(job: Job, tx: Transaction) -> None:

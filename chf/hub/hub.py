@@ -1,31 +1,33 @@
 """The hub itself: listens to the radio, keeps the deadlines, takes commands from the inbox. One task group, one thread.
 
 It decides nothing about updates or tunnels (chf.ota, chf.jobs, chf.tunnel do), and it never sends what is not written.
-What it does decide is who may speak: a device that is not in the device log gets nothing, and what Smart Energy wants
-secured with a link key is refused without.
+What it does see to is who may speak: a device that is not in the device log gets nothing, and what others may say, and
+be told, under which protection is in one table (`admission`).
 """
 
 import asyncio
 import json
 import logging
 import os
-from collections.abc import Callable, Mapping
-from dataclasses import asdict
-from functools import partial
-from typing import Final, assert_never
+from collections.abc import Callable, Coroutine, Mapping
+from typing import Any, Final
 
-from chf import __version__, tunnel
+from chf import __version__
 from chf.clock import Clock, Instant, Now, isoformat
 from chf.dcc.pki import Pki
-from chf.errors import MalformedFrameError, RadioGoneError, StoreError
-from chf.eui64 import Eui64, format_eui64
-from chf.hub import progress
-from chf.hub.alerts import Signature, Upward
+from chf.dcc.zigbee_pki import ZigbeePki
+from chf.errors import MalformedFrameError, RadioGoneError, StoreError, UsageError
+from chf.eui64 import Eui64
+from chf.hub import admission, progress
+from chf.hub.admission import SecurityMode
+from chf.hub.alerts import Upward
 from chf.hub.batch import Batch
 from chf.hub.commands import Commands
 from chf.hub.devices import KnownDevices
 from chf.hub.journal import Journal
+from chf.hub.keys import Keys
 from chf.hub.settings import HubSettings
+from chf.hub.tunnels import Tunnels
 from chf.hub.updates import Updates
 from chf.jobs.scheduler import Scheduler
 from chf.ota.effects import Token
@@ -41,10 +43,9 @@ from chf.radio.interface import (
     RadioState,
 )
 from chf.store import Store
-from chf.store.device_log import DeviceStatus, DeviceType
-from chf.store.store import Transaction
+from chf.store.device_log import DeviceStatus
 from chf.trace import Event, Kind
-from chf.zcl import basic, time
+from chf.zcl import basic, key_establishment, time
 from chf.zcl import ota as zcl_ota
 from chf.zcl import tunneling as zcl_tunneling
 from chf.zcl.frame import Frame, Status
@@ -55,12 +56,8 @@ NO_ADDRESS: Final = 0xFFFE  # Zigbee R22 3.6.1.7: a short address that is not kn
 POLL_S: Final = 0.2  # how soon a command of the CLI is taken
 SAVE_S: Final = 0.5  # how often progress and what was heard are written
 
-# SE 5.4.6: these travel under the APS link key, both ways. Basic does not.
-LINK_KEY_CLUSTERS: Final = frozenset({zcl_ota.CLUSTER, time.CLUSTER, zcl_tunneling.CLUSTER})
 RADIO_NOTE: Final = "radio"
 """Under this key the store's meta table tells what the radio is doing."""
-
-_TUNNELLED: Final = frozenset({DeviceType.PPMID, DeviceType.ESME, DeviceType.HCALCS})
 
 
 class Hub:
@@ -76,11 +73,11 @@ class Hub:
         tell: Callable[[Event], None] = lambda _event: None,
     ) -> None:
         settings = settings or HubSettings()
-        self._store, self._radio, self._clock = store, radio, clock
-        self._journal = Journal(store, radio.post, tell)
+        self._store, self._radio, self._clock, self._pki = store, radio, clock, pki
+        self._mode = settings.security.mode
+        self._journal = Journal(store, self._post, tell)
         self._devices = KnownDevices(store)
         self._upward = Upward(pki)
-        self._tunnels = tunnel.TunnelClient(settings.tunnel)
         self._updates = Updates(
             store,
             OtaServer(settings.ota),
@@ -89,18 +86,43 @@ class Hub:
             self._devices,
             self._journal.carry_out,
         )
+        self._tunnels = Tunnels(
+            store,
+            radio,
+            clock,
+            settings.tunnel,
+            self._updates,
+            self._upward,
+            self._devices,
+            self._journal.carry_out,
+            self._spawn,
+        )
         self._commands = Commands(store, radio, self._updates, self._journal.carry_out, settings.jobs, self._forgotten)
+        self._keys = Keys(
+            radio,
+            self._devices,
+            clock,
+            self._journal.carry_out,
+            self._spawn,
+            self._arrived,
+            settings.key_establishment,
+        )
         self._timer: asyncio.TimerHandle | None = None
         self._tasks: asyncio.TaskGroup | None = None
         self.info: RadioInfo | None = None
 
     async def run(self, *, form: bool, ready: Callable[[RadioInfo], None] = lambda _info: None) -> None:
-        """Serve until cancelled. Raises RadioGoneError where the dongle does not answer at the start."""
+        """Serve until cancelled.
+
+        Raises RadioGoneError where the dongle does not answer at the start, UsageError where key establishment is
+        demanded and the hub has no certificate for this dongle.
+        """
         self._event(Kind.HUB_STARTED, {"version": __version__, "pid": os.getpid()})
         try:
             async with asyncio.TaskGroup() as tasks:
                 self._tasks = tasks
                 self.info = await self._radio.start(self, form=form)
+                self._equip(self.info)
                 batch = Batch(self._clock.now())
                 self._note_radio(batch, RadioState.UP, self.info.firmware)
                 self._journal.carry_out(batch)
@@ -108,12 +130,13 @@ class Hub:
                 tasks.create_task(self._take_commands())
                 tasks.create_task(self._save_now_and_then())
                 ready(self.info)
-        except* RadioGoneError as group:
+        except* (RadioGoneError, UsageError) as group:
             raise group.exceptions[0] from None
         finally:
             self._tasks = None
             if self._timer is not None:
                 self._timer.cancel()
+            await self._keys.close()
             await self._radio.stop()
             self._save()
             self._event(Kind.HUB_STOPPED, {"reason": ""})
@@ -129,16 +152,19 @@ class Hub:
             self._stranger(message, now)
         elif message.profile != SMART_ENERGY_PROFILE or message.destination_endpoint != HUB_ENDPOINT:
             self._refuse(message, now, "not for the hub's Smart Energy endpoint", answer=False)
-        elif message.cluster in LINK_KEY_CLUSTERS and not message.aps_secured:
-            self._refuse(message, now, "without APS link-key security", answer=not message.broadcast)
+        elif (reason := self._inadmissible(message)) is not None:
+            self._refuse(message, now, reason, answer=not message.broadcast)
+        elif message.cluster == key_establishment.CLUSTER and self._keys.serving:
+            if not message.broadcast:  # facts §4.6: ignored
+                self._devices.hear(message.source, now)
+                self._keys.receive(message, now)
+                self._plan()
         elif message.cluster == zcl_ota.CLUSTER:
             self._ota(message, now)
         elif message.cluster == zcl_tunneling.CLUSTER:
             self._devices.hear(message.source, now)
-            effects = self._tunnels.receive(
-                message.source, message.source_endpoint, message.payload, now.instant, secured=message.aps_secured
-            )
-            self._tunnel_effects(effects, now)
+            self._tunnels.receive(message, now)
+            self._plan()
         else:
             self._devices.hear(message.source, now)
             self._answer(message, now)
@@ -167,10 +193,16 @@ class Hub:
             lambda tx: self._devices.save(tx, device, status=DeviceStatus.JOINED, network_address=network_address)
         )
         batch.then(lambda: self._devices.saved(device))
+        self._journal.carry_out(batch)
+        if self._mode is SecurityMode.LAB or self._keys.has_key(device):
+            self._arrived(device, now)
+
+    def _arrived(self, device: Eui64, now: Now) -> None:
+        """On the network, and all that is demanded before is done: what the hub wants of it begins."""
+        batch = Batch(now)
         self._updates.rejoined(device, batch)
         self._journal.carry_out(batch)
-        if self._wants_tunnel(device):
-            self._tunnel_effects(self._tunnels.device_joined(device, now.instant), now)
+        self._tunnels.joined(device, now)
         self._plan()
 
     def _absent_speaks(self, message: Inbound) -> None:
@@ -187,15 +219,38 @@ class Hub:
         batch.write(lambda tx: self._devices.save(tx, device, status=DeviceStatus.LEFT))
         batch.then(lambda: self._devices.saved(device))
         self._journal.carry_out(batch)
-        self._tunnel_effects(self._tunnels.device_left(device, now.instant), now)
+        self._tunnels.left(device, now)
+        self._plan()
 
     def radio_state_changed(self, state: RadioState, reason: str) -> None:
         batch = Batch(self._clock.now())
         batch.event(Kind.RADIO_STATE, {"state": state.value, "reason": reason})
         self._note_radio(batch, state, reason)
         self._journal.carry_out(batch)
+        if state is RadioState.UP:
+            self._spawn(self._keys.put_back)
         if state is RadioState.UP and self.info is not None:  # not at the start: nothing was taken up yet
-            self._reopen_tunnels("the radio was away", batch.now)
+            self._tunnels.reopen("the radio was away", batch.now)
+            self._plan()
+
+    # Who may speak, and be spoken to
+
+    def _equip(self, info: RadioInfo) -> None:
+        """With the certificates of this dongle: devices insist that the trust centre's bears its EUI-64."""
+        if self._mode is SecurityMode.CBKE and info.network is not None:
+            self._keys.equip(ZigbeePki(self._pki.path / "zigbee").held_by(info.network.coordinator))
+
+    def _inadmissible(self, message: Inbound) -> str | None:
+        established = self._keys.has_key(message.source)
+        return admission.refusal(message.cluster, self._mode, aps_secured=message.aps_secured, established=established)
+
+    def _post(self, message: Outbound) -> None:
+        established = self._keys.has_key(message.destination)
+        secured = message.aps_secured
+        if admission.refusal(message.cluster, self._mode, aps_secured=secured, established=established) is None:
+            self._radio.post(message)
+        else:
+            asyncio.get_running_loop().call_soon(self.message_sent, message, Delivery.REFUSED)
 
     # Frames
 
@@ -244,79 +299,19 @@ class Hub:
     def _reply(message: Inbound, payload: bytes, *, secured: bool) -> Outbound:
         return Outbound(message.source, message.source_endpoint, message.cluster, payload, aps_secured=secured)
 
-    # Tunnels
-
-    def _wants_tunnel(self, device: Eui64) -> bool:
-        entry = self._devices.get(device)
-        return entry is not None and entry.device_type in _TUNNELLED
-
-    def _tunnel_effects(self, effects: tunnel.Effects, now: Now) -> None:
-        batch = Batch(now)
-        for effect in effects:
-            match effect:
-                case tunnel.Send(peer, endpoint, payload):
-                    batch.send(Outbound(peer, endpoint, zcl_tunneling.CLUSTER, payload))
-                case tunnel.DiscoverEndpoint(peer):
-                    batch.then(partial(self._discover, peer))
-                case tunnel.TunnelOpened(record):
-                    batch.write(partial(_remember_tunnel, record.peer, json.dumps(asdict(record))))
-                    batch.event(Kind.TUNNEL_OPENED, {"tunnel": record.tunnel_id}, device=record.peer)
-                case tunnel.TunnelLost(peer, reason):
-                    batch.write(partial(_remember_tunnel, peer, ""))
-                    batch.event(Kind.TUNNEL_CLOSED, {"reason": reason}, device=peer)
-                case tunnel.MessageReceived(peer, data, token):
-                    self._message_from(batch, peer, data, token)
-                case tunnel.MessageDelivered() | tunnel.MessageFailed():
-                    pass  # the hub has no messages of its own for devices
-                case tunnel.Alarm(peer, text):
-                    batch.event(Kind.ALARM, {"reason": text}, device=peer)
-                case _:
-                    assert_never(effect)
-        self._journal.carry_out(batch)
-        self._plan()
-
-    def _message_from(self, batch: Batch, peer: Eui64, data: bytes, token: tunnel.ReplyToken) -> None:
-        """A GBCS message of a device: into the outbox as it came, and only then is the device told."""
-        now = batch.now
-        received = self._upward.device_alert(peer, data, self._updates.scheduler.for_device(peer), now.utc)
-        alert = received.alert
-        batch.write(lambda tx: tx.alerts.add(alert))
-        written = self._store.alerts.get(alert.msg_id)
-        if written is None:
-            fields: dict[str, str | bool] = {
-                "use_case": alert.use_case,
-                "alert_code": f"0x{alert.alert_code:04X}",
-                "outcome": alert.outcome,
-                "msg_id": alert.msg_id,
-                "verified": alert.verified,
-            }
-            batch.event(Kind.ALERT_RECEIVED, fields, device=peer, job=alert.job)
-            if received.signature is Signature.BAD:
-                reason = f"alert {alert.msg_id} was relayed: its signature is not its originator's"
-                batch.event(Kind.ALARM, {"reason": reason}, device=peer)
-            if received.report is not None:
-                self._updates.tell(batch, peer, received.report)
-        elif written.message != data:
-            reason = f"another message under the counter of alert {alert.msg_id} was dropped"
-            batch.event(Kind.ALARM, {"reason": reason}, device=peer)
-        batch.then(lambda: self._tunnel_effects(self._tunnels.accepted(token), now))
-
-    def _discover(self, peer: Eui64) -> None:
-        async def ask() -> None:
-            try:
-                found = await self._radio.match_descriptor(peer, SMART_ENERGY_PROFILE, (zcl_tunneling.CLUSTER,))
-            except RadioGoneError as error:
-                _LOG.info("no Match_Desc from %s: %s", format_eui64(peer), error)
-                found = ()
-            now = self._clock.now()
-            self._tunnel_effects(self._tunnels.endpoints_found(peer, found, now.instant), now)
+    def _spawn(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        async def then_plan() -> None:
+            await work()
+            self._plan()
 
         if self._tasks is not None:
-            self._tasks.create_task(ask())
+            self._tasks.create_task(then_plan())
 
     def _forgotten(self, device: Eui64, now: Now) -> None:
         self._devices.reload()
-        self._tunnel_effects(self._tunnels.forget(device, now.instant), now)
+        self._keys.forget(device)
+        self._tunnels.forgotten(device, now)
+        self._plan()
 
     # Time
 
@@ -324,19 +319,7 @@ class Hub:
         """Go on where the store says that an earlier process was."""
         now = self._clock.now()
         self._updates.restore(now)
-        records = []
-        for entry in self._devices.joined():
-            text = self._store.meta.get(_tunnel_key(entry.eui64))
-            if text:
-                records.append(tunnel.TunnelRecord(**json.loads(text)))
-        self._tunnels.restore(records)
-        self._reopen_tunnels("the hub was away", now)
-
-    def _reopen_tunnels(self, reason: str, now: Now) -> None:
-        """Nobody saw who restarted meanwhile, and a device that did waits in silence for its alert to be fetched."""
-        for entry in self._devices.joined():
-            if self._wants_tunnel(entry.eui64):
-                self._tunnel_effects(self._tunnels.device_joined(entry.eui64, now.instant, reason), now)
+        self._tunnels.take_up(now)
         self._plan()
 
     def _plan(self) -> None:
@@ -345,6 +328,7 @@ class Hub:
             self._updates.server.deadline(),
             self._updates.scheduler.deadline(),
             self._tunnels.deadline(),
+            self._keys.deadline(),
         )
         due = min((deadline for deadline in deadlines if deadline is not None), default=None)
         if self._timer is not None:
@@ -359,14 +343,17 @@ class Hub:
         now = self._clock.now()
         if now.instant >= due:
             self._updates.handle_deadline(now)
-            self._tunnel_effects(self._tunnels.handle_deadline(now.instant), now)
+            self._tunnels.handle_deadline(now)
+            self._keys.handle_deadline(now)
         self._plan()
 
     async def _take_commands(self) -> None:
         while True:
             if self._store.changed_by_others():
                 self._devices.reload()
-            await self._commands.take(self._clock)
+            if await self._commands.take(self._clock):
+                self._devices.reload()
+            self._tunnels.take_messages(self._clock.now())
             self._plan()
             await asyncio.sleep(POLL_S)
 
@@ -407,14 +394,6 @@ class Hub:
         batch = Batch(self._clock.now())
         batch.event(kind, fields)
         self._journal.carry_out(batch)
-
-
-def _tunnel_key(device: Eui64) -> str:
-    return f"tunnel of {format_eui64(device)}"
-
-
-def _remember_tunnel(device: Eui64, text: str, tx: Transaction) -> None:
-    tx.meta.set(_tunnel_key(device), text)
 
 
 def _failure(octets: bytes) -> bytes | None:

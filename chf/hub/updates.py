@@ -152,6 +152,10 @@ class Updates:
         self._job_effects(batch, self.scheduler.handle(job.id, jobs.Cancelled(), now))
         self._ota_effects(batch, effects)
 
+    def replace(self, batch: Batch, job: Job, reason: str) -> None:
+        """End an update that has not activated anything, so that another of the same device may begin."""
+        self._job_effects(batch, self.scheduler.handle(job.id, jobs.Refused(reason), batch.now))
+
     def activate(self, batch: Batch, job: Job, activation: ActivateNow | ActivateAt | ActivateHold) -> None:
         """Decide anew when the device activates. Raises RefusedError once it was told a time."""
         now = batch.now

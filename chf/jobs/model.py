@@ -165,7 +165,7 @@ class ActivationOrdered:
 
 @dataclass(frozen=True, slots=True)
 class ActivationGiven:
-    """The device was told a real upgrade time. There is no way back from here."""
+    """The device was told when to activate, by the hub or by its supplier's command. There is no way back from here."""
 
     at_utc: UtcSeconds
 

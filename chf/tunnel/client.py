@@ -394,6 +394,7 @@ class TunnelClient:
                 session.peer,
                 message.message_id,
                 "never taken by the device" if message.attempts else "no tunnel to the device in time",
+                expired=True,
             )
             for message in late
         )

@@ -78,6 +78,7 @@ class MessageFailed:
     peer: Eui64
     message_id: str
     reason: str
+    expired: bool = False
 
 
 @dataclass(frozen=True, slots=True)

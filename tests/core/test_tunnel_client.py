@@ -202,7 +202,7 @@ def test_tunnel_message_expires_once(bench):
     told = []
     while bench.client.deadline() is not None:
         told += [effect for effect in bench.until_deadline() if not isinstance(effect, Send)]
-    assert told == [MessageFailed(PPMID, "m1", "never taken by the device")]
+    assert told == [MessageFailed(PPMID, "m1", "never taken by the device", expired=True)]
     assert bench.now == 15
 
 

@@ -115,13 +115,19 @@ class Bench:
 
     # Steps that most stories share
 
-    def admit(self, *devices: str, install_code: str = INSTALL_CODE, joined: bool = True) -> None:
+    def admit(
+        self,
+        *devices: str,
+        install_code: str = INSTALL_CODE,
+        joined: bool = True,
+        device_type: DeviceType = DeviceType.PPMID,
+    ) -> None:
         """What `chf device add` and `permit` do, for many devices at once, and each device's pairing button."""
         now = SystemClock().now().utc
         key = link_key(parse_install_code(install_code))
         with self.store.transaction() as tx:
             for device in devices:
-                tx.devices.add(DeviceEntry(parse_eui64(device), DeviceType.PPMID, now, key))
+                tx.devices.add(DeviceEntry(parse_eui64(device), device_type, now, key))
                 command = tx.inbox.submit(Verb.DEVICE_PERMIT, {"device": device, "seconds": 180}, now)
         if joined:
             self.until(lambda: self.command(command).state is not CommandState.PENDING, "the joining window")
@@ -218,13 +224,47 @@ def quick(eui64: str = EUI64, **settings: object) -> str:
     return ppmid(eui64, **{"reboot_s": 0.2, "query_delay_s": 0.1, "alert_retry_s": 1.0, **settings})
 
 
+def commanded(kind: str, eui64: str, **settings: object) -> str:
+    """An HCALCS, ESME or GSME of `bench(..., issue=(eui64,))`, with the keys and certificates of that bench's PKI."""
+    keys = Path("home") / "pki"
+    own = keys / f"{parse_eui64(eui64):016x}"
+    return ppmid(
+        eui64,
+        **{
+            "type": kind,
+            "reboot_s": 0.2,
+            "query_delay_s": 0.1,
+            "alert_retry_s": 1.0,
+            "signing_key": f"{own}-ds.key",
+            "key_agreement_key": f"{own}-ka.key",
+            "supplier_certificate": str(keys / "90b3d51f30010000-ds.pem"),
+            "acb_certificate": str(keys / "90b3d51f30000002-ka.pem"),
+            **settings,
+        },
+    )
+
+
+def signed_image_file(path: Path, pki: Pki, *, force_replace: bool = False, **how: Any) -> Path:
+    """An image that the supplier of this PKI signed."""
+    flag = "true" if force_replace else "false"
+    more = f'[signature]\nforce_replace = {flag}\nkey_file = "{pki.supplier:016x}-ds.key"\n'
+    return image_file(path, kind="gbcs-signed", more=more, read=lambda name: (pki.path / name).read_bytes(), **how)
+
+
 @contextmanager
 def bench(
-    directory: Path, scenario: str, *options: str, listen: str = "tcp://127.0.0.1:0", capture: bool = False
+    directory: Path,
+    scenario: str,
+    *options: str,
+    listen: str = "tcp://127.0.0.1:0",
+    capture: bool = False,
+    issue: Sequence[str] = (),
 ) -> Iterator[Bench]:
     """A virtual dongle with the devices of `scenario`, and a home directory whose PKI knows no device yet."""
     home = directory / "home"
     pki = Pki.create(home / "pki", chf=parse_eui64("00-DB-12-34-56-78-90-A2"), keys=seeded_keys(b"system tests"))
+    for device in issue:
+        pki.issue(parse_eui64(device), seeded_keys(b"system tests"))
     with virtual_dongle(directory, scenario, *options, listen=listen, capture=capture) as dongle:
         desk = Bench(directory, dongle, home, pki)
         try:
@@ -274,6 +314,7 @@ def image_file(
     image_type: int = IMAGE_TYPE,
     hardware: Sequence[int] | None = (0, 0xFFFF),
     more: str = "",
+    read: Callable[[str], bytes] | None = None,
 ) -> Path:
     """An image of `chf image build`, whose content follows from its version alone."""
     versions = "" if hardware is None else f"hardware_versions = {{ minimum = {hardware[0]}, maximum = {hardware[1]} }}"
@@ -288,7 +329,7 @@ header_string = "system test"
 seed = "system test {file_version}"
 size_bytes = {size_bytes}
 {more}"""
-    path.write_bytes(build_image(parse_recipe(recipe), _no_files))
+    path.write_bytes(build_image(parse_recipe(recipe), read or _no_files))
     return path
 
 

@@ -1,0 +1,70 @@
+"""GBCS commands about firmware, made with the test PKI: the supplier signs, the ACB adds its MAC (gbcs-duis §5).
+
+For people without a DUIS client, and for whatever turns service requests into commands. Sending is the hub's work: what
+is made here becomes a row of `device_messages`.
+"""
+
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from chf.clock import Now, UtcSeconds
+from chf.dcc.certificates import Usage
+from chf.dcc.pki import Pki
+from chf.eui64 import Eui64
+from chf.gbcs import (
+    CraFlag,
+    GroupingHeader,
+    MessageCode,
+    SupplementaryRemoteParty,
+    add_mac,
+    mac_key,
+    make_cs06_precommand,
+    make_cs08_command,
+    sign,
+)
+from chf.store.device_messages import NewDeviceMessage
+from chf.store.store import Transaction
+
+MESSAGE_LIFETIME_S = 86_400.0
+"""How long a command waits for its device: the queue timeout of a deployed hub (gbcs-duis §7)."""
+
+ORIGIN = "cli"
+
+
+ACB_COUNTER = "acb originator counter"
+SUPPLIER_COUNTER = "test supplier originator counter"
+"""Names of counters in the store: whoever speaks for either takes its numbers here."""
+
+
+def next_counter(tx: Transaction, name: str, now: Now) -> int:
+    """An originator counter that was never used: the milliseconds of the wall clock are where it starts at least."""
+    return tx.counters.take(name, first=int(now.utc * 1000))
+
+
+def cs06(
+    pki: Pki, device: Eui64, counter: int, manufacturer_image_hash: bytes, execution_utc: UtcSeconds | None = None
+) -> bytes:
+    """Activate Firmware, signed and with its MAC. Raises UsageError where the PKI lacks the device's certificate."""
+    command = make_cs06_precommand(pki.supplier, device, counter, manufacturer_image_hash, execution_utc)
+    signed = sign(command, pki.private_key(pki.supplier, Usage.DIGITAL_SIGNATURE))
+    return add_mac(signed, _mac_key(pki, device, signed.header)).to_bytes()
+
+
+def cs08(pki: Pki, device: Eui64, counter: int) -> bytes:
+    """Read the firmware version of a PPMID or HCALCS, on behalf of the supplier."""
+    behalf = SupplementaryRemoteParty(pki.supplier, counter)
+    code = MessageCode.READ_PPMID_HCALCS_FIRMWARE_VERSION
+    header = GroupingHeader(CraFlag.COMMAND, counter, pki.acb, device, code, supplementary=behalf)
+    return make_cs08_command(pki.acb, device, counter, behalf, _mac_key(pki, device, header))
+
+
+def row(
+    device: Eui64, code: MessageCode, counter: int, message: bytes, now: Now, lifetime_s: float = MESSAGE_LIFETIME_S
+) -> NewDeviceMessage:
+    expires = UtcSeconds(now.utc + lifetime_s)
+    return NewDeviceMessage(device, ORIGIN, code, counter, message, now.utc, expires)
+
+
+def _mac_key(pki: Pki, device: Eui64, header: GroupingHeader) -> bytes:
+    public = pki.certificate(device, Usage.KEY_AGREEMENT).public_key()
+    assert isinstance(public, ec.EllipticCurvePublicKey)
+    return mac_key(pki.private_key(pki.acb, Usage.KEY_AGREEMENT), public, header)

@@ -1,0 +1,85 @@
+"""GBCS messages from the DCC side to devices: rows of the store that the tunnels carry, octet for octet.
+
+A row waits until its device can be reached or its time is over, through restarts of the hub; its fate is written once.
+What may be sent is not decided here: a device judges what it is sent.
+"""
+
+from dataclasses import dataclass
+from functools import partial
+
+from chf.clock import Now, UtcSeconds
+from chf.eui64 import Eui64
+from chf.hub.batch import Batch
+from chf.store import Store
+from chf.store.device_messages import DeviceMessage, MessageState
+from chf.store.store import Transaction
+from chf.trace import Kind
+
+
+@dataclass(frozen=True, slots=True)
+class _Fate:
+    state: MessageState
+    reason: str = ""
+
+
+class Messages:
+    """Which rows were handed to a tunnel in this process, and what became of each."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._handed: set[int] = set()
+
+    def waiting(self) -> tuple[DeviceMessage, ...]:
+        """Rows that no tunnel has yet, in their order."""
+        return tuple(row for row in self._store.device_messages.waiting() if row.id not in self._handed)
+
+    def handed(self, batch: Batch, row: DeviceMessage) -> None:
+        self._handed.add(row.id)
+        batch.event(Kind.MESSAGE_QUEUED, _fields(row), device=row.device)
+
+    def delivered(self, batch: Batch, message_id: str) -> None:
+        self._end(batch, int(message_id), _Fate(MessageState.DELIVERED))
+
+    def failed(self, batch: Batch, message_id: str, reason: str, *, expired: bool) -> None:
+        self._end(batch, int(message_id), _Fate(MessageState.EXPIRED if expired else MessageState.FAILED, reason))
+
+    def refused(self, batch: Batch, row: DeviceMessage, reason: str) -> None:
+        """It cannot be sent, and never will."""
+        self._end(batch, row.id, _Fate(MessageState.FAILED, reason))
+
+    def expire(self, batch: Batch, row: DeviceMessage) -> None:
+        """Its time was over before a tunnel could take it."""
+        self._end(batch, row.id, _Fate(MessageState.EXPIRED, "the device was not there in time"))
+
+    def _end(self, batch: Batch, row_id: int, fate: _Fate) -> None:
+        row = self._store.device_messages.get(row_id)
+        assert row is not None, "messages are not removed"
+        self._handed.add(row_id)
+        batch.write(partial(_change, row_id, fate, batch.now.utc))
+        kind = Kind.MESSAGE_DELIVERED if fate.state is MessageState.DELIVERED else Kind.MESSAGE_FAILED
+        fields = _fields(row)
+        if kind is Kind.MESSAGE_FAILED:
+            fields |= {"state": fate.state.value, "reason": fate.reason}
+        batch.event(kind, fields, device=row.device)
+
+
+def lifetime_s(row: DeviceMessage, now: Now) -> float:
+    """What is left of it, by the wall clock that it was given by."""
+    return row.expires - now.utc
+
+
+def answered(device: Eui64, counter: int, message_code: int, utc: UtcSeconds, tx: Transaction) -> None:
+    """A response of `device` came: the command that it answers needs nothing more."""
+    asked = tx.device_messages.asked(device, counter, message_code)
+    if asked is not None and asked.state in (MessageState.WAITING, MessageState.DELIVERED):
+        tx.device_messages.change(asked.id, MessageState.ANSWERED, utc)
+
+
+def _fields(row: DeviceMessage) -> dict[str, str | int]:
+    return {"message": row.id, "message_code": f"0x{row.message_code:04X}", "request": row.request}
+
+
+def _change(row_id: int, fate: _Fate, utc: UtcSeconds, tx: Transaction) -> None:
+    row = tx.device_messages.get(row_id)
+    if row is not None and row.state is MessageState.WAITING:  # an answer may be faster than its receipt
+        tx.device_messages.change(row_id, fate.state, utc, fate.reason)

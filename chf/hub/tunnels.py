@@ -1,0 +1,213 @@
+"""Tunnels: what the tunnel core wants done, and GBCS messages between the store and devices, both ways.
+
+To a device, messages are rows that wait until it has them (`messages`). From a device, a message goes into the alerts
+outbox as it came; only then is the device told that it was taken.
+"""
+
+import json
+import logging
+from collections.abc import Callable, Coroutine
+from dataclasses import asdict
+from functools import partial
+from typing import Any, Final, assert_never
+
+from chf import tunnel
+from chf.clock import Clock, Instant, Now
+from chf.errors import RadioGoneError, UsageError
+from chf.eui64 import Eui64, format_eui64
+from chf.hub import messages
+from chf.hub.alerts import DeviceMessageRead, Signature, Upward
+from chf.hub.batch import Batch
+from chf.hub.devices import KnownDevices
+from chf.hub.meaning import appointment
+from chf.hub.messages import Messages
+from chf.hub.updates import Updates
+from chf.radio.interface import SMART_ENERGY_PROFILE, Inbound, Outbound, Radio
+from chf.store import Store
+from chf.store.device_log import DeviceType
+from chf.store.store import Transaction
+from chf.trace import Kind
+from chf.zcl import tunneling as zcl
+
+_LOG = logging.getLogger(__name__)
+
+_CLIENT_OF: Final = frozenset({DeviceType.PPMID, DeviceType.ESME, DeviceType.HCALCS})
+"""Of these the hub is the client (gbcs-duis §7)."""
+
+Spawn = Callable[[Callable[[], Coroutine[Any, Any, None]]], None]
+"""Starts a task, where the hub runs."""
+
+
+class Tunnels:
+    def __init__(
+        self,
+        store: Store,
+        radio: Radio,
+        clock: Clock,
+        settings: tunnel.TunnelSettings,
+        updates: Updates,
+        upward: Upward,
+        devices: KnownDevices,
+        carry_out: Callable[[Batch], None],
+        spawn: Spawn,
+    ) -> None:
+        self._store, self._radio, self._clock = store, radio, clock
+        self._client = tunnel.TunnelClient(settings)
+        self._messages = Messages(store)
+        self._updates, self._upward, self._devices = updates, upward, devices
+        self._carry_out, self._spawn = carry_out, spawn
+
+    # From the radio
+
+    def receive(self, message: Inbound, now: Now) -> None:
+        effects = self._client.receive(
+            message.source, message.source_endpoint, message.payload, now.instant, secured=message.aps_secured
+        )
+        self._do(effects, now)
+
+    def joined(self, device: Eui64, now: Now, reason: str = "the device rejoined") -> None:
+        if self._wants_tunnel(device):
+            self._do(self._client.device_joined(device, now.instant, reason), now)
+
+    def left(self, device: Eui64, now: Now) -> None:
+        self._do(self._client.device_left(device, now.instant), now)
+
+    def reopen(self, reason: str, now: Now) -> None:
+        """Nobody saw who restarted meanwhile, and a device that did waits in silence for its alert to be fetched."""
+        for entry in self._devices.joined():
+            self.joined(entry.eui64, now, reason)
+
+    # From the store
+
+    def take_up(self, now: Now) -> None:
+        """Go on where the store says that an earlier process was."""
+        records = []
+        for entry in self._devices.joined():
+            text = self._store.meta.get(_tunnel_key(entry.eui64))
+            if text:
+                records.append(tunnel.TunnelRecord(**json.loads(text)))
+        self._client.restore(records)
+        self.reopen("the hub was away", now)
+
+    def take_messages(self, now: Now) -> None:
+        """Hand messages over to the tunnels of their devices, as far as there are any."""
+        for row in self._messages.waiting():
+            batch = Batch(now)
+            left_s = messages.lifetime_s(row, now)
+            effects: tunnel.Effects = ()
+            if left_s <= 0:
+                self._messages.expire(batch, row)
+            elif not self._wants_tunnel(row.device):
+                self._messages.refused(batch, row, "no access: no device of the log that takes messages")
+            else:
+                try:
+                    effects = self._client.send(row.device, str(row.id), row.message, now.instant, lifetime_s=left_s)
+                except UsageError:
+                    continue  # it never joined, or has enough to do: the row waits
+                self._messages.handed(batch, row)
+            self._carry_out(batch)
+            self._do(effects, now)
+
+    def forgotten(self, device: Eui64, now: Now) -> None:
+        """It is out of the device log."""
+        self._do(self._client.forget(device, now.instant), now)
+
+    # From time
+
+    def deadline(self) -> Instant | None:
+        return self._client.deadline()
+
+    def handle_deadline(self, now: Now) -> None:
+        self._do(self._client.handle_deadline(now.instant), now)
+
+    # Inside
+
+    def _wants_tunnel(self, device: Eui64) -> bool:
+        entry = self._devices.get(device)
+        return entry is not None and entry.device_type in _CLIENT_OF
+
+    def _do(self, effects: tunnel.Effects, now: Now) -> None:
+        batch = Batch(now)
+        for effect in effects:
+            match effect:
+                case tunnel.Send(peer, endpoint, payload):
+                    batch.send(Outbound(peer, endpoint, zcl.CLUSTER, payload))
+                case tunnel.DiscoverEndpoint(peer):
+                    batch.then(partial(self._discover, peer))
+                case tunnel.TunnelOpened(record):
+                    batch.write(partial(_remember_tunnel, record.peer, json.dumps(asdict(record))))
+                    batch.event(Kind.TUNNEL_OPENED, {"tunnel": record.tunnel_id}, device=record.peer)
+                case tunnel.TunnelLost(peer, reason):
+                    batch.write(partial(_remember_tunnel, peer, ""))
+                    batch.event(Kind.TUNNEL_CLOSED, {"reason": reason}, device=peer)
+                case tunnel.MessageReceived(peer, data, token):
+                    self._message_from(batch, peer, data, token)
+                case tunnel.MessageDelivered(_, message_id):
+                    self._messages.delivered(batch, message_id)
+                case tunnel.MessageFailed(_, message_id, reason, expired):
+                    self._messages.failed(batch, message_id, reason, expired=expired)
+                case tunnel.Alarm(peer, text):
+                    batch.event(Kind.ALARM, {"reason": text}, device=peer)
+                case _:
+                    assert_never(effect)
+        self._carry_out(batch)
+
+    def _message_from(self, batch: Batch, peer: Eui64, data: bytes, token: tunnel.ReplyToken) -> None:
+        """A GBCS message of a device: into the outbox as it came, and only then is the device told."""
+        now = batch.now
+        read = self._upward.read(peer, data, self._updates.scheduler.for_device(peer), now.utc)
+        alert = read.alert
+        batch.write(lambda tx: tx.alerts.add(alert))
+        written = self._store.alerts.get(alert.msg_id)
+        if written is None:
+            self._tell(batch, peer, read)
+        elif written.message != data:
+            reason = f"another message under the counter of alert {alert.msg_id} was dropped"
+            batch.event(Kind.ALARM, {"reason": reason}, device=peer)
+        batch.then(lambda: self._do(self._client.accepted(token), now))
+
+    def _tell(self, batch: Batch, peer: Eui64, read: DeviceMessageRead) -> None:
+        alert = read.alert
+        fields: dict[str, str | bool] = {
+            "use_case": alert.use_case,
+            "alert_code": f"0x{alert.alert_code:04X}",
+            "outcome": alert.outcome,
+            "msg_id": alert.msg_id,
+            "verified": alert.verified,
+        }
+        if read.answers is None:
+            batch.event(Kind.ALERT_RECEIVED, fields, device=peer, job=alert.job)
+        else:
+            del fields["alert_code"]
+            batch.write(partial(messages.answered, peer, *read.answers, batch.now.utc))
+            batch.event(Kind.RESPONSE_RECEIVED, fields, device=peer, job=alert.job)
+        if read.signature is Signature.BAD:
+            reason = f"alert {alert.msg_id} was relayed: its signature is not its originator's"
+            batch.event(Kind.ALARM, {"reason": reason}, device=peer)
+        if read.accepts:
+            assert read.answers is not None
+            asked = self._store.device_messages.asked(peer, *read.answers)
+            if asked is not None:
+                self._updates.tell(batch, peer, appointment(asked.message))
+        for event in read.events:
+            self._updates.tell(batch, peer, event)
+
+    def _discover(self, peer: Eui64) -> None:
+        async def ask() -> None:
+            try:
+                found = await self._radio.match_descriptor(peer, SMART_ENERGY_PROFILE, (zcl.CLUSTER,))
+            except RadioGoneError as error:
+                _LOG.info("no Match_Desc from %s: %s", format_eui64(peer), error)
+                found = ()
+            now = self._clock.now()
+            self._do(self._client.endpoints_found(peer, found, now.instant), now)
+
+        self._spawn(ask)
+
+
+def _tunnel_key(device: Eui64) -> str:
+    return f"tunnel of {format_eui64(device)}"
+
+
+def _remember_tunnel(device: Eui64, text: str, tx: Transaction) -> None:
+    tx.meta.set(_tunnel_key(device), text)
