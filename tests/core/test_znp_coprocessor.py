@@ -698,3 +698,104 @@ def test_utilities(host: ZnpHost) -> None:
     assert host.call(0x2413, b"\x09\x32\x01") == b"\x02"
     assert host.call(0x2740, struct.pack("<Q", DEVICE)) == b"\xfe\xff"
     assert host.call(0x2741, b"\x34\x12") == bytes(8)
+
+
+def test_forming_and_steering_in_one_go() -> None:
+    host = ZnpHost()
+    assert host.call(0x2F05, b"\x06") == b"\x00"
+    assert host.call(0x2F05, b"\x04") == b"\x00"  # it is at it
+    host.run()
+    assert host.heard(STATE_CHANGE_IND) == [b"\x08", b"\x09"]
+    assert host.heard(BDB_NOTIFICATION) == [bytes([1, 2, 4]), bytes([0, 2, 2]), bytes([0, 2, 0])]
+    assert host.dongle.stack.permitting
+
+
+def test_steering_without_a_network() -> None:
+    host = ZnpHost()
+    assert host.call(0x2F05, b"\x02") == b"\x00"
+    assert host.heard(BDB_NOTIFICATION) == [bytes([2, 2, 0])]
+
+
+def test_a_device_that_never_gets_in_leaves_no_entry(host: ZnpHost) -> None:
+    host.permit(254)
+    device = Device(host)  # its install code is not known here: the well-known key does not open what it is sent
+    device.stack.power_on()
+    host.run(8.0)
+    device.stack.power_off()
+    host.run(30.0)
+    assert host.call(0x2748, b"\x00\xff") == b"\x00\x00"
+    assert host.entry(1, 0) == b"\xff" * 12
+    assert struct.unpack_from("<Q", host.entry(4, 0), 8) == (0,)
+
+
+def test_strangers_that_only_ask_fill_no_table(host: ZnpHost) -> None:
+    for index in range(100):
+        assert host.dongle.keys.for_join(Eui64(0x1000 + index)) is not None
+    assert [struct.unpack_from("<Q", host.entry(4, slot), 8)[0] for slot in range(4)] == [0, 0, 0, 0]
+    for index in range(4):
+        add_install_code(host, ieee=0x2000 + index)
+    assert host.dongle.keys.for_join(Eui64(0x1000)) is None
+
+
+def test_a_child_that_is_refused_a_rejoin_stays_one(host: ZnpHost) -> None:
+    host.permit()
+    device = Device(host, key=WELL_KNOWN_KEY)
+    device.stack.power_on()
+    host.run(10.0)
+    host.dongle.join_refused(DEVICE, "unsecured rejoin is not allowed")
+    assert struct.unpack_from("<Q", host.entry(4, 0), 8) == (DEVICE,)
+    host.call(0x2401, data(device.stack.address, b"x"))
+    host.run(1.0)
+    assert host.heard(DATA_CONFIRM) == [bytes([0, 3, 7])]
+    assert host.call(0x2534, struct.pack("<HQB", device.stack.address, DEVICE, 0)) == b"\x00"
+    host.run(5.0)
+    assert struct.unpack_from("<Q", host.entry(4, 0), 8) == (0,)
+    assert host.entry(1, 0) == b"\xff" * 12
+
+
+def test_a_device_joins_again_under_the_key_of_its_establishment(host: ZnpHost) -> None:
+    assert host.call(0x2542, struct.pack("<HQ16s", 0xFFFE, DEVICE, KEY)) == b"\x00"
+    assert host.call(0x2F06, b"\x01") == b"\x00"
+    host.permit()
+    device = Device(host)
+    device.stack.power_on()
+    host.run(10.0)
+    assert device.stack.joined
+    assert host.call(0x2542, struct.pack("<HQ16s", device.stack.address, DEVICE, b"N" * 16)) == b"\x00"  # a new one
+    assert host.call(0x2744, struct.pack("<Q", DEVICE))[1:17] == b"N" * 16
+    assert host.dongle.keys.in_use() == {DEVICE: b"N" * 16}
+
+
+def test_a_response_that_makes_no_sense_is_told_as_it_came_and_not_in_its_own_indication(host: ZnpHost) -> None:
+    device = joined(host)
+    host.call(0x253E, b"\xff\xff")
+    host.callbacks.clear()
+    device.stack.send(ApsRequest(NwkAddress(0), 0, 0x8000, 0, 0, b"\x01\x00cut"))
+    device.stack.send(ApsRequest(NwkAddress(0), 0, 0x8002, 0, 0, b""))
+    device.stack.send(ApsRequest(NwkAddress(0), 0, 0x8002, 0, 0, bytes(300)))
+    host.run(5.0)
+    assert host.heard(0x4580) == []
+    assert [heard[9:] for heard in host.heard(MSG_CB_INCOMING)] == [b"\x00cut"]
+
+
+def test_a_request_that_nobody_knows_is_refused_unless_it_was_broadcast(host: ZnpHost) -> None:
+    device = joined(host)
+    device.stack.send(ApsRequest(NwkAddress(0xFFFD), 0, 0x0008, 0, 0, b"\x01\x00\x00", acknowledged=False))
+    host.run(1.0)
+    assert device.received == []
+    device.stack.send(ApsRequest(NwkAddress(0), 0, 0x0008, 0, 0, b"\x02\x00\x00"))
+    host.run(1.0)
+    assert [(heard.cluster, heard.payload) for heard in device.received] == [(0x8008, b"\x02\x84")]
+
+
+def test_two_long_messages_in_one_tick_are_told_apart(host: ZnpHost) -> None:
+    joined(host)
+    host.callbacks.clear()
+    for octet in b"ab":
+        message = bytes([octet]) * 300
+        host.dongle.message_received(
+            ApsIndication(NwkAddress(1), DEVICE, NwkAddress(0), 0x0109, 0x0019, 5, 3, message, octet, True)
+        )
+    host.drain()
+    stamps = [struct.unpack_from("<I", announced, 20)[0] for announced in host.heard(INCOMING_MSG_EXT)]
+    assert [host.call(0x2412, struct.pack("<IHB", stamp, 0, 1))[2:] for stamp in stamps] == [b"a", b"b"]

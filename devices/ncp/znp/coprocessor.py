@@ -254,7 +254,8 @@ class ZnpCoprocessor:
         self._device_object.device_joined(ieee, address, kind)
 
     def join_refused(self, ieee: "Eui64", reason: str) -> None:
-        pass  # MT has no indication for it
+        del reason  # MT has no indication for it
+        self.keys.refused(ieee)
 
     def device_left(self, ieee: "Eui64", address: "NwkAddress") -> None:
         self.keys.left(ieee)

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 WELL_KNOWN_KEY = b"ZigBeeAlliance09"
+_MAX_OFFERED = 16  # joins under way; our choice
 
 
 @dataclass(slots=True)
@@ -69,6 +70,7 @@ class DeviceTables:
         self._aps_keys: list[ApsLinkKey | None] = [None] * size
         self._trust_center_of: dict[Eui64, TrustCenterEntry] = {}
         self._aps_key_of: dict[Eui64, ApsLinkKey] = {}
+        self._offered: dict[Eui64, LinkKey] = {}
 
     # LinkKeys, for the stack
 
@@ -89,8 +91,13 @@ class DeviceTables:
             return aps_key.key
         if self.install_codes_only:
             return None
-        entry = self._add_to_trust_center(partner, LinkKey(WELL_KNOWN_KEY), KeyAttributes.DEFAULT)
-        return None if entry is None else entry.key
+        if None not in self._trust_center:
+            return None
+        # An entry is made when it is in: many may ask.
+        key = self._offered.setdefault(partner, LinkKey(WELL_KNOWN_KEY))
+        if len(self._offered) > _MAX_OFFERED:
+            del self._offered[next(iter(self._offered))]
+        return key
 
     # keys
 
@@ -169,9 +176,17 @@ class DeviceTables:
     def joined(self, ieee: Eui64, address: NwkAddress, kind: JoinKind) -> None:
         self.meet(ieee, address)
         self.disowned.discard(ieee)
+        offered = self._offered.pop(ieee, None)
+        if offered is not None and kind is not JoinKind.REJOINED_SECURED and self.for_data(ieee) is None:
+            self._add_to_trust_center(ieee, offered, KeyAttributes.DEFAULT)
         entry = self._trust_center_of.get(ieee)
         if kind is JoinKind.ASSOCIATED and entry is not None and entry.attributes == KeyAttributes.DEFAULT:
             entry.key.incoming_counter = -1  # it may have been reset to factory; and everybody knows this key
+
+    def refused(self, ieee: Eui64) -> None:
+        """It was let in too early, or asked in vain; a child that asks in vain stays what it is."""
+        if ieee not in self.children:
+            self.left(ieee)
 
     def left(self, ieee: Eui64) -> None:
         self.disowned.discard(ieee)
@@ -278,6 +293,7 @@ class DeviceTables:
         self._aps_key_of.clear()
         self.children = {}
         self.disowned.clear()
+        self._offered.clear()
         self.install_codes_only = False
         for index, octets in _entries(nvram, Table.ADDRMGR, self.size, items.ADDRESS.size):
             users, address, ieee = items.ADDRESS.unpack(octets)

@@ -38,7 +38,7 @@ _ANY_NETWORK = 0xFFFF_FFFF_FFFF_FFFF  # the entry that counts for every network
 
 _STEERING, _FORMATION = 0x02, 0x04  # commissioning modes (3.14.2.5)
 _STEERING_S = 180  # bdbcMinCommissioningTime, base device behaviour 5.1
-_SUCCESS, _IN_PROGRESS, _FORMATION_FAILURE, _RESTORED = 0x00, 0x01, 0x08, 0x0D  # commissioning status
+_SUCCESS, _IN_PROGRESS, _NO_NETWORK, _FORMATION_FAILURE, _RESTORED = 0x00, 0x01, 0x02, 0x08, 0x0D  # commissioning
 _RESTORED_NETWORK, _NEW_NETWORK = 0, 1  # answers of ZDO_STARTUP_FROM_APP
 _ALL_DEVICE_TYPES = 0x07
 
@@ -119,8 +119,10 @@ class Network:
         self._tables = tables
         self._callback = callback
         self._channels = 0
+        self._starting = False
         self._restoring = False
         self._commissioning = False
+        self._steer_when_up = False
 
     def handlers(self) -> dict[str, "Handler"]:
         return {
@@ -149,14 +151,20 @@ class Network:
         if mode & ~(_FORMATION | _STEERING) or not mode:
             return (ZStatus.INVALID_PARAMETER,)
         if mode & _FORMATION and not self.is_up:
+            self._steer_when_up = self._steer_when_up or bool(mode & _STEERING)
             self._start(commissioning=True)
-        elif mode & _FORMATION:
+            return (ZStatus.SUCCESS,)
+        if mode & _FORMATION:
             self._callback("bdbCommissioningNotification", _FORMATION_FAILURE, _FORMATION, mode & _STEERING)
         if mode & _STEERING:
-            if self.is_up:
-                self._stack.permit(_STEERING_S)
-            self._callback("bdbCommissioningNotification", _SUCCESS, _STEERING, 0)
+            self._steer()
         return (ZStatus.SUCCESS,)
+
+    def _steer(self) -> None:
+        """A coordinator steers others: it opens its network. Without one there is nothing to open."""
+        if self.is_up:
+            self._stack.permit(_STEERING_S)
+        self._callback("bdbCommissioningNotification", _SUCCESS if self.is_up else _NO_NETWORK, _STEERING, 0)
 
     def startup_from_app(self, _delay_ms: int) -> tuple[int]:
         if not self.is_up:
@@ -164,6 +172,9 @@ class Network:
         return (_RESTORED_NETWORK if self._restoring else _NEW_NETWORK,)
 
     def _start(self, *, commissioning: bool) -> None:
+        if self._starting:
+            return
+        self._starting = True
         network = self._stored_network()
         self._restoring = network is not None
         self._commissioning = commissioning
@@ -173,17 +184,26 @@ class Network:
             self._change_state(DeviceState.STARTING_AS_COORDINATOR)
         self._mirror_counter(network)
         self._tables.children = network.children
-        self._stack.form(network)
+        if self._restoring:
+            self._stack.network = network
+            self._stack.resume()
+        else:
+            self._stack.form(network)
 
     def went_up(self) -> None:
         """The stack is on the air: tell it in the order in which the chip does."""
+        self._starting = False
         if self._commissioning and not self._restoring:
             self._callback("bdbCommissioningNotification", _IN_PROGRESS, _STEERING, _FORMATION)
         self._change_state(DeviceState.COORDINATOR)
         if self._commissioning:
             if self._restoring:
                 self._callback("bdbCommissioningNotification", _RESTORED, 0, _FORMATION)
-            self._callback("bdbCommissioningNotification", _SUCCESS, _FORMATION if self._restoring else _STEERING, 0)
+            mode, remaining = _FORMATION if self._restoring else _STEERING, _STEERING if self._steer_when_up else 0
+            self._callback("bdbCommissioningNotification", _SUCCESS, mode, remaining)
+        if self._steer_when_up:
+            self._steer_when_up = False
+            self._steer()
 
     def _change_state(self, state: DeviceState) -> None:
         self.state = state

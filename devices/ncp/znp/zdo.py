@@ -38,6 +38,7 @@ _EVERY_CLUSTER = 0xFFFF
 _FIRST_BROADCAST = 0xFFF8
 _MGMT_RTG, _MGMT_BIND = 0x0032, 0x0033
 _LONGEST_SCAN = 5  # more is another command: change of channel or manager (Zigbee PRO 2.4.3.3.9)
+_LONGEST_MESSAGE = 240
 _BIND_TARGET_BYTES = {1: 2, 3: 9}  # by address mode: a group, or an IEEE address and endpoint
 
 _WITH_DESTINATION = {
@@ -195,8 +196,8 @@ class DeviceObject:
         self._callback("leaveInd", address, ieee, 0, 0, 0)
 
     def received(self, indication: ApsIndication) -> None:
-        if not indication.payload:
-            return
+        if not 0 < len(indication.payload) <= _LONGEST_MESSAGE:
+            return  # ZDO has no way to tell of more than a frame holds
         sequence, body = indication.payload[0], indication.payload[1:]
         cluster = indication.cluster
         if cluster < zdp.RESPONSE and cluster != ZdpCluster.DEVICE_ANNOUNCE:
