@@ -799,3 +799,13 @@ def test_two_long_messages_in_one_tick_are_told_apart(host: ZnpHost) -> None:
     host.drain()
     stamps = [struct.unpack_from("<I", announced, 20)[0] for announced in host.heard(INCOMING_MSG_EXT)]
     assert [host.call(0x2412, struct.pack("<IHB", stamp, 0, 1))[2:] for stamp in stamps] == [b"a", b"b"]
+
+
+def test_a_dongle_out_of_buffers_says_so_until_it_has_some(host: ZnpHost) -> None:
+    device = joined(host)
+    host.dongle.exhausted_until = host.queue.now() + 5.0
+    assert host.call(0x2401, data(device.stack.address, b"x")) == b"\x11"
+    host.run(5.0)
+    assert host.call(0x2401, data(device.stack.address, b"x")) == b"\x00"
+    host.run(1.0)
+    assert host.heard(DATA_CONFIRM) == [bytes([0, 3, 7])]

@@ -60,6 +60,8 @@ class ZnpCoprocessor:
         personality: Personality = ZSTACK_3_30,
     ) -> None:
         self.personality = personality
+        self.exhausted_until = 0.0
+        """Until then there is no buffer for a message to send."""
         self.nvram = Nvram()
         self.keys = DeviceTables(personality.table_size)
         self.stack = make_stack(self, self.keys, ieee)
@@ -133,6 +135,7 @@ class ZnpCoprocessor:
             groups=groups,
             device_object=device_object,
             callback=callback,
+            exhausted=lambda: self._scheduler.now() < self.exhausted_until,
         )
         utilities = Utilities(
             personality=self.personality,

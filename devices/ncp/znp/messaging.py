@@ -30,6 +30,8 @@ from devices.stack.interface import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from devices.ncp.znp.device_tables import DeviceTables
     from devices.ncp.znp.groups import GroupTable
     from devices.ncp.znp.layout import Handler
@@ -92,7 +94,9 @@ class Messaging:
         groups: "GroupTable",
         device_object: "DeviceObject",
         callback: "Callback",
+        exhausted: "Callable[[], bool]",
     ) -> None:
+        self._exhausted = exhausted
         self._stack = stack
         self._scheduler = scheduler
         self._network = network
@@ -226,6 +230,8 @@ class Messaging:
             return ZStatus.INVALID_PARAMETER
         if not self._network.is_up:
             return ZStatus.NWK_INVALID_REQUEST
+        if self._exhausted():
+            return ZStatus.BUFFER_FULL
         profile = ZDP_PROFILE if endpoint is None else endpoint.profile
         if request.options & WILDCARD_PROFILE:
             profile = 0xFFFF
