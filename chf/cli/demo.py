@@ -25,11 +25,14 @@ from chf.clock import Clock, SystemClock
 from chf.crypto.install_code import link_key, with_crc
 from chf.dcc.pki import DEFAULT_ACB, DEFAULT_SUPPLIER, Pki, seeded_keys
 from chf.dcc.reception import receive
+from chf.dcc.zigbee_pki import ZigbeePki, seeded_numbers
 from chf.duis import ServiceReference, UpdateFirmwareRequest
 from chf.duis.identifiers import RequestId
 from chf.errors import ChfError, RadioGoneError, RefusedError, TimedOutError, UsageError
 from chf.eui64 import Eui64, format_eui64, parse_eui64
-from chf.hub import Hub, progress
+from chf.hub import Hub, HubSettings, progress
+from chf.hub.admission import SecurityMode
+from chf.hub.settings import SecuritySettings
 from chf.image.build import build_image
 from chf.image.image import FirmwareImage, parse_image
 from chf.image.recipe import parse_recipe
@@ -58,6 +61,7 @@ size_bytes = 65536
 """
 """The recipe of the image that is moved when none is given: long enough to watch, short enough to wait for."""
 
+_SETTINGS = HubSettings(security=SecuritySettings(SecurityMode.CBKE))
 _POLL_S = 0.05
 _LIMIT_S = 300.0
 
@@ -97,8 +101,9 @@ def demo(
 ) -> None:
     """Update an emulated PPMID on a virtual dongle: no hardware, a few seconds.
 
-    Starts the virtual dongle with one PPMID, forms the network, lets the PPMID join with its install code, submits a
-    service request SR 11.4, serves the image, activates it, and shows the two alerts and the version that then runs.
+    Starts the virtual dongle with one PPMID, forms the network, lets the PPMID join with its install code and
+    establish a link key by certificate, submits a service request SR 11.4, serves the image, activates it, and shows
+    the two alerts and the version that then runs.
     """
     with ExitStack() as cleanup:
         if home is None:
@@ -138,11 +143,14 @@ class _Demo:
         options = self._options
         pki = Pki.create(options.home / "pki", chf=HUB, keys=seeded_keys(f"chf demo {options.seed}".encode()))
         pki.issue(PPMID)
+        zigbee = ZigbeePki(pki.path / "zigbee")
+        for subject in (HUB, PPMID):  # the hub's by the EUI-64 of its dongle, which is the same here
+            zigbee.issue(subject, seeded_numbers(f"chf demo {options.seed}".encode()))
         scenario = self._write_scenario(pki)
         async with asyncio.timeout(_LIMIT_S), self._virtual_dongle(scenario) as port:
             self._say(f"virtual dongle with one PPMID at {port}")
             dongle = Dongle(options.radio, port, 115_200, None, 15)
-            hub = Hub(self._store, dongle.open(), pki, self._clock, tell=self._narrate)
+            hub = Hub(self._store, dongle.open(), pki, self._clock, _SETTINGS, self._narrate)
             running = asyncio.ensure_future(hub.run(form=True))
             story = asyncio.ensure_future(self._story())
             await asyncio.wait({running, story}, return_when=asyncio.FIRST_COMPLETED)
@@ -266,6 +274,10 @@ class _Demo:
                 self._say("network formed")
             case Kind.DEVICE_JOINED:
                 self._say(f"{_name(event.device)} is on the network")
+            case Kind.KEY_ESTABLISHED:
+                self._say(f"{_name(event.device)} has a link key by certificate (suite {fields['suite']})")
+            case Kind.KEY_FAILED:
+                self._say(f"{_name(event.device)} has no link key: {fields['reason']}")
             case Kind.TUNNEL_OPENED:
                 self._say(f"{_name(event.device)} has a tunnel for GBCS messages")
             case Kind.VERSION_OBSERVED:
@@ -287,6 +299,9 @@ class _Demo:
         path.write_text(
             f"""seed = {self._options.seed}
 
+[ncp]
+eui64 = "{format_eui64(HUB)}"
+
 [[device]]
 type = "ppmid"
 eui64 = "{format_eui64(PPMID)}"
@@ -298,6 +313,7 @@ file_version = {self._version_before}
 power_on_s = 1.5
 access_control_broker = "{format_eui64(pki.acb)}"
 signing_key = {json.dumps(str((pki.path / f"{PPMID:016x}-ds.key").absolute()))}
+credentials = {json.dumps(f"pki/zigbee/{PPMID:016x}-suite2.txt")}
 """,
             encoding="utf-8",
         )

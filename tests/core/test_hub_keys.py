@@ -1,0 +1,343 @@
+"""Key establishment in the hub: who gets what before and after, and what a crash or a lost dongle leaves behind.
+
+The device is the emulated one's initiator; what a real dongle would do with keys is told by `MemoryRadio.installed`.
+"""
+
+import asyncio
+from dataclasses import replace
+from random import Random
+
+import pytest
+
+from chf.crypto.ecqv import Suite
+from chf.dcc.zigbee_pki import ZigbeePki, seeded_numbers
+from chf.errors import RadioGoneError, UsageError
+from chf.eui64 import parse_eui64
+from chf.hub import HubSettings, key_agreement
+from chf.hub.admission import SecurityMode
+from chf.hub.settings import SecuritySettings
+from chf.radio.interface import RadioState
+from chf.store import Store
+from chf.store.device_log import DeviceEntry, DeviceType
+from chf.store.inbox import Verb
+from chf.trace import Kind
+from chf.zcl import basic, key_establishment, ota, time, tunneling
+from chf.zcl.frame import DefaultResponse, Frame, FrameType, Status
+from devices.nodes.key_establishment import Discover, KeyEstablishmentClient, State, TakeKey, Transmit
+from devices.wire.key_establishment import Command, TerminateStatus
+from devices.wire.zcl import ZclFrame
+from tests.support.memory_radio import HUB, MemoryRadio, desk_pki, hub_on_desk
+
+PPMID = parse_eui64("00-DB-12-34-56-78-90-A4")
+STRANGER = parse_eui64("00-DB-12-34-56-78-90-FF")
+INSTALL_KEY = bytes(range(16))
+CBKE = HubSettings(security=SecuritySettings(SecurityMode.CBKE))
+READ_TIME = Frame(FrameType.GLOBAL, 0x00, 9, b"\0\0").to_bytes()
+QUERY = Frame(FrameType.CLUSTER, ota.QueryNextImageRequest.COMMAND, 7, b"\0\xd8\x10\4\0\1\0\0\0").to_bytes()
+
+
+@pytest.fixture
+def store(tmp_path):
+    with Store.open(tmp_path / "home", hub=True) as opened:
+        desk_pki(opened.home)
+        pki = ZigbeePki(opened.home / "pki" / "zigbee")
+        for subject in (HUB, PPMID):
+            pki.issue(subject, seeded_numbers(b"hub keys"))
+        with opened.transaction() as tx:
+            tx.devices.add(DeviceEntry(PPMID, DeviceType.PPMID, 0.0, INSTALL_KEY))
+        yield opened
+
+
+class Device:
+    """The initiator behind a memory radio: `turn` takes what the hub posted since, until both have nothing to say."""
+
+    def __init__(self, desk, suite=Suite.TWO, credentials=None):
+        pki = ZigbeePki(desk.store.home / "pki" / "zigbee")
+        sequence = iter(range(1, 256))
+        self.client = KeyEstablishmentClient(
+            credentials or pki.credentials(PPMID, suite), Random(3), lambda: next(sequence)
+        )
+        self.desk, self.radio, self.heard, self.taken, self.failed = desk, desk.radio, 0, [], []
+        self.heard = len(self.radio.to_cluster(key_establishment.CLUSTER))
+
+    def does(self, effects):
+        for effect in effects:
+            match effect:
+                case Transmit(octets):
+                    self.radio.says(PPMID, key_establishment.CLUSTER, octets, secured=False)
+                case Discover():
+                    self.does(self.client.server_found(0.0))
+                case TakeKey(link_key):
+                    self.taken.append(link_key)
+                case event:
+                    self.failed.append(event)
+
+    def turn(self):
+        answers = self.radio.to_cluster(key_establishment.CLUSTER)
+        for message in answers[self.heard :]:
+            assert not message.aps_secured
+            self.heard += 1
+            frame = ZclFrame.from_bytes(message.payload)
+            if frame.cluster_specific:
+                self.does(self.client.receive(frame, HUB, 0.0)[1])
+
+    async def establish(self):
+        self.does(self.client.start(0.0))
+        await self.until(lambda: self.taken or self.failed)
+
+    async def until(self, condition):
+        def turned():
+            self.turn()
+            return condition()
+
+        await self.desk.until(turned)
+
+
+def link_key(store):
+    return store.devices.get(PPMID).link_key
+
+
+def last_refusal(radio, cluster):
+    """The status of the newest answer, which is in the clear."""
+    message = radio.to_cluster(cluster)[-1]
+    assert not message.aps_secured
+    return DefaultResponse.from_bytes(Frame.from_bytes(message.payload).payload).status
+
+
+@pytest.mark.parametrize("suite", Suite)
+async def test_a_device_gets_its_key_and_then_everything_else(store, suite):
+    async with hub_on_desk(store, MemoryRadio(), CBKE) as desk:
+        desk.radio.joins(PPMID)
+        assert not desk.radio.to_cluster(tunneling.CLUSTER)
+        device = Device(desk, suite)
+        await device.establish()
+        assert device.taken == [link_key(store)]
+        assert desk.radio.installed == [(PPMID, link_key(store))]
+        assert store.devices.get(PPMID).key_suite == suite.value
+        await desk.until(lambda: desk.radio.to_cluster(tunneling.CLUSTER))
+        desk.radio.says(PPMID, time.CLUSTER, READ_TIME)
+        assert desk.radio.to_cluster(time.CLUSTER)[-1].aps_secured
+        assert Kind.KEY_ESTABLISHED in desk.kinds()
+
+
+@pytest.mark.parametrize("cluster", [ota.CLUSTER, time.CLUSTER, tunneling.CLUSTER, 0x0702, 0x0999])
+async def test_before_its_key_a_device_gets_nothing_even_under_its_install_codes_key(store, cluster):
+    async with hub_on_desk(store, MemoryRadio(), CBKE) as desk:
+        desk.radio.joins(PPMID)
+        for secured in (True, False):
+            desk.radio.says(PPMID, cluster, QUERY, secured=secured)
+            assert last_refusal(desk.radio, cluster) == Status.FAILURE
+        await desk.until(lambda: store.devices.get(PPMID).refused_frames == 2)
+        assert store.devices.get(PPMID).file_version is None
+
+
+async def test_before_its_key_a_device_gets_basic(store):
+    async with hub_on_desk(store, MemoryRadio(), CBKE) as desk:
+        desk.radio.joins(PPMID)
+        desk.radio.says(PPMID, basic.CLUSTER, READ_TIME, secured=False)
+        assert Frame.from_bytes(desk.radio.to_cluster(basic.CLUSTER)[-1].payload).command == 0x01
+
+
+async def test_an_ota_query_under_the_network_key_alone_is_refused(store):
+    async with hub_on_desk(store, MemoryRadio(), CBKE) as desk:
+        desk.radio.joins(PPMID)
+        await Device(desk).establish()
+        desk.radio.says(PPMID, ota.CLUSTER, QUERY, secured=False)
+        assert last_refusal(desk.radio, ota.CLUSTER) == Status.FAILURE
+        assert store.devices.get(PPMID).file_version is None
+
+
+async def test_key_establishment_under_the_old_key_is_refused(store):
+    async with hub_on_desk(store, MemoryRadio(), CBKE) as desk:
+        desk.radio.joins(PPMID)
+        device = Device(desk)
+        device.radio.says = lambda *arguments, **_: MemoryRadio.says(device.radio, *arguments, secured=True)
+        device.does(device.client.start(0.0))
+        assert last_refusal(desk.radio, key_establishment.CLUSTER) == Status.FAILURE
+        assert device.client.state is State.INITIATING
+
+
+async def test_a_strangers_key_establishment_is_not_answered(store):
+    async with hub_on_desk(store, MemoryRadio(), CBKE) as desk:
+        octets = ZclFrame(1, Command.INITIATE, bytes(78)).to_bytes()
+        desk.radio.says(STRANGER, key_establishment.CLUSTER, octets, secured=False)
+        assert not desk.radio.to_cluster(key_establishment.CLUSTER)
+
+
+async def test_a_device_with_a_certificate_of_another_authority_gets_no_key(store, tmp_path):
+    foreign = ZigbeePki(tmp_path / "foreign")
+    foreign.issue(PPMID)
+    async with hub_on_desk(store, MemoryRadio(), CBKE) as desk:
+        desk.radio.joins(PPMID)
+        device = Device(desk, credentials=foreign.credentials(PPMID, Suite.TWO))
+        await device.establish()
+        assert [event.status for event in device.failed] == [TerminateStatus.BAD_KEY_CONFIRM]
+        assert link_key(store) is None
+        assert not desk.radio.installed
+        (failed,) = [event for event in desk.told if event.kind is Kind.KEY_FAILED]
+        assert failed.fields["status"] == "BAD_KEY_CONFIRM"
+
+
+async def test_a_restart_between_confirm_and_installation_makes_both_start_again(store):
+    """The hub dies with the key on disk, the dongle and the device without it."""
+    radio = MemoryRadio()
+    installing = asyncio.Event()
+
+    async def never(*_):
+        installing.set()
+        await asyncio.get_running_loop().create_future()
+
+    radio.install_link_key = never
+    async with hub_on_desk(store, radio, CBKE) as desk:
+        radio.joins(PPMID)
+        device = Device(desk)
+        device.does(device.client.start(0.0))
+        await device.until(installing.is_set)
+        half = link_key(store)
+        assert half is not None
+        assert not device.taken
+    async with hub_on_desk(store, MemoryRadio(), CBKE) as desk:
+        await desk.until(lambda: desk.radio.installed)
+        assert desk.radio.installed == [(PPMID, half)]  # put back; the device, which has it not, must start again
+        device.desk, device.radio, device.heard = desk, desk.radio, 0
+        desk.radio.says(
+            PPMID, key_establishment.CLUSTER, ZclFrame(9, Command.CONFIRM_KEY_DATA, bytes(16)).to_bytes(), secured=False
+        )
+        await device.until(lambda: device.failed)
+        assert device.failed[0].by_hub
+        assert not device.taken
+        device.failed.clear()
+        await device.establish()
+        assert device.taken == [link_key(store)] == [desk.radio.installed[-1][1]]
+        assert device.taken != [half]
+
+
+async def test_a_dongle_that_refuses_the_key_leaves_everybody_with_the_old_one(store):
+    old = bytes(range(50, 66))
+    with store.transaction() as tx:
+        tx.devices.update(replace(tx.devices.get(PPMID), link_key=old, key_suite=1, key_utc=5.0))
+    radio = MemoryRadio()
+
+    async def refuse(device, key):
+        if key != old:
+            raise RadioGoneError("the table is full")
+
+    radio.install_link_key = refuse
+    async with hub_on_desk(store, radio, CBKE) as desk:
+        radio.joins(PPMID)
+        device = Device(desk)
+        await device.establish()
+        assert [event.status for event in device.failed] == [TerminateStatus.NO_RESOURCES]
+        await desk.until(lambda: link_key(store) == old)
+        assert store.devices.get(PPMID).key_suite == 1
+
+
+async def test_a_device_that_does_it_again_gets_another_key(store):
+    async with hub_on_desk(store, MemoryRadio(), CBKE) as desk:
+        desk.radio.joins(PPMID)
+        for _ in range(2):
+            device = Device(desk)
+            await device.establish()
+        first, second = [key for _, key in desk.radio.installed]
+        assert first != second == link_key(store)
+
+
+async def test_keys_are_put_back_into_a_dongle_that_comes_up(store):
+    async with hub_on_desk(store, MemoryRadio(), CBKE) as desk:
+        desk.radio.joins(PPMID)
+        await Device(desk).establish()
+    kept = (PPMID, link_key(store))
+    for settings in (CBKE, HubSettings()):
+        async with hub_on_desk(store, MemoryRadio(), settings) as desk:
+            await desk.until(lambda: desk.radio.installed == [kept])
+            desk.radio.become(RadioState.GONE)
+            desk.radio.become(RadioState.UP)
+            await desk.until(lambda: desk.radio.installed == [kept, kept])
+
+
+async def test_a_hub_that_restarts_asks_for_no_new_key(store):
+    async with hub_on_desk(store, MemoryRadio(), CBKE) as desk:
+        desk.radio.joins(PPMID)
+        await Device(desk).establish()
+    async with hub_on_desk(store, MemoryRadio(), CBKE) as desk:
+        desk.radio.says(PPMID, time.CLUSTER, READ_TIME)
+        assert desk.radio.to_cluster(time.CLUSTER)
+
+
+async def test_letting_a_device_join_anew_begins_with_its_install_code(store):
+    async with hub_on_desk(store, MemoryRadio(), CBKE) as desk:
+        desk.radio.joins(PPMID)
+        await Device(desk).establish()
+        with Store.open(store.home) as beside, beside.transaction() as tx:
+            tx.inbox.submit(Verb.DEVICE_PERMIT, {"device": "00-DB-12-34-56-78-90-A4", "seconds": 60}, 0.0)
+        await desk.until(lambda: link_key(store) is None)
+        assert desk.radio.permitted == [(PPMID, INSTALL_KEY, 60)]
+        await desk.until(lambda: Kind.COMMAND_FINISHED in desk.kinds())
+        desk.radio.says(PPMID, time.CLUSTER, READ_TIME)
+        assert last_refusal(desk.radio, time.CLUSTER) == Status.FAILURE
+
+
+async def test_a_forgotten_device_is_a_stranger_in_the_middle_of_its_exchange(store):
+    async with hub_on_desk(store, MemoryRadio(), CBKE) as desk:
+        desk.radio.joins(PPMID)
+        device = Device(desk)
+        device.does(device.client.start(0.0))
+        with Store.open(store.home) as beside, beside.transaction() as tx:
+            tx.inbox.submit(Verb.DEVICE_FORGET, {"device": "00-DB-12-34-56-78-90-A4"}, 0.0)
+        await desk.until(lambda: store.devices.get(PPMID) is None)
+        answered = len(desk.radio.to_cluster(key_establishment.CLUSTER))
+        device.turn()
+        await asyncio.sleep(0)
+        assert len(desk.radio.to_cluster(key_establishment.CLUSTER)) == answered
+
+
+async def test_a_worker_that_dies_costs_one_exchange(store, monkeypatch):
+    asked = []
+    ask = key_agreement.KeyAgreement._ask
+
+    async def dies_once(self, line):
+        asked.append(line)
+        if len(asked) == 1:
+            await ask(self, line)
+            self._worker.kill()
+            await self._worker.wait()
+            raise OSError("broken pipe")
+        return await ask(self, line)
+
+    monkeypatch.setattr(key_agreement.KeyAgreement, "_ask", dies_once)
+    async with hub_on_desk(store, MemoryRadio(), CBKE) as desk:
+        desk.radio.joins(PPMID)
+        device = Device(desk)
+        await device.establish()
+        assert [event.status for event in device.failed] == [TerminateStatus.NO_RESOURCES]
+        device.failed.clear()
+        await device.establish()
+        assert device.taken
+
+
+async def test_in_lab_mode_there_is_no_key_establishment(store):
+    async with hub_on_desk(store, MemoryRadio()) as desk:
+        desk.radio.joins(PPMID)
+        device = Device(desk)
+        device.does(device.client.start(0.0))
+        (answer,) = desk.radio.to_cluster(key_establishment.CLUSTER)
+        assert Frame.from_bytes(answer.payload).command == DefaultResponse.COMMAND
+        desk.radio.says(PPMID, time.CLUSTER, READ_TIME)
+        assert desk.radio.to_cluster(time.CLUSTER)
+
+
+async def test_a_hub_without_a_certificate_for_its_dongle_does_not_start(store):
+    for path in (store.home / "pki" / "zigbee").glob(f"{HUB:016x}-*"):
+        path.unlink()
+    with pytest.raises(UsageError, match="chf dcc pki issue 00-DB-12-34-56-78-90-A2"):
+        async with hub_on_desk(store, MemoryRadio(), CBKE):
+            pass
+
+
+async def test_no_key_is_in_the_audit(store):
+    async with hub_on_desk(store, MemoryRadio(), CBKE) as desk:
+        desk.radio.joins(PPMID)
+        await Device(desk).establish()
+        lines = "".join(record.event.to_json() for record in store.audit.tail(limit=-1))
+        assert "key.established" in lines
+        assert link_key(store).hex() not in lines.lower()
