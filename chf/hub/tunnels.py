@@ -13,7 +13,7 @@ from typing import Any, Final, assert_never
 
 from chf import tunnel
 from chf.clock import Clock, Instant, Now
-from chf.errors import RadioGoneError, UsageError
+from chf.errors import RadioGoneError, TimedOutError, UsageError
 from chf.eui64 import Eui64, format_eui64
 from chf.hub import messages
 from chf.hub.alerts import DeviceMessageRead, Signature, Upward
@@ -196,7 +196,7 @@ class Tunnels:
         async def ask() -> None:
             try:
                 found = await self._radio.match_descriptor(peer, SMART_ENERGY_PROFILE, (zcl.CLUSTER,))
-            except RadioGoneError as error:
+            except (RadioGoneError, TimedOutError) as error:
                 _LOG.info("no Match_Desc from %s: %s", format_eui64(peer), error)
                 found = ()
             now = self._clock.now()

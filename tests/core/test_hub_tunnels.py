@@ -6,10 +6,11 @@ from dataclasses import asdict
 import pytest
 
 from chf.eui64 import parse_eui64
+from chf.hub import HubSettings
 from chf.radio.interface import RadioState
 from chf.store import Store
 from chf.store.device_log import DeviceEntry, DeviceStatus, DeviceType
-from chf.tunnel import TunnelRecord
+from chf.tunnel import TunnelRecord, TunnelSettings
 from chf.zcl import tunneling
 from tests.support.memory_radio import HubOnDesk, MemoryRadio, hub_on_desk
 
@@ -75,3 +76,13 @@ async def test_a_rejoin_and_its_announcement_are_one_arrival(store):
         await grant(desk, 79)
         assert len(requests(desk.radio)) == 3
         assert [event.kind.value for event in desk.told].count("device.joined") == 2
+
+
+async def test_a_device_that_cannot_be_reached_is_asked_again_and_harms_nobody(store):
+    radio = MemoryRadio()
+    radio.unreachable = True
+    settings = HubSettings(tunnel=TunnelSettings(first_retry_s=0.05))
+    async with hub_on_desk(store, radio, settings) as desk:
+        await desk.until(lambda: radio.asked >= 2)
+        radio.unreachable = False
+        await desk.until(lambda: len(requests(radio)) == 1)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from chf.clock import SystemClock
 from chf.dcc.pki import Pki, seeded_keys
-from chf.errors import RadioGoneError
+from chf.errors import RadioGoneError, TimedOutError
 from chf.eui64 import Eui64, parse_eui64
 from chf.hub import Hub, HubSettings
 from chf.radio.interface import (
@@ -40,6 +40,8 @@ class MemoryRadio:
         self.forgotten: list[Eui64] = []
         self.installed: list[tuple[Eui64, bytes]] = []
         self.endpoints: tuple[int, ...] = (3,)  # of every device, in the answer to Match_Desc
+        self.asked = 0  # for Match_Desc
+        self.unreachable = False  # and gets no answer
         self.fate = Delivery.DELIVERED
         self.info = RadioInfo("memory", "none", 0, NetworkInfo(15, 0x1234, 1, HUB))
         self._listener: RadioListener | None = None
@@ -78,6 +80,9 @@ class MemoryRadio:
 
     async def match_descriptor(self, device: Eui64, profile: int, server_clusters: Sequence[int]) -> tuple[int, ...]:
         self._insist()
+        self.asked += 1
+        if self.unreachable:
+            raise TimedOutError("nobody answers")
         return self.endpoints
 
     async def forget(self, device: Eui64) -> None:

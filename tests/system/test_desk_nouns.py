@@ -1,0 +1,102 @@
+"""Everything that reads works while the hub runs and while it is down, and says the same."""
+
+import json
+
+import pytest
+
+from chf.jobs.model import JobState
+from tests.support.programs import bench, image_file, quick
+from tests.support.virtual_dongle import EUI64
+
+pytestmark = pytest.mark.timeout(120)
+
+
+@pytest.fixture(scope="module")
+def desk(tmp_path_factory):
+    directory = tmp_path_factory.mktemp("nouns")
+    with bench(directory, quick()) as desk:
+        desk.start_hub()
+        desk.admit(EUI64)
+        desk.image = image_file(directory / "new.ota", size_bytes=1000)
+        desk.number = desk.start_update(desk.image)
+        desk.until_state(desk.number, JobState.ACTIVATED)
+        desk.until_alerts(2)
+        yield desk
+
+
+@pytest.fixture(params=["up", "down"])
+def hub(desk, request):
+    running = desk.hub.poll() is None
+    if request.param == "up" and not running:
+        desk.start_hub()
+    if request.param == "down" and running:
+        desk.stop_hub()
+    return request.param
+
+
+def test_watch_once(desk, hub):
+    ran = desk.chf("watch", "--once")
+    assert EUI64 in ran.out
+    assert "activated" in ran.out
+    assert ("hub runs" if hub == "up" else "no hub runs: commands are queued") in ran.err
+
+
+def test_updates(desk, hub):
+    listed = desk.chf("update", "list", "--json").json["updates"]
+    assert [(line["update"], line["state"], line["percent"]) for line in listed] == [(desk.number, "activated", 100.0)]
+    assert desk.chf("update", "list", "--active", "--json").json["updates"] == []
+    shown = desk.chf("update", "show", str(desk.number), "--json").json
+    told = [event["fields"]["to"] for event in shown["history"] if event["kind"] == "job.state"]
+    assert told == ["stored", "announced", "downloading", "downloaded", "activating", "activated"]
+    text = desk.chf("update", "show", str(desk.number)).out
+    assert "job.state" in text
+
+
+def test_alerts(desk, hub, tmp_path):
+    listed = desk.chf("alert", "list", "--json").json["alerts"]
+    assert [line["use_case"] for line in listed] == ["CCS08", "CS09"]
+    assert [line["seq"] for line in desk.chf("alert", "list", "--use-case", "CS09", "--json").json["alerts"]] == [2]
+    assert desk.chf("alert", "list", "--device", "00-DB-12-34-56-78-90-FF", "--json").json["alerts"] == []
+    tailed = desk.chf("alert", "tail", "--no-follow", "--after", "1").out.splitlines()
+    assert [json.loads(line)["use_case"] for line in tailed] == ["CS09"]
+    desk.chf("alert", "export", str(tmp_path / "all.jsonl"))
+    assert [json.loads(line) for line in (tmp_path / "all.jsonl").read_text().splitlines()] == listed
+    desk.chf("alert", "export", str(tmp_path / "binary"), "--binary")
+    files = sorted((tmp_path / "binary").iterdir())
+    assert [path.read_bytes().hex() for path in files] == [line["message"] for line in listed]
+
+
+def test_devices(desk, hub):
+    shown = desk.chf("device", "show", EUI64, "--json").json
+    assert shown["device"]["status"] == "joined"
+    assert shown["device"]["file_version"] == "0x00000002"
+    assert shown["updates"] == [{"update": desk.number, "state": "activated", "reason": ""}]
+    assert EUI64 in desk.chf("device", "list").out
+
+
+def test_images(desk, hub, tmp_path):
+    version = 100 if hub == "up" else 200
+    other = image_file(tmp_path / "other.ota", file_version=version, size_bytes=100)
+    added = desk.chf("image", "add", str(other), "--json").json
+    assert added["added"]
+    sha256 = added["image"]["sha256"]
+    assert sha256 in [image["sha256"] for image in desk.chf("image", "list", "--json").json["images"]]
+    desk.chf("image", "remove", sha256[:12])
+    assert sha256 not in [image["sha256"] for image in desk.chf("image", "list", "--json").json["images"]]
+    assert desk.chf("image", "remove", sha256, code=2).out == ""
+
+
+def test_radio_info(desk, hub):
+    info = desk.chf("radio", "info", "--json").json
+    assert (info["hub_running"], info["channel"]) == (hub == "up", 15)
+
+
+def test_a_device_is_forgotten_once_the_hub_is_back(desk):
+    if desk.hub.poll() is None:
+        desk.stop_hub()
+    assert desk.chf("device", "forget", EUI64, "--json").json["queued"]
+    assert EUI64 in desk.chf("device", "list").out
+    desk.start_hub()
+    desk.until(lambda: not desk.store.devices.list(), "the hub to do it")
+    desk.until(lambda: any(event["event"] == "left" for event in desk.dongle.events()), "the device to leave")
+    assert desk.chf("update", "show", str(desk.number), "--json").json["state"] == "activated"  # history stays

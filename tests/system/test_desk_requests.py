@@ -1,0 +1,87 @@
+"""`chf dcc submit`: service requests from files, and what is said of those that are not taken."""
+
+from pathlib import Path
+
+import pytest
+from lxml import etree
+
+from chf.dcc.pki import DEFAULT_ACB, DEFAULT_SUPPLIER
+from chf.duis import ServiceReference, UpdateFirmwareRequest
+from chf.duis.identifiers import RequestId
+from chf.eui64 import parse_eui64
+from chf.jobs.model import JobState
+from tests.support.programs import bench, image_file, quick
+from tests.support.virtual_dongle import EUI64
+
+pytestmark = pytest.mark.timeout(120)
+REFERENCE = Path(__file__).parents[2].parent / "shared" / "reference" / "duis"
+UNKNOWN = "00-DB-12-34-56-78-95-01"
+
+
+@pytest.fixture(scope="module")
+def desk(tmp_path_factory):
+    with bench(tmp_path_factory.mktemp("requests"), quick()) as desk:
+        desk.start_hub()
+        desk.admit(EUI64)
+        yield desk
+
+
+def request(desk, counter, *devices, version=2):
+    image = image_file(desk.directory / f"{counter}.ota", file_version=version, size_bytes=700)
+    identifier = RequestId(DEFAULT_SUPPLIER, DEFAULT_ACB, counter)
+    targets = tuple(map(parse_eui64, devices))
+    service = ServiceReference.UPDATE_PPMID_FIRMWARE
+    document = UpdateFirmwareRequest(service, identifier, image.read_bytes(), f"{version:08X}", targets).to_bytes()
+    path = desk.directory / f"{counter}.xml"
+    path.write_bytes(document)
+    return path
+
+
+def test_partly_accepted_then_replayed_then_activated(desk):
+    path = request(desk, 1000, EUI64, UNKNOWN)
+    response = desk.directory / "response.xml"
+    ran = desk.chf("dcc", "submit", str(path), "--json", "--response", str(response))
+    assert ran.json["accepted"] == [EUI64]
+    assert [line["device"] for line in ran.json["refused"]] == [UNKNOWN]
+    assert UNKNOWN in ran.err
+    assert etree.fromstring(response.read_bytes()).tag.endswith("}Response")
+    (started,) = ran.json["started"]
+
+    replayed = desk.chf("dcc", "submit", str(path), code=3)
+    assert "counter" in replayed.err.lower()
+    assert len(desk.store.jobs.list()) == 1
+
+    job = desk.until_state(started["update"], JobState.ACTIVATED)
+    assert job.origin == f"{DEFAULT_SUPPLIER:016X}:{DEFAULT_ACB:016X}:1000" or "1000" in job.origin
+
+
+def test_a_request_for_unknown_devices_alone_is_refused(desk):
+    ran = desk.chf("dcc", "submit", str(request(desk, 2000, UNKNOWN, version=3)), code=3)
+    assert f"{UNKNOWN}: " in ran.err
+    assert etree.fromstring(ran.out.strip().encode()).tag.endswith("}Response")
+
+
+@pytest.mark.parametrize("document", [b"", b"<", b"<x/>", b"\x00\xff", b'<!DOCTYPE x [<!ENTITY a "b">]><x>&a;</x>'])
+def test_what_is_no_request_ends_with_exit_code_1(desk, document):
+    path = desk.directory / "bad.xml"
+    path.write_bytes(document)
+    ran = desk.chf("dcc", "submit", str(path), code=1)
+    assert ran.err.startswith("chf: ")
+    assert "Traceback" not in ran.err
+    assert ran.out == ""
+
+
+def test_a_file_that_is_not_there(desk):
+    assert "missing.xml" in desk.chf("dcc", "submit", "missing.xml", code=2).err
+
+
+@pytest.mark.skipif(not REFERENCE.exists(), reason="the public DUIS reference data is not beside the checkout")
+def test_the_public_sample_of_sr_11_4(desk):
+    """Its device is not on this bench: every refusal names device and reason, and the response fits the schema."""
+    sample = REFERENCE / "11.4_UPDATE_PPMID_FIRMWARE_REQUEST_DUIS.XML"
+    schema = REFERENCE / "DUIS Schema V5.4.xsd"
+    response = desk.directory / "sample-response.xml"
+    options = ("--duis-xsd", str(schema), "--response", str(response))
+    ran = desk.chf("dcc", "submit", str(sample), *options, code=3)
+    assert "refused" in ran.err
+    assert etree.XMLSchema(etree.parse(str(schema))).validate(etree.parse(str(response)))
