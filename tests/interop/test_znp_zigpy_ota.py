@@ -2,6 +2,9 @@
 
 import asyncio
 import hashlib
+import os
+import shutil
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -54,14 +57,45 @@ async def update(dongle: VirtualDongle, new: OtaImageWithMetadata) -> Status:
         return await zigpy.ota.manager.update_firmware(device, new)
 
 
+@pytest.mark.needs_tshark
 @pytest.mark.parametrize("transfer", [{}, {"page": True, "page_bytes": 512}], ids=["blocks", "pages"])
 def test_a_device_is_updated_and_runs_the_new_firmware(tmp_path: Path, transfer: dict[str, Any]) -> None:
     new = image()
-    with virtual_dongle(tmp_path, ppmid(**RELAXED, **transfer), "--ncp", "znp") as dongle:
+    served = new.firmware.serialize()
+    with virtual_dongle(tmp_path, ppmid(**RELAXED, **transfer), "--ncp", "znp", capture=True) as dongle:
         assert asyncio.run(update(dongle, new)) is Status.SUCCESS
         done = dongle.wait_for("download_complete")
-        assert done["sha256"] == hashlib.sha256(new.firmware.serialize()).hexdigest()
+        assert done["sha256"] == hashlib.sha256(served).hexdigest()
         dongle.wait_for("activating")
         activating = [record["event"] for record in dongle.seen].index("activating")
         assert dongle.wait_for("booted", after=activating)["file_version"] == 2
         assert dongle.command(do="state", eui64=EUI64)["file_version"] == 2
+        dongle.stop()
+    _judge_the_capture(dongle, served)
+
+
+def _judge_the_capture(dongle: VirtualDongle, served: bytes) -> None:
+    """By Wireshark: everything decrypts, nothing is damaged, and the blocks add up to the file."""
+    if shutil.which("tshark") is None:
+        assert os.environ.get("CI") != "true", "tshark is missing"
+        pytest.skip("tshark is not installed")
+    configuration = dongle.keys.parent / "wireshark"
+    configuration.mkdir()
+    shutil.copy(dongle.keys, configuration / "zigbee_pc_keys")
+
+    def rows(wanted: str, *fields: str) -> list[list[str]]:
+        columns = [part for field in fields or ("frame.number",) for part in ("-e", field)]
+        command = ["tshark", "-r", str(dongle.capture), "-Y", wanted, "-T", "fields", *columns]
+        environment = {**os.environ, "WIRESHARK_CONFIG_DIR": str(configuration)}
+        done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60, env=environment)
+        return [line.split("\t") for line in done.stdout.splitlines()]
+
+    assert len(rows("zbee_nwk.security == 1")) > 100
+    assert rows("_ws.expert || _ws.malformed") == []
+    ota = "zbee_zcl_general.ota"
+    block = f"{ota}.cmd.srv_tx.id == 0x05 && {ota}.status == 0x00"
+    blocks = {
+        int(offset, 0): bytes.fromhex(data.replace(":", ""))
+        for offset, data in rows(block, f"{ota}.file.offset", f"{ota}.image.data")
+    }
+    assert b"".join(data for _, data in sorted(blocks.items())) == served

@@ -1,6 +1,7 @@
 """The real zigpy-znp against the virtual TI dongle, over TCP and over a PTY."""
 
 import asyncio
+import socket
 from pathlib import Path
 from typing import Any
 
@@ -152,6 +153,16 @@ async def test_a_missing_command_is_a_clean_probe(dongle: VirtualDongle) -> None
             await app._znp.request(
                 znp_commands.ZDO.SetLinkKey.Req(NWK=0x1234, IEEE=DEVICE, LinkKeyData=t.KeyData(b"k" * 16))
             )
+
+
+def test_a_watchdog_reset_is_told_unasked(tmp_path: Path) -> None:
+    with virtual_dongle(tmp_path, "", "--ncp", "znp") as dongle:
+        address = dongle.port.removeprefix("tcp://").split(":")
+        with socket.create_connection((address[0], int(address[1])), timeout=5.0) as line:
+            line.sendall(bytes.fromhex("FE00210120"))
+            assert line.recv(64) == bytes.fromhex("FE02610159043F")
+            assert dongle.command(do="restart_dongle")["event"] == "control"
+            assert line.recv(64) == bytes.fromhex("FE064180020201020701C2")
 
 
 async def test_starts_on_a_line_full_of_noise(tmp_path: Path) -> None:
