@@ -103,7 +103,7 @@ class Pki:
             raise UsageError("the ACB, the supplier and the hub need three different EUI-64s")
         if path.exists():
             raise UsageError(f"{path} exists already: a PKI is never overwritten; move it away first")
-        path.parent.mkdir(parents=True, exist_ok=True)
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         made = Path(tempfile.mkdtemp(prefix=f".{path.name}-", dir=path.parent))  # mkdtemp gives 0700
         try:
             pki = cls(made, acb, supplier, chf)

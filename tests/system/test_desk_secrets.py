@@ -91,6 +91,7 @@ def test_no_key_is_in(story, artefact):
 
 
 def test_files_with_secrets_are_for_their_owner_alone(story):
+    assert story.home.stat().st_mode & 0o077 == 0
     private = [*story.home.glob("chf.db*"), *story.pki.path.glob("*.key"), story.dongle.keys]
     assert len(private) > 4
     assert [path.name for path in private if path.stat().st_mode & 0o077] == []
