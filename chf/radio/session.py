@@ -8,7 +8,7 @@ import contextlib
 import logging
 import math
 from collections.abc import Callable, Coroutine, Iterator, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 from chf.clock import Instant
 from chf.errors import MalformedFrameError, RadioGoneError, RefusedError, TimedOutError
@@ -20,6 +20,8 @@ from chf.radio.link import Kind
 from chf.radio.traffic import Letter, Surroundings
 
 _LOG = logging.getLogger(__name__)
+
+Found = TypeVar("Found")
 
 TICK_S = 1.0
 SILENCE_S = 10.0  # then the dongle is asked whether it lives
@@ -179,8 +181,16 @@ class Session:
         if waiting is not None and not waiting.done():
             waiting.set_result(frame)
 
+    async def _tried(self, work: Coroutine[Any, Any, Found]) -> Found | None:
+        """A dongle that refuses a search has found nothing: whoever waits is to be told."""
+        try:
+            return await work
+        except self._kind.refusals as error:
+            _LOG.warning("the dongle refused a search: %s", type(error).__name__)
+            return None
+
     async def _locate(self, device: Eui64) -> None:
-        found = await self._link.address_of(device)
+        found = await self._tried(self._link.address_of(device))
         if found is not None:
             self._addresses.learn(device, found)
         else:
@@ -188,7 +198,7 @@ class Session:
         self.traffic.located(device)
 
     async def _identify(self, network_address: int) -> None:
-        device = await self._link.device_at(network_address)
+        device = await self._tried(self._link.device_at(network_address))
         if device is not None:
             self._addresses.learn(device, network_address)
         else:
@@ -201,7 +211,7 @@ class Session:
         """Ask everybody. In vain is no error: whoever waits finds nothing in `addresses`."""
         transaction = self._next_transaction()
         with self._expected(cluster, transaction) as answer:
-            await self._link.broadcast_zdp(cluster, request(transaction))
+            await self._tried(self._link.broadcast_zdp(cluster, request(transaction)))
             try:
                 async with asyncio.timeout(SEARCH_LIMIT_S):
                     found = zdp.AddressResponse.from_bytes(await answer)

@@ -18,6 +18,7 @@ IEEE_ADDR_REQ = 0x0001
 MATCH_DESC_REQ = 0x0006
 DEVICE_ANNCE = 0x0013
 MGMT_LEAVE_REQ = 0x0034
+MGMT_NWK_UPDATE_REQ = 0x0038
 RESPONSE = 0x8000
 """The bit that turns a request's cluster into its response's."""
 
@@ -28,7 +29,8 @@ _RX_ON_WHEN_IDLE = 0x08  # capability information, r22 table 2-48
 _ADDRESS_RESPONSE = struct.Struct("<BBQH")
 _ANNOUNCEMENT = struct.Struct("<BHQB")
 _MATCH_RESPONSE = struct.Struct("<BBHB")
-assert (_ADDRESS_RESPONSE.size, _ANNOUNCEMENT.size, _MATCH_RESPONSE.size) == (12, 12, 5)
+_SCAN_RESPONSE = struct.Struct("<BBIHHB")
+assert (_ADDRESS_RESPONSE.size, _ANNOUNCEMENT.size, _MATCH_RESPONSE.size, _SCAN_RESPONSE.size) == (12, 12, 5, 11)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +71,28 @@ class MatchDescriptorResponse:
         if len(endpoints) != length:
             raise MalformedFrameError(f"{length} endpoints announced, {len(endpoints)} there", field="Match_Desc_rsp")
         return cls(status, tuple(endpoints))
+
+
+@dataclass(frozen=True, slots=True)
+class EnergyScan:
+    """Mgmt_NWK_Update_notify (2.4.4.3.9)."""
+
+    channels: tuple[int, ...]
+    values: bytes
+
+    @classmethod
+    def from_bytes(cls, frame: bytes) -> "EnergyScan":
+        name = "Mgmt_NWK_Update_notify"
+        _, status, mask, _, _, count = _unpack(_SCAN_RESPONSE, frame, name)
+        channels = tuple(channel for channel in range(11, 27) if mask & 1 << channel)
+        values = frame[_SCAN_RESPONSE.size :][:count]
+        if status != SUCCESS or len(values) != len(channels):
+            raise MalformedFrameError(f"status {status}, {len(values)} values, {len(channels)} channels", field=name)
+        return cls(channels, values)
+
+    def energies(self) -> dict[int, float]:
+        """By channel, 0 to 255."""
+        return dict(zip(self.channels, map(float, self.values), strict=True))
 
 
 def match_descriptor_request(

@@ -12,8 +12,10 @@ import zigpy.config
 import zigpy.exceptions
 import zigpy_znp.commands as mt  # type: ignore[import-untyped]
 import zigpy_znp.types as znp  # type: ignore[import-untyped]
+from zigpy_znp.commands.af import TransmitOptions  # type: ignore[import-untyped]
 from zigpy_znp.zigbee.application import ControllerApplication  # type: ignore[import-untyped]
 
+from chf.radio import zdp
 from chf.radio.application import configuration, endpoints
 from chf.radio.interface import HUB_ENDPOINT
 from chf.radio.settings import DongleSettings
@@ -22,6 +24,7 @@ from chf.radio.znp_link import HotZnp, MtEvents
 
 _EVERY_CLUSTER = 0xFFFF
 _SCAN_LIMIT_S = 15.0
+_SCAN_TRANSACTION = 1
 _PERMIT_OPENS_COORDINATOR = 20210708
 """The build from which a broadcast permit opens the dongle itself, too (as zigpy-znp has it)."""
 
@@ -91,21 +94,26 @@ class HubApplication(ControllerApplication):  # type: ignore[misc]
 
     async def energy_scan(self, channels: Any, duration_exp: int, count: int) -> dict[int, float]:
         """Asked of the dongle's own device object, which zigpy does by way of a device that we do not have."""
-        notify = mt.ZDO.MgmtNWKUpdateNotify.Callback(partial=True)
+        request = bytes((_SCAN_TRANSACTION,)) + channels.serialize() + bytes((duration_exp, count))
         async with asyncio.timeout(_SCAN_LIMIT_S):
-            scan = await self.znp.request_callback_rsp(
-                request=mt.ZDO.MgmtNWKUpdateReq.Req(
-                    Dst=0x0000,
-                    DstAddrMode=znp.AddrMode.NWK,
-                    Channels=channels,
-                    ScanDuration=duration_exp,
-                    ScanCount=count,
-                    NwkManagerAddr=0x0000,
+            answer = await self.znp.request_callback_rsp(
+                request=mt.AF.DataRequestExt.Req(
+                    DstAddrModeAddress=znp.AddrModeAddress(mode=znp.AddrMode.NWK, address=0x0000),
+                    DstEndpoint=zdp.ZDP_ENDPOINT,
+                    DstPanId=0,
+                    SrcEndpoint=zdp.ZDP_ENDPOINT,
+                    ClusterId=zdp.MGMT_NWK_UPDATE_REQ,
+                    TSN=_SCAN_TRANSACTION,
+                    Options=TransmitOptions.NONE,
+                    Radius=0,
+                    Data=request,
                 ),
                 RspStatus=znp.Status.SUCCESS,
-                callback=notify,
+                callback=mt.ZDO.MsgCbIncoming.Callback(
+                    partial=True, Src=0x0000, ClusterId=zdp.MGMT_NWK_UPDATE_REQ | zdp.RESPONSE
+                ),
             )
-        return dict(zip(scan.ScannedChannels, scan.EnergyValues, strict=True))
+        return zdp.EnergyScan.from_bytes(bytes((_SCAN_TRANSACTION,)) + answer.Data).energies()
 
     async def leave(self) -> None:
         """Raises zigpy's NetworkNotFormed where there is nothing to leave."""

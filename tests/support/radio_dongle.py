@@ -1,4 +1,4 @@
-"""A dongle on loopback TCP for tests of the radio adapters: the virtual EZSP co-processor over devices in memory.
+"""A dongle on loopback TCP for tests of the radio adapters: a virtual co-processor over devices in memory.
 
 There is no air: a message reaches its device at once and is confirmed when the test says. The test sees every message
 that left the dongle, lets devices speak, join and leave, and pulls the plug. Runs in the test's own event loop.
@@ -14,7 +14,11 @@ from types import SimpleNamespace
 from devices.medium.schedule import EventQueue
 from devices.ncp.ezsp.ash_frames import ResetCode
 from devices.ncp.ezsp.coprocessor import EzspCoprocessor
-from devices.ncp.ezsp.personality import V13
+from devices.ncp.ezsp.personality import V13, Personality
+from devices.ncp.znp.coprocessor import ZnpCoprocessor
+from devices.ncp.znp.items import Item
+from devices.ncp.znp.nvram import legacy
+from devices.ncp.znp.status import ResetReason
 from devices.stack.interface import (
     COORDINATOR,
     ApsIndication,
@@ -34,6 +38,7 @@ from devices.stack.interface import (
 LIMIT_S = 10.0
 DONGLE = Eui64(0x00_12_4B_00_01_02_03_04)
 ANNOUNCE = 0x0013
+NWK_ADDR_REQ = 0x0000
 NODE_DESC_REQ = 0x0002
 NODE_DESCRIPTOR = bytes.fromhex("00408f49105252 00412c520000")
 
@@ -54,8 +59,10 @@ class MemoryDevice:
 class MemoryStack:
     """A `devices.stack.interface.Coordinator` without a radio."""
 
-    def __init__(self, listener: CoordinatorListener, link_keys: LinkKeys, queue: EventQueue) -> None:
-        self.ieee = DONGLE
+    def __init__(
+        self, listener: CoordinatorListener, link_keys: LinkKeys, queue: EventQueue, ieee: Eui64 = DONGLE
+    ) -> None:
+        self.ieee = ieee
         self.address = COORDINATOR
         self.endpoints: dict[int, Endpoint] = {}
         self.network: NetworkState | None = None
@@ -133,6 +140,7 @@ class MemoryStack:
         device = self.devices.get(request.destination)
         if device is None:
             self.broadcasts.append(request)
+            self._queue.call_later(0, lambda: self._answer_search(request))
             self._confirm(confirm, 0.0, ApsStatus.SUCCESS)
             return counter
         device.received.append(request)
@@ -141,6 +149,27 @@ class MemoryStack:
         if device.confirms_after_s is not None:
             self._confirm(confirm, device.confirms_after_s, device.delivery)
         return counter
+
+    def _answer_search(self, request: ApsRequest) -> None:
+        """A device that is asked for by its EUI-64 answers."""
+        asked = Eui64(int.from_bytes(request.payload[1:9], "little"))
+        device = self.device(asked) if request.profile == 0 and request.cluster == NWK_ADDR_REQ else None
+        if device is not None:
+            found = b"\0" + asked.to_bytes(8, "little") + device.address.to_bytes(2, "little")
+            self._listener.message_received(
+                ApsIndication(
+                    source=NwkAddress(device.address),
+                    source_ieee=device.ieee,
+                    destination=COORDINATOR,
+                    profile=0,
+                    cluster=NWK_ADDR_REQ | 0x8000,
+                    source_endpoint=0,
+                    destination_endpoint=0,
+                    payload=request.payload[:1] + found,
+                    counter=1,
+                    secured=False,
+                )
+            )
 
     def _answer_own_zdo(self, request: ApsRequest) -> None:
         """Hosts ask the dongle for its node descriptor while they start."""
@@ -166,19 +195,24 @@ class MemoryStack:
 
 
 class Dongle:
-    """The served co-processor, as a test holds it."""
+    """The served co-processor, as a test holds it; a Z-Stack dongle where no EZSP personality is given."""
 
-    def __init__(self, personality=V13) -> None:
+    def __init__(self, personality: Personality | None = V13) -> None:
         self._queue = EventQueue(asyncio.get_running_loop().time())
         self._random = random.Random(1)
-        stacks: list[MemoryStack] = []
+        self._stacks: list[MemoryStack] = []
 
-        def make_stack(listener: CoordinatorListener, link_keys: LinkKeys) -> MemoryStack:
-            stacks.append(MemoryStack(listener, link_keys, self._queue))
-            return stacks[0]
+        def make_stack(listener: CoordinatorListener, link_keys: LinkKeys, ieee: Eui64 = DONGLE) -> MemoryStack:
+            stack = MemoryStack(listener, link_keys, self._queue, ieee)
+            if self._stacks:
+                stack.devices = self._stacks[-1].devices
+            self._stacks.append(stack)
+            return stack
 
-        self.ncp = EzspCoprocessor(make_stack, DONGLE, self._queue, self._random, personality)
-        self.stack = stacks[0]
+        if personality is None:
+            self.ncp = ZnpCoprocessor(make_stack, DONGLE, self._queue, self._random)
+        else:
+            self.ncp = EzspCoprocessor(make_stack, DONGLE, self._queue, self._random, personality)
         self.mute = False  # takes what the host writes and answers nothing, as a hung dongle does
         self.line: Callable[[bytes], bytes] = lambda octets: octets  # what the cable makes of it
         self.port = ""
@@ -188,6 +222,19 @@ class Dongle:
         self._timer: asyncio.TimerHandle | None = None
         self._counter = 0
         self._news = asyncio.Event()
+
+    @property
+    def stack(self) -> MemoryStack:
+        """The present one: a dongle that is given another address makes another."""
+        return self._stacks[-1]
+
+    def wipe(self) -> None:
+        """No network, as from the factory."""
+        if isinstance(self.ncp, ZnpCoprocessor):
+            self.ncp.nvram.put(legacy(Item.STARTUP_OPTION), b"\x03")
+            self.reboot()
+        else:
+            self.stack.network = None
 
     async def plug_in(self) -> None:
         host, _, port = self.port.removeprefix("tcp://").rpartition(":")
@@ -214,7 +261,7 @@ class Dongle:
     def reboot(self) -> None:
         """A watchdog bites."""
         self._catch_up()
-        self.ncp.reboot(ResetCode.WATCHDOG)
+        self.ncp.reboot(ResetReason.WATCHDOG if isinstance(self.ncp, ZnpCoprocessor) else ResetCode.WATCHDOG)
         self._flush()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -320,8 +367,8 @@ class Dongle:
 
 
 @asynccontextmanager
-async def plugged_dongle() -> AsyncIterator[Dongle]:
-    dongle = Dongle()
+async def plugged_dongle(personality: Personality | None = V13) -> AsyncIterator[Dongle]:
+    dongle = Dongle(personality)
     await dongle.plug_in()
     try:
         yield dongle

@@ -1,10 +1,11 @@
-"""The EZSP radio on the virtual dongle in its own process: a real join, real security, on TCP and on a terminal."""
+"""Both radios on the virtual dongle in its own process: a real join, real security, on TCP and on a terminal."""
 
 import pytest
 
 from chf.eui64 import parse_eui64
 from chf.radio.ezsp import EzspRadio, EzspSettings
-from chf.radio.interface import Delivery, Outbound, RadioState
+from chf.radio.interface import Delivery, Outbound, Radio, RadioState
+from chf.radio.znp import ZnpRadio, ZnpSettings
 from tests.support.radio_listener import RecordingListener
 from tests.support.virtual_dongle import EUI64, LINK_KEY, ppmid, virtual_dongle
 
@@ -12,11 +13,19 @@ METER = parse_eui64(EUI64)
 OTA, TUNNELING, NO_IMAGE_AVAILABLE = 0x0019, 0x0704, 0x98
 
 
+def make(kind: str, port: str) -> Radio:
+    return ZnpRadio(ZnpSettings(port)) if kind == "znp" else EzspRadio(EzspSettings(port))
+
+
+both = pytest.mark.parametrize("kind", ["ezsp", "znp"])
+
+
+@both
 @pytest.mark.parametrize("listen", ["tcp://127.0.0.1:0", "pty"])
-async def test_a_meter_joins_speaks_is_answered_and_is_sent_away(tmp_path, listen):
+async def test_a_meter_joins_speaks_is_answered_and_is_sent_away(tmp_path, listen, kind):
     listener = RecordingListener()
-    with virtual_dongle(tmp_path, ppmid(), listen=listen) as dongle:
-        radio = EzspRadio(EzspSettings(dongle.port))
+    with virtual_dongle(tmp_path, ppmid(), "--ncp", kind, listen=listen) as dongle:
+        radio = make(kind, dongle.port)
         formed = await radio.start(listener, form=True)
         await radio.permit(METER, LINK_KEY, 60)
         await listener.until(lambda: bool(listener.joined))
@@ -41,10 +50,11 @@ async def test_a_meter_joins_speaks_is_answered_and_is_sent_away(tmp_path, liste
     assert radio.state is RadioState.STOPPED
 
 
-async def test_an_uninvited_meter_does_not_get_in(tmp_path):
+@both
+async def test_an_uninvited_meter_does_not_get_in(tmp_path, kind):
     listener = RecordingListener()
-    with virtual_dongle(tmp_path, ppmid()) as dongle:
-        radio = EzspRadio(EzspSettings(dongle.port))
+    with virtual_dongle(tmp_path, ppmid(), "--ncp", kind) as dongle:
+        radio = make(kind, dongle.port)
         await radio.start(listener, form=True)
         await radio.permit(parse_eui64("00-DB-12-34-56-78-90-FF"), LINK_KEY, 60)
         dongle.wait_for("join_failed")
@@ -53,12 +63,46 @@ async def test_an_uninvited_meter_does_not_get_in(tmp_path):
     assert listener.received == []
 
 
-async def test_a_dongle_whose_process_dies_is_told(tmp_path):
+@both
+async def test_a_dongle_whose_process_dies_is_told(tmp_path, kind):
     listener = RecordingListener()
-    with virtual_dongle(tmp_path, ppmid()) as dongle:
-        radio = EzspRadio(EzspSettings(dongle.port))
+    with virtual_dongle(tmp_path, ppmid(), "--ncp", kind) as dongle:
+        radio = make(kind, dongle.port)
         await radio.start(listener, form=True)
         dongle.process.kill()
         await listener.until(lambda: radio.state is RadioState.CONNECTING)
         await radio.stop()
     assert listener.state_names() == ["CONNECTING", "UP", "GONE", "CONNECTING", "STOPPED"]
+
+
+async def test_a_quiet_channel_is_looked_for_where_none_is_set(tmp_path):
+    with virtual_dongle(tmp_path, ppmid(), "--ncp", "znp") as dongle:
+        radio = ZnpRadio(ZnpSettings(dongle.port, channel=None))
+        info = await radio.start(RecordingListener(), form=True)
+        await radio.stop()
+    assert info.network is not None
+    assert 11 <= info.network.channel <= 26
+
+
+@pytest.mark.parametrize(("old", "new"), [("ezsp", "znp"), ("znp", "ezsp"), ("znp", "znp"), ("ezsp", "ezsp")])
+async def test_a_network_moves_to_another_dongle_and_its_meter_notices_nothing(tmp_path, old, new):
+    """The new dongle is another process; what the meter holds of the old one, it must find again."""
+    listener = RecordingListener()
+    (tmp_path / "other").mkdir()
+    scenario = '[ncp]\neui64 = "00-12-4B-00-0A-0B-0C-0D"\n'
+    with virtual_dongle(tmp_path, ppmid(), "--ncp", old) as dongle:
+        radio = make(old, dongle.port)
+        formed = await radio.start(listener, form=True)
+        await radio.permit(METER, LINK_KEY, 60)
+        await listener.until(lambda: bool(listener.received))
+        keys = await radio.export_keys()
+        await radio.stop()
+        backup = await radio.backup()
+    with virtual_dongle(tmp_path / "other", scenario, "--ncp", new) as dongle:
+        radio = make(new, dongle.port)
+        restored = await radio.restore(backup)
+        assert restored.network == formed.network
+        again = await radio.start(listener, form=False)
+        assert again.network == formed.network
+        assert sorted(await radio.export_keys()) == sorted(keys)
+        await radio.stop()

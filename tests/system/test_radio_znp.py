@@ -1,0 +1,450 @@
+"""What is particular to the radio on Z-Stack dongles, on the real zigpy-znp and the virtual co-processor."""
+
+import asyncio
+import gc
+import logging
+import random
+from collections.abc import AsyncIterator
+from dataclasses import replace
+
+import pytest
+
+from chf.errors import RadioGoneError, RadioRefusedError
+from chf.radio import znp_frames as frames
+from chf.radio.interface import Delivery, Outbound, RadioState, Urgency
+from chf.radio.znp import ZnpRadio, ZnpSettings
+from devices.ncp.znp.commands import commands
+from devices.ncp.znp.status import ZStatus
+from devices.stack.interface import ApsStatus, Eui64
+from tests.support.radio_dongle import Dongle, MemoryDevice, MemoryStack, plugged_dongle
+from tests.support.radio_listener import RecordingListener
+
+METER = Eui64(0x00_DB_12_34_56_78_90_A4)
+KEY = bytes.fromhex("66B6900981E1EE3CA4206B6B861C02BB")
+WELL_KNOWN_KEY = b"ZigBeeAlliance09"
+TUNNELING = 0x0704
+
+
+@pytest.fixture(autouse=True)
+def no_complaints(caplog):
+    """Neither asyncio nor zigpy-znp leaves an error behind: no lost task, no exception that nobody took."""
+    yield
+    gc.collect()
+    complaints = [r.getMessage() for r in caplog.records if r.levelname in ("ERROR", "CRITICAL")]
+    assert complaints == []
+
+
+@pytest.fixture
+async def dongle() -> AsyncIterator[Dongle]:
+    async with plugged_dongle(None) as plugged:
+        yield plugged
+
+
+@pytest.fixture
+def listener() -> RecordingListener:
+    return RecordingListener()
+
+
+@pytest.fixture
+async def radio(dongle, listener) -> AsyncIterator[ZnpRadio]:
+    radio = ZnpRadio(ZnpSettings(dongle.port))
+    await radio.start(listener, form=True)
+    yield radio
+    await radio.stop()
+
+
+async def invited(dongle, radio, ieee=METER, address=0x1001, **settings) -> MemoryDevice:
+    await radio.permit(ieee, KEY, 60)
+    return dongle.add(MemoryDevice(ieee, address, **settings))
+
+
+def block(device: MemoryDevice, n: int = 0) -> Outbound:
+    return Outbound(device.ieee, 3, 0x0019, bytes((n,)) * 67, Urgency.BULK)
+
+
+def speech(device: MemoryDevice, payload: bytes, **settings) -> Outbound:
+    return Outbound(device.ieee, 3, TUNNELING, payload, **settings)
+
+
+def without(dongle: Dongle, *names: str) -> None:
+    """A build of Z-Stack that was made without these commands."""
+    unknown = {commands()[name].id for name in names}
+    dongle.ncp._handlers = {number: entry for number, entry in dongle.ncp._handlers.items() if number not in unknown}
+
+
+@pytest.mark.parametrize("size", [223, 224, 240, 241, 247, 1000, 4096])
+async def test_long_messages_come_in_whole_and_the_dongle_forgets_them(dongle, radio, listener, size):
+    device = dongle.add(MemoryDevice(METER, 0x1001))
+    payload = bytes(n % 251 for n in range(size))
+    dongle.says(device, payload, cluster=TUNNELING)
+    await listener.until(lambda: bool(listener.received))
+    message = listener.received[0]
+    assert (message.payload, message.cluster, message.aps_secured) == (payload, TUNNELING, True)
+    await dongle.until(lambda: not dongle.ncp._messaging._held)
+
+
+async def test_what_comes_behind_a_long_message_waits_for_it(dongle, radio, listener):
+    device = dongle.add(MemoryDevice(METER, 0x1001))
+    said = [bytes(700), b"short", b"\x01" * 300, b"\x02" * 300, b"shorter"]
+    for payload in said:
+        dongle.says(device, payload, cluster=TUNNELING)
+    await listener.until(lambda: len(listener.received) == len(said))
+    assert [m.payload for m in listener.received] == said
+
+
+async def test_a_long_message_that_the_dongle_lost_costs_no_other(dongle, radio, listener):
+    device = dongle.add(MemoryDevice(METER, 0x1001))
+    await radio.send(speech(device, b"hello", aps_secured=False))
+    dongle.ncp.receive(b"")
+    for payload in (bytes(300), b"short"):
+        dongle.says(device, payload, cluster=TUNNELING)
+        dongle.ncp._messaging._held.clear()
+    await listener.until(lambda: bool(listener.received))
+    assert [m.payload for m in listener.received] == [b"short"]
+
+
+async def test_a_message_longer_than_anybody_means_is_dropped_in_the_dongle(dongle, radio, listener):
+    device = dongle.add(MemoryDevice(METER, 0x1001))
+    dongle.says(device, bytes(5000), cluster=TUNNELING)
+    dongle.says(device, bytes(300), cluster=TUNNELING, to_endpoint=0xFF)
+    await dongle.until(lambda: not dongle.ncp._messaging._held)
+    await listener.until(lambda: bool(listener.received))
+    assert [len(m.payload) for m in listener.received] == [300]
+
+
+async def test_nothing_comes_between_the_pieces_of_a_long_message(dongle, radio, listener):
+    device = await invited(dongle, radio)
+    sent = [bytes((n,)) * (900 if n % 3 == 0 else 60) for n in range(12)]
+    for payload in sent:
+        radio.post(speech(device, payload))
+    await listener.until(lambda: len(listener.sent) == len(sent))
+    assert set(listener.fates()) == {Delivery.DELIVERED}
+    assert [m.payload for m in device.received] == sent
+
+
+async def test_a_long_message_to_a_device_without_a_key_is_refused(dongle, radio, listener):
+    device = dongle.add(MemoryDevice(METER, 0x1001))
+    assert await radio.send(speech(device, bytes(500))) is Delivery.REFUSED
+    assert await radio.send(speech(device, bytes(500), aps_secured=False)) is Delivery.DELIVERED
+
+
+async def test_a_search_that_the_dongle_refuses_is_told(dongle, radio, listener, monkeypatch):
+    monkeypatch.setattr("chf.radio.session.SEARCH_LIMIT_S", 0.05)
+    dongle.ncp._messaging._send = lambda request: ZStatus.BUFFER_FULL
+    radio.post(block(MemoryDevice(METER, 0x1001)))
+    await listener.until(lambda: bool(listener.sent))
+    assert listener.fates() == [Delivery.REFUSED]
+
+
+async def test_blocks_flow_in_order_and_reuse_no_transaction_in_flight(dongle, radio, listener):
+    devices = [await invited(dongle, radio, Eui64(METER + n), 0x1001 + n, confirms_after_s=0.001) for n in range(12)]
+    for n in range(50):
+        for device in devices:
+            radio.post(block(device, n))
+    await listener.until(lambda: len(listener.sent) == 600)
+    assert set(listener.fates()) == {Delivery.DELIVERED}
+    assert all([m.payload[0] for m in device.received] == list(range(50)) for device in devices)
+
+
+async def test_a_dongle_without_room_is_asked_again(dongle, radio, listener):
+    device = await invited(dongle, radio)
+    full = iter([ZStatus.BUFFER_FULL, ZStatus.SUCCESS] * 10)
+    send = dongle.ncp._messaging._send
+
+    def crowded(request):
+        status = next(full) if request.cluster == 0x0019 else ZStatus.SUCCESS
+        return send(request) if status is ZStatus.SUCCESS else status
+
+    dongle.ncp._messaging._send = crowded
+    for n in range(5):
+        radio.post(block(device, n))
+    await listener.until(lambda: len(listener.sent) == 5)
+    assert set(listener.fates()) == {Delivery.DELIVERED}
+    assert [m.payload[0] for m in device.received] == list(range(5))
+
+
+@pytest.mark.parametrize(
+    ("status", "attempts", "fate"),
+    [
+        (ApsStatus.BUFFERS_FULL, 2, Delivery.DELIVERED),
+        (ApsStatus.UNKNOWN_DESTINATION, 2, Delivery.DELIVERED),
+        (ApsStatus.EXPIRED, 1, Delivery.NOT_DELIVERED),
+        (ApsStatus.NO_LINK_KEY, 1, Delivery.REFUSED),
+    ],
+)
+async def test_what_is_made_of_a_confirm(dongle, radio, listener, monkeypatch, status, attempts, fate):
+    monkeypatch.setattr("chf.radio.znp_traffic.ROUTE_S", 0.01)
+    device = await invited(dongle, radio, delivery=status)
+    radio.post(block(device))
+    await dongle.until(lambda: bool(device.received))
+    device.delivery = ApsStatus.SUCCESS
+    await listener.until(lambda: bool(listener.sent))
+    assert listener.fates() == [fate]
+    assert len(device.received) == attempts
+
+
+async def test_a_route_that_is_not_found_is_told_and_one_that_is_searched_for_at_the_end_too(
+    dongle, radio, listener, monkeypatch
+):
+    monkeypatch.setattr("chf.radio.znp_traffic.ROUTE_S", 0.01)
+    device = await invited(dongle, radio, delivery=ApsStatus.UNKNOWN_DESTINATION)
+    assert await radio.send(block(device)) is Delivery.NOT_DELIVERED
+    assert len(device.received) == 2
+    monkeypatch.setattr("chf.radio.znp_traffic.ROUTE_S", 60.0)
+    radio.post(block(device))
+    await dongle.until(lambda: len(device.received) == 3)
+    await radio.stop()
+    assert listener.fates() == [Delivery.RADIO_GONE]
+
+
+async def test_a_noisy_cable_costs_messages_and_never_the_link(dongle, radio, listener, monkeypatch):
+    """MT repeats nothing: what noise hits is lost, and the hub says so."""
+    monkeypatch.setattr("chf.radio.session.TICK_S", 0.01)
+    monkeypatch.setattr("chf.radio.znp_link.ANSWER_LIMIT_S", 0.05)
+    monkeypatch.setattr("chf.radio.traffic.CONFIRM_LIMIT_S", 0.3)
+    device = await invited(dongle, radio)
+    noise, hits = random.Random(7), 0
+
+    def line(octets: bytes) -> bytes:
+        nonlocal hits
+        if noise.random() > 0.1:
+            return octets
+        hits += 1
+        place = noise.randrange(len(octets))
+        return octets[:place] + bytes((octets[place] ^ 0x20,)) + octets[place + 1 :]
+
+    dongle.line = line
+    for n in range(60):
+        radio.post(block(device, n))
+    await listener.until(lambda: len(listener.sent) == 60)
+    dongle.line = lambda octets: octets
+    assert hits > 2
+    assert [m.payload[0] for m in device.received] == list(range(60))
+    assert 0 < listener.fates().count(Delivery.NOT_DELIVERED) < 30
+    assert await radio.send(block(device)) is Delivery.DELIVERED
+    assert radio.state is RadioState.UP
+
+
+async def test_a_hung_dongle_is_noticed_and_its_messages_are_told(dongle, radio, listener, monkeypatch):
+    monkeypatch.setattr("chf.radio.znp_link.ANSWER_LIMIT_S", 0.05)
+    monkeypatch.setattr("chf.radio.session.TICK_S", 0.02)
+    device = await invited(dongle, radio)
+    await radio.send(block(device))
+    dongle.mute = True
+    radio.post(block(device))
+    radio.post(block(device))
+    await listener.until(lambda: "GONE" in listener.state_names())
+    await listener.until(lambda: len(listener.sent) == 2)
+    assert listener.fates() == [Delivery.RADIO_GONE] * 2
+    assert (RadioState.GONE, "the dongle stopped answering") in listener.states
+
+
+async def test_a_dongle_that_hangs_while_nobody_wants_anything_is_noticed(dongle, radio, listener, monkeypatch):
+    monkeypatch.setattr("chf.radio.znp_link.ANSWER_LIMIT_S", 0.05)
+    monkeypatch.setattr("chf.radio.session.TICK_S", 0.02)
+    monkeypatch.setattr("chf.radio.session.SILENCE_S", 0.1)
+    dongle.mute = True
+    await listener.until(lambda: "GONE" in listener.state_names())
+
+
+async def test_the_network_stays_open_for_as_long_as_was_asked_and_the_policy_goes_back(dongle, radio, monkeypatch):
+    monkeypatch.setattr("chf.radio.znp_dongle.ZnpDongle.longest_permit_s", 1)
+    monkeypatch.setattr("chf.radio.session.POLICY_LINGERS_S", 0.05)
+    assert not dongle.ncp.keys.install_codes_only
+    await radio.permit(METER, KEY, 2)
+    assert dongle.ncp.keys.install_codes_only
+    await dongle.until(lambda: not dongle.ncp.keys.install_codes_only)
+    assert dongle.stack.permits == [1, 1]
+
+
+async def test_the_well_known_key_lets_nobody_in(dongle, radio):
+    await radio.permit(METER, KEY, 60)
+    assert dongle.ncp.keys.for_join(Eui64(0x1234)) is None
+    assert WELL_KNOWN_KEY not in {key for _, _, key in await radio.export_keys()}
+
+
+async def test_a_full_key_table_is_refused_with_what_to_do(dongle, radio):
+    size = dongle.ncp.personality.table_size
+    for n in range(size):
+        await radio.permit(Eui64(METER + n), KEY, 60)
+    with pytest.raises(RadioRefusedError, match="forget a device"):
+        await radio.permit(Eui64(METER + size), KEY, 60)
+    dongle.add(MemoryDevice(METER, 0x1001))
+    await radio.forget(METER)
+    await radio.permit(Eui64(METER + size), KEY, 60)
+
+
+async def test_a_build_that_cannot_remove_a_device_is_rid_of_its_key_by_its_memory(dongle, radio, listener):
+    device = await invited(dongle, radio)
+    without(dongle, "secDeviceRemove")
+    await radio.forget(device.ieee)
+    dongle.reboot()
+    await listener.until(lambda: len(listener.states) == 5)
+    assert [kind for _, kind, _ in await radio.export_keys()] == ["nwk"]
+    assert dongle.ncp.keys.for_data(METER) is None
+
+
+async def test_a_build_without_address_lookups_asks_the_devices(dongle, radio, listener):
+    without(dongle, "addrMgrExtAddrLookup", "addrMgrNwkAddrLookup")
+    device = await invited(dongle, radio)
+    assert await radio.send(block(device)) is Delivery.DELIVERED
+
+
+async def test_a_build_without_install_codes_is_told_without_the_key(dongle, radio):
+    without(dongle, "bdbAddInstallCode")
+    with pytest.raises(RadioRefusedError, match="does not know") as refused:
+        await radio.permit(METER, KEY, 60)
+    assert KEY.hex() not in str(refused.value).lower().replace(":", "")
+    assert refused.value.__cause__ is None or KEY.hex() not in str(refused.value.__cause__).lower().replace(":", "")
+
+
+async def test_a_device_that_does_not_announce_itself_is_told_a_little_later(dongle, radio, listener, monkeypatch):
+    monkeypatch.setattr("chf.radio.session.ANNOUNCE_LIMIT_S", 0.05)
+    dongle.joins(MemoryDevice(METER, 0x1001))
+    await listener.until(lambda: bool(listener.joined))
+    assert listener.joined == [(METER, 0x1001)]
+
+
+async def test_settings_of_the_network_are_taken(dongle, listener):
+    radio = ZnpRadio(ZnpSettings(dongle.port, channel=20, pan_id=0x1A62))
+    info = await radio.start(listener, form=True)
+    await radio.stop()
+    assert (info.network.channel, info.network.pan_id) == (20, 0x1A62)
+    assert dongle.stack.network.channel == 20
+
+
+async def test_forming_on_a_set_channel_makes_no_network_to_scan_from(dongle, listener, monkeypatch):
+    channels = []
+    form = MemoryStack.form
+    monkeypatch.setattr(MemoryStack, "form", lambda stack, net: (channels.append(net.channel), form(stack, net)))
+    radio = ZnpRadio(ZnpSettings(dongle.port, channel=20))
+    await radio.start(listener, form=True)
+    await radio.stop()
+    assert len(channels) == 1  # zigpy-znp's template, whose settings it then overwrites
+    assert dongle.stack.network.channel == 20
+
+
+async def test_only_the_hubs_endpoint_is_registered(dongle, radio):
+    assert list(dongle.stack.endpoints) == [0x0B]
+
+
+async def test_probing_resets_nothing(dongle, radio):
+    await radio.permit(METER, KEY, 60)
+    await radio.stop()
+    network = dongle.stack.network
+    info = await ZnpRadio(ZnpSettings(dongle.port)).probe()
+    assert info.network is not None
+    assert dongle.stack.network is network
+    assert dongle.stack.permitting
+    assert list(dongle.stack.endpoints) == [0x0B]
+
+
+async def test_another_dongle_at_the_same_port_is_not_taken_for_ours(dongle, radio, listener):
+    await dongle.pull_out()
+    await listener.until(lambda: radio.state is RadioState.CONNECTING)
+    dongle.wipe()
+    connections = dongle.connections
+    await dongle.plug_in()
+    await dongle.until(lambda: dongle.connections == connections + 2)
+    assert radio.state is RadioState.CONNECTING
+
+
+async def test_a_dongle_that_fails_while_it_starts_is_told_plainly(dongle, listener):
+    radio = ZnpRadio(ZnpSettings(dongle.port))
+    starting = asyncio.ensure_future(radio.start(listener, form=True))
+    await dongle.until(lambda: dongle.connections == 1)
+    await dongle.pull_out()
+    with pytest.raises(RadioGoneError, match=dongle.port):
+        await starting
+    assert radio.state is RadioState.STOPPED
+
+
+async def test_stopping_while_a_dongle_does_not_answer_ends_at_once(dongle, listener):
+    radio = ZnpRadio(ZnpSettings(dongle.port))
+    await radio.start(listener, form=True)
+    dongle.mute = True
+    connections = dongle.connections
+    dongle.cut()
+    await dongle.until(lambda: dongle.connections > connections)
+    assert radio.state is RadioState.CONNECTING
+    async with asyncio.timeout(2):
+        await radio.stop()
+    assert radio.state is RadioState.STOPPED
+
+
+async def test_no_key_is_logged_however_loud_the_log(dongle, listener, caplog, monkeypatch):
+    caplog.set_level(logging.DEBUG)
+    for name in ("zigpy", "zigpy_znp", "zigpy_znp.api"):
+        monkeypatch.setattr(logging.getLogger(name), "level", logging.NOTSET)
+    radio = ZnpRadio(ZnpSettings(dongle.port))
+    await radio.start(listener, form=True)
+    await radio.permit(METER, KEY, 60)
+    keys = [key for _, _, key in await radio.export_keys()]
+    await radio.stop()
+    backup = await radio.backup()
+    await radio.restore(backup)
+    keys.append(bytes.fromhex(backup["stack_specific"]["zstack"]["tclk_seed"]))
+    assert len(keys) == 3
+    written = "\n".join(record.getMessage() for record in caplog.records).lower().replace(":", "")
+    assert logging.getLogger("zigpy_znp.uart").isEnabledFor(logging.INFO)
+    for key in keys:
+        assert key.hex() not in written
+        assert repr(key) not in written
+
+
+async def test_two_devices_that_confirm_late_do_not_slow_eight_others(dongle, radio, listener):
+    """Each device asks for its next block when the last one is there, as an OTA client does."""
+    devices = [await invited(dongle, radio, Eui64(METER + n), 0x1001 + n) for n in range(10)]
+    slow, quick = devices[:2], devices[2:]
+    for device in devices:
+        device.on_message = lambda _, device=device: dongle.says(device, b"next")
+    for device in slow:
+        device.confirms_after_s = 30.0
+    listener.message_received = lambda inbound: radio.post(replace(block(devices[0]), destination=inbound.source))
+    for device in devices:
+        radio.post(block(device))
+    await dongle.until(lambda: all(len(device.received) >= 50 for device in quick))
+    assert all(len(device.received) <= 2 for device in slow)
+
+
+async def test_a_port_where_something_else_answers_is_told_plainly(listener, monkeypatch):
+    monkeypatch.setattr("chf.radio.znp_link.WAKE_LIMIT_S", 0.2)
+    monkeypatch.setattr("chf.radio.znp_link.PING_LIMIT_S", 0.05)
+
+    async def chatter(reader, writer) -> None:
+        while await reader.read(100):
+            writer.write(b"login: ")
+        writer.close()
+
+    async with await asyncio.start_server(chatter, "127.0.0.1", 0) as server:
+        port = f"tcp://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        with pytest.raises(RadioGoneError, match="answers as a Z-Stack dongle does"):
+            await ZnpRadio(ZnpSettings(port)).start(listener, form=True)
+
+
+@pytest.mark.parametrize(
+    ("answers", "reason"),
+    [
+        ({0x2101: b"\x79\x02"}, "Z-Stack 1.2"),
+        ({0x2101: b"\x59\x06", 0x2749: bytes(28), 0x2132: None}, "Z-Stack 3.0"),
+        ({0x2101: b"\x59\x06", 0x2749: bytes(7)}, "tables are not known"),
+    ],
+)
+async def test_an_older_z_stack_is_refused_with_what_to_do(answers, reason):
+    async def old(reader, writer) -> None:
+        buffer = bytearray()
+        while octets := await reader.read(100):
+            buffer += octets
+            while (found := frames.take_frame(buffer)) is not None:
+                command = found[0]
+                answer = answers[command]
+                if answer is None:
+                    writer.write(frames.frame(frames.RPC_ERROR, b"\x02" + command.to_bytes(2, "big")))
+                else:
+                    writer.write(frames.frame(command ^ frames.RESPONSE, answer))
+        writer.close()
+
+    async with await asyncio.start_server(old, "127.0.0.1", 0) as server:
+        port = f"tcp://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        with pytest.raises(RadioRefusedError, match=reason):
+            await ZnpRadio(ZnpSettings(port)).probe()
