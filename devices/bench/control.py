@@ -3,6 +3,9 @@
     {"do": "power_off", "eui64": "00-DB-12-34-56-78-90-A4"}     also power_on and reboot
     {"do": "state", "eui64": "00-DB-12-34-56-78-90-A4"}         what runs, and whether it is on the network
     {"do": "restart_dongle"}                                    as a watchdog does it: the host is told unasked
+    {"do": "crash_dongle", "for_s": 2}                          also unplug, nak_storm, exhaust (faults.py)
+    {"do": "line", "drop": 0.1, "corrupt": 0.1}                 the cable from now on, by the names of LineFaults
+    {"do": "confirms", "delay_s": 2, "loss": 0.5}               of messages to all devices, or with "eui64" to one
     {"do": "loss", "chance": 0.2}                               the air gets worse, or better again
 
 Each line is answered by one event, `control` or `control_refused` with the reason. Commands of one sender run in order.
@@ -13,10 +16,14 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from devices.bench.dongles import restart
 from devices.bench.eui64 import parse_eui64
+from devices.bench.faults import LINE_CHANCES, ConfirmFaults, Happening, LineFaults
+from devices.bench.happenings import Happenings
 from devices.bench.world import World
+from devices.ncp.ezsp.coprocessor import EzspCoprocessor
 from devices.nodes.updatable import UpdatableNode
+
+_HAPPENINGS = {happening.value: happening for happening in Happening}
 
 Answer = Callable[[str, dict[str, object]], None]
 
@@ -28,8 +35,9 @@ class RefusedCommandError(Exception):
 class Control:
     """`answer(event, fields)` is called once for each line."""
 
-    def __init__(self, world: World, answer: Answer) -> None:
+    def __init__(self, world: World, happenings: Happenings, answer: Answer) -> None:
         self._world = world
+        self._happenings = happenings
         self._answer = answer
         self._unfinished = b""
 
@@ -61,12 +69,16 @@ class Control:
                 self._device(command).reboot()
             case "state":
                 return _state(self._device(command))
-            case "restart_dongle":
-                restart(self._world.dongle)
+            case "line":
+                self._happenings.line.disturb(_line_faults(command))
+            case "confirms":
+                self._set_confirms(command)
+            case str(name) if name in _HAPPENINGS:
+                self._happen(_HAPPENINGS[name], command)
             case "loss":
                 self._set_loss(command.get("chance"))
             case other:
-                known = "power_off, power_on, reboot, state, restart_dongle, loss"
+                known = ", ".join(("power_off, power_on, reboot, state, loss, line, confirms", *_HAPPENINGS))
                 raise RefusedCommandError(f"do is one of {known}, not {other!r}")
         return {}
 
@@ -78,10 +90,31 @@ class Control:
             raise RefusedCommandError(f"eui64 is that of a device of the scenario, not {text!r}")
         return device
 
+    def _happen(self, what: Happening, command: dict[str, Any]) -> None:
+        if what is Happening.NAK_STORM and not isinstance(self._world.dongle, EzspCoprocessor):
+            raise RefusedCommandError("only an EZSP dongle rejects frames: Z-Stack's line has no such word")
+        self._happenings.happen(what, _number(command, "for_s", 1.0, 1e6))
+
+    def _set_confirms(self, command: dict[str, Any]) -> None:
+        device = None if "eui64" not in command else self._device(command).stack.ieee
+        delay_s, loss = _number(command, "delay_s", 0.0, 1e6), _number(command, "loss", 0.0, 1.0)
+        self._world.late_confirms.set(ConfirmFaults(device, delay_s, loss))
+
     def _set_loss(self, chance: object) -> None:
         if isinstance(chance, bool) or not isinstance(chance, int | float) or not 0 <= chance <= 1:
             raise RefusedCommandError(f"chance lies between 0 and 1, and is not {chance!r}")
         self._world.medium.settings = replace(self._world.medium.settings, loss=float(chance))
+
+
+def _number(command: dict[str, Any], key: str, default: float, maximum: float) -> float:
+    value = command.get(key, default)
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= maximum:
+        raise RefusedCommandError(f"{key} lies between 0 and {maximum:g}, and is not {value!r}")
+    return float(value)
+
+
+def _line_faults(command: dict[str, Any]) -> LineFaults:
+    return LineFaults(**{key: _number(command, key, 0.0, 1.0) for key in LINE_CHANCES}, to_host=True, to_dongle=True)
 
 
 def _state(device: UpdatableNode) -> dict[str, object]:

@@ -4,11 +4,12 @@ from collections.abc import Callable
 from dataclasses import replace
 from random import Random
 
+from devices.bench.line_faults import Cut, cut_ash, cut_mt
 from devices.bench.scenario import NcpSettings
 from devices.medium.schedule import EventQueue
 from devices.ncp.ezsp import personality as ezsp
 from devices.ncp.ezsp.ash_frames import ResetCode
-from devices.ncp.ezsp.configuration import APS_UNICAST_MESSAGE_COUNT
+from devices.ncp.ezsp.configuration import APS_UNICAST_MESSAGE_COUNT, KEY_TABLE_SIZE
 from devices.ncp.ezsp.coprocessor import EzspCoprocessor
 from devices.ncp.znp import personality as znp
 from devices.ncp.znp.coprocessor import ZnpCoprocessor
@@ -47,8 +48,11 @@ def _ezsp_personality(settings: NcpSettings) -> ezsp.Personality:
     configuration = {}
     if settings.aps_unicast_message_count is not None:
         configuration[APS_UNICAST_MESSAGE_COUNT] = settings.aps_unicast_message_count
+    if settings.table_size is not None:
+        configuration[KEY_TABLE_SIZE] = settings.table_size
     return replace(
         ezsp.PERSONALITIES[settings.version],
+        key_table_limit=settings.table_size,
         endpoints_survive_reset=settings.endpoints_survive_reset,
         scan_takes_time=settings.scan_takes_time,
         callback_buffers=settings.callback_buffers,
@@ -60,6 +64,18 @@ def _znp_personality(settings: NcpSettings) -> znp.Personality:
     if settings.table_size is None:
         return znp.ZSTACK_3_30
     return replace(znp.ZSTACK_3_30, table_size=settings.table_size)
+
+
+def cut_for(dongle: Dongle) -> Cut:
+    """Where frames end on its line."""
+    return cut_mt if isinstance(dongle, ZnpCoprocessor) else cut_ash
+
+
+def power_on(dongle: Dongle) -> None:
+    if isinstance(dongle, ZnpCoprocessor):
+        dongle.reboot(ResetReason.POWER_UP)
+    else:
+        dongle.reboot(ResetCode.POWER_ON)
 
 
 def restart(dongle: Dongle) -> None:

@@ -1,4 +1,4 @@
-"""The two ways to reach the dongle: a TCP port and a pseudo-terminal.
+"""The two ways to reach the dongle: a TCP port and a pseudo-terminal. Both can be unplugged, and come back.
 
 Both behave as a cable does: they know nothing of frames, the dongle does not notice that a host comes or goes, and
 what it says while nobody listens is lost. Of two hosts the later one gets the TCP port and the earlier one is cut off:
@@ -25,6 +25,7 @@ class TcpPort:
         self._received = received
         self._server: asyncio.Server | None = None
         self._host: _TcpHost | None = None
+        self._away = False
 
     async def open(self) -> None:
         loop = asyncio.get_running_loop()
@@ -32,11 +33,23 @@ class TcpPort:
         host, port = self._server.sockets[0].getsockname()[:2]
         self.url = f"tcp://[{host}]:{port}" if ":" in host else f"tcp://{host}:{port}"
 
+    def unplug(self) -> None:
+        """As a serial server does whose stick was pulled: the connection ends, and so does each new one, at once."""
+        self._away = True
+        if self._host is not None:
+            self._host.cut_off()
+
+    def plug_in(self) -> None:
+        self._away = False
+
     def write(self, octets: bytes) -> None:
         if self._host is not None:
             self._host.write(octets)
 
     def host_connected(self, host: "_TcpHost") -> None:
+        if self._away:
+            host.cut_off()
+            return
         if self._host is not None:
             self._host.cut_off()
         self._host = host
@@ -93,6 +106,9 @@ class PtyPort:
     async def open(self) -> None:
         """Raises OSError where there are no more terminals, or something else is in the link's place."""
         # The far end stays open here too, so that the terminal outlives hosts that close it.
+        self._connect()
+
+    def _connect(self) -> None:
         near, far = self._ends = os.openpty()
         for end in self._ends:
             tty.setraw(end)
@@ -104,6 +120,14 @@ class PtyPort:
             self._link.symlink_to(self.url)
             self.url = str(self._link)
         asyncio.get_running_loop().add_reader(near, self._readable)
+
+    def unplug(self) -> None:
+        """The terminal is gone, and the host that holds it reads its end. Without a link, another may come back."""
+        self._disconnect()
+
+    def plug_in(self) -> None:
+        if self._ends is None:
+            self._connect()
 
     def _readable(self) -> None:
         assert self._ends is not None
@@ -130,6 +154,9 @@ class PtyPort:
             asyncio.get_running_loop().remove_writer(self._ends[0])
 
     async def close(self) -> None:
+        self._disconnect()
+
+    def _disconnect(self) -> None:
         if self._ends is None:
             return
         loop = asyncio.get_running_loop()
@@ -138,6 +165,7 @@ class PtyPort:
         for end in self._ends:
             os.close(end)
         self._ends = None
+        self._unwritten.clear()
         if self._link is not None and self._is_ours(self._link):
             self._link.unlink()
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from devices.bench.device_entries import read_devices
 from devices.bench.eui64 import format_eui64
+from devices.bench.faults import FaultSettings, read_faults
 from devices.bench.toml_section import ScenarioError, Section
 from devices.medium.medium import MediumSettings
 from devices.ncp.ezsp.personality import PERSONALITIES, V13
@@ -46,6 +47,7 @@ class DeviceEntry:
 class Scenario:
     seed: int = 1
     ncp: NcpSettings = field(default_factory=NcpSettings)
+    faults: FaultSettings = field(default_factory=FaultSettings)
     medium: MediumSettings = field(default_factory=MediumSettings)
     devices: tuple[DeviceEntry, ...] = ()
 
@@ -69,6 +71,7 @@ def read_scenario(document: dict[str, object], path: Path) -> Scenario:
     scenario = Scenario(
         seed=top.integer("seed", 1, minimum=0),
         ncp=_read_ncp(top.table("ncp")),
+        faults=read_faults(top.table("faults")),
         medium=_read_medium(top.table("medium")),
         devices=tuple(DeviceEntry(*entry) for entry in read_devices(top.tables("device"))),
     )

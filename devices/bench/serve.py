@@ -8,6 +8,7 @@ import sys
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
+from random import Random
 from typing import Any, Self, TextIO
 from urllib.parse import urlsplit
 
@@ -15,6 +16,7 @@ from devices.bench.block_times import BlockTimes
 from devices.bench.clock import epoch_of
 from devices.bench.control import Control
 from devices.bench.eui64 import format_eui64
+from devices.bench.happenings import Happenings
 from devices.bench.ports import Port, PtyPort, TcpPort
 from devices.bench.recordings import Capture, EventLog, KeyFile, NoEvents
 from devices.bench.runner import Runner
@@ -60,10 +62,15 @@ class Bench:
         link_keys = {entry.settings.eui64: entry.settings.link_key for entry in scenario.devices}
         self._keys = None if options.keys is None else KeyFile(options.keys, link_keys)
         records = self._capture or self._keys
-        dongle = self.world.dongle if block_times is None else block_times.on_the_line(self.world.dongle)
-        self.runner = Runner(loop, self.world.queue, dongle, self._after_turn if records else None)
-        self.port = open_port(options.listen, self.runner)
-        self.control = Control(self.world, self._events.write) if self._events is not None else None
+        queue = self.world.queue
+        happenings = Happenings(queue, self.world.dongle, scenario.faults, Random(f"{scenario.seed} line"))
+        line = happenings.line
+        on_the_line = line if block_times is None else block_times.on_the_line(line)
+        self.runner = Runner(loop, queue, on_the_line, self._after_turn if records else None)
+        self.port = happenings.port = open_port(options.listen, self.runner)
+        self.control = None
+        if self._events is not None:
+            self.control = Control(self.world, happenings, self._events.write)
 
     def _open_events(self, where: str | None, now: float) -> EventLog | None:
         if where is None:

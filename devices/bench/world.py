@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from random import Random
 
 from devices.bench.block_times import BlockTimes
+from devices.bench.confirm_faults import LateConfirms
 from devices.bench.dongles import Dongle, make_dongle
 from devices.bench.scenario import DeviceEntry, Scenario
 from devices.medium.medium import Medium
@@ -28,6 +29,7 @@ class World:
     medium: Medium
     dongle: Dongle
     devices: dict[Eui64, UpdatableNode]
+    late_confirms: LateConfirms
 
 
 def build_world(
@@ -43,11 +45,13 @@ def build_world(
     """
     queue = EventQueue(now_s)
     medium = Medium(queue, _random(scenario, "medium"), scenario.medium)
+    late_confirms = LateConfirms(scenario.faults.confirms, _random(scenario, "confirms"), queue)
 
     def make_stack(
         coordinator_listener: CoordinatorListener, keys: LinkKeys, ieee: Eui64, host_fragments: bool
     ) -> ZigbeeCoordinator:
-        make = ZigbeeCoordinator if block_times is None else block_times.coordinator
+        # A run whose times are taken has no other faults of confirms: they would be measured instead of the host.
+        make = late_confirms.coordinator if block_times is None else block_times.coordinator
         return make(
             ieee,
             medium,
@@ -60,7 +64,7 @@ def build_world(
 
     dongle = make_dongle(ncp, scenario.ncp, make_stack, queue, _random(scenario, "dongle"))
     devices = dict(_devices(scenario, queue, medium, listener))
-    return World(queue, medium, dongle, devices)
+    return World(queue, medium, dongle, devices, late_confirms)
 
 
 def _random(scenario: Scenario, what: object) -> Random:

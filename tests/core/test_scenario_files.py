@@ -92,13 +92,20 @@ def test_a_signing_key_is_found_beside_the_scenario(tmp_path: Path) -> None:
 
 REFUSED: list[tuple[str, str]] = [
     ("seed = ", "is not TOML"),
-    ("sede = 1", "sede: is not known here: use one of device, medium, ncp, seed, or remove it"),
+    ("sede = 1", "sede: is not known here: use one of device, faults, medium, ncp, seed, or remove it"),
     ("seed = -1", "seed: lies between 0 and"),
     ("seed = true", "seed: is a whole number such as 10 or 0x0A, not True"),
     ("ncp = 1", r"ncp: is a table: write \[ncp\]"),
-    ("[ncp]\nversion = 'v99'", "ncp.version: is one of v13, not 'v99'"),
+    ("[ncp]\nversion = 'v99'", "ncp.version: is one of v8, v13, v18, not 'v99'"),
     ("[ncp]\neui64 = '12'", "ncp.eui64: is an EUI-64 such as"),
     ("[ncp]\neui64 = '00-00-00-00-00-00-00-00'", "ncp.eui64: must not be all zeros"),
+    ("[faults]\ndrop = 2", "faults.drop: lies between 0 and 1"),
+    ("[faults]\ndirection = 'up'", "faults.direction: is one of both, to-host, to-dongle"),
+    ("[[faults.event]]\ndo = 'dance'", r"event\[1\].do: is one of restart_dongle, crash_dongle"),
+    ("[[faults.event]]\ndo = 'unplug'", r"event\[1\].do: wants a moment: either at_s or after_frames"),
+    ("[[faults.event]]\ndo = 'unplug'\nat_s = 1\nafter_frames = 1", r"event\[1\].do: wants a moment"),
+    ("[[faults.event]]\ndo = 'restart_dongle'\nat_s = 1\nfor_s = 1", r"event\[1\].for_s: is not known here"),
+    ("[[faults.confirms]]\nloss = 2", r"confirms\[1\].loss: lies between 0 and 1"),
     ("[medium]\nloss = 1.5", "medium.loss: lies between 0 and 1"),
     ("[medium]\nloss = nan", "medium.loss: lies between"),
     ("[medium]\nairtime = 'yes'", "medium.airtime: is true or false"),
@@ -167,7 +174,7 @@ def test_no_document_raises_anything_else(document: dict[str, Any]) -> None:
 
 def test_every_example_of_the_page_loads(tmp_path: Path) -> None:
     examples = re.findall(r"```toml\n(.*?)```", DOCUMENT.read_text(), re.DOTALL)
-    assert len(examples) == 2
+    assert len(examples) == 3
     assert [len(load(tmp_path, example).devices) for example in examples] == [1, 11]
 
 

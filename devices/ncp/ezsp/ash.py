@@ -87,6 +87,7 @@ class Ash:
     def __init__(self, *, window: int = WINDOW, window_bytes: int = WINDOW_BYTES) -> None:
         self.failed: ResetCode | None = None
         self.damaged_frames = 0
+        self._rejecting_until = 0.0
         self._window = window
         self._window_bytes = window_bytes
         self._line = bytearray()
@@ -123,6 +124,10 @@ class Ash:
         self._clear()
         self._line += ResetAckFrame(code).to_bytes()
 
+    def reject_until(self, when: float) -> None:
+        """Take every DATA frame for damaged until then, and say so each time, as a link with a bad ground does."""
+        self._rejecting_until = when
+
     def receive(self, octets: bytes, now: float) -> tuple[Event, ...]:
         """Take what came off the line, cut anywhere; junk is counted and never an error."""
         *complete, partial = (self._partial + octets.translate(None, _FLOW_OCTETS)).split(FLAG_OCTET)
@@ -152,6 +157,8 @@ class Ash:
             self._line += ErrorFrame(self.failed).to_bytes()
             return
         match frame:
+            case DataFrame() if now < self._rejecting_until:
+                self._line += AckFrame(self._expected, rejecting=True).to_bytes()
             case DataFrame():
                 self._acknowledge_up_to(frame.acknowledged, now)
                 self._take_data(frame, events)

@@ -197,6 +197,9 @@ class Configuration:
             return (EzspStatus.INVALID_CALL,)
         if configuration_id in _ONE_OCTET and value > 0xFF:
             return (EzspStatus.INVALID_VALUE,)
+        limit = self._personality.key_table_limit
+        if configuration_id == KEY_TABLE_SIZE and limit is not None and value > limit:
+            return (EzspStatus.OUT_OF_MEMORY,)
         self.settings.configuration[configuration_id] = value
         self._apply()
         return (EzspStatus.SUCCESS,)

@@ -69,6 +69,8 @@ class EzspCoprocessor:
         self.keys = KeyTables(ieee, scheduler.now)
         self.stack = make_stack(self, self.keys)
         self.personality = personality
+        self.exhausted_until = 0.0
+        """Without a free packet buffer until then."""
         self._scheduler = scheduler
         self._random = random
         self._commands = commands(personality.version)
@@ -129,6 +131,7 @@ class EzspCoprocessor:
             groups=groups,
             counters=counters,
             callback=callback,
+            exhausted=lambda: self._scheduler.now() < self.exhausted_until,
         )
         handlers: dict[str, Handler] = {
             "version": self._version,

@@ -10,6 +10,7 @@ and what the stack does not answer itself), broadcast and multicast loopback, bi
 """
 
 from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -86,6 +87,7 @@ class Messaging:
         groups: "MulticastTable",
         counters: "Counters",
         callback: "Callback",
+        exhausted: Callable[[], bool],
     ) -> None:
         self._stack = stack
         self._settings = settings
@@ -95,6 +97,7 @@ class Messaging:
         self._groups = groups
         self._counters = counters
         self._callback = callback
+        self._exhausted = exhausted
         self._in_flight = 0
         self._fragments: OrderedDict[_FragmentKey, ApsIndication] = OrderedDict()
 
@@ -144,6 +147,8 @@ class Messaging:
         """Why the chip does not even try."""
         if not self._network.is_up:
             return EmberStatus.NETWORK_DOWN
+        if self._exhausted():
+            return EmberStatus.NO_BUFFERS
         secured = bool(options & ENCRYPTION)
         if len(message) > self._stack.maximum_payload(secured=secured) - (2 if options & FRAGMENT else 0):
             return EmberStatus.MESSAGE_TOO_LONG

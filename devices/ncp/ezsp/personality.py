@@ -20,6 +20,8 @@ class Personality:
     reset the chip in between and go on without adding their endpoints again (bellows with auto_form)."""
     configuration: dict[int, int] = field(default_factory=dict)
     """Configuration values of this build that are not UG100's defaults."""
+    key_table_limit: int | None = None
+    """The most entries that a host may ask for; None: as many as the octet of KEY_TABLE_SIZE can say."""
     callback_buffers: int = 4096
     """Callbacks that wait for the host; further ones are lost, and the loss is told. More than a chip has: where the
     air takes no time a whole fleet speaks in the same instant, which no chip ever meets."""

@@ -16,6 +16,7 @@ class EzspStatus(IntEnum):
     INVALID_FRAME_ID = 0x31
     WRONG_DIRECTION = 0x32
     TRUNCATED = 0x33
+    OUT_OF_MEMORY = 0x35
     INVALID_VALUE = 0x36
     INVALID_ID = 0x37
     INVALID_CALL = 0x38
