@@ -1,4 +1,4 @@
-"""`chf demo`: a PPMID's firmware update from service request to alerts, on a virtual dongle in a process of its own.
+"""`chf demo`: a device's firmware update from service request to alerts, on a virtual dongle in a process of its own.
 
 Everything that runs here is what runs on a bench: the same hub, the same intake, the same store. Only the dongle and
 the device are emulated, behind a TCP port.
@@ -11,18 +11,20 @@ import sys
 import tempfile
 from collections.abc import AsyncIterator, Callable
 from contextlib import ExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import click
 
 from chf.cli.alert import described as described_alert
+from chf.cli.demo_methods import METHODS, Method, Supplier
 from chf.cli.dongle import KINDS, Dongle
 from chf.cli.image_file import load_image
 from chf.cli.options import json_option, print_json, talk
 from chf.clock import Clock, SystemClock
 from chf.crypto.install_code import link_key, with_crc
+from chf.dcc.intake import DEFAULT_POLICY
 from chf.dcc.pki import DEFAULT_ACB, DEFAULT_SUPPLIER, Pki, seeded_keys
 from chf.dcc.reception import receive
 from chf.dcc.zigbee_pki import ZigbeePki, seeded_numbers
@@ -33,35 +35,19 @@ from chf.eui64 import Eui64, format_eui64, parse_eui64
 from chf.hub import Hub, HubSettings, progress
 from chf.hub.admission import SecurityMode
 from chf.hub.settings import SecuritySettings
-from chf.image.build import build_image
-from chf.image.image import FirmwareImage, parse_image
-from chf.image.recipe import parse_recipe
+from chf.image.image import FirmwareImage
 from chf.jobs.model import Job, JobId, JobState
 from chf.store import Store
 from chf.store.alerts import Alert
-from chf.store.device_log import DeviceEntry, DeviceStatus, DeviceType
+from chf.store.device_log import DeviceEntry, DeviceStatus
 from chf.store.inbox import Verb
 from chf.trace import Event, Kind
 from chf.view.bars import TransferBars
 
-PPMID = parse_eui64("00-DB-12-34-56-78-90-A4")
 HUB = parse_eui64("00-DB-12-34-56-78-90-A2")
 
-IMAGE = """
-kind = "gbcs-ppmid"
-manufacturer_code = 0xFFF0
-image_type = 0x0084
-file_version = 0x02000001
-header_string = "chf demo PPMID"
-hardware_versions = { minimum = 0x0100, maximum = 0x01FF }
-
-[payload]
-seed = "chf demo PPMID"
-size_bytes = 65536
-"""
-"""The recipe of the image that is moved when none is given: long enough to watch, short enough to wait for."""
-
 _SETTINGS = HubSettings(security=SecuritySettings(SecurityMode.CBKE))
+_POLICY = replace(DEFAULT_POLICY, services=frozenset(ServiceReference))
 _POLL_S = 0.05
 _LIMIT_S = 300.0
 
@@ -70,6 +56,7 @@ _LIMIT_S = 300.0
 class Options:
     radio: str
     seed: int
+    method: Method
     image: FirmwareImage
     home: Path
     pcap: Path | None
@@ -81,7 +68,13 @@ _FILE = click.Path(dir_okay=False, path_type=Path)
 
 @click.command()
 @click.option("--radio", type=click.Choice(KINDS), default="ezsp", show_default=True, help="Kind of virtual dongle.")
-@click.option("--image", "image_file", type=_FILE, help="An OTA or GBCS PPMID file.")
+@click.option("--method", type=click.Choice(list(METHODS)), default="ppmid", show_default=True, help="Kind of device.")
+@click.option(
+    "--image",
+    "image_file",
+    type=_FILE,
+    help="An OTA or GBCS PPMID file; with another --method, one signed by the demo's supplier.",
+)
 @click.option("--seed", type=click.IntRange(0), default=1, show_default=True, help="Of all that is left to chance.")
 @click.option("--pcap", type=_FILE, help="Write all that is on the air, for Wireshark.")
 @click.option("--keys", type=_FILE, help="Write its keys (zigbee_pc_keys, mode 0600).")
@@ -92,6 +85,7 @@ _FILE = click.Path(dir_okay=False, path_type=Path)
 def demo(
     *,
     radio: str,
+    method: str,
     image_file: Path | None,
     seed: int,
     pcap: Path | None,
@@ -99,22 +93,27 @@ def demo(
     home: Path | None,
     as_json: bool,
 ) -> None:
-    """Update an emulated PPMID on a virtual dongle: no hardware, a few seconds.
+    """Update an emulated device on a virtual dongle: no hardware, a few seconds.
 
     Starts the virtual dongle with one PPMID, forms the network, lets the PPMID join with its install code and
     establish a link key by certificate, submits a service request SR 11.4, serves the image, activates it, and shows
     the two alerts and the version that then runs.
+
+    With --method hcalcs and the like, the request is SR 11.1 and the image a signed one; the device tells its receipt,
+    and activates when the supplier commands it (CS06).
     """
     with ExitStack() as cleanup:
         if home is None:
             home = Path(cleanup.enter_context(tempfile.TemporaryDirectory(prefix="chf-demo-")))
         elif home.exists() and any(home.iterdir()):
             raise UsageError(f"{home} is not empty: the demo starts from nothing, so give it a new --home")
-        image = _demo_image() if image_file is None else load_image(image_file)
-        options = Options(radio, seed, image, home, pcap, keys)
+        given = None if image_file is None else load_image(image_file)
+        pki = Pki.create(home / "pki", chf=HUB, keys=seeded_keys(f"chf demo {seed}".encode()))
+        image = METHODS[method].image(pki) if given is None else given
+        options = Options(radio, seed, METHODS[method], image, home, pcap, keys)
         say: Callable[[str], None] = (lambda _text: None) if as_json else talk
         with Store.open(home, hub=True) as store:
-            outcome = asyncio.run(_Demo(options, store, say, quiet=as_json).run())
+            outcome = asyncio.run(_Demo(options, store, pki, say, quiet=as_json).run())
     if as_json:
         print_json(outcome)
     else:
@@ -123,16 +122,11 @@ def demo(
         raise ChfError(f"the update ended as {outcome['result']}: {outcome['reason']}")
 
 
-def _demo_image() -> FirmwareImage:
-    def no_files(name: str) -> bytes:
-        raise UsageError(f"the demo's recipe reads no file, and certainly not {name}")
-
-    return parse_image(build_image(parse_recipe(IMAGE), no_files))
-
-
 class _Demo:
-    def __init__(self, options: Options, store: Store, say: Callable[[str], None], *, quiet: bool) -> None:
-        self._options, self._store, self._say, self._quiet = options, store, say, quiet
+    def __init__(self, options: Options, store: Store, pki: Pki, say: Callable[[str], None], *, quiet: bool) -> None:
+        self._options, self._store, self._pki, self._say, self._quiet = options, store, pki, say, quiet
+        self._method, self._device = options.method, options.method.device
+        self._supplier = Supplier(options.method, store, pki, options.image, say)
         self._clock: Clock = SystemClock()
         self._random = random.Random(options.seed)
         self._install_code = with_crc(self._random.randbytes(16))
@@ -141,14 +135,14 @@ class _Demo:
 
     async def run(self) -> dict[str, Any]:
         options = self._options
-        pki = Pki.create(options.home / "pki", chf=HUB, keys=seeded_keys(f"chf demo {options.seed}".encode()))
-        pki.issue(PPMID)
+        pki, keys = self._pki, seeded_keys(f"chf demo {options.seed}".encode())
+        pki.issue(self._device, keys)
         zigbee = ZigbeePki(pki.path / "zigbee")
-        for subject in (HUB, PPMID):  # the hub's by the EUI-64 of its dongle, which is the same here
+        for subject in (HUB, self._device):  # the hub's by the EUI-64 of its dongle, which is the same here
             zigbee.issue(subject, seeded_numbers(f"chf demo {options.seed}".encode()))
         scenario = self._write_scenario(pki)
         async with asyncio.timeout(_LIMIT_S), self._virtual_dongle(scenario) as port:
-            self._say(f"virtual dongle with one PPMID at {port}")
+            self._say(f"virtual dongle with one {self._method.name} at {port}")
             dongle = Dongle(options.radio, port, 115_200, None, 15)
             hub = Hub(self._store, dongle.open(), pki, self._clock, _SETTINGS, self._narrate)
             running = asyncio.ensure_future(hub.run(form=True))
@@ -163,38 +157,41 @@ class _Demo:
 
     async def _story(self) -> dict[str, Any]:
         self._admit()
-        await self._until(self._has_joined, "the PPMID did not join")
+        await self._until(self._has_joined, f"the {self._method.name} did not join")
         job_id = self._submit()
         job = await self._follow(job_id)
         if job.state in (JobState.ACTIVATED, JobState.REVERTED):
-            await self._until(lambda: len(self._alerts(job)) > 1, "the PPMID's alert did not come")
+            if self._method.commanded and self._method.answers_cs08:
+                self._supplier.read_version(self._device, self._clock.now())
+            done = f"what the {self._method.name} has to tell did not come"
+            await self._until(lambda: self._supplier.complete(self._alerts(job)), done)
         return self._outcome(job)
 
     def _admit(self) -> None:
         now = self._clock.now().utc
-        entry = DeviceEntry(PPMID, DeviceType.PPMID, now, link_key(self._install_code))
+        entry = DeviceEntry(self._device, self._method.device_type, now, link_key(self._install_code))
         with self._store.transaction() as tx:
             tx.devices.add(entry)
-            tx.audit.append(Event(now, Kind.DEVICE_ADDED, PPMID, None, {"device_type": entry.device_type.value}))
-            tx.inbox.submit(Verb.DEVICE_PERMIT, {"device": format_eui64(PPMID), "seconds": 180}, now)
+            tx.audit.append(Event(now, Kind.DEVICE_ADDED, self._device, None, {"device_type": entry.device_type.value}))
+            tx.inbox.submit(Verb.DEVICE_PERMIT, {"device": format_eui64(self._device), "seconds": 180}, now)
 
     def _has_joined(self) -> bool:
-        entry = self._store.devices.get(PPMID)
+        entry = self._store.devices.get(self._device)
         return entry is not None and entry.status is DeviceStatus.JOINED and entry.file_version is not None
 
     def _submit(self) -> int:
         """The service request, as a supplier sends it and as `chf dcc submit` takes it in."""
         image, now = self._options.image, self._clock.now()
         request = UpdateFirmwareRequest(
-            ServiceReference.UPDATE_PPMID_FIRMWARE,
+            self._method.service,
             RequestId(DEFAULT_SUPPLIER, DEFAULT_ACB, int(now.utc * 1000)),
             image.content,
             f"{image.header.file_version:08X}",
-            (PPMID,),
+            (self._device,),
         )
         downgrade = image.header.file_version < self._version_before
-        reception = receive(self._store, request.to_bytes(), now, allow_downgrade=downgrade)
-        self._say(f"SR 11.4 {request.request_id}: {reception.response.code.value}")
+        reception = receive(self._store, request.to_bytes(), now, policy=_POLICY, allow_downgrade=downgrade)
+        self._say(f"SR {self._method.service.value} {request.request_id}: {reception.response.code.value}")
         if reception.command is None:
             refusal = reception.decision.request_refusal
             reasons = [refusal.reason] if refusal is not None else [str(line) for line in reception.decision.refused]
@@ -217,6 +214,7 @@ class _Demo:
             while True:
                 job = self._store.jobs.get(number)
                 assert job is not None
+                self._supplier.look(job, self._clock.now())
                 if bars is not None:
                     bars.show(job, progress.read(self._store.meta, number))
                 if not job.active:
@@ -241,10 +239,11 @@ class _Demo:
             if record.event.kind is Kind.OTA_TRANSFER_ENDED and record.event.job == job.id
         ]
         transfer = ended[-1] if ended else {"blocks": 0, "bytes": 0, "seconds": 0.0}
-        entry = self._store.devices.get(PPMID)
+        entry = self._store.devices.get(self._device)
         after = None if entry is None else entry.file_version
         return {
             "schema": 1,
+            "method": self._method.name.lower(),
             "result": job.state.value,
             "reason": job.reason,
             "image": {
@@ -253,7 +252,7 @@ class _Demo:
                 "file_version": f"0x{image.header.file_version:08X}",
             },
             "device": {
-                "eui64": format_eui64(PPMID),
+                "eui64": format_eui64(self._device),
                 "version_before": f"0x{self._version_before:08X}",
                 "version_after": None if after is None else f"0x{after:08X}",
             },
@@ -286,6 +285,10 @@ class _Demo:
                 self._say(f"transfer ended: {fields['outcome']}, {fields['blocks']} blocks in {fields['seconds']} s")
             case Kind.ALERT_RAISED | Kind.ALERT_RECEIVED:
                 self._say(f"alert {fields['use_case']} {fields['alert_code']}: {fields['outcome']}")
+            case Kind.MESSAGE_DELIVERED:
+                self._say(f"{_name(event.device)} took the message {fields['message_code']}")
+            case Kind.RESPONSE_RECEIVED:
+                self._say(f"response {fields['use_case']}: {fields['outcome']}")
             case Kind.ALARM:
                 self._say(f"alarm: {fields['reason']}")
             case _:
@@ -296,6 +299,7 @@ class _Demo:
         hardware = header.hardware_versions
         path = self._options.home / "demo-scenario.toml"
         path.touch(mode=0o600)  # the install code is in it
+        trust = "".join(f"{name} = {json.dumps(value)}\n" for name, value in self._method.scenario(pki).items())
         path.write_text(
             f"""seed = {self._options.seed}
 
@@ -303,8 +307,8 @@ class _Demo:
 eui64 = "{format_eui64(HUB)}"
 
 [[device]]
-type = "ppmid"
-eui64 = "{format_eui64(PPMID)}"
+type = "{self._method.name.lower()}"
+eui64 = "{format_eui64(self._device)}"
 install_code = "{self._install_code.hex()}"
 manufacturer = {header.manufacturer_code}
 image_type = {header.image_type}
@@ -312,9 +316,9 @@ hardware_version = {0x0101 if hardware is None else hardware.minimum}
 file_version = {self._version_before}
 power_on_s = 1.5
 access_control_broker = "{format_eui64(pki.acb)}"
-signing_key = {json.dumps(str((pki.path / f"{PPMID:016x}-ds.key").absolute()))}
-credentials = {json.dumps(f"pki/zigbee/{PPMID:016x}-suite2.txt")}
-""",
+signing_key = {json.dumps(str((pki.path / f"{self._device:016x}-ds.key").absolute()))}
+credentials = {json.dumps(f"pki/zigbee/{self._device:016x}-suite2.txt")}
+{trust}""",
             encoding="utf-8",
         )
         return path
@@ -351,6 +355,7 @@ def _name(device: Eui64 | None) -> str:
 def _print(outcome: dict[str, Any]) -> None:
     for alert in outcome["alerts"]:
         signature = "signature verified" if alert["signature_verified"] else "signature not verified"
-        click.echo(f"{alert['use_case']}  {alert['alert_code']}  {alert['outcome']}  {signature}  {alert['message']}")
+        code = "response" if alert["alert_code"] == "0x0000" else alert["alert_code"]
+        click.echo(f"{alert['use_case']}  {code}  {alert['outcome']}  {signature}  {alert['message']}")
     device = outcome["device"]
     click.echo(f"{device['eui64']}  {outcome['result']}  {device['version_before']} -> {device['version_after']}")

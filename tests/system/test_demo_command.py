@@ -9,7 +9,7 @@ import pytest
 
 from tests.support.programs import image_file, run_chf
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = pytest.mark.timeout(300)
 
 KEYS = {
     "schema": (),
@@ -137,3 +137,32 @@ def test_the_demo_keeps_its_hands_off_a_home_that_is_in_use(tmp_path):
     ran = demo(tmp_path, "--home", tmp_path / "home", code=2)
     assert "not empty" in ran.err
     assert [path.name for path in (tmp_path / "home").iterdir()] == ["mine"]
+
+
+COMMANDED = {
+    "hcalcs": [("CCS08", "0x8F8A"), ("FDRA", "0x8F72"), ("CS06", "0x0000"), ("CS08", "0x0000")],
+    "esme": [("CCS08", "0x8F8A"), ("FDRA", "0x8F72"), ("CS06", "0x0000")],
+}
+
+
+@pytest.mark.parametrize("method", COMMANDED)
+def test_the_second_method_shows_receipt_command_response_and_read_back(tmp_path, method):
+    ran = run_chf("demo", "--json", "--method", method, home=tmp_path / "unused")
+    assert ran.code == 0, ran.err
+    outcome = ran.json
+    assert (outcome["result"], outcome["method"]) == ("activated", method)
+    told = [(alert["use_case"], alert["alert_code"]) for alert in outcome["alerts"]]
+    assert sorted(told) == sorted(COMMANDED[method])
+    assert {alert["outcome"] for alert in outcome["alerts"]} <= {"success", "verified", "0x02000001"}
+    assert all(alert["signature_verified"] for alert in outcome["alerts"])
+    assert outcome["device"]["version_after"] == "0x02000001"
+
+
+def test_an_image_that_the_demos_supplier_did_not_sign_is_refused_by_the_device(tmp_path):
+    image = image_file(
+        tmp_path / "new.ota", kind="gbcs-signed", more='[signature]\nforce_replace = false\nkey_seed = "x"\n'
+    )
+    ran = run_chf("demo", "--json", "--method", "hcalcs", "--image", str(image), home=tmp_path / "unused")
+    assert ran.code == 1
+    assert ran.json["result"] == "failed"
+    assert "INVALID_IMAGE" in ran.json["reason"]
