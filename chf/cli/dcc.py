@@ -6,12 +6,13 @@ from typing import Any
 import click
 
 from chf.cli.ask import await_answer
+from chf.cli.dcc_cs06 import cs06, cs08
 from chf.cli.dcc_pki import pki
+from chf.cli.dcc_serve import load_schema, serve
 from chf.cli.options import UTC_TIME, home_option, json_option, print_json, talk
 from chf.clock import SystemClock, UtcSeconds
 from chf.dcc.reception import Reception, receive
 from chf.duis.document import LARGEST_DOCUMENT_OCTETS
-from chf.duis.schema import DuisSchema
 from chf.errors import RefusedError, UsageError
 from chf.eui64 import format_eui64
 from chf.ota.model import ActivateAt, ActivateHold, ActivateNow, Activation
@@ -24,6 +25,9 @@ def dcc() -> None:
 
 
 dcc.add_command(pki)
+dcc.add_command(serve)
+dcc.add_command(cs06)
+dcc.add_command(cs08)
 
 
 @dcc.command()
@@ -57,7 +61,7 @@ def submit(
     if at is not None and hold:
         raise UsageError("--at and --hold exclude each other")
     document = _read(file)
-    schema = None if duis_xsd is None else _schema(duis_xsd)
+    schema = None if duis_xsd is None else load_schema(duis_xsd)
     activation: Activation = ActivateHold() if hold else ActivateNow() if at is None else ActivateAt(at)
     with Store.open(home) as store:
         reception = receive(store, document, SystemClock().now(), activation=activation, schema=schema)
@@ -85,11 +89,6 @@ def _read(file: Path) -> bytes:
         raise UsageError(f"cannot read {file}: {error.strerror}") from error
     assert isinstance(document, bytes)
     return document
-
-
-def _schema(path: Path) -> DuisSchema:
-    files = {sibling.name: sibling.read_bytes() for sibling in path.parent.glob("*.xsd")}
-    return DuisSchema(files, path.name)
 
 
 def _described(reception: Reception, result: Any) -> dict[str, Any]:

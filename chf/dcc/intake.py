@@ -4,8 +4,8 @@ A request is refused as a whole (`RequestRefusal`), or decided device by device:
 devices come back in the five lists of DUIS with the reason in words. Every check has a name. One that is not enforced
 still speaks: its finding becomes a note, so that nothing is passed over in silence.
 
-Not here: the XML signature (only its presence is known), the Central Products List, and the hardware version range as a
-reason to refuse, which is for the hub to report with CCS08 `hardwareVersionMismatch`.
+Not here: who signed the request and in which role (`desk`), and the hardware version range as a reason to refuse, which
+is for the hub to report with CCS08 `hardwareVersionMismatch`.
 """
 
 from collections.abc import Iterator
@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Protocol
 
+from chf.dcc.products import ProductList
 from chf.duis import (
     FirmwareResponse,
     FirmwareWarning,
@@ -44,12 +45,17 @@ class Check(Enum):
     KNOWN = "known"
     DEVICE_TYPE = "device-type"
     COMMISSIONED = "commissioned"
+    ON_HUB = "on-hub"
+    """The device is one of this hub's, not only of the inventory."""
+    GBCS_VERSION = "gbcs-version"
     IN_PROGRESS = "in-progress"
     MANUFACTURER = "manufacturer"
     IMAGE_TYPE = "image-type"
     HARDWARE_VERSION = "hardware-version"
     SAME_VERSION = "same-version"
     DOWNGRADE = "downgrade"
+    PRODUCT_LIST = "product-list"
+    """Where there is one: an Active entry with this hash, version and model, and an allowed upgrade path."""
 
 
 _NOTED_ONLY = frozenset({Check.SIGNATURE_PRESENT, Check.IMAGE_VERSION, Check.HARDWARE_VERSION})
@@ -63,11 +69,13 @@ class IntakePolicy:
     services: frozenset[ServiceReference] = frozenset({ServiceReference.UPDATE_PPMID_FIRMWARE})
     image_limit_bytes: int = DEFAULT_LIMIT_BYTES
     acb: Eui64 = ACCESS_CONTROL_BROKER
+    minimum_gbcs_version: str = ""
+    """Devices of an older one are refused, those of an unknown one are not; "" for no such rule."""
 
 
 @dataclass(frozen=True, slots=True)
 class InventoryDevice:
-    """One entry of the device log as the DCC side sees it; None is what is not known yet."""
+    """One device as the DCC side sees it: the inventory's record and the hub's device log; None is not known yet."""
 
     eui64: Eui64
     device_type: str  # as DUIS spells it: PPMID, ESME, IHD...
@@ -77,6 +85,12 @@ class InventoryDevice:
     image_type: int | None = None
     hardware_version: int | None = None
     file_version: int | None = None
+    status: str = ""
+    """The inventory's word for it, where there is an inventory."""
+    model: tuple[str, str] | None = None
+    """Manufacturer and model, the keys of the product list."""
+    gbcs_version: str = ""
+    on_hub: bool = True
 
 
 class Inventory(Protocol):
@@ -168,7 +182,10 @@ DEFAULT_POLICY = IntakePolicy()
 
 
 def decide(
-    request: UpdateFirmwareRequest, inventory: Inventory, policy: IntakePolicy = DEFAULT_POLICY
+    request: UpdateFirmwareRequest,
+    inventory: Inventory,
+    policy: IntakePolicy = DEFAULT_POLICY,
+    products: ProductList | None = None,
 ) -> IntakeDecision:
     """Apply every rule. The caller records the counter of a request that was not refused as a whole."""
     notes: list[str] = []
@@ -185,9 +202,10 @@ def decide(
         if check in policy.enforced:
             return IntakeDecision(request, None, request_refusal=RequestRefusal(code, reason), notes=tuple(notes))
         notes.append(_note(check, reason))
+    rules = _Rules(request, image, policy, products, notes)
     accepted, refused = [], []
     for eui64 in dict.fromkeys(request.device_ids):  # named twice is asked once
-        verdict = _first_refusal(eui64, request, image, inventory, policy, notes)
+        verdict = rules.refusal(eui64, inventory.device(eui64))
         if verdict is None:
             accepted.append(eui64)
         else:
@@ -232,37 +250,63 @@ def _image_findings(request: UpdateFirmwareRequest, image: FirmwareImage) -> Ite
         )
 
 
-def _first_refusal(
-    eui64: Eui64,
-    request: UpdateFirmwareRequest,
-    image: FirmwareImage,
-    inventory: Inventory,
-    policy: IntakePolicy,
-    notes: list[str],
-) -> DeviceRefusal | None:
-    device = inventory.device(eui64)
-    if device is None:
-        reason = "it is not in the device log"
-        return DeviceRefusal(eui64, Check.KNOWN, reason, RefusalList.INVALID_DEVICE_ID)
-    for check, in_list, reason in _device_findings(device, request, image):
-        if check in policy.enforced:
-            return DeviceRefusal(eui64, check, reason, in_list)
-        notes.append(_note(check, f"{format_eui64(eui64)}: {reason}"))
-    return None
+@dataclass(frozen=True, slots=True)
+class _Rules:
+    """The rules for each device of one request."""
+
+    request: UpdateFirmwareRequest
+    image: FirmwareImage
+    policy: IntakePolicy
+    products: ProductList | None
+    notes: list[str]
+
+    def refusal(self, eui64: Eui64, device: InventoryDevice | None) -> DeviceRefusal | None:
+        """The first reason against it. Findings of checks that are not enforced become notes."""
+        if device is None:
+            reason = "it is not in the device log"
+            return DeviceRefusal(eui64, Check.KNOWN, reason, RefusalList.INVALID_DEVICE_ID)
+        for check, in_list, reason in self._findings(device):
+            if check in self.policy.enforced:
+                return DeviceRefusal(eui64, check, reason, in_list)
+            self.notes.append(_note(check, f"{format_eui64(eui64)}: {reason}"))
+        return None
+
+    def _findings(self, device: InventoryDevice) -> Iterator[tuple[Check, RefusalList, str]]:
+        reference = self.request.service_reference
+        if device.device_type not in _TAKES[reference]:
+            yield Check.DEVICE_TYPE, RefusalList.INVALID_DEVICE_ID, _wrong_type(device, reference)
+        if not device.commissioned:
+            status = f"its status is {device.status}" if device.status else "it has not joined, or has left"
+            yield Check.COMMISSIONED, RefusalList.NOT_COMMISSIONED, status
+        if not device.on_hub:
+            yield Check.ON_HUB, RefusalList.INVALID_DEVICE_ID, "it is in the inventory, and not on this hub"
+        if device.update_in_progress:
+            yield Check.IN_PROGRESS, RefusalList.OTHER_REQUEST_IN_PROGRESS, "another update of it is in progress"
+        if is_older(device.gbcs_version, self.policy.minimum_gbcs_version):
+            reason = f"its GBCS version is {device.gbcs_version}, at least {self.policy.minimum_gbcs_version} is wanted"
+            yield Check.GBCS_VERSION, RefusalList.INVALID_GBCS_VERSION, reason
+        for check, reason in _applicability(device, self.image):
+            yield check, RefusalList.NOT_APPLICABLE_FIRMWARE, reason
+        objection = self._objection(device)
+        if objection is not None:
+            yield Check.PRODUCT_LIST, RefusalList.NOT_APPLICABLE_FIRMWARE, objection
+
+    def _objection(self, device: InventoryDevice) -> str | None:
+        if self.products is None:
+            return None
+        version = self.image.header.file_version
+        return self.products.objection(
+            self.image.manufacturer_image_hash, version, device.device_type, device.model, device.file_version
+        )
 
 
-def _device_findings(
-    device: InventoryDevice, request: UpdateFirmwareRequest, image: FirmwareImage
-) -> Iterator[tuple[Check, RefusalList, str]]:
-    takes = _TAKES[request.service_reference]
-    if device.device_type not in takes:
-        yield Check.DEVICE_TYPE, RefusalList.INVALID_DEVICE_ID, _wrong_type(device, request.service_reference)
-    if not device.commissioned:
-        yield Check.COMMISSIONED, RefusalList.NOT_COMMISSIONED, "it has not joined, or has left"
-    if device.update_in_progress:
-        yield Check.IN_PROGRESS, RefusalList.OTHER_REQUEST_IN_PROGRESS, "another update of it is in progress"
-    for check, reason in _applicability(device, image):
-        yield check, RefusalList.NOT_APPLICABLE_FIRMWARE, reason
+def is_older(version: str, minimum: str) -> bool:
+    """Of versions such as `4.1`; an unknown one is not older."""
+    return bool(version and minimum) and _version_parts(version) < _version_parts(minimum)
+
+
+def _version_parts(version: str) -> tuple[int, ...]:
+    return tuple(int(part) if part.isascii() and part.isdigit() else 0 for part in version.split("."))
 
 
 def _wrong_type(device: InventoryDevice, reference: ServiceReference) -> str:

@@ -1,48 +1,30 @@
-"""Taking a service request in: parse, decide, and hand what was accepted to the hub, all or nothing.
+"""Taking an update request in: decide, and hand what was accepted to the hub, all or nothing.
 
 The image, the counter that makes a replay known, and the command to the hub are one transaction: a request is either
-taken, and survives everything, or it was never here.
+taken, and survives everything, or it was never here. Who may ask, and whether the document is his, is for `desk`.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from typing import Final
 
 from chf.clock import Now
-from chf.dcc.intake import DEFAULT_POLICY, Check, IntakeDecision, IntakePolicy, InventoryDevice, decide
+from chf.dcc.intake import DEFAULT_POLICY, IntakeDecision, IntakePolicy, decide
+from chf.dcc.inventory import StoreInventory
+from chf.dcc.products import Cpl, ProductList
+from chf.dcc.smi import Smi
 from chf.duis import FirmwareResponse, UpdateFirmwareRequest
 from chf.duis.schema import DuisSchema
-from chf.eui64 import Eui64, format_eui64
+from chf.eui64 import format_eui64
 from chf.ota.model import ActivateNow, Activation, activation_to_json
 from chf.store import Store
-from chf.store.device_log import DeviceStatus
+from chf.store.followed import Followed
 from chf.store.images import record_of
 from chf.store.inbox import Verb
 from chf.store.store import Transaction
 from chf.trace import Event, Kind
 
-
-class StoreInventory:
-    """The device log, as the intake rules ask for it. A device that has joined counts as commissioned."""
-
-    def __init__(self, store: Store) -> None:
-        self._store = store
-
-    def device(self, eui64: Eui64) -> InventoryDevice | None:
-        entry = self._store.devices.get(eui64)
-        if entry is None:
-            return None
-        return InventoryDevice(
-            eui64,
-            entry.device_type.value,
-            commissioned=entry.status is DeviceStatus.JOINED,
-            update_in_progress=self._store.jobs.active_for(eui64) is not None,
-            manufacturer_code=entry.manufacturer,
-            image_type=entry.image_type,
-            hardware_version=entry.hardware_version,
-            file_version=entry.file_version,
-        )
-
-    def last_counter(self, originator: Eui64) -> int | None:
-        return self._store.requests.highest(originator)
+MOST_NAMED_REFUSALS: Final = 100
+"""So many refused devices of one request get an audit record each; the rest are counted in one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,15 +48,31 @@ def receive(
 ) -> Reception:
     """Take a DUIS document in. `activation` is the hub's own decision: the request has no word for it.
 
-    With `allow_downgrade`, a newer running version is noted and not refused.
     Raises MalformedRequestError for what is not such a request, RefusedError for a service that is not taken in here.
     """
-    if allow_downgrade:
-        policy = replace(policy, enforced=policy.enforced - {Check.DOWNGRADE})
     if schema is not None:
         schema.check(document)
     request = UpdateFirmwareRequest.from_bytes(document)
-    decision = decide(request, StoreInventory(store), policy)
+    inventory = StoreInventory(store, Smi(store.home).devices())
+    products = Cpl(store.home).products()
+    return take_update(
+        store, request, now, inventory, products, activation=activation, policy=policy, allow_downgrade=allow_downgrade
+    )
+
+
+def take_update(
+    store: Store,
+    request: UpdateFirmwareRequest,
+    now: Now,
+    inventory: StoreInventory,
+    products: ProductList | None,
+    *,
+    activation: Activation | None = None,
+    policy: IntakePolicy = DEFAULT_POLICY,
+    allow_downgrade: bool = False,
+) -> Reception:
+    """The same, of a request that has been read."""
+    decision = decide(request, inventory, policy, products)
     response = decision.response(int(now.utc))
     if decision.request_refusal is not None or decision.image is None:
         fields = {"request": str(request.request_id), "reason": _reason(decision)}
@@ -95,6 +93,8 @@ def receive(
             "allow_downgrade": allow_downgrade,
         }
         command = tx.inbox.submit(Verb.UPDATE_START, body, now.utc)
+        version = decision.image.header.file_version
+        tx.followed.add(Followed(command, str(request.request_id), request.service_reference.value, version))
     return Reception(decision, response, command)
 
 
@@ -103,6 +103,12 @@ def _reason(decision: IntakeDecision) -> str:
 
 
 def _note_refusals(tx: Transaction, decision: IntakeDecision, now: Now) -> None:
-    for refusal in decision.refused:
-        fields = {"request": str(decision.request.request_id), "reason": refusal.reason}
+    """Not one record for each of 50,000: the hub waits for this transaction."""
+    request = str(decision.request.request_id)
+    for refusal in decision.refused[:MOST_NAMED_REFUSALS]:
+        fields = {"request": request, "reason": refusal.reason}
         tx.audit.append(Event(now.utc, Kind.REQUEST_REFUSED, refusal.device, None, fields))
+    more = len(decision.refused) - MOST_NAMED_REFUSALS
+    if more > 0:
+        fields = {"request": request, "reason": f"{more} more devices, named in the response"}
+        tx.audit.append(Event(now.utc, Kind.REQUEST_REFUSED, None, None, fields))

@@ -1,0 +1,250 @@
+"""From what the hub wrote to what users get: alerts and answers become DUIS documents, each exactly once.
+
+It reads the alert queue behind a cursor and the commands that are followed, and writes documents into the uplink in the
+transaction that moves the cursor: a crash repeats nothing and loses nothing. What cannot be verified is not converted.
+It stays in the alert queue, undelivered, and an alarm in the audit says why.
+
+Who is told: the originator of the request that an alert belongs to; else the device's supplier of the inventory; else
+the supplier of the test PKI. A message that names its recipient goes to that one.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from chf.clock import Now
+from chf.dcc.certificates import Usage
+from chf.dcc.pki import Pki
+from chf.dcc.smi import Smi
+from chf.duis.alerts import (
+    AlertContent,
+    AlertDocument,
+    CommsHubAlert,
+    CspFirmwareDeliveryStatus,
+    DeviceAlert,
+    PpmidAlert,
+)
+from chf.duis.codes import ResponseCode
+from chf.duis.envelope import Content, FutureDatedDeviceAlert, GbcsResponse, ServiceResponse
+from chf.duis.identifiers import RequestId
+from chf.errors import ChfError, MalformedRequestError, RefusedError
+from chf.eui64 import Eui64, parse_eui64
+from chf.gbcs import (
+    CraFlag,
+    DlmsFirmwareDistributionReceiptAlert,
+    FirmwareTransferAlert,
+    FutureDatedFirmwareActivationAlert,
+    GbcsMessage,
+    GbzFirmwareDistributionReceiptAlert,
+    MessageCode,
+    Payload,
+    PpmidFirmwareActivationAlert,
+    mac_key,
+    parse_payload,
+    verify_mac,
+)
+from chf.jobs.model import JobId
+from chf.store import Store
+from chf.store.alerts import Alert
+from chf.store.device_messages import MessageState
+from chf.store.followed import Followed
+from chf.store.inbox import Command, CommandState, Verb
+from chf.store.store import Transaction
+from chf.store.uplink import NewDocument
+from chf.trace import Event, Kind
+
+CURSOR: Final = "dcc converted"
+DCC_ALERT_COUNTER: Final = "dcc alert counter"
+_BATCH: Final = 100  # so that the hub never waits long for the store
+
+
+@dataclass(frozen=True, slots=True)
+class _Converted:
+    """What an alert became: for whom, what kind of thing, and the document once its ids are known."""
+
+    recipient: Eui64
+    kind: str
+    document: Callable[[Transaction], bytes]
+    answers: int | None = None
+    """The message for a device that this answers."""
+
+
+class Conversion:
+    """One for each store; a second beside it would do no harm, because ids are unique."""
+
+    def __init__(self, store: Store, pki: Pki, seal: Callable[[bytes], bytes]) -> None:
+        self._store, self._pki, self._seal, self._smi = store, pki, seal, Smi(store.home)
+
+    def run(self, now: Now) -> int:
+        """Convert what is new; returns how many alerts and commands were dealt with. Call again until it is 0."""
+        dealt_with = 0
+        for followed in self._store.followed.list()[:_BATCH]:
+            command = self._store.inbox.get(followed.command)
+            if command is None or command.state is CommandState.PENDING:
+                continue
+            self._outcome(followed, command, now)
+            dealt_with += 1
+        alerts = self._store.alerts.list(after_seq=self._cursor(), limit=_BATCH)
+        for alert in alerts:
+            self._alert(alert, now)
+        return dealt_with + len(alerts)
+
+    def _cursor(self) -> int:
+        return int(self._store.meta.get(CURSOR) or 0)
+
+    # Alerts and answers of devices, and the hub's alerts
+
+    def _alert(self, alert: Alert, now: Now) -> None:
+        try:
+            converted = self._converted(alert, now)
+        except ChfError as error:
+            reason = f"alert {alert.msg_id} is kept and not passed on: {error}"
+            with self._store.transaction() as tx:
+                tx.meta.set(CURSOR, str(alert.seq))
+                tx.audit.append(Event(now.utc, Kind.ALARM, alert.device, alert.job, {"reason": reason}))
+            return
+        with self._store.transaction() as tx:
+            document = self._seal(converted.document(tx))
+            tx.uplink.add(
+                NewDocument(
+                    alert.msg_id, converted.recipient, alert.device, converted.kind, document, now.utc, alert.seq
+                )
+            )
+            if converted.answers is not None:
+                tx.device_messages.change(converted.answers, MessageState.ANSWERED, now.utc)
+            tx.meta.set(CURSOR, str(alert.seq))
+
+    def _converted(self, alert: Alert, now: Now) -> _Converted:
+        """Raises MalformedMessageError or RefusedError with the reason why it is not passed on."""
+        message = GbcsMessage.from_bytes(alert.message)
+        payload = parse_payload(message)
+        self._verify(message, alert)
+        match message.header.cra:
+            case CraFlag.RESPONSE:
+                return self._answer(message, now)
+            case CraFlag.ALERT:
+                return self._alert_for_user(alert, message, payload, now)
+            case CraFlag.COMMAND:
+                raise RefusedError("it is a command, and a device sends none")
+
+    def _verify(self, message: GbcsMessage, alert: Alert) -> None:
+        header = message.header
+        sender = self._pki.chf if header.message_code == MessageCode.FIRMWARE_TRANSFER_ALERT else alert.device
+        if header.originator != sender:
+            raise RefusedError("it is signed in the name of another device than the one that it came from")
+        if message.mac is None:
+            self._pki.verify(message)
+            return
+        public = self._pki.certificate(Eui64(header.originator), Usage.KEY_AGREEMENT).public_key()
+        assert isinstance(public, ec.EllipticCurvePublicKey)
+        acb = self._pki.private_key(self._pki.acb, Usage.KEY_AGREEMENT)
+        if not verify_mac(message, mac_key(acb, public, header)):
+            raise RefusedError("its MAC is not right")
+
+    def _answer(self, message: GbcsMessage, now: Now) -> _Converted:
+        """A device's answer to a command: to whoever sent the command, under the id of his request."""
+        header = message.header
+        asked = self._store.device_messages.asked(Eui64(header.originator), header.counter, header.message_code)
+        if asked is not None:
+            request = RequestId.parse(asked.request)
+        elif header.recipient != self._pki.acb:
+            # The counter of a critical command is that of its request.
+            request = RequestId(Eui64(header.recipient), Eui64(header.originator), header.counter)
+        else:
+            raise RefusedError("it answers a command that was not sent from here")
+        service = "11.3" if header.message_code == MessageCode.ACTIVATE_FIRMWARE else "11.2"
+        document = self._response(request, service, GbcsResponse(message.to_bytes()), now)
+        return _Converted(request.originator, "response", document, None if asked is None else asked.id)
+
+    def _alert_for_user(self, alert: Alert, message: GbcsMessage, payload: Payload, now: Now) -> _Converted:
+        header = message.header
+        sender, recipient = Eui64(header.originator), Eui64(header.recipient)
+        match payload:
+            case FirmwareTransferAlert():
+                request = self._request_of(alert)
+                hub_alert = CommsHubAlert(sender, payload, request)
+                return self._dcc_alert(self._responsible(alert, request), "CommsHubAlert", hub_alert, now)
+            case PpmidFirmwareActivationAlert():
+                responsible = self._responsible(alert, self._request_of(alert))
+                return self._dcc_alert(responsible, "PPMIDAlert", PpmidAlert(sender, payload), now)
+            case FutureDatedFirmwareActivationAlert():
+                asked = self._store.device_messages.asked(
+                    sender, payload.originator_counter, MessageCode.ACTIVATE_FIRMWARE
+                )
+                if asked is None:
+                    request = RequestId(recipient, sender, payload.originator_counter)
+                else:
+                    request = RequestId.parse(asked.request)
+                content = FutureDatedDeviceAlert(payload.alert_code, alert.message)
+                return _Converted(
+                    recipient, "FutureDatedDeviceAlertMessage", self._response(request, "11.3", content, now)
+                )
+            case GbzFirmwareDistributionReceiptAlert() | DlmsFirmwareDistributionReceiptAlert():
+                device_alert = DeviceAlert(payload.alert_code, alert.message)
+                response_id = RequestId(sender, recipient, header.counter)
+                octets = AlertDocument(response_id, int(now.utc), device_alert).to_bytes()
+                return _Converted(recipient, "DeviceAlertMessage", lambda _tx: octets)
+            case _:
+                raise RefusedError(f"message code 0x{header.message_code:04X} is no alert that is passed on here")
+
+    def _response(
+        self, request: RequestId, service: str, content: Content, now: Now, code: ResponseCode = ResponseCode.SUCCESS
+    ) -> Callable[[Transaction], bytes]:
+        octets = ServiceResponse(request, service, code, int(now.utc), content).to_bytes()
+        return lambda _tx: octets
+
+    def _dcc_alert(self, recipient: Eui64, kind: str, content: AlertContent, now: Now) -> _Converted:
+        return _Converted(recipient, kind, lambda tx: self._numbered(tx, recipient, content, now))
+
+    def _numbered(self, tx: Transaction, recipient: Eui64, content: AlertContent, now: Now) -> bytes:
+        """A DCC Alert under a counter of the ACB that is never used again."""
+        counter = tx.counters.take(DCC_ALERT_COUNTER, first=int(now.utc * 1000))
+        return AlertDocument(RequestId(self._pki.acb, recipient, counter), int(now.utc), content).to_bytes()
+
+    def _request_of(self, alert: Alert) -> RequestId | None:
+        """The service request that the update came from; None where it was started at the hub."""
+        job = None if alert.job is None else self._store.jobs.get(JobId(alert.job))
+        try:
+            return None if job is None else RequestId.parse(job.origin)
+        except MalformedRequestError:
+            return None
+
+    def _responsible(self, alert: Alert, request: RequestId | None) -> Eui64:
+        if request is not None:
+            return request.originator
+        known = (self._smi.devices() or {}).get(alert.device)
+        return known.supplier if known is not None and known.supplier is not None else self._pki.supplier
+
+    # Outcomes of commands
+
+    def _outcome(self, followed: Followed, command: Command, now: Now) -> None:
+        request = RequestId.parse(followed.request)
+        with self._store.transaction() as tx:
+            if command.verb == Verb.UPDATE_START:
+                for device, delivered in _deliveries(command):
+                    status = CspFirmwareDeliveryStatus(
+                        request, self._pki.chf, device, followed.file_version, int(now.utc), delivered
+                    )
+                    octets = self._seal(self._numbered(tx, request.originator, status, now))
+                    name = f"{request}/{device:016X}/delivery"
+                    kind = "CSPFirmwareDeliveryStatus"
+                    tx.uplink.add(NewDocument(name, request.originator, device, kind, octets, now.utc))
+            else:
+                done = command.state is CommandState.DONE
+                code = ResponseCode.SUCCESS if done else ResponseCode.CANNOT_COMMUNICATE
+                octets = self._seal(self._response(request, followed.service, None, now, code)(tx))
+                device = parse_eui64(command.body["device"])
+                name = f"{request}/outcome"
+                tx.uplink.add(NewDocument(name, request.originator, device, "response", octets, now.utc))
+            tx.followed.remove(followed.command)
+
+
+def _deliveries(command: Command) -> Sequence[tuple[Eui64, bool]]:
+    """Of each device of an update command whether the hub has taken the image for it."""
+    if command.state is not CommandState.DONE:
+        return [(parse_eui64(device), False) for device in command.body["devices"]]
+    result: Mapping[str, Any] = command.result or {}
+    started = [(parse_eui64(line["device"]), True) for line in result["started"]]
+    return started + [(parse_eui64(line["device"]), False) for line in result["refused"]]

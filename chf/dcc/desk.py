@@ -1,0 +1,240 @@
+"""The DCC's front desk: one document in, one answer out, whatever the service and whichever way it came.
+
+In this order: hard limits of XML, the schema where there is one, the signature, the address, the user and his role, his
+counter, then the service's own checks. What can be addressed to its sender is answered with a code; what cannot raises.
+An answer that says "taken" is given after the store has it.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import Enum
+from typing import Final, Generic, TypeVar, assert_never
+
+from chf.clock import Now
+from chf.dcc import device_requests
+from chf.dcc.device_requests import Bench, Outcome
+from chf.dcc.intake import DEFAULT_POLICY, IntakeDecision, IntakePolicy, RequestRefusal
+from chf.dcc.inventory import StoreInventory
+from chf.dcc.pki import Pki
+from chf.dcc.products import Cpl
+from chf.dcc.reception import take_update
+from chf.dcc.register_file import RegisterFile
+from chf.dcc.seal import Seal
+from chf.dcc.settings import SERVICE_ROLES, DccSettings
+from chf.dcc.signers import NOBODY, Signers
+from chf.dcc.smi import Smi
+from chf.duis.codes import ResponseCode
+from chf.duis.device_request import (
+    ActivateFirmwareRequest,
+    ReadFirmwareVersionRequest,
+    SignedPreCommandRequest,
+    UpdateHanDeviceLogRequest,
+)
+from chf.duis.document import parse_document
+from chf.duis.envelope import ServiceResponse
+from chf.duis.header import RequestHeader, peek
+from chf.duis.identifiers import RequestId
+from chf.duis.request import UpdateFirmwareRequest
+from chf.duis.schema import DuisSchema
+from chf.duis.service_request import ReadRequest, read_service_request
+from chf.duis.xml_signature import detach
+from chf.errors import MalformedRequestError, RefusedError
+from chf.eui64 import format_eui64
+from chf.ota.model import Activation
+from chf.store import Store
+from chf.trace import Event, Kind
+
+_T = TypeVar("_T")
+
+
+class Address(Enum):
+    """Where a document was posted (gbcs-duis §11); the value is the last part of the path."""
+
+    NON_DEVICE = "serviceD"
+    SEND_COMMAND = "serviceS"
+    TRANSFORM = "serviceT"
+
+
+_TAKES: Final = {
+    Address.NON_DEVICE: frozenset({("11.1", 8), ("11.4", 8), ("8.11", 1)}),
+    # SR 8.11 has command variant 1, which is sent, and is about the hub's log and no device: both addresses take it.
+    Address.SEND_COMMAND: frozenset({("11.2", 1), ("11.3", 5), ("8.11", 1)}),
+    Address.TRANSFORM: frozenset({("11.3", 4)}),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """`document` is the signed response; `reason` says in words why something was refused, or is empty."""
+
+    document: bytes
+    code: ResponseCode
+    reason: str = ""
+    command: int | None = None
+    """The command that the hub was given for an update."""
+    decision: IntakeDecision | None = None
+    """Of an update request, device by device."""
+    notes: tuple[str, ...] = ()
+
+
+class Desk:
+    """One for each process. Files of the operator are read again when they change."""
+
+    def __init__(
+        self,
+        store: Store,
+        pki: Pki,
+        settings: DccSettings | None = None,
+        *,
+        signers: Signers = NOBODY,
+        schema: DuisSchema | None = None,
+        intake: IntakePolicy = DEFAULT_POLICY,
+        carried: frozenset[str] = frozenset(),
+    ) -> None:
+        self._store, self._pki, self._seal = store, pki, Seal(pki)
+        self._settings, self._signers, self._schema, self._intake = settings or DccSettings(), signers, schema, intake
+        self._carried = carried
+        smi, cpl = Smi(store.home), Cpl(store.home)
+        self._smi, self._cpl = _Fresh(smi.file, smi.devices), _Fresh(cpl.file, cpl.products)
+
+    def take(
+        self,
+        document: bytes,
+        now: Now,
+        *,
+        address: Address | None = None,
+        activation: Activation | None = None,
+        allow_downgrade: bool = False,
+    ) -> Answer:
+        """`address` is None where the document came as a file, which has none.
+
+        Raises MalformedRequestError for a document that cannot be answered, RefusedError for a service that is not
+        taken in here.
+        """
+        root = parse_document(document)
+        sender = peek(root)
+        try:
+            if self._schema is not None:
+                self._schema.check_tree(root)
+            signature = detach(root)
+            read = read_service_request(root, signed=signature is not None)
+        except (MalformedRequestError, RefusedError) as error:
+            if sender is None or isinstance(error, RefusedError):
+                raise
+            return self._refused(*sender, RequestRefusal(ResponseCode.VALIDATION, str(error)), now)
+        note = None
+        try:
+            note = self._signers.check(root, signature, read.header.request_id.originator)
+        except RefusedError as error:
+            refusal: RequestRefusal | None = RequestRefusal(ResponseCode.UNKNOWN_SENDER, str(error))
+        else:
+            refusal = self._sender_refusal(read.header, address)
+        if refusal is not None:
+            return self._refused(read.header.request_id, read.header.service, refusal, now)
+        notes = () if note is None else (note,)
+        if isinstance(read.request, UpdateFirmwareRequest):
+            return self._update(read.request, now, notes, activation, allow_downgrade=allow_downgrade)
+        return self._device_request(read, now, notes)
+
+    def _sender_refusal(self, header: RequestHeader, address: Address | None) -> RequestRefusal | None:
+        if address is not None and (header.service, header.command_variant) not in _TAKES[address]:
+            reason = (
+                f"service request {header.service} with command variant {header.command_variant} is not taken at "
+                f"{address.value}"
+            )
+            return RequestRefusal(ResponseCode.VALIDATION, reason)
+        originator, users = header.request_id.originator, self._settings.users
+        if users and originator not in users:
+            return RequestRefusal(ResponseCode.UNKNOWN_SENDER, f"{format_eui64(originator)} is not a user here")
+        if users and not users[originator].roles & SERVICE_ROLES[header.service]:
+            roles = ", ".join(sorted(SERVICE_ROLES[header.service]))
+            reason = f"{format_eui64(originator)} has no role for service request {header.service}: {roles}"
+            return RequestRefusal(ResponseCode.ROLE, reason)
+        return None
+
+    def _update(
+        self,
+        request: UpdateFirmwareRequest,
+        now: Now,
+        notes: tuple[str, ...],
+        activation: Activation | None,
+        *,
+        allow_downgrade: bool,
+    ) -> Answer:
+        reception = take_update(
+            self._store,
+            request,
+            now,
+            StoreInventory(self._store, self._smi.get()),
+            self._cpl.get(),
+            activation=activation,
+            policy=self._intake,
+            allow_downgrade=allow_downgrade,
+        )
+        decision, response = reception.decision, reception.response
+        if decision.request_refusal is not None:
+            reason = decision.request_refusal.reason
+        else:
+            reason = "; ".join(str(refusal) for refusal in decision.refused[:3])
+            more = len(decision.refused) - 3
+            reason += f"; and {more} more" if more > 0 else ""
+        sealed = self._seal(response.to_bytes())
+        return Answer(sealed, response.code, reason, reception.command, decision, (*notes, *decision.notes))
+
+    def _device_request(self, read: ReadRequest, now: Now, notes: tuple[str, ...]) -> Answer:
+        request_id, service = read.header.request_id, read.header.service
+        outcome = self._outcome(read, now)
+        if isinstance(outcome, RequestRefusal):
+            return self._refused(request_id, service, outcome, now)
+        if not outcome.replayable:
+            with self._store.transaction() as tx:
+                outcome.write(tx)
+                tx.requests.note(request_id.originator, request_id.counter, now.utc)
+                fields = {"request": str(request_id), "sha256": ""}
+                tx.audit.append(Event(now.utc, Kind.REQUEST_ACCEPTED, request_id.target, None, fields))
+        response = ServiceResponse(request_id, service, outcome.code, int(now.utc), outcome.content)
+        return Answer(self._seal(response.to_bytes()), response.code, notes=notes)
+
+    def _outcome(self, read: ReadRequest, now: Now) -> Outcome:
+        request_id = read.header.request_id
+        last = self._store.requests.highest(request_id.originator)
+        if last is not None and request_id.counter <= last:
+            reason = f"the counter {request_id.counter} is not above {last}: replayed, or out of order"
+            return RequestRefusal(ResponseCode.VALIDATION, reason)
+        smi = self._smi.get()
+        inventory = StoreInventory(self._store, smi)
+        bench = Bench(self._store, self._pki, inventory, smi, self._settings.policy, self._carried, now)
+        match read.request:
+            case ActivateFirmwareRequest() as request:
+                return device_requests.transform(request, bench)
+            case SignedPreCommandRequest() as request:
+                return device_requests.signed_pre_command(request, bench)
+            case ReadFirmwareVersionRequest() as request:
+                return device_requests.read_version(request, bench)
+            case UpdateHanDeviceLogRequest() as request:
+                return device_requests.update_device_log(request, bench)
+            case UpdateFirmwareRequest():
+                raise AssertionError("update requests are taken in by _update")
+            case _:
+                assert_never(read.request)
+
+    def _refused(self, request_id: RequestId, service: str, refusal: RequestRefusal, now: Now) -> Answer:
+        fields = {"request": str(request_id), "reason": refusal.reason}
+        with self._store.transaction() as tx:
+            tx.audit.append(Event(now.utc, Kind.REQUEST_REFUSED, None, None, fields))
+        response = ServiceResponse(request_id, service, refusal.code, int(now.utc))
+        return Answer(self._seal(response.to_bytes()), refusal.code, refusal.reason)
+
+
+class _Fresh(Generic[_T]):
+    """What a file says, read again only when the file has changed."""
+
+    def __init__(self, file: RegisterFile, read: Callable[[], _T]) -> None:
+        self._file, self._read = file, read
+        self._known: tuple[object, _T] | None = None
+
+    def get(self) -> _T:
+        stamp = self._file.stamp()
+        if self._known is None or self._known[0] != stamp:
+            self._known = stamp, self._read()
+        return self._known[1]

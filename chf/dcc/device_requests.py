@@ -1,0 +1,286 @@
+"""Service requests about one device: what the DCC side makes of SR 11.2, 11.3 and 8.11.
+
+Each function checks and returns either a refusal with its code, or what is to be answered and written. Nothing is
+written here. A message for a device is refused as long as the hub behind this desk serves no device of its type: a
+command that nobody would carry is not taken.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from functools import partial
+from typing import Final, TypeAlias
+
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from chf.clock import Now, UtcSeconds, isoformat
+from chf.crypto.install_code import link_key, with_crc
+from chf.dcc.certificates import Usage
+from chf.dcc.intake import InventoryDevice, RequestRefusal
+from chf.dcc.inventory import StoreInventory
+from chf.dcc.pki import Pki
+from chf.dcc.settings import DeskPolicy
+from chf.dcc.smi import SmiDevice
+from chf.duis.codes import ResponseCode
+from chf.duis.device_request import (
+    ActivateFirmwareRequest,
+    ReadFirmwareVersionRequest,
+    SignedPreCommandRequest,
+    UpdateHanDeviceLogRequest,
+)
+from chf.duis.envelope import Content, PreCommand
+from chf.errors import MalformedMessageError, RefusedError, UsageError
+from chf.eui64 import Eui64, format_eui64
+from chf.gbcs import (
+    CANCELLED_UTC_S,
+    ActivateFirmwareCommand,
+    CraFlag,
+    GbcsMessage,
+    GroupingHeader,
+    MessageCode,
+    SupplementaryRemoteParty,
+    add_mac,
+    mac_key,
+    make_cs06_precommand,
+    make_cs08_command,
+    parse_payload,
+)
+from chf.store import Store
+from chf.store.device_log import DeviceEntry, DeviceStatus
+from chf.store.device_messages import NewDeviceMessage
+from chf.store.followed import Followed
+from chf.store.inbox import Verb
+from chf.store.store import Transaction
+from chf.trace import Event, Kind
+
+ACB_COUNTER: Final = "acb originator counter"
+CANCELLATION_UTC_S: Final = int(datetime(3000, 12, 31, tzinfo=UTC).timestamp())
+"""The ExecutionDateTime that cancels a future-dated activation (gbcs-duis §3)."""
+_LARGEST_COUNTER: Final = 2**63 - 1  # originatorCounter of CS06
+
+_ACTIVATED_BY_COMMAND: Final = frozenset({"ESME", "GSME", "HCALCS"})
+_READ_BY_CS08: Final = frozenset({"PPMID", "HCALCS"})
+
+
+@dataclass(frozen=True, slots=True)
+class Bench:
+    """What the functions of this module look at."""
+
+    store: Store
+    pki: Pki
+    inventory: StoreInventory
+    smi: Mapping[Eui64, SmiDevice] | None
+    policy: DeskPolicy
+    carried: frozenset[str]
+    """The device types for which the hub carries GBCS messages."""
+    now: Now
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """`write` goes into the transaction that notes the request; `replayable` requests change nothing."""
+
+    code: ResponseCode
+    content: Content = None
+    write: Callable[[Transaction], object] = lambda _tx: None
+    replayable: bool = False
+
+
+Outcome: TypeAlias = Taken | RequestRefusal
+
+
+def transform(request: ActivateFirmwareRequest, bench: Bench) -> Outcome:
+    """SR 11.3, command variant 4: a CS06 pre-command for the supplier to sign."""
+    refusal = _device_refusal(request.request_id.target, bench, _ACTIVATED_BY_COMMAND) or _time_refusal(request, bench)
+    if refusal is not None:
+        return refusal
+    counter, when = request.request_id.counter, request.execution_utc_s
+    if counter > _LARGEST_COUNTER:
+        return RequestRefusal(ResponseCode.VALIDATION, "the counter does not fit the originator counter of a command")
+    if when == CANCELLATION_UTC_S:
+        when = CANCELLED_UTC_S
+    command = make_cs06_precommand(
+        request.request_id.originator, request.request_id.target, counter, request.firmware_hash, when
+    )
+    # The Green Book has a pre-command end with an empty signature field; signers that expect none strip it.
+    payload = replace(command, signature=b"").to_bytes()
+    return Taken(ResponseCode.SUCCESS, PreCommand(bench.policy.gbcs_version, payload), replayable=True)
+
+
+def signed_pre_command(request: SignedPreCommandRequest, bench: Bench) -> Outcome:
+    """SR 11.3, command variant 5: the supplier's signed command, which gets the ACB's MAC and goes to the device."""
+    device = request.request_id.target
+    refusal = _device_refusal(device, bench, _ACTIVATED_BY_COMMAND)
+    if refusal is not None:
+        return refusal
+    try:
+        message = _checked_command(request, bench)
+        key = _mac_key(message.header, device, bench.pki)
+    except (MalformedMessageError, RefusedError) as error:
+        return RequestRefusal(ResponseCode.VALIDATION, f"the signed pre-command: {error}")
+    except UsageError as error:
+        return RequestRefusal(ResponseCode.CANNOT_COMMUNICATE, str(error))
+    return _for_device(str(request.request_id), add_mac(message, key), bench)
+
+
+def read_version(request: ReadFirmwareVersionRequest, bench: Bench) -> Outcome:
+    """SR 11.2: CS08 for a PPMID or HCALCS, made by the ACB on behalf of the user."""
+    device, user = request.request_id.target, request.request_id.originator
+    refusal = _device_refusal(device, bench, frozenset({"PPMID", "HCALCS", "ESME", "GSME"}))
+    if refusal is not None:
+        return refusal
+    if request.execution_utc_s is not None:
+        return RequestRefusal(ResponseCode.VALIDATION, "future-dating by the DSP is not served")
+    known = bench.inventory.device(device)
+    assert known is not None, "checked above"
+    if known.device_type not in _READ_BY_CS08:
+        return RequestRefusal(
+            ResponseCode.CANNOT_COMMUNICATE, f"reading the version of type {known.device_type} is not served"
+        )
+    if known.device_type not in bench.carried:
+        return _not_carried(known)
+    try:
+        bench.pki.certificate(device, Usage.KEY_AGREEMENT)
+    except UsageError as error:
+        return RequestRefusal(ResponseCode.CANNOT_COMMUNICATE, str(error))
+
+    def write(tx: Transaction) -> None:
+        # Milliseconds as the floor: a store that starts anew does not repeat old counters.
+        counter = tx.counters.take(ACB_COUNTER, first=int(bench.now.utc * 1000))
+        code = MessageCode.READ_PPMID_HCALCS_FIRMWARE_VERSION
+        party = SupplementaryRemoteParty(user, request.request_id.counter)
+        header = GroupingHeader(CraFlag.COMMAND, counter, bench.pki.acb, device, code, supplementary=party)
+        octets = make_cs08_command(bench.pki.acb, device, counter, party, _mac_key(header, device, bench.pki))
+        _queue(tx, str(request.request_id), GbcsMessage.from_bytes(octets), bench)
+
+    return Taken(ResponseCode.ACKNOWLEDGED, write=write)
+
+
+def update_device_log(request: UpdateHanDeviceLogRequest, bench: Bench) -> Outcome:
+    """SR 8.11: into the hub's device log and the join window opened, or out of it."""
+    if request.request_id.target != bench.pki.chf:
+        found = format_eui64(request.request_id.target)
+        return RequestRefusal(ResponseCode.DEVICE_DOES_NOT_EXIST, f"{found} is not this hub")
+    if request.execution_utc_s is not None:
+        return RequestRefusal(ResponseCode.VALIDATION, "future-dating by the DSP is not served")
+    entry = bench.store.devices.get(request.device)
+    if request.add is None:
+        if entry is None:
+            reason = f"{format_eui64(request.device)} is not in the device log"
+            return RequestRefusal(ResponseCode.DEVICE_DOES_NOT_EXIST, reason)
+        body = {"device": format_eui64(request.device)}
+        return Taken(ResponseCode.ACKNOWLEDGED, write=partial(_submit, request, Verb.DEVICE_FORGET, body, bench.now))
+    known = None if bench.smi is None else bench.smi.get(request.device)
+    if entry is None and known is None:
+        reason = f"{format_eui64(request.device)} is not in the inventory, which is where its type comes from"
+        return RequestRefusal(ResponseCode.DEVICE_DOES_NOT_EXIST, reason)
+    if entry is not None and entry.status is DeviceStatus.JOINED:
+        return RequestRefusal(ResponseCode.DEVICE_STATUS, f"{format_eui64(request.device)} has joined already")
+    key = link_key(with_crc(request.add.install_code))
+    if entry is not None:
+        logged = replace(entry, install_code_link_key=key)
+    else:
+        assert known is not None
+        logged = DeviceEntry(request.device, known.device_type, bench.now.utc, key)
+    body = {"device": format_eui64(request.device), "seconds": str(request.add.join_time_s)}
+
+    def write(tx: Transaction) -> None:
+        if entry is None:
+            tx.devices.add(logged)
+            fields = {"device_type": logged.device_type.value}
+            tx.audit.append(Event(bench.now.utc, Kind.DEVICE_ADDED, logged.eui64, None, fields))
+        else:
+            tx.devices.update(logged)
+        _submit(request, Verb.DEVICE_PERMIT, body, bench.now, tx)
+
+    return Taken(ResponseCode.ACKNOWLEDGED, write=write)
+
+
+def _submit(request: UpdateHanDeviceLogRequest, verb: Verb, body: Mapping[str, str], now: Now, tx: Transaction) -> None:
+    command = tx.inbox.submit(verb, body, now.utc)
+    tx.followed.add(Followed(command, str(request.request_id), request.SERVICE, 0))
+
+
+def _device_refusal(device: Eui64, bench: Bench, types: frozenset[str]) -> RequestRefusal | None:
+    known = bench.inventory.device(device)
+    name = format_eui64(device)
+    if known is None:
+        return RequestRefusal(ResponseCode.DEVICE_DOES_NOT_EXIST, f"{name} is not known")
+    if known.device_type not in types:
+        reason = f"{name} is of type {known.device_type}; this service is for {', '.join(sorted(types))}"
+        return RequestRefusal(ResponseCode.DEVICE_TYPE, reason)
+    if not known.commissioned:
+        status = known.status or "not joined"
+        return RequestRefusal(ResponseCode.DEVICE_STATUS, f"{name} is not commissioned: {status}")
+    return None
+
+
+def _time_refusal(request: ActivateFirmwareRequest, bench: Bench) -> RequestRefusal | None:
+    when, furthest = request.execution_utc_s, bench.policy.furthest_execution_s
+    if when is None or when == CANCELLATION_UTC_S:
+        return None
+    if when <= bench.now.utc:
+        return RequestRefusal(ResponseCode.VALIDATION, f"{isoformat(UtcSeconds(when))} has passed")
+    if furthest and when > bench.now.utc + furthest:
+        days = furthest / 86_400
+        return RequestRefusal(ResponseCode.VALIDATION, f"{isoformat(UtcSeconds(when))} is over {days:g} days ahead")
+    return None
+
+
+def _checked_command(request: SignedPreCommandRequest, bench: Bench) -> GbcsMessage:
+    """Raises MalformedMessageError or RefusedError."""
+    message = GbcsMessage.from_bytes(request.gbcs_payload)
+    header = message.header
+    command = parse_payload(message)
+    if not isinstance(command, ActivateFirmwareCommand):
+        raise RefusedError(f"it is not a CS06 command but message code 0x{header.message_code:04X}")
+    if message.mac is not None:
+        raise RefusedError("it has a MAC already, which is the ACB's to add")
+    if (header.originator, header.recipient) != (request.request_id.originator, request.request_id.target):
+        raise RefusedError("its originator and recipient are not those of the RequestID")
+    if command.originator_counter != header.counter:
+        raise RefusedError("its originatorCounter is not the counter of its header")
+    signer = bench.pki.verify(message)
+    if signer.eui64 != request.request_id.originator:
+        raise RefusedError("it is signed by another than its originator")
+    when = command.execution_utc_s
+    told = CANCELLED_UTC_S if request.execution_utc_s == CANCELLATION_UTC_S else request.execution_utc_s
+    if told is not None and told != when:
+        raise RefusedError("its executionDateTime is not the ExecutionDateTime of the request")
+    return message
+
+
+def _mac_key(header: GroupingHeader, device: Eui64, pki: Pki) -> bytes:
+    """Raises UsageError where the device has no key agreement certificate here."""
+    public = pki.certificate(device, Usage.KEY_AGREEMENT).public_key()
+    assert isinstance(public, ec.EllipticCurvePublicKey)
+    return mac_key(pki.private_key(pki.acb, Usage.KEY_AGREEMENT), public, header)
+
+
+def _for_device(request: str, message: GbcsMessage, bench: Bench) -> Outcome:
+    known = bench.inventory.device(Eui64(message.header.recipient))
+    assert known is not None, "checked before"
+    if known.device_type not in bench.carried or not known.on_hub:
+        return _not_carried(known)
+    return Taken(ResponseCode.ACKNOWLEDGED, write=lambda tx: _queue(tx, request, message, bench))
+
+
+def _not_carried(known: InventoryDevice) -> RequestRefusal:
+    where = f"the hub carries no messages for devices of type {known.device_type} yet" if known.on_hub else "not here"
+    return RequestRefusal(ResponseCode.CANNOT_COMMUNICATE, f"{format_eui64(known.eui64)}: {where}")
+
+
+def _queue(tx: Transaction, request: str, message: GbcsMessage, bench: Bench) -> None:
+    header = message.header
+    expires = UtcSeconds(bench.now.utc + bench.policy.device_message_lifetime_s)
+    tx.device_messages.add(
+        NewDeviceMessage(
+            Eui64(header.recipient),
+            request,
+            header.message_code,
+            header.counter,
+            message.to_bytes(),
+            bench.now.utc,
+            expires,
+        )
+    )

@@ -1,0 +1,171 @@
+"""The Central Products List of the bench: which firmware may go to which model, and from which version.
+
+Without a file nothing is checked. With one, a device gets an image only where an Active entry has the image's hash, its
+version and the device's model, and the upgrade path allows the step.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Final
+
+from chf.dcc.register_file import Fields, Record, RegisterFile
+from chf.errors import UsageError
+from chf.store.device_log import DeviceType
+
+FILE_NAME: Final = "cpl"
+_HASH_DIGITS = 64
+
+
+class ProductStatus(StrEnum):
+    """As the schema spells them (CPLStatus)."""
+
+    ACTIVE = "Active"
+    CANCELLED = "Cancelled"
+    EXPIRED = "Expired"
+    WITHDRAWN = "Withdrawn"
+
+
+@dataclass(frozen=True, slots=True)
+class Product:
+    """One entry. `upgrade_from` names the entries from which one may come, none for any (MP231)."""
+
+    id: str
+    device_type: DeviceType
+    manufacturer: str
+    model: str
+    firmware_version: int
+    image_hash: str
+    """SHA-256 of the Manufacturer Image, lower-case hex."""
+    status: ProductStatus = ProductStatus.ACTIVE
+    upgrade_from: tuple[str, ...] = ()
+
+    def to_record(self) -> Record:
+        record: dict[str, object] = {
+            "id": self.id,
+            "device_type": self.device_type.value,
+            "manufacturer": self.manufacturer,
+            "model": self.model,
+            "firmware_version": f"{self.firmware_version:08X}",
+            "hash": self.image_hash,
+            "status": self.status.value,
+        }
+        if self.upgrade_from:
+            record["upgrade_from"] = list(self.upgrade_from)
+        return record
+
+    @classmethod
+    def from_record(cls, record: Record, where: str) -> "Product":
+        fields = Fields(record, where)
+        version = fields.hexadecimal("firmware_version", 8)
+        if version is None:
+            raise UsageError(f"{where}: firmware_version is missing")
+        image_hash = fields.text("hash").lower()
+        if len(image_hash) != _HASH_DIGITS or any(digit not in "0123456789abcdef" for digit in image_hash):
+            raise UsageError(f"{where}: hash is {_HASH_DIGITS} hex digits")
+        product = cls(
+            fields.text("id"),
+            DeviceType(fields.one_of("device_type", list(DeviceType))),
+            fields.text("manufacturer", longest=30),
+            fields.text("model", longest=30),
+            version,
+            image_hash,
+            ProductStatus(fields.one_of("status", list(ProductStatus), ProductStatus.ACTIVE)),
+            fields.texts("upgrade_from"),
+        )
+        fields.finish()
+        return product
+
+
+class ProductList:
+    """The entries, and the one question that intake has."""
+
+    def __init__(self, products: Sequence[Product]) -> None:
+        self.products = tuple(products)
+        self._by_id = {product.id: product for product in products}
+        for product in products:
+            strange = [entry for entry in product.upgrade_from if entry not in self._by_id]
+            if strange:
+                raise UsageError(f"product {product.id}: upgrade_from names {strange[0]!r}, which is not in the list")
+
+    def objection(
+        self,
+        image_hash: str,
+        file_version: int,
+        device_type: str,
+        model: tuple[str, str] | None,
+        running: int | None,
+    ) -> str | None:
+        """Why a device may not have this image; None where it may.
+
+        `model` is manufacturer and model, None where the inventory does not have them: then any model of the list that
+        has this image will do.
+        """
+        same_hash = [product for product in self.products if product.image_hash == image_hash]
+        if not same_hash:
+            return f"the product list has no entry with hash {image_hash}"
+        same_version = [product for product in same_hash if product.firmware_version == file_version]
+        if not same_version:
+            listed = f"{same_hash[0].firmware_version:08X}"
+            return f"the product list has version {listed} for this hash, the image says {file_version:08X}"
+        fitting = [
+            product
+            for product in same_version
+            if product.device_type == device_type and model in (None, (product.manufacturer, product.model))
+        ]
+        if not fitting:
+            who = device_type if model is None else f"{device_type} {' '.join(model)}"
+            return f"the product list has this image for other models, not for {who}"
+        active = [product for product in fitting if product.status is ProductStatus.ACTIVE]
+        if not active:
+            return f"the product list entry {fitting[0].id} is {fitting[0].status.value}"
+        return None if any(self._reaches(product, running) for product in active) else _no_path(active[0], running)
+
+    def _reaches(self, product: Product, running: int | None) -> bool:
+        if not product.upgrade_from:
+            return True
+        return any(self._by_id[entry].firmware_version == running for entry in product.upgrade_from)
+
+
+def _no_path(product: Product, running: int | None) -> str:
+    found = "its running version is not known" if running is None else f"it runs {running:08X}"
+    return f"{found}, and entry {product.id} may only be reached from {', '.join(product.upgrade_from)}"
+
+
+class Cpl:
+    """The file `cpl.json` or `cpl.toml` in the home directory."""
+
+    def __init__(self, home: Path) -> None:
+        self.file = RegisterFile(home / FILE_NAME, "products")
+
+    def products(self) -> ProductList | None:
+        """None where there is no list. Raises UsageError for a file that is wrong."""
+        found = self.file.read()
+        if found is None:
+            return None
+        path, records = found
+        products = [Product.from_record(record, f"{path}, product {n}") for n, record in enumerate(records, start=1)]
+        twice = [entry for entry, count in Counter(product.id for product in products).items() if count > 1]
+        if twice:
+            raise UsageError(f"{path}: product {twice[0]} is in it twice")
+        try:
+            return ProductList(products)
+        except UsageError as error:
+            raise UsageError(f"{path}: {error}") from None
+
+    def put(self, product: Product) -> None:
+        """Add it, or replace the entry of the same id."""
+        self.file.change(
+            lambda records: [*(record for record in records if record.get("id") != product.id), product.to_record()]
+        )
+
+    def remove(self, entry: str) -> None:
+        def edit(records: list[Record]) -> list[Record]:
+            left = [record for record in records if record.get("id") != entry]
+            if len(left) == len(records):
+                raise UsageError(f"{entry!r} is not in the product list")
+            return left
+
+        self.file.change(edit)

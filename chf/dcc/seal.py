@@ -1,0 +1,19 @@
+"""The DCC's XML signature under what it sends to users, made with the ACB's key of the test PKI."""
+
+from lxml import etree
+
+from chf.dcc.certificates import Usage
+from chf.dcc.pki import Pki
+from chf.duis.document import parse_document
+from chf.duis.xml_signature import sign
+
+
+class Seal:
+    def __init__(self, pki: Pki) -> None:
+        self._key = pki.private_key(pki.acb, Usage.DIGITAL_SIGNATURE)
+        self._certificate = pki.certificate(pki.acb, Usage.DIGITAL_SIGNATURE)
+
+    def __call__(self, document: bytes) -> bytes:
+        root = parse_document(document)
+        sign(root, self._key, self._certificate)
+        return etree.tostring(root, encoding="UTF-8", xml_declaration=True)

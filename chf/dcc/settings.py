@@ -1,0 +1,161 @@
+"""What the DCC side is told by its operator: users with their roles and receive addresses, and the figures of delivery.
+
+    [[user]]
+    eui64 = "90-B3-D5-1F-30-01-00-00"
+    roles = ["IS"]
+    receive_url = "http://127.0.0.1:8080/smartdcc/duis"
+
+    [policy]              [delivery]
+    gbcs_version = "4.3"  timeout_s = 10.0
+
+Without a user in the file everybody is a user, in every role.
+"""
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any, Final, TypeVar
+from urllib.parse import urlsplit
+
+from chf.dcc.register_file import Fields
+from chf.errors import UsageError
+from chf.eui64 import Eui64, format_eui64, parse_eui64
+
+USER_ROLES: Final = ("IS", "ES", "GS", "RSA", "ED", "GT", "OU")  # DUIS: suppliers, network operators, others
+SUPPLIER_ROLES: Final = frozenset({"IS", "GS"})
+
+SERVICE_ROLES: Final[Mapping[str, frozenset[str]]] = {
+    "8.11": SUPPLIER_ROLES,  # our choice: no public table was found for it
+    "11.1": SUPPLIER_ROLES,  # gbcs-duis §11, and so the next three
+    "11.2": frozenset(USER_ROLES),
+    "11.3": SUPPLIER_ROLES,
+    "11.4": SUPPLIER_ROLES,
+}
+
+Figures = TypeVar("Figures", "DeskPolicy", "DeliveryPolicy")
+
+
+@dataclass(frozen=True, slots=True)
+class User:
+    """`receive_url` is None where what is for the user stays queued."""
+
+    eui64: Eui64
+    roles: frozenset[str]
+    receive_url: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DeskPolicy:
+    """Figures of the intake that no public text gives: defaults of our own."""
+
+    gbcs_version: str = "4.3"
+    """As pre-commands name it."""
+    minimum_gbcs_version: str = ""
+    device_message_lifetime_s: float = 86_400.0
+    furthest_execution_s: float = 0.0
+    """How far ahead a command may be dated; 0 for any time."""
+
+
+@dataclass(frozen=True, slots=True)
+class DeliveryPolicy:
+    """How documents are sent to users."""
+
+    timeout_s: float = 10.0
+    first_pause_s: float = 1.0
+    longest_pause_s: float = 300.0
+    refusals_until_parked: int = 5
+    """How often a recipient may answer 400 to one document before it is put aside."""
+    at_once: int = 8
+    """How many are on their way to one address at the same time."""
+
+    def pause_s(self, attempts: int) -> float:
+        """How long to wait after this many failed attempts: twice as long each time."""
+        return min(self.first_pause_s * 2.0 ** min(attempts - 1, 30), self.longest_pause_s)
+
+
+@dataclass(frozen=True, slots=True)
+class DccSettings:
+    users: Mapping[Eui64, User] = field(default_factory=dict)
+    policy: DeskPolicy = field(default_factory=DeskPolicy)
+    delivery: DeliveryPolicy = field(default_factory=DeliveryPolicy)
+    default_receive_url: str | None = None
+    """For users who have none of their own, and for everybody where no users are named."""
+
+    def receive_url(self, recipient: Eui64) -> str | None:
+        user = self.users.get(recipient)
+        return (user.receive_url if user is not None else None) or self.default_receive_url
+
+    def with_receive_url(self, url: str | None) -> "DccSettings":
+        return replace(self, default_receive_url=None if url is None else check_url(url))
+
+    @classmethod
+    def load(cls, path: Path) -> "DccSettings":
+        """Raises UsageError that names the file, the key and what would do."""
+        try:
+            document = tomllib.loads(path.read_text(encoding="utf-8"))
+        except OSError as error:
+            raise UsageError(f"cannot read {path}: {error.strerror}") from error
+        except ValueError as error:
+            raise UsageError(f"{path} is not TOML: {error}") from error
+        unknown = sorted(document.keys() - {"user", "policy", "delivery"})
+        if unknown:
+            raise UsageError(f"{path}: {unknown[0]!r} is not known; there are user, policy, delivery")
+        records = document.get("user", [])
+        if not isinstance(records, list):
+            raise UsageError(f"{path}: users are written [[user]]")
+        users: dict[Eui64, User] = {}
+        for number, record in enumerate(records, start=1):
+            user = _user(record, f"{path}, user {number}")
+            if user.eui64 in users:
+                raise UsageError(f"{path}: {format_eui64(user.eui64)} is in it twice")
+            users[user.eui64] = user
+        policy = _figures(DeskPolicy, document.get("policy", {}), f"{path} [policy]")
+        return cls(users, policy, _figures(DeliveryPolicy, document.get("delivery", {}), f"{path} [delivery]"))
+
+
+def check_url(url: str) -> str:
+    """Raises UsageError for what is no plain http or https address."""
+    try:
+        parts = urlsplit(url)
+        usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        usable = False
+    if not usable or not url.isprintable() or " " in url:
+        raise UsageError(f"{url[:80]!r} is not an http or https address")
+    if parts.username is not None:
+        raise UsageError("a receive address carries no user name or password: addresses are logged")
+    return url
+
+
+def _user(record: Any, where: str) -> User:
+    if not isinstance(record, dict):
+        raise UsageError(f"{where}: users are written [[user]]")
+    fields_ = Fields(record, where)
+    eui64, roles, url = fields_.text("eui64"), fields_.texts("roles"), fields_.text("receive_url", "", longest=2000)
+    fields_.finish()
+    strange = sorted(set(roles) - set(USER_ROLES))
+    if strange or not roles:
+        raise UsageError(f"{where}: roles are some of {', '.join(USER_ROLES)}")
+    try:
+        return User(parse_eui64(eui64), frozenset(roles), check_url(url) if url else None)
+    except UsageError as error:
+        raise UsageError(f"{where}: {error}") from None
+
+
+def _figures(kind: type[Figures], section: Any, where: str) -> Figures:
+    if not isinstance(section, dict):
+        raise UsageError(f"{where} is not a section")
+    defaults = {item.name: getattr(kind(), item.name) for item in fields(kind)}
+    for name, value in section.items():
+        if name not in defaults:
+            raise UsageError(f"{where}: there is no setting {name!r}; there are {', '.join(sorted(defaults))}")
+        default = defaults[name]
+        fits = isinstance(value, str) if isinstance(default, str) else _is_figure(value, whole=isinstance(default, int))
+        if not fits:
+            raise UsageError(f"{where} {name}: {value!r} does not fit; the default is {default!r}")
+    return kind(**section)
+
+
+def _is_figure(value: object, *, whole: bool) -> bool:
+    return not isinstance(value, bool) and isinstance(value, int if whole else (int, float)) and 0 <= value < 1e9

@@ -1,0 +1,95 @@
+"""Whose XML signatures count: a directory of certificates, and the rule for documents that are signed by nobody known.
+
+Validity dates are not judged: the public test certificates expired in 2025.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Final
+
+from cryptography import x509
+from lxml.etree import _Element
+
+from chf.dcc.certificates import Usage, identity
+from chf.duis.xml_signature import DetachedSignature, IssuerSerial, verify
+from chf.errors import RefusedError, UsageError
+from chf.eui64 import Eui64, format_eui64
+
+_ENDINGS: Final = frozenset({".pem", ".crt", ".cer", ".der"})
+
+
+class SignaturePolicy(StrEnum):
+    """REQUIRE: signed by a known certificate of the originator. ACCEPT: unsigned and unknown signers pass, noted."""
+
+    REQUIRE = "require"
+    ACCEPT = "accept"
+
+
+@dataclass(frozen=True, slots=True)
+class Signers:
+    certificates: Mapping[IssuerSerial, x509.Certificate]
+    policy: SignaturePolicy
+
+    @classmethod
+    def load(cls, directory: Path, policy: SignaturePolicy) -> "Signers":
+        """Every certificate for digital signatures of the directory. Raises UsageError that names the file."""
+        found: dict[IssuerSerial, x509.Certificate] = {}
+        try:
+            paths = sorted(path for path in directory.iterdir() if path.suffix.lower() in _ENDINGS)
+            for path in paths:
+                for certificate in _read(path):
+                    if _signs_documents(certificate, path):
+                        found[IssuerSerial.of(certificate)] = certificate
+        except OSError as error:
+            raise UsageError(f"cannot read {error.filename or directory}: {error.strerror}") from error
+        if not found:
+            raise UsageError(f"{directory} holds no certificate for digital signatures")
+        return cls(found, policy)
+
+    def check(self, root: _Element, signature: DetachedSignature | None, originator: Eui64) -> str | None:
+        """None where the originator signed this document; what is worth a note, where the policy lets it pass.
+
+        Raises RefusedError. A signature that a known certificate contradicts is refused under either policy.
+        """
+        if signature is None:
+            return self._not_known("the request is not signed")
+        if signature.signer not in self.certificates:
+            return self._not_known(f"the request is signed with a certificate that is not known: {signature.signer}")
+        certificate = verify(root, signature, self.certificates.get)
+        signer, _, _ = identity(certificate)
+        if signer != originator:
+            raise RefusedError(f"the request is of {format_eui64(originator)}, and signed by {format_eui64(signer)}")
+        return None
+
+    def _not_known(self, reason: str) -> str:
+        if self.policy is SignaturePolicy.REQUIRE:
+            raise RefusedError(reason)
+        return reason
+
+
+NOBODY: Final = Signers({}, SignaturePolicy.ACCEPT)
+
+
+def _read(path: Path) -> list[x509.Certificate]:
+    octets = path.read_bytes()
+    try:
+        if octets.lstrip().startswith(b"-----"):
+            return x509.load_pem_x509_certificates(octets)
+        return [x509.load_der_x509_certificate(octets)]
+    except ValueError:
+        raise UsageError(f"{path} is not a certificate in PEM or DER") from None
+
+
+def _signs_documents(certificate: x509.Certificate, path: Path) -> bool:
+    """Authorities and key agreement certificates lie in such directories too, and are passed over."""
+    try:
+        usage = certificate.extensions.get_extension_for_class(x509.KeyUsage).value
+        if usage.key_cert_sign:
+            return False
+        return identity(certificate)[2] is Usage.DIGITAL_SIGNATURE
+    except x509.ExtensionNotFound:
+        raise UsageError(f"{path} does not say what its key is for (KeyUsage)") from None
+    except UsageError as error:
+        raise UsageError(f"{path}: {error}") from None

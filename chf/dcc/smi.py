@@ -1,0 +1,120 @@
+"""The Smart Metering Inventory of the bench: what the DCC knows of a device beside the hub's own device log.
+
+Without a file the hub's device log is the inventory, and who has joined counts as commissioned. With one, a device must
+be in it, and its status decides; a record without a status follows the hub's log.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Final
+
+from chf.dcc.register_file import Fields, Record, RegisterFile
+from chf.errors import UsageError
+from chf.eui64 import Eui64, format_eui64, parse_eui64
+from chf.store.device_log import DeviceType
+
+FILE_NAME: Final = "smi"
+
+
+class SmiStatus(StrEnum):
+    """As the schema spells them."""
+
+    PENDING = "Pending"
+    WHITELISTED = "Whitelisted"
+    INSTALLED_NOT_COMMISSIONED = "InstalledNotCommissioned"
+    COMMISSIONED = "Commissioned"
+    DECOMMISSIONED = "Decommissioned"
+    WITHDRAWN = "Withdrawn"
+    SUSPENDED = "Suspended"
+    RECOVERY = "Recovery"
+    RECOVERED = "Recovered"
+
+
+@dataclass(frozen=True, slots=True)
+class SmiDevice:
+    """`manufacturer` and `model` are the keys of the product list, "" where they are not known."""
+
+    eui64: Eui64
+    device_type: DeviceType
+    status: SmiStatus | None = None
+    manufacturer: str = ""
+    model: str = ""
+    firmware_version: int | None = None
+    gbcs_version: str = ""
+    supplier: Eui64 | None = None
+    """Who is told what concerns the device and no request."""
+
+    def to_record(self) -> Record:
+        told = {
+            "device": format_eui64(self.eui64),
+            "device_type": self.device_type.value,
+            "status": "" if self.status is None else self.status.value,
+            "manufacturer": self.manufacturer,
+            "model": self.model,
+            "firmware_version": "" if self.firmware_version is None else f"{self.firmware_version:08X}",
+            "gbcs_version": self.gbcs_version,
+            "supplier": "" if self.supplier is None else format_eui64(self.supplier),
+        }
+        return {name: value for name, value in told.items() if value}
+
+    @classmethod
+    def from_record(cls, record: Record, where: str) -> "SmiDevice":
+        fields = Fields(record, where)
+        supplier = fields.text("supplier", "")
+        status = fields.one_of("status", ["", *SmiStatus], "")
+        try:
+            device = cls(
+                parse_eui64(fields.text("device")),
+                DeviceType(fields.one_of("device_type", list(DeviceType))),
+                SmiStatus(status) if status else None,
+                fields.text("manufacturer", "", longest=30),  # XSD
+                fields.text("model", "", longest=30),  # XSD
+                fields.hexadecimal("firmware_version", 8),
+                fields.text("gbcs_version", "", longest=8),
+                parse_eui64(supplier) if supplier else None,
+            )
+        except UsageError as error:
+            raise error if str(error).startswith(where) else UsageError(f"{where}: {error}") from None
+        fields.finish()
+        return device
+
+
+class Smi:
+    """The file `smi.json` or `smi.toml` in the home directory."""
+
+    def __init__(self, home: Path) -> None:
+        self.file = RegisterFile(home / FILE_NAME, "devices")
+
+    def devices(self) -> Mapping[Eui64, SmiDevice] | None:
+        """None where there is no inventory. Raises UsageError for a file that is wrong."""
+        found = self.file.read()
+        if found is None:
+            return None
+        path, records = found
+        devices: dict[Eui64, SmiDevice] = {}
+        for number, record in enumerate(records, start=1):
+            device = SmiDevice.from_record(record, f"{path}, device {number}")
+            if device.eui64 in devices:
+                raise UsageError(f"{path}: {format_eui64(device.eui64)} is in it twice")
+            devices[device.eui64] = device
+        return devices
+
+    def put(self, device: SmiDevice) -> None:
+        """Add it, or replace the record of the same device."""
+        text = format_eui64(device.eui64)
+        self.file.change(
+            lambda records: [*(record for record in records if record.get("device") != text), device.to_record()]
+        )
+
+    def remove(self, eui64: Eui64) -> None:
+        text = format_eui64(eui64)
+
+        def edit(records: list[Record]) -> list[Record]:
+            left = [record for record in records if record.get("device") != text]
+            if len(left) == len(records):
+                raise UsageError(f"{text} is not in the inventory")
+            return left
+
+        self.file.change(edit)
