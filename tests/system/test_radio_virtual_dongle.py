@@ -2,6 +2,7 @@
 
 import pytest
 
+from chf.errors import RadioRefusedError
 from chf.eui64 import parse_eui64
 from chf.radio.ezsp import EzspRadio, EzspSettings
 from chf.radio.interface import Delivery, Outbound, Radio, RadioState
@@ -84,12 +85,22 @@ async def test_a_quiet_channel_is_looked_for_where_none_is_set(tmp_path):
     assert 11 <= info.network.channel <= 26
 
 
-@pytest.mark.parametrize(("old", "new"), [("ezsp", "znp"), ("znp", "ezsp"), ("znp", "znp"), ("ezsp", "ezsp")])
-async def test_a_network_moves_to_another_dongle_and_its_meter_notices_nothing(tmp_path, old, new):
-    """The new dongle is another process; what the meter holds of the old one, it must find again."""
+OTHER_DONGLE = '[ncp]\neui64 = "00-12-4B-00-0A-0B-0C-0D"\n'
+SAME_DONGLE = ""  # an EZSP dongle takes another EUI-64 once in its life, if at all
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "scenario"),
+    [
+        ("ezsp", "znp", OTHER_DONGLE),
+        ("znp", "znp", OTHER_DONGLE),
+        ("znp", "ezsp", SAME_DONGLE),
+        ("ezsp", "ezsp", SAME_DONGLE),
+    ],
+)
+async def test_a_network_moves_to_another_dongle_with_its_identity_and_keys(tmp_path, old, new, scenario):
     listener = RecordingListener()
     (tmp_path / "other").mkdir()
-    scenario = '[ncp]\neui64 = "00-12-4B-00-0A-0B-0C-0D"\n'
     with virtual_dongle(tmp_path, ppmid(), "--ncp", old) as dongle:
         radio = make(old, dongle.port)
         formed = await radio.start(listener, form=True)
@@ -106,3 +117,20 @@ async def test_a_network_moves_to_another_dongle_and_its_meter_notices_nothing(t
         assert again.network == formed.network
         assert sorted(await radio.export_keys()) == sorted(keys)
         await radio.stop()
+
+
+async def test_a_dongle_that_cannot_take_the_identity_is_told_and_keeps_what_it_has(tmp_path):
+    listener = RecordingListener()
+    (tmp_path / "other").mkdir()
+    with virtual_dongle(tmp_path, "", "--ncp", "znp") as dongle:
+        radio = make("znp", dongle.port)
+        await radio.start(listener, form=True)
+        await radio.stop()
+        backup = await radio.backup()
+    with virtual_dongle(tmp_path / "other", OTHER_DONGLE) as dongle:
+        radio = make("ezsp", dongle.port)
+        formed = await radio.start(listener, form=True)
+        await radio.stop()
+        with pytest.raises(RadioRefusedError, match="IEEE address"):
+            await radio.restore(backup)
+        assert await radio.probe() == formed
