@@ -1,4 +1,4 @@
-"""Wireshark decodes the OTA and Tunneling frames that we write, field by field."""
+"""Wireshark decodes the OTA, Tunneling and Key Establishment frames that we write, field by field."""
 
 import os
 import shutil
@@ -7,8 +7,9 @@ import subprocess
 
 import pytest
 
+from chf.crypto.ecqv import CertificateAuthority, Suite
+from chf.zcl import key_establishment, tunneling
 from chf.zcl import ota as zcl
-from chf.zcl import tunneling
 
 pytestmark = pytest.mark.needs_tshark
 
@@ -95,3 +96,48 @@ def test_wireshark_reads_a_tunnel_request(tshark, tmp_path):
         0xFFFF,
         1500,
     ]
+
+
+KE = "zbee_zcl_se.ke"
+
+
+@pytest.mark.parametrize("suite", Suite)
+def test_wireshark_reads_our_certificates(tshark, tmp_path, suite):
+    authority = CertificateAuthority.generate(suite, 0x4348_462D_5445_5354, 1 << 400)
+    own = authority.issue(0xDB_0001, 1 << 400, 1 << 401, serial=77, valid_from=1_800_000_000).certificate
+    body = key_establishment.InitiateKeyEstablishment(suite.value, 11, 12, own.octets)
+    frame = key_establishment.command(body, 5, to_client=True)
+    names = [f"{KE}.{name}" for name in ("attr.suite", "init.ephemeral.time", "init.confirm.time")]
+    octets = [f"{KE}.cert.{name}" for name in ("subject", "issuer", "reconst")]
+    found = read(tshark, tmp_path, frame, key_establishment.CLUSTER, (*names, *octets))
+    assert [int(found[name], 0) for name in names] == [suite.value, 11, 12]
+    assert [bytes.fromhex(found[name].replace(":", "")) for name in octets] == [
+        own.subject.to_bytes(8, "big"),
+        own.issuer.to_bytes(8, "big"),
+        own.reconstruction_point,
+    ]
+    if suite is Suite.TWO:
+        names = [f"{KE}.cert.{name}" for name in ("serialno", "curve", "hash", "key.usage.agreement")]
+        found = read(tshark, tmp_path, frame, key_establishment.CLUSTER, names)
+        assert [int(value, 0) if value != "True" else 1 for value in found.values()] == [77, 0x0D, 0x08, 1]
+
+
+@pytest.mark.parametrize(
+    ("body", "name"),
+    [
+        (key_establishment.EphemeralData(bytes(range(37))), f"{KE}.qev"),
+        (key_establishment.ConfirmKeyData(bytes(range(16))), f"{KE}.macv"),
+    ],
+)
+def test_wireshark_reads_ephemeral_keys_and_macs(tshark, tmp_path, body, name):
+    frame = key_establishment.command(body, 5, to_client=True)
+    found = read(tshark, tmp_path, frame, key_establishment.CLUSTER, (name,))[name]
+    assert bytes.fromhex(found.replace(":", "")) == body.to_bytes()
+
+
+def test_wireshark_reads_a_terminate(tshark, tmp_path):
+    body = key_establishment.TerminateKeyEstablishment(key_establishment.TerminateStatus.NO_RESOURCES, 30, 3)
+    frame = key_establishment.command(body, 5, to_client=True)
+    names = [f"{KE}.{name}" for name in ("terminate.status", "terminate.wait.time", "attr.suite")]
+    found = read(tshark, tmp_path, frame, key_establishment.CLUSTER, names)
+    assert [int(value, 0) for value in found.values()] == [4, 30, 3]
