@@ -85,6 +85,10 @@ class _MtLine(ZnpMtProtocol):  # type: ignore[misc]
         while self._api is not None and (found := frames.take_frame(buffer)) is not None:
             self._api.mt_received(*found)
 
+    def write(self, data: bytes) -> None:
+        # zigpy-znp spells every octet out for a log that nobody reads
+        self._transport.write(data)
+
     def look_for_stump(self) -> None:
         """What has waited for its end since the last look is no frame: its length was hit by noise."""
         if self._buffer and len(self._buffer) == self._stump_bytes:
