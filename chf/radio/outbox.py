@@ -21,6 +21,7 @@ class Places:
 
     together: int = 10
     kept_from_bulk: int = 2  # so that an urgent message finds a place however many blocks are under way
+    normal_together: int = 4  # devices that restart are asked in vain, each for seconds: blocks must go on meanwhile
     urgent: int = 2  # of one device: a repeated answer need not wait for the fate of the first
     normal: int = 1  # of one device: two under way could overtake each other on the air
     bulk: int = 2  # of one device: it may ask for the next block while the fate of the last is not known
@@ -55,6 +56,7 @@ class Outbox(Generic[Item]):
         self._lanes: dict[tuple[Urgency, Eui64], _Lane[Item]] = {}
         self._rings: dict[Urgency, deque[_Lane[Item]]] = {urgency: deque() for urgency in Urgency}
         self._under_way = 0
+        self._normal_under_way = 0
 
     def __len__(self) -> int:
         """Messages that wait."""
@@ -82,11 +84,12 @@ class Outbox(Generic[Item]):
             kept = self._places.kept_from_bulk if urgency is Urgency.BULK else 0
             if self._under_way >= max(self._places.together - kept, 1):
                 continue
+            if urgency is Urgency.NORMAL and self._normal_under_way >= self._places.normal_together:
+                continue
             if ring:
                 lane = ring.popleft()
                 lane.in_ring = False
-                lane.under_way += 1
-                self._under_way += 1
+                self._count(lane, urgency, 1)
                 item = lane.waiting.popleft()
                 self._enter_ring(urgency, lane)
                 return item
@@ -95,8 +98,7 @@ class Outbox(Generic[Item]):
     def done(self, device: Eui64, urgency: Urgency) -> None:
         """A message that was taken met its fate: its place is free."""
         lane = self._lanes[urgency, device]
-        lane.under_way -= 1
-        self._under_way -= 1
+        self._count(lane, urgency, -1)
         if lane.waiting:
             self._enter_ring(urgency, lane)
         elif not lane.under_way:
@@ -105,8 +107,7 @@ class Outbox(Generic[Item]):
     def put_back(self, device: Eui64, urgency: Urgency, item: Item) -> None:
         """The dongle had no room for a message that was taken: it is first in line again, before other devices too."""
         lane = self._lanes[urgency, device]
-        lane.under_way -= 1
-        self._under_way -= 1
+        self._count(lane, urgency, -1)
         lane.waiting.appendleft(item)
         ring = self._rings[urgency]
         if lane.in_ring:
@@ -120,9 +121,15 @@ class Outbox(Generic[Item]):
         self._lanes.clear()
         for ring in self._rings.values():
             ring.clear()
-        self._under_way = 0
+        self._under_way = self._normal_under_way = 0
         for lane in lanes:
             yield from lane.waiting
+
+    def _count(self, lane: _Lane[Item], urgency: Urgency, change: int) -> None:
+        lane.under_way += change
+        self._under_way += change
+        if urgency is Urgency.NORMAL:
+            self._normal_under_way += change
 
     def _enter_ring(self, urgency: Urgency, lane: _Lane[Item]) -> None:
         if not lane.in_ring and lane.may_send():

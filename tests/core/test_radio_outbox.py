@@ -5,7 +5,7 @@ from chf.radio.interface import Urgency
 from chf.radio.outbox import Outbox, Places
 
 A, B, C = Eui64(0xA), Eui64(0xB), Eui64(0xC)
-ROOMY = Places(together=100, kept_from_bulk=0, urgent=10, normal=10, bulk=10)
+ROOMY = Places(together=100, kept_from_bulk=0, normal_together=100, urgent=10, normal=10, bulk=10)
 
 
 def filled(places: Places, *messages: tuple[Eui64, Urgency, str]) -> Outbox[str]:
@@ -32,6 +32,15 @@ def test_devices_take_turns_and_each_keeps_its_order():
         (device, Urgency.BULK, f"{name}{i}") for device, name in ((A, "a"), (B, "b"), (C, "c")) for i in range(3)
     ]
     assert take_all(filled(ROOMY, *waiting)) == ["a0", "b0", "c0", "a1", "b1", "c1", "a2", "b2", "c2"]
+
+
+def test_devices_that_restart_and_are_asked_in_vain_leave_room_for_blocks():
+    places = Places(together=10, kept_from_bulk=2, normal_together=4)
+    devices = [Eui64(number) for number in range(100, 120)]
+    outbox = filled(places, *((device, Urgency.NORMAL, "read") for device in devices), (A, Urgency.BULK, "block"))
+    assert take_all(outbox) == ["read"] * 4 + ["block"]
+    outbox.done(devices[0], Urgency.NORMAL)
+    assert take_all(outbox) == ["read"]
 
 
 def test_a_device_that_does_not_acknowledge_fills_only_its_own_places():

@@ -8,7 +8,7 @@ from chf.eui64 import Eui64
 from chf.radio.interface import Urgency
 from chf.radio.outbox import Outbox, Places
 
-PLACES = Places(together=5, kept_from_bulk=1, urgent=2, normal=1, bulk=3, waiting=6)
+PLACES = Places(together=5, kept_from_bulk=1, normal_together=2, urgent=2, normal=1, bulk=3, waiting=6)
 
 
 class OutboxMachine(RuleBasedStateMachine):
@@ -40,6 +40,7 @@ class OutboxMachine(RuleBasedStateMachine):
             and self.under_way.get((device, urgency), 0) < PLACES.of_one_device(urgency)
             and sum(self.under_way.values())
             < PLACES.together - (PLACES.kept_from_bulk if urgency is Urgency.BULK else 0)
+            and (urgency is not Urgency.NORMAL or self.normal_under_way() < PLACES.normal_together)
         ]
         if item is None:
             assert not may_send
@@ -49,6 +50,9 @@ class OutboxMachine(RuleBasedStateMachine):
         assert self.waiting[device, urgency].pop(0) == number
         self.under_way[device, urgency] = self.under_way.get((device, urgency), 0) + 1
         return item
+
+    def normal_under_way(self):
+        return sum(count for (_, urgency), count in self.under_way.items() if urgency is Urgency.NORMAL)
 
     @rule(item=consumes(taken))
     def done(self, item):
