@@ -24,7 +24,9 @@ _DEFAULT_CHF = "00-DB-12-34-56-78-90-A2"  # as `chf dcc pki init`
 @dongle_options(port=True)
 @click.option("--form/--no-form", default=True, show_default=True, help="Form a network where the dongle has none.")
 @click.option(
-    "--config", type=click.Path(dir_okay=False, path_type=Path), help="A TOML file with [ota], [jobs], [tunnel]."
+    "--config",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="A TOML file with [security], [ota] and the like (docs/security.md).",
 )
 @click.option("--debug", is_flag=True, help="Also what the libraries log. Large: for a bug report, never for speed.")
 @home_option
