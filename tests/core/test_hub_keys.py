@@ -4,16 +4,18 @@ The device is the emulated one's initiator; what a real dongle would do with key
 """
 
 import asyncio
+import shutil
 from dataclasses import replace
 from random import Random
 
 import pytest
 
+from chf.clock import SystemClock
 from chf.crypto.ecqv import Suite
 from chf.dcc.zigbee_pki import ZigbeePki, seeded_numbers
 from chf.errors import RadioGoneError, UsageError
 from chf.eui64 import parse_eui64
-from chf.hub import HubSettings, key_agreement
+from chf.hub import Hub, HubSettings, key_agreement
 from chf.hub.admission import SecurityMode
 from chf.hub.settings import SecuritySettings
 from chf.radio.interface import RadioState
@@ -36,13 +38,19 @@ READ_TIME = Frame(FrameType.GLOBAL, 0x00, 9, b"\0\0").to_bytes()
 QUERY = Frame(FrameType.CLUSTER, ota.QueryNextImageRequest.COMMAND, 7, b"\0\xd8\x10\4\0\1\0\0\0").to_bytes()
 
 
+@pytest.fixture(scope="module")
+def issued(tmp_path_factory):
+    """Certificates of hub and device, made once."""
+    pki = ZigbeePki(tmp_path_factory.mktemp("pki") / "zigbee")
+    for subject in (HUB, PPMID):
+        pki.issue(subject, seeded_numbers(b"hub keys"))
+    return pki.path
+
+
 @pytest.fixture
-def store(tmp_path):
+def store(tmp_path, issued):
     with Store.open(tmp_path / "home", hub=True) as opened:
-        desk_pki(opened.home)
-        pki = ZigbeePki(opened.home / "pki" / "zigbee")
-        for subject in (HUB, PPMID):
-            pki.issue(subject, seeded_numbers(b"hub keys"))
+        shutil.copytree(issued, desk_pki(opened.home).path / "zigbee")
         with opened.transaction() as tx:
             tx.devices.add(DeviceEntry(PPMID, DeviceType.PPMID, 0.0, INSTALL_KEY))
         yield opened
@@ -329,9 +337,9 @@ async def test_in_lab_mode_there_is_no_key_establishment(store):
 async def test_a_hub_without_a_certificate_for_its_dongle_does_not_start(store):
     for path in (store.home / "pki" / "zigbee").glob(f"{HUB:016x}-*"):
         path.unlink()
+    hub = Hub(store, MemoryRadio(), desk_pki(store.home), SystemClock(), CBKE)
     with pytest.raises(UsageError, match="chf dcc pki issue 00-DB-12-34-56-78-90-A2"):
-        async with hub_on_desk(store, MemoryRadio(), CBKE):
-            pass
+        await hub.run(form=True)
 
 
 async def test_no_key_is_in_the_audit(store):
