@@ -1,0 +1,83 @@
+"""A DCC side for tests: a home directory with a seeded test PKI, a device log, and images that fit its devices."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+from lxml import etree
+
+from chf.clock import Instant, Now, UtcSeconds
+from chf.dcc.certificates import Usage
+from chf.dcc.pki import Pki, seeded_keys
+from chf.duis import RequestId, ServiceReference, UpdateFirmwareRequest
+from chf.duis.document import NAMESPACE, parse_document
+from chf.duis.xml_signature import sign
+from chf.eui64 import Eui64
+from chf.image.header import HardwareVersions, OtaHeader
+from chf.store import Store
+from chf.store.device_log import DeviceEntry, DeviceStatus, DeviceType
+
+KEYS = seeded_keys(b"dcc bench")
+NOW = Now(Instant(1000.0), UtcSeconds(1_800_000_000.0))
+SUPPLIER, ACB = Eui64(0x90B3D51F30010000), Eui64(0x90B3D51F30000002)
+ESME, CHF, PPMID, SECOND, HCALCS = (Eui64(0x00DB123456789000 + last) for last in (0xA0, 0xA2, 0xA4, 0xA5, 0xA6))
+STRANGER = Eui64(0x00DB1234567890FF)
+FILE_VERSION = 0x00000002
+REFERENCE = Path(__file__).parents[2].parent / "shared" / "reference" / "duis"
+SCHEMA_FILE = "DUIS Schema V5.4.xsd"
+
+DEVICES: Mapping[Eui64, DeviceType] = {
+    PPMID: DeviceType.PPMID,
+    SECOND: DeviceType.PPMID,
+    ESME: DeviceType.ESME,
+    HCALCS: DeviceType.HCALCS,
+}
+
+
+def make_pki(home: Path) -> Pki:
+    pki = Pki.create(home / "pki", chf=CHF, acb=ACB, supplier=SUPPLIER, keys=KEYS)
+    for device in DEVICES:
+        pki.issue(device, KEYS)
+    return pki
+
+
+def log_devices(store: Store, **changes: object) -> None:
+    known = {"status": DeviceStatus.JOINED, "manufacturer": 0x1234, "image_type": 1, "hardware_version": 2, **changes}
+    with store.transaction() as tx:
+        for eui64, device_type in DEVICES.items():
+            tx.devices.add(replace(DeviceEntry(eui64, device_type, NOW.utc), file_version=1, **known))
+
+
+def image(body: bytes = b"\xee" * 100, file_version: int = FILE_VERSION) -> bytes:
+    header = OtaHeader(
+        manufacturer_code=0x1234,
+        image_type=1,
+        file_version=file_version,
+        hardware_versions=HardwareVersions(1, 4),
+        total_image_size=60 + len(body),
+        header_string=bytes(32),
+    )
+    return header.to_bytes() + body
+
+
+def update_request(*devices: Eui64, counter: int = 1000, content: bytes | None = None) -> UpdateFirmwareRequest:
+    return UpdateFirmwareRequest(
+        ServiceReference.UPDATE_PPMID_FIRMWARE,
+        RequestId(SUPPLIER, ACB, counter),
+        image() if content is None else content,
+        f"{FILE_VERSION:08X}",
+        devices or (PPMID,),
+    )
+
+
+def signed(document: bytes, pki: Pki, signer: Eui64 = SUPPLIER) -> bytes:
+    root = parse_document(document)
+    usage = Usage.DIGITAL_SIGNATURE
+    sign(root, pki.private_key(signer, usage), pki.certificate(signer, usage))
+    return etree.tostring(root)
+
+
+def field(document: bytes, name: str) -> str | None:
+    """The text of the first element of this name."""
+    found = etree.fromstring(document).find(f".//{{{NAMESPACE}}}{name}")
+    return None if found is None else found.text
