@@ -6,5 +6,6 @@
 `zdp.py`, `backoff.py`, `guarded.py`, `ports.py`.
 
 Of EZSP dongles: `ezsp.py` names the parts, `ezsp_dongle.py` its commands, `ezsp_link.py` bellows with a fast lane,
-`ezsp_application.py` what is left of zigpy's application, `ezsp_traffic.py`, `ezsp_frames.py`, `ezsp_keys.py`.
+`ezsp_application.py` what is left of zigpy's application, `ezsp_traffic.py`, `ezsp_frames.py`, `ezsp_keys.py`. Of TI's
+Z-Stack dongles the same parts, on zigpy-znp: `znp*.py`. `detect.py` finds out which of them answers at a port.
 """

@@ -33,7 +33,7 @@ from chf.radio.link import Kind, Link
 from chf.radio.session import Session
 from chf.radio.traffic import Letter
 
-OPEN_LIMIT_S = 60.0  # of one attempt to bring the dongle up: forming over a slow line takes several seconds
+OPEN_LIMIT_S = 120.0  # of one attempt: a Z-Stack dongle writes some hundred flash items when it forms a network
 STOP_LIMIT_S = 10.0
 
 _LOG = logging.getLogger(__name__)
@@ -275,7 +275,7 @@ class KeptRadio(Radio):
         except zigpy.exceptions.NetworkNotFormed as error:
             raise RadioRefusedError(f"no network is formed on the dongle at {port}: form one first") from error
         except self._kind.refusals as error:
-            raise RadioRefusedError(f"the dongle at {port} refused: {error or type(error).__name__}") from error
+            raise RadioRefusedError(f"the dongle at {port} refused: {str(error) or type(error).__name__}") from error
         except self._kind.riddles as error:
             what = type(error).__name__
             raise RadioRefusedError(f"the dongle at {port} holds what nobody understands ({what})") from None
@@ -284,7 +284,7 @@ class KeptRadio(Radio):
         except FileNotFoundError as error:
             raise RadioGoneError(f"there is no port {port}: is the dongle plugged in?") from error
         except losses as error:
-            raise RadioGoneError(f"the dongle at {port}: {error or repr(error)}") from error
+            raise RadioGoneError(f"the dongle at {port}: {str(error) or repr(error)}") from error
 
 
 class _NoEvents:

@@ -87,7 +87,14 @@ class _MtLine(ZnpMtProtocol):  # type: ignore[misc]
 
     def write(self, data: bytes) -> None:
         # zigpy-znp spells every octet out for a log that nobody reads
+        if self._transport is None:
+            raise ConnectionResetError("the link to the dongle was lost")
         self._transport.write(data)
+
+    async def set_dtr_rts(self, *, dtr: bool, rts: bool) -> None:
+        if self._transport is None:
+            raise ConnectionResetError("the link to the dongle was lost")
+        await self._transport.set_modem_pins(dtr=dtr, rts=rts)
 
     def look_for_stump(self) -> None:
         """What has waited for its end since the last look is no frame: its length was hit by noise."""
@@ -202,8 +209,7 @@ class HotZnp(ZNP):  # type: ignore[misc]
         self._is_lost = True
         for listener in [listener for listeners in self._listeners.values() for listener in listeners]:
             listener.cancel()
-        if self._hot_done is not None and not self._hot_done.done():
-            self._hot_done.set_result(None)
+        self._tell_hot_done()
 
     @contextlib.contextmanager
     def _lost_is_told(self) -> Iterator[None]:
@@ -221,14 +227,14 @@ class HotZnp(ZNP):  # type: ignore[misc]
     async def request(self, request: Any, timeout: float | None = None, **response: Any) -> Any:  # noqa: ASYNC109 its
         """As zigpy-znp does it, in turn with the fast lane. Its errors quote the request, which may hold a key."""
         name = type(request).__qualname__.removesuffix(".Req")
-        if self._is_lost:
-            raise ConnectionResetError("the link to the dongle was lost")
         self._requests += 1
         try:
             while self._hot_request is not None and not self._is_lost:
                 if self._hot_done is None:
                     self._hot_done = self._loop.create_future()
                 await asyncio.shield(self._hot_done)
+            if self._is_lost:
+                raise ConnectionResetError("the link to the dongle was lost")
             with self._lost_is_told():
                 return await super().request(request, timeout, **response)
         except CommandNotRecognized:
@@ -296,10 +302,13 @@ class HotZnp(ZNP):  # type: ignore[misc]
         return None
 
     def _hot_is_over(self) -> None:
+        self._tell_hot_done()
+        self._send_next()
+
+    def _tell_hot_done(self) -> None:
         if self._hot_done is not None:
             self._hot_done.set_result(None)
             self._hot_done = None
-        self._send_next()
 
     def mt_received(self, command: int, data: bytes) -> None:
         """A whole frame."""
