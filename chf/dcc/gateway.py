@@ -64,7 +64,14 @@ class Gateway:
         application = web.Application(client_max_size=LARGEST_DOCUMENT_OCTETS, middlewares=[self._guard])
         for address in Address:
             application.router.add_post(PREFIX + address.value, self._handler(address))
-        runner = web.AppRunner(application, access_log=None, handle_signals=False, shutdown_timeout=5.0)
+        runner = web.AppRunner(
+            application,
+            access_log=None,
+            handle_signals=False,
+            shutdown_timeout=5.0,
+            lingering_time=1.0,  # for a body that was refused and is still being sent
+            auto_decompress=False,
+        )
         await runner.setup()
         try:
             assert runner.server is not None
