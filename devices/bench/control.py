@@ -4,6 +4,7 @@
     {"do": "state", "eui64": "00-DB-12-34-56-78-90-A4"}         what runs, and whether it is on the network
     {"do": "restart_dongle"}                                    as a watchdog does it: the host is told unasked
     {"do": "crash_dongle", "for_s": 2}                          also unplug, nak_storm, exhaust (faults.py)
+    {"do": "crash_dongle", "after_frames": 30}                  once the host has sent so many more
     {"do": "line", "drop": 0.1, "corrupt": 0.1}                 the cable from now on, by the names of LineFaults
     {"do": "confirms", "delay_s": 2, "loss": 0.5}               of messages to all devices, or with "eui64" to one
     {"do": "loss", "chance": 0.2}                               the air gets worse, or better again
@@ -17,7 +18,7 @@ from dataclasses import replace
 from typing import Any
 
 from devices.bench.eui64 import parse_eui64
-from devices.bench.faults import LINE_CHANCES, ConfirmFaults, Happening, LineFaults
+from devices.bench.faults import LINE_CHANCES, ConfirmFaults, FaultEvent, Happening, LineFaults
 from devices.bench.happenings import Happenings
 from devices.bench.world import World
 from devices.ncp.ezsp.coprocessor import EzspCoprocessor
@@ -93,7 +94,13 @@ class Control:
     def _happen(self, what: Happening, command: dict[str, Any]) -> None:
         if what is Happening.NAK_STORM and not isinstance(self._world.dongle, EzspCoprocessor):
             raise RefusedCommandError("only an EZSP dongle rejects frames: Z-Stack's line has no such word")
-        self._happenings.happen(what, _number(command, "for_s", 1.0, 1e6))
+        for_s, frames = _number(command, "for_s", 1.0, 1e6), command.get("after_frames")
+        if frames is None:
+            self._happenings.happen(what, for_s)
+            return
+        if isinstance(frames, bool) or not isinstance(frames, int) or frames < 1:
+            raise RefusedCommandError(f"after_frames is a count of the host's frames from now on, not {frames!r}")
+        self._happenings.line.arm(FaultEvent(what, after_frames=frames, for_s=for_s))
 
     def _set_confirms(self, command: dict[str, Any]) -> None:
         device = None if "eui64" not in command else self._device(command).stack.ieee

@@ -36,7 +36,7 @@ _MAX_COUNT = 10_000
 _LAST_EUI64 = 0xFFFF_FFFF_FFFF_FFFE
 _SLEEPY_POLL_S = 7.5
 _PPMID = "ppmid"
-_COMMANDED = {kind.value: kind for kind in (CommandedKind.HCALCS, CommandedKind.ESME)}
+_COMMANDED = {kind.value: kind for kind in CommandedKind}
 
 Entry = tuple[GbcsSettings, float, tuple[float, float], float]
 _Choice = TypeVar("_Choice", bound=Enum)
@@ -91,6 +91,7 @@ def _read_settings(section: Section, kind: str) -> GbcsSettings:
         acb_key=certified_key(section, "acb_certificate"),
         supplier=section.eui64("supplier", TEST_SUPPLIER),
         supplier_key=certified_key(section, "supplier_certificate"),
+        mirror_interval_s=section.number("mirror_interval_s", 60.0, minimum=0.1),
     )
 
 
@@ -113,7 +114,8 @@ def _common(section: Section, kind: str, personality: str) -> dict[str, Any]:
         "profile": _PROFILES[section.choice("profile", tuple(_PROFILES), "smart-energy")],
         "endpoint": section.integer("endpoint", 0x03, minimum=1, maximum=240),
         "aps_security_required": section.boolean("aps_security", default=True),
-        "poll_interval_s": _poll_interval(section),
+        "poll_interval_s": _poll_interval(section, kind),
+        "fast_poll_interval_s": section.number("fast_poll_interval_s", 0.1, minimum=0.001),
         "manufacturer_name": section.text("manufacturer_name", "Emulated"),
         "model_identifier": section.text("model_identifier", kind.upper()),
         "personality": PERSONALITIES[section.choice("personality", tuple(PERSONALITIES), personality)],
@@ -130,8 +132,8 @@ def _common(section: Section, kind: str, personality: str) -> dict[str, Any]:
     }
 
 
-def _poll_interval(section: Section) -> float | None:
-    sleepy = section.boolean("sleepy", default=section.has("poll_interval_s"))
+def _poll_interval(section: Section, kind: str) -> float | None:
+    sleepy = section.boolean("sleepy", default=section.has("poll_interval_s") or kind == CommandedKind.GSME.value)
     interval_s = section.number("poll_interval_s", _SLEEPY_POLL_S, minimum=0.01)
     if not sleepy and section.has("poll_interval_s"):
         raise section.error("poll_interval_s", "only a sleepy device polls: remove it, or say sleepy = true")

@@ -5,6 +5,7 @@ The dongle itself is as it always is. A dead one (crashed, or without power) hea
 
 from collections.abc import Callable
 from dataclasses import replace
+from operator import itemgetter
 from random import Random
 
 from devices.bench.dongles import Dongle, cut_for
@@ -26,21 +27,24 @@ class FaultyDongle:
     ) -> None:
         self.dead = False
         self._dongle = dongle
+        self._queue = queue
         self._happen = happen
         self._late = bytearray()
         line = replace(faults.line, from_s=queue.now() + faults.line.from_s)
         cut = cut_for(dongle)
         self._to_dongle = DisturbedLine(line if line.to_dongle else LineFaults(), cut, random, queue, self._arrive)
         self._to_host = DisturbedLine(line if line.to_host else LineFaults(), cut, random, queue, self._late.extend)
-        self._by_frames = sorted(
-            (event for event in faults.events if event.after_frames is not None), key=_frames, reverse=True
-        )
+        self._by_frames: list[tuple[int, FaultEvent]] = []  # at which frame, the next one last
         for event in faults.events:
-            if event.at_s is not None:
-                queue.call_later(event.at_s, self._at(event))
+            self.arm(event)
 
-    def _at(self, event: FaultEvent) -> Callable[[], None]:
-        return lambda: self._happen(event)
+    def arm(self, event: FaultEvent) -> None:
+        """Let it happen at its moment, counted from now."""
+        if event.after_frames is not None:
+            self._by_frames.append((self._to_dongle.frames + event.after_frames, event))
+            self._by_frames.sort(key=itemgetter(0), reverse=True)
+        else:
+            self._queue.call_later(event.at_s or 0.0, lambda: self._happen(event))
 
     def disturb(self, faults: LineFaults) -> None:
         """From now on, both ways."""
@@ -59,8 +63,8 @@ class FaultyDongle:
             return
         for frame in self._to_dongle.carry(octets):
             self._arrive(frame)
-        while self._by_frames and _frames(self._by_frames[-1]) <= self._to_dongle.frames:
-            self._happen(self._by_frames.pop())
+        while self._by_frames and self._by_frames[-1][0] <= self._to_dongle.frames:
+            self._happen(self._by_frames.pop()[1])
 
     def _arrive(self, frame: bytes) -> None:
         if not self.dead:
@@ -90,8 +94,3 @@ class FaultyDongle:
 
     def handle_deadline(self) -> None:
         self._dongle.handle_deadline()
-
-
-def _frames(event: FaultEvent) -> int:
-    assert event.after_frames is not None
-    return event.after_frames

@@ -13,8 +13,9 @@ from devices.medium.schedule import EventQueue
 from devices.nodes.commanded import CommandedDevice
 from devices.nodes.events import NodeListener
 from devices.nodes.flash import Flash
+from devices.nodes.gsme import Gsme
 from devices.nodes.ppmid import Ppmid
-from devices.nodes.settings import CommandedSettings
+from devices.nodes.settings import CommandedKind, CommandedSettings, GbcsSettings
 from devices.nodes.updatable import UpdatableNode
 from devices.stack.coordinator import ZigbeeCoordinator
 from devices.stack.end_device import EndDevice
@@ -81,6 +82,12 @@ def _devices(
         yield entry.settings.eui64, device
 
 
+def _class_of(settings: GbcsSettings) -> type[UpdatableNode]:
+    if not isinstance(settings, CommandedSettings):
+        return Ppmid
+    return Gsme if settings.kind is CommandedKind.GSME else CommandedDevice
+
+
 def _device(
     scenario: Scenario, entry: DeviceEntry, queue: EventQueue, medium: Medium, listener: NodeListener
 ) -> UpdatableNode:
@@ -98,7 +105,7 @@ def _device(
         position_m=entry.position_m,
         radio_delay_s=entry.radio_delay_s,
     )
-    make = CommandedDevice if isinstance(settings, CommandedSettings) else Ppmid
+    make = _class_of(settings)
     device = make(stack, queue, random, settings, flash=Flash(), listener=listener)
     stack.listener = device
     return device

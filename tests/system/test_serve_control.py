@@ -48,6 +48,7 @@ def test_power_and_state(tmp_path: Path) -> None:
         (b'{"do": "loss"}', "chance lies between 0 and 1"),
         (b'{"do": "line", "drop": -1}', "drop lies between 0 and 1"),
         (b'{"do": "crash_dongle", "for_s": "long"}', "for_s lies between 0 and"),
+        (b'{"do": "unplug", "after_frames": 0}', "after_frames is a count"),
         (b'{"do": "confirms", "eui64": "00-DB-12-34-56-78-90-A4"}', "eui64 is that of a device"),
     ],
 )
