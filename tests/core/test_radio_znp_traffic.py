@@ -1,0 +1,294 @@
+"""The Z-Stack hot path without a dongle: what is handed over when, and what becomes of it."""
+
+import pytest
+
+from chf.clock import Instant
+from chf.eui64 import Eui64
+from chf.radio import znp_frames as frames
+from chf.radio.addresses import Addresses
+from chf.radio.interface import Delivery, Urgency
+from chf.radio.traffic import CONFIRM_LIMIT_S, MAXIMUM_MESSAGE_BYTES, Letter, Surroundings
+from chf.radio.znp_frames import DataConfirm, IncomingMessage, Outcome
+from chf.radio.znp_traffic import ROUTE_S, ZnpTraffic
+from tests.support.radio_listener import RecordingListener
+
+A, B = Eui64(0xA1), Eui64(0xB2)
+TAKEN, FULL, NO_KEY = b"\x00", b"\x11", b"\xa1"
+
+
+class Errands:
+    def __init__(self) -> None:
+        self.asked: list[tuple[str, int]] = []
+
+    def locate(self, device):
+        self.asked.append(("locate", device))
+
+    def identify(self, network_address):
+        self.asked.append(("identify", network_address))
+
+    def extend_timeout(self, device, network_address):
+        self.asked.append(("extend", device))
+
+    def announced(self, device, network_address):
+        self.asked.append(("announced", device))
+
+    def zdp_response(self, cluster, sender, frame):
+        self.asked.append(("zdp", cluster))
+
+
+class Rig:
+    def __init__(self) -> None:
+        self.time = 0.0
+        self.timers: list[tuple[float, object]] = []
+        self.listener, self.errands, self.addresses = RecordingListener(), Errands(), Addresses()
+        self.fates: list[Delivery] = []
+        self.traffic = ZnpTraffic(
+            Surroundings(
+                listener=self.listener,
+                addresses=self.addresses,
+                errands=self.errands,
+                now=lambda: Instant(self.time),
+                wake=lambda: None,
+                call_later=lambda delay_s, call: self.timers.append((self.time + delay_s, call)),
+            )
+        )
+        self.traffic.opened()
+        self.addresses.learn(A, 0x1001)
+        self.addresses.learn(B, 0x1002)
+
+    def post(self, device=A, payload=b"hello", urgency=Urgency.NORMAL, profile=0x0109) -> None:
+        self.traffic.post(Letter(device, profile, 0x19, 11, 3, payload, urgency, True, True, self.fates.append))
+
+    def hand_over(self, answer=TAKEN):
+        """The next request, answered; None where nothing is to be sent."""
+        request = self.traffic.next_request()
+        if request is not None:
+            request.answered(answer)
+        return request
+
+    def confirm(self, tag, outcome=Outcome.DELIVERED) -> None:
+        self.traffic.confirmed(DataConfirm(tag, outcome))
+
+    def pass_time(self, seconds: float) -> None:
+        self.time += seconds
+        due, self.timers = [t for t in self.timers if t[0] <= self.time], [t for t in self.timers if t[0] > self.time]
+        for _, call in due:
+            call()
+
+
+@pytest.fixture
+def rig() -> Rig:
+    return Rig()
+
+
+def heard(payload=b"?", sender=0x1001, length=None, timestamp=7, endpoint=11) -> IncomingMessage:
+    size = len(payload) if length is None else length
+    return IncomingMessage(sender, 3, endpoint, 0x19, False, 200, True, timestamp, size, payload)
+
+
+def tag_of(request) -> int:
+    return request.data[6]
+
+
+def test_options_say_security_and_acknowledgement(rig):
+    rig.post()
+    assert rig.hand_over().data[7] == 0x70
+    assert rig.traffic.next_request() is None
+
+
+def test_no_transaction_number_comes_back_before_all_others_had_their_turn(rig):
+    seen = []
+    for _ in range(300):
+        rig.post()
+        seen.append(tag_of(rig.hand_over()))
+        rig.confirm(seen[-1])
+    assert sorted(seen[:256]) == list(range(256))
+    assert seen[256:] == seen[:44]
+    assert rig.fates == [Delivery.DELIVERED] * 300
+
+
+def test_a_confirm_of_nobodys_message_is_nothing(rig):
+    rig.post()
+    tag = tag_of(rig.hand_over())
+    rig.confirm((tag + 1) % 256)
+    assert rig.fates == []
+    rig.confirm(tag)
+    rig.confirm(tag)
+    assert rig.fates == [Delivery.DELIVERED]
+
+
+def test_a_message_without_a_confirm_is_lost_after_a_while(rig):
+    rig.post()
+    tag = tag_of(rig.hand_over())
+    rig.time = CONFIRM_LIMIT_S
+    rig.traffic.tick(silent=False)
+    assert rig.fates == [Delivery.NOT_DELIVERED]
+    rig.confirm(tag)
+    assert rig.fates == [Delivery.NOT_DELIVERED]
+
+
+def test_what_the_dongle_says_at_once(rig):
+    for answer, fate in ((NO_KEY, Delivery.REFUSED), (None, Delivery.REFUSED), (b"", Delivery.REFUSED)):
+        rig.post()
+        rig.hand_over(answer)
+        assert rig.fates.pop() is fate
+    rig.post()
+    rig.hand_over(FULL)
+    assert rig.traffic.next_request() is None
+    rig.pass_time(1.0)
+    assert rig.hand_over().command == frames.DATA_REQUEST
+
+
+def test_a_full_dongle_is_asked_again_when_something_leaves_it(rig):
+    rig.post(A)
+    first = tag_of(rig.hand_over())
+    rig.post(B)
+    rig.hand_over(FULL)
+    assert rig.traffic.next_request() is None
+    rig.confirm(first)
+    assert rig.hand_over().data[:2] == b"\x02\x10"
+
+
+def test_a_zdp_request_counts_as_delivered_when_it_is_taken(rig):
+    rig.post(profile=0)
+    tag = tag_of(rig.hand_over())
+    assert rig.fates == [Delivery.DELIVERED]
+    rig.confirm(tag)
+    assert rig.fates == [Delivery.DELIVERED]
+
+
+def test_a_long_message_goes_in_pieces_with_nothing_in_between_and_its_last_answer_counts(rig):
+    payload = bytes(n % 251 for n in range(500))
+    rig.post(A, payload)
+    rig.post(B, urgency=Urgency.URGENT)
+    rig.hand_over()  # the urgent one is first; then the long one, whole
+    rig.post(B, urgency=Urgency.URGENT)
+    requests = [rig.hand_over() for _ in range(6)]
+    assert requests[0].command == frames.DATA_REQUEST  # the second urgent one
+    header, *pieces, last = requests[1:]
+    assert header.command == frames.DATA_REQUEST_EXT
+    assert header.data[-2:] == (500).to_bytes(2, "little")
+    assert b"".join(piece.data[3:] for piece in pieces) == payload
+    assert (last.command, last.data) == (frames.DATA_STORE, b"\0\0\0")
+    assert rig.fates == []
+
+
+@pytest.mark.parametrize("step", range(5))
+def test_a_long_message_that_is_refused_at_any_step_is_told_once_and_the_next_goes(rig, step):
+    rig.post(A, bytes(500))
+    for _ in range(step):
+        rig.hand_over()
+    rig.hand_over(NO_KEY)
+    assert rig.fates == [Delivery.REFUSED]
+    rig.post(B)
+    assert rig.hand_over().command == frames.DATA_REQUEST
+
+
+def test_a_long_message_for_which_there_is_no_room_begins_again(rig):
+    rig.post(A, bytes(300))
+    for _ in range(3):
+        rig.hand_over()
+    rig.hand_over(FULL)
+    rig.pass_time(1.0)
+    assert rig.hand_over().command == frames.DATA_REQUEST_EXT
+    assert rig.fates == []
+
+
+def test_a_message_that_is_too_long_for_anybody_is_refused(rig):
+    rig.post(A, bytes(MAXIMUM_MESSAGE_BYTES + 1))
+    assert rig.traffic.next_request() is None
+    assert rig.fates == [Delivery.REFUSED]
+
+
+def test_an_answer_that_is_lost_costs_the_link_only_in_the_midst_of_a_long_message(rig):
+    rig.post(A)
+    rig.traffic.next_request()
+    assert rig.traffic.unanswered()
+    rig.post(B, bytes(500))
+    rig.traffic.next_request()
+    assert not rig.traffic.unanswered()
+
+
+def test_a_route_is_looked_for_once_and_never_for_a_link_that_is_gone(rig):
+    rig.post()
+    rig.confirm(tag_of(rig.hand_over()), Outcome.NO_ROUTE)
+    search = rig.hand_over(b"\x01")
+    assert (search.command, search.data) == (frames.EXT_ROUTE_DISC, b"\x01\x10\x00\x1e")
+    assert rig.traffic.next_request() is None
+    rig.pass_time(ROUTE_S)
+    rig.confirm(tag_of(rig.hand_over()), Outcome.NO_ROUTE)
+    assert rig.fates == [Delivery.NOT_DELIVERED]
+    rig.post()
+    rig.confirm(tag_of(rig.hand_over()), Outcome.NO_ROUTE)
+    rig.traffic.closed()
+    rig.pass_time(ROUTE_S)
+    assert rig.fates[1:] == [Delivery.RADIO_GONE]
+    assert rig.traffic.next_request() is None
+
+
+def test_a_long_message_is_fetched_before_those_behind_it_are_told(rig):
+    payload = bytes(n % 251 for n in range(300))
+    rig.traffic.incoming(IncomingMessage(0x1001, 3, 11, 0x19, False, 1, True, 9, 300, None))
+    rig.traffic.incoming(heard(b"behind"))
+    assert rig.listener.received == []
+    for index, size in ((0, 240), (240, 60)):
+        request = rig.traffic.next_request()
+        assert (request.command, request.data) == (frames.DATA_RETRIEVE, frames.data_retrieve(9, index, size))
+        request.answered(bytes((0, size)) + payload[index : index + size])
+    assert [m.payload for m in rig.listener.received] == [payload, b"behind"]
+    assert rig.hand_over().data == frames.data_retrieve(9, 0, 0)
+    assert rig.traffic.next_request() is None
+
+
+@pytest.mark.parametrize("answer", [None, b"", b"\x01\x00", b"\x00\x05abc", b"\x00\x00"])
+def test_a_piece_that_cannot_be_had_costs_its_message_only(rig, answer):
+    rig.traffic.incoming(IncomingMessage(0x1001, 3, 11, 0x19, False, 1, True, 9, 300, None))
+    rig.traffic.incoming(IncomingMessage(0x1001, 3, 11, 0x19, False, 1, True, 10, 3, None))
+    rig.traffic.incoming(heard(b"behind"))
+    rig.hand_over(answer)
+    rig.hand_over(b"\x00\x03abc")
+    assert [m.payload for m in rig.listener.received] == [b"abc", b"behind"]
+
+
+def test_a_fetch_without_an_answer_costs_its_message_only(rig):
+    rig.traffic.incoming(IncomingMessage(0x1001, 3, 11, 0x19, False, 1, True, 9, 300, None))
+    rig.traffic.incoming(heard(b"behind"))
+    rig.traffic.next_request()
+    assert rig.traffic.unanswered()
+    assert [m.payload for m in rig.listener.received] == [b"behind"]
+    assert rig.traffic.next_request() is None
+
+
+def test_the_queue_behind_a_fetch_has_an_end(rig):
+    rig.traffic.incoming(IncomingMessage(0x1001, 3, 11, 0x19, False, 1, True, 9, 3, None))
+    for n in range(200):
+        rig.traffic.incoming(heard(bytes((n,))))
+    rig.hand_over(b"\x00\x03abc")
+    assert len(rig.listener.received) == 64
+
+
+def test_what_is_for_nobody_here_is_forgotten_in_the_dongle(rig):
+    rig.traffic.incoming(IncomingMessage(0x1001, 3, 1, 0x19, False, 1, True, 9, 300, None))
+    assert rig.hand_over().data == frames.data_retrieve(9, 0, 0)
+    rig.traffic.incoming(heard(endpoint=1))
+    assert rig.listener.received == []
+
+
+def test_a_silent_dongle_is_pinged(rig):
+    rig.traffic.tick(silent=True)
+    assert rig.hand_over(b"\x59\x06").command == frames.PING
+    assert rig.traffic.next_request() is None
+
+
+def test_closing_tells_every_message_whatever_it_waits_for(rig):
+    rig.post(A)
+    rig.hand_over()
+    rig.post(A)
+    rig.post(B, bytes(500))
+    rig.hand_over()
+    rig.post(Eui64(0xC3))
+    rig.traffic.closed()
+    assert rig.fates == [Delivery.RADIO_GONE] * 4
+    rig.post(A)
+    rig.pass_time(0)
+    assert rig.fates[-1] is Delivery.RADIO_GONE
