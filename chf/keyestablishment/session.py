@@ -12,7 +12,7 @@ from chf.keyestablishment.transitions import INITIAL, State
 class KeyEstablishmentSettings:
     """Where no source is named, the value is our choice."""
 
-    maximum_exchanges: int = 8
+    maximum_exchanges: int = 16
     """At once; further devices are told to wait."""
     busy_wait_s: int = 5
     """How long they are told to."""
