@@ -8,11 +8,17 @@ import click
 from chf.cli.ask import await_answer
 from chf.cli.dcc_cs06 import cs06, cs08
 from chf.cli.dcc_pki import pki
+from chf.cli.dcc_queue import queue
+from chf.cli.dcc_registers import device, product
 from chf.cli.dcc_serve import load_schema, serve
 from chf.cli.options import UTC_TIME, home_option, json_option, print_json, talk
+from chf.cli.run import open_pki
 from chf.clock import SystemClock, UtcSeconds
+from chf.dcc.desk import Desk
 from chf.dcc.reception import Reception, receive
-from chf.duis.document import LARGEST_DOCUMENT_OCTETS
+from chf.duis import DuisSchema, ResponseCode, ServiceReference
+from chf.duis.document import LARGEST_DOCUMENT_OCTETS, parse_document
+from chf.duis.header import peek
 from chf.errors import RefusedError, UsageError
 from chf.eui64 import format_eui64
 from chf.ota.model import ActivateAt, ActivateHold, ActivateNow, Activation
@@ -21,11 +27,17 @@ from chf.store import Store
 
 @click.group()
 def dcc() -> None:
-    """The DCC side: service requests in, the test PKI."""
+    """The DCC side: service requests in, answers and alerts out, inventory, product list, test PKI."""
 
 
 dcc.add_command(pki)
 dcc.add_command(serve)
+dcc.add_command(queue)
+dcc.add_command(device)
+dcc.add_command(product)
+
+_UPDATES = frozenset(reference.value for reference in ServiceReference)
+_TAKEN = frozenset({ResponseCode.SUCCESS, ResponseCode.ACKNOWLEDGED})
 dcc.add_command(cs06)
 dcc.add_command(cs08)
 
@@ -54,7 +66,7 @@ def submit(
     home: Path,
     as_json: bool,
 ) -> None:
-    """Take in a service request (DUIS XML, SR 11.4 UpdatePPMIDFirmware); - reads standard input.
+    """Take in a service request (DUIS XML: SR 11.4, and 8.11, 11.2, 11.3); - reads standard input.
 
     Refused devices are named with the reason, the others go on. Exit code 3 if none was accepted.
     """
@@ -62,16 +74,18 @@ def submit(
         raise UsageError("--at and --hold exclude each other")
     document = _read(file)
     schema = None if duis_xsd is None else load_schema(duis_xsd)
+    service = _device_service(document)
+    if service is not None:
+        if at is not None or hold:
+            raise UsageError(f"--at and --hold are for updates, not for service request {service}")
+        _ask_desk(document, schema, home, response_file, as_json=as_json)
+        return
     activation: Activation = ActivateHold() if hold else ActivateNow() if at is None else ActivateAt(at)
     with Store.open(home) as store:
         reception = receive(store, document, SystemClock().now(), activation=activation, schema=schema)
         answer = None if reception.command is None else await_answer(store, home, reception.command)
     response = reception.response.to_bytes()
-    if response_file is not None:
-        try:
-            response_file.write_bytes(response)
-        except OSError as error:
-            raise UsageError(f"cannot write {response_file}: {error.strerror}") from error
+    _write(response_file, response)
     result = None if answer is None else answer.result
     if as_json:
         print_json(_described(reception, result))
@@ -79,6 +93,40 @@ def submit(
         click.echo(response)
     _talk(reception, result)
     _judge(reception, result)
+
+
+def _device_service(document: bytes) -> str | None:
+    """The service of a request about one device; None for updates, and for what cannot be told."""
+    sender = peek(parse_document(document))
+    return sender[1] if sender is not None and sender[1] not in _UPDATES else None
+
+
+def _ask_desk(
+    document: bytes, schema: DuisSchema | None, home: Path, response_file: Path | None, *, as_json: bool
+) -> None:
+    """SR 8.11, 11.2 and 11.3 as they would come by HTTP."""
+    pki_ = open_pki(home)
+    with Store.open(home) as store:
+        answer = Desk(store, pki_, schema=schema).take(document, SystemClock().now())
+    _write(response_file, answer.document)
+    if as_json:
+        told = {"response_code": answer.code.value, "reason": answer.reason, "notes": list(answer.notes)}
+        print_json({"schema": 1, **told})
+    elif response_file is None:
+        click.echo(answer.document)
+    for note in answer.notes:
+        talk(f"note: {note}")
+    if answer.code not in _TAKEN:
+        raise RefusedError(f"the request is refused: {answer.reason}")
+
+
+def _write(response_file: Path | None, response: bytes) -> None:
+    if response_file is None:
+        return
+    try:
+        response_file.write_bytes(response)
+    except OSError as error:
+        raise UsageError(f"cannot write {response_file}: {error.strerror}") from error
 
 
 def _read(file: Path) -> bytes:

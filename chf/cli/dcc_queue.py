@@ -1,0 +1,77 @@
+"""`chf dcc queue`: documents for users that are on their way."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from chf.cli.options import home_option, json_option, print_json, print_table, talk
+from chf.clock import isoformat
+from chf.errors import UsageError
+from chf.eui64 import format_eui64
+from chf.store import Store
+from chf.store.uplink import Document
+
+
+@click.group()
+def queue() -> None:
+    """Answers and alerts for users: waiting, put aside, delivered."""
+
+
+@queue.command("list")
+@click.option("--all", "everything", is_flag=True, help="The delivered ones too.")
+@home_option
+@json_option
+def list_documents(*, everything: bool, home: Path, as_json: bool) -> None:
+    """What has not been taken yet, oldest first."""
+    with Store.open(home) as store:
+        documents = store.uplink.list(undelivered=not everything)
+    if as_json:
+        print_json({"schema": 1, "documents": [_described(document) for document in documents]})
+        return
+    columns = ["NUMBER", "TO", "DEVICE", "KIND", "STATE", "ATTEMPTS", "LAST ERROR"]
+    rows = []
+    for document in documents:
+        told = _described(document)
+        rows.append(
+            [str(told[key]) for key in ("number", "recipient", "device", "kind", "state", "attempts", "last_error")]
+        )
+    print_table(columns, rows)
+
+
+@queue.command()
+@click.argument("number", type=int)
+@home_option
+def show(*, number: int, home: Path) -> None:
+    """Print one document as it is (or was) posted."""
+    with Store.open(home) as store:
+        document = store.uplink.get(number)
+    if document is None:
+        raise UsageError(f"there is no document {number}")
+    click.echo(document.document)
+
+
+@queue.command()
+@click.argument("number", type=int)
+@home_option
+def retry(*, number: int, home: Path) -> None:
+    """Post a document again at once, also one that was put aside."""
+    with Store.open(home) as store, store.transaction() as tx:
+        tx.uplink.retry(number)
+    talk(f"document {number} goes again while `chf dcc serve` runs")
+
+
+def _described(document: Document) -> dict[str, Any]:
+    state = "put aside" if document.parked else "waiting" if document.delivered is None else "delivered"
+    return {
+        "number": document.seq,
+        "id": document.msg_id,
+        "recipient": format_eui64(document.recipient),
+        "device": format_eui64(document.device),
+        "kind": document.kind,
+        "state": state,
+        "attempts": document.attempts,
+        "last_error": document.last_error,
+        "created": isoformat(document.created),
+        "delivered": None if document.delivered is None else isoformat(document.delivered),
+    }

@@ -1,0 +1,174 @@
+"""`chf dcc device`, `product`, `queue` and `serve`, as programs."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from http.client import HTTPConnection
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+from click.testing import CliRunner
+
+from chf.cli.dcc import dcc
+from chf.dcc.products import Cpl
+from chf.dcc.smi import Smi
+from chf.errors import ChfError
+from chf.eui64 import format_eui64
+from chf.store import Store
+from chf.store.uplink import NewDocument
+from tests.support.dcc_bench import NOW, PPMID, SUPPLIER, field, image, log_devices, update_request
+
+DEVICE = format_eui64(PPMID)
+
+
+@pytest.fixture
+def chf(tmp_path):
+    def run(*arguments: str, fails: str = "") -> str:
+        result = CliRunner().invoke(dcc, [*arguments, "--home", str(tmp_path / "home")])
+        if fails:
+            assert result.exit_code != 0
+            words = str(result.exception) if isinstance(result.exception, ChfError) else result.output
+            assert fails in words
+        else:
+            assert result.exit_code == 0, result.output or result.exception
+        return result.stdout
+
+    run.home = tmp_path / "home"
+    return run
+
+
+def test_dcc_inventory_is_kept_by_commands(chf):
+    chf("device", "set", DEVICE, fails="say its --type")
+    chf("device", "set", DEVICE, "--type", "ppmid", "--manufacturer", "1234", "--model", "M1")
+    chf("device", "set", DEVICE, "--status", "Suspended", "--firmware-version", "2")
+    (record,) = json.loads(chf("device", "list", "--json"))["devices"]
+    assert (record["status"], record["model"], record["firmware_version"]) == ("Suspended", "M1", "00000002")
+    chf("device", "set", DEVICE, "--status", "follow")
+    assert Smi(chf.home).devices()[PPMID].status is None
+    assert DEVICE in chf("device", "list")
+    chf("device", "remove", DEVICE)
+    chf("device", "remove", DEVICE, fails="not in the inventory")
+    chf("device", "set", DEVICE, "--type", "PPMID", "--status", "Gone", fails="not one of")
+
+
+def test_dcc_product_list_is_kept_by_commands(chf, tmp_path):
+    file = tmp_path / "image.zigbee"
+    file.write_bytes(image())
+    model = ("--image", str(file), "--type", "PPMID", "--manufacturer", "1234", "--model", "M1")
+    chf("product", "add", "P1", *model)
+    chf("product", "add", "P2", *model, "--upgrade-from", "P1")
+    chf("product", "status", "P1", "Withdrawn")
+    records = json.loads(chf("product", "list", "--json"))["products"]
+    assert {record["id"]: record["status"] for record in records} == {"P1": "Withdrawn", "P2": "Active"}
+    assert "Withdrawn" in chf("product", "list")
+    chf("product", "status", "P3", "Active", fails="not in the product list")
+    chf("product", "remove", "P2")
+    assert [product.id for product in Cpl(chf.home).products().products] == ["P1"]
+
+
+def test_dcc_lists_may_be_written_by_hand_and_are_then_left_alone(chf):
+    chf.home.mkdir()
+    (chf.home / "smi.toml").write_text(f'schema = 1\n[[devices]]\ndevice = "{DEVICE}"\ndevice_type = "PPMID"\n')
+    assert DEVICE in chf("device", "list")
+    chf("device", "remove", DEVICE, fails="kept by hand")
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("{", "not JSON"),
+        ("[" * 100_000, "not JSON"),
+        ("{}", "schema = 1 is missing"),
+        ('{"schema": 1, "device": []}', "'device' is not known"),
+        ('{"schema": 1, "devices": [1]}', "not a list of records"),
+        ('{"schema": 1, "devices": [{}]}', "device is missing"),
+        ('{"schema": 1, "devices": [{"device": "x", "device_type": "PPMID"}]}', "not an EUI-64"),
+        (f'{{"schema": 1, "devices": [{{"device": "{DEVICE}", "device_type": "TV"}}]}}', "one of ESME"),
+        (f'{{"schema": 1, "devices": [{{"device": "{DEVICE}", "device_type": "PPMID", "colour": 1}}]}}', "'colour'"),
+        (
+            f'{{"schema": 1, "devices": [{{"device": "{DEVICE}", "device_type": "PPMID", "model": "\\u001b"}}]}}',
+            "printable",
+        ),
+    ],
+)
+def test_dcc_inventory_that_is_wrong_is_refused_with_file_and_fault(chf, text, words):
+    chf.home.mkdir()
+    (chf.home / "smi.json").write_text(text)
+    chf("device", "list", fails=words)
+
+
+def test_dcc_queue_shows_and_repeats(chf):
+    with Store.open(chf.home) as store, store.transaction() as tx:
+        tx.uplink.add(NewDocument("x/1", SUPPLIER, PPMID, "PPMIDAlert", b"<a/>", NOW.utc))
+        tx.uplink.failed(1, "answered 400", NOW.utc, park=True)
+    (told,) = json.loads(chf("queue", "list", "--json"))["documents"]
+    assert (told["state"], told["last_error"], told["recipient"]) == (
+        "put aside",
+        "answered 400",
+        format_eui64(SUPPLIER),
+    )
+    assert "put aside" in chf("queue", "list")
+    assert chf("queue", "show", "1") == "<a/>\n"
+    chf("queue", "show", "2", fails="no document 2")
+    chf("queue", "retry", "1")
+    assert json.loads(chf("queue", "list", "--json"))["documents"][0]["state"] == "waiting"
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (("--listen", "nowhere"), "not an address"),
+        (("--receive-url", "ftp://x/"), "not an http or https address"),
+        (("--receive-url", "http://user:pass@x/"), "no user name or password"),
+        (("--signatures", "require"), "wants --signers"),
+    ],
+)
+def test_dcc_serve_refuses_what_makes_no_sense(chf, options, words):
+    chf("serve", *options, fails=words)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("x = ", "not TOML"),
+        ("[users]", "'users' is not known"),
+        ("[[user]]\neui64 = 'x'\nroles = ['IS']", "not an EUI-64"),
+        ("[[user]]\neui64 = '90-B3-D5-1F-30-01-00-00'\nroles = ['KING']", "roles are some of"),
+        ("[[user]]\neui64 = '90-B3-D5-1F-30-01-00-00'\nroles = []", "roles are some of"),
+        ("[[user]]\neui64 = '90-B3-D5-1F-30-01-00-00'\nroles = ['IS']\nreceive_url = 'x'", "not an http"),
+        ("[policy]\nspeed = 1", "no setting 'speed'"),
+        ("[delivery]\ntimeout_s = 'long'", "does not fit"),
+        ("[delivery]\ntimeout_s = -1", "does not fit"),
+    ],
+)
+def test_dcc_configuration_that_is_wrong_is_refused(chf, tmp_path, text, words):
+    config = tmp_path / "dcc.toml"
+    config.write_text(text)
+    chf("serve", "--config", str(config), fails=words)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_dcc_serve_takes_a_request_and_stops_in_good_order(tmp_path, number):
+    home = tmp_path / "home"
+    with Store.open(home) as store:
+        log_devices(store)
+    command = [sys.executable, "-m", "chf.cli.main", "dcc", "serve", "--listen", "127.0.0.1:0", "--home", str(home)]
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
+    ) as served:
+        url = json.loads(served.stdout.readline())["listening"]
+        headers = {"Content-Type": "application/xml"}
+        connection = HTTPConnection(urlsplit(url).netloc, timeout=10)
+        connection.request("POST", "/api/v1/serviceD", update_request().to_bytes(), headers)
+        answer = connection.getresponse()
+        assert (answer.status, field(answer.read(), "ResponseCode")) == (200, "I99")
+        connection.close()
+        served.send_signal(number)
+        _, said = served.communicate(timeout=10)
+    assert (served.returncode, "stopped" in said, "Traceback" in said) == (0, True, False)
+    with Store.open(home) as store:
+        assert len(store.inbox.pending()) == 1
