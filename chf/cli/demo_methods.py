@@ -6,7 +6,7 @@ the supplier sends it once the device's receipt alert has come up, as a real one
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from chf.clock import Now
 from chf.dcc.certificates import Usage
@@ -70,12 +70,17 @@ class Method:
         key = pki.path / f"{pki.supplier:016x}-{Usage.DIGITAL_SIGNATURE.value}.key"
         return parse_image(build_image(parse_recipe(recipe), lambda _name: key.read_bytes()))
 
-    def scenario(self, pki: Pki) -> dict[str, str]:
+    def scenario(self, pki: Pki) -> dict[str, Any]:
         """What the device knows beyond its own identity: whom to trust."""
         own = {"key_agreement_key": f"{self.device:016x}-ka.key", "acb_certificate": f"{pki.acb:016x}-ka.pem"}
         if self.commanded:
             own |= {"supplier": format_eui64(pki.supplier), "supplier_certificate": f"{pki.supplier:016x}-ds.pem"}
-        return {name: text if name == "supplier" else str((pki.path / text).absolute()) for name, text in own.items()}
+        known: dict[str, Any] = {
+            name: text if name == "supplier" else str((pki.path / text).absolute()) for name, text in own.items()
+        }
+        if self.device_type is DeviceType.GSME:  # a real one wakes every so many minutes: nobody wants to watch that
+            known |= {"poll_interval_s": 1.0, "fast_poll_interval_s": 0.01, "mirror_interval_s": 2.0}
+        return known
 
 
 _UPDATE_PPMID, _UPDATE = ServiceReference.UPDATE_PPMID_FIRMWARE, ServiceReference.UPDATE_FIRMWARE
@@ -84,6 +89,7 @@ METHODS: Final = {
     "ppmid": Method(DeviceType.PPMID, parse_eui64("00-DB-12-34-56-78-90-A4"), 0x0084, _UPDATE_PPMID, True),
     "hcalcs": Method(DeviceType.HCALCS, parse_eui64("00-DB-12-34-56-78-90-A5"), 0x0085, _UPDATE, True),
     "esme": Method(DeviceType.ESME, parse_eui64("00-DB-12-34-56-78-90-A0"), 0x0086, _UPDATE, False),
+    "gsme": Method(DeviceType.GSME, parse_eui64("00-DB-12-34-56-78-90-A1"), 0x0087, _UPDATE, False),
 }
 
 

@@ -12,7 +12,7 @@ from typing import Final
 from chf.clock import Instant, Now, UtcSeconds
 from chf.eui64 import Eui64
 from chf.store import Store
-from chf.store.device_log import DeviceEntry, DeviceStatus
+from chf.store.device_log import DeviceEntry, DeviceStatus, DeviceType
 from chf.store.store import Transaction
 
 _ONE_ARRIVAL_S: Final = 1.0
@@ -59,6 +59,11 @@ class KnownDevices:
 
     def joined(self) -> Iterable[DeviceEntry]:
         return [entry for entry in self._entries.values() if entry.status is DeviceStatus.JOINED]
+
+    def is_gsme(self, device: Eui64) -> bool:
+        """It sleeps, and learns of everything from its mirror."""
+        entry = self._entries.get(device)
+        return entry is not None and entry.device_type is DeviceType.GSME
 
     def endpoint(self, device: Eui64) -> int | None:
         heard = self._heard.get(device)

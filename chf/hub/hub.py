@@ -45,7 +45,7 @@ from chf.radio.interface import (
 from chf.store import Store
 from chf.store.device_log import DeviceStatus
 from chf.trace import Event, Kind
-from chf.zcl import basic, key_establishment, time
+from chf.zcl import basic, key_establishment, metering, time
 from chf.zcl import ota as zcl_ota
 from chf.zcl import tunneling as zcl_tunneling
 from chf.zcl.frame import Frame, Status
@@ -272,6 +272,8 @@ class Hub:
             payload = time.answer(message.payload, now)
         elif message.cluster == basic.CLUSTER:
             payload = basic.answer(message.payload)
+        elif message.cluster == metering.CLUSTER:
+            payload = metering.answer(message.payload, self._tunnels.flags(message.source))
         else:
             payload = _unsupported(message.payload)
         if payload is not None and not message.broadcast:

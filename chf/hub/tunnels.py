@@ -25,14 +25,18 @@ from chf.hub.updates import Updates
 from chf.radio.interface import SMART_ENERGY_PROFILE, Inbound, Outbound, Radio
 from chf.store import Store
 from chf.store.device_log import DeviceType
+from chf.store.device_messages import DeviceMessage
 from chf.store.store import Transaction
 from chf.trace import Kind
 from chf.zcl import tunneling as zcl
+from chf.zcl.metering import NotificationFlag
 
 _LOG = logging.getLogger(__name__)
 
 _CLIENT_OF: Final = frozenset({DeviceType.PPMID, DeviceType.ESME, DeviceType.HCALCS})
-"""Of these the hub is the client (gbcs-duis §7)."""
+_SERVER_OF: Final = frozenset({DeviceType.GSME})
+CARRIED: Final = _CLIENT_OF | _SERVER_OF
+"""The devices that messages are carried to: of most the hub is the tunnel's client, of the GSME its server."""
 
 Spawn = Callable[[Callable[[], Coroutine[Any, Any, None]]], None]
 """Starts a task, where the hub runs."""
@@ -53,6 +57,7 @@ class Tunnels:
     ) -> None:
         self._store, self._radio, self._clock = store, radio, clock
         self._client = tunnel.TunnelClient(settings)
+        self._server = tunnel.TunnelServer(settings)
         self._messages = Messages(store)
         self._updates, self._upward, self._devices = updates, upward, devices
         self._carry_out, self._spawn = carry_out, spawn
@@ -60,17 +65,33 @@ class Tunnels:
     # From the radio
 
     def receive(self, message: Inbound, now: Now) -> None:
-        effects = self._client.receive(
-            message.source, message.source_endpoint, message.payload, now.instant, secured=message.aps_secured
-        )
+        source, endpoint, payload = message.source, message.source_endpoint, message.payload
+        if self._is(source, _SERVER_OF):
+            self._server.serve(source)
+            effects = self._server.receive(source, endpoint, payload)
+        else:
+            effects = self._client.receive(source, endpoint, payload, now.instant, secured=message.aps_secured)
         self._do(effects, now)
 
     def joined(self, device: Eui64, now: Now, reason: str = "the device rejoined") -> None:
-        if self._wants_tunnel(device):
+        if self._is(device, _CLIENT_OF):
             self._do(self._client.device_joined(device, now.instant, reason), now)
+        elif self._is(device, _SERVER_OF):
+            self._server.serve(device)
+            self._do(self._server.device_left(device), now)
 
     def left(self, device: Eui64, now: Now) -> None:
-        self._do(self._client.device_left(device, now.instant), now)
+        core = self._server.device_left(device), self._client.device_left(device, now.instant)
+        self._do((*core[0], *core[1]), now)
+
+    def flags(self, device: Eui64) -> NotificationFlag:
+        """What a GSME learns of its mirror when it wakes."""
+        flags = NotificationFlag(0)
+        if self._server.pending(device):
+            flags |= NotificationFlag.TUNNEL_MESSAGE_PENDING
+        if self._updates.announced(device):
+            flags |= NotificationFlag.NEW_OTA_FIRMWARE
+        return flags
 
     def reopen(self, reason: str, now: Now) -> None:
         """Nobody saw who restarted meanwhile, and a device that did waits in silence for its alert to be fetched."""
@@ -84,7 +105,7 @@ class Tunnels:
         records = []
         for entry in self._devices.joined():
             text = self._store.meta.get(_tunnel_key(entry.eui64))
-            if text:
+            if text and entry.device_type in _CLIENT_OF:
                 records.append(tunnel.TunnelRecord(**json.loads(text)))
         self._client.restore(records)
         self.reopen("the hub was away", now)
@@ -97,11 +118,11 @@ class Tunnels:
             effects: tunnel.Effects = ()
             if left_s <= 0:
                 self._messages.expire(batch, row)
-            elif not self._wants_tunnel(row.device):
+            elif not self._is(row.device, CARRIED):
                 self._messages.refused(batch, row, "no access: no device of the log that takes messages")
             else:
                 try:
-                    effects = self._client.send(row.device, str(row.id), row.message, now.instant, lifetime_s=left_s)
+                    effects = self._hand(row, left_s, now)
                 except UsageError:
                     continue  # it never joined, or has enough to do: the row waits
                 self._messages.handed(batch, row)
@@ -110,21 +131,30 @@ class Tunnels:
 
     def forgotten(self, device: Eui64, now: Now) -> None:
         """It is out of the device log."""
-        self._do(self._client.forget(device, now.instant), now)
+        self._do((*self._client.forget(device, now.instant), *self._server.forget(device)), now)
 
     # From time
 
     def deadline(self) -> Instant | None:
-        return self._client.deadline()
+        return min((due for core in (self._client, self._server) if (due := core.deadline()) is not None), default=None)
 
     def handle_deadline(self, now: Now) -> None:
         self._do(self._client.handle_deadline(now.instant), now)
+        self._do(self._server.handle_deadline(now.instant), now)
 
     # Inside
 
-    def _wants_tunnel(self, device: Eui64) -> bool:
+    def _is(self, device: Eui64, kinds: frozenset[DeviceType]) -> bool:
         entry = self._devices.get(device)
-        return entry is not None and entry.device_type in _CLIENT_OF
+        return entry is not None and entry.device_type in kinds
+
+    def _hand(self, row: DeviceMessage, lifetime_s: float, now: Now) -> tunnel.Effects:
+        """Raises UsageError where the tunnel does not take it now."""
+        core: tunnel.TunnelClient | tunnel.TunnelServer = self._client
+        if self._is(row.device, _SERVER_OF):
+            core = self._server
+            self._server.serve(row.device)
+        return core.send(row.device, str(row.id), row.message, now.instant, lifetime_s=lifetime_s)
 
     def _do(self, effects: tunnel.Effects, now: Now) -> None:
         batch = Batch(now)

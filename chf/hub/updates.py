@@ -163,6 +163,11 @@ class Updates:
         self._job_effects(batch, self.scheduler.handle(job.id, jobs.ActivationOrdered(activation), now))
         self._ota_effects(batch, effects)
 
+    def announced(self, device: Eui64) -> bool:
+        """An image is on offer that the device has not asked for."""
+        job = self.scheduler.for_device(device)
+        return job is not None and job.state is jobs.JobState.ANNOUNCED
+
     # Into the jobs
 
     def tell(self, batch: Batch, device: Eui64, event: JobEvent) -> None:
@@ -225,6 +230,7 @@ class Updates:
                 job.activation,
                 now,
                 endpoint=self._devices.endpoint(job.device),
+                sleepy=self._devices.is_gsme(job.device),
                 allow_downgrade=job.allow_downgrade,
             )
         except RefusedError as error:

@@ -15,7 +15,7 @@ from chf.radio.settings import DongleSettings
 ENERGY_SERVICE_INTERFACE = 0x0500  # SE device identifier, SE1.4 table 5-14
 _ZHA_PROFILE = 0x0104
 _CONFIGURATION_TOOL = 0x0005  # ZHA device identifier
-_BASIC, _TIME, _OTA_UPGRADE, _TUNNELING, _KEY_ESTABLISHMENT = 0x0000, 0x000A, 0x0019, 0x0704, 0x0800
+_BASIC, _TIME, _OTA_UPGRADE, _METERING, _TUNNELING, _KEY_ESTABLISHMENT = 0x0000, 0x000A, 0x0019, 0x0702, 0x0704, 0x0800
 
 
 def endpoints() -> tuple[SimpleDescriptor, ...]:
@@ -34,7 +34,7 @@ def endpoints() -> tuple[SimpleDescriptor, ...]:
             profile=SMART_ENERGY_PROFILE,
             device_type=ENERGY_SERVICE_INTERFACE,
             device_version=0,
-            input_clusters=[_BASIC, _TIME, _OTA_UPGRADE, _KEY_ESTABLISHMENT],
+            input_clusters=[_BASIC, _TIME, _OTA_UPGRADE, _METERING, _TUNNELING, _KEY_ESTABLISHMENT],  # 0702: mirrors
             output_clusters=[_TUNNELING],
         ),
     )

@@ -1,4 +1,4 @@
-"""The Tunneling client: GBCS messages in and out, one tunnel to each device (GBCS 10.2.2; ZSE D.6)."""
+"""GBCS messages in and out, one tunnel for each device, from either end (GBCS 10.2.2; ZSE D.6)."""
 
 from chf.tunnel.client import TunnelClient
 from chf.tunnel.effects import (
@@ -15,6 +15,7 @@ from chf.tunnel.effects import (
     TunnelOpened,
     TunnelRecord,
 )
+from chf.tunnel.server import TunnelServer
 from chf.tunnel.session import TunnelSettings
 from chf.tunnel.transitions import State
 
@@ -33,5 +34,6 @@ __all__ = [
     "TunnelLost",
     "TunnelOpened",
     "TunnelRecord",
+    "TunnelServer",
     "TunnelSettings",
 ]

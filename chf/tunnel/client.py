@@ -3,7 +3,7 @@
 Which devices it serves is the caller's decision (the device log); it is told of their coming and going. It never reads
 a message: octets in, octets out. A message from a device is answered only after `accepted`, so that a device repeats
 what a hub that died had not stored; a message to a device is sent again until the device's application took it, or its
-time is up. The GSME's way, where the hub is the server, is not here.
+time is up. The GSME's way, where the hub is the server, is in `server`.
 """
 
 from collections import deque

@@ -51,8 +51,7 @@ def build_world(
     def make_stack(
         coordinator_listener: CoordinatorListener, keys: LinkKeys, ieee: Eui64, host_fragments: bool
     ) -> ZigbeeCoordinator:
-        # A run whose times are taken has no other faults of confirms: they would be measured instead of the host.
-        make = late_confirms.coordinator if block_times is None else block_times.coordinator
+        make = ZigbeeCoordinator if block_times is None else block_times.coordinator
         return make(
             ieee,
             medium,
@@ -64,6 +63,7 @@ def build_world(
         )
 
     dongle = make_dongle(ncp, scenario.ncp, make_stack, queue, _random(scenario, "dongle"))
+    dongle.tell_fate = late_confirms.tell
     devices = dict(_devices(scenario, queue, medium, listener))
     return World(queue, medium, dongle, devices, late_confirms)
 

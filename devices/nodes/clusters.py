@@ -146,6 +146,11 @@ class OtaCluster:
     def start(self) -> None:
         self._carry_out(self.client.start(self._node.now()))
 
+    def query(self) -> None:
+        """Ask for an image now."""
+        self._carry_out(self.client.query_now(self._node.now()))
+        self._node.settled()
+
     def attributes(self) -> tuple[zcl.Attribute, ...]:
         server = zcl.Attribute(ota.AttributeId.UPGRADE_SERVER_ID, DataType.EUI64, self._server_ieee)
         return (server, *self.client.attributes())

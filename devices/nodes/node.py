@@ -23,9 +23,10 @@ if TYPE_CHECKING:
     from devices.stack.interface import ApsIndication, DeviceStack, Scheduler, Timer
 
 BASIC = 0x0000
+METERING = 0x0702
 IN_HOME_DISPLAY = 0x0502  # the SE device id of an in-premises display
 
-LINK_KEY_CLUSTERS = frozenset({ota.CLUSTER, time_cluster.CLUSTER, tunneling.CLUSTER})  # SE 5.4.6
+LINK_KEY_CLUSTERS = frozenset({ota.CLUSTER, time_cluster.CLUSTER, tunneling.CLUSTER, METERING})  # SE 5.4.6
 _FIRST_BROADCAST = 0xFFF8
 _ANY_ENDPOINT = 0xFF
 

@@ -99,6 +99,10 @@ class OtaClient:
         self.deadline = now + self._personality.discovery_interval_s
         return [Discover()]
 
+    def query_now(self, now: float) -> Effects:
+        """The device has learned by another way than Image Notify that there is an image for it."""
+        return self._query(now) if self.state in {State.IDLE, State.EXTERNAL} else []
+
     def stop(self) -> None:
         """The device lost its network. What is stored stays; a countdown or a hold starts over from Upgrade End."""
         self._go(Event.STOPPED)

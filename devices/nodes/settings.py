@@ -134,6 +134,7 @@ class CommandedSettings(GbcsSettings):
     kind: CommandedKind
     supplier: Eui64 = TEST_SUPPLIER
     supplier_key: EllipticCurvePublicKey
+    mirror_interval_s: float = 60.0  # how often a GSME looks at its mirror (our choice)
 
     @property
     def image_signer(self) -> EllipticCurvePublicKey | None:

@@ -4,33 +4,41 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, assert_never
 
-from devices.nodes import events, tunnel_server
+from devices.nodes import events, tunnel_client, tunnel_server
 from devices.nodes.messages import Restart
+from devices.nodes.tunnel_client import TunnelClient
 from devices.wire import tunneling, zcl
 from devices.wire.zcl import DataType, General, ZclFrame
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from devices.nodes.messages import Effects, Messages
+    from devices.nodes.tunnel_server import TunnelServer
     from devices.nodes.updatable import UpdatableNode
     from devices.stack.interface import ApsIndication
 
 
 class TunnelCluster:
-    """The shell of `TunnelServer`, and what goes through it."""
+    """The shell of a `TunnelServer` or, in a GSME, of a `TunnelClient`, and what goes through it."""
 
-    from_server = False
-
-    def __init__(self, node: UpdatableNode, messages: Messages) -> None:
-        settings = node.gbcs_settings
-        self.server = tunnel_server.TunnelServer(
-            node.random.randrange(0xFFFF),
-            node.next_sequence,
-            retry_s=settings.alert_retry_s,
-            retry_max_s=settings.alert_retry_max_s,
-        )
+    def __init__(self, node: UpdatableNode, messages: Messages, core: TunnelServer | TunnelClient) -> None:
+        self.core = core
+        self.from_server = isinstance(core, TunnelClient)
         self._node = node
         self._messages = messages
         self._sending = False
+
+    def start(self) -> None:
+        """On the network."""
+        if isinstance(self.core, TunnelClient):
+            self._carry_out(self.core.start(self._node.now()))
+        self.serve_outbox()
+
+    def fetch(self) -> None:
+        """The mirror says that a message waits at the hub."""
+        if isinstance(self.core, TunnelClient):
+            self._carry_out(self.core.fetch(self._node.now()))
 
     def serve_outbox(self) -> None:
         """Make what is due, once the time is known or cannot be had, and see that a message is being sent."""
@@ -42,14 +50,16 @@ class TunnelCluster:
         message = self._messages.outbox.waiting()
         if message is not None and not self._sending:
             self._sending = True
-            self._carry_out(self.server.send(message, now))
+            self._carry_out(self.core.send(message, now))
 
     def attributes(self) -> tuple[zcl.Attribute, ...]:
+        if self.from_server:
+            return ()
         return (zcl.Attribute(tunneling.CLOSE_TUNNEL_TIMEOUT, DataType.UINT16, tunnel_server.CLOSE_TIMEOUT_S),)
 
     def receive(self, frame: ZclFrame, indication: ApsIndication) -> int | None:
         peer = tunnel_server.Peer(indication.source, indication.source_endpoint)
-        status, effects = self.server.receive(frame, peer, self._node.now())
+        status, effects = self.core.receive(frame, peer, self._node.now())
         self._carry_out(effects)
         return status
 
@@ -57,9 +67,14 @@ class TunnelCluster:
         del indication
         if frame.command == General.DEFAULT_RESPONSE:
             response = zcl.DefaultResponse.from_bytes(frame.payload)
-            self._carry_out(self.server.receive_default_response(frame.sequence, response))
+            self._carry_out(self.core.receive_default_response(frame.sequence, response))
 
-    def _carry_out(self, effects: list[tunnel_server.TunnelEffect]) -> None:
+    def _found(self, endpoints: tuple[int, ...]) -> None:
+        if self._node.tunnel is self and endpoints and isinstance(self.core, TunnelClient):  # else of an earlier boot
+            self._carry_out(self.core.server_found(endpoints[0], self._node.now()))
+            self._node.settled()
+
+    def _carry_out(self, effects: Sequence[tunnel_server.TunnelEffect | tunnel_client.Discover]) -> None:
         node = self._node
         for effect in effects:
             match effect:
@@ -78,9 +93,15 @@ class TunnelCluster:
                     node.note(events.AlertTaken(message))
                     self._sending = False
                     self.serve_outbox()
+                case tunnel_client.Discover():
+                    node.stack.match_descriptor(
+                        node.settings.profile,
+                        (tunneling.CLUSTER,),
+                        lambda found: node.powered_run(lambda: self._found(found)),
+                    )
                 case _:
                     assert_never(effect)
-        node.at("tunnel", self.server.deadline, self._due)
+        node.at("tunnel", self.core.deadline, self._due)
 
     def _tell(self, effects: Effects) -> None:
         for effect in effects:
@@ -97,5 +118,5 @@ class TunnelCluster:
         node.at("messages", None if wait_s is None else now + wait_s, self.serve_outbox)
 
     def _due(self) -> None:
-        self._carry_out(self.server.handle_deadline(self._node.now()))
+        self._carry_out(self.core.handle_deadline(self._node.now()))
         self._node.settled()

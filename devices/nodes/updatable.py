@@ -19,6 +19,7 @@ from devices.nodes.key_cluster import KeyCluster
 from devices.nodes.node import BASIC, Node
 from devices.nodes.ota_states import State
 from devices.nodes.tunnel_cluster import TunnelCluster
+from devices.nodes.tunnel_server import TunnelServer
 from devices.wire import key_establishment, ota, time_cluster, tunneling
 from devices.wire.ota_file import OtaHeader
 
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from devices.nodes.messages import Messages
     from devices.nodes.node import Cluster
     from devices.nodes.settings import DeviceSettings, GbcsSettings
+    from devices.nodes.tunnel_client import TunnelClient
     from devices.stack.interface import ApsIndication, DeviceStack, NwkAddress, Scheduler
 
 _EXPECTING = frozenset({State.QUERYING, State.FETCHING, State.ENDING, State.FAILING})
@@ -56,6 +58,9 @@ class UpdatableNode(Node, ABC):
     What must survive a reboot is in `flash`; everything else is made anew by `power_on`.
     """
 
+    server_clusters: tuple[int, ...] = (BASIC, tunneling.CLUSTER)
+    client_clusters: tuple[int, ...] = (ota.CLUSTER, time_cluster.CLUSTER)
+
     def __init__(
         self,
         stack: DeviceStack,
@@ -71,7 +76,7 @@ class UpdatableNode(Node, ABC):
         self.random = random
         self._flash = flash
         keyed = () if settings.credentials is None else (key_establishment.CLUSTER,)
-        self.declare_endpoint((BASIC, tunneling.CLUSTER), (ota.CLUSTER, time_cluster.CLUSTER, *keyed))
+        self.declare_endpoint(self.server_clusters, (*self.client_clusters, *keyed))
         self.keys: KeyCluster | None = None
         self.ota: OtaCluster | None = None
         self.tunnel: TunnelCluster | None = None
@@ -100,6 +105,20 @@ class UpdatableNode(Node, ABC):
     def make_messages(self, journal: Journal, banks: ImageBanks) -> Messages:
         """Called at each boot: what a device of this kind has to say, and what it obeys."""
 
+    def make_tunnel(self) -> TunnelServer | TunnelClient:
+        """Called at each boot: the device's end of the tunnel."""
+        settings = self.gbcs_settings
+        return TunnelServer(
+            self.random.randrange(0xFFFF),
+            self.next_sequence,
+            retry_s=settings.alert_retry_s,
+            retry_max_s=settings.alert_retry_max_s,
+        )
+
+    def more_clusters(self) -> dict[int, Cluster]:
+        """Called at each boot: those that only this kind of device has."""
+        return {}
+
     def file_version(self) -> int | None:
         """The version that runs now; None while nothing runs."""
         return None if self.ota is None else self.ota.banks.running_header().file_version
@@ -120,12 +139,13 @@ class UpdatableNode(Node, ABC):
                 return
         self.time.forget()
         self.ota = OtaCluster(self, banks)
-        self.tunnel = TunnelCluster(self, self.make_messages(journal, banks))
+        self.tunnel = TunnelCluster(self, self.make_messages(journal, banks), self.make_tunnel())
         clusters: dict[int, Cluster] = {
             BASIC: BasicCluster(self),
             ota.CLUSTER: self.ota,
             time_cluster.CLUSTER: self.time,
             tunneling.CLUSTER: self.tunnel,
+            **self.more_clusters(),
         }
         if self.settings.credentials is not None:
             self.keys = clusters[key_establishment.CLUSTER] = KeyCluster(self, self.settings.credentials)
@@ -160,7 +180,7 @@ class UpdatableNode(Node, ABC):
         if self.ota is not None:
             self.ota.start()
         if self.tunnel is not None:
-            self.tunnel.serve_outbox()
+            self.tunnel.start()
         self.settled()
 
     def _left(self) -> None:
@@ -175,9 +195,13 @@ class UpdatableNode(Node, ABC):
         """A sleepy device polls fast while it expects an answer."""
         if self.settings.poll_interval_s is None or self.ota is None or self.tunnel is None:
             return
-        expecting = self.ota.client.state in _EXPECTING or self.tunnel.server.expects_answer or self.time.expecting
-        expecting = expecting or (self.keys is not None and self.keys.busy)
+        expecting = self.ota.client.state in _EXPECTING or self.tunnel.core.expects_answer or self.time.expecting
+        expecting = expecting or self.expects_more() or (self.keys is not None and self.keys.busy)
         self._poll_at(self.settings.fast_poll_interval_s if expecting else self.settings.poll_interval_s)
+
+    def expects_more(self) -> bool:
+        """Whether a cluster that only this kind of device has waits for an answer."""
+        return False
 
     def is_protected(self, indication: ApsIndication) -> bool:
         """A device with a certificate believes no link key but the one that it established."""

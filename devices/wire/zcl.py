@@ -133,6 +133,7 @@ class DataType(IntEnum):
 
     BOOLEAN = 0x10
     BITMAP8 = 0x18
+    BITMAP32 = 0x1B
     UINT8 = 0x20
     UINT16 = 0x21
     UINT32 = 0x23
@@ -146,6 +147,7 @@ class DataType(IntEnum):
 _FIXED_BYTES = {
     DataType.BOOLEAN: 1,
     DataType.BITMAP8: 1,
+    DataType.BITMAP32: 4,
     DataType.UINT8: 1,
     DataType.UINT16: 2,
     DataType.UINT32: 4,

@@ -19,13 +19,18 @@ def told(desk: Bench, device: str) -> list[tuple[str, int, str, bool]]:
     return [(alert.use_case, alert.alert_code, alert.outcome, alert.verified) for alert in desk.alerts(device=device)]
 
 
+QUICK: dict[str, dict[str, object]] = {
+    "hcalcs": {},
+    "esme": {},
+    "gsme": {"poll_interval_s": 0.5, "fast_poll_interval_s": 0.005, "mirror_interval_s": 1.0},
+}
 TRANSFERRED = ("CCS08", AlertCode.FIRMWARE_TRANSFER_SUCCESS, "success", True)
 RECEIVED = ("FDRA", AlertCode.FIRMWARE_VERIFICATION_SUCCESSFUL, "verified", True)
 
 
-@pytest.mark.parametrize("kind", ["hcalcs", "esme"])
+@pytest.mark.parametrize("kind", ["hcalcs", "esme", "gsme"])
 def test_an_update_from_distribution_to_read_back(tmp_path, kind):
-    with bench(tmp_path, commanded(kind, HCALCS), issue=[HCALCS]) as desk:
+    with bench(tmp_path, commanded(kind, HCALCS, **QUICK[kind]), issue=[HCALCS]) as desk:
         desk.start_hub()
         desk.admit(HCALCS, device_type=DeviceType(kind.upper()))
         image = signed_image_file(tmp_path / "new.ota", desk.pki)
