@@ -448,3 +448,17 @@ async def test_an_older_z_stack_is_refused_with_what_to_do(answers, reason):
         port = f"tcp://127.0.0.1:{server.sockets[0].getsockname()[1]}"
         with pytest.raises(RadioRefusedError, match=reason):
             await ZnpRadio(ZnpSettings(port)).probe()
+
+
+async def test_a_port_that_closes_while_a_dongle_is_being_woken_is_told_plainly(monkeypatch):
+    monkeypatch.setattr("chf.radio.znp_link.PING_LIMIT_S", 0.05)
+    for octets in (frames.frame(frames.PING, b""), bytes(10)):
+
+        async def closing(reader, writer, octets=octets) -> None:
+            await reader.readexactly(len(octets))
+            writer.close()
+
+        async with await asyncio.start_server(closing, "127.0.0.1", 0) as server:
+            port = f"tcp://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+            with pytest.raises(RadioGoneError, match=port):
+                await ZnpRadio(ZnpSettings(port)).probe()
