@@ -21,6 +21,10 @@ from chf.radio.outbox import Outbox, Places
 CONFIRM_LIMIT_S = 20.0
 """A message whose fate the dongle does not tell within this is taken for lost (our choice: well above its retries)."""
 
+SUPERSEDED_S = 3.0
+"""A block whose fate the dongle has not told for so long is given up once its device has been heard since: it asks for
+what it has not, and a dongle that forgets to tell must not hold it up (our choice)."""
+
 FULL_PAUSE_S = 0.1  # the dongle has no room although nothing of ours is under way: ask again after this
 FULL_LIMIT_S = 20.0
 
@@ -106,6 +110,7 @@ class Traffic(Generic[Heard]):
         self._no_address: dict[Eui64, list[Letter]] = {}
         self._strangers: dict[int, list[Heard]] = {}
         self._is_open = False
+        self._heard_at: dict[Eui64, Instant] = {}
         self._full = False
         self._nop_due = False
 
@@ -119,7 +124,7 @@ class Traffic(Generic[Heard]):
         letters = [*self._outbox.drain(), *self._held(), *(entry.letter for entry in self._under_way.values())]
         letters += [letter for waiting in self._no_address.values() for letter in waiting]
         self._tags.extend(self._under_way)
-        for held in (self._under_way, self._no_address, self._strangers):
+        for held in (self._under_way, self._no_address, self._strangers, self._heard_at):
             held.clear()
         for letter in letters:
             letter.told(Delivery.RADIO_GONE)
@@ -200,14 +205,19 @@ class Traffic(Generic[Heard]):
     def tick(self, *, silent: bool) -> None:
         """Once a second or so. `silent`: the dongle said nothing for a while, and shall be asked whether it lives."""
         now = self.now()
-        while self._under_way:
-            tag, entry = next(iter(self._under_way.items()))
-            if entry.deadline > now:
+        for tag, entry in tuple(self._under_way.items()):
+            sent_at = entry.deadline - CONFIRM_LIMIT_S
+            if now - sent_at < SUPERSEDED_S:
                 break
-            self._take_out(tag)
-            self._finish(entry.letter, Delivery.NOT_DELIVERED)
+            if entry.deadline <= now or self._is_superseded(entry.letter, sent_at):
+                self._take_out(tag)
+                self._finish(entry.letter, Delivery.NOT_DELIVERED)
         self._nop_due = silent
         self.wake()
+
+    def _is_superseded(self, letter: Letter, sent_at: float) -> bool:
+        heard_at = self._heard_at.get(letter.destination)
+        return letter.urgency is Urgency.BULK and heard_at is not None and heard_at > sent_at
 
     # What comes in
 
@@ -217,6 +227,7 @@ class Traffic(Generic[Heard]):
         else:
             self.addresses.learn(device, message.sender)
         if device is not None:
+            self._heard_at[device] = self.now()
             self._deliver(device, message)
         elif message.sender in self._strangers:
             if len(self._strangers[message.sender]) < _STRANGERS_MESSAGES:

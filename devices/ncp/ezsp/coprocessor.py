@@ -28,6 +28,7 @@ from devices.ncp.ezsp.security import Security, TrustCenterTokens
 from devices.ncp.ezsp.status import EzspStatus
 from devices.ncp.ezsp.tables import AddressTable, MulticastTable
 from devices.ncp.ezsp.utilities import Utilities
+from devices.ncp.fates import TellFate, tell_at_once
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -69,6 +70,7 @@ class EzspCoprocessor:
         self.keys = KeyTables(ieee, scheduler.now)
         self.stack = make_stack(self, self.keys)
         self.personality = personality
+        self.tell_fate: TellFate = tell_at_once
         self.exhausted_until = 0.0
         """Without a free packet buffer until then."""
         self._scheduler = scheduler
@@ -79,6 +81,9 @@ class EzspCoprocessor:
         self._erase_at_reset = False
         self._boots = 0
         self._boot()
+
+    def _tell_fate(self, device: "Eui64 | None", say: "Callable[[], None]") -> None:
+        self.tell_fate(device, say)  # whoever it is by now
 
     def _boot(self) -> None:
         """Empty RAM, as after power on."""
@@ -132,6 +137,7 @@ class EzspCoprocessor:
             counters=counters,
             callback=callback,
             exhausted=lambda: self._scheduler.now() < self.exhausted_until,
+            tell_fate=self._tell_fate,
         )
         handlers: dict[str, Handler] = {
             "version": self._version,

@@ -22,6 +22,7 @@ from devices.ncp.ezsp.configuration import (
 )
 from devices.ncp.ezsp.layout import ApsFrame, Handler
 from devices.ncp.ezsp.status import EmberStatus
+from devices.ncp.fates import TellFate
 from devices.stack.interface import (
     BROADCAST_RX_ON,
     ApsIndication,
@@ -88,6 +89,7 @@ class Messaging:
         counters: "Counters",
         callback: "Callback",
         exhausted: Callable[[], bool],
+        tell_fate: TellFate,
     ) -> None:
         self._stack = stack
         self._settings = settings
@@ -98,6 +100,7 @@ class Messaging:
         self._counters = counters
         self._callback = callback
         self._exhausted = exhausted
+        self._tell_fate = tell_fate
         self._in_flight = 0
         self._fragments: OrderedDict[_FragmentKey, ApsIndication] = OrderedDict()
 
@@ -133,7 +136,11 @@ class Messaging:
             if in_table:
                 self._in_flight -= 1
             self._counters.unicast_sent(delivered=status is ApsStatus.SUCCESS)
-            self._tell_sent(kind, destination, aps._replace(sequence=sequence), tag, _STATUS[status], message)
+            sent = aps._replace(sequence=sequence)
+            self._tell_fate(
+                self._stack.ieee_of(NwkAddress(node)),
+                lambda: self._tell_sent(kind, destination, sent, tag, _STATUS[status], message),
+            )
 
         sequence = self._stack.send(request, confirm)
         return EmberStatus.SUCCESS, sequence

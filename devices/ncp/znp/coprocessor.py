@@ -10,6 +10,7 @@ Every request is answered: what is not known, or too short, by an RPC error.
 
 from typing import TYPE_CHECKING
 
+from devices.ncp.fates import TellFate, tell_at_once
 from devices.ncp.znp.commands import RPC_ERROR, Command, commands
 from devices.ncp.znp.device_tables import DeviceTables
 from devices.ncp.znp.groups import GroupTable
@@ -60,6 +61,7 @@ class ZnpCoprocessor:
         personality: Personality = ZSTACK_3_30,
     ) -> None:
         self.personality = personality
+        self.tell_fate: TellFate = tell_at_once
         self.exhausted_until = 0.0
         """Until then there is no buffer for a message to send."""
         self.nvram = Nvram()
@@ -78,6 +80,9 @@ class ZnpCoprocessor:
         factory_items(self.nvram, ieee, random, personality.table_size, self.keys.link_key_table_bytes)
         self._boot()
         self._booting = False
+
+    def _tell_fate(self, device: "Eui64 | None", say: "Callable[[], None]") -> None:
+        self.tell_fate(device, say)  # whoever it is by now
 
     def _boot(self) -> None:
         """Empty RAM, as after power on."""
@@ -136,6 +141,7 @@ class ZnpCoprocessor:
             device_object=device_object,
             callback=callback,
             exhausted=lambda: self._scheduler.now() < self.exhausted_until,
+            tell_fate=self._tell_fate,
         )
         utilities = Utilities(
             personality=self.personality,

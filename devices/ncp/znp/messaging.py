@@ -32,6 +32,7 @@ from devices.stack.interface import (
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from devices.ncp.fates import TellFate
     from devices.ncp.znp.device_tables import DeviceTables
     from devices.ncp.znp.groups import GroupTable
     from devices.ncp.znp.layout import Handler
@@ -95,8 +96,10 @@ class Messaging:
         device_object: "DeviceObject",
         callback: "Callback",
         exhausted: "Callable[[], bool]",
+        tell_fate: "TellFate",
     ) -> None:
         self._exhausted = exhausted
+        self._tell_fate = tell_fate
         self._stack = stack
         self._scheduler = scheduler
         self._network = network
@@ -262,7 +265,11 @@ class Messaging:
             said = CONFIRM_STATUS[status]
             if status is ApsStatus.NO_ACK and not acknowledged:
                 said = ZStatus.MAC_NO_ACK
-            self._callback("dataConfirm", said, request.source_endpoint, request.sequence)
+            endpoint, sequence = request.source_endpoint, request.sequence
+            self._tell_fate(
+                self._stack.ieee_of(aps.destination),
+                lambda: self._callback("dataConfirm", said, endpoint, sequence),
+            )
 
         if self._tables.disowned and self._stack.ieee_of(aps.destination) in self._tables.disowned:
             self._scheduler.call_later(0.0, lambda: confirm(ApsStatus.UNKNOWN_DESTINATION))
