@@ -25,11 +25,7 @@ def device() -> None:
 @device.command("set")
 @click.argument("eui64", type=EUI64)
 @click.option("--type", "device_type", type=TYPES, help="Wanted for a device that is not in it yet.")
-@click.option(
-    "--status",
-    type=click.Choice([*SMI_STATUSES, "follow"], case_sensitive=False),
-    help="follow: whatever the hub's device log says.",
-)
+@click.option("--status", type=SMI_STATUS, help="follow: whatever the hub's device log says.")
 @click.option("--manufacturer", help="As the product list has it, such as 1234.")
 @click.option("--model", help="As the product list has it.")
 @click.option("--firmware-version", help="In hex; what the device tells the hub goes before it.")
