@@ -18,6 +18,7 @@ from chf.radio.traffic import (
     FULL_LIMIT_S,
     FULL_PAUSE_S,
     MAXIMUM_MESSAGE_BYTES,
+    SUPERSEDED_S,
     Letter,
     Surroundings,
 )
@@ -160,6 +161,25 @@ def test_a_confirm_that_never_comes_is_a_loss_after_a_while_and_holds_up_nobody(
     assert rig.fates == [Delivery.DELIVERED, Delivery.NOT_DELIVERED]
     rig.confirm(lost)  # too late: nothing happens
     assert len(rig.fates) == 2
+
+
+def test_a_block_without_a_fate_is_given_up_once_its_device_was_heard_since(rig):
+    """A dongle that forgets to tell holds nobody up; a device that says nothing may still be on its way to hear."""
+    rig.post(A, urgency=Urgency.BULK)
+    rig.post(B, urgency=Urgency.BULK)
+    rig.post(A)
+    for _ in range(3):
+        assert rig.hand_over() is not None
+    rig.pass_time(SUPERSEDED_S / 2)
+    rig.traffic.incoming(heard())
+    rig.traffic.tick(silent=False)
+    assert rig.fates == []
+    rig.pass_time(SUPERSEDED_S / 2)
+    rig.traffic.tick(silent=False)
+    assert rig.fates == [Delivery.NOT_DELIVERED]  # A's block, and neither its other message nor B's block
+    rig.pass_time(CONFIRM_LIMIT_S - SUPERSEDED_S)
+    rig.traffic.tick(silent=False)
+    assert rig.fates == [Delivery.NOT_DELIVERED] * 3
 
 
 def test_a_late_confirm_does_not_name_a_newer_message(rig):
