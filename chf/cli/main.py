@@ -16,6 +16,7 @@ _NOUNS = {
     "dcc": ("chf.cli.dcc", "The DCC side: service requests in, test PKI."),
     "demo": ("chf.cli.demo", "The whole story on a virtual dongle, no hardware."),
     "device": ("chf.cli.device", "The device log: who may be on this hub's network."),
+    "doctor": ("chf.cli.doctor", "What may keep a hub from running here, and what to do."),
     "gbcs": ("chf.cli.gbcs", "Read GBCS messages."),
     "image": ("chf.cli.image", "Firmware images: build, inspect, verify, store."),
     "radio": ("chf.cli.radio", "The dongle: who answers, which network."),

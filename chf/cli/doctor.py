@@ -1,0 +1,177 @@
+"""`chf doctor`: what may keep a hub from running on this machine, and what to do about it.
+
+It looks, and changes nothing. A dongle is asked only where --port names one.
+"""
+
+import asyncio
+import grp
+import os
+import shutil
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+from importlib import metadata
+from pathlib import Path
+
+import click
+
+from chf import __version__
+from chf.cli.dongle import Dongle, dongle_options
+from chf.cli.options import home_option, json_option, print_json, print_table
+from chf.clock import SystemClock, isoformat
+from chf.errors import ChfError
+
+_LIBRARIES = {"zigpy": (2, 4), "bellows": (1, 2), "zigpy-znp": (1, 1), "cryptography": (44, 0)}
+_ENOUGH_DISK_BYTES = 200 * 1024 * 1024
+_EARLIEST_UTC = 1_767_225_600.0  # 2026-01-01: a clock that shows less was never set
+_SERIAL_GROUPS = ("dialout", "uucp", "plugdev")
+_OTHERS = 0o077
+
+
+class Verdict(StrEnum):
+    GOOD = "good"
+    WARNING = "warning"
+    BAD = "bad"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """`advice` says what to do where the verdict is not good."""
+
+    what: str
+    verdict: Verdict
+    detail: str
+    advice: str = ""
+
+
+class UnwellError(ChfError):
+    """Something that would keep the hub from running was found."""
+
+
+@click.command()
+@click.option("--port", help="Ask the dongle at this port too.")
+@dongle_options(port=False, kind_may_be_asked=True)
+@home_option
+@json_option
+def doctor(*, port: str | None, dongle: Dongle, home: Path, as_json: bool) -> None:
+    """Check versions, clock, disk, home directory, serial ports and permissions. Exit code 1 if something is bad."""
+    findings = [*_versions(), _clock(), _disk(home), *_home(home), *_ports()]
+    if port is not None:
+        findings.append(_dongle(dongle.on(port)))
+    if as_json:
+        lines = [
+            {"what": line.what, "verdict": line.verdict.value, "detail": line.detail, "advice": line.advice}
+            for line in findings
+        ]
+        print_json({"schema": 1, "findings": lines})
+    else:
+        print_table(
+            ["WHAT", "VERDICT", "DETAIL", "DO"],
+            [(line.what, line.verdict.value, line.detail, line.advice) for line in findings],
+        )
+    bad = [line.what for line in findings if line.verdict is Verdict.BAD]
+    if bad:
+        raise UnwellError(f"not well: {', '.join(bad)}")
+
+
+def _versions() -> Iterator[Finding]:
+    python = ".".join(map(str, sys.version_info[:3]))
+    yield Finding("chf", Verdict.GOOD, f"{__version__} on Python {python}")
+    for name, least in _LIBRARIES.items():
+        try:
+            found = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            yield Finding(name, Verdict.BAD, "not installed", "pip install -c constraints.txt -e .")
+            continue
+        numbers = tuple(int(part) for part in found.split(".")[:2] if part.isdigit())
+        wanted = ".".join(map(str, least))
+        if numbers < least:
+            yield Finding(name, Verdict.BAD, f"{found}; {wanted} is needed", "pip install -c constraints.txt -e .")
+        else:
+            yield Finding(name, Verdict.GOOD, found)
+
+
+def _clock() -> Finding:
+    now = SystemClock().now().utc
+    zone = time.strftime("%Z")
+    if now < _EARLIEST_UTC:
+        return Finding("clock", Verdict.BAD, isoformat(now), "set it: activation times and certificates depend on it")
+    return Finding("clock", Verdict.GOOD, f"{isoformat(now)} (local zone {zone}; this program speaks UTC)")
+
+
+def _disk(home: Path) -> Finding:
+    existing = next(path for path in (home, *home.absolute().parents) if path.exists())
+    free = shutil.disk_usage(existing).free
+    detail = f"{free // (1024 * 1024)} MiB free at {existing}"
+    if free < _ENOUGH_DISK_BYTES:
+        return Finding("disk", Verdict.WARNING, detail, "make room: images and alerts are kept in the store")
+    return Finding("disk", Verdict.GOOD, detail)
+
+
+def _home(home: Path) -> Iterator[Finding]:
+    if not home.exists():
+        yield Finding("home", Verdict.GOOD, f"{home} is not there yet; it is made when it is needed")
+        return
+    mode = home.stat().st_mode & 0o777
+    if mode & _OTHERS:
+        yield Finding("home", Verdict.BAD, f"{home} has mode {mode:04o}: others may look in", f"chmod 700 {home}")
+    else:
+        yield Finding("home", Verdict.GOOD, f"{home}, mode {mode:04o}")
+    from chf.store import Store  # noqa: PLC0415 slow to import
+    from chf.store.lock import hub_pid  # noqa: PLC0415
+
+    try:
+        if (home / "chf.db").exists():
+            with Store.open(home) as store:
+                broken = store.audit.verify()
+            if broken is None:
+                yield Finding("store", Verdict.GOOD, "opens, and its audit chain holds")
+            else:
+                yield Finding(
+                    "store", Verdict.BAD, f"the audit chain breaks: {broken.reason}", "keep a copy, and ask who"
+                )
+        pid = hub_pid(home)
+    except ChfError as error:
+        yield Finding("store", Verdict.BAD, str(error), "restore a copy, or use another --home")
+        return
+    yield Finding("hub", Verdict.GOOD, "none runs on this home" if pid is None else f"runs, process {pid}")
+
+
+def _ports() -> Iterator[Finding]:
+    from chf.radio.ports import list_ports  # noqa: PLC0415 the serial library is slow to import
+
+    ports = [port for port in list_ports() if port.usb_id is not None]
+    if not ports:
+        yield Finding(
+            "serial ports", Verdict.WARNING, "none on USB", "plug the dongle in; dmesg says whether it is seen"
+        )
+    for port in ports:
+        if os.access(port.device, os.R_OK | os.W_OK):
+            yield Finding(port.path, Verdict.GOOD, f"{port.product or 'serial port'} ({port.usb_id}), may be opened")
+        else:
+            group = _group_of(port.device)
+            advice = (
+                f'sudo usermod -aG {group} "$USER", then log in again' if group in _SERIAL_GROUPS else "chmod, or udev"
+            )
+            yield Finding(port.path, Verdict.BAD, f"belongs to group {group}, which you are not in", advice)
+
+
+def _group_of(device: str) -> str:
+    try:
+        return grp.getgrgid(Path(device).stat().st_gid).gr_name
+    except (OSError, KeyError):
+        return "unknown"
+
+
+def _dongle(dongle: Dongle) -> Finding:
+    async def ask() -> str:
+        info = await (await dongle.recognised()).open().probe()
+        network = "no network" if info.network is None else f"network on channel {info.network.channel}"
+        return f"{info.kind} {info.firmware}, protocol {info.protocol_version}, {network}"
+
+    try:
+        return Finding(dongle.port, Verdict.GOOD, asyncio.run(ask()))
+    except ChfError as error:
+        return Finding(dongle.port, Verdict.BAD, str(error), "hw-setup.md, troubleshooting by symptom")
