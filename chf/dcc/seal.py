@@ -4,7 +4,7 @@ from lxml import etree
 
 from chf.dcc.certificates import Usage
 from chf.dcc.pki import Pki
-from chf.duis.document import parse_document
+from chf.duis.document import compact, parse_document
 from chf.duis.xml_signature import sign
 
 
@@ -15,5 +15,6 @@ class Seal:
 
     def __call__(self, document: bytes) -> bytes:
         root = parse_document(document)
+        compact(root)
         sign(root, self._key, self._certificate)
         return etree.tostring(root, encoding="UTF-8", xml_declaration=True)

@@ -91,5 +91,5 @@ def _signs_documents(certificate: x509.Certificate, path: Path) -> bool:
         return identity(certificate)[2] is Usage.DIGITAL_SIGNATURE
     except x509.ExtensionNotFound:
         raise UsageError(f"{path} does not say what its key is for (KeyUsage)") from None
-    except UsageError as error:
+    except (UsageError, ValueError) as error:  # ValueError: extensions are parsed when they are asked for
         raise UsageError(f"{path}: {error}") from None

@@ -210,5 +210,14 @@ def new_root(name: str, schema_version: str) -> _Element:
     return root
 
 
+def compact(root: _Element) -> None:
+    """Drop the white space between elements: the DCC's signing tool does, before it checks a signature."""
+    for element in root.iter():
+        if len(element) and element.text is not None and not element.text.strip(_XML_SPACE):
+            element.text = None
+        if element.tail is not None and not element.tail.strip(_XML_SPACE):
+            element.tail = None
+
+
 def to_octets(root: _Element) -> bytes:
     return etree.tostring(root, encoding="UTF-8", xml_declaration=True, pretty_print=True)
