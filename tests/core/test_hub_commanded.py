@@ -1,0 +1,148 @@
+"""Updates that the supplier commands: what may be started how, and what each message of a device means to its update."""
+
+from dataclasses import replace
+
+import pytest
+
+from chf.clock import Instant, Now, UtcSeconds
+from chf.errors import RefusedError
+from chf.eui64 import Eui64
+from chf.gbcs import (
+    ActivateImageResponseCode,
+    AlertCode,
+    CommandAccepted,
+    ExecutionOutcome,
+    FutureDatedFirmwareActivationAlert,
+    GbzFirmwareDistributionReceiptAlert,
+    ReadFirmwareVersionResponse,
+    ReadFirmwareVersionResponseCode,
+)
+from chf.hub.commands import admissible
+from chf.hub.meaning import meaning
+from chf.image.image import ImageId, ImageKind
+from chf.jobs.model import Job, JobId, JobState, VersionObserved, WaitReason, accept
+from chf.jobs.transitions import apply
+from chf.ota.model import ActivateAt, ActivateByCommand, ActivateHold, ActivateNow, TransferOutcome
+from chf.store.device_log import DeviceType
+
+OLD, NEW = 1, 2
+UTC = UtcSeconds(2_000_000_000.0)
+NOW = Now(Instant(100.0), UTC)
+CODES = ActivateImageResponseCode
+COMMANDED = [DeviceType.HCALCS, DeviceType.ESME, DeviceType.GSME]
+
+
+@pytest.mark.parametrize("kind", COMMANDED)
+@pytest.mark.parametrize("wanted", [ActivateNow(), ActivateByCommand()])
+def test_a_signed_image_waits_for_the_suppliers_command(kind, wanted):
+    assert admissible(kind, ImageKind.GBCS_SIGNED, wanted) == ActivateByCommand()
+
+
+@pytest.mark.parametrize("kind", COMMANDED)
+@pytest.mark.parametrize("wanted", [ActivateAt(UTC), ActivateHold()])
+def test_the_hub_gives_no_time_to_a_commanded_device(kind, wanted):
+    with pytest.raises(RefusedError, match="CS06"):
+        admissible(kind, ImageKind.GBCS_SIGNED, wanted)
+
+
+@pytest.mark.parametrize("kind", COMMANDED)
+@pytest.mark.parametrize("form", [ImageKind.GBCS_PPMID, ImageKind.STANDARD])
+def test_an_unsigned_image_is_not_for_a_commanded_device(kind, form):
+    with pytest.raises(RefusedError, match="signed"):
+        admissible(kind, form, ActivateNow())
+
+
+def test_a_ppmid_obeys_no_supplier():
+    with pytest.raises(RefusedError, match="obeys no command"):
+        admissible(DeviceType.PPMID, ImageKind.GBCS_PPMID, ActivateByCommand())
+    assert admissible(DeviceType.PPMID, ImageKind.GBCS_PPMID, ActivateHold()) == ActivateHold()
+
+
+def waiting(**changes) -> Job:
+    """An update whose device holds the image."""
+    job = accept(
+        job_id=JobId(1),
+        device=Eui64(5),
+        image=ImageId("a" * 64),
+        file_version=NEW,
+        activation=ActivateByCommand(),
+        origin="test",
+        version_before=OLD,
+        now_utc=UTC,
+        lifetime_s=1000,
+    )
+    held = {"state": JobState.WAITING, "waiting_for": WaitReason.COMMAND, "transfer": TransferOutcome.SUCCESS}
+    return replace(job, **{**held, **changes})
+
+
+def after(job: Job, payload) -> Job:
+    for event in meaning(payload, job, NOW.utc).events:
+        job, _ = apply(job, event, NOW)
+    return job
+
+
+def read_back(job: Job, version: int) -> Job:
+    return apply(job, VersionObserved(version), NOW)[0]
+
+
+@pytest.mark.parametrize("dated", [False, True], ids=["response", "alert"])
+def test_success_is_believed_after_the_read_back(dated):
+    outcome = ExecutionOutcome(CODES.SUCCESS, NEW)
+    job = after(waiting(), FutureDatedFirmwareActivationAlert(1, 1, outcome) if dated else outcome)
+    assert job.state is JobState.ACTIVATING
+    assert read_back(job, NEW).state is JobState.ACTIVATED
+    assert read_back(job, OLD).state is JobState.REVERTED
+
+
+def test_activation_failure_ends_the_update_after_the_read_back():
+    job = after(waiting(), ExecutionOutcome(CODES.ACTIVATION_FAILURE, OLD))
+    ended = read_back(job, OLD)
+    assert ended.state is JobState.FAILED
+    assert "reported failure" in ended.reason
+
+
+@pytest.mark.parametrize("code", [CODES.NO_IMAGE_HELD, CODES.HASH_MISMATCH])
+def test_a_command_that_fits_no_image_leaves_the_update_waiting(code):
+    job = waiting()
+    assert after(job, ExecutionOutcome(code, OLD)) == job
+
+
+def test_the_success_of_another_version_is_not_this_updates():
+    job = waiting()
+    assert after(job, ExecutionOutcome(CODES.SUCCESS, NEW + 1)) == job
+
+
+def test_an_update_of_the_first_method_is_not_moved_by_cs06():
+    job = waiting(activation=ActivateHold())
+    assert after(job, ExecutionOutcome(CODES.SUCCESS, NEW)) == job
+
+
+def test_an_update_whose_device_holds_nothing_is_not_moved_by_cs06():
+    job = waiting(state=JobState.DOWNLOADING, transfer=None)
+    assert after(job, ExecutionOutcome(CODES.SUCCESS, NEW)) == job
+
+
+def test_cs08_reads_the_version_back():
+    job = after(waiting(), ExecutionOutcome(CODES.SUCCESS, NEW))
+    told = ReadFirmwareVersionResponse(NEW, ReadFirmwareVersionResponseCode.READ_SUCCESS)
+    assert after(job, told).state is JobState.ACTIVATED
+    failed = ReadFirmwareVersionResponse(0, ReadFirmwareVersionResponseCode.READ_FAILURE)
+    assert meaning(failed, job, UTC).events == ()
+
+
+def test_words_and_codes_for_the_outbox():
+    def told(payload):
+        means = meaning(payload, None, UTC)
+        return means.outcome, means.alert_code
+
+    assert told(CommandAccepted()) == ("accepted", 0)
+    assert told(ExecutionOutcome(CODES.HASH_MISMATCH, OLD)) == ("hash mismatch", 0)
+    failure = FutureDatedFirmwareActivationAlert(1, 1, ExecutionOutcome(CODES.NO_IMAGE_HELD, OLD))
+    assert told(failure) == ("no image held", 0x8F67)
+    success = FutureDatedFirmwareActivationAlert(1, 1, ExecutionOutcome(CODES.SUCCESS, NEW))
+    assert told(success) == ("success", 0x8F66)
+    for code, word in (
+        (AlertCode.FIRMWARE_VERIFICATION_SUCCESSFUL, "verified"),
+        (AlertCode.FIRMWARE_VERIFICATION_FAILED, "verification failed"),
+    ):
+        assert told(GbzFirmwareDistributionReceiptAlert(code, 1, bytes(32))) == (word, code)

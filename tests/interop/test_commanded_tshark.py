@@ -1,0 +1,89 @@
+"""Wireshark's GBCS dissector over every message that the emulated devices of the second method send."""
+
+import os
+import shutil
+import struct
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from chf.gbcs import CANCELLED_UTC_S
+from devices.nodes.settings import CommandedKind, Faults
+from tests.support.commanded_rig import STRANGER_KEY, CommandedRig, image_hash, signed_image
+
+pytestmark = pytest.mark.needs_tshark
+
+USER0 = 147  # DLT_USER0
+IMAGE = signed_image()
+HASH = image_hash(IMAGE)
+
+
+def dissect(messages: list[bytes], directory: Path) -> list[str]:
+    tshark = shutil.which("tshark")
+    if tshark is None:
+        if os.environ.get("CI") == "true":
+            pytest.fail("tshark is missing")
+        pytest.skip("tshark is not installed")
+    pcap = struct.pack("<IHHiIII", 0xA1B2C3D4, 2, 4, 0, 0, 65535, USER0)
+    for number, message in enumerate(messages):
+        pcap += struct.pack("<IIII", number, 0, len(message), len(message)) + message
+    path = directory / "messages.pcap"
+    path.write_bytes(pcap)
+    users = 'uat:user_dlts:"User 0 (DLT=147)","gbcs_message","0","","0",""'
+    shown = subprocess.run(
+        [tshark, "-r", path, "-o", users, "-V"], capture_output=True, text=True, check=True, timeout=60
+    ).stdout
+    packets = ("\n" + shown).split("\nFrame ")[1:]
+    assert len(packets) == len(messages)
+    return packets
+
+
+def everything(kind: CommandedKind) -> list[bytes]:
+    """Receipts of both kinds, every answer to CS06, both alerts of a future-dated one, and the version."""
+    bad = CommandedRig(kind=kind, hub_image=signed_image(key=STRANGER_KEY))
+    bad.start()
+    bad.say(bad.cs06(HASH))
+    bad.say(bad.cs06(HASH, bad.utc + 5))
+    bad.run(30)
+    broken = CommandedRig(kind=kind, hub_image=IMAGE, faults=Faults(firmware_does_not_boot=True))
+    broken.start()
+    broken.say(broken.cs06(HASH))
+    broken.restarted()
+    good = CommandedRig(kind=kind, hub_image=IMAGE)
+    good.start()
+    good.say(good.cs08())
+    good.say(good.cs06(bytes(32)))
+    good.say(good.cs06(HASH, CANCELLED_UTC_S))
+    good.say(good.cs06(HASH, good.utc + 5))
+    good.run(10)
+    good.restarted()
+    return [*bad.hub.alerts, *broken.hub.alerts, *good.hub.alerts]
+
+
+NAMES = {
+    CommandedKind.HCALCS: (
+        "Firmware Distribution Receipt Alert (GSME) (0x00cf)",
+        "Alert Code: Firmware Verification Successful (0x8f72)",
+        "Alert Code: Firmware Verification Failed (0x8f1c)",
+        "Message Code: Unknown (0x0129)",  # CS08, younger than this dissector
+    ),
+    CommandedKind.GSME: ("Firmware Distribution Receipt Alert (GSME) (0x00cf)",),
+    CommandedKind.ESME: ("Firmware Distribution Receipt Alert (ESME or Comms Hub) (0x00ce)",),
+}
+
+
+@pytest.mark.parametrize("kind", NAMES)
+def test_the_dissector_knows_every_message_and_finds_nothing_malformed(kind, tmp_path):
+    packets = dissect(everything(kind), tmp_path)
+    assert len(packets) >= 11
+    for packet in packets:
+        assert "Malformed" not in packet
+        assert "Dissector bug" not in packet
+    shown = "\n".join(packets)
+    assert "Message Code: CS06 Activate Firmware (0x0012)" in shown
+    assert "Futured Dated Firmware Activation Alert (0x00ca)" in shown
+    assert f"INTEGER: {0x8F66}" in shown
+    assert f"INTEGER: {0x8F67}" in shown
+    for name in NAMES[kind]:
+        assert name in shown
