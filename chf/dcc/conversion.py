@@ -221,11 +221,12 @@ class Conversion:
 
     def _outcome(self, followed: Followed, command: Command, now: Now) -> None:
         request = RequestId.parse(followed.request)
+        finished = int(now.utc if command.finished is None else command.finished)
         with self._store.transaction() as tx:
             if command.verb == Verb.UPDATE_START:
                 for device, delivered in _deliveries(command):
                     status = CspFirmwareDeliveryStatus(
-                        request, self._pki.chf, device, followed.file_version, int(now.utc), delivered
+                        request, self._pki.chf, device, followed.file_version, finished, delivered
                     )
                     octets = self._seal(self._numbered(tx, request.originator, status, now))
                     name = f"{request}/{device:016X}/delivery"

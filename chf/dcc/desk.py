@@ -13,7 +13,7 @@ from typing import Final, Generic, TypeVar, assert_never
 from chf.clock import Now
 from chf.dcc import device_requests
 from chf.dcc.device_requests import Bench, Outcome
-from chf.dcc.intake import DEFAULT_POLICY, IntakeDecision, IntakePolicy, RequestRefusal
+from chf.dcc.intake import IntakeDecision, IntakePolicy, RequestRefusal
 from chf.dcc.inventory import StoreInventory
 from chf.dcc.pki import Pki
 from chf.dcc.products import Cpl
@@ -88,11 +88,12 @@ class Desk:
         *,
         signers: Signers = NOBODY,
         schema: DuisSchema | None = None,
-        intake: IntakePolicy = DEFAULT_POLICY,
+        intake: IntakePolicy | None = None,
         carried: frozenset[str] = frozenset(),
     ) -> None:
         self._store, self._pki, self._seal = store, pki, Seal(pki)
-        self._settings, self._signers, self._schema, self._intake = settings or DccSettings(), signers, schema, intake
+        self._settings, self._signers, self._schema = settings or DccSettings(), signers, schema
+        self._intake = intake or self._settings.policy.intake()
         self._carried = carried
         smi, cpl = Smi(store.home), Cpl(store.home)
         self._smi, self._cpl = _Fresh(smi.file, smi.devices), _Fresh(cpl.file, cpl.products)

@@ -7,9 +7,10 @@ from collections.abc import Mapping
 
 from chf.dcc.intake import InventoryDevice
 from chf.dcc.smi import SmiDevice, SmiStatus
-from chf.eui64 import Eui64
+from chf.eui64 import Eui64, parse_eui64
 from chf.store import Store
 from chf.store.device_log import DeviceEntry, DeviceStatus
+from chf.store.inbox import Verb
 
 _FOLLOWS_THE_LOG = {
     DeviceStatus.PENDING: SmiStatus.WHITELISTED,
@@ -25,6 +26,9 @@ class StoreInventory:
         self._store, self._smi = store, smi
         self._log = {entry.eui64: entry for entry in store.devices.list()}
         self._busy = {job.device for job in store.jobs.list(active_only=True)}
+        for command in store.inbox.pending():  # taken in, and not yet seen by a hub that is down
+            if command.verb == Verb.UPDATE_START:
+                self._busy.update(parse_eui64(device) for device in command.body["devices"])
 
     def device(self, eui64: Eui64) -> InventoryDevice | None:
         entry = self._log.get(eui64)

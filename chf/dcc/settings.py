@@ -18,9 +18,11 @@ from pathlib import Path
 from typing import Any, Final, TypeVar
 from urllib.parse import urlsplit
 
+from chf.dcc.intake import IntakePolicy
 from chf.dcc.register_file import Fields
 from chf.errors import UsageError
 from chf.eui64 import Eui64, format_eui64, parse_eui64
+from chf.image.image import DEFAULT_LIMIT_BYTES
 
 USER_ROLES: Final = ("IS", "ES", "GS", "RSA", "ED", "GT", "OU")  # DUIS: suppliers, network operators, others
 SUPPLIER_ROLES: Final = frozenset({"IS", "GS"})
@@ -55,6 +57,11 @@ class DeskPolicy:
     device_message_lifetime_s: float = 86_400.0
     furthest_execution_s: float = 0.0
     """How far ahead a command may be dated; 0 for any time."""
+    image_limit_bytes: int = DEFAULT_LIMIT_BYTES
+
+    def intake(self) -> IntakePolicy:
+        """The same for the rules of update requests."""
+        return IntakePolicy(image_limit_bytes=self.image_limit_bytes, minimum_gbcs_version=self.minimum_gbcs_version)
 
 
 @dataclass(frozen=True, slots=True)

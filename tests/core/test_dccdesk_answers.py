@@ -128,6 +128,12 @@ def test_desk_refuses_a_replayed_update(bench):
     assert "used before" in answer.reason
 
 
+def test_desk_counts_an_update_that_the_hub_has_not_seen_yet_as_in_progress(bench):
+    bench.ask(update_request(PPMID))
+    answer = bench.ask(update_request(PPMID, SECOND, counter=1001))
+    assert field(answer.document, "OtherRequestInProgressList") == format_eui64(PPMID)
+
+
 def test_desk_refuses_distribution_that_no_hub_serves(bench):
     request = replace(update_request(ESME), service_reference=type(update_request().service_reference)("11.1"))
     answer = bench.ask(request, D)
@@ -209,9 +215,15 @@ def known(device: Eui64 = PPMID, **changes) -> SmiDevice:
 def test_desk_refuses_what_the_inventory_speaks_against(bench, record, list_name):
     Smi(bench.home).put(record)
     listed(bench, product())
-    policy = replace(Desk(bench.store, bench.pki)._intake, minimum_gbcs_version="4.0")
-    answer = bench.ask(update_request(), intake=policy)
+    settings = DccSettings(policy=DeskPolicy(minimum_gbcs_version="4.0"))
+    answer = bench.ask(update_request(), settings=settings)
     assert (answer.code.value, field(answer.document, list_name)) == ("E110402", format_eui64(PPMID))
+
+
+def test_desk_limits_images_as_it_is_told(bench):
+    large = update_request(content=image(b"\xee" * 800_000))
+    assert bench.ask(large).code.value == "E110401"
+    assert bench.ask(large, settings=DccSettings(policy=DeskPolicy(image_limit_bytes=900_000))).code.value == "I99"
 
 
 def test_desk_follows_the_device_log_where_the_inventory_has_no_status(bench):
