@@ -201,6 +201,8 @@ class Commands:
         activation = activation_from_json(body["activation"])
         if isinstance(activation, ActivateByCommand):
             raise UsageError("the supplier's signed command is not the hub's to give")
+        if isinstance(job.activation, ActivateByCommand):
+            raise RefusedError(f"update {job.id} waits for its supplier's command CS06, and for nobody else's")
         self._updates.activate(batch, job, activation)
         return {"update": int(job.id)}
 

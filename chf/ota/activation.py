@@ -219,7 +219,7 @@ def unless_past(activation: Activation, now: Now) -> Activation:
 def release(session: Session, activation: Activation, now: Now, out: list[Effect]) -> None:
     """Give another activation while that is possible. Raises RefusedError once it is not."""
     _refuse_if_decided(session, "released")
-    if isinstance(activation, ActivateByCommand):
+    if ActivateByCommand in (type(activation), type(session.activation)):
         raise RefusedError("the supplier's command activates this device, not a release")
     session.activation = unless_past(activation, now)
     at = len(out)

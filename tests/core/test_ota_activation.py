@@ -602,6 +602,17 @@ def test_a_meter_that_has_the_image_cannot_be_cancelled_here():
         bench.server.cancel(PPMID, bench.now)
 
 
+@pytest.mark.parametrize("wanted", [ActivateNow(), ActivateHold(), at(3000)], ids=["now", "hold", "at"])
+def test_a_meter_is_released_by_nobody_here_not_even_before_its_download(wanted):
+    bench = Bench()
+    bench.offer(ActivateByCommand())
+    bench.query()
+    with pytest.raises(RefusedError, match="supplier's command"):
+        bench.server.release(PPMID, wanted, bench.now)
+    bench.download()
+    assert end_response(bench.end()) == zcl.UpgradeEndResponse(*IDS, 0, WAIT)
+
+
 def test_a_meter_activates_at_any_time_without_an_alarm():
     bench = finished(ActivateByCommand())
     bench.end()

@@ -2,13 +2,15 @@
 
 import pytest
 
+from chf.clock import SystemClock
 from chf.eui64 import parse_eui64
 from chf.gbcs import AlertCode
 from chf.image.image import parse_image
-from chf.jobs.model import JobState
+from chf.jobs.model import JobState, WaitReason
 from chf.store.device_log import DeviceType
 from chf.store.device_messages import MessageState
-from tests.support.programs import Bench, bench, commanded, signed_image_file
+from chf.trace import Kind
+from tests.support.programs import Bench, bench, commanded, quick, signed_image_file
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -52,3 +54,97 @@ def test_an_update_from_distribution_to_read_back(tmp_path, kind):
         entry = desk.store.devices.get(parse_eui64(HCALCS))
         assert entry is not None
         assert entry.file_version == 2
+
+
+def cs06(desk: Bench, image, *options: str) -> int:
+    """The number of the message."""
+    ran = desk.chf("dcc", "cs06", "--device", HCALCS, "--image", str(image), "--json", *options)
+    return int(ran.json["message"])
+
+
+def distributed(desk: Bench, image) -> int:
+    """The number of the update, whose device holds the image and has told so."""
+    desk.start_hub()
+    desk.admit(HCALCS, device_type=DeviceType.HCALCS)
+    number = desk.start_update(image, device=HCALCS)
+    desk.until_state(number, JobState.WAITING)
+    desk.until_alerts(2)
+    return number
+
+
+def test_a_device_without_power_at_the_time_activates_when_it_is_back(tmp_path):
+    with bench(tmp_path, commanded("hcalcs", HCALCS), issue=[HCALCS]) as desk:
+        image = signed_image_file(tmp_path / "new.ota", desk.pki)
+        number = distributed(desk, image)
+        cs06(desk, image, "--at", "+6s")
+        desk.until(lambda: ("CS06", 0, "accepted", True) in told(desk, HCALCS), "the acceptance")
+        when = desk.job(number).waiting_until
+        assert when is not None
+        assert desk.job(number).waiting_for is WaitReason.TIME
+        desk.dongle.command(do="power_off", eui64=HCALCS)
+        desk.until(lambda: SystemClock().now().utc > when + 1, "the time to pass")
+        assert desk.job(number).state is JobState.WAITING
+        desk.dongle.command(do="power_on", eui64=HCALCS)
+        desk.until_state(number, JobState.ACTIVATED)
+        assert ("0x00CA", 0x8F66, "success", True) in told(desk, HCALCS)
+
+
+def test_a_cancelled_activation_does_not_happen(tmp_path):
+    with bench(tmp_path, commanded("hcalcs", HCALCS), issue=[HCALCS]) as desk:
+        image = signed_image_file(tmp_path / "new.ota", desk.pki)
+        number = distributed(desk, image)
+        cs06(desk, image, "--at", "+8h")
+        desk.until(lambda: desk.job(number).waiting_until is not None, "the appointment")
+        message = cs06(desk, image, "--cancel")
+        desk.until(lambda: desk.store.device_messages.get(message).state is MessageState.ANSWERED, "the answer")
+        desk.until(lambda: desk.job(number).waiting_until is None, "the appointment to be gone")
+        scheduled = [event["utc_s"] for event in desk.dongle.events() if event["event"] == "activation_scheduled"]
+        assert [utc_s is None for utc_s in scheduled] == [False, True]
+        assert desk.job(number).state is JobState.WAITING
+
+
+def test_a_command_for_an_absent_device_outlives_a_killed_hub(tmp_path):
+    with bench(tmp_path, commanded("hcalcs", HCALCS), issue=[HCALCS]) as desk:
+        image = signed_image_file(tmp_path / "new.ota", desk.pki)
+        number = distributed(desk, image)
+        desk.dongle.command(do="power_off", eui64=HCALCS)
+        message = cs06(desk, image)
+        desk.until(lambda: desk.events(Kind.MESSAGE_QUEUED), "the hub to have the command")
+        desk.kill_hub()
+        assert desk.store.device_messages.get(message).state is MessageState.WAITING
+        desk.start_hub()
+        desk.dongle.command(do="power_on", eui64=HCALCS)
+        desk.until_state(number, JobState.ACTIVATED)
+        desk.until(lambda: desk.store.device_messages.get(message).state is MessageState.ANSWERED, "the answer")
+
+
+def test_only_an_image_with_force_replace_ends_a_distribution(tmp_path):
+    with bench(tmp_path, commanded("hcalcs", HCALCS, faults={"stalls_at_offset": 1000}), issue=[HCALCS]) as desk:
+        desk.start_hub()
+        desk.admit(HCALCS, device_type=DeviceType.HCALCS)
+        first = desk.start_update(signed_image_file(tmp_path / "first.ota", desk.pki), device=HCALCS)
+        desk.until_state(first, JobState.DOWNLOADING)
+        nobodys = desk.chf("update", "activate", str(first), code=3)
+        assert "supplier's command" in nobodys.err
+        polite = signed_image_file(tmp_path / "polite.ota", desk.pki, file_version=3)
+        refused = desk.chf("update", "start", "--device", HCALCS, "--image", str(polite), "--json", code=3)
+        assert "in progress" in refused.json["refused"][0]["reason"]
+        forced = signed_image_file(tmp_path / "forced.ota", desk.pki, file_version=4, force_replace=True)
+        second = desk.start_update(forced, device=HCALCS)
+        assert desk.job(first).state is JobState.FAILED
+        assert "ForceReplace" in desk.job(first).reason
+        desk.until(lambda: desk.alerts(use_case="CCS08"), "the report")
+        assert ("CCS08", AlertCode.FIRMWARE_TRANSFER_FAILURE, "image discarded", True) in told(desk, HCALCS)
+        assert desk.job(second).active
+
+
+def test_a_ppmid_answers_cs08(tmp_path):
+    keys = {"key_agreement_key": f"home/pki/{parse_eui64(HCALCS):016x}-ka.key"}
+    acb = {"acb_certificate": "home/pki/90b3d51f30000002-ka.pem"}
+    with bench(tmp_path, quick(HCALCS, **keys, **acb), issue=[HCALCS]) as desk:
+        desk.start_hub()
+        desk.admit(HCALCS)
+        desk.chf("dcc", "cs08", "--device", HCALCS)
+        desk.until(lambda: ("CS08", 0, "0x00000001", True) in told(desk, HCALCS), "the version")
+        refused = desk.chf("dcc", "cs06", "--device", HCALCS, "--image", "nothing", code=2)
+        assert "nothing" in refused.err
