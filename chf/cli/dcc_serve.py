@@ -125,7 +125,7 @@ async def _convert(conversion: Conversion, clock: Clock) -> None:
     while True:
         try:
             more = conversion.run(clock.now())
-        except StoreError as error:  # the same rows are there the next time
+        except (StoreError, UsageError) as error:  # the same rows are there the next time
             _LOG.error("alerts wait: %s", error)
             more = 0
         await asyncio.sleep(0 if more else _POLL_S)

@@ -29,7 +29,7 @@ from chf.duis.alerts import (
 from chf.duis.codes import ResponseCode
 from chf.duis.envelope import Content, FutureDatedDeviceAlert, GbcsResponse, ServiceResponse
 from chf.duis.identifiers import RequestId
-from chf.errors import ChfError, MalformedRequestError, RefusedError
+from chf.errors import MalformedMessageError, MalformedRequestError, RefusedError, UsageError
 from chf.eui64 import Eui64, parse_eui64
 from chf.gbcs import (
     CraFlag,
@@ -78,7 +78,10 @@ class Conversion:
         self._store, self._pki, self._seal, self._smi = store, pki, seal, Smi(store.home)
 
     def run(self, now: Now) -> int:
-        """Convert what is new; returns how many alerts and commands were dealt with. Call again until it is 0."""
+        """Convert what is new; returns how many alerts and commands were dealt with. Call again until it is 0.
+
+        Raises StoreError and UsageError (an inventory that cannot be read): nothing is passed over, try again later.
+        """
         dealt_with = 0
         for followed in self._store.followed.list()[:_BATCH]:
             command = self._store.inbox.get(followed.command)
@@ -99,7 +102,7 @@ class Conversion:
     def _alert(self, alert: Alert, now: Now) -> None:
         try:
             converted = self._converted(alert, now)
-        except ChfError as error:
+        except (MalformedMessageError, RefusedError) as error:
             reason = f"alert {alert.msg_id} is kept and not passed on: {error}"
             with self._store.transaction() as tx:
                 tx.meta.set(CURSOR, str(alert.seq))
@@ -137,7 +140,10 @@ class Conversion:
         if message.mac is None:
             self._pki.verify(message)
             return
-        public = self._pki.certificate(Eui64(header.originator), Usage.KEY_AGREEMENT).public_key()
+        try:
+            public = self._pki.certificate(Eui64(header.originator), Usage.KEY_AGREEMENT).public_key()
+        except UsageError as error:
+            raise RefusedError(f"its MAC cannot be checked: {error}") from None
         assert isinstance(public, ec.EllipticCurvePublicKey)
         acb = self._pki.private_key(self._pki.acb, Usage.KEY_AGREEMENT)
         if not verify_mac(message, mac_key(acb, public, header)):

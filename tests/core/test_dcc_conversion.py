@@ -11,6 +11,7 @@ from chf.dcc.seal import Seal
 from chf.dcc.smi import Smi, SmiDevice
 from chf.duis import DuisSchema, RequestId
 from chf.duis.device_request import ReadFirmwareVersionRequest, UpdateHanDeviceLogRequest
+from chf.errors import UsageError
 from chf.eui64 import Eui64, format_eui64
 from chf.gbcs import (
     ActivateImageResponseCode,
@@ -223,6 +224,17 @@ def test_upward_message_that_cannot_be_read_does_not_stop_the_rest(upward):
     upward.alert(cs09(), PPMID)
     assert [document.kind for document in upward.convert()] == ["PPMIDAlert"]
     assert "sha256/x" in upward.alarms()[0]
+
+
+def test_upward_alert_waits_for_an_inventory_that_can_be_read(upward):
+    """A file that somebody is editing is no reason to pass an alert over."""
+    file = upward.store.home / "smi.json"
+    upward.alert(cs09(), PPMID)
+    file.write_text("{")
+    with pytest.raises(UsageError, match="not JSON"):
+        upward.convert()
+    file.unlink()
+    assert len(upward.convert()) == 1
 
 
 def test_upward_conversion_is_done_once_whatever_happens_between(upward):
