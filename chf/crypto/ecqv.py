@@ -23,8 +23,9 @@ assert _SUITE_1.size == 48
 assert _SUITE_2.size == 74
 
 # SE1.4 C.4.2.2.4: the only values of a suite 2 certificate
-_TYPE, _CURVE_SECT283K1, _HASH_AES_MMO, _KEY_AGREEMENT = 0x00, 0x0D, 0x08, 0x08
-_SIGN_AND_AGREE = 0x88
+_TYPE, _CURVE_SECT283K1, _HASH_AES_MMO = 0x00, 0x0D, 0x08
+KEY_AGREEMENT: Final = 0x08
+DIGITAL_SIGNATURE: Final = 0x80
 _SUITE_1_ATTRIBUTES = b"\x01\x09" + bytes(8)  # the Smart Energy profile, then what an issuer likes to write
 
 
@@ -48,7 +49,7 @@ class Suite(Enum):
 
 
 class CertificateError(MalformedError):
-    """Octets that are no certificate of the suite, or one that says what a key-agreement certificate may not say."""
+    """Octets that are no certificate of the suite, or one that is not for what it is used for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,18 +65,19 @@ class Certificate:
     valid_seconds: int | None = None
 
     @classmethod
-    def from_bytes(cls, suite: Suite, octets: bytes) -> Self:
-        """Raises CertificateError. The point is not looked at here: that is the costly part."""
+    def from_bytes(cls, suite: Suite, octets: bytes, usage: int = KEY_AGREEMENT) -> Self:
+        """Raises CertificateError, in suite 2 also where it is not for `usage`. The point, which costs, is not read."""
         if len(octets) != suite.certificate_octets:
             raise CertificateError(f"a certificate of suite {suite.name} has {suite.certificate_octets} octets")
         if suite is Suite.ONE:
             point, subject, issuer, _ = _SUITE_1.unpack(octets)
             return cls(suite, octets, subject, issuer, point)
-        kind, _, curve, digest, issuer, start, seconds, subject, usage, point = _SUITE_2.unpack(octets)
+        kind, _, curve, digest, issuer, start, seconds, subject, allowed, point = _SUITE_2.unpack(octets)
         if (kind, curve, digest) != (_TYPE, _CURVE_SECT283K1, _HASH_AES_MMO):
             raise CertificateError("not an implicit certificate on sect283k1 with AES-MMO", offset=0)
-        if not usage & _KEY_AGREEMENT:
-            raise CertificateError("not a certificate for key agreement", offset=36, field="key usage")
+        if not allowed & usage:
+            purpose = "key agreement" if usage == KEY_AGREEMENT else "signatures"
+            raise CertificateError(f"not a certificate for {purpose}", offset=36, field="key usage")
         return cls(suite, octets, subject, issuer, point, int.from_bytes(start, "big"), seconds)
 
     def is_valid_at(self, utc: float) -> bool:
@@ -160,7 +162,7 @@ class CertificateAuthority:
                 valid_from.to_bytes(5, "big"),
                 valid_seconds,
                 subject,
-                _SIGN_AND_AGREE,
+                DIGITAL_SIGNATURE | KEY_AGREEMENT,
                 point,
             )
         certificate = Certificate.from_bytes(self.suite, octets)

@@ -1,0 +1,78 @@
+"""OpenSSL verifies our signatures on the two binary curves, and we verify those that OpenSSL makes."""
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from chf.crypto.binary_curve import SECT163K1, SECT283K1
+from chf.crypto.ecdsa import sign, verifies
+from chf.crypto.mmo import aes_mmo
+
+CURVES = pytest.mark.parametrize("curve", [SECT163K1, SECT283K1], ids=lambda curve: curve.name)
+EC_PUBLIC_KEY = bytes.fromhex("06072A8648CE3D0201")
+OBJECT_IDENTIFIERS = {"sect163k1": bytes.fromhex("06052B81040001"), "sect283k1": bytes.fromhex("06052B81040010")}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def binary_curves():
+    """An openssl belongs to CI; which curves it was built with does not lie with us."""
+    if shutil.which("openssl") is None:
+        assert os.environ.get("CI") != "true", "CI has to have openssl"
+        pytest.skip("openssl is not installed")
+    known = subprocess.run(["openssl", "ecparam", "-list_curves"], capture_output=True, text=True, check=True).stdout
+    if any(name not in known for name in OBJECT_IDENTIFIERS):
+        pytest.skip("this openssl was built without binary curves")
+
+
+def der(tag: int, octets: bytes) -> bytes:
+    assert len(octets) < 0x80
+    return bytes([tag, len(octets)]) + octets
+
+
+def der_signature(signature: bytes) -> bytes:
+    half = len(signature) // 2
+    numbers = (part.lstrip(b"\0") for part in (signature[:half], signature[half:]))
+    return der(0x30, b"".join(der(2, b"\0" + part if part[0] & 0x80 else part) for part in numbers))
+
+
+def accepted(directory: Path, curve, point: bytes, digest: bytes, signature: bytes) -> bool:
+    algorithm = der(0x30, EC_PUBLIC_KEY + OBJECT_IDENTIFIERS[curve.name])
+    (directory / "key").write_bytes(der(0x30, algorithm + der(0x03, b"\0" + point)))
+    (directory / "digest").write_bytes(digest)
+    (directory / "signature").write_bytes(der_signature(signature))
+    arguments = ["-verify", "-pubin", "-keyform", "DER", "-inkey", "key", "-in", "digest", "-sigfile", "signature"]
+    done = subprocess.run(["openssl", "pkeyutl", *arguments], cwd=directory, capture_output=True, check=False)
+    assert (done.returncode == 0) == (b"Verified Successfully" in done.stdout), done.stderr
+    assert b"Verif" in done.stdout, done.stderr  # it was judged, not left unread
+    return done.returncode == 0
+
+
+@CURVES
+def test_openssl_verifies_ours(curve, tmp_path):
+    for private in (1, 0x1234567, curve.order - 2):
+        digest = aes_mmo(b"an OTA file" + bytes([private & 0xFF]))
+        signature = sign(curve, private, digest)
+        point = curve.compress(curve.multiply(private, curve.generator))
+        assert accepted(tmp_path, curve, point, digest, signature)
+        assert not accepted(tmp_path, curve, point, aes_mmo(b"another file"), signature)
+
+
+@CURVES
+def test_we_verify_those_of_openssl(curve, tmp_path):
+    def openssl(*arguments: str) -> bytes:
+        return subprocess.run(["openssl", *arguments], cwd=tmp_path, capture_output=True, check=True).stdout
+
+    openssl("ecparam", "-name", curve.name, "-genkey", "-noout", "-out", "key")
+    digest = aes_mmo(b"an OTA file")
+    (tmp_path / "digest").write_bytes(digest)
+    signature = openssl("pkeyutl", "-sign", "-inkey", "key", "-in", "digest")
+    public = openssl("ec", "-in", "key", "-pubout", "-conv_form", "compressed", "-outform", "DER")
+    point = curve.decompress(public[-curve.point_octets :])
+    r_size = signature[3]
+    numbers = signature[4 : 4 + r_size], signature[6 + r_size :]
+    raw = b"".join(part.lstrip(b"\0").rjust(curve.scalar_octets, b"\0") for part in numbers)
+    assert verifies(curve, point, digest, raw)
+    assert not verifies(curve, point, aes_mmo(b"another file"), raw)
