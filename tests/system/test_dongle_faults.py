@@ -77,7 +77,7 @@ def line_of(chances: str) -> str:
     return f"[faults]\n{chances}\n"
 
 
-@pytest.mark.parametrize("seed", range(1, 6))
+@pytest.mark.parametrize("seed", range(1, 4))
 def test_a_bad_cable_of_an_ezsp_dongle_costs_time_and_nothing_else(working, seed):
     chances = "drop = 0.02\nduplicate = 0.02\nreorder = 0.02\ncorrupt = 0.02\nnoise = 0.02"
     working(scenario=line_of(chances), seed=seed).check()
@@ -93,7 +93,7 @@ def test_a_bad_cable_of_a_znp_dongle(working, seed):
     desk.check()
 
 
-@pytest.mark.parametrize("frames", [3, 40, 151])
+@pytest.mark.parametrize("frames", [3, 151])
 @pytest.mark.parametrize("what", ["restart_dongle", "crash_dongle"])
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_dongle_that_restarts_or_crashes_at_some_frame(working, kind, what, frames):
@@ -160,7 +160,7 @@ def test_one_device_whose_confirms_never_come_does_not_hold_up_another(tmp_path,
     with bench(tmp_path, scenario, "--ncp", kind) as desk:
         desk.start_hub("--radio", kind)
         desk.admit(EUI64, OTHER)
-        image = image_file(tmp_path / "new.ota", size_bytes=3000)
+        image = image_file(tmp_path / "new.ota", size_bytes=1500)
         ran = desk.chf("update", "start", "--device", EUI64, "--device", OTHER, "--image", str(image), "--json")
         numbers = {entry["device"]: entry["update"] for entry in ran.json["started"]}
         desk.until_state(numbers[EUI64], JobState.ACTIVATED, timeout_s=15.0)
