@@ -10,10 +10,11 @@ import click
 from chf.cli.dongle import Dongle, dongle_options
 from chf.cli.options import home_option, json_option, print_json, print_table, talk
 from chf.cli.radio_backup import backup, restore
-from chf.cli.radio_print import print_info
+from chf.cli.radio_print import print_info, print_security
 from chf.cli.secret_file import write_secret
 from chf.errors import RadioGoneError, RefusedError, UsageError
 from chf.radio.interface import Inbound, Outbound, RadioInfo, RadioState
+from chf.radio.security_report import SecurityReport
 from chf.store.lock import hub_pid
 
 
@@ -26,9 +27,19 @@ def radio() -> None:
 @click.argument("port", required=False)
 @dongle_options(port=False, kind_may_be_asked=True)
 @click.option("--list-only", is_flag=True, help="Without PORT: ask nobody.")
+@click.option(
+    "--security",
+    is_flag=True,
+    help="What it says of keys and certificates, too. Writes one key where none is, and erases it again.",
+)
 @json_option
-def probe(*, port: str | None, dongle: Dongle, list_only: bool, as_json: bool) -> None:
+def probe(*, port: str | None, dongle: Dongle, list_only: bool, security: bool, as_json: bool) -> None:
     """Say who answers on PORT, changing nothing; without PORT, on every serial port that is on USB."""
+    if security:
+        if port is None:
+            raise UsageError("--security asks one dongle: give its PORT")
+        print_security(port, asyncio.run(_probe_security(dongle.on(port))), as_json=as_json)
+        return
     if port is None:
         _list_ports(dongle, list_only=list_only, as_json=as_json)
         return
@@ -37,6 +48,10 @@ def probe(*, port: str | None, dongle: Dongle, list_only: bool, as_json: bool) -
 
 async def _probe(dongle: Dongle) -> RadioInfo:
     return await (await dongle.recognised()).open().probe()
+
+
+async def _probe_security(dongle: Dongle) -> SecurityReport:
+    return await (await dongle.recognised()).open().probe_security()
 
 
 def _list_ports(dongle: Dongle, *, list_only: bool, as_json: bool) -> None:

@@ -10,7 +10,7 @@ from zigpy.types import BroadcastAddress
 
 from chf.clock import Instant
 from chf.eui64 import Eui64
-from chf.radio import backups, zdp
+from chf.radio import backups, ezsp_security, zdp
 from chf.radio.ezsp_application import HubApplication
 from chf.radio.ezsp_keys import establish_link_key, install_link_key, read_keys, remove_link_key
 from chf.radio.ezsp_status import ember_eui64, eui64_of, is_ok
@@ -18,6 +18,7 @@ from chf.radio.ezsp_traffic import EzspTraffic
 from chf.radio.interface import NetworkInfo, RadioInfo
 from chf.radio.link import DongleEvents
 from chf.radio.outbox import Places
+from chf.radio.security_report import SecurityReport
 from chf.radio.settings import DongleSettings
 from chf.radio.traffic import Surroundings
 
@@ -67,6 +68,12 @@ class EzspDongle:
                 extended_pan_id=eui64_of(network.extended_pan_id),
                 coordinator=eui64_of(node.ieee),
             ),
+        )
+
+    async def describe_security(self) -> SecurityReport:
+        info = await self.describe()
+        return SecurityReport(
+            info, *await ezsp_security.ask(self._application.ezsp, on_network=info.network is not None)
         )
 
     def traffic(self, around: Surroundings) -> EzspTraffic:

@@ -8,9 +8,12 @@ thread, in the order of the air; a listener must not block.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from chf.eui64 import Eui64, format_eui64
+
+if TYPE_CHECKING:
+    from chf.radio.security_report import SecurityReport
 
 SMART_ENERGY_PROFILE = 0x0109
 HUB_ENDPOINT = 0x0B
@@ -126,6 +129,10 @@ class Radio(Protocol):
 
     async def probe(self) -> RadioInfo:
         """Ask who answers, change nothing, and let go of the port again."""
+        ...
+
+    async def probe_security(self) -> "SecurityReport":
+        """What the dongle says of keys and certificates. Like `probe`; its tables are afterwards what they were."""
         ...
 
     async def start(self, listener: RadioListener, *, form: bool) -> RadioInfo:

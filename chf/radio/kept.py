@@ -30,6 +30,7 @@ from chf.radio.interface import (
     RadioState,
 )
 from chf.radio.link import Kind, Link
+from chf.radio.security_report import SecurityReport
 from chf.radio.session import Session
 from chf.radio.traffic import Letter
 
@@ -59,6 +60,10 @@ class KeptRadio(Radio):
     async def probe(self) -> RadioInfo:
         async with self._visited() as link:
             return await link.describe()
+
+    async def probe_security(self) -> SecurityReport:
+        async with self._visited() as link:
+            return await link.describe_security()
 
     async def leave(self) -> None:
         async with self._visited() as link:

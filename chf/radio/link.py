@@ -10,6 +10,7 @@ from typing import Any, Protocol
 from chf.clock import Instant
 from chf.eui64 import Eui64
 from chf.radio.interface import RadioInfo
+from chf.radio.security_report import SecurityReport
 from chf.radio.traffic import Surroundings, Traffic
 
 
@@ -32,6 +33,10 @@ class Link(Protocol):
     async def connect(self) -> None: ...
     async def describe(self) -> RadioInfo:
         """Who answers, and with which network; changes nothing. After `connect` and before `bring_up`."""
+        ...
+
+    async def describe_security(self) -> SecurityReport:
+        """What it says of keys and certificates. Leaves its tables as they were."""
         ...
 
     def traffic(self, around: Surroundings) -> Traffic[Any]:

@@ -13,10 +13,11 @@ from zigpy_znp.exceptions import CommandNotRecognized  # type: ignore[import-unt
 from chf.clock import Instant
 from chf.errors import RadioRefusedError
 from chf.eui64 import Eui64, format_eui64, from_little_endian
-from chf.radio import backups, zdp, znp_keys
+from chf.radio import backups, zdp, znp_keys, znp_security
 from chf.radio import znp_frames as frames
 from chf.radio.interface import NetworkInfo, RadioInfo
 from chf.radio.link import DongleEvents
+from chf.radio.security_report import SecurityReport
 from chf.radio.settings import DongleSettings
 from chf.radio.traffic import Surroundings
 from chf.radio.znp_application import HubApplication
@@ -60,6 +61,9 @@ class ZnpDongle:
             protocol_version=int(version.TransportRev),
             network=network if formed else None,
         )
+
+    async def describe_security(self) -> SecurityReport:
+        return SecurityReport(await self.describe(), *await znp_security.ask(self._application.znp))
 
     def traffic(self, around: Surroundings) -> ZnpTraffic:
         self._traffic = ZnpTraffic(around)

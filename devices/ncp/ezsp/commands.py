@@ -76,6 +76,9 @@ ROWS = (
     Row(0x0077, "tokenFactoryReset", "keep_frame_counter:bool keep_boot_counter:bool", "", first=13),
     Row(0x0104, "resetNode", "", "", first=9),
     Row(0x0001, "getLibraryStatus", "library:u8", "status:u8"),
+    # Certificate-based key exchange (UG100 11), of which this build has no library
+    Row(0x00A5, "getCertificate", "", "status:st certificate:b48"),
+    Row(0x00EC, "getCertificate283k1", "", "status:st certificate:b74"),
     # Networking (UG100 6)
     Row(0x0015, "setManufacturerCode", "code:u16", "", **_EMBER),
     Row(0x0015, "setManufacturerCode", "code:u16", "status:st", **_SL),

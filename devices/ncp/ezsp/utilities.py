@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 
 _TOKEN_BYTES = 16
 _LIBRARY_ABSENT = 0x00
+_CERTIFICATE_BYTES = 48  # EmberCertificateData
+_CERTIFICATE_283K1_BYTES = 74
 
 
 class Utilities:
@@ -37,6 +39,8 @@ class Utilities:
             "setMfgToken": lambda _token, _value: (EmberStatus.INVALID_CALL,),  # written in the factory
             "customFrame": lambda _payload: (EmberStatus.ERR_FATAL, b""),  # no XNCP extensions
             "getLibraryStatus": lambda _library: (_LIBRARY_ABSENT,),  # no CBKE, no ECC
+            "getCertificate": lambda: (EmberStatus.LIBRARY_NOT_PRESENT, bytes(_CERTIFICATE_BYTES)),
+            "getCertificate283k1": lambda: (EmberStatus.LIBRARY_NOT_PRESENT, bytes(_CERTIFICATE_283K1_BYTES)),
             "getTokenData": lambda _token, _index: (EmberStatus.ERR_FATAL,),
             "setTokenData": lambda _token, _index, _value: (EmberStatus.ERR_FATAL,),
             "setPowerDescriptor": lambda _descriptor: (EmberStatus.SUCCESS,),
