@@ -20,6 +20,8 @@ from chf.cli.image_options import (
     kind_option,
     limit_option,
     load_signer,
+    load_zigbee_authority,
+    zigbee_ca_option,
 )
 from chf.cli.image_stored import add, list_images, remove
 from chf.cli.options import json_option, print_json, print_table, talk
@@ -54,7 +56,9 @@ image.add_command(remove)
     help="Where to write the image; by default the name that ZigBee suggests, in this directory.",
 )
 @click.option(
-    "--public-key", type=click.Path(dir_okay=False, path_type=Path), help="Also write the signer's public key."
+    "--public-key",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Also write the public key to check the signature with: the supplier's, or the ZigBee CA's.",
 )
 @limit_option
 @json_option
@@ -86,24 +90,35 @@ def build(recipe: Path, output: Path | None, public_key: Path | None, limit_byte
 @image.command()
 @click.argument("file", type=IMAGE_FILE)
 @certificate_option
+@zigbee_ca_option
 @kind_option
 @limit_option
 @json_option
-def inspect(file: Path, certificate: Path | None, kind: ImageKind | None, limit_bytes: int, as_json: bool) -> None:
-    """Say what FILE is (- for standard input): kind, versions, sizes, hashes, signature, sub-elements."""
+def inspect(
+    *,
+    file: Path,
+    certificate: Path | None,
+    zigbee_ca: str | None,
+    kind: ImageKind | None,
+    limit_bytes: int,
+    as_json: bool,
+) -> None:
+    """Say what FILE is (- for standard input): kind, versions, sizes, hashes, signatures, sub-elements."""
     from chf.image import inspection  # noqa: PLC0415
 
-    signer = load_signer(certificate)
+    signer, authority = load_signer(certificate), load_zigbee_authority(zigbee_ca)
     read = load_image(file, kind=kind, limit_bytes=limit_bytes)
     if as_json:
-        print_json(inspection.as_json(read, signer))
+        print_json(inspection.as_json(read, signer, authority))
     else:
-        print_table(("Field", "Value"), [(row.label, row.value) for row in inspection.as_rows(read, signer)])
+        rows = inspection.as_rows(read, signer, authority)
+        print_table(("Field", "Value"), [(row.label, row.value) for row in rows])
 
 
 @image.command()
 @click.argument("file", type=IMAGE_FILE)
 @certificate_option
+@zigbee_ca_option
 @click.option("--sha256", type=DigestParameter(), help="The SHA-256 that the whole file must have.")
 @click.option("--manufacturer-image-hash", type=DigestParameter(), help="As the Central Products List has it.")
 @click.option("--file-version", type=HexParameter(8), help="The version that the header must carry.")
@@ -117,6 +132,7 @@ def verify(
     *,
     file: Path,
     certificate: Path | None,
+    zigbee_ca: str | None,
     sha256: str | None,
     manufacturer_image_hash: str | None,
     file_version: int | None,
@@ -128,8 +144,8 @@ def verify(
     """Check FILE (- for standard input), every check listed. Exit code 0: all passed, 1: one did not."""
     from chf.image.checks import Check, Expectation, check_image  # noqa: PLC0415
 
-    signer = load_signer(certificate)
-    expected = Expectation(sha256, manufacturer_image_hash, file_version, hardware_version, signer)
+    signer, authority = load_signer(certificate), load_zigbee_authority(zigbee_ca)
+    expected = Expectation(sha256, manufacturer_image_hash, file_version, hardware_version, signer, authority)
     checks: tuple[Check, ...]
     try:
         checks = check_image(load_image(file, kind=kind, limit_bytes=limit_bytes), expected)
@@ -188,7 +204,11 @@ def _read_beside(recipe: Path, name: str) -> bytes:
 def _public_key(parsed: "Recipe", recipe: Path) -> bytes:
     from chf.image.build import signing_key  # noqa: PLC0415
     from chf.image.signature import public_key_pem  # noqa: PLC0415
+    from chf.image.zigbee_signature import authority_text, seeded_authority  # noqa: PLC0415
 
+    wanted = parsed.zigbee_signature
+    if wanted is not None:
+        return authority_text(seeded_authority(wanted.suite, wanted.key_seed, wanted.issuer)).encode()
     if parsed.signature is None:
         raise UsageError("this recipe signs nothing: there is no public key to write")
     return public_key_pem(signing_key(parsed.signature, partial(_read_beside, recipe)))

@@ -1,6 +1,7 @@
 """Options and arguments that the `chf image` commands share."""
 
 from pathlib import Path
+from string import hexdigits
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -10,6 +11,7 @@ from chf.image.image import DEFAULT_LIMIT_BYTES, ImageKind
 
 if TYPE_CHECKING:
     from chf.image.signature import Signer
+    from chf.image.zigbee_signature import ZigbeeAuthority
 
 _PEM_LIMIT_BYTES = 1 << 16
 
@@ -70,9 +72,26 @@ certificate_option = click.option(
     help="The supplier's certificate or public key (PEM) that the signature is checked against.",
 )
 
+zigbee_ca_option = click.option(
+    "--zigbee-ca",
+    metavar="FILE|HEX",
+    help="The public key of the ZigBee CA that the signature of a standard file is checked under.",
+)
+
 
 def load_signer(certificate: Path | None) -> "Signer | None":
     """Who should have signed: None where nobody is named. Raises UsageError for what is no certificate or key."""
     from chf.image.signature import signer_from_certificate  # noqa: PLC0415
 
     return None if certificate is None else signer_from_certificate(read_at_most(certificate, _PEM_LIMIT_BYTES))
+
+
+def load_zigbee_authority(given: str | None) -> "ZigbeeAuthority | None":
+    """From hex digits, or from a file that holds them. None where no CA is named. Raises UsageError."""
+    from chf.image.zigbee_signature import authority_from_text  # noqa: PLC0415
+
+    if given is None:
+        return None
+    if given and not set(given) - set(hexdigits):
+        return authority_from_text(given)
+    return authority_from_text(read_at_most(Path(given), _PEM_LIMIT_BYTES).decode("ascii", "replace"))

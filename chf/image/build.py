@@ -15,9 +15,12 @@ from chf.image.header import OtaHeader
 from chf.image.image import SIGNATURE_BYTES, FirmwareImage, ImageKind
 from chf.image.recipe import Fault, FilePayload, PatternPayload, Payload, Recipe, SeededPayload, SignatureRecipe
 from chf.image.signature import key_from_pem, key_from_seed, sign
+from chf.image.zigbee_signature import integrity_element, sealed_bytes, seeded_credentials, signature_elements
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric import ec
+
+    from chf.crypto.ecqv import Credentials
 
 MAX_PAYLOAD_BYTES = 10_240_000  # DUIS XSD, FirmwareImage: what no service request can carry is not worth building
 
@@ -44,8 +47,15 @@ def build_image(recipe: Recipe, read: Callable[[str], bytes]) -> bytes:
         destination=recipe.destination,
         hardware_versions=recipe.hardware_versions,
     )
-    header = replace(header, total_image_size=header.length_bytes + len(body))
+    credentials = _zigbee_credentials(recipe)
+    suite = None if credentials is None else credentials.suite
+    body_bytes = len(body) + sealed_bytes(suite, integrity_code=recipe.integrity_code)
+    header = replace(header, total_image_size=header.length_bytes + body_bytes)
     content = header.to_bytes() + body
+    if recipe.integrity_code:
+        content += integrity_element(content)
+    if credentials is not None:
+        content += signature_elements(content, credentials)
     return content if recipe.fault is None else _damage(content, recipe.fault)
 
 
@@ -87,6 +97,13 @@ def signing_key(recipe: SignatureRecipe, read: Callable[[str], bytes]) -> "ec.El
 def _signed_tail(manufacturer_image: bytes, recipe: SignatureRecipe, read: Callable[[str], bytes]) -> bytes:
     """ForceReplace, length octet and signature (GBCS 11.2.2)."""
     return bytes([recipe.force_replace, SIGNATURE_BYTES]) + sign(manufacturer_image, signing_key(recipe, read))
+
+
+def _zigbee_credentials(recipe: Recipe) -> "Credentials | None":
+    wanted = recipe.zigbee_signature
+    if wanted is None:
+        return None
+    return seeded_credentials(wanted.suite, wanted.key_seed, wanted.issuer, wanted.signer)
 
 
 def _damage(content: bytes, fault: Fault) -> bytes:

@@ -3,8 +3,16 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from chf.eui64 import format_eui64
 from chf.image.image import FirmwareImage
 from chf.image.signature import Signer, verifies
+from chf.image.zigbee_signature import (
+    BadSignatureError,
+    ZigbeeAuthority,
+    ZigbeeSignature,
+    read_integrity_codes,
+    read_signature,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,6 +24,7 @@ class Expectation:
     file_version: int | None = None
     hardware_version: int | None = None
     signer: Signer | None = None
+    zigbee_authority: ZigbeeAuthority | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +53,36 @@ def signature_check(image: FirmwareImage, signer: Signer | None) -> Check | None
     return Check("signature", passed=False, detail=f"not made by {who} over this Manufacturer Image")
 
 
+def zigbee_checks(image: FirmwareImage, authority: ZigbeeAuthority | None) -> Iterator[Check]:
+    """Of the integrity code and the signature among the sub-elements, for those that there are or should be."""
+    for code in read_integrity_codes(image):
+        detail = "as computed" if code.holds else f"is {code.found.hex()}, not {code.expected.hex()} (our reading)"
+        yield Check("integrity code", passed=code.holds, detail=detail)
+    try:
+        signature = read_signature(image)
+    except BadSignatureError as error:
+        yield Check("ZigBee signature", passed=False, detail=str(error))
+        return
+    if signature is not None:
+        yield _zigbee_signature(signature, authority)
+    elif authority is not None:
+        yield Check("ZigBee signature", passed=False, detail="the image carries no signature among its sub-elements")
+
+
+def _zigbee_signature(signature: ZigbeeSignature, authority: ZigbeeAuthority | None) -> Check:
+    signer, issuer = format_eui64(signature.signer), format_eui64(signature.issuer)
+    who = f"{signer}, certified by {issuer}, suite {signature.suite.value}"
+    if authority is None:
+        return Check("ZigBee signature", passed=None, detail=f"says {who}; name the CA's public key to verify it")
+    if authority.suite is not signature.suite:
+        detail = f"says {who}; the CA's key is of suite {authority.suite.value}"
+        return Check("ZigBee signature", passed=False, detail=detail)
+    if signature.verifies_under(authority):
+        return Check("ZigBee signature", passed=True, detail=f"made by {who}")
+    detail = f"says {who}, which under this CA did not sign this file"
+    return Check("ZigBee signature", passed=False, detail=detail)
+
+
 def _checks(image: FirmwareImage, expected: Expectation) -> Iterator[Check]:
     if expected.sha256 is not None:
         yield _equal("sha256", expected.sha256.lower(), image.sha256)
@@ -57,6 +96,7 @@ def _checks(image: FirmwareImage, expected: Expectation) -> Iterator[Check]:
     signature = signature_check(image, expected.signer)
     if signature is not None:
         yield signature
+    yield from zigbee_checks(image, expected.zigbee_authority)
 
 
 def _equal(name: str, wanted: str, found: str) -> Check:

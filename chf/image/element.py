@@ -15,16 +15,17 @@ MAX_SUB_ELEMENTS = 64
 
 
 UPGRADE_IMAGE = 0x0000
+INTEGRITY_CODE = 0x0003
 _NAMES = {
     UPGRADE_IMAGE: "upgrade image",
     0x0001: "ECDSA signature, crypto suite 1",
     0x0002: "ECDSA signing certificate, crypto suite 1",
-    0x0003: "image integrity code",
+    INTEGRITY_CODE: "image integrity code",
     0x0004: "picture data",
     0x0005: "ECDSA signature, crypto suite 2",
     0x0006: "ECDSA signing certificate, crypto suite 2",
 }
-_LENGTHS_BYTES = {0x0001: 50, 0x0002: 48, 0x0003: 16, 0x0005: 80, 0x0006: 74}
+_LENGTHS_BYTES = {0x0001: 50, 0x0002: 48, INTEGRITY_CODE: 16, 0x0005: 80, 0x0006: 74}
 _FIRST_RESERVED_TAG = 0x0007
 
 

@@ -5,9 +5,10 @@ from typing import Any
 
 from chf.eui64 import format_eui64
 from chf.image.build import suggested_file_name
-from chf.image.checks import signature_check
+from chf.image.checks import Check, signature_check, zigbee_checks
 from chf.image.image import FirmwareImage
 from chf.image.signature import Signer
+from chf.image.zigbee_signature import BadSignatureError, ZigbeeAuthority, read_signature
 
 SCHEMA = 1
 _KINDS = {
@@ -34,7 +35,9 @@ def dotted(file_version: int) -> str:
     return ".".join(str(octet) for octet in file_version.to_bytes(4, "big"))
 
 
-def as_json(image: FirmwareImage, signer: Signer | None = None) -> dict[str, Any]:
+def as_json(
+    image: FirmwareImage, signer: Signer | None = None, authority: ZigbeeAuthority | None = None
+) -> dict[str, Any]:
     header, hardware = image.header, image.header.hardware_versions
     check = signature_check(image, signer)
     return {
@@ -68,6 +71,7 @@ def as_json(image: FirmwareImage, signer: Signer | None = None) -> dict[str, Any
             "verified": None if check is None else check.passed,
             "checked_against": None if signer is None else signer.subject or "the public key",
         },
+        "zigbee": _zigbee_json(image, authority),
         "sub_elements": [
             {"tag": f"0x{each.tag:04X}", "name": each.name, "bytes": len(each.data)} for each in image.sub_elements
         ],
@@ -76,7 +80,9 @@ def as_json(image: FirmwareImage, signer: Signer | None = None) -> dict[str, Any
     }
 
 
-def as_rows(image: FirmwareImage, signer: Signer | None = None) -> tuple[Row, ...]:
+def as_rows(
+    image: FirmwareImage, signer: Signer | None = None, authority: ZigbeeAuthority | None = None
+) -> tuple[Row, ...]:
     header, hardware = image.header, image.header.hardware_versions
     rows = [
         Row("Kind", _KINDS[image.kind.value]),
@@ -101,7 +107,8 @@ def as_rows(image: FirmwareImage, signer: Signer | None = None) -> tuple[Row, ..
     ]
     if image.force_replace is not None:
         rows.append(Row("ForceReplace", "yes" if image.force_replace else "no"))
-    rows.append(Row("Supplier signature", _signature(image, signer)))
+    rows.append(Row("Supplier signature", _verdict(signature_check(image, signer))))
+    rows += [Row(check.name[:1].upper() + check.name[1:], _verdict(check)) for check in zigbee_checks(image, authority)]
     rows += [
         Row(f"Sub-element 0x{each.tag:04X}", f"{each.name}, {len(each.data)} bytes") for each in image.sub_elements
     ]
@@ -110,12 +117,27 @@ def as_rows(image: FirmwareImage, signer: Signer | None = None) -> tuple[Row, ..
     return tuple(rows)
 
 
-def _signature(image: FirmwareImage, signer: Signer | None) -> str:
-    check = signature_check(image, signer)
+def _verdict(check: Check | None) -> str:
     if check is None:
         return "none"
     verdict = {True: "verified: ", False: "NOT verified: ", None: ""}[check.passed]
     return verdict + printable(check.detail.encode())
+
+
+def _zigbee_json(image: FirmwareImage, authority: ZigbeeAuthority | None) -> dict[str, Any]:
+    """Signer, subject and issuer are null where there is no signature, or one that cannot be read: see the checks."""
+    try:
+        signature = read_signature(image)
+    except BadSignatureError:
+        signature = None
+    checks = zigbee_checks(image, authority)
+    return {
+        "suite": None if signature is None else signature.suite.value,
+        "signer": None if signature is None else format_eui64(signature.signer),
+        "certificate_subject": None if signature is None else format_eui64(signature.signer),
+        "certificate_issuer": None if signature is None else format_eui64(signature.issuer),
+        "checks": [{"name": each.name, "passed": each.passed, "detail": each.detail} for each in checks],
+    }
 
 
 def _escaped(character: str) -> str:

@@ -7,6 +7,7 @@ import tomllib
 from dataclasses import dataclass
 from typing import Any
 
+from chf.crypto.ecqv import Suite
 from chf.errors import UsageError
 from chf.eui64 import Eui64, parse_eui64
 from chf.image.header import HEADER_STRING_BYTES, ZIGBEE_PRO, HardwareVersions
@@ -53,6 +54,16 @@ class SignatureRecipe:
 
 
 @dataclass(frozen=True, slots=True)
+class ZigbeeSignatureRecipe:
+    """Who signs a standard file: a test signer under a test CA, both derived from a published seed."""
+
+    suite: Suite
+    signer: Eui64
+    issuer: Eui64
+    key_seed: str
+
+
+@dataclass(frozen=True, slots=True)
 class Fault:
     """Damage done after a correct build, in the order of its fields, to test those who read images."""
 
@@ -75,7 +86,9 @@ class Recipe:
     destination: Eui64 | None
     payload: Payload
     sub_elements: tuple[ElementRecipe, ...]
+    integrity_code: bool
     signature: SignatureRecipe | None
+    zigbee_signature: ZigbeeSignatureRecipe | None
     fault: Fault | None
 
 
@@ -88,10 +101,10 @@ class _Table:
         self._values: dict[str, Any] = dict(values)
         self._name = name
 
-    def number(self, key: str, maximum: int, default: int | None = None) -> int:
+    def number(self, key: str, maximum: int, default: int | None = None, *, minimum: int = 0) -> int:
         value = self._take(key, int, default)
-        if isinstance(value, bool) or not 0 <= value <= maximum:
-            raise self._wrong(key, f"must be a number from 0 to 0x{maximum:X}")
+        if isinstance(value, bool) or not minimum <= value <= maximum:
+            raise self._wrong(key, f"must be a number from {minimum} to 0x{maximum:X}")
         return int(value)
 
     def optional_number(self, key: str, maximum: int) -> int | None:
@@ -162,7 +175,9 @@ def parse_recipe(text: str) -> Recipe:
         destination=_destination(table.optional_text("destination")),
         payload=_payload(table.table("payload")),
         sub_elements=tuple(map(_element, table.tables("sub_element"))),
+        integrity_code=table.flag("integrity_code", default=False),
         signature=_signature(table.table("signature")),
+        zigbee_signature=_zigbee_signature(table.table("zigbee_signature")),
         fault=_fault(table.table("fault")),
     )
     table.close()
@@ -175,8 +190,15 @@ def _check_kind(recipe: Recipe) -> None:
     signed = recipe.kind is ImageKind.GBCS_SIGNED
     if signed is not (recipe.signature is not None):
         raise UsageError(f"recipe: [signature] belongs to kind 'gbcs-signed'{'' if signed else ' only'}")
-    if recipe.kind is not ImageKind.STANDARD and recipe.sub_elements:
-        raise UsageError("recipe: [[sub_element]] belongs to kind 'standard' only")
+    if recipe.kind is not ImageKind.STANDARD:
+        of_standard_files = {
+            "[[sub_element]]": recipe.sub_elements,
+            "'integrity_code'": recipe.integrity_code,
+            "[zigbee_signature]": recipe.zigbee_signature,
+        }
+        for name, value in of_standard_files.items():
+            if value:
+                raise UsageError(f"recipe: {name} belongs to kind 'standard' only")
 
 
 def _kind(text: str) -> ImageKind:
@@ -252,6 +274,19 @@ def _signature(table: _Table | None) -> SignatureRecipe | None:
     table.close()
     if (recipe.key_seed is None) is (recipe.key_file is None):
         raise UsageError("recipe: [signature] wants exactly one of key_seed and key_file")
+    return recipe
+
+
+def _zigbee_signature(table: _Table | None) -> ZigbeeSignatureRecipe | None:
+    if table is None:
+        return None
+    recipe = ZigbeeSignatureRecipe(
+        suite=Suite.ONE if table.number("suite", 2, minimum=1) == 1 else Suite.TWO,
+        signer=parse_eui64(table.text("signer")),
+        issuer=parse_eui64(table.text("issuer")),
+        key_seed=table.text("key_seed"),
+    )
+    table.close()
     return recipe
 
 

@@ -9,8 +9,13 @@ import pytest
 
 from chf.crypto.binary_curve import SECT163K1, SECT283K1
 from chf.crypto.ecdsa import sign, verifies
+from chf.crypto.ecqv import Certificate, Suite
 from chf.crypto.mmo import aes_mmo
+from chf.eui64 import Eui64
+from chf.image.zigbee_signature import seeded_authority
 
+GOLDEN = Path(__file__).parents[2] / "firmware_images" / "golden"
+ISSUER = Eui64(0x00DB_1234_5600_00CA)
 CURVES = pytest.mark.parametrize("curve", [SECT163K1, SECT283K1], ids=lambda curve: curve.name)
 EC_PUBLIC_KEY = bytes.fromhex("06072A8648CE3D0201")
 OBJECT_IDENTIFIERS = {"sect163k1": bytes.fromhex("06052B81040001"), "sect283k1": bytes.fromhex("06052B81040010")}
@@ -76,3 +81,16 @@ def test_we_verify_those_of_openssl(curve, tmp_path):
     raw = b"".join(part.lstrip(b"\0").rjust(curve.scalar_octets, b"\0") for part in numbers)
     assert verifies(curve, point, digest, raw)
     assert not verifies(curve, point, aes_mmo(b"another file"), raw)
+
+
+@pytest.mark.parametrize(("suite", "r_s_bytes"), [(Suite.ONE, 42), (Suite.TWO, 72)], ids=["suite 1", "suite 2"])
+def test_openssl_verifies_the_golden_signed_images(suite, r_s_bytes, tmp_path):
+    """Cut here by the standard's numbers; the signer's key is that of the embedded certificate under the test CA."""
+    content = (GOLDEN / f"standard-signed-{suite.value}.zigbee").read_bytes()
+    curve, authority = suite.curve, seeded_authority(suite, "chf test signer", ISSUER)
+    head = len(content) - r_s_bytes - 8 - 6
+    certificate = Certificate.from_bytes(suite, content[head - suite.certificate_octets : head])
+    point = curve.compress(certificate.public_key(curve.decompress(authority.public_key)))
+    signed, signature = content[:-r_s_bytes], content[-r_s_bytes:]
+    assert accepted(tmp_path, curve, point, aes_mmo(signed), signature)
+    assert not accepted(tmp_path, curve, point, aes_mmo(signed[:-1] + b"\1"), signature)
