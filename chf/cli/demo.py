@@ -11,7 +11,7 @@ import sys
 import tempfile
 from collections.abc import AsyncIterator, Callable
 from contextlib import ExitStack, asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,11 +24,10 @@ from chf.cli.image_file import load_image
 from chf.cli.options import json_option, print_json, talk
 from chf.clock import Clock, SystemClock
 from chf.crypto.install_code import link_key, with_crc
-from chf.dcc.intake import DEFAULT_POLICY
 from chf.dcc.pki import DEFAULT_ACB, DEFAULT_SUPPLIER, Pki, seeded_keys
 from chf.dcc.reception import receive
 from chf.dcc.zigbee_pki import ZigbeePki, seeded_numbers
-from chf.duis import ServiceReference, UpdateFirmwareRequest
+from chf.duis import UpdateFirmwareRequest
 from chf.duis.identifiers import RequestId
 from chf.errors import ChfError, RadioGoneError, RefusedError, TimedOutError, UsageError
 from chf.eui64 import Eui64, format_eui64, parse_eui64
@@ -47,7 +46,6 @@ from chf.view.bars import TransferBars
 HUB = parse_eui64("00-DB-12-34-56-78-90-A2")
 
 _SETTINGS = HubSettings(security=SecuritySettings(SecurityMode.CBKE))
-_POLICY = replace(DEFAULT_POLICY, services=frozenset(ServiceReference))
 _POLL_S = 0.05
 _LIMIT_S = 300.0
 
@@ -190,7 +188,7 @@ class _Demo:
             (self._device,),
         )
         downgrade = image.header.file_version < self._version_before
-        reception = receive(self._store, request.to_bytes(), now, policy=_POLICY, allow_downgrade=downgrade)
+        reception = receive(self._store, request.to_bytes(), now, allow_downgrade=downgrade)
         self._say(f"SR {self._method.service.value} {request.request_id}: {reception.response.code.value}")
         if reception.command is None:
             refusal = reception.decision.request_refusal

@@ -77,6 +77,10 @@ class Answer:
     notes: tuple[str, ...] = ()
 
 
+CARRIED: Final = frozenset({"PPMID", "ESME", "GSME", "HCALCS"})
+"""The types of device that the hub of this program carries GBCS messages to."""
+
+
 class Desk:
     """One for each process. Files of the operator are read again when they change."""
 
@@ -89,7 +93,7 @@ class Desk:
         signers: Signers = NOBODY,
         schema: DuisSchema | None = None,
         intake: IntakePolicy | None = None,
-        carried: frozenset[str] = frozenset(),
+        carried: frozenset[str] = CARRIED,
     ) -> None:
         self._store, self._pki, self._seal = store, pki, Seal(pki)
         self._settings, self._signers, self._schema = settings or DccSettings(), signers, schema

@@ -66,7 +66,7 @@ class IntakePolicy:
     """What is enforced. The defaults are our choice, where no public text rules."""
 
     enforced: frozenset[Check] = frozenset(Check) - _NOTED_ONLY
-    services: frozenset[ServiceReference] = frozenset({ServiceReference.UPDATE_PPMID_FIRMWARE})
+    services: frozenset[ServiceReference] = frozenset(ServiceReference)
     image_limit_bytes: int = DEFAULT_LIMIT_BYTES
     acb: Eui64 = ACCESS_CONTROL_BROKER
     minimum_gbcs_version: str = ""

@@ -8,11 +8,12 @@ from chf.crypto.install_code import link_key, with_crc
 from chf.dcc.certificates import Usage
 from chf.dcc.desk import Address, Desk
 from chf.dcc.device_requests import CANCELLATION_UTC_S
+from chf.dcc.intake import IntakePolicy
 from chf.dcc.products import Cpl, Product, ProductStatus
 from chf.dcc.settings import DccSettings, DeskPolicy, User
 from chf.dcc.signers import NOBODY, SignaturePolicy, Signers
 from chf.dcc.smi import Smi, SmiDevice, SmiStatus
-from chf.duis import DuisSchema, RequestId
+from chf.duis import DuisSchema, RequestId, ServiceReference
 from chf.duis.device_request import (
     ActivateFirmwareRequest,
     AddToDeviceLog,
@@ -134,9 +135,10 @@ def test_desk_counts_an_update_that_the_hub_has_not_seen_yet_as_in_progress(benc
     assert field(answer.document, "OtherRequestInProgressList") == format_eui64(PPMID)
 
 
-def test_desk_refuses_distribution_that_no_hub_serves(bench):
-    request = replace(update_request(ESME), service_reference=type(update_request().service_reference)("11.1"))
-    answer = bench.ask(request, D)
+def test_desk_refuses_distribution_where_the_policy_leaves_it_out(bench):
+    request = replace(update_request(ESME), service_reference=ServiceReference.UPDATE_FIRMWARE)
+    only_ppmids = IntakePolicy(services=frozenset({ServiceReference.UPDATE_PPMID_FIRMWARE}))
+    answer = bench.ask(request, D, intake=only_ppmids)
     assert (answer.code.value, bench.store.inbox.pending()) == ("E11", ())
     assert "11.1" in answer.reason
 
@@ -332,13 +334,13 @@ def test_desk_asks_the_schema_first(bench):
 @pytest.mark.parametrize(
     ("name", "address", "code"),
     [
-        ("11.1_UPDATE_FIRMWARE", D, "E11"),  # no hub of the second method yet
+        ("11.1_UPDATE_FIRMWARE", D, "E110102"),  # as is this one's
         ("11.4_UPDATE_PPMID_FIRMWARE", D, "E110402"),  # its image is of another manufacturer
         ("CCS01_8.11_SUCCESS", D, "E5"),  # the meter has joined already
         ("CS06_11.3_IMMEDIATE_SUCCESS", T, "I0"),
         ("CS06_11.3_FUTURE_DATED_SUCCESS", T, "I0"),
         ("CS06_11.3_CANCELLATION_SUCCESS", T, "I0"),
-        ("CS08_11.2_SUCCESS", S, "E20"),  # no hub that carries messages yet
+        ("CS08_11.2_SUCCESS", S, "I99"),
     ],
 )
 def test_desk_answers_every_public_sample(bench, name, address, code):
@@ -435,7 +437,7 @@ def test_desk_refuses_a_replayed_command(bench):
 
 
 def test_desk_refuses_a_command_that_nobody_would_carry(bench):
-    answer = bench.ask(supplier_signed(), S)
+    answer = bench.ask(supplier_signed(), S, carried=frozenset())
     assert (answer.code.value, bench.store.device_messages.waiting()) == ("E20", ())
     assert "carries no messages for devices of type ESME" in answer.reason
     assert bench.store.requests.highest(SUPPLIER) is None

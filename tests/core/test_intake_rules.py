@@ -151,15 +151,15 @@ def test_intake_request_to_somebody_else_is_refused():
     assert "addressed to 00-DB-12-34-56-78-90-A4" in decision.request_refusal.reason
 
 
-def test_intake_update_firmware_is_not_served_unless_the_policy_says_so():
+def test_intake_update_firmware_wants_a_signature_and_may_be_switched_off():
     asked = request(ESME, service_reference=ServiceReference.UPDATE_FIRMWARE)
-    assert "11.1" in decide(asked, LOG).request_refusal.reason
-    both = IntakePolicy(services=frozenset(ServiceReference))
-    unsigned = decide(asked, LOG, both)
+    only_ppmids = IntakePolicy(services=frozenset({ServiceReference.UPDATE_PPMID_FIRMWARE}))
+    assert "11.1" in decide(asked, LOG, only_ppmids).request_refusal.reason
+    unsigned = decide(asked, LOG)
     assert unsigned.request_refusal.code is ResponseCode.UPDATE_FIRMWARE_IMAGE
     assert "no supplier's signature" in unsigned.request_refusal.reason
     signed = replace(asked, image=image(b"\x00\x40" + bytes(64)), device_ids=(ESME, PPMID))
-    decision = decide(signed, LOG, both)
+    decision = decide(signed, LOG)
     assert decision.accepted == (ESME,)
     assert "updates an ESME, GSME or HCALCS" in decision.refused[0].reason
     assert decision.response(0).code is ResponseCode.UPDATE_FIRMWARE_PARTIAL
