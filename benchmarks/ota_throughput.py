@@ -19,7 +19,7 @@ from typing import Any
 
 from throughput import report
 from throughput.fleet import Fleet
-from throughput.peers import DEFAULT_PEERS, PEERS, Peer
+from throughput.peers import DEFAULT_PEERS, PEERS, RADIOS, Peer
 from throughput.processes import BrokenRunError
 from throughput.run import Measurement, run
 
@@ -110,7 +110,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--confirm-ms", type=_count, default=200, help="how late (default 200)")
     parser.add_argument("--think-ms", type=int, default=0, help="of a device between a block and the next request")
     parser.add_argument("--page", action="store_true", help="the devices ask by Image Page Request")
-    parser.add_argument("--radio", choices=["ezsp"], default="ezsp", help="kind of the virtual dongle")
+    parser.add_argument("--radio", choices=sorted(RADIOS), default="ezsp", help="kind of the virtual dongle")
     parser.add_argument(
         "--peer", action="append", choices=[*PEERS], help=f"may be given again (default {', '.join(DEFAULT_PEERS)})"
     )

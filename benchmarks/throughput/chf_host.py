@@ -50,6 +50,9 @@ class ChfHost:
                 ]
             await self._answered(store, permits)
 
+    async def joined(self) -> None:
+        """Whatever `chf run` asks of a new device, it asks by itself."""
+
     async def start_updates(self) -> None:
         utc = SystemClock().now().utc
         image = parse_image(self.fleet.image())

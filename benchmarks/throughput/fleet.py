@@ -69,11 +69,13 @@ class Fleet:
         return self.eui64s[: self.devices]
 
     def image(self) -> bytes:
-        """`image_kib` of firmware in a standard OTA file, which every host can read."""
-        recipe = _RECIPE.format(
-            manufacturer=MANUFACTURER, image_type=IMAGE_TYPE, version=NEW_VERSION, size_bytes=self.image_kib * 1024
-        )
-        return build_image(parse_recipe(recipe), _no_file)
+        """A standard OTA file, which every host can read, of exactly `image_kib`.
+
+        It is whole pages, because herdsman never ends a page that goes on behind the file.
+        """
+        wanted = self.image_kib * 1024
+        overhead = len(_build(wanted)) - wanted
+        return _build(wanted - overhead)
 
     def write_scenario(self, path: Path, *, smart_energy: bool) -> None:
         """Endpoints survive a reset, because zigpy adds its own only before the resets of forming a network."""
@@ -100,6 +102,13 @@ class Fleet:
                     radio_delay_s=delay_s,
                 )
         path.write_text(text, encoding="utf-8")
+
+
+def _build(size_bytes: int) -> bytes:
+    recipe = _RECIPE.format(
+        manufacturer=MANUFACTURER, image_type=IMAGE_TYPE, version=NEW_VERSION, size_bytes=size_bytes
+    )
+    return build_image(parse_recipe(recipe), _no_file)
 
 
 def _no_file(name: str) -> bytes:

@@ -16,14 +16,20 @@ from throughput.processes import BrokenRunError, Process, running
 
 _START_LIMIT_S = 20.0
 _SETTLE_S = 1.5  # the devices' first query (0.5 s after they found the server) and the hub's tunnels are over by then
+_REPEATED_S = 2.5  # whatever took so long was asked for again: devices do so after 3 s or 5 s
 _BLOCK_LIMIT_S = 0.5  # for each block of each device; a run that is slower than this is broken
 
 
 @dataclass(frozen=True, slots=True)
 class Measurement:
-    """Of one run. Rates and latencies are those of the quick devices; costs are for every block that was served."""
+    """Of one run. Rates and latencies are those of the quick devices; costs are for every block that was served.
+
+    `host_ms_per_block` is the block period of a device less its own think time. It leaves out the waits for requests
+    that were lost and repeated, so that it says how fast a host serves what it has heard; the rates have them in.
+    """
 
     blocks_per_s: float
+    host_ms_per_block: float
     p50_ms: float
     p99_ms: float
     max_ms: float
@@ -53,6 +59,7 @@ async def run(peer: Peer, radio: str, fleet: Fleet) -> Measurement:
             async with peer.serve(radio, port, fleet, directory) as host:
                 await host.permit()
                 await _join(dongle, fleet)
+                await host.joined()
                 before = host.process.cpu_s(), dongle.cpu_s()
                 await host.start_updates()
                 await _downloaded(dongle, fleet)
@@ -99,6 +106,7 @@ def _measurement(times: dict[str, Any], fleet: Fleet, cpu_s: tuple[float, float]
     served = blocks + sum(len(device["took_us"]) for device in times["devices"] if device not in quick)
     return Measurement(
         blocks_per_s=blocks / seconds,
+        host_ms_per_block=_host_ms_per_block(quick, fleet, blocks),
         p50_ms=median(took_us) / 1000,
         p99_ms=took_us[min(len(took_us) * 99 // 100, len(took_us) - 1)] / 1000,
         max_ms=took_us[-1] / 1000,
@@ -111,3 +119,13 @@ def _measurement(times: dict[str, Any], fleet: Fleet, cpu_s: tuple[float, float]
         blocks=blocks,
         repeated_requests=sum(device["repeated"] for device in quick),
     )
+
+
+def _host_ms_per_block(quick: list[dict[str, Any]], fleet: Fleet, blocks: int) -> float:
+    waiting_s, lost, answers = 0.0, 0, 0
+    for device in quick:
+        stalls_s = [took / 1e6 for took in device["took_us"] if took / 1e6 > _REPEATED_S]
+        waiting_s += device["last_answer_s"] - device["first_request_s"] - sum(stalls_s)
+        lost += len(stalls_s)
+        answers += len(device["took_us"])
+    return (waiting_s * 1000 - fleet.think_ms * answers) / (blocks - lost)

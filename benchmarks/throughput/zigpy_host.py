@@ -1,4 +1,4 @@
-"""zigpy's own OTA server as a host program, told by lines on standard input: `permit`, `update`.
+"""zigpy's own OTA server as a host program, told by lines on standard input: `permit`, `joined`, `update`.
 
 zigpy at its best: no interview (the devices are built by hand), no database, no image providers, no scans, no debug
 logs; `zigpy.ota.manager.update_firmware` under the flag that `ZigbeeDevice.update_firmware` sets, without the ten
@@ -17,6 +17,7 @@ from typing import Any
 
 import bellows.zigbee.application
 import zigpy.types as t
+import zigpy_znp.zigbee.application
 from zigpy.ota import OtaImageWithMetadata
 from zigpy.ota.image import parse_ota_image
 from zigpy.ota.manager import update_firmware
@@ -28,7 +29,15 @@ SMART_ENERGY, HOME_AUTOMATION = 0x0109, 0x0104
 ENDPOINT = 3  # the devices' and the host's: zigpy sends from the endpoint that it sends to
 _JOIN_WINDOW_S = 250
 
-_APPLICATIONS = {"ezsp": bellows.zigbee.application.ControllerApplication}
+_APPLICATIONS = {
+    "ezsp": bellows.zigbee.application.ControllerApplication,
+    "znp": zigpy_znp.zigbee.application.ControllerApplication,
+}
+_SETTINGS: dict[str, dict[str, Any]] = {
+    "ezsp": {},
+    # or everything leaves from endpoint 1, whose profile is not Smart Energy
+    "znp": {"znp_config": {"prefer_endpoint_1": False, "skip_bootloader": False}},
+}
 
 
 def _host(application: type[Any], order: dict[str, Any]) -> Any:
@@ -36,7 +45,15 @@ def _host(application: type[Any], order: dict[str, Any]) -> Any:
     profile = SMART_ENERGY if order["smart_energy"] else HOME_AUTOMATION
 
     class Host(application):
-        def handle_join(self, nwk: t.NWK, ieee: t.EUI64, _parent_nwk: t.NWK, **_: Any) -> None:
+        def __init__(self, config: dict[str, Any]) -> None:
+            super().__init__(config)
+            self.window_opened = asyncio.Event()
+
+        async def permit(self, *arguments: Any, **options: Any) -> None:
+            await super().permit(*arguments, **options)
+            self.window_opened.set()
+
+        def handle_join(self, nwk: t.NWK, ieee: t.EUI64, *_: Any, **_options: Any) -> None:
             device = self.devices.get(ieee) or self._made_by_hand(nwk, ieee)
             device.nwk = nwk
 
@@ -91,8 +108,23 @@ def _host(application: type[Any], order: dict[str, Any]) -> Any:
                     "output_clusters": [],
                 }
             ],
+            **_SETTINGS[order["radio"]],
         }
     )
+
+
+async def _permit(app: Any, order: dict[str, Any]) -> list[asyncio.Task[None]]:
+    """When this is over every device may join. Keep the tasks: zigpy-znp's calls last as long as their window."""
+    calls = []
+    for eui64 in order["devices"]:
+        app.window_opened.clear()
+        ieee, key = t.EUI64(bytes.fromhex(eui64)[::-1]), t.KeyData(bytes.fromhex(order["link_key"]))
+        call = asyncio.create_task(app.permit_with_link_key(ieee, key, _JOIN_WINDOW_S))
+        opened = asyncio.create_task(app.window_opened.wait())
+        await asyncio.wait({call, opened}, return_when=asyncio.FIRST_COMPLETED)
+        opened.cancel()
+        calls.append(call)
+    return calls
 
 
 async def _update(device: Any, image: OtaImageWithMetadata) -> None:
@@ -112,18 +144,19 @@ async def main(order: dict[str, Any]) -> None:
     await app.startup(auto_form=True)
     sys.stdout.write("formed\n")
     sys.stdout.flush()
-    updates = []
+    updates, permits = [], []
     while line := await asyncio.to_thread(sys.stdin.readline):
         if line == "permit\n":
-            for eui64 in order["devices"]:
-                ieee = t.EUI64(bytes.fromhex(eui64)[::-1])
-                await app.permit_with_link_key(ieee, t.KeyData(bytes.fromhex(order["link_key"])), _JOIN_WINDOW_S)
+            permits = await _permit(app, order)
             sys.stdout.write("permitted\n")
+            sys.stdout.flush()
+        elif line == "joined\n":
+            sys.stdout.write("known\n")  # the devices are made by hand
             sys.stdout.flush()
         elif line == "update\n":
             updates = [asyncio.create_task(_update(device, image)) for device in _devices(app, order)]
-    for update in updates:
-        update.cancel()
+    for task in (*updates, *permits):
+        task.cancel()
 
 
 def _devices(app: Any, order: dict[str, Any]) -> list[Any]:
