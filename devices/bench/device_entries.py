@@ -5,7 +5,7 @@ from enum import Enum
 from typing import Any, TypeVar
 
 from chf.crypto.install_code import CODE_LENGTHS_BYTES, CRC_BYTES, link_key, with_crc
-from devices.bench.device_certificates import read_credentials
+from devices.bench.device_certificates import read_credentials, read_image_trust
 from devices.bench.device_keys import (
     KEY_AGREEMENT_KEY,
     SIGNING_KEY,
@@ -128,6 +128,7 @@ def _common(section: Section, kind: str, personality: str) -> dict[str, Any]:
         "query_interval_s": section.number("query_interval_s", 300.0, minimum=0.1),
         "reboot_s": section.number("reboot_s", 1.0),
         "body_format": _BODY_FORMATS[section.choice("body_format", tuple(_BODY_FORMATS), "either")],
+        "image_trust": read_image_trust(section),
         "alert_retry_s": section.number("alert_retry_s", 10.0, minimum=0.1),
     }
 

@@ -88,7 +88,16 @@ class Section:
         if default is not None and not self.has(key):
             self._known.append(key)
             return default
-        value = self.text(key)
+        return self._eui64(key, self.text(key))
+
+    def eui64s(self, key: str) -> tuple[Eui64, ...]:
+        """A list of at least one."""
+        value = self._take(key, _MISSING)
+        if not isinstance(value, list) or not value or not all(isinstance(entry, str) for entry in value):
+            raise self.error(key, 'is a list of EUI-64s, such as ["00-DB-12-34-56-78-90-A4"]')
+        return tuple(self._eui64(key, entry) for entry in value)
+
+    def _eui64(self, key: str, value: str) -> Eui64:
         eui64 = parse_eui64(value)
         if eui64 is None:
             raise self.error(key, f"is an EUI-64 such as 00-DB-12-34-56-78-90-A4, not {value!r}")

@@ -10,6 +10,7 @@ from cryptography.hazmat.primitives.asymmetric.ec import ECDSA
 from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 from cryptography.hazmat.primitives.hashes import SHA256
 
+from devices.nodes.image_trust import check_trusted
 from devices.nodes.settings import BodyFormat
 from devices.wire.ota_file import BadImageError, OtaHeader, check_sub_elements
 
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
 
     from devices.nodes.image_bank import Download
-    from devices.nodes.settings import DeviceSettings
+    from devices.nodes.settings import DeviceSettings, ImageTrust
 
 _SIGNATURE_BYTES = 64
 _SIGNED_TAIL_BYTES = 2 + _SIGNATURE_BYTES
@@ -46,6 +47,8 @@ def check_image(octets: bytes, download: Download, settings: DeviceSettings) -> 
             )
     if settings.image_signer is not None:
         _check_signature(octets, settings.image_signer)
+    if settings.image_trust is not None:
+        check_trusted(octets, header.header_bytes, settings.image_trust, _own_issuer(settings, settings.image_trust))
     _check_body(octets[header.header_bytes :], settings.body_format)
     if settings.expected_sha256 is not None and hashlib.sha256(octets).digest() != settings.expected_sha256:
         raise BadImageError("its SHA-256 is not the expected one")
@@ -82,6 +85,11 @@ def _check_signature(octets: bytes, signer: EllipticCurvePublicKey) -> None:
         signer.verify(encode_dss_signature(r, s), manufacturer_image(octets), ECDSA(SHA256()))
     except InvalidSignature:
         raise BadImageError("the signature is not its supplier's") from None
+
+
+def _own_issuer(settings: DeviceSettings, trust: ImageTrust) -> int | None:
+    own = settings.credentials
+    return own.certificate.issuer if own is not None and own.suite is trust.suite else None
 
 
 def _check_body(body: bytes, body_format: BodyFormat) -> None:

@@ -12,7 +12,7 @@ from devices.stack.interface import SMART_ENERGY_PROFILE, Eui64
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey, EllipticCurvePublicKey
 
-    from chf.crypto.ecqv import Credentials
+    from chf.crypto.ecqv import Credentials, Suite
 
 TEST_ACCESS_CONTROL_BROKER = Eui64(0x90B3_D51F_3000_0002)
 TEST_SUPPLIER = Eui64(0x90B3_D51F_3001_0000)
@@ -60,6 +60,15 @@ class Faults:
 NO_FAULTS = Faults()
 
 
+@dataclass(frozen=True, slots=True)
+class ImageTrust:
+    """Whose signature a device wants among the sub-elements of an image: one of these, certified by this CA."""
+
+    suite: Suite
+    ca_public_key: bytes
+    signers: tuple[Eui64, ...]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeviceSettings:
     """One device that takes firmware. Versions and codes are those of its OTA header; times are simulated seconds."""
@@ -90,6 +99,7 @@ class DeviceSettings:
     query_interval_s: float = 300.0
     reboot_s: float = 1.0
     body_format: BodyFormat = BodyFormat.EITHER
+    image_trust: ImageTrust | None = None  # None takes standard images whoever signed them
     expected_sha256: bytes | None = None  # of the whole file, where the test knows it
     clock_at_start: int = 0  # ZigBee time of its own clock at simulated second 0; the Time server corrects it
 

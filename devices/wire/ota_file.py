@@ -1,13 +1,17 @@
 """The OTA file as a device reads it from its flash (ZCL8 11.4): the header, and the sub-elements where there are any.
 
-It checks what a device must check before it runs an image, not everything that a publisher should; signatures of the
-ZigBee kind (tags 1, 2, 4, 5) are passed over. A GBCS image has no sub-elements: its body is the maker's own.
+It checks what a device must check before it runs an image, not everything that a publisher should; what the signatures
+among the sub-elements are worth is judged elsewhere. A GBCS image has no sub-elements: its body is the maker's own.
 """
 
 from __future__ import annotations
 
 import struct
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 MAGIC = 0x0BEE_F11E
 HEADER_VERSION = 0x0100
@@ -104,20 +108,36 @@ class OtaHeader:
         return (fixed + optional).ljust(self.header_bytes, b"\0")
 
 
+@dataclass(frozen=True, slots=True)
+class SubElement:
+    """`data_at` counts from the start of the file."""
+
+    tag: int
+    data_at: int
+    data: bytes
+
+
+def sub_elements(octets: bytes, header_bytes: int) -> Iterator[SubElement]:
+    """Those of a whole file, to its very end. Raises BadImageError."""
+    at = header_bytes
+    while at < len(octets):
+        if len(octets) - at < _ELEMENT.size:
+            raise BadImageError(f"{len(octets) - at} bytes after the last sub-element")
+        tag, length = _ELEMENT.unpack_from(octets, at)
+        at += _ELEMENT.size
+        if length > len(octets) - at:
+            raise BadImageError(f"sub-element 0x{tag:04X} runs past the end")
+        yield SubElement(tag, at, octets[at : at + length])
+        at += length
+
+
 def check_sub_elements(body: bytes) -> None:
     """Walk the sub-elements to the very end and find one upgrade image with something in it, or raise BadImageError."""
-    at, found = 0, False
-    while at < len(body):
-        if len(body) - at < _ELEMENT.size:
-            raise BadImageError(f"{len(body) - at} bytes after the last sub-element")
-        tag, length = _ELEMENT.unpack_from(body, at)
-        at += _ELEMENT.size
-        if length > len(body) - at:
-            raise BadImageError(f"sub-element 0x{tag:04X} runs past the end")
-        if tag == UPGRADE_IMAGE_TAG:
-            if found or not length:
+    found = False
+    for element in sub_elements(body, 0):
+        if element.tag == UPGRADE_IMAGE_TAG:
+            if found or not element.data:
                 raise BadImageError("two upgrade images" if found else "an empty upgrade image")
             found = True
-        at += length
     if not found:
         raise BadImageError("no upgrade image")
