@@ -101,6 +101,10 @@ class Conversion:
 
     def _alert(self, alert: Alert, now: Now) -> None:
         try:
+            message = GbcsMessage.from_bytes(alert.message)
+            if message.header.message_code == MessageCode.CHF_DEVICE_LOG_ALERT:
+                self._keep(message, alert, now)
+                return
             converted = self._converted(alert, now)
         except (MalformedMessageError, RefusedError) as error:
             reason = f"alert {alert.msg_id} is kept and not passed on: {error}"
@@ -117,6 +121,13 @@ class Conversion:
             )
             if converted.answers is not None:
                 tx.device_messages.change(converted.answers, MessageState.ANSWERED, now.utc)
+            tx.meta.set(CURSOR, str(alert.seq))
+
+    def _keep(self, message: GbcsMessage, alert: Alert, now: Now) -> None:
+        """It is for the ACB itself, which has it with this: no user is told (our choice)."""
+        self._verify(message, alert)
+        with self._store.transaction() as tx:
+            tx.alerts.delivered(alert.msg_id, now.utc)
             tx.meta.set(CURSOR, str(alert.seq))
 
     def _converted(self, alert: Alert, now: Now) -> _Converted:

@@ -3,12 +3,14 @@
 from chf.gbcs.build import (
     cosem_date_time,
     cs08_response_header,
+    cs14_header,
     make_ccs08_alert,
     make_cs06_precommand,
     make_cs06_response,
     make_cs08_command,
     make_cs08_response,
     make_cs09_alert,
+    make_cs14_alert,
     make_future_dated_alert,
     make_receipt_alert,
 )
@@ -22,6 +24,7 @@ from chf.gbcs.codes import (
     TransferResponseCode,
     use_case_name,
 )
+from chf.gbcs.device_log_alert import DeviceLogChangedAlert
 from chf.gbcs.message import GbcsMessage, GroupingHeader, SupplementaryRemoteParty
 from chf.gbcs.security import add_mac, mac_key, sign, verify_mac, verify_signature
 from chf.gbcs.use_cases import (
@@ -49,6 +52,7 @@ __all__ = [
     "AlertCode",
     "CommandAccepted",
     "CraFlag",
+    "DeviceLogChangedAlert",
     "DlmsFirmwareDistributionReceiptAlert",
     "ExecutionOutcome",
     "FirmwareTransferAlert",
@@ -68,6 +72,7 @@ __all__ = [
     "add_mac",
     "cosem_date_time",
     "cs08_response_header",
+    "cs14_header",
     "mac_key",
     "make_ccs08_alert",
     "make_cs06_precommand",
@@ -75,6 +80,7 @@ __all__ = [
     "make_cs08_command",
     "make_cs08_response",
     "make_cs09_alert",
+    "make_cs14_alert",
     "make_future_dated_alert",
     "make_receipt_alert",
     "parse_payload",

@@ -4,11 +4,13 @@ EUI-64s and versions are plain integers, times are UTC seconds since 1970, keys 
 is the message, or its octets where it is ready to be sent.
 """
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from chf.gbcs.codes import ActivateImageResultCode, AlertCode, CraFlag, MessageCode, TransferResponseCode
+from chf.gbcs.device_log_alert import DeviceLogChangedAlert
 from chf.gbcs.message import GbcsMessage, GroupingHeader, SupplementaryRemoteParty
 from chf.gbcs.security import add_mac, sign
 from chf.gbcs.use_cases import (
@@ -59,6 +61,21 @@ def make_ccs08_alert(
     header = GroupingHeader(CraFlag.ALERT, counter, originator, recipient, MessageCode.FIRMWARE_TRANSFER_ALERT)
     payload = FirmwareTransferAlert(int(utc), device, firmware_version, response_code).to_bytes()
     return sign(GbcsMessage(header, payload), key).to_bytes()
+
+
+def make_cs14_alert(
+    originator: int, recipient: int, counter: int, *, utc: float, devices: Sequence[int], mac_key: bytes
+) -> bytes:
+    """The hub's alert 0x8F12 for the ACB, with a MAC and no signature, as the reference message has it.
+
+    `mac_key` is made from the header, see `cs14_header`.
+    """
+    payload = DeviceLogChangedAlert(counter, cosem_date_time(utc), tuple(devices)).to_bytes()
+    return add_mac(GbcsMessage(cs14_header(originator, recipient, counter), payload), mac_key).to_bytes()
+
+
+def cs14_header(originator: int, recipient: int, counter: int) -> GroupingHeader:
+    return GroupingHeader(CraFlag.ALERT, counter, originator, recipient, MessageCode.CHF_DEVICE_LOG_ALERT)
 
 
 def make_cs06_precommand(

@@ -13,6 +13,7 @@ class CraFlag(IntEnum):
 
 class MessageCode(IntEnum):
     ACTIVATE_FIRMWARE = 0x0012  # CS06
+    CHF_DEVICE_LOG_ALERT = 0x0018  # CS14
     READ_FIRMWARE_VERSION_ESME_CHF = 0x0059  # ECS52
     READ_FIRMWARE_VERSION_GSME = 0x0084  # GCS38
     FUTURE_DATED_FIRMWARE_ACTIVATION_ALERT = 0x00CA
@@ -24,6 +25,7 @@ class MessageCode(IntEnum):
 
 
 class AlertCode(IntEnum):
+    CHF_DEVICE_LOG_CHANGED = 0x8F12
     FIRMWARE_VERIFICATION_FAILED = 0x8F1C
     FUTURE_DATED_COMMAND_SUCCESS = 0x8F66
     FUTURE_DATED_COMMAND_FAILURE = 0x8F67
@@ -67,6 +69,7 @@ class ReadFirmwareVersionResponseCode(IntEnum):
 
 _USE_CASES = {
     MessageCode.ACTIVATE_FIRMWARE: "CS06 Activate Firmware",
+    MessageCode.CHF_DEVICE_LOG_ALERT: "CS14 Device Addition To / Removal From HAN Whitelist Alerts",
     MessageCode.READ_FIRMWARE_VERSION_ESME_CHF: "ECS52 Read ESME/CHF Firmware Version",
     MessageCode.READ_FIRMWARE_VERSION_GSME: "GCS38 Read GSME Firmware Version",
     MessageCode.FUTURE_DATED_FIRMWARE_ACTIVATION_ALERT: "Future Dated Firmware Activation Alert",

@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, assert_never
 
 from chf.gbcs.codes import AlertCode, CraFlag, use_case_name
+from chf.gbcs.device_log_alert import DeviceLogChangedAlert
 from chf.gbcs.message import GbcsMessage
 from chf.gbcs.use_cases import (
     CANCELLED_UTC_S,
@@ -92,6 +93,12 @@ def _payload(payload: Payload) -> dict[str, str]:
             return {
                 "firmware_version": _version(payload.firmware_version),
                 "outcome": _words(payload.response_code.name),
+            }
+        case DeviceLogChangedAlert():
+            return {
+                "alert_code": _code(payload.alert_code),
+                "time": payload.changed.hex().upper(),
+                "devices": " ".join(map(_eui, payload.devices)),
             }
         case FirmwareTransferAlert():
             return {

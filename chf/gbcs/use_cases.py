@@ -20,6 +20,7 @@ from chf.gbcs.codes import (
 )
 from chf.gbcs.cursor import Cursor
 from chf.gbcs.der import DerReader, generalized_time, integer, null, octet_string, sequence
+from chf.gbcs.device_log_alert import DeviceLogChangedAlert
 from chf.gbcs.message import DATE_TIME_OCTETS, GbcsMessage
 
 HASH_OCTETS = 32
@@ -283,6 +284,7 @@ Payload = (
     | PpmidFirmwareActivationAlert
     | GbzFirmwareDistributionReceiptAlert
     | DlmsFirmwareDistributionReceiptAlert
+    | DeviceLogChangedAlert
     | OpaquePayload
 )
 
@@ -328,6 +330,8 @@ def _read_payload(message: GbcsMessage, der: DerReader) -> Payload:
             return GbzFirmwareDistributionReceiptAlert.read(der)
         case MessageCode.FIRMWARE_DISTRIBUTION_RECEIPT_ALERT_ESME, CraFlag.ALERT:
             return DlmsFirmwareDistributionReceiptAlert.read(der)
+        case MessageCode.CHF_DEVICE_LOG_ALERT, CraFlag.ALERT:
+            return DeviceLogChangedAlert.read(der)
         case _:
             return OpaquePayload(message.payload)
 

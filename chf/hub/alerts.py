@@ -1,4 +1,4 @@
-"""Alerts upward: the hub's own CCS08, made and signed here, and those of devices, read but never changed.
+"""Alerts upward: the hub's own CCS08 and CS14, made here, and those of devices, read but never changed.
 
 What a device sent is kept as it came, whether or not its signature can be checked: judging is the receiver's part, and
 an alert that was dropped cannot be judged by anybody.
@@ -22,11 +22,14 @@ from chf.gbcs import (
     GbcsMessage,
     MessageCode,
     TransferResponseCode,
+    cs14_header,
     mac_key,
     make_ccs08_alert,
+    make_cs14_alert,
     parse_payload,
     verify_mac,
 )
+from chf.gbcs.device_log_alert import MOST_ENTRIES
 from chf.hub.meaning import USE_CASES, meaning
 from chf.jobs.model import Job, JobEvent
 from chf.ota.model import TransferOutcome
@@ -99,6 +102,32 @@ class Upward:
             verified=True,
             created=utc,
             job=job.id,
+        )
+        tx.alerts.add(alert)
+        return alert
+
+    @property
+    def shares_key_with_acb(self) -> bool:
+        """Whether the hub has a key agreement key, without which it makes no MAC."""
+        return self._pki.has_private_key(self._pki.chf, Usage.KEY_AGREEMENT)
+
+    def device_log_alert(self, tx: Transaction, change: str, utc: UtcSeconds) -> NewAlert:
+        """Make and write a CS14: what the device log is now, for the ACB, under the MAC that they share."""
+        hub, acb = self._pki.chf, self._pki.acb
+        counter = tx.counters.take(COUNTER, first=int(utc * 1000))
+        public = self._pki.certificate(acb, Usage.KEY_AGREEMENT).public_key()
+        assert isinstance(public, ec.EllipticCurvePublicKey)
+        key = mac_key(self._pki.private_key(hub, Usage.KEY_AGREEMENT), public, cs14_header(hub, acb, counter))
+        devices = [entry.eui64 for entry in tx.devices.list()][:MOST_ENTRIES]
+        alert = NewAlert(
+            msg_id=alert_id(hub, counter, MessageCode.CHF_DEVICE_LOG_ALERT),
+            device=hub,
+            use_case="CS14",
+            alert_code=AlertCode.CHF_DEVICE_LOG_CHANGED,
+            outcome=change,
+            message=make_cs14_alert(hub, acb, counter, utc=utc, devices=devices, mac_key=key),
+            verified=True,
+            created=utc,
         )
         tx.alerts.add(alert)
         return alert

@@ -12,6 +12,7 @@ from chf.clock import Clock, Now
 from chf.errors import ChfError, RadioGoneError, RefusedError, UsageError
 from chf.eui64 import Eui64, format_eui64, parse_eui64
 from chf.hub.batch import Batch
+from chf.hub.log_alerts import LogAlerts
 from chf.hub.updates import Updates
 from chf.image.image import ImageId, ImageKind, parse_image
 from chf.jobs.model import Job, JobId, accept
@@ -48,10 +49,11 @@ class Commands:
         updates: Updates,
         carry_out: Callable[[Batch], None],
         policy: JobPolicy,
+        log_alerts: LogAlerts,
         forgotten: Callable[[Eui64, Now], None],
     ) -> None:
         self._store, self._radio, self._updates, self._carry_out = store, radio, updates, carry_out
-        self._policy, self._forgotten = policy, forgotten
+        self._policy, self._log_alerts, self._forgotten = policy, log_alerts, forgotten
 
     async def take(self, clock: Clock) -> bool:
         """Do what is pending, in its order, as far as the dongle allows. Whether anything was done."""
@@ -112,6 +114,7 @@ class Commands:
         await self._radio.forget(device)
         batch.write(lambda tx: tx.devices.remove(device))
         batch.event(Kind.DEVICE_FORGOTTEN, {}, device=device)
+        self._log_alerts.raise_all(self._store, batch)
         batch.then(lambda: self._forgotten(device, batch.now))
         return {"device": format_eui64(device)}
 

@@ -26,6 +26,7 @@ from chf.hub.commands import Commands
 from chf.hub.devices import KnownDevices
 from chf.hub.journal import Journal
 from chf.hub.keys import Keys
+from chf.hub.log_alerts import LogAlerts
 from chf.hub.settings import HubSettings
 from chf.hub.tunnels import Tunnels
 from chf.hub.updates import Updates
@@ -97,7 +98,11 @@ class Hub:
             self._journal.carry_out,
             self._spawn,
         )
-        self._commands = Commands(store, radio, self._updates, self._journal.carry_out, settings.jobs, self._forgotten)
+        raises = settings.security.device_log_alert and self._upward.shares_key_with_acb
+        self._log_alerts = LogAlerts(self._upward, enabled=raises)
+        self._commands = Commands(
+            store, radio, self._updates, self._journal.carry_out, settings.jobs, self._log_alerts, self._forgotten
+        )
         self._keys = Keys(
             radio,
             self._devices,
@@ -353,11 +358,17 @@ class Hub:
         while True:
             if self._store.changed_by_others():
                 self._devices.reload()
+                self._tell_of_log()
             if await self._commands.take(self._clock):
                 self._devices.reload()
             self._tunnels.take_messages(self._clock.now())
             self._plan()
             await asyncio.sleep(POLL_S)
+
+    def _tell_of_log(self) -> None:
+        batch = Batch(self._clock.now())
+        self._log_alerts.raise_missing(self._store, batch)
+        self._journal.carry_out(batch)
 
     async def _save_now_and_then(self) -> None:
         while True:

@@ -37,6 +37,7 @@ from chf.ota.model import ActivateByCommand, TransferOutcome
 
 USE_CASES: Final[Mapping[int, str]] = {
     MessageCode.ACTIVATE_FIRMWARE: "CS06",
+    MessageCode.CHF_DEVICE_LOG_ALERT: "CS14",
     MessageCode.READ_FIRMWARE_VERSION_ESME_CHF: "ECS52",
     MessageCode.READ_FIRMWARE_VERSION_GSME: "GCS38",
     MessageCode.FUTURE_DATED_FIRMWARE_ACTIVATION_ALERT: "0x00CA",

@@ -19,6 +19,8 @@ class SecuritySettings:
     """`lab` is the default because key establishment on real dongles is not proven yet (hw-setup.md)."""
 
     mode: SecurityMode = SecurityMode.LAB
+    device_log_alert: bool = True
+    """Whether CS14 is raised, of whose payload not everything is public (docs/supported-spec.md)."""
 
 
 Policy = TypeVar("Policy", OtaPolicy, JobPolicy, TunnelSettings, SecuritySettings, KeyEstablishmentSettings)

@@ -1,0 +1,79 @@
+"""CS14: one alert for each device that came into the device log or went out of it, whoever wrote the log.
+
+The audit says what changed, and a row says up to where alerts were made. Alert and row are one transaction, so that a
+change made by a command while the hub was down is told when it next runs, and none is told twice.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final
+
+from chf.clock import UtcSeconds
+from chf.eui64 import format_eui64
+from chf.hub.alerts import Upward
+from chf.hub.batch import Batch, append
+from chf.store import Store
+from chf.store.audit import Audit, AuditRecord
+from chf.store.store import Transaction
+from chf.trace import Event, Kind
+
+TOLD: Final = "device log alerts"
+"""Under this key the store's meta table has the number of the last audit record that an alert was made for."""
+
+_CHANGES: Final = {Kind.DEVICE_ADDED: "added", Kind.DEVICE_FORGOTTEN: "removed"}
+
+
+@dataclass(slots=True)
+class LogAlerts:
+    upward: Upward
+    enabled: bool
+    _searched: int = 0  # audit records up to this one hold no change that is not told
+
+    def raise_missing(self, store: Store, batch: Batch) -> None:
+        """Into the batch, for every change that nobody was told of."""
+        if not self.enabled:
+            return
+        head, _ = store.audit.head()
+        missing = len(tuple(_changes(store.audit, self._after(store.meta.get(TOLD)))))
+        if missing == 0:
+            self._searched = head
+        for _ in range(missing):
+            batch.write(lambda tx: self._raise_next(tx, batch.now.utc))
+
+    def raise_all(self, store: Store, batch: Batch) -> None:
+        """The same, and for what the batch's own transaction has changed so far."""
+        self.raise_missing(store, batch)
+        if self.enabled:
+            batch.write(lambda tx: self._raise_rest(tx, batch.now.utc))
+
+    def _raise_next(self, tx: Transaction, utc: UtcSeconds) -> Event | None:
+        record = next(_changes(tx.audit, self._after(tx.meta.get(TOLD))), None)
+        return None if record is None else self._raise_one(tx, record, utc)
+
+    def _raise_rest(self, tx: Transaction, utc: UtcSeconds) -> Event | None:
+        told = None
+        while (event := self._raise_next(tx, utc)) is not None:
+            told = event
+        return told
+
+    def _after(self, row: str | None) -> int:
+        return max(self._searched, int(row or 0))
+
+    def _raise_one(self, tx: Transaction, record: AuditRecord, utc: UtcSeconds) -> Event:
+        device = record.event.device
+        assert device is not None, "a change of the log names its device"
+        tx.meta.set(TOLD, str(record.seq))
+        alert = self.upward.device_log_alert(tx, f"{format_eui64(device)} {_CHANGES[record.event.kind]}", utc)
+        fields = {
+            "use_case": alert.use_case,
+            "alert_code": f"0x{alert.alert_code:04X}",
+            "outcome": alert.outcome,
+            "msg_id": alert.msg_id,
+        }
+        return append(Event(utc, Kind.ALERT_RAISED, device, None, fields), tx)
+
+
+def _changes(audit: Audit, after: int) -> Iterator[AuditRecord]:
+    while page := audit.tail(after):
+        yield from (record for record in page if record.event.kind in _CHANGES)
+        after = page[-1].seq

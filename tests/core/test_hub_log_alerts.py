@@ -1,0 +1,129 @@
+"""CS14: one alert for each change of the device log, whoever made it and whenever, and never a second one."""
+
+import asyncio
+
+import pytest
+
+from chf.clock import SystemClock
+from chf.dcc.certificates import Usage
+from chf.dcc.conversion import Conversion
+from chf.errors import MalformedMessageError
+from chf.eui64 import parse_eui64
+from chf.gbcs import DeviceLogChangedAlert, GbcsMessage, mac_key, parse_payload, verify_mac
+from chf.gbcs.cursor import Cursor
+from chf.hub import HubSettings
+from chf.hub.settings import SecuritySettings
+from chf.store import Store
+from chf.store.device_log import DeviceEntry, DeviceType
+from chf.store.inbox import Verb
+from chf.trace import Event, Kind
+from tests.support.memory_radio import HUB, MemoryRadio, desk_pki, hub_on_desk
+
+PPMID = parse_eui64("00-DB-12-34-56-78-90-A4")
+OTHER = parse_eui64("00-DB-12-34-56-78-90-A5")
+
+
+@pytest.fixture
+def store(tmp_path):
+    with Store.open(tmp_path / "home", hub=True) as opened:
+        yield opened
+
+
+def add(store, device):
+    """As `chf device add` and SR 8.11 do."""
+    with store.transaction() as tx:
+        tx.devices.add(DeviceEntry(device, DeviceType.PPMID, 0.0, bytes(range(16))))
+        tx.audit.append(Event(0.0, Kind.DEVICE_ADDED, device, None, {"device_type": "PPMID"}))
+
+
+def told(store):
+    return [alert.outcome for alert in store.alerts.list(use_case="CS14")]
+
+
+def logged(alert):
+    return parse_payload(GbcsMessage.from_bytes(alert.message)).devices
+
+
+async def test_a_device_added_while_the_hub_was_down_is_told_once_over_restarts(store):
+    add(store, PPMID)
+    for _ in range(2):
+        async with hub_on_desk(store, MemoryRadio()) as desk:
+            await desk.until(lambda: told(store))
+            await asyncio.sleep(0.5)  # two looks of the hub
+    assert told(store) == ["00-DB-12-34-56-78-90-A4 added"]
+
+
+async def test_devices_added_beside_the_running_hub_are_told_one_by_one(store):
+    async with hub_on_desk(store, MemoryRadio()) as desk:
+        with Store.open(store.home) as beside:
+            for device in (PPMID, OTHER):
+                add(beside, device)
+        await desk.until(lambda: len(told(store)) == 2)
+        assert [event.device for event in desk.told if event.kind is Kind.ALERT_RAISED] == [PPMID, OTHER]
+    assert told(store) == ["00-DB-12-34-56-78-90-A4 added", "00-DB-12-34-56-78-90-A5 added"]
+    assert logged(store.alerts.list()[-1]) == (PPMID, OTHER)
+
+
+async def test_a_forgotten_device_is_told_in_the_transaction_that_forgets_it(store):
+    add(store, PPMID)
+    async with hub_on_desk(store, MemoryRadio()) as desk:
+        await desk.until(lambda: told(store))
+        with Store.open(store.home) as beside, beside.transaction() as tx:
+            tx.inbox.submit(Verb.DEVICE_FORGET, {"device": "00-DB-12-34-56-78-90-A4"}, 0.0)
+        await desk.until(lambda: store.devices.get(PPMID) is None)
+        assert told(store)[1:] == ["00-DB-12-34-56-78-90-A4 removed"]  # there in the instant that the row is gone
+        await asyncio.sleep(0.5)
+    assert len(told(store)) == 2
+    assert logged(store.alerts.list()[-1]) == ()
+
+
+async def test_the_alert_is_the_hubs_for_the_acb_and_bears_their_mac(store):
+    add(store, PPMID)
+    async with hub_on_desk(store, MemoryRadio()) as desk:
+        await desk.until(lambda: told(store))
+    (alert,) = store.alerts.list()
+    message, pki = GbcsMessage.from_bytes(alert.message), desk_pki(store.home)
+    assert (message.header.originator, message.header.recipient) == (HUB, pki.acb)
+    key = mac_key(
+        pki.private_key(pki.acb, Usage.KEY_AGREEMENT),
+        pki.certificate(pki.chf, Usage.KEY_AGREEMENT).public_key(),
+        message.header,
+    )
+    assert verify_mac(message, key)
+    assert (alert.device, alert.alert_code) == (HUB, 0x8F12)
+    assert bytes(range(16)) not in alert.message
+
+
+async def test_the_setting_switches_it_off(store):
+    add(store, PPMID)
+    quiet = HubSettings(security=SecuritySettings(device_log_alert=False))
+    async with hub_on_desk(store, MemoryRadio(), quiet):
+        await asyncio.sleep(0.5)
+    assert told(store) == []
+
+
+async def test_the_acb_keeps_it_and_no_user_gets_a_document(store):
+    add(store, PPMID)
+    async with hub_on_desk(store, MemoryRadio()) as desk:
+        await desk.until(lambda: told(store))
+    conversion = Conversion(store, desk_pki(store.home), lambda octets: octets)
+    assert conversion.run(SystemClock().now()) == 1
+    assert conversion.run(SystemClock().now()) == 0
+    assert store.alerts.list()[0].delivered is not None
+    assert not [record for record in store.audit.tail() if record.event.kind is Kind.ALARM]
+
+
+def test_the_payload_is_laid_out_as_the_reference_message_has_it():
+    when = bytes.fromhex("07E80201FF0A0B0C008000FF")
+    octets = DeviceLogChangedAlert(0x01_00_00_2A, when, (PPMID,)).to_bytes()
+    parts = (
+        "0F2000002A00",  # data notification, invoke id with the counter's low octets, no date-time
+        "0203128F12090C07E80201FF0A0B0C008000FF",  # code and time
+        "0203090C07E80201FF0A0B0C008000FF09080000000000000000",  # the log: its time, the unnamed octets
+        "01010202090800DB1234567890A4091000000000000000000000000000000000",
+    )
+    assert octets == bytes.fromhex("".join(parts))
+    assert DeviceLogChangedAlert.read(Cursor(octets)) == DeviceLogChangedAlert(0x2A, when, (PPMID,))
+    for cut in range(len(octets)):
+        with pytest.raises(MalformedMessageError):
+            DeviceLogChangedAlert.read(Cursor(octets[:cut]))
