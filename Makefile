@@ -4,13 +4,16 @@ VENV := .venv
 PIP := $(VENV)/bin/python -m pip --disable-pip-version-check
 INPUTS := pyproject.toml constraints.txt
 
-.PHONY: demo test check format clean
+.PHONY: demo test test-slow check format clean
 
 demo: $(VENV)/.runtime  ## update an emulated PPMID on a virtual dongle, from service request to alerts
 	@$(VENV)/bin/chf demo $(DEMO)
 
-test: $(VENV)/.dev  ## run the tests
-	@$(VENV)/bin/python -m pytest $(TESTS)
+test: $(VENV)/.dev  ## run the tests, but those that take minutes; the programs under test wait a lot, so four at a time
+	@$(VENV)/bin/python -m pytest -n 4 --dist worksteal -m "not slow" $(TESTS)
+
+test-slow: $(VENV)/.dev  ## run those that take minutes
+	@$(VENV)/bin/python -m pytest -m slow $(TESTS)
 
 check: $(VENV)/.dev  ## lint, types, layers: what the tests check too, quicker to run while writing
 	$(VENV)/bin/ruff format --check .

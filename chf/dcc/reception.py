@@ -4,11 +4,11 @@ The image, the counter that makes a replay known, and the command to the hub are
 taken, and survives everything, or it was never here. Who may ask, and whether the document is his, is for `desk`.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from chf.clock import Now
-from chf.dcc.intake import DEFAULT_POLICY, IntakeDecision, IntakePolicy, decide
+from chf.dcc.intake import DEFAULT_POLICY, Check, IntakeDecision, IntakePolicy, decide
 from chf.dcc.inventory import StoreInventory
 from chf.dcc.products import Cpl, ProductList
 from chf.dcc.smi import Smi
@@ -71,7 +71,9 @@ def take_update(
     policy: IntakePolicy = DEFAULT_POLICY,
     allow_downgrade: bool = False,
 ) -> Reception:
-    """The same, of a request that has been read."""
+    """The same, of a request that has been read. With `allow_downgrade`, a newer running version is noted only."""
+    if allow_downgrade:
+        policy = replace(policy, enforced=policy.enforced - {Check.DOWNGRADE})
     decision = decide(request, inventory, policy, products)
     response = decision.response(int(now.utc))
     if decision.request_refusal is not None or decision.image is None:

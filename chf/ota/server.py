@@ -128,7 +128,7 @@ class OtaServer:
             session.wake = None
 
     def ask_version(self, peer: Eui64, endpoint: int) -> Effects:
-        """Read the version that the device runs; the answer is told as `VersionSeen`."""
+        """Read the version that the device runs; the answer is told as `VersionSeen`, or the question was lost."""
         payload = ReadAttributes((zcl.CURRENT_FILE_VERSION,)).to_bytes()
         frame = Frame(
             FrameType.GLOBAL,
@@ -138,7 +138,8 @@ class OtaServer:
             to_client=True,
             disable_default_response=True,
         )
-        return (Send(peer, endpoint, frame.to_bytes(), Urgency.NORMAL, Token.ANSWER),)
+        # Unacknowledged: a rebooting device would hold a place in the dongle through every retry; it is asked again.
+        return (Send(peer, endpoint, frame.to_bytes(), Urgency.NORMAL, Token.ANSWER, acknowledged=False),)
 
     # What the radio brings
 

@@ -206,8 +206,9 @@ class TunnelClient:
         return self._next_turn(now)
 
     def _next_turn(self, now: Instant) -> Effects:
-        """Rule 2: the next device asks when none is waiting for its answer."""
-        if not self._turns or any(session.state is State.REQUESTING for session in self._sessions.values()):
+        """Rule 2: the next device asks when few enough are waiting for their answers."""
+        requesting = sum(session.state is State.REQUESTING for session in self._sessions.values())
+        if not self._turns or requesting >= self._settings.requests_at_once:
             return ()
         session = self._sessions[self._turns.popleft()]
         session.attempts += 1

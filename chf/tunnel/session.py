@@ -19,6 +19,8 @@ class TunnelSettings:
     discovery_timeout_s: float = 30.0
     discovery_attempts: int = 5  # per round (gbcs-duis §7)
     request_attempts: int = 5
+    requests_at_once: int = 8
+    """A deployed hub asks one device at a time (gbcs-duis §7); then one that is away keeps all others waiting."""
     first_retry_s: float = 2.0
     """Doubled with each attempt, up to `longest_retry_s`."""
     longest_retry_s: float = 60.0

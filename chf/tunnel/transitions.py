@@ -3,7 +3,7 @@
 Rules:
 
 1. Every change of state is a row here; an input without a row is a mistake of the caller (`LookupError`).
-2. One tunnel per device, and one RequestTunnel outstanding in the whole network: QUEUED is the wait for that turn.
+2. One tunnel per device, and few RequestTunnels outstanding in the whole network: QUEUED is the wait for a turn.
 3. A device that joined, rejoined or left may have forgotten its tunnel: what we knew is dropped, endpoint and all.
 4. A tunnel that turns out not to exist is asked for again at once, and with growing waits if that goes on: the endpoint
    still stands, only the id does not.

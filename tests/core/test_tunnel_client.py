@@ -39,7 +39,7 @@ from chf.zcl.tunneling import (
 
 PPMID, OTHER = Eui64(0x00DB1234567890A4), Eui64(0x00DB1234567890A5)
 ENDPOINT = 0x2A
-SETTINGS = TunnelSettings()
+SETTINGS = TunnelSettings(requests_at_once=1)
 
 
 def at(seconds: float) -> Instant:
@@ -320,7 +320,7 @@ def test_tunnel_discovery_that_is_never_answered_is_taken_for_none(bench):
     assert bench.client.state(PPMID) is State.WAITING
 
 
-def test_tunnel_only_one_request_is_outstanding_in_all(bench):
+def test_tunnel_no_more_requests_are_outstanding_than_the_settings_say(bench):
     bench.join(PPMID)
     bench.join(OTHER)
     bench.found(ENDPOINT, peer=PPMID)
@@ -329,6 +329,16 @@ def test_tunnel_only_one_request_is_outstanding_in_all(bench):
     assert bench.client.state(OTHER) is State.QUEUED
     bench.from_device(RequestTunnelResponse(1, TunnelStatus.BUSY), asked)
     assert [(effect.peer) for effect in bench.effects] == [OTHER]
+    assert bench.client.state(OTHER) is State.REQUESTING
+
+
+def test_tunnel_a_silent_device_keeps_nobody_waiting_unless_many_are():
+    bench = Bench(TunnelSettings())
+    bench.join(PPMID)
+    bench.join(OTHER)
+    bench.found(ENDPOINT, peer=PPMID)
+    bench.found(ENDPOINT, peer=OTHER)
+    assert bench.client.state(PPMID) is State.REQUESTING
     assert bench.client.state(OTHER) is State.REQUESTING
 
 

@@ -134,7 +134,8 @@ class Air:
         end = self.queue.now() + seconds
         while not condition():
             due = self.queue.next_due()
-            assert due is not None and due <= end, "it never came true"
+            assert due is not None, "it never came true"
+            assert due <= end, "it never came true in time"
             self.queue.run_until(due)
 
     def add_device(self, ieee: Eui64 = DEVICE_IEEE, *, known: bool = True, **options) -> tuple[EndDevice, DeviceLog]:
