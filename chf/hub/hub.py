@@ -113,6 +113,7 @@ class Hub:
             settings.key_establishment,
         )
         self._timer: asyncio.TimerHandle | None = None
+        self._due: Instant | None = None  # what the timer is set to
         self._tasks: asyncio.TaskGroup | None = None
         self.info: RadioInfo | None = None
 
@@ -267,6 +268,9 @@ class Hub:
         done = self._updates.receive(message.source, message.source_endpoint, message.payload, now)
         if isinstance(done, Outbound):
             self._radio.post(done)
+            due = self._updates.server.deadline()  # the first block of a page is one message too, with more to follow
+            if due is not None and (self._due is None or due < self._due):
+                self._plan()
             return
         self._journal.carry_out(done)
         self._plan()
@@ -341,12 +345,13 @@ class Hub:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+        self._due = due
         if due is not None and self._tasks is not None:
             delay = max(due - self._clock.now().instant, 0.0)
             self._timer = asyncio.get_running_loop().call_later(delay, self._deadline, due)
 
     def _deadline(self, due: Instant) -> None:
-        self._timer = None
+        self._timer = self._due = None
         now = self._clock.now()
         if now.instant >= due:
             self._updates.handle_deadline(now)

@@ -143,9 +143,10 @@ def continue_page(session: Session, now: Now, out: list[Effect]) -> None:
     """Send the block of the page that is due; the next one is due a spacing later."""
     page = session.page
     assert page is not None
-    page.due = Instant(now.instant + page.spacing_s)
     if _crowded(session, now):
+        page.due = Instant(now.instant + max(page.spacing_s, session.policy.crowded_retry_s))
         return
+    page.due = Instant(now.instant + page.spacing_s)
     start = page.next_bytes
     page.next_bytes = min(start + page.block_bytes, page.end_bytes)
     sequence = session.next_sequence()
