@@ -200,8 +200,8 @@ async def test_a_route_that_is_not_found_is_told_and_one_that_is_searched_for_at
 async def test_a_noisy_cable_costs_messages_and_never_the_link(dongle, radio, listener, monkeypatch):
     """MT repeats nothing: what noise hits is lost, and the hub says so."""
     monkeypatch.setattr("chf.radio.session.TICK_S", 0.01)
-    monkeypatch.setattr("chf.radio.znp_link.ANSWER_LIMIT_S", 0.05)
-    monkeypatch.setattr("chf.radio.traffic.CONFIRM_LIMIT_S", 0.3)
+    monkeypatch.setattr("chf.radio.znp_link.ANSWER_LIMIT_S", 0.1)
+    monkeypatch.setattr("chf.radio.traffic.CONFIRM_LIMIT_S", 0.5)
     device = await invited(dongle, radio)
     noise, hits = random.Random(7), 0
 
