@@ -6,7 +6,7 @@ from collections.abc import Callable
 from chf.eui64 import Eui64
 from chf.radio.interface import Delivery, Inbound, Outbound, RadioState
 
-LIMIT_S = 45.0
+LIMIT_S = 10.0
 
 
 class RecordingListener:
@@ -40,9 +40,9 @@ class RecordingListener:
     def state_names(self) -> list[str]:
         return [state.name for state, _ in self.states]
 
-    async def until(self, condition: Callable[[], bool]) -> None:
+    async def until(self, condition: Callable[[], bool], limit_s: float = LIMIT_S) -> None:
         """Wait for the condition, looking whenever something is told."""
-        async with asyncio.timeout(LIMIT_S):
+        async with asyncio.timeout(limit_s):
             while not condition():
                 self._news.clear()
                 await self._news.wait()

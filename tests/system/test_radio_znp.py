@@ -216,7 +216,7 @@ async def test_a_noisy_cable_costs_messages_and_never_the_link(dongle, radio, li
     dongle.line = line
     for n in range(60):
         radio.post(block(device, n))
-    await listener.until(lambda: len(listener.sent) == 60)
+    await listener.until(lambda: len(listener.sent) == 60, 45.0)
     dongle.line = lambda octets: octets
     assert hits > 2
     assert [m.payload[0] for m in device.received] == list(range(60))
