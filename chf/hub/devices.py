@@ -33,6 +33,7 @@ class KnownDevices:
         self._entries: dict[Eui64, DeviceEntry] = {}
         self._heard: dict[Eui64, Heard] = {}
         self._arrivals: dict[Eui64, tuple[int, Instant]] = {}
+        self._announced: set[Eui64] = set()
         self.strangers: Counter[Eui64] = Counter()
         self.reload()
 
@@ -50,9 +51,16 @@ class KnownDevices:
     def joined_again(self, device: Eui64, network_address: int, now: Now) -> bool:
         """Whether this arrival was told a moment ago already, and nothing was heard of the device since."""
         self._note(device, now)
+        self._announced.add(device)
         told = self._arrivals.get(device)
         self._arrivals[device] = (network_address, now.instant)
         return told is not None and told[0] == network_address and now.instant - told[1] < _ONE_ARRIVAL_S
+
+    def announced(self, device: Eui64) -> bool:
+        """Whether its arrival was told since this was last asked; to be asked each time that it names its version."""
+        told = device in self._announced
+        self._announced.discard(device)
+        return told
 
     def all(self) -> Iterable[DeviceEntry]:
         return tuple(self._entries.values())

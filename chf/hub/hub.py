@@ -86,6 +86,7 @@ class Hub:
             self._upward,
             self._devices,
             self._journal.carry_out,
+            self._arrived,
         )
         self._tunnels = Tunnels(
             store,

@@ -28,6 +28,7 @@ from chf.ota.server import OtaServer
 from chf.ota.transitions import State
 from chf.radio.interface import Outbound, Urgency
 from chf.store import Store
+from chf.store.device_log import DeviceEntry
 from chf.store.images import ImageRecord
 from chf.store.store import Transaction
 from chf.trace import Event, Kind
@@ -71,8 +72,9 @@ class Updates:
         upward: Upward,
         devices: KnownDevices,
         carry_out: CarryOut,
+        booted: Callable[[Eui64, Now], None],
     ) -> None:
-        self.server, self.scheduler = server, scheduler
+        self.server, self.scheduler, self._booted = server, scheduler, booted
         self.transfers: dict[Eui64, Transfer] = {}
         self._store, self._upward, self._devices, self._carry_out = store, upward, devices, carry_out
         self._images: dict[ImageId, ImageRef] = {}
@@ -348,6 +350,9 @@ class Updates:
         }
         known = {name: value for name, value in told.items() if value is not None}
         entry = self._devices.get(seen.peer)
+        announced = self._devices.announced(seen.peer)
+        if entry is not None and not announced and self._tells_of_boot(entry, seen):
+            batch.then(lambda: self._booted(seen.peer, batch.now))
         if entry is not None and any(getattr(entry, name) != value for name, value in known.items()):
             batch.write(lambda tx: self._devices.save(tx, seen.peer, **known))
             batch.then(lambda: self._devices.saved(seen.peer))
@@ -357,6 +362,13 @@ class Updates:
             )
         self._note_other_wish(batch, seen)
         self.tell(batch, seen.peer, jobs.VersionObserved(seen.file_version))
+
+    def _tells_of_boot(self, entry: DeviceEntry, seen: ota.VersionSeen) -> bool:
+        """Only a restart changes a version, or makes a device ask for an image that it was told to activate."""
+        if entry.file_version not in (None, seen.file_version):
+            return True
+        job = self.scheduler.for_device(seen.peer)
+        return seen.manufacturer_code is not None and job is not None and job.state is jobs.JobState.ACTIVATING
 
     def _note_other_wish(self, batch: Batch, seen: ota.VersionSeen) -> None:
         """A device that asks for another kind of image than it is offered may do so for ever: told once, for people.

@@ -11,7 +11,7 @@ from chf.radio.interface import RadioState
 from chf.store import Store
 from chf.store.device_log import DeviceEntry, DeviceStatus, DeviceType
 from chf.tunnel import TunnelRecord, TunnelSettings
-from chf.zcl import tunneling
+from chf.zcl import ota, tunneling
 from tests.support.memory_radio import HubOnDesk, MemoryRadio, hub_on_desk
 
 PPMID = parse_eui64("00-DB-12-34-56-78-90-A4")
@@ -76,6 +76,35 @@ async def test_a_rejoin_and_its_announcement_are_one_arrival(store):
         await grant(desk, 79)
         assert len(requests(desk.radio)) == 3
         assert [event.kind.value for event in desk.told].count("device.joined") == 2
+
+
+def query(version: int) -> bytes:
+    return bytes.fromhex("01 01 01 01 d410 0100") + version.to_bytes(4, "little") + bytes.fromhex("0100")
+
+
+async def test_a_device_whose_new_version_shows_a_restart_that_nobody_announced_gets_a_new_tunnel(store):
+    async with hub_on_desk(store, MemoryRadio()) as desk:
+        await desk.until(lambda: len(requests(desk.radio)) == 1)
+        await grant(desk, 77)
+        desk.radio.says(PPMID, ota.CLUSTER, query(1))
+        desk.radio.says(PPMID, ota.CLUSTER, query(1))
+        desk.radio.says(PPMID, ota.CLUSTER, query(2))  # its announcement was lost on the air
+        await desk.until(lambda: len(requests(desk.radio)) == 2)
+        await grant(desk, 78)
+        assert len(requests(desk.radio)) == 2
+
+
+async def test_an_announced_restart_gets_no_second_new_tunnel(store):
+    async with hub_on_desk(store, MemoryRadio()) as desk:
+        await desk.until(lambda: len(requests(desk.radio)) == 1)
+        await grant(desk, 77)
+        desk.radio.says(PPMID, ota.CLUSTER, query(1))
+        desk.radio.joins(PPMID)
+        await desk.until(lambda: len(requests(desk.radio)) == 2)
+        await grant(desk, 78)
+        desk.radio.says(PPMID, ota.CLUSTER, query(2))
+        await desk.until(lambda: store.devices.get(PPMID).file_version == 2)
+        assert len(requests(desk.radio)) == 2
 
 
 async def test_a_device_that_cannot_be_reached_is_asked_again_and_harms_nobody(store):
