@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 from chf.cli.ask import await_answer
-from chf.cli.dcc_cs06 import cs06, cs08
+from chf.cli.dcc_cs06 import cs06, cs08, ecs52, gcs38
 from chf.cli.dcc_pki import pki
 from chf.cli.dcc_queue import queue
 from chf.cli.dcc_registers import device, product
@@ -40,6 +40,8 @@ _UPDATES = frozenset(reference.value for reference in ServiceReference)
 _TAKEN = frozenset({ResponseCode.SUCCESS, ResponseCode.ACKNOWLEDGED})
 dcc.add_command(cs06)
 dcc.add_command(cs08)
+dcc.add_command(ecs52)
+dcc.add_command(gcs38)
 
 
 @dcc.command()

@@ -159,7 +159,7 @@ class _Demo:
         job_id = self._submit()
         job = await self._follow(job_id)
         if job.state in (JobState.ACTIVATED, JobState.REVERTED):
-            if self._method.commanded and self._method.answers_cs08:
+            if self._method.commanded:
                 self._supplier.read_version(self._device, self._clock.now())
             done = f"what the {self._method.name} has to tell did not come"
             await self._until(lambda: self._supplier.complete(self._alerts(job)), done)

@@ -106,6 +106,9 @@ class Conversion:
                 self._keep(message, alert, now)
                 return
             converted = self._converted(alert, now)
+            if converted is None:
+                self._keep(message, alert, now)
+                return
         except (MalformedMessageError, RefusedError) as error:
             reason = f"alert {alert.msg_id} is kept and not passed on: {error}"
             with self._store.transaction() as tx:
@@ -124,14 +127,14 @@ class Conversion:
             tx.meta.set(CURSOR, str(alert.seq))
 
     def _keep(self, message: GbcsMessage, alert: Alert, now: Now) -> None:
-        """It is for the ACB itself, which has it with this: no user is told (our choice)."""
+        """It is for the ACB itself, or for who asked at this desk, who has it: no user is told (our choice)."""
         self._verify(message, alert)
         with self._store.transaction() as tx:
             tx.alerts.delivered(alert.msg_id, now.utc)
             tx.meta.set(CURSOR, str(alert.seq))
 
-    def _converted(self, alert: Alert, now: Now) -> _Converted:
-        """Raises MalformedMessageError or RefusedError with the reason why it is not passed on."""
+    def _converted(self, alert: Alert, now: Now) -> _Converted | None:
+        """None where it is for no user. Raises MalformedMessageError or RefusedError: why it is not passed on."""
         message = GbcsMessage.from_bytes(alert.message)
         payload = parse_payload(message)
         self._verify(message, alert)
@@ -156,21 +159,24 @@ class Conversion:
         except UsageError as error:
             raise RefusedError(f"its MAC cannot be checked: {error}") from None
         assert isinstance(public, ec.EllipticCurvePublicKey)
-        acb = self._pki.private_key(self._pki.acb, Usage.KEY_AGREEMENT)
-        if not verify_mac(message, mac_key(acb, public, header)):
+        recipient = Eui64(header.recipient)
+        if recipient != self._pki.acb and not self._pki.has_private_key(recipient, Usage.KEY_AGREEMENT):
+            return  # a meter's answer to a supplier whose key is not here: only he can check it
+        if not verify_mac(message, mac_key(self._pki.private_key(recipient, Usage.KEY_AGREEMENT), public, header)):
             raise RefusedError("its MAC is not right")
 
-    def _answer(self, message: GbcsMessage, now: Now) -> _Converted:
+    def _answer(self, message: GbcsMessage, now: Now) -> _Converted | None:
         """A device's answer to a command: to whoever sent the command, under the id of his request."""
         header = message.header
         asked = self._store.device_messages.asked(Eui64(header.originator), header.counter, header.message_code)
-        if asked is not None:
-            request = RequestId.parse(asked.request)
-        elif header.recipient != self._pki.acb:
-            # The counter of a critical command is that of its request.
+        request = None if asked is None else _request_id(asked.request)
+        if request is None and header.recipient != self._pki.acb:
+            # The counter of a supplier's command is that of its request.
             request = RequestId(Eui64(header.recipient), Eui64(header.originator), header.counter)
-        else:
+        if request is None and asked is None:
             raise RefusedError("it answers a command that was not sent from here")
+        if request is None:
+            return None
         service = "11.3" if header.message_code == MessageCode.ACTIVATE_FIRMWARE else "11.2"
         document = self._response(request, service, GbcsResponse(message.to_bytes()), now)
         return _Converted(request.originator, "response", document, None if asked is None else asked.id)
@@ -190,10 +196,9 @@ class Conversion:
                 asked = self._store.device_messages.asked(
                     sender, payload.originator_counter, MessageCode.ACTIVATE_FIRMWARE
                 )
-                if asked is None:
+                request = None if asked is None else _request_id(asked.request)
+                if request is None:
                     request = RequestId(recipient, sender, payload.originator_counter)
-                else:
-                    request = RequestId.parse(asked.request)
                 content = FutureDatedDeviceAlert(payload.alert_code, alert.message)
                 return _Converted(
                     recipient, "FutureDatedDeviceAlertMessage", self._response(request, "11.3", content, now)
@@ -223,10 +228,7 @@ class Conversion:
     def _request_of(self, alert: Alert) -> RequestId | None:
         """The service request that the update came from; None where it was started at the hub."""
         job = None if alert.job is None else self._store.jobs.get(JobId(alert.job))
-        try:
-            return None if job is None else RequestId.parse(job.origin)
-        except MalformedRequestError:
-            return None
+        return None if job is None else _request_id(job.origin)
 
     def _responsible(self, alert: Alert, request: RequestId | None) -> Eui64:
         if request is not None:
@@ -257,6 +259,14 @@ class Conversion:
                 name = f"{request}/outcome"
                 tx.uplink.add(NewDocument(name, request.originator, device, "response", octets, now.utc))
             tx.followed.remove(followed.command)
+
+
+def _request_id(origin: str) -> RequestId | None:
+    """None for what no service request caused but somebody at this desk."""
+    try:
+        return RequestId.parse(origin)
+    except MalformedRequestError:
+        return None
 
 
 def _deliveries(command: Command) -> Sequence[tuple[Eui64, bool]]:

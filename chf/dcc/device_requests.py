@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from chf.clock import Now, UtcSeconds, isoformat
 from chf.crypto.install_code import link_key, with_crc
 from chf.dcc.certificates import Usage
+from chf.dcc.firmware_commands import ACB_COUNTER, VERSION_USE_CASES
 from chf.dcc.intake import InventoryDevice, RequestRefusal
 from chf.dcc.inventory import StoreInventory
 from chf.dcc.pki import Pki
@@ -29,6 +30,7 @@ from chf.duis.device_request import (
     UpdateHanDeviceLogRequest,
 )
 from chf.duis.envelope import Content, PreCommand
+from chf.duis.identifiers import RequestId
 from chf.errors import MalformedMessageError, RefusedError, UsageError
 from chf.eui64 import Eui64, format_eui64
 from chf.gbcs import (
@@ -42,24 +44,22 @@ from chf.gbcs import (
     add_mac,
     mac_key,
     make_cs06_precommand,
-    make_cs08_command,
+    make_version_command,
     parse_payload,
 )
 from chf.store import Store
-from chf.store.device_log import DeviceEntry, DeviceStatus
+from chf.store.device_log import DeviceEntry, DeviceStatus, DeviceType
 from chf.store.device_messages import NewDeviceMessage
 from chf.store.followed import Followed
 from chf.store.inbox import Verb
 from chf.store.store import Transaction
 from chf.trace import Event, Kind
 
-ACB_COUNTER: Final = "acb originator counter"
 CANCELLATION_UTC_S: Final = int(datetime(3000, 12, 31, tzinfo=UTC).timestamp())
 """The ExecutionDateTime that cancels a future-dated activation (gbcs-duis §3)."""
 _LARGEST_COUNTER: Final = 2**63 - 1  # originatorCounter of CS06
 
 _ACTIVATED_BY_COMMAND: Final = frozenset({"ESME", "GSME", "HCALCS"})
-_READ_BY_CS08: Final = frozenset({"PPMID", "HCALCS"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,19 +124,15 @@ def signed_pre_command(request: SignedPreCommandRequest, bench: Bench) -> Outcom
 
 
 def read_version(request: ReadFirmwareVersionRequest, bench: Bench) -> Outcome:
-    """SR 11.2: CS08 for a PPMID or HCALCS, made by the ACB on behalf of the user."""
-    device, user = request.request_id.target, request.request_id.originator
-    refusal = _device_refusal(device, bench, frozenset({"PPMID", "HCALCS", "ESME", "GSME"}))
+    """SR 11.2: CS08 for a PPMID or HCALCS, ECS52 for an ESME, GCS38 for a GSME."""
+    device = request.request_id.target
+    refusal = _device_refusal(device, bench, frozenset(map(str, VERSION_USE_CASES)))
     if refusal is not None:
         return refusal
     if request.execution_utc_s is not None:
         return RequestRefusal(ResponseCode.VALIDATION, "future-dating by the DSP is not served")
     known = bench.inventory.device(device)
     assert known is not None, "checked above"
-    if known.device_type not in _READ_BY_CS08:
-        return RequestRefusal(
-            ResponseCode.CANNOT_COMMUNICATE, f"reading the version of type {known.device_type} is not served"
-        )
     if known.device_type not in bench.carried:
         return _not_carried(known)
     try:
@@ -145,15 +141,30 @@ def read_version(request: ReadFirmwareVersionRequest, bench: Bench) -> Outcome:
         return RequestRefusal(ResponseCode.CANNOT_COMMUNICATE, str(error))
 
     def write(tx: Transaction) -> None:
-        # Milliseconds as the floor: a store that starts anew does not repeat old counters.
-        counter = tx.counters.take(ACB_COUNTER, first=int(bench.now.utc * 1000))
-        code = MessageCode.READ_PPMID_HCALCS_FIRMWARE_VERSION
-        party = SupplementaryRemoteParty(user, request.request_id.counter)
-        header = GroupingHeader(CraFlag.COMMAND, counter, bench.pki.acb, device, code, supplementary=party)
-        octets = make_cs08_command(bench.pki.acb, device, counter, party, _mac_key(header, device, bench.pki))
-        _queue(tx, str(request.request_id), GbcsMessage.from_bytes(octets), bench)
+        message = _version_command(request.request_id, VERSION_USE_CASES[DeviceType(known.device_type)], bench, tx)
+        _queue(tx, str(request.request_id), GbcsMessage.from_bytes(message), bench)
 
     return Taken(ResponseCode.ACKNOWLEDGED, write=write)
+
+
+def _version_command(request: RequestId, code: MessageCode, bench: Bench, tx: Transaction) -> bytes:
+    """From the supplier whom a meter knows, under the counter of his request, as the public test messages have it.
+
+    To everything else, and for everybody else, the ACB speaks on behalf of the user: so CS08 has it, and that a meter
+    takes that too is our reading.
+    """
+    device, user = request.target, request.originator
+    is_cs08 = code is MessageCode.READ_PPMID_HCALCS_FIRMWARE_VERSION
+    of_smi = None if bench.smi is None else bench.smi.get(device)
+    supplier = bench.pki.supplier if of_smi is None or of_smi.supplier is None else of_smi.supplier
+    if not is_cs08 and user == supplier:
+        header = GroupingHeader(CraFlag.COMMAND, request.counter, user, device, code)
+    else:
+        # Milliseconds as the floor: a store that starts anew does not repeat old counters.
+        counter = tx.counters.take(ACB_COUNTER, first=int(bench.now.utc * 1000))
+        party = SupplementaryRemoteParty(user, request.counter)
+        header = GroupingHeader(CraFlag.COMMAND, counter, bench.pki.acb, device, code, supplementary=party)
+    return make_version_command(header, _mac_key(header, device, bench.pki))
 
 
 def update_device_log(request: UpdateHanDeviceLogRequest, bench: Bench) -> Outcome:

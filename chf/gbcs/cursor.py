@@ -26,8 +26,9 @@ class Cursor:
     def remaining(self) -> int:
         return len(self._octets) - self._at
 
-    def peek(self) -> int | None:
-        return self._octets[self._at] if self.remaining else None
+    def peek(self, ahead: int = 0) -> int | None:
+        """The octet so many after the next one, which stay unread; None behind the end."""
+        return self._octets[self._at + ahead] if self.remaining > ahead else None
 
     def take(self, count: int, field: str) -> bytes:
         if count > self.remaining:

@@ -4,9 +4,16 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, assert_never
 
-from chf.gbcs.codes import AlertCode, CraFlag, use_case_name
+from chf.gbcs.codes import AlertCode, CraFlag, ReadFirmwareVersionResponseCode, use_case_name
 from chf.gbcs.device_log_alert import DeviceLogChangedAlert
+from chf.gbcs.dlms import invoke_id
 from chf.gbcs.message import GbcsMessage
+from chf.gbcs.meter_version import (
+    DlmsReadFirmwareVersionCommand,
+    DlmsReadFirmwareVersionResponse,
+    GbzReadFirmwareVersionCommand,
+    GbzReadFirmwareVersionResponse,
+)
 from chf.gbcs.use_cases import (
     CANCELLED_UTC_S,
     ActivateFirmwareCommand,
@@ -87,8 +94,15 @@ def _payload(payload: Payload) -> dict[str, str]:
                 "command_counter": str(payload.originator_counter),
                 **_outcome(payload.outcome),
             }
-        case ReadFirmwareVersionCommand():
+        case ReadFirmwareVersionCommand() | GbzReadFirmwareVersionCommand():
             return {}
+        case DlmsReadFirmwareVersionCommand():
+            return {"invoke_id": _invoke_id(payload.counter)}
+        case DlmsReadFirmwareVersionResponse():
+            read = _read_back(payload.firmware_version, f"data-access-result {payload.result}")
+            return {"invoke_id": _invoke_id(payload.counter), **read}
+        case GbzReadFirmwareVersionResponse():
+            return _read_back(payload.firmware_version, f"status 0x{payload.status:02X}")
         case ReadFirmwareVersionResponse():
             return {
                 "firmware_version": _version(payload.firmware_version),
@@ -96,6 +110,7 @@ def _payload(payload: Payload) -> dict[str, str]:
             }
         case DeviceLogChangedAlert():
             return {
+                "invoke_id": _invoke_id(payload.counter),
                 "alert_code": _code(payload.alert_code),
                 "time": payload.changed.hex().upper(),
                 "devices": " ".join(map(_eui, payload.devices)),
@@ -123,6 +138,7 @@ def _payload(payload: Payload) -> dict[str, str]:
             }
         case DlmsFirmwareDistributionReceiptAlert():
             return {
+                "invoke_id": _invoke_id(payload.counter),
                 "alert_code": _code(payload.alert_code),
                 "time": payload.date_time.hex().upper(),
                 "manufacturer_image_hash": payload.manufacturer_image_hash.hex().upper(),
@@ -135,6 +151,17 @@ def _payload(payload: Payload) -> dict[str, str]:
 
 def _outcome(outcome: ExecutionOutcome) -> dict[str, str]:
     return {"outcome": _words(outcome.response_code.name), "firmware_version": _version(outcome.firmware_version)}
+
+
+def _read_back(version: int | None, failure: str) -> dict[str, str]:
+    """In the words of CS08, whose response code the meters do not have."""
+    if version is None:
+        return {"outcome": f"read failure: {failure}"}
+    return {"firmware_version": _version(version), "outcome": _words(ReadFirmwareVersionResponseCode.READ_SUCCESS.name)}
+
+
+def _invoke_id(counter: int) -> str:
+    return invoke_id(counter).hex().upper()
 
 
 def _signature(message: GbcsMessage) -> str:

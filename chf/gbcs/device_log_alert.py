@@ -11,13 +11,11 @@ from typing import Self
 from chf.errors import MalformedMessageError
 from chf.gbcs.codes import AlertCode
 from chf.gbcs.cursor import Cursor
+from chf.gbcs.dlms import DATE_TIME, invoke_id, read_invoke_id
 from chf.gbcs.message import DATE_TIME_OCTETS
 
 _NOTIFICATION = 0x0F  # DLMS data-notification
-_INVOKE_ID = 0x20_00_00_00  # and the low octets of the originator's counter, as in the reference message
-_COUNTER_MASK = 0x00_FF_FF_FF
 _NO_DATE_TIME_STRUCTURE_OF_3_LONG_UNSIGNED = bytes.fromhex("00020312")
-_DATE_TIME = bytes.fromhex("090C")
 _STRUCTURE_OF_3 = bytes.fromhex("0203")
 _UNNAMED_OCTETS = 8
 _UNNAMED = bytes.fromhex("0908")
@@ -44,9 +42,8 @@ class DeviceLogChangedAlert:
         return AlertCode.CHF_DEVICE_LOG_CHANGED
 
     def to_bytes(self) -> bytes:
-        invoke_id = _INVOKE_ID | self.counter & _COUNTER_MASK
-        head = bytes((_NOTIFICATION,)) + invoke_id.to_bytes(4, "big") + _NO_DATE_TIME_STRUCTURE_OF_3_LONG_UNSIGNED
-        when = _DATE_TIME + self.changed
+        head = bytes((_NOTIFICATION,)) + invoke_id(self.counter) + _NO_DATE_TIME_STRUCTURE_OF_3_LONG_UNSIGNED
+        when = DATE_TIME + self.changed
         log = _STRUCTURE_OF_3 + when + _UNNAMED + bytes(_UNNAMED_OCTETS) + bytes((_ARRAY, len(self.devices)))
         details = _DETAILS + bytes(_DETAILS_OCTETS)
         entries = b"".join(_ENTRY + device.to_bytes(_EUI64_OCTETS, "big") + details for device in self.devices)
@@ -55,12 +52,12 @@ class DeviceLogChangedAlert:
     @classmethod
     def read(cls, cursor: Cursor) -> Self:
         cursor.expect(bytes((_NOTIFICATION,)), "data notification")
-        counter = cursor.uint(4, "invoke id") & _COUNTER_MASK
+        counter = read_invoke_id(cursor)
         cursor.expect(_NO_DATE_TIME_STRUCTURE_OF_3_LONG_UNSIGNED, "data notification head")
         cursor.expect(AlertCode.CHF_DEVICE_LOG_CHANGED.to_bytes(2, "big"), "alertCode")
-        cursor.expect(_DATE_TIME, "date-time head")
+        cursor.expect(DATE_TIME, "date-time head")
         cursor.take(DATE_TIME_OCTETS, "date-time")
-        cursor.expect(_STRUCTURE_OF_3 + _DATE_TIME, "log head")
+        cursor.expect(_STRUCTURE_OF_3 + DATE_TIME, "log head")
         changed = cursor.take(DATE_TIME_OCTETS, "date-time of the log")
         cursor.expect(_UNNAMED, "octet string head")
         cursor.take(_UNNAMED_OCTETS, "octet string")

@@ -173,10 +173,10 @@ class Upward:
         return Signature.GOOD
 
     def _check_mac(self, message: GbcsMessage, originator: Eui64) -> Signature:
-        """On a bench the ACB's key is here; a real hub has to leave a MAC to the ACB."""
+        """On a bench the keys of ACB and supplier are here; a real hub has to leave a MAC to whom it is for."""
         try:
             public = self._pki.certificate(originator, Usage.KEY_AGREEMENT).public_key()
-            private = self._pki.private_key(self._pki.acb, Usage.KEY_AGREEMENT)
+            private = self._pki.private_key(Eui64(message.header.recipient), Usage.KEY_AGREEMENT)
         except UsageError:
             return Signature.UNKNOWN
         assert isinstance(public, ec.EllipticCurvePublicKey)

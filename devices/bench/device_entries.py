@@ -91,6 +91,7 @@ def _read_settings(section: Section, kind: str) -> GbcsSettings:
         acb_key=certified_key(section, "acb_certificate"),
         supplier=section.eui64("supplier", TEST_SUPPLIER),
         supplier_key=certified_key(section, "supplier_certificate"),
+        supplier_agreement_key=optional_certified_key(section, "supplier_agreement_certificate"),
         mirror_interval_s=section.number("mirror_interval_s", 60.0, minimum=0.1),
     )
 

@@ -12,11 +12,13 @@ from chf.gbcs import (
     DlmsFirmwareDistributionReceiptAlert,
     ExecutionOutcome,
     FutureDatedFirmwareActivationAlert,
+    GbcsMessage,
     GbzFirmwareDistributionReceiptAlert,
     ReadFirmwareVersionResponse,
     ReadFirmwareVersionResponseCode,
     cosem_date_time,
     mac_key,
+    response_header,
     verify_mac,
     verify_signature,
 )
@@ -29,6 +31,7 @@ from tests.support.commanded_rig import (
     DEVICE_KEY,
     STRANGER_KEY,
     SUPPLIER,
+    SUPPLIER_KA,
     CommandedRig,
     image_hash,
     signed_image,
@@ -413,7 +416,66 @@ def test_cs08_of_somebody_else_is_not_answered(rig) -> None:
 def test_a_meter_is_asked_by_another_use_case_than_cs08(kind) -> None:
     rig = CommandedRig(kind=kind)
     rig.start()
-    not_obeyed(rig, rig.cs08(), "CS08 is for PPMID and HCALCS")
+    not_obeyed(rig, rig.cs08(), "CS08 is not for this device")
+
+
+# ECS52, GCS38
+
+METERS = [CommandedKind.ESME, CommandedKind.GSME]
+
+
+def meter(kind: CommandedKind, **options) -> CommandedRig:
+    rig = CommandedRig(kind=kind, **options)
+    rig.start()
+    return rig
+
+
+@pytest.mark.parametrize("kind", METERS)
+@pytest.mark.parametrize(("asked_by", "answered_under"), [(SUPPLIER, SUPPLIER_KA), (ACB, ACB_KA)])
+def test_a_meter_answers_with_its_version_under_the_mac_of_who_asked(kind, asked_by, answered_under) -> None:
+    rig = meter(kind)
+    command = rig.ask_meter(originator=asked_by)
+    rig.say(command)
+    rig.run(1)
+    (told,) = rig.told()
+    assert told.firmware_version == OLD
+    (message,) = rig.messages()
+    assert message.header == response_header(GbcsMessage.from_bytes(command).header)
+    assert verify_mac(message, mac_key(answered_under, DEVICE_KA.public_key(), message.header))
+    not_obeyed(rig, command, "its counter was used before")
+
+
+@pytest.mark.parametrize("kind", METERS)
+def test_a_meter_that_activated_tells_the_new_version(kind) -> None:
+    rig = meter(kind, hub_image=IMAGE)
+    rig.say(rig.cs06(HASH))
+    rig.restarted()
+    rig.say(rig.ask_meter())
+    rig.run(1)
+    assert rig.told()[-1].firmware_version == NEW
+
+
+@pytest.mark.parametrize("kind", METERS)
+def test_a_meter_asked_wrongly_does_not_answer(kind) -> None:
+    rig = meter(kind)
+    not_obeyed(rig, rig.ask_meter(originator=SUPPLIER + 1), "neither from its supplier nor from the Access")
+    not_obeyed(rig, rig.ask_meter(acb=STRANGER_KEY), "the MAC is not")
+    (other,) = set(METERS) - {kind}
+    not_obeyed(rig, rig.ask_meter(kind=other), "ECS52 is not" if kind is CommandedKind.GSME else "GCS38 is not")
+
+
+def test_an_hcalcs_is_asked_by_cs08_alone() -> None:
+    rig = meter(CommandedKind.HCALCS)
+    for kind in METERS:
+        not_obeyed(rig, rig.ask_meter(kind=kind), "ECS52" if kind is CommandedKind.ESME else "GCS38")
+
+
+def test_a_meter_without_its_suppliers_certificate_cannot_answer_it_and_keeps_the_counter() -> None:
+    rig = meter(CommandedKind.ESME, supplier_agreement_key=None)
+    not_obeyed(rig, rig.ask_meter(), "no key agreement with its supplier")
+    rig.say(rig.ask_meter(originator=ACB))
+    rig.run(1)
+    assert len(rig.told()) == 1
 
 
 def test_the_supplier_and_the_broker_count_apart(rig) -> None:

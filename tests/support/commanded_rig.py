@@ -18,6 +18,7 @@ from chf.gbcs import (
     mac_key,
     make_cs06_precommand,
     make_cs08_command,
+    make_version_command,
     parse_payload,
     sign,
 )
@@ -34,7 +35,9 @@ from tests.support.model_hub import DEVICE, HARDWARE, IMAGE_TYPE, MANUFACTURER, 
 
 SUPPLIER, ACB = 0x90B3D51F30010000, 0x90B3D51F30000002
 DEVICE_KEY, DEVICE_KA = (ec.derive_private_key(number, ec.SECP256R1()) for number in (0x5EED, 0x5EEE))
-SUPPLIER_KEY, ACB_KA, STRANGER_KEY = (ec.derive_private_key(number, ec.SECP256R1()) for number in (11, 12, 13))
+SUPPLIER_KEY, ACB_KA, STRANGER_KEY, SUPPLIER_KA = (
+    ec.derive_private_key(number, ec.SECP256R1()) for number in (11, 12, 13, 14)
+)
 START = ZIGBEE_EPOCH_UTC_S + START_UTC
 """UTC at simulated second 0."""
 
@@ -74,6 +77,7 @@ class CommandedRig(Rig):
             "kind": self.kind,
             "acb_key": ACB_KA.public_key(),
             "supplier_key": SUPPLIER_KEY.public_key(),
+            "supplier_agreement_key": SUPPLIER_KA.public_key(),
             "personality": OUT_OF_BAND,
             **changes,
         }
@@ -118,6 +122,16 @@ class CommandedRig(Rig):
         header = GroupingHeader(CraFlag.COMMAND, number, originator, DEVICE, code, supplementary=behalf)
         key = mac_key(acb, DEVICE_KA.public_key(), header)
         return make_cs08_command(originator, DEVICE, number, behalf, key)
+
+    def ask_meter(self, *, counter=None, acb=ACB_KA, originator=SUPPLIER, kind: CommandedKind | None = None) -> bytes:
+        """ECS52 or GCS38, as an ESME or a GSME is asked."""
+        self.counter += 1
+        number = self.counter if counter is None else counter
+        esme = (kind or self.kind) is CommandedKind.ESME
+        code = MessageCode.READ_FIRMWARE_VERSION_ESME_CHF if esme else MessageCode.READ_FIRMWARE_VERSION_GSME
+        behalf = SupplementaryRemoteParty(SUPPLIER + 9, number) if originator == ACB else None
+        header = GroupingHeader(CraFlag.COMMAND, number, originator, DEVICE, code, supplementary=behalf)
+        return make_version_command(header, mac_key(acb, DEVICE_KA.public_key(), header))
 
     def say(self, message: bytes) -> None:
         """Through the tunnel, asking for a Default Response."""

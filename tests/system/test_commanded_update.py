@@ -48,9 +48,10 @@ def test_an_update_from_distribution_to_read_back(tmp_path, kind):
         assert row is not None
         assert row.message.hex() == sent["octets"]
         assert row.state is MessageState.ANSWERED
-        if kind == "hcalcs":
-            desk.chf("dcc", "cs08", "--device", HCALCS)
-            desk.until(lambda: ("CS08", 0, "0x00000002", True) in told(desk, HCALCS), "the version")
+        use_case = {"hcalcs": "CS08", "esme": "ECS52", "gsme": "GCS38"}[kind]
+        asked = desk.chf("dcc", use_case.lower(), "--device", HCALCS, "--json").json["message"]
+        desk.until(lambda: (use_case, 0, "0x00000002", True) in told(desk, HCALCS), "the version")
+        desk.until(lambda: desk.store.device_messages.get(asked).state is MessageState.ANSWERED, "the answer")
         entry = desk.store.devices.get(parse_eui64(HCALCS))
         assert entry is not None
         assert entry.file_version == 2

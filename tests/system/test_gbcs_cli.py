@@ -151,7 +151,7 @@ def test_gbcs_decode_explains_the_other_use_cases():
         key=KEY,
     )
     assert "image discarded" in words(GbcsMessage.from_bytes(ccs08))
-    receipt = DlmsFirmwareDistributionReceiptAlert(AlertCode.FIRMWARE_VERIFICATION_FAILED, bytes(12), b"\xa1" * 32)
+    receipt = DlmsFirmwareDistributionReceiptAlert(1, AlertCode.FIRMWARE_VERIFICATION_FAILED, bytes(12), b"\xa1" * 32)
     code = MessageCode.FIRMWARE_DISTRIBUTION_RECEIPT_ALERT_ESME
     assert "0x8F1C" in words(GbcsMessage(GroupingHeader(CraFlag.ALERT, 1, PPMID, ACB, code), receipt.to_bytes()))
     done = make_cs06_response(cs06.header, ExecutionOutcome(ActivateImageResponseCode.HASH_MISMATCH, 3), 0, KEY)
