@@ -32,9 +32,8 @@ class Cursor:
 
     def take(self, count: int, field: str) -> bytes:
         if count > self.remaining:
-            raise MalformedMessageError(
-                f"{count} octets wanted, {self.remaining} left", offset=self.offset, field=field
-            )
+            wanted = "1 octet" if count == 1 else f"{count} octets"
+            raise MalformedMessageError(f"{wanted} wanted, {self.remaining} left", offset=self.offset, field=field)
         start, self._at = self._at, self._at + count
         return self._octets[start : self._at]
 
@@ -69,7 +68,8 @@ class Cursor:
 
     def finish(self, field: str) -> None:
         if self.remaining:
-            raise MalformedMessageError(f"{self.remaining} octets too many", offset=self.offset, field=field)
+            many = "1 octet" if self.remaining == 1 else f"{self.remaining} octets"
+            raise MalformedMessageError(f"{many} too many", offset=self.offset, field=field)
 
 
 def encode_length(length: int) -> bytes:

@@ -1,9 +1,11 @@
 """A GBCS message told to a person, and as plain values for JSON. The one place where field names become words."""
 
+import struct
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, assert_never
 
+from chf.gbcs.build import cosem_date_time
 from chf.gbcs.codes import AlertCode, CraFlag, ReadFirmwareVersionResponseCode, use_case_name
 from chf.gbcs.device_log_alert import DeviceLogChangedAlert
 from chf.gbcs.dlms import invoke_id
@@ -56,7 +58,7 @@ def describe(message: GbcsMessage) -> tuple[Line, ...]:
         Line("counter", str(header.counter)),
     ]
     if header.date_time:
-        lines.append(Line("date_time", header.date_time.hex().upper()))
+        lines.append(Line("date_time", _cosem(header.date_time)))
     party = header.supplementary
     if party is not None:
         lines += [Line("on_behalf_of", _eui(party.entity_id)), Line("on_behalf_of_counter", str(party.counter))]
@@ -89,7 +91,7 @@ def _payload(payload: Payload) -> dict[str, str]:
             return _outcome(payload)
         case FutureDatedFirmwareActivationAlert():
             return {
-                "alert_code": _code(payload.alert_code),
+                **_alert(payload.alert_code),
                 "execution": _utc(payload.execution_utc_s),
                 "command_counter": str(payload.originator_counter),
                 **_outcome(payload.outcome),
@@ -111,13 +113,13 @@ def _payload(payload: Payload) -> dict[str, str]:
         case DeviceLogChangedAlert():
             return {
                 "invoke_id": _invoke_id(payload.counter),
-                "alert_code": _code(payload.alert_code),
-                "time": payload.changed.hex().upper(),
+                **_alert(payload.alert_code),
+                "time": _cosem(payload.changed),
                 "devices": " ".join(map(_eui, payload.devices)),
             }
         case FirmwareTransferAlert():
             return {
-                "alert_code": _code(payload.alert_code),
+                **_alert(payload.alert_code),
                 "time": _utc(payload.utc_s),
                 "device": _eui(payload.other_entity),
                 "firmware_version": _version(payload.firmware_version),
@@ -125,22 +127,22 @@ def _payload(payload: Payload) -> dict[str, str]:
             }
         case PpmidFirmwareActivationAlert():
             return {
-                "alert_code": _code(payload.alert_code),
+                **_alert(payload.alert_code),
                 "time": _utc(payload.utc_s),
                 "firmware_version": _version(payload.firmware_version),
                 "outcome": _words(payload.result.name),
             }
         case GbzFirmwareDistributionReceiptAlert():
             return {
-                "alert_code": _code(payload.alert_code),
+                **_alert(payload.alert_code),
                 "time": _iso(_ZIGBEE_EPOCH + timedelta(seconds=payload.zigbee_time)),
                 "manufacturer_image_hash": payload.manufacturer_image_hash.hex().upper(),
             }
         case DlmsFirmwareDistributionReceiptAlert():
             return {
                 "invoke_id": _invoke_id(payload.counter),
-                "alert_code": _code(payload.alert_code),
-                "time": payload.date_time.hex().upper(),
+                **_alert(payload.alert_code),
+                "time": _cosem(payload.date_time),
                 "manufacturer_image_hash": payload.manufacturer_image_hash.hex().upper(),
             }
         case OpaquePayload():
@@ -180,6 +182,16 @@ def _utc(utc_s: int) -> str:
     return _iso(_EPOCH + timedelta(seconds=utc_s))
 
 
+def _cosem(date_time: bytes) -> str:
+    """A COSEM date-time that names one second, as devices write it, in the words of the others; else its octets."""
+    year, month, day, _weekday, hour, minute, second = struct.unpack(">H6B", date_time[:8])
+    try:
+        moment = datetime(year, month, day, hour, minute, second, tzinfo=UTC)
+    except ValueError:
+        return date_time.hex().upper()
+    return _iso(moment) if cosem_date_time(moment.timestamp()) == date_time else date_time.hex().upper()
+
+
 def _iso(moment: datetime) -> str:
     return moment.isoformat().replace("+00:00", "Z")
 
@@ -192,8 +204,8 @@ def _version(version: int) -> str:
     return f"0x{version:08X}"
 
 
-def _code(code: AlertCode) -> str:
-    return f"0x{code:04X}"
+def _alert(code: AlertCode) -> dict[str, str]:
+    return {"alert_code": f"0x{code:04X}", "alert": _words(code.name)}
 
 
 def _words(name: str) -> str:

@@ -98,7 +98,7 @@ def test_gbcs_meter_version_cut_or_longer_is_refused(name):
         (GCS38, "0109 01 01 0702 0006 080001 0602 00", "0 contradicts"),
         (GCS38, "0109 01 01 0702 000B 080001 0602 00 41 04 0A0B0C0D", "4 octets wanted, 3 left"),
         (GCS38, "0109 01 01 0702 000D 080001 0602 00 41 04 0A0B0C0D", "13 octets wanted, 12 left"),
-        (GCS38, "0109 01 01 0702 000D 080001 0602 00 41 04 0A0B0C0D FF", "1 octets too many"),
+        (GCS38, "0109 01 01 0702 000D 080001 0602 00 41 04 0A0B0C0D FF", "1 octet too many"),
         (GCS38, "0109 02 01 0702 000C 080001 0602 00 41 04 0A0B0C0D", "component count"),
     ],
 )
