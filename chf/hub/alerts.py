@@ -59,11 +59,12 @@ class DeviceMessageRead:
     """A device's message, and what it means to its update: nothing where it is not believed.
 
     `answers` is counter and message code of the command that a response answers; `accepts`, that it will be carried out
-    at its time.
+    at its time. `believed` is what is from this device and not wrongly signed.
     """
 
     alert: NewAlert
     signature: Signature
+    believed: bool = False
     events: tuple[JobEvent, ...] = ()
     answers: tuple[int, int] | None = None
     accepts: bool = False
@@ -153,6 +154,7 @@ class Upward:
         return DeviceMessageRead(
             alert,
             signature,
+            believed,
             means.events if believed else (),
             (header.counter, header.message_code) if header.cra is CraFlag.RESPONSE else None,
             believed and header.cra is CraFlag.RESPONSE and isinstance(payload, CommandAccepted),
