@@ -118,7 +118,7 @@ class GbcsSettings(DeviceSettings):
     key_agreement_key: EllipticCurvePrivateKey | None = field(default=None, repr=False)
     access_control_broker: Eui64 = TEST_ACCESS_CONTROL_BROKER  # to whom CS09 goes (GBCS 11.9)
     acb_key: EllipticCurvePublicKey | None = None  # for key agreement; without these two no command is authentic
-    first_counter: int = 1  # the originator counter of its first alert
+    first_counter: int | None = None  # the originator counter of its first alert; None takes its clock's milliseconds
     alert_retry_s: float = 10.0  # doubles up to `alert_retry_max_s` while nobody takes the alert
     alert_retry_max_s: float = 300.0
 

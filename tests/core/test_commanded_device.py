@@ -9,6 +9,7 @@ from chf.gbcs import (
     ActivateImageResponseCode,
     AlertCode,
     CommandAccepted,
+    CraFlag,
     DlmsFirmwareDistributionReceiptAlert,
     ExecutionOutcome,
     FutureDatedFirmwareActivationAlert,
@@ -29,6 +30,7 @@ from tests.support.commanded_rig import (
     ACB_KA,
     DEVICE_KA,
     DEVICE_KEY,
+    START,
     STRANGER_KEY,
     SUPPLIER,
     SUPPLIER_KA,
@@ -36,7 +38,7 @@ from tests.support.commanded_rig import (
     image_hash,
     signed_image,
 )
-from tests.support.model_hub import DEVICE, NEW, OLD, image
+from tests.support.model_hub import DEVICE, NEW, OLD, START_UTC, image
 
 IMAGE = signed_image()
 HASH = image_hash(IMAGE)
@@ -111,6 +113,27 @@ def test_a_receipt_is_told_once_over_reboots_and_repeated_ends(rig) -> None:
     rig.restarted()
     assert len(rig.told()) == 1
     assert len(rig.hub.ends) == 2
+
+
+def test_a_device_that_starts_anew_repeats_no_counter_of_its_former_life(rig) -> None:
+    """Its flash is empty, as that of every emulated device after a restart, and the hub remembers."""
+    (before,) = (message.header.counter for message in rig.messages())
+    later = CommandedRig(hub_image=IMAGE)
+    later.run(60.0)
+    later.start()
+    (after,) = (message.header.counter for message in later.messages())
+    assert before < after
+    assert before >= START * 1000
+
+
+def test_the_counter_of_the_first_alert_can_be_given(rig) -> None:
+    given = CommandedRig(hub_image=IMAGE, first_counter=77)
+    given.start()
+    given.say(given.cs06(HASH, given.utc + 5))
+    given.run(10)
+    given.restarted()
+    alerts = [message.header for message in given.messages() if message.header.cra is CraFlag.ALERT]
+    assert [header.counter for header in alerts] == [77, 78]
 
 
 def test_a_newer_image_replaces_the_one_that_waits(rig) -> None:
@@ -281,7 +304,8 @@ def test_a_future_dated_cs06_is_accepted_and_carried_out_at_its_time(rig) -> Non
     assert alert.alert_code == 0x8F66
     message = rig.messages()[-1]
     assert verify_signature(message, DEVICE_KEY.public_key())
-    assert message.header.counter == 2  # its own, after that of the receipt
+    receipt = rig.messages()[0]
+    assert message.header.counter == receipt.header.counter + 1  # its own, and not that of the command
 
 
 def test_a_device_that_is_off_at_the_time_activates_when_it_is_back(rig) -> None:
@@ -417,6 +441,76 @@ def test_a_meter_is_asked_by_another_use_case_than_cs08(kind) -> None:
     rig = CommandedRig(kind=kind)
     rig.start()
     not_obeyed(rig, rig.cs08(), "CS08 is not for this device")
+
+
+# Change of supplier
+
+
+def after_change_of_supplier(former: CommandedRig) -> CommandedRig:
+    """The same device, powered on with the certificate of another supplier and all that is in its flash.
+
+    What it holds is verified anew at power-on, and the former supplier's image is no good to the new one's device.
+    """
+    former.device.power_off()
+    rig = CommandedRig(flash=former.flash, supplier_key=STRANGER_KEY.public_key())
+    rig.counter = former.counter
+    rig.start()
+    return rig
+
+
+def test_the_former_supplier_is_not_obeyed_any_more(rig) -> None:
+    changed = after_change_of_supplier(rig)
+    not_obeyed(changed, changed.cs06(HASH), "the signature is not its supplier's")
+
+
+def test_the_new_supplier_cannot_activate_what_the_former_one_signed(rig) -> None:
+    changed = after_change_of_supplier(rig)
+    changed.say(changed.cs06(HASH, signer=STRANGER_KEY))
+    changed.restarted()
+    assert changed.told()[-1] == ExecutionOutcome(CODES.NO_IMAGE_HELD, OLD)
+    assert changed.device.file_version() == OLD
+
+
+def test_the_new_suppliers_own_image_replaces_it_and_activates(rig) -> None:
+    octets = signed_image(NEW + 1, key=STRANGER_KEY)
+    rig.device.power_off()
+    changed = CommandedRig(flash=rig.flash, hub_image=octets, supplier_key=STRANGER_KEY.public_key())
+    changed.counter = rig.counter
+    changed.start()
+    changed.run(600)  # past the next query
+    receipts = [told.alert_code for told in changed.told()]
+    assert receipts == [AlertCode.FIRMWARE_VERIFICATION_FAILED, AlertCode.FIRMWARE_VERIFICATION_SUCCESSFUL]
+    changed.say(changed.cs06(image_hash(octets), signer=STRANGER_KEY))
+    changed.restarted()
+    assert changed.device.file_version() == NEW + 1
+
+
+def test_a_date_of_the_former_supplier_does_not_activate_his_image_for_the_new_one(rig) -> None:
+    rig.say(rig.cs06(HASH, rig.utc + 60))
+    changed = after_change_of_supplier(rig)
+    changed.run(120)
+    changed.restarted()
+    assert changed.device.file_version() == OLD
+    told = changed.told()[-1]
+    assert isinstance(told, FutureDatedFirmwareActivationAlert)
+    assert told.outcome == ExecutionOutcome(CODES.NO_IMAGE_HELD, OLD)
+
+
+# Its clock
+
+
+@pytest.mark.parametrize("skew_s", [-86_400, 86_400], ids=["a day behind", "a day ahead"])
+def test_a_wrong_clock_is_set_before_a_date_is_kept(skew_s) -> None:
+    """The hub's Time cluster is asked before anything that has a date."""
+    rig = CommandedRig(hub_image=IMAGE, clock_at_start=int(START_UTC) + skew_s)
+    rig.start()
+    when = rig.utc + 100
+    rig.say(rig.cs06(HASH, when))
+    rig.run(90)
+    assert rig.device.file_version() == OLD
+    rig.run(20)
+    rig.restarted()
+    assert rig.device.file_version() == NEW
 
 
 # ECS52, GCS38
