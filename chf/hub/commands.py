@@ -183,12 +183,18 @@ class Commands:
             allow_downgrade=order.allow_downgrade,
         )
         if active is not None:
-            reason = f"replaced by image {order.image.sha256[:16]}, whose ForceReplace is set"
-            self._updates.replace(batch, active, reason)
+            how = "before its supplier activated it" if active.distributed else "whose ForceReplace is set"
+            self._updates.replace(batch, active, f"replaced by image {order.image.sha256[:16]}, {how}")
         return job
 
     def _gives_way(self, active: Job, record: ImageRecord) -> bool:
-        """Our reading of ForceReplace, of which no public text says more than that it is for the hub."""
+        """Whether the device may have this image instead.
+
+        What it has whole it may have replaced. While it still loads, that takes ForceReplace: our reading of it, since
+        no public text says more than that it is for the hub.
+        """
+        if active.distributed and record.kind == ImageKind.GBCS_SIGNED.value and record.sha256 != active.image:
+            return True
         if not isinstance(active.activation, ActivateByCommand) or record.kind != ImageKind.GBCS_SIGNED.value:
             return False
         content = self._store.images.open(record.sha256)

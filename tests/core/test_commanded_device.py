@@ -400,6 +400,18 @@ def test_a_second_future_dated_command_replaces_the_first(rig) -> None:
     assert [(alert.execution_utc_s, alert.originator_counter) for alert in alerts] == [(second, rig.counter)]
 
 
+def test_the_date_of_an_image_that_was_replaced_comes_to_hash_mismatch(rig) -> None:
+    when = rig.utc + 500
+    rig.say(rig.cs06(HASH, when))
+    rig.hub.image = signed_image(NEW + 1, seed=2)
+    rig.hub.notify()
+    rig.run(600)
+    told = rig.told()[-1]
+    assert isinstance(told, FutureDatedFirmwareActivationAlert)
+    assert (told.alert_code, told.outcome) == (0x8F67, ExecutionOutcome(CODES.HASH_MISMATCH, OLD))
+    assert rig.device.file_version() == OLD
+
+
 def test_an_immediate_command_replaces_one_that_is_due(rig) -> None:
     rig.say(rig.cs06(HASH, rig.utc + 600))
     rig.say(rig.cs06(HASH))

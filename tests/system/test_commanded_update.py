@@ -139,6 +139,25 @@ def test_only_an_image_with_force_replace_ends_a_distribution(tmp_path):
         assert desk.job(second).active
 
 
+def test_an_image_that_waits_for_its_supplier_is_replaced_by_a_newer_one(tmp_path):
+    """No ForceReplace is needed: the distribution is over, whatever date the device has accepted."""
+    with bench(tmp_path, commanded("hcalcs", HCALCS, query_interval_s=1.0), issue=[HCALCS]) as desk:
+        image = signed_image_file(tmp_path / "first.ota", desk.pki)
+        first = distributed(desk, image)
+        cs06(desk, image, "--at", "+8h")
+        desk.until(lambda: desk.job(first).waiting_until is not None, "the appointment")
+        again = desk.chf("update", "start", "--device", HCALCS, "--image", str(image), "--json", code=3)
+        assert "in progress" in again.json["refused"][0]["reason"]
+        newer = signed_image_file(tmp_path / "newer.ota", desk.pki, file_version=3)
+        second = desk.start_update(newer, device=HCALCS)
+        assert desk.job(first).state is JobState.FAILED
+        assert "before its supplier activated it" in desk.job(first).reason
+        desk.until_state(second, JobState.WAITING)
+        cs06(desk, newer)
+        desk.until_state(second, JobState.ACTIVATED)
+        assert desk.store.devices.get(parse_eui64(HCALCS)).file_version == 3
+
+
 def test_a_ppmid_answers_cs08(tmp_path):
     keys = {"key_agreement_key": f"home/pki/{parse_eui64(HCALCS):016x}-ka.key"}
     acb = {"acb_certificate": "home/pki/90b3d51f30000002-ka.pem"}
