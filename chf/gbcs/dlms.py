@@ -1,7 +1,7 @@
 """What the DLMS payloads of GBCS share: the long invoke id of a request, of its response and of a notification.
 
-Public test messages of seven counters have 0x20 (break on error) and the counter of the originator behind it. Counters
-beyond 24 bits are in none of them: their low 24 bits are our reading.
+Public test messages of seven counters have 0x20 (break on error) and the counter of the originator behind it; a public
+message with a counter of 41 bits has its low 24 bits there.
 """
 
 from typing import Final
