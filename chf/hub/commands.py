@@ -108,10 +108,12 @@ class Commands:
         if self._store.devices.get(device) is None:
             raise RefusedError(f"{format_eui64(device)} is not in the device log")
         active = self._store.jobs.active_for(device)
-        if active is not None:
+        if active is not None and not active.distributed:  # that one nobody but its supplier could end
             raise RefusedError(f"{format_eui64(device)} has update {active.id} in progress: cancel that first")
         self._insist_on_radio()
         await self._radio.forget(device)
+        if active is not None:
+            self._updates.replace(batch, active, "the device was taken out of the device log")
         batch.write(lambda tx: tx.devices.remove(device))
         batch.event(Kind.DEVICE_FORGOTTEN, {}, device=device)
         self._log_alerts.raise_all(self._store, batch)

@@ -158,6 +158,18 @@ def test_an_image_that_waits_for_its_supplier_is_replaced_by_a_newer_one(tmp_pat
         assert desk.store.devices.get(parse_eui64(HCALCS)).file_version == 3
 
 
+def test_a_device_that_waits_for_its_supplier_can_be_taken_out_of_the_log(tmp_path):
+    """Its update cannot be cancelled, and would hold the device for as long as it may wait."""
+    with bench(tmp_path, commanded("hcalcs", HCALCS), issue=[HCALCS]) as desk:
+        number = distributed(desk, signed_image_file(tmp_path / "new.ota", desk.pki))
+        desk.chf("update", "cancel", str(number), code=3)
+        desk.chf("device", "forget", HCALCS)
+        desk.until_state(number, JobState.FAILED)
+        assert desk.job(number).reason == "the device was taken out of the device log"
+        assert desk.store.devices.get(parse_eui64(HCALCS)) is None
+        assert "Traceback" not in desk.log.read_text()
+
+
 def test_a_ppmid_answers_cs08(tmp_path):
     keys = {"key_agreement_key": f"home/pki/{parse_eui64(HCALCS):016x}-ka.key"}
     acb = {"acb_certificate": "home/pki/90b3d51f30000002-ka.pem"}
