@@ -26,6 +26,7 @@ from chf.gbcs.build import ZIGBEE_EPOCH_UTC_S
 from chf.gbcs.codes import CraFlag, MessageCode
 from chf.gbcs.message import GroupingHeader
 from chf.image.signature import sign as sign_image
+from devices.nodes import events
 from devices.nodes.commanded import CommandedDevice
 from devices.nodes.image_check import manufacturer_image
 from devices.nodes.personalities import OUT_OF_BAND
@@ -152,3 +153,17 @@ class CommandedRig(Rig):
 
     def told(self) -> list:
         return [parse_payload(message) for message in self.messages()]
+
+
+def refused(rig: CommandedRig) -> list[str]:
+    """Why the device did not obey, each time that it did not."""
+    return [event.reason for event in rig.recorder.all(events.CommandRefused)]
+
+
+def not_obeyed(rig: CommandedRig, message: bytes, reason: str) -> None:
+    before = len(rig.hub.alerts)
+    rig.say(message)
+    rig.run(30)
+    assert refused(rig)[-1].startswith(reason), refused(rig)
+    assert rig.device.file_version() == OLD
+    assert len(rig.hub.alerts) == before
