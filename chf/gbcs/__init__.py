@@ -24,7 +24,7 @@ from chf.gbcs.codes import (
     TransferResponseCode,
     use_case_name,
 )
-from chf.gbcs.device_log_alert import DeviceLogChangedAlert
+from chf.gbcs.device_log_alert import DeviceLogChangedAlert, LoggedDevice
 from chf.gbcs.message import GbcsMessage, GroupingHeader, SupplementaryRemoteParty
 from chf.gbcs.security import add_mac, mac_key, sign, verify_mac, verify_signature
 from chf.gbcs.use_cases import (
@@ -60,6 +60,7 @@ __all__ = [
     "GbcsMessage",
     "GbzFirmwareDistributionReceiptAlert",
     "GroupingHeader",
+    "LoggedDevice",
     "MessageCode",
     "OpaquePayload",
     "Payload",

@@ -110,7 +110,7 @@ class Hub:
             clock,
             self._journal.carry_out,
             self._spawn,
-            self._arrived,
+            self._key_established,
             settings.key_establishment,
         )
         self._timer: asyncio.TimerHandle | None = None
@@ -204,6 +204,10 @@ class Hub:
         if self._mode is SecurityMode.LAB or self._keys.has_key(device):
             self._arrived(device, now)
 
+    def _key_established(self, device: Eui64, now: Now) -> None:
+        self._tell_of_log()
+        self._arrived(device, now)
+
     def _arrived(self, device: Eui64, now: Now) -> None:
         """On the network, and all that is demanded before is done: what the hub wants of it begins."""
         batch = Batch(now)
@@ -243,7 +247,9 @@ class Hub:
     # Who may speak, and be spoken to
 
     def _equip(self, info: RadioInfo) -> None:
-        """With the certificates of this dongle: devices insist that the trust centre's bears its EUI-64."""
+        """With what depends on this dongle: its network, and certificates, which devices insist bear its EUI-64."""
+        if info.network is not None:
+            self._log_alerts.extended_pan_id = info.network.extended_pan_id
         if self._mode is SecurityMode.CBKE and info.network is not None:
             self._keys.equip(ZigbeePki(self._pki.path / "zigbee").held_by(info.network.coordinator))
 

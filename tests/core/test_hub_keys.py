@@ -12,6 +12,7 @@ import pytest
 
 from chf.clock import SystemClock
 from chf.crypto.ecqv import Suite
+from chf.crypto.mmo import aes_mmo
 from chf.dcc.zigbee_pki import ZigbeePki, seeded_numbers
 from chf.errors import RadioGoneError, UsageError
 from chf.eui64 import parse_eui64
@@ -126,6 +127,9 @@ async def test_a_device_gets_its_key_and_then_everything_else(store, suite):
         desk.radio.says(PPMID, time.CLUSTER, READ_TIME)
         assert desk.radio.to_cluster(time.CLUSTER)[-1].aps_secured
         assert Kind.KEY_ESTABLISHED in desk.kinds()
+        (told,) = store.alerts.list(use_case="CS14")  # GBCS CS14: a hashed link key changed in the device log
+        assert told.outcome == "00-DB-12-34-56-78-90-A4 has a new link key"
+        assert aes_mmo(link_key(store)) in told.message
 
 
 @pytest.mark.parametrize("cluster", [ota.CLUSTER, time.CLUSTER, tunneling.CLUSTER, 0x0702, 0x0999])
