@@ -153,6 +153,7 @@ class Hub:
     def message_received(self, message: Inbound) -> None:
         now = self._clock.now()
         entry = self._devices.get(message.source)
+        self._keys.heard(message.source, now)
         if entry is not None and entry.status is not DeviceStatus.JOINED:
             self._absent_speaks(message)
         if entry is None:
@@ -193,6 +194,7 @@ class Hub:
             batch.event(Kind.ALARM, {"reason": reason}, device=device)
             self._journal.carry_out(batch)
             return
+        self._keys.heard(device, now)
         if self._devices.joined_again(device, network_address, now):
             return  # a rejoin and the announcement after it are one arrival
         batch.event(Kind.DEVICE_JOINED, {"network_address": network_address}, device=device)

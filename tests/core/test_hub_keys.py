@@ -14,14 +14,14 @@ from chf.clock import SystemClock
 from chf.crypto.ecqv import Suite
 from chf.crypto.mmo import aes_mmo
 from chf.dcc.zigbee_pki import ZigbeePki, seeded_numbers
-from chf.errors import RadioGoneError, UsageError
+from chf.errors import RadioGoneError, RadioRefusedError, UsageError
 from chf.eui64 import parse_eui64
 from chf.hub import Hub, HubSettings, key_agreement
 from chf.hub.admission import SecurityMode
 from chf.hub.settings import SecuritySettings
 from chf.radio.interface import RadioState
 from chf.store import Store
-from chf.store.device_log import DeviceEntry, DeviceType
+from chf.store.device_log import DeviceEntry, DeviceStatus, DeviceType
 from chf.store.inbox import Verb
 from chf.trace import Kind
 from chf.zcl import basic, key_establishment, ota, time, tunneling
@@ -265,6 +265,70 @@ async def test_keys_are_put_back_into_a_dongle_that_comes_up(store):
             desk.radio.become(RadioState.GONE)
             desk.radio.become(RadioState.UP)
             await desk.until(lambda: desk.radio.installed == [kept, kept])
+
+
+class AddresslessRadio(MemoryRadio):
+    """As a Z-Stack dongle that is new to the network: it takes no key of a device whose address it does not know."""
+
+    def __init__(self):
+        super().__init__()
+        self.attempts = 0
+
+    async def install_link_key(self, device, link_key):
+        self.attempts += 1
+        if device not in self.located:
+            raise RadioRefusedError("the dongle wants an address with the key")
+        await super().install_link_key(device, link_key)
+
+
+@pytest.fixture
+def established(store):
+    """The store of a hub whose device established a key before."""
+    key = bytes(range(50, 66))
+    with store.transaction() as tx:
+        entry = tx.devices.get(PPMID)
+        joined = replace(entry, status=DeviceStatus.JOINED, link_key=key, key_suite=2, key_utc=5.0)
+        tx.devices.update(joined)
+    return key
+
+
+@pytest.mark.parametrize("sign", ["its announcement", "its first frame"])
+async def test_a_key_that_the_dongle_had_no_address_for_is_put_back_when_the_device_is_heard(store, established, sign):
+    async with hub_on_desk(store, AddresslessRadio(), CBKE) as desk:
+        await desk.until(lambda: desk.radio.attempts)
+        assert not desk.radio.installed
+        desk.radio.located.add(PPMID)
+        if sign == "its announcement":
+            desk.radio.joins(PPMID)
+        else:
+            desk.radio.says(PPMID, basic.CLUSTER, READ_TIME, secured=False)
+        await desk.until(lambda: desk.radio.installed)
+        assert desk.radio.installed == [(PPMID, established)]
+        await desk.until(lambda: desk.radio.to_cluster(tunneling.CLUSTER))  # and what was refused meanwhile is tried
+
+
+async def test_a_key_that_the_dongle_had_no_address_for_is_put_back_when_a_search_finds_the_device(store, established):
+    radio = AddresslessRadio()
+
+    async def locate(device):
+        radio.located.add(device)
+        return True
+
+    radio.locate = locate
+    async with hub_on_desk(store, radio, CBKE) as desk:
+        await desk.until(lambda: radio.installed)
+        assert radio.installed == [(PPMID, established)]
+        assert radio.attempts == 2
+
+
+async def test_a_dongle_that_refuses_a_key_is_not_asked_at_every_frame(store, established):
+    async with hub_on_desk(store, AddresslessRadio(), CBKE) as desk:
+        await desk.until(lambda: desk.radio.attempts)
+        for _ in range(20):
+            desk.radio.says(PPMID, basic.CLUSTER, READ_TIME, secured=False)
+        await desk.until(lambda: desk.radio.attempts == 2)
+        await asyncio.sleep(0)
+        assert desk.radio.attempts == 2
 
 
 async def test_a_hub_that_restarts_asks_for_no_new_key(store):
