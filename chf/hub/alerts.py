@@ -7,6 +7,7 @@ an alert that was dropped cannot be judged by anybody.
 import hashlib
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import cached_property
 
 from cryptography.hazmat.primitives.asymmetric import ec
 
@@ -113,13 +114,18 @@ class Upward:
         """Whether the hub has a key agreement key, without which it makes no MAC."""
         return self._pki.has_private_key(self._pki.chf, Usage.KEY_AGREEMENT)
 
+    @cached_property
+    def _agreed_with_acb(self) -> tuple[ec.EllipticCurvePrivateKey, ec.EllipticCurvePublicKey]:
+        """Read once: parsing them takes longer than all else of an alert, and image blocks wait behind it."""
+        public = self._pki.certificate(self._pki.acb, Usage.KEY_AGREEMENT).public_key()
+        assert isinstance(public, ec.EllipticCurvePublicKey)
+        return self._pki.private_key(self._pki.chf, Usage.KEY_AGREEMENT), public
+
     def device_log_alert(self, tx: Transaction, change: str, extended_pan_id: int, utc: UtcSeconds) -> NewAlert:
         """Make and write a CS14: what the device log is now, for the ACB, under the MAC that they share."""
         hub, acb = self._pki.chf, self._pki.acb
         counter = tx.counters.take(COUNTER, first=int(utc * 1000))
-        public = self._pki.certificate(acb, Usage.KEY_AGREEMENT).public_key()
-        assert isinstance(public, ec.EllipticCurvePublicKey)
-        key = mac_key(self._pki.private_key(hub, Usage.KEY_AGREEMENT), public, cs14_header(hub, acb, counter))
+        key = mac_key(*self._agreed_with_acb, cs14_header(hub, acb, counter))
         devices = [_logged(entry) for entry in tx.devices.list()][:MOST_ENTRIES]
         alert = NewAlert(
             msg_id=alert_id(hub, counter, MessageCode.CHF_DEVICE_LOG_ALERT),

@@ -111,6 +111,7 @@ class Hub:
             self._journal.carry_out,
             self._spawn,
             self._key_established,
+            self._on_disk,
             settings.key_establishment,
         )
         self._timer: asyncio.TimerHandle | None = None
@@ -199,7 +200,8 @@ class Hub:
             return  # a rejoin and the announcement after it are one arrival
         batch.event(Kind.DEVICE_JOINED, {"network_address": network_address}, device=device)
         batch.write(
-            lambda tx: self._devices.save(tx, device, status=DeviceStatus.JOINED, network_address=network_address)
+            lambda tx: self._devices.save(tx, device, status=DeviceStatus.JOINED, network_address=network_address),
+            durable=False,
         )
         batch.then(lambda: self._devices.saved(device))
         self._journal.carry_out(batch)
@@ -382,7 +384,21 @@ class Hub:
     def _tell_of_log(self) -> None:
         batch = Batch(self._clock.now())
         self._log_alerts.raise_missing(self._store, batch)
+        if batch.writes:
+            batch.then(lambda: self._spawn(self._sync))
         self._journal.carry_out(batch)
+
+    async def _sync(self) -> None:
+        await self._on_disk()
+
+    async def _on_disk(self) -> bool:
+        """Wait for the disk beside the event loop, where blocks do not wait with it."""
+        try:
+            await asyncio.to_thread(self._store.sync)
+        except StoreError as error:
+            _LOG.warning("not on disk yet: %s", error)
+            return False
+        return True
 
     async def _save_now_and_then(self) -> None:
         while True:

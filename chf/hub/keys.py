@@ -41,16 +41,18 @@ class Keys:
         carry_out: Callable[[Batch], None],
         spawn: Callable[[Callable[[], Coroutine[Any, Any, None]]], None],
         established: Callable[[Eui64, Now], None],
+        on_disk: Callable[[], Coroutine[Any, Any, bool]],
         settings: ke.KeyEstablishmentSettings,
     ) -> None:
         self._radio, self._devices, self._clock = radio, devices, clock
-        self._carry_out, self._spawn, self._established = carry_out, spawn, established
+        self._carry_out, self._spawn, self._established, self._on_disk = carry_out, spawn, established, on_disk
         self._responder = ke.Responder(settings)
         self._agreement: KeyAgreement | None = None
         self._missing: dict[Eui64, Instant] = {}  # whose keys the dongle did not take, and when to try again
 
     def equip(self, credentials: dict[Suite, Credentials]) -> None:
         self._agreement = KeyAgreement(credentials)
+        self._spawn(self._agreement.prepare)
         self._responder.equip(own.certificate for own in credentials.values())
 
     @property
@@ -154,12 +156,15 @@ class Keys:
         before = self._devices.get(device)
         if before is None:
             return  # forgotten meanwhile: the device will find out
-        batch.write(lambda tx: self._devices.save(tx, device, link_key=link_key, key_suite=suite.value, key_utc=utc))
+        batch.write(
+            lambda tx: self._devices.save(tx, device, link_key=link_key, key_suite=suite.value, key_utc=utc),
+            durable=False,  # `_install_new` waits for the disk
+        )
         batch.then(lambda: self._devices.saved(device))
         batch.then(lambda: self._spawn(partial(self._install_new, token, link_key, before)))
 
     async def _install_new(self, token: ke.Token, link_key: bytes, before: DeviceEntry) -> None:
-        ok = await self._install(token.peer, link_key)
+        ok = await self._on_disk() and await self._install(token.peer, link_key)
         if ok:
             self._missing.pop(token.peer, None)
         now = self._clock.now()

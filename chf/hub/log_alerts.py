@@ -40,7 +40,7 @@ class LogAlerts:
     _searched: int = 0  # audit records up to this one hold no change that is not told
 
     def raise_missing(self, store: Store, batch: Batch) -> None:
-        """Into the batch, for every change that nobody was told of."""
+        """Into the batch, for every change that nobody was told of. The disk is for the caller to wait for."""
         if not self.enabled:
             return
         head, _ = store.audit.head()
@@ -48,7 +48,7 @@ class LogAlerts:
         if missing == 0:
             self._searched = head
         for _ in range(missing):
-            batch.write(lambda tx: self._raise_next(tx, batch.now.utc))
+            batch.write(lambda tx: self._raise_next(tx, batch.now.utc), durable=False)
 
     def raise_all(self, store: Store, batch: Batch) -> None:
         """The same, and for what the batch's own transaction has changed so far."""

@@ -14,7 +14,7 @@ from chf.clock import SystemClock
 from chf.crypto.ecqv import Suite
 from chf.crypto.mmo import aes_mmo
 from chf.dcc.zigbee_pki import ZigbeePki, seeded_numbers
-from chf.errors import RadioGoneError, RadioRefusedError, UsageError
+from chf.errors import RadioGoneError, RadioRefusedError, StoreError, UsageError
 from chf.eui64 import parse_eui64
 from chf.hub import Hub, HubSettings, key_agreement
 from chf.hub.admission import SecurityMode
@@ -222,6 +222,33 @@ async def test_a_restart_between_confirm_and_installation_makes_both_start_again
         await device.establish()
         assert device.taken == [link_key(store)] == [desk.radio.installed[-1][1]]
         assert device.taken != [half]
+
+
+async def test_a_disk_that_does_not_take_the_key_leaves_everybody_with_the_old_one(store, monkeypatch):
+    """The row is written without waiting; nothing is sent to dongle or device before the disk has it."""
+
+    def full(self):
+        raise StoreError("input/output error")
+
+    async with hub_on_desk(store, MemoryRadio(), CBKE) as desk:
+        desk.radio.joins(PPMID)
+        monkeypatch.setattr(Store, "sync", full)
+        device = Device(desk)
+        await device.establish()
+        assert [event.status for event in device.failed] == [TerminateStatus.NO_RESOURCES]
+        assert not desk.radio.installed
+        await desk.until(lambda: link_key(store) is None)
+
+
+async def test_the_key_is_on_disk_before_the_dongle_has_it(store, monkeypatch):
+    synced = []
+    sync = Store.sync
+    monkeypatch.setattr(Store, "sync", lambda self: (synced.append(len(radio.installed)), sync(self))[1])
+    radio = MemoryRadio()
+    async with hub_on_desk(store, radio, CBKE) as desk:
+        radio.joins(PPMID)
+        await Device(desk).establish()
+    assert 0 in synced
 
 
 async def test_a_dongle_that_refuses_the_key_leaves_everybody_with_the_old_one(store):
