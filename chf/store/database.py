@@ -50,8 +50,9 @@ class Database:
                     raise StoreCorruptError(f"{path} is gone, and its log is still there: restore the file")
                 _create(home, path)
             status = path.stat()
-            if status.st_mode & 0o077:
-                path.chmod(0o600)  # it holds link keys
+            for part in (path, *(path.with_name(FILE_NAME + ending) for ending in ("-wal", "-shm"))):
+                if part.exists() and part.stat().st_mode & 0o077:
+                    part.chmod(0o600)  # it holds link keys
         except OSError as error:
             raise StoreError(f"cannot open the store in {home}: {error.strerror}") from error
         if status.st_size == 0:

@@ -15,7 +15,7 @@ from chf.crypto.ecqv import Suite
 from chf.crypto.mmo import aes_mmo
 from chf.dcc.zigbee_pki import ZigbeePki, seeded_numbers
 from chf.errors import RadioGoneError, RadioRefusedError, StoreError, UsageError
-from chf.eui64 import parse_eui64
+from chf.eui64 import Eui64, parse_eui64
 from chf.hub import Hub, HubSettings, key_agreement
 from chf.hub.admission import SecurityMode
 from chf.hub.settings import SecuritySettings
@@ -27,7 +27,7 @@ from chf.trace import Kind
 from chf.zcl import basic, key_establishment, ota, time, tunneling
 from chf.zcl.frame import DefaultResponse, Frame, FrameType, Status
 from devices.nodes.key_establishment import Discover, KeyEstablishmentClient, State, TakeKey, Transmit
-from devices.wire.key_establishment import Command, TerminateStatus
+from devices.wire.key_establishment import Command, Initiate, TerminateStatus
 from devices.wire.zcl import ZclFrame
 from tests.support.memory_radio import HUB, MemoryRadio, desk_pki, hub_on_desk
 
@@ -86,6 +86,8 @@ class Device:
         for message in answers[self.heard :]:
             assert not message.aps_secured
             self.heard += 1
+            if message.destination != PPMID:
+                continue
             frame = ZclFrame.from_bytes(message.payload)
             if frame.cluster_specific:
                 self.does(self.client.receive(frame, HUB, 0.0)[1])
@@ -167,6 +169,34 @@ async def test_key_establishment_under_the_old_key_is_refused(store):
         device.does(device.client.start(0.0))
         assert last_refusal(desk.radio, key_establishment.CLUSTER) == Status.FAILURE
         assert device.client.state is State.INITIATING
+
+
+async def test_a_flood_of_devices_is_told_to_wait_and_disturbs_nobody(store):
+    """Twenty devices of the log initiate and say nothing more; one that was there before goes on."""
+    flood = [Eui64(0x00DB_F100_0000_0000 + number) for number in range(20)]
+    pki = ZigbeePki(store.home / "pki" / "zigbee")
+    with store.transaction() as tx:
+        for device in flood:
+            tx.devices.add(DeviceEntry(device, DeviceType.PPMID, 0.0, INSTALL_KEY))
+    for device in flood:
+        pki.issue(device, seeded_numbers(b"flood"))
+    async with hub_on_desk(store, MemoryRadio(), CBKE) as desk:
+        desk.radio.joins(PPMID)
+        honest = Device(desk)
+        honest.does(honest.client.start(0.0))
+        heard = len(desk.radio.to_cluster(key_establishment.CLUSTER))
+        for device in flood:
+            certificate = pki.credentials(device, Suite.TWO).certificate.octets
+            octets = ZclFrame(1, Command.INITIATE, Initiate(2, 5, 5, certificate).to_bytes()).to_bytes()
+            desk.radio.says(device, key_establishment.CLUSTER, octets, secured=False)
+        answers = desk.radio.to_cluster(key_establishment.CLUSTER)[heard:]
+        turned_away = [message for message in answers if message.payload[2] == Command.TERMINATE]
+        assert len(answers) == 20
+        assert len(turned_away) == 5  # sixteen at once, and the honest one was the first
+        assert {message.payload[3] for message in turned_away} == {TerminateStatus.NO_RESOURCES}
+        assert all(message.payload[4] > 0 for message in turned_away)  # how long to wait
+        await honest.until(lambda: honest.taken)
+        assert honest.taken == [link_key(store)]
 
 
 async def test_a_strangers_key_establishment_is_not_answered(store):
