@@ -51,6 +51,14 @@ think_time_s = {think_s}
 """
 
 
+class LostAnswerError(BrokenRunError):
+    """A device took an answer for a copy of an earlier one, and starts again after a while: not a run to measure.
+
+    APS counters are one octet for all that a dongle sends, and a device remembers those of some seconds. With the air
+    that fast they come round within one.
+    """
+
+
 class Others(Fleet):
     """The devices that only establish keys."""
 
@@ -149,6 +157,8 @@ async def _all_of(dongle: Process, event: str, eui64s: Iterable[int]) -> None:
 
     def was_last(line: str) -> bool:
         told = json.loads(line)
+        if told["event"] == "key_establishment_failed" and told["reason"].startswith("no answer"):
+            raise LostAnswerError(f"a device starts again: {line}")
         if told["event"] in {"download_failed", "download_complete", "key_establishment_failed"}:
             raise BrokenRunError(f"not to happen while it is measured: {line}")
         if told["event"] == event:
