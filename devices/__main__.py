@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from devices.bench.dongles import KINDS
+from devices.bench.scenario import MAX_SEED
 from devices.bench.serve import ListenError, ServeOptions, serve
 from devices.bench.toml_section import ScenarioError
 
@@ -29,12 +30,13 @@ def main() -> None:
 @click.option("--keys", type=click.Path(path_type=Path), help="The keys of the capture, as Wireshark's zigbee_pc_keys.")
 @click.option("--events", metavar="FILE|-", help="What the devices do, as JSON lines; - is standard output.")
 @click.option("--control", is_flag=True, help="Take commands as JSON lines on standard input; answers are events.")
+@click.option("--tied", is_flag=True, help="End with standard input too: with the program that holds it open.")
 @click.option(
     "--block-times",
     type=click.Path(path_type=Path),
     help="At the end, how long the host took for each image block, as JSON.",
 )
-@click.option("--seed", type=click.IntRange(min=0), help="Instead of the scenario's own.")
+@click.option("--seed", type=click.IntRange(0, MAX_SEED), help="Instead of the scenario's own.")
 def serve_command(
     *,
     scenario: Path,
@@ -44,6 +46,7 @@ def serve_command(
     keys: Path | None,
     events: str | None,
     control: bool,
+    tied: bool,
     block_times: Path | None,
     seed: int | None,
 ) -> None:
@@ -63,6 +66,7 @@ def serve_command(
         events=events,
         seed=seed,
         control=control,
+        tied=tied,
         block_times=block_times,
     )
     try:

@@ -7,11 +7,12 @@ the device are emulated, behind a TCP port.
 import asyncio
 import json
 import random
+import signal
 import sys
 import tempfile
 from collections.abc import AsyncIterator, Callable
 from contextlib import ExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +49,8 @@ HUB = parse_eui64("00-DB-12-34-56-78-90-A2")
 _SETTINGS = HubSettings(security=SecuritySettings(SecurityMode.CBKE))
 _POLL_S = 0.05
 _LIMIT_S = 300.0
+_START_S = 15.0
+_MAX_SEED = 0xFFFFFFFF  # of a scenario, docs/scenario.md
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +76,9 @@ _FILE = click.Path(dir_okay=False, path_type=Path)
     type=_FILE,
     help="An OTA or GBCS PPMID file; with another --method, one signed by the demo's supplier.",
 )
-@click.option("--seed", type=click.IntRange(0), default=1, show_default=True, help="Of all that is left to chance.")
+@click.option(
+    "--seed", type=click.IntRange(0, _MAX_SEED), default=1, show_default=True, help="Of all that is left to chance."
+)
 @click.option("--pcap", type=_FILE, help="Write all that is on the air, for Wireshark.")
 @click.option("--keys", type=_FILE, help="Write its keys (zigbee_pc_keys, mode 0600).")
 @click.option(
@@ -108,16 +113,36 @@ def demo(
         given = None if image_file is None else load_image(image_file)
         pki = Pki.create(home / "pki", chf=HUB, keys=seeded_keys(f"chf demo {seed}".encode()))
         image = METHODS[method].image(pki) if given is None else given
-        options = Options(radio, seed, METHODS[method], image, home, pcap, keys)
+        options = Options(radio, seed, _for_whom(METHODS[method], image), image, home, pcap, keys)
         say: Callable[[str], None] = (lambda _text: None) if as_json else talk
         with Store.open(home, hub=True) as store:
-            outcome = asyncio.run(_Demo(options, store, pki, say, quiet=as_json).run())
+            try:
+                outcome = asyncio.run(_Demo(options, store, pki, say, quiet=as_json).run())
+            except asyncio.CancelledError:
+                raise click.Abort from None
     if as_json:
         print_json(outcome)
     else:
         _print(outcome)
     if outcome["result"] != JobState.ACTIVATED:
         raise ChfError(f"the update ended as {outcome['result']}: {outcome['reason']}")
+
+
+def _for_whom(method: Method, image: FirmwareImage) -> Method:
+    """The device of the demo; where the image is for one device only, that one."""
+    destination = image.header.destination
+    if destination in {HUB, 0, 0xFFFF_FFFF_FFFF_FFFF}:
+        raise RefusedError(f"the image is for {_name(destination)} only, which no device of the demo can be")
+    return method if destination is None else replace(method, device=destination)
+
+
+def _end_as_by_ctrl_c() -> None:
+    """The virtual dongle and a temporary home go with the demo, also where it is told to end in another way."""
+    task = asyncio.current_task()
+    assert task is not None
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is signal.SIG_DFL:  # nohup means it
+            asyncio.get_running_loop().add_signal_handler(number, task.cancel)
 
 
 class _Demo:
@@ -132,6 +157,7 @@ class _Demo:
         self._version_before = header.file_version - 1 if header.file_version else 1
 
     async def run(self) -> dict[str, Any]:
+        _end_as_by_ctrl_c()
         options = self._options
         pki, keys = self._pki, seeded_keys(f"chf demo {options.seed}".encode())
         pki.issue(self._device, keys)
@@ -139,19 +165,28 @@ class _Demo:
         for subject in (HUB, self._device):  # the hub's by the EUI-64 of its dongle, which is the same here
             zigbee.issue(subject, seeded_numbers(f"chf demo {options.seed}".encode()))
         scenario = self._write_scenario(pki)
-        async with asyncio.timeout(_LIMIT_S), self._virtual_dongle(scenario) as port:
-            self._say(f"virtual dongle with one {self._method.name} at {port}")
-            dongle = Dongle(options.radio, port, 115_200, None, 15)
-            hub = Hub(self._store, dongle.open(), pki, self._clock, _SETTINGS, self._narrate)
-            running = asyncio.ensure_future(hub.run(form=True))
-            story = asyncio.ensure_future(self._story())
-            await asyncio.wait({running, story}, return_when=asyncio.FIRST_COMPLETED)
+        try:
+            async with asyncio.timeout(_LIMIT_S), self._virtual_dongle(scenario) as (port, dongle_ends):
+                self._say(f"virtual dongle with one {self._method.name} at {port}")
+                return await self._tell(port, dongle_ends)
+        except TimeoutError:
+            raise TimedOutError(f"the demo did not come to its end in {_LIMIT_S:.0f} s") from None
+
+    async def _tell(self, port: str, dongle_ends: "asyncio.Task[None]") -> dict[str, Any]:
+        """Hub and story side by side, until the story ends or something on which it depends."""
+        dongle = Dongle(self._options.radio, port, 115_200, None, 15)
+        hub = Hub(self._store, dongle.open(), self._pki, self._clock, _SETTINGS, self._narrate)
+        running = asyncio.ensure_future(hub.run(form=True))
+        story = asyncio.ensure_future(self._story())
+        try:
+            await asyncio.wait({running, story, dongle_ends}, return_when=asyncio.FIRST_COMPLETED)
             if not story.done():
-                story.cancel()
-                await running  # it ended first, so it has something to say
-            running.cancel()
-            await asyncio.wait({running})
+                await (dongle_ends if dongle_ends.done() else running)  # it ended first, so it has something to say
             return await story
+        finally:
+            running.cancel()
+            story.cancel()
+            await asyncio.gather(running, story, return_exceptions=True)
 
     async def _story(self) -> dict[str, Any]:
         self._admit()
@@ -322,28 +357,44 @@ credentials = {json.dumps(f"pki/zigbee/{self._device:016x}-suite2.txt")}
         return path
 
     @asynccontextmanager
-    async def _virtual_dongle(self, scenario: Path) -> AsyncIterator[str]:
-        """The virtual dongle as a process; yields its port, ends it in the end."""
-        command = [sys.executable, "-m", "devices", "serve", str(scenario), "--ncp", self._options.radio]
+    async def _virtual_dongle(self, scenario: Path) -> AsyncIterator[tuple[str, "asyncio.Task[None]"]]:
+        """The virtual dongle as a process; yields its port and a task that fails when it ends, and ends it at last.
+
+        It has a session of its own, so that Ctrl-C is for the demo alone, and ends with the pipe that the demo holds.
+        """
+        command = [sys.executable, "-m", "devices", "serve", str(scenario), "--ncp", self._options.radio, "--tied"]
         for option, path in (("--pcap", self._options.pcap), ("--keys", self._options.keys)):
             if path is not None:
                 command += [option, str(path)]
+        pipe = asyncio.subprocess.PIPE
         process = await asyncio.create_subprocess_exec(
-            *command, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
+            *command, stdin=pipe, stdout=pipe, stderr=pipe, start_new_session=True
         )
         assert process.stdout is not None
-        assert process.stderr is not None
+        ends = asyncio.ensure_future(_failure_of(process))
         try:
-            async with asyncio.timeout(15):
-                line = await process.stdout.readline()
+            try:
+                async with asyncio.timeout(_START_S):
+                    line = await process.stdout.readline()
+            except TimeoutError:
+                raise TimedOutError(f"the virtual dongle did not start in {_START_S:.0f} s") from None
             if not line:
-                said = (await process.stderr.read()).decode(errors="replace").strip()
-                raise RadioGoneError(f"the virtual dongle did not start: {said}")
-            yield str(json.loads(line)["port"])
+                await ends
+            yield str(json.loads(line)["port"]), ends
         finally:
-            if process.returncode is None:
+            if not ends.done():
                 process.terminate()
-            await process.communicate()
+            await asyncio.gather(ends, return_exceptions=True)
+
+
+async def _failure_of(process: asyncio.subprocess.Process) -> None:
+    """Waits for the end of the virtual dongle, and raises what it said last."""
+    assert process.stderr is not None
+    said = (await process.stderr.read()).decode(errors="replace").strip().splitlines()
+    await process.wait()
+    raise RadioGoneError(
+        f"the virtual dongle ended: {said[-1].removeprefix('error: ') if said else process.returncode}"
+    )
 
 
 def _name(device: Eui64 | None) -> str:

@@ -20,7 +20,7 @@ from typing import Any, Protocol
 import bellows.ezsp  # type: ignore[import-untyped]
 import bellows.types as ember  # type: ignore[import-untyped]
 import zigpy.state
-from bellows.ash import AshException  # type: ignore[import-untyped]
+from bellows.ash import AshException, AshProtocol  # type: ignore[import-untyped]
 from bellows.exception import EzspError  # type: ignore[import-untyped]
 
 from chf.errors import MalformedFrameError, RadioRefusedError
@@ -54,6 +54,15 @@ class HotPath(Protocol):
         ...
 
     def message_sent(self, sent: frames.MessageSent) -> bool: ...
+
+
+_SHIELDED = AshProtocol._send_data_frame.__qualname__
+"""Goes on in bellows when the one who sends is cancelled, and then fails with nobody left to hear of it."""
+
+
+def _take_note(task: "asyncio.Task[object]") -> None:
+    if not task.cancelled():
+        task.exception()
 
 
 def refuse_unknown_bellows(ezsp: Any) -> None:
@@ -127,6 +136,9 @@ class HotEzsp(bellows.ezsp.EZSP):  # type: ignore[misc]
         super().connection_lost(exc)
 
     def _fail_waiting(self, error: Exception) -> None:
+        for task in asyncio.all_tasks():
+            if getattr(task.get_coro(), "__qualname__", "") == _SHIELDED:
+                task.add_done_callback(_take_note)
         waiting = [future for _, _, future in self._protocol._awaiting.values()] if self._protocol is not None else []
         if self._hot_answer is not None:
             waiting.append(self._hot_answer)

@@ -17,6 +17,7 @@ from devices.ncp.ezsp.personality import PERSONALITIES, V13
 from devices.nodes.settings import GbcsSettings
 from devices.stack.interface import Eui64
 
+MAX_SEED = 0xFFFF_FFFF
 DEFAULT_DONGLE = Eui64(0x00DB_1234_5678_0001)
 
 
@@ -60,8 +61,10 @@ def load_scenario(path: Path) -> Scenario:
         raise ScenarioError(path, "", f"cannot be read: {error}") from None
     try:
         document = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except ValueError as error:  # TOMLDecodeError, and numbers of thousands of digits
         raise ScenarioError(path, "", f"is not TOML: {error}") from None
+    except RecursionError:
+        raise ScenarioError(path, "", "is not TOML that a person wrote: it is nested too deeply") from None
     return read_scenario(document, path)
 
 
@@ -69,7 +72,7 @@ def read_scenario(document: dict[str, object], path: Path) -> Scenario:
     """`path` is for messages, and for the files that the scenario names."""
     top = Section(document, path)
     scenario = Scenario(
-        seed=top.integer("seed", 1, minimum=0),
+        seed=top.integer("seed", 1, minimum=0, maximum=MAX_SEED),
         ncp=_read_ncp(top.table("ncp")),
         faults=read_faults(top.table("faults")),
         medium=_read_medium(top.table("medium")),

@@ -5,6 +5,7 @@ import json
 import os
 import signal
 import sys
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -30,7 +31,9 @@ class ListenError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class ServeOptions:
-    """What `python -m devices serve` was asked for. `events` is a path or "-" for standard output."""
+    """What `python -m devices serve` was asked for. `events` is a path or "-" for standard output; `tied` ends it with
+    standard input.
+    """
 
     scenario: Path
     ncp: str = "ezsp"
@@ -40,6 +43,7 @@ class ServeOptions:
     events: str | None = None
     seed: int | None = None
     control: bool = False
+    tied: bool = False
     block_times: Path | None = None
 
 
@@ -84,16 +88,17 @@ class Bench:
     def _now(self) -> float:
         return self.world.queue.now()  # the world is built after the log
 
-    def listen_to(self, descriptor: int) -> None:
-        """Take commands (devices.bench.control) from there until its end."""
+    def listen_to(self, descriptor: int, obey: Callable[[bytes], None], ended: Callable[[], None]) -> None:
+        """Read there until its end, and tell of it."""
         loop = asyncio.get_running_loop()
 
         def readable() -> None:
             octets = os.read(descriptor, 65_536)
-            if not octets:
-                loop.remove_reader(descriptor)
+            if octets:
+                obey(octets)
                 return
-            self.command(octets)
+            loop.remove_reader(descriptor)
+            ended()
 
         loop.add_reader(descriptor, readable)
         self._closing.callback(loop.remove_reader, descriptor)
@@ -146,6 +151,14 @@ def open_port(listen: str, runner: Runner) -> Port:
     return TcpPort(parts.hostname, port, runner.octets_received)
 
 
+def _disregard(_octets: bytes) -> None:
+    pass
+
+
+def _go_on() -> None:
+    pass
+
+
 async def serve(options: ServeOptions) -> None:
     """Print one JSON line once a host can connect, then serve until SIGTERM or SIGINT.
 
@@ -171,8 +184,9 @@ async def serve(options: ServeOptions) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop)
     async with Bench(scenario, options) as bench:
-        if options.control:
-            bench.listen_to(sys.stdin.fileno())
+        if options.control or options.tied:
+            obey = bench.command if options.control else _disregard
+            bench.listen_to(sys.stdin.fileno(), obey, stop if options.tied else _go_on)
         ready = {
             "port": bench.port.url,
             "ncp": options.ncp,

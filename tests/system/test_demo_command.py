@@ -1,13 +1,18 @@
 """`chf demo`: what it prints, for which images, and what it says of those that it cannot use."""
 
 import hashlib
+import os
 import re
+import signal
 import struct
+import subprocess
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 
-from tests.support.programs import image_file, run_chf
+from tests.support.programs import chf_command, image_file, run_chf, until
+from tests.support.virtual_dongle import ROOT
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -167,3 +172,89 @@ def test_an_image_that_the_demos_supplier_did_not_sign_is_refused_by_the_device(
     assert ran.code == 1
     assert ran.json["result"] == "failed"
     assert "INVALID_IMAGE" in ran.json["reason"]
+
+
+def test_an_image_for_one_device_only_is_for_the_device_of_the_demo(tmp_path):
+    whole = struct.pack("<IHHHHHIH32sI", 0x0BEEF11E, 0x100, 64, 0x0002, 0x1234, 1, 7, 2, b"for one", 64 + 6 + 99)
+    image = tmp_path / "for-one.ota"
+    image.write_bytes(whole + bytes.fromhex("B7A6958473625100") + struct.pack("<HI", 0, 99) + bytes(99))
+    outcome = demo(tmp_path, "--image", image).json
+    assert outcome["device"]["eui64"] == "00-51-62-73-84-95-A6-B7"
+    check(outcome, image)
+
+
+def test_an_image_for_the_hub_itself_is_refused(tmp_path):
+    whole = struct.pack("<IHHHHHIH32sI", 0x0BEEF11E, 0x100, 64, 0x0002, 0x1234, 1, 7, 2, b"for the hub", 64 + 6 + 1)
+    image = tmp_path / "for-the-hub.ota"
+    image.write_bytes(whole + bytes.fromhex("A29078563412DB00") + struct.pack("<HI", 0, 1) + b"x")
+    ran = demo(tmp_path, "--image", image, code=3)
+    assert "00-DB-12-34-56-78-90-A2" in ran.err
+
+
+def test_a_seed_that_no_scenario_takes_is_a_mistake_of_the_caller(tmp_path):
+    assert "--seed" in demo(tmp_path, "--seed", 1 << 32, code=2).err
+
+
+def test_a_place_that_cannot_be_written_is_one_line(tmp_path):
+    (tmp_path / "file").write_text("")
+    ran = demo(tmp_path, "--home", tmp_path / "file" / "home", code=1)
+    assert ran.err == f"chf: {tmp_path / 'file' / 'home'}: Not a directory\n"
+
+
+def test_a_dongle_that_dies_ends_the_demo_at_once_with_its_reason(tmp_path):
+    ran = demo(tmp_path, "--pcap", "/dev/full", code=5)
+    assert ran.err.splitlines()[-1] == "chf: the virtual dongle ended: [Errno 28] No space left on device"
+    assert "Traceback" not in ran.err
+
+
+MOMENTS = ("virtual dongle with one", "network formed", "SR 11.4", "alert CCS08")
+ENDS = [
+    *((signal.SIGINT, moment) for moment in MOMENTS),
+    (signal.SIGTERM, "network formed"),
+    (signal.SIGHUP, "SR 11.4"),
+    (signal.SIGKILL, "alert CCS08"),
+]
+
+
+@pytest.fixture
+def _interruptible():
+    """A background job of a shell ignores SIGINT, and so would what it starts."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("_interruptible")
+@pytest.mark.parametrize(("number", "moment"), ENDS)
+def test_however_it_is_ended_nothing_goes_on(tmp_path, number, moment):
+    said, home = tmp_path / "said", tmp_path / "home"
+    with said.open("wb") as stream:
+        process = subprocess.Popen(
+            chf_command("demo", "--home", str(home)),
+            cwd=ROOT,
+            stdout=stream,
+            stderr=stream,
+            stdin=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+    until(lambda: moment in said.read_text(), moment, said.read_text)
+    if number == signal.SIGINT:
+        os.killpg(process.pid, number)  # as a terminal does
+    else:
+        process.send_signal(number)
+    assert process.wait(20.0) == (-number if number == signal.SIGKILL else 130)
+    until(lambda: not processes_with(str(home)), "the virtual dongle to end", lambda: str(processes_with(str(home))))
+    for noise in ("Traceback", "never retrieved", "Error"):
+        assert noise not in said.read_text()
+
+
+def processes_with(word):
+    found = []
+    for process in (entry for entry in Path("/proc").iterdir() if entry.name.isdigit()):
+        try:
+            command = (process / "cmdline").read_bytes().decode(errors="replace").split("\0")
+        except OSError:
+            continue  # it has ended meanwhile
+        if any(word in part for part in command):
+            found.append((process.name, command))
+    return found
