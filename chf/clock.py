@@ -21,6 +21,7 @@ ZigbeeTime = NewType("ZigbeeTime", int)
 
 ZIGBEE_EPOCH = UtcSeconds(datetime(2000, 1, 1, tzinfo=UTC).timestamp())
 INVALID_ZIGBEE_TIME = ZigbeeTime(0xFFFF_FFFF)
+LAST_ZIGBEE_UTC = UtcSeconds(ZIGBEE_EPOCH + INVALID_ZIGBEE_TIME - 1)
 
 
 @dataclass(frozen=True, slots=True)

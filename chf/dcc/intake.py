@@ -49,6 +49,8 @@ class Check(Enum):
     """The device is one of this hub's, not only of the inventory."""
     GBCS_VERSION = "gbcs-version"
     IN_PROGRESS = "in-progress"
+    DESTINATION = "destination"
+    """The image's header names no device, or this one."""
     MANUFACTURER = "manufacturer"
     IMAGE_TYPE = "image-type"
     HARDWARE_VERSION = "hardware-version"
@@ -318,6 +320,8 @@ def _wrong_type(device: InventoryDevice, reference: ServiceReference) -> str:
 
 def _applicability(device: InventoryDevice, image: FirmwareImage) -> Iterator[tuple[Check, str]]:
     header = image.header
+    if header.destination is not None and header.destination != device.eui64:
+        yield Check.DESTINATION, f"the image is for {format_eui64(header.destination)} only"
     manufacturer, image_type, running = device.manufacturer_code, device.image_type, device.file_version
     if manufacturer is not None and manufacturer != header.manufacturer_code:
         made_for = f"0x{header.manufacturer_code:04X}"

@@ -14,6 +14,7 @@ from chf.eui64 import Eui64, format_eui64, parse_eui64
 from chf.hub.batch import Batch
 from chf.hub.log_alerts import TOOK_KEY_BACK, LogAlerts
 from chf.hub.updates import Updates
+from chf.image.header import OtaHeader
 from chf.image.image import ImageId, ImageKind, parse_image
 from chf.jobs.model import Job, JobId, accept
 from chf.jobs.scheduler import JobPolicy
@@ -29,12 +30,16 @@ from chf.trace import Kind
 COMMANDED: Final = frozenset({DeviceType.HCALCS, DeviceType.ESME, DeviceType.GSME})
 """They activate on the word of their supplier (CS06), never on that of the hub."""
 
+LONGEST_LIFETIME_S: Final = 10 * 365 * 86_400.0
+"""Of an update; our choice."""
+
 
 @dataclass(frozen=True, slots=True)
 class _Order:
     """What an update.start asks for, the same for each of its devices."""
 
     image: ImageRecord
+    destination: Eui64 | None
     activation: Activation
     origin: str
     lifetime_s: float
@@ -124,14 +129,18 @@ class Commands:
 
     def _start(self, batch: Batch, body: Mapping[str, Any]) -> dict[str, Any]:
         """One update for each device; the refusals of some do not stop the others."""
+        lifetime_s = float(body.get("lifetime_s") or self._policy.lifetime_s)
+        if not 0 < lifetime_s <= LONGEST_LIFETIME_S:
+            raise ValueError(f"a lifetime of {lifetime_s} s")
         record = self._store.images.get(body["image"])
         if record is None:
             raise RefusedError(f"image {body['image']} is not in the store")
         order = _Order(
             record,
+            OtaHeader.from_bytes(self._store.images.open(record.sha256)).destination,
             activation_from_json(body["activation"]),
             str(body.get("origin", "cli")),
-            float(body.get("lifetime_s") or self._policy.lifetime_s),
+            lifetime_s,
             allow_downgrade=body.get("allow_downgrade") is True,
         )
         started, refused = [], []
@@ -163,6 +172,9 @@ class Commands:
         active = self._store.jobs.active_for(device)
         if active is not None and not self._gives_way(active, order.image):
             raise RefusedError(f"{format_eui64(device)} has update {active.id} in progress")
+        only = order.destination
+        if only is not None and only != device:
+            raise RefusedError(f"the image is for {format_eui64(only)} only, not for {format_eui64(device)}")
         maker = order.image.manufacturer
         if entry.manufacturer is not None and entry.manufacturer != maker:
             raise RefusedError(

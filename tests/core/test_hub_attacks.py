@@ -3,6 +3,7 @@
 import pytest
 
 from chf.eui64 import format_eui64, parse_eui64
+from chf.image.header import OtaHeader
 from chf.image.image import parse_image
 from chf.jobs.model import JobState
 from chf.store import Store
@@ -101,3 +102,42 @@ async def test_a_block_request_of_another_device_gets_no_block_and_does_not_dist
         assert fetcher.asks(40) == (Status.SUCCESS, image.content[40:80])
         (job,) = store.jobs.list()
         assert (job.device, job.state) == (DEVICE, JobState.DOWNLOADING)
+
+
+async def test_an_image_for_another_device_only_is_refused_before_anything_is_sent(store):
+    header = OtaHeader(0x10D4, 1, 2, bytes(32), 64 + 7, destination=INTRUDER)
+    image = parse_image(header.to_bytes() + b"\0\0" + (1).to_bytes(4, "little") + b"x")
+    with store.transaction() as tx:
+        tx.images.add(record_of(image, "for the other", 0.0), image.content)
+        tx.inbox.finish(1, {}, 0.0)  # the update of the other tests
+    body = {"devices": [format_eui64(DEVICE), format_eui64(INTRUDER)], "image": image.sha256}
+    async with hub_on_desk(store, MemoryRadio()) as desk:
+        with Store.open(desk.store.home) as beside:
+            with beside.transaction() as tx:
+                number = tx.inbox.submit(Verb.UPDATE_START, body | {"activation": {"kind": "now"}}, 0.0)
+            await desk.until(lambda: beside.inbox.get(number).result is not None)
+            answer = beside.inbox.get(number).result
+    assert answer is not None
+    assert [line["device"] for line in answer["started"]] == [format_eui64(INTRUDER)]
+    (refused,) = answer["refused"]
+    assert refused["reason"] == "the image is for 00-DB-12-34-56-78-90-A5 only, not for 00-DB-12-34-56-78-90-A4"
+
+
+@pytest.mark.parametrize(
+    "order",
+    [
+        {"activation": {"kind": "at", "utc": 2.6e11, "strategy": "park", "time_form": "relative"}},
+        {"activation": {"kind": "at", "utc": float("nan"), "strategy": "park", "time_form": "relative"}},
+        {"activation": {"kind": "now"}, "lifetime_s": float("inf")},
+        {"activation": {"kind": "now"}, "lifetime_s": -1},
+    ],
+)
+async def test_a_time_that_nobody_can_write_is_refused(store, image, order):
+    with store.transaction() as tx:
+        tx.inbox.finish(1, {}, 0.0)  # the update of the other tests
+        number = tx.inbox.submit(
+            Verb.UPDATE_START, {"devices": [format_eui64(DEVICE)], "image": image.sha256, **order}, 0.0
+        )
+    async with hub_on_desk(store, MemoryRadio()) as desk:
+        await desk.until(lambda: store.inbox.get(number).state is CommandState.REFUSED)
+    assert store.jobs.list() == ()

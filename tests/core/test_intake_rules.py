@@ -163,6 +163,21 @@ def test_intake_an_image_that_waits_for_its_supplier_is_no_request_in_progress(t
         assert StoreInventory(store).device(LOGGED).update_in_progress is busy
 
 
+def test_intake_image_for_another_device_only_is_refused():
+    element = b"\0\0" + (5).to_bytes(4, "little") + b"image"
+    changes = {"hardware_versions": None, "total_image_size": 64 + len(element)}
+    asked = request(PPMID, SECOND, content=image(**changes, destination=SECOND)[:64] + element)
+    decision = decide(asked, Inventory(ppmid(), ppmid(SECOND)))
+    assert decision.accepted == (SECOND,)
+    (refusal,) = decision.refused
+    assert (refusal.device, refusal.check, refusal.in_list) == (
+        PPMID,
+        Check.DESTINATION,
+        RefusalList.NOT_APPLICABLE_FIRMWARE,
+    )
+    assert refusal.reason == "the image is for 00-DB-12-34-56-78-90-A5 only"
+
+
 def test_intake_what_is_not_known_yet_is_no_reason_to_refuse():
     blank = ppmid(manufacturer_code=None, image_type=None, hardware_version=None, file_version=None)
     assert decide(request(), Inventory(blank)).accepted == (PPMID,)
