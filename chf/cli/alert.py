@@ -1,6 +1,7 @@
 """`chf alert`: what devices and the hub sent upward."""
 
 import json
+import re
 import time
 from pathlib import Path
 from typing import Any
@@ -22,9 +23,25 @@ def alert() -> None:
     """Alerts that devices and the hub sent upward, as signed."""
 
 
+class UseCaseParameter(click.ParamType[str]):
+    """As `chf alert list` names it: a use case of GBCS, a message code that has no name here, or `unknown`."""
+
+    name = "use case"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        text = str(value).upper()
+        if text == "UNKNOWN":
+            return "unknown"
+        if not re.fullmatch(r"[A-Z]{2,4}[0-9]{0,3}|0X[0-9A-F]{4}", text):
+            self.fail(f"{str(value)[:40]!r} is no use case: write CCS08, CS09, 0x00CA or unknown", param, ctx)
+        return text.replace("0X", "0x")
+
+
 def filters(command: Any) -> Any:
     command = click.option("--device", "device", type=EUI64, help="Only those about this device.")(command)
-    return click.option("--use-case", type=click.Choice(["CCS08", "CS09"], case_sensitive=False))(command)
+    return click.option("--use-case", type=UseCaseParameter(), help="Only those: CCS08, CS09, CS14, FDRA, 0x00CA ...")(
+        command
+    )
 
 
 @alert.command("list")

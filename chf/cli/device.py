@@ -45,6 +45,8 @@ def add(
     *, eui64: Eui64, device_type: str, install_code: str | None, without_crc: bool, home: Path, as_json: bool
 ) -> None:
     """Write a device into the device log, with its install code."""
+    if eui64 in {0, 0xFFFF_FFFF_FFFF_FFFF}:
+        raise UsageError(f"{format_eui64(eui64)} is no device's: it means nobody, or everybody")
     if install_code is None:
         install_code = click.prompt("Install code", hide_input=True, err=True)
     elif install_code == "-":

@@ -10,13 +10,14 @@ import click
 
 from chf.cli.image_file import STANDARD_INPUT, load_image
 from chf.cli.image_options import IMAGE_FILE, certificate_option, kind_option, limit_option, load_signer
-from chf.cli.options import home_option, json_option, print_json, print_table, printable, talk
+from chf.cli.options import home_option, json_option, print_json, print_table, talk
 from chf.clock import SystemClock, isoformat
 from chf.errors import RefusedError, UsageError
 from chf.image.image import FirmwareImage, ImageKind
 from chf.store import ImageRecord, Store
 from chf.store.images import record_of
 from chf.trace import Event, Kind, Value
+from chf.view.text import printable
 
 _MAX_NAME_CHARACTERS = 120
 _DIGEST_SHOWN = 12
@@ -44,18 +45,25 @@ def add(
     image = load_image(file, kind=kind, limit_bytes=limit_bytes)
     if certificate is not None:
         _insist_on_signature(image, certificate)
-    record = record_of(image, _name(name, file), SystemClock().now().utc)
-    with Store.open(home) as store, store.transaction() as tx:
-        added = tx.images.add(record, image.content)
-        if added:
-            version = f"0x{record.file_version:08X}"
-            fields: dict[str, Value] = {"sha256": record.sha256, "bytes": record.size_bytes, "file_version": version}
-            tx.audit.append(Event(record.added, Kind.IMAGE_ADDED, fields=fields))
+    with Store.open(home) as store:
+        record, added = keep(store, image, _name(name, file))
     if as_json:
         print_json({"schema": 1, "added": added, "image": _as_json(record)})
         return
     click.echo(record.sha256)
     talk(f"stored as {record.name}" if added else "it is stored already")
+
+
+def keep(store: Store, image: FirmwareImage, name: str) -> tuple[ImageRecord, bool]:
+    """Store an image, with the audit event; False where it is stored already."""
+    record = record_of(image, name, SystemClock().now().utc)
+    with store.transaction() as tx:
+        added = tx.images.add(record, image.content)
+        if added:
+            version = f"0x{record.file_version:08X}"
+            fields: dict[str, Value] = {"sha256": record.sha256, "bytes": record.size_bytes, "file_version": version}
+            tx.audit.append(Event(record.added, Kind.IMAGE_ADDED, fields=fields))
+    return record, added
 
 
 @click.command("list")
@@ -108,9 +116,13 @@ def _insist_on_signature(image: FirmwareImage, certificate: Path) -> None:
         raise RefusedError(f"the image is not stored: {check.detail}")
 
 
+def file_name(file: Path) -> str:
+    return printable(file.name)[:_MAX_NAME_CHARACTERS]
+
+
 def _name(given: str | None, file: Path) -> str:
     if given is None:
-        return "standard input" if file == STANDARD_INPUT else printable(file.name)[:_MAX_NAME_CHARACTERS]
+        return "standard input" if file == STANDARD_INPUT else file_name(file)
     if not 0 < len(given) <= _MAX_NAME_CHARACTERS or not given.isprintable():
         raise UsageError(f"a name is 1 to {_MAX_NAME_CHARACTERS} printable characters")
     return given

@@ -8,6 +8,7 @@ import click
 
 from chf import __version__
 from chf.errors import ChfError
+from chf.view.text import printable
 
 INTERRUPTED = 130
 
@@ -68,10 +69,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
         error.show()
         code = error.exit_code
     except ChfError as error:
-        click.echo(f"chf: {error}", err=True)
+        click.echo(printable(f"chf: {error}", lines=True), err=True)
         code = error.exit_code
     except BrokenPipeError:
         code = 0  # the reader of our output has seen enough
+    except OSError as error:  # a disk, a directory or a terminal that fails is no fault of the program
+        where = "" if error.filename is None else f"{error.filename}: "
+        click.echo(printable(f"chf: {where}{error.strerror or error}"), err=True)
+        code = ChfError.exit_code
     sys.exit(code if isinstance(code, int) else 0)
 
 

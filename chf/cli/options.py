@@ -7,9 +7,10 @@ from typing import Any, TypeVar
 
 import click
 
-from chf.clock import UtcSeconds
+from chf.clock import LAST_ZIGBEE_UTC, UtcSeconds, isoformat
 from chf.errors import UsageError
 from chf.eui64 import Eui64, parse_eui64
+from chf.view.text import printable
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -50,21 +51,36 @@ class UtcParameter(click.ParamType[UtcSeconds]):
         text = str(value).strip()
         now = datetime.now(UTC)  # the shell's edge: a relative time on a command line means the wall clock here
         try:
-            if text.startswith("+"):
+            if text[:1] == "+" and text[1:2].isdigit():
                 unit = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}[text[-1]]
-                return UtcSeconds((now + timedelta(**{unit: float(text[1:-1])})).timestamp())
-            if len(text) == len("18:00Z") and text.endswith("Z"):
+                moment = now + timedelta(**{unit: float(text[1:-1])})
+            elif len(text) == len("18:00Z") and text.endswith("Z"):
                 hour, minute = text[:-1].split(":")
                 moment = now.replace(hour=int(hour), minute=int(minute), second=0, microsecond=0)
-                return UtcSeconds((moment if moment > now else moment + timedelta(days=1)).timestamp())
-            moment = datetime.fromisoformat(text)
+                moment = moment if moment > now else moment + timedelta(days=1)
+            else:
+                moment = datetime.fromisoformat(text)
         except (ValueError, KeyError, OverflowError):
             self.fail(
                 f"{text[:40]!r} is not a time: write 2026-11-23T18:00:00Z, 18:00Z or +90s/+30m/+8h/+2d", param, ctx
             )
         if moment.tzinfo is None:
             self.fail(f"{text!r} has no time zone: end it with Z for UTC", param, ctx)
+        if moment < now:
+            self.fail(f"{text[:40]!r} has passed: leave it out for at once", param, ctx)
+        if moment.timestamp() > LAST_ZIGBEE_UTC:
+            self.fail(f"{text[:40]!r} is beyond what a device can be told: {isoformat(LAST_ZIGBEE_UTC)}", param, ctx)
         return UtcSeconds(moment.timestamp())
+
+
+class SecondsParameter(click.FloatRange):
+    """A duration; `nan` lies in no range."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        seconds = float(super().convert(value, param, ctx))
+        if seconds != seconds:  # noqa: PLR0124 nan, without the import
+            self.fail(f"{value!r} is no number of seconds", param, ctx)
+        return seconds
 
 
 EUI64 = Eui64Parameter()
@@ -85,10 +101,5 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
 
 
 def talk(text: str) -> None:
-    """Say something to the person at the terminal, on stderr."""
-    click.echo(text, err=True)
-
-
-def printable(text: str) -> str:
-    """Text from a device or a file, with every control character escaped: it may not drive the terminal."""
-    return "".join(character if character.isprintable() else f"\\x{ord(character):02x}" for character in text)
+    """Say something to the person at the terminal, on stderr; what a device said may be part of it."""
+    click.echo(printable(text, lines=True), err=True)

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from chf.cli.dongle import Dongle, dongle_options
-from chf.cli.options import home_option, printable, talk
+from chf.cli.options import home_option, talk
 from chf.clock import SystemClock, isoformat
 from chf.dcc.pki import Pki
 from chf.eui64 import format_eui64, parse_eui64
@@ -16,6 +16,7 @@ from chf.hub import Hub, HubSettings
 from chf.radio.interface import RadioInfo
 from chf.store import Store
 from chf.trace import Event
+from chf.view.text import printable
 
 _DEFAULT_CHF = "00-DB-12-34-56-78-90-A2"  # as `chf dcc pki init`
 

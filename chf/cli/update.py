@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from chf.cli.ask import ask
-from chf.cli.options import EUI64, UTC_TIME, home_option, json_option, print_json, print_table, talk
+from chf.cli.options import EUI64, UTC_TIME, SecondsParameter, home_option, json_option, print_json, print_table, talk
 from chf.clock import SystemClock, UtcSeconds, isoformat
 from chf.errors import ChfError, RefusedError, TimedOutError, UsageError
 from chf.eui64 import Eui64, format_eui64
@@ -26,6 +26,7 @@ from chf.store import Store
 from chf.store.inbox import Verb
 
 _POLL_S = 0.1
+_LONGEST_S = 10 * 365 * 86_400.0  # as the hub takes it
 
 
 class UpdateFailedError(ChfError):
@@ -70,7 +71,7 @@ def _activation(at: UtcSeconds | None, hold: bool, strategy: str, time_form: str
 @click.option("--image", required=True, help="A file, or a stored image by its SHA-256 (or its beginning) or name.")
 @activation_options
 @click.option("--hold", is_flag=True, help="Download, and activate only on `chf update activate`.")
-@click.option("--expires", "expires_s", type=click.FloatRange(min=1), help="Seconds until it is given up.")
+@click.option("--expires", "expires_s", type=SecondsParameter(1, _LONGEST_S), help="Seconds until it is given up.")
 @click.option("--allow-downgrade", is_flag=True, help="Also where a device runs a newer version.")
 @click.option("--wait", is_flag=True, help="Follow it to its end.")
 @home_option
@@ -92,6 +93,8 @@ def start(
     """Update devices of the device log to an image."""
     activation = _activation(at, hold, strategy, time_form)
     with Store.open(home) as store:
+        if all(store.devices.get(device) is None for device in devices):
+            raise RefusedError(f"{format_eui64(devices[0])} is not in the device log: `chf device add` it first")
         body = {
             "devices": [format_eui64(device) for device in dict.fromkeys(devices)],
             "image": _stored(store, image),
@@ -125,11 +128,10 @@ def _stored(store: Store, image: str) -> str:
     if not path.is_file():
         return store.images.find(image).sha256
     from chf.cli.image_file import load_image  # noqa: PLC0415 only here are files read
-    from chf.store.images import record_of  # noqa: PLC0415
+    from chf.cli.image_stored import file_name, keep  # noqa: PLC0415
 
     loaded = load_image(path)
-    with store.transaction() as tx:
-        tx.images.add(record_of(loaded, path.name, SystemClock().now().utc), loaded.content)
+    keep(store, loaded, file_name(path))
     return loaded.sha256
 
 
@@ -191,7 +193,7 @@ def show(*, number: int, home: Path, as_json: bool) -> None:
 
 @update.command()
 @click.argument("numbers", type=click.IntRange(1), nargs=-1, required=True)
-@click.option("--timeout", "timeout_s", type=click.FloatRange(min=0), help="Seconds; without it, as long as it takes.")
+@click.option("--timeout", "timeout_s", type=SecondsParameter(0), help="Seconds; without it, as long as it takes.")
 @home_option
 @json_option
 def wait(*, numbers: tuple[int, ...], timeout_s: float | None, home: Path, as_json: bool) -> None:

@@ -73,7 +73,7 @@ class Images:
         )
         if prefix and len(rows) == 1:
             return _record(rows[0])
-        raise UsageError(f"{(len(rows) and 'more than one') or 'no'} stored image is called {prefix[:80]!r}")
+        raise UsageError(f"{'more than one' if prefix and rows else 'no'} stored image is called {prefix[:80]!r}")
 
     def list(self) -> tuple[ImageRecord, ...]:
         """In the order in which they were added."""

@@ -18,12 +18,18 @@ from chf.store import Store
 from chf.store.device_log import DeviceEntry
 from chf.store.lock import hub_running
 from chf.trace import Event
+from chf.view.text import printable
 
 _BAR_CHARACTERS = 20
 _RATE_WINDOW_S = 10.0
 
-
 COLUMNS = ("device", "version now -> target", "state", "transfer", "%", "kB/s", "time left", "last event")
+
+_DEVICE, _VERSION, _STATE, _BAR, _PERCENT, _RATE, _LEFT, _EVENT = range(len(COLUMNS))
+_IN_THIS_ORDER = (_DEVICE, _STATE, _PERCENT, _VERSION, _RATE, _LEFT, _EVENT, _BAR)
+_EVENT_CHARACTERS = 20
+_RULE_CHARACTERS = 3  # a rule and a blank on each side
+_FRAME_LINES = 6  # three of the head, one below, the caption, and the cursor's
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +43,24 @@ class _Line:
     numbers: tuple[str, str, str]
     event: str
 
+    def cells(self) -> tuple[str, ...]:
+        """As COLUMNS; blanks where the bar goes."""
+        bar = " " * _BAR_CHARACTERS if self.progress is not None else ""
+        return (self.device, self.version, self.state, bar, *self.numbers, self.event)
+
+
+def _that_fit(widths: list[int], width: int) -> dict[int, int]:
+    """Which columns, and how wide, by their widest cells. The last event gets what is left, if it can be read then."""
+    left, chosen = width - 1, dict[int, int]()
+    for at in _IN_THIS_ORDER:
+        wanted = min(widths[at], _EVENT_CHARACTERS) if at == _EVENT else widths[at]
+        if wanted + _RULE_CHARACTERS <= left or not chosen:
+            left -= wanted + _RULE_CHARACTERS
+            chosen[at] = wanted
+    if _EVENT in chosen:
+        chosen[_EVENT] = min(chosen[_EVENT] + left, widths[_EVENT])
+    return dict(sorted(chosen.items()))
+
 
 class Board:
     """Remembers the last progress of each update, so that a rate can be told."""
@@ -46,15 +70,22 @@ class Board:
         self._clock = clock or SystemClock()
         self._before: dict[JobId, list[TransferProgress]] = {}
 
-    def render(self) -> Table:
-        """For a terminal, with a bar."""
-        table = Table(caption=self.caption(), caption_justify="left", expand=False)
-        for column in COLUMNS:
-            table.add_column(column, no_wrap=column != "last event")
-        for line in self._lines():
-            moved = line.progress
-            bar = "" if moved is None else ProgressBar(moved.size_bytes, moved.offset_bytes, width=_BAR_CHARACTERS)
-            table.add_row(line.device, line.version, line.state, bar, *line.numbers, Text(line.event))
+    def render(self, width: int, height: int) -> Table:
+        """For a terminal of so many characters and lines. What does not fit is left out; only the last event is cut."""
+        lines = self._lines()
+        shown = lines if len(lines) <= height - _FRAME_LINES else lines[: max(height - _FRAME_LINES - 1, 1)]
+        cells = [line.cells() for line in shown]
+        columns = _that_fit([max(len(row[at]) for row in (COLUMNS, *cells)) for at in range(len(COLUMNS))], width)
+        hidden = len(lines) - len(shown)
+        caption = f"and {hidden} more: make the window taller\n" * (hidden > 0) + self.caption()
+        table = Table(caption=caption, caption_justify="left", expand=False)
+        for at, characters in columns.items():
+            table.add_column(COLUMNS[at], no_wrap=True, min_width=characters, max_width=characters)
+        for line, texts in zip(shown, cells, strict=True):
+            row: list[Text | ProgressBar] = [Text(text) for text in texts]
+            if line.progress is not None:
+                row[_BAR] = ProgressBar(line.progress.size_bytes, line.progress.offset_bytes, width=_BAR_CHARACTERS)
+            table.add_row(*(row[at] for at in columns))
         return table
 
     def plain(self) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
@@ -64,16 +95,26 @@ class Board:
         ]
         return tuple(column for column in COLUMNS if column != "transfer"), rows
 
-    def caption(self) -> str:
-        running = "hub runs" if hub_running(self._home) else "no hub runs: commands are queued"
-        return f"{running}; {self._radio()}"
+    def records(self) -> list[dict[str, str]]:
+        """The rows for programs."""
+        columns, rows = self.plain()
+        return [dict(zip(columns, row, strict=True)) for row in rows]
 
-    def _radio(self) -> str:
+    def caption(self) -> str:
+        if hub_running(self._home):
+            said = f"hub runs; {self._radio('is')}"
+        else:
+            said = f"no hub runs: commands are queued; {self._radio('was')}"
+        if self._store.devices.list():
+            return said
+        return f"{said}\nno device is in the log: `chf device add` writes one there"
+
+    def _radio(self, verb: str) -> str:
         text = self._store.meta.get(RADIO_NOTE)
         if text is None:
             return "radio not seen yet"
         note = json.loads(text)
-        return f"radio {note['state']} since {note['since']} ({note['reason']})"
+        return f"radio {verb} {note['state']} since {note['since']} ({note['reason']})"
 
     def _lines(self) -> list["_Line"]:
         jobs = {job.device: job for job in self._store.jobs.list()}  # the last one of each device
@@ -114,7 +155,7 @@ class Board:
 
 def _sentence(event: Event) -> str:
     detail = " ".join(str(value) for value in event.fields.values() if value not in ("", None))
-    return f"{event.kind.value} {detail}".strip()
+    return printable(f"{event.kind.value} {detail}".strip())
 
 
 def _duration(seconds: float) -> str:

@@ -5,6 +5,7 @@ import json
 import pytest
 
 from chf.jobs.model import JobState
+from chf.trace import Kind
 from tests.support.programs import bench, image_file, quick, run_chf
 from tests.support.virtual_dongle import EUI64
 
@@ -38,7 +39,22 @@ def test_watch_once(desk, hub):
     ran = desk.chf("watch", "--once")
     assert EUI64 in ran.out
     assert "activated" in ran.out
-    assert ("hub runs" if hub == "up" else "no hub runs: commands are queued") in ran.err
+    assert ran.err.startswith(
+        "hub runs; radio is up" if hub == "up" else "no hub runs: commands are queued; radio was "
+    )
+
+
+def test_what_a_hub_would_refuse_is_refused_while_there_is_none(desk, hub):
+    unknown, other = "00-DB-12-34-56-78-90-FF", image_file(desk.directory / "other.ota", size_bytes=77)
+    for command in (("device", "permit"), ("device", "forget"), ("update", "start", "--image", str(other), "--device")):
+        ran = desk.chf(*command, unknown, code=3)
+        assert f"{unknown} is not in the device log" in ran.err
+        assert ran.out == ""
+    assert [line["bytes"] for line in desk.chf("image", "list", "--json").json["images"]] == [1060]
+
+
+def test_the_image_of_an_update_is_in_the_audit(desk):
+    assert [event.fields["bytes"] for event in desk.events(Kind.IMAGE_ADDED)] == [1060]
 
 
 def test_updates(desk, hub):
@@ -56,6 +72,10 @@ def test_alerts(desk, hub, tmp_path):
     listed = desk.chf("alert", "list", "--json").json["alerts"]
     assert [line["use_case"] for line in listed] == ["CCS08", "CS09"]
     assert [line["seq"] for line in desk.chf("alert", "list", "--use-case", "CS09", "--json").json["alerts"]] == [2]
+    for use_case, numbers in (("ccs08", [1]), ("CS14", []), ("FDRA", []), ("0x00CA", []), ("unknown", [])):
+        found = desk.chf("alert", "list", "--use-case", use_case, "--json").json["alerts"]
+        assert [line["seq"] for line in found] == numbers
+    assert "is no use case" in desk.chf("alert", "list", "--use-case", "CS-09", code=2).err
     assert desk.chf("alert", "list", "--device", "00-DB-12-34-56-78-90-FF", "--json").json["alerts"] == []
     tailed = desk.chf("alert", "tail", "--no-follow", "--after", "1").out.splitlines()
     assert [json.loads(line)["use_case"] for line in tailed] == ["CS09"]

@@ -1,0 +1,81 @@
+"""`chf watch` on terminals of every size: what is shown can be read."""
+
+import re
+from io import StringIO
+
+import pytest
+from rich.console import Console
+
+from chf.eui64 import Eui64, format_eui64
+from chf.hub import progress
+from chf.hub.progress import TransferProgress
+from chf.image.image import ImageId, parse_image
+from chf.jobs.model import JobId, accept
+from chf.ota.model import ActivateNow
+from chf.store import Store
+from chf.store.device_log import DeviceEntry, DeviceType
+from chf.store.images import record_of
+from chf.trace import Event, Kind
+from chf.view.table import COLUMNS, Board
+from tests.support.programs import image_file
+
+FIRST = 0x00DB123456780000
+
+
+@pytest.fixture(params=[0, 1, 20])
+def board(tmp_path, request):
+    image = parse_image(image_file(tmp_path / "new.ota", size_bytes=940).read_bytes())
+    with Store.open(tmp_path / "home") as store:
+        with store.transaction() as tx:
+            tx.images.add(record_of(image, "new", 0.0), image.content)
+            for number in range(request.param):
+                device = Eui64(FIRST + number)
+                tx.devices.add(DeviceEntry(device, DeviceType.PPMID, 0.0, bytes(16)))
+                tx.jobs.add(
+                    accept(
+                        job_id=JobId(number + 1),
+                        device=device,
+                        image=ImageId(image.sha256),
+                        file_version=2,
+                        activation=ActivateNow(),
+                        origin="test",
+                        version_before=1,
+                        now_utc=0.0,
+                        lifetime_s=10.0,
+                    )
+                )
+                progress.write(tx.meta, JobId(number + 1), TransferProgress(420, 1000, 9, 0.0))
+                tx.audit.append(Event(0.0, Kind.ALARM, device, number + 1, {"reason": "\x1b[31m[bold]red[/bold]"}))
+        board = Board(store, tmp_path / "home")
+        board.devices = request.param
+        yield board
+
+
+def shown(board, width, height):
+    """The lines of a terminal."""
+    stream = StringIO()
+    Console(file=stream, width=width, height=height, color_system=None).print(board.render(width, height))
+    return stream.getvalue().splitlines()
+
+
+@pytest.mark.parametrize("width", [30, 40, 60, 80, 100, 140, 200])
+@pytest.mark.parametrize("height", [10, 24, 50])
+def test_nothing_but_the_last_event_is_cut(board, width, height):
+    lines = shown(board, width, height)
+    assert "\x1b" not in "".join(lines)
+    assert "\u2026" not in "".join(line.rsplit("\u2502", 2)[0] for line in lines)
+    assert max(map(len, lines)) <= width
+    named = [name for name in (format_eui64(FIRST + at) for at in range(board.devices)) if name in "".join(lines)]
+    if width >= 140:
+        assert all(column in lines[1] for column in COLUMNS)
+        assert "alarm" in "".join(lines) or board.devices == 0
+    if width >= 80:
+        assert len(lines) < height
+    hidden = re.search(r"and (\d+) more", "".join(lines))
+    assert len(named) + (int(hidden[1]) if hidden else 0) == board.devices
+    if width >= 80:
+        assert all(column in lines[1] for column in ("state", "%", "version now -> target"))
+
+
+def test_an_empty_log_says_what_to_do(board):
+    assert any("chf device add" in line for line in shown(board, 100, 24)) == (board.devices == 0)
