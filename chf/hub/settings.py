@@ -43,7 +43,7 @@ class HubSettings:
             document = tomllib.loads(path.read_text(encoding="utf-8"))
         except OSError as error:
             raise UsageError(f"cannot read {path}: {error.strerror}") from error
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        except (ValueError, RecursionError) as error:  # ValueError: also of no UTF-8, and of numbers without end
             raise UsageError(f"{path} is not TOML: {error}") from error
         policies = {item.name for item in fields(cls)}
         unknown = sorted(document.keys() - policies)

@@ -33,6 +33,7 @@ from devices.stack.interface import HOME_AUTOMATION_PROFILE, SMART_ENERGY_PROFIL
 _PROFILES = {"smart-energy": SMART_ENERGY_PROFILE, "home-automation": HOME_AUTOMATION_PROFILE}
 _BODY_FORMATS = {format_.name.lower().replace("_", "-"): format_ for format_ in BodyFormat}
 _MAX_COUNT = 10_000
+_NAME_BYTES = 32  # ZCL8 3.2.2.2.5, 3.2.2.2.6
 _LAST_EUI64 = 0xFFFF_FFFF_FFFF_FFFE
 _SLEEPY_POLL_S = 7.5
 _PPMID = "ppmid"
@@ -117,8 +118,8 @@ def _common(section: Section, kind: str, personality: str) -> dict[str, Any]:
         "aps_security_required": section.boolean("aps_security", default=True),
         "poll_interval_s": _poll_interval(section, kind),
         "fast_poll_interval_s": section.number("fast_poll_interval_s", 0.1, minimum=0.001),
-        "manufacturer_name": section.text("manufacturer_name", "Emulated"),
-        "model_identifier": section.text("model_identifier", kind.upper()),
+        "manufacturer_name": section.text("manufacturer_name", "Emulated", longest_bytes=_NAME_BYTES),
+        "model_identifier": section.text("model_identifier", kind.upper(), longest_bytes=_NAME_BYTES),
         "personality": PERSONALITIES[section.choice("personality", tuple(PERSONALITIES), personality)],
         "faults": _faults(section.table("faults")),
         "block_size": section.integer("block_size", 50, minimum=1, maximum=255),

@@ -50,10 +50,12 @@ class Section:
             raise self.error(key, f"is true or false, not {value!r}")
         return value
 
-    def text(self, key: str, default: str | None = None) -> str:
+    def text(self, key: str, default: str | None = None, *, longest_bytes: int | None = None) -> str:
         value = self._take(key, _MISSING if default is None else default)
         if not isinstance(value, str):
             raise self.error(key, f"is a text in quotes, not {value!r}")
+        if longest_bytes is not None and len(value.encode()) > longest_bytes:
+            raise self.error(key, f"has at most {longest_bytes} octets, not {len(value.encode())}")
         return value
 
     def integer(self, key: str, default: int | None = None, *, minimum: int = 0, maximum: int = 0xFFFF_FFFF) -> int:
@@ -112,7 +114,7 @@ class Section:
         return Section(value, self.path, f"{self._name}.{key}" if self._name else key)
 
     def tables(self, key: str) -> list["Section"]:
-        value = self._take(key, [])
+        value, name = self._take(key, []), f"{self._name}.{key}" if self._name else key
         if not isinstance(value, list) or not all(isinstance(entry, dict) for entry in value):
-            raise self.error(key, f"is a list of tables: write [[{key}]] above each")
-        return [Section(entry, self.path, f"{key}[{index}]") for index, entry in enumerate(value, 1)]
+            raise self.error(key, f"is a list of tables: write [[{name}]] above each")
+        return [Section(entry, self.path, f"{name}[{index}]") for index, entry in enumerate(value, 1)]

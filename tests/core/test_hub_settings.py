@@ -40,6 +40,8 @@ def test_words_switches_and_whole_numbers(tmp_path):
     ("text", "reason"),
     [
         ("[radio]\n", "there is no section [radio]"),
+        ("a = " + "[" * 100_000, "is not TOML"),
+        ("a = " + "1" * 10_000, "is not TOML"),
         ("ota = 3\n", "[ota] is not a section"),
         ("[ota]\nblock = 3\n", "there is no setting 'block'"),
         ("[ota]\nblock_bytes = 50.5\n", "a whole number"),
