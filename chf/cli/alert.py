@@ -9,8 +9,8 @@ from typing import Any
 import click
 
 from chf.cli.options import EUI64, home_option, json_option, print_json, print_table, talk
+from chf.cli.whole_file import write_whole, write_whole_directory
 from chf.clock import isoformat
-from chf.errors import UsageError
 from chf.eui64 import Eui64, format_eui64
 from chf.store import Store
 from chf.store.alerts import Alert
@@ -84,15 +84,10 @@ def export(*, file: Path, device: Eui64 | None, use_case: str | None, binary: bo
     """Write the alerts to FILE, one JSON object a line with the message in hex."""
     with Store.open(home) as store:
         alerts = store.alerts.list(device=device, use_case=use_case)
-    try:
-        if binary:
-            file.mkdir(parents=True)
-            for line in alerts:
-                (file / f"{line.seq:06d}-{line.use_case}.bin").write_bytes(line.message)
-        else:
-            file.write_text("".join(json.dumps(described(line)) + "\n" for line in alerts), encoding="utf-8")
-    except OSError as error:
-        raise UsageError(f"cannot write {file}: {error.strerror}") from error
+    if binary:
+        write_whole_directory(file, {f"{line.seq:06d}-{line.use_case}.bin": line.message for line in alerts})
+    else:
+        write_whole(file, "".join(json.dumps(described(line)) + "\n" for line in alerts).encode())
     talk(f"{len(alerts)} alerts written to {file}")
 
 

@@ -3,8 +3,6 @@
 Opens files and prints; what an image is, and whether it is sound, is decided in `chf.image`.
 """
 
-import os
-import tempfile
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -25,6 +23,7 @@ from chf.cli.image_options import (
 )
 from chf.cli.image_stored import add, list_images, remove
 from chf.cli.options import json_option, print_json, print_table, talk
+from chf.cli.whole_file import write_whole
 from chf.errors import MalformedImageError, UsageError
 from chf.image.image import ImageKind, parse_image
 
@@ -82,8 +81,8 @@ def build(recipe: Path, output: Path | None, public_key: Path | None, limit_byte
         refusal = error
     target = output or Path(name)
     if public_key is not None:
-        _write(public_key, _public_key(parsed, recipe))
-    _write(target, content)
+        write_whole(public_key, _public_key(parsed, recipe))
+    write_whole(target, content)
     _report_build(target, content, refusal, as_json=as_json)
 
 
@@ -212,23 +211,3 @@ def _public_key(parsed: "Recipe", recipe: Path) -> bytes:
     if parsed.signature is None:
         raise UsageError("this recipe signs nothing: there is no public key to write")
     return public_key_pem(signing_key(parsed.signature, partial(_read_beside, recipe)))
-
-
-def _write(target: Path, content: bytes) -> None:
-    """All of the file or nothing of it: a half-written image is never seen under its name."""
-    try:
-        target = target.resolve()
-        if target.exists() and not target.is_file():
-            target.write_bytes(content)  # a device or a pipe is written to, never replaced by a file
-            return
-        handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
-        try:
-            with os.fdopen(handle, "wb") as stream:
-                stream.write(content)
-            Path(temporary).chmod(0o644)
-            Path(temporary).replace(target)
-        except BaseException:
-            Path(temporary).unlink(missing_ok=True)
-            raise
-    except OSError as error:
-        raise UsageError(f"cannot write {target}: {error.strerror}") from None

@@ -37,6 +37,20 @@ def test_it_says_where_it_listens_and_ends_when_told(tmp_path: Path, number: int
         assert dongle.stop(number) == 0
 
 
+@pytest.mark.parametrize("more", [(), ("--control", "--events", "-")])
+def test_tied_it_ends_with_standard_input(tmp_path: Path, more: tuple[str, ...]) -> None:
+    path = tmp_path / "it.toml"
+    path.write_text("")
+    command = serve_command(path, "--tied", *more)
+    process = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    assert process.stdin is not None
+    assert process.stdout is not None
+    with process.stdout:
+        assert "port" in json.loads(process.stdout.readline())
+        process.stdin.close()
+        assert process.wait(10.0) == 0
+
+
 def test_a_terminal_with_a_link(tmp_path: Path) -> None:
     link = tmp_path / "dongle"
     with virtual_dongle(tmp_path, listen=f"pty:{link}") as dongle:
