@@ -32,9 +32,9 @@ def test_a_file_takes_the_place_of_another(tmp_path):
 @pytest.mark.usefixtures("_disk_is_full")
 def test_a_full_disk_leaves_what_was_there(tmp_path):
     (tmp_path / "file").write_bytes(b"before")
-    with pytest.raises(UsageError, match="cannot write .*file: No space left on device"):
+    with pytest.raises(UsageError, match=r"cannot write .*file: No space left on device"):
         write_whole(tmp_path / "file", b"after")
-    with pytest.raises(UsageError, match="cannot write .*directory: No space left on device"):
+    with pytest.raises(UsageError, match=r"cannot write .*directory: No space left on device"):
         write_whole_directory(tmp_path / "directory", {"a": b"1"})
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
     assert (tmp_path / "file").read_bytes() == b"before"
