@@ -120,6 +120,8 @@ def start(
             raise RefusedError("no device was accepted")
         if wait:
             follow(store, [JobId(line["update"]) for line in started], None, as_json=as_json)
+        if refused:  # the others were served, and a script must not take that for all
+            raise RefusedError(f"{len(refused)} of {len(started) + len(refused)} devices were refused")
 
 
 def _stored(store: Store, image: str) -> str:

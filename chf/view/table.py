@@ -42,11 +42,13 @@ class _Line:
     progress: TransferProgress | None
     numbers: tuple[str, str, str]
     event: str
+    active: bool = False
 
     def cells(self) -> tuple[str, ...]:
         """As COLUMNS; blanks where the bar goes."""
         bar = " " * _BAR_CHARACTERS if self.progress is not None else ""
-        return (self.device, self.version, self.state, bar, *self.numbers, self.event)
+        event = self.event[len("2026-11-23T") :]  # who watches knows the day
+        return (self.device, self.version, self.state, bar, *self.numbers, event)
 
 
 def _that_fit(widths: list[int], width: int) -> dict[int, int]:
@@ -73,7 +75,9 @@ class Board:
     def render(self, width: int, height: int) -> Table:
         """For a terminal of so many characters and lines. What does not fit is left out; only the last event is cut."""
         lines = self._lines()
-        shown = lines if len(lines) <= height - _FRAME_LINES else lines[: max(height - _FRAME_LINES - 1, 1)]
+        shown = lines
+        if len(lines) > height - _FRAME_LINES:  # what is under way is what one watches
+            shown = sorted(lines, key=lambda line: not line.active)[: max(height - _FRAME_LINES - 1, 1)]
         cells = [line.cells() for line in shown]
         columns = _that_fit([max(len(row[at]) for row in (COLUMNS, *cells)) for at in range(len(COLUMNS))], width)
         hidden = len(lines) - len(shown)
@@ -131,11 +135,11 @@ class Board:
         moved = progress.read(self._store.meta, job.id)
         version, state = f"{running} -> {job.file_version:08X}", job.state.value + waiting
         if moved is None:
-            return _Line(device, version, state, None, ("-", "-", "-"), happened)
+            return _Line(device, version, state, None, ("-", "-", "-"), happened, job.active)
         rate = self._rate(job.id, moved) if job.active else 0.0
         left = _duration((moved.size_bytes - moved.offset_bytes) / rate) if rate else "-"
         numbers = (f"{100 * moved.offset_bytes / moved.size_bytes:.0f}", f"{rate / 1000:.1f}" if rate else "-", left)
-        return _Line(device, version, state, moved, numbers, happened)
+        return _Line(device, version, state, moved, numbers, happened, job.active)
 
     def _rate(self, job: JobId, known: TransferProgress) -> float:
         """Bytes per second over the last seconds; 0 where nothing moved."""

@@ -1,6 +1,7 @@
 """`chf watch` on terminals of every size: what is shown can be read."""
 
 import re
+from dataclasses import replace
 from io import StringIO
 
 import pytest
@@ -10,7 +11,7 @@ from chf.eui64 import Eui64, format_eui64
 from chf.hub import progress
 from chf.hub.progress import TransferProgress
 from chf.image.image import ImageId, parse_image
-from chf.jobs.model import JobId, accept
+from chf.jobs.model import JobId, JobState, accept
 from chf.ota.model import ActivateNow
 from chf.store import Store
 from chf.store.device_log import DeviceEntry, DeviceType
@@ -47,7 +48,7 @@ def board(tmp_path, request):
                 progress.write(tx.meta, JobId(number + 1), TransferProgress(420, 1000, 9, 0.0))
                 tx.audit.append(Event(0.0, Kind.ALARM, device, number + 1, {"reason": "\x1b[31m[bold]red[/bold]"}))
         board = Board(store, tmp_path / "home")
-        board.devices = request.param
+        board.devices, board.store = request.param, store
         yield board
 
 
@@ -79,3 +80,13 @@ def test_nothing_but_the_last_event_is_cut(board, width, height):
 
 def test_an_empty_log_says_what_to_do(board):
     assert any("chf device add" in line for line in shown(board, 100, 24)) == (board.devices == 0)
+
+
+@pytest.mark.parametrize("board", [20], indirect=True)
+def test_what_is_under_way_is_shown_first_where_not_all_fits(board):
+    with board.store.transaction() as tx:
+        for number in range(1, 20):
+            job = tx.jobs.get(JobId(number))
+            tx.jobs.update(replace(job, state=JobState.FAILED, ended=1.0))
+    lines = shown(board, 100, 10)
+    assert format_eui64(FIRST + 19) in lines[3]

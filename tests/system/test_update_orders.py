@@ -237,6 +237,15 @@ def test_an_update_of_a_device_that_is_not_in_the_log_is_refused(desk):
     assert f"{device(0xDD)} is not in the device log" in ran.err
 
 
+def test_a_part_that_is_refused_is_not_taken_for_all(desk):
+    command = ("update", "start", "--device", SLOW, "--device", device(0xDD), "--image", str(desk.image), "--json")
+    ran = desk.chf(*command, "--at", "+9h", code=3)
+    assert [line["device"] for line in ran.json["started"]] == [SLOW]
+    assert [line["device"] for line in ran.json["refused"]] == [device(0xDD)]
+    assert ran.err.splitlines()[-1] == "chf: 1 of 2 devices were refused"
+    desk.chf("update", "cancel", str(ran.json["started"][0]["update"]))
+
+
 def test_the_hub_ran_without_a_fault(desk):
     assert desk.hub.poll() is None
     assert "Traceback" not in desk.log.read_text()
