@@ -11,16 +11,19 @@ from chf.cli.dcc_pki import pki
 from chf.cli.dcc_queue import queue
 from chf.cli.dcc_registers import device, product
 from chf.cli.dcc_serve import load_schema, serve
+from chf.cli.image_options import KindParameter
 from chf.cli.options import UTC_TIME, home_option, json_option, print_json, talk
 from chf.cli.run import open_pki
 from chf.clock import SystemClock, UtcSeconds
 from chf.dcc.desk import Desk
+from chf.dcc.intake import IntakePolicy
 from chf.dcc.reception import Reception, receive
 from chf.duis import DuisSchema, ResponseCode, ServiceReference
 from chf.duis.document import LARGEST_DOCUMENT_OCTETS, parse_document
 from chf.duis.header import peek
 from chf.errors import RefusedError, UsageError
 from chf.eui64 import format_eui64
+from chf.image.image import ImageKind
 from chf.ota.model import ActivateAt, ActivateHold, ActivateNow, Activation
 from chf.store import Store
 
@@ -48,6 +51,7 @@ dcc.add_command(gcs38)
 @click.argument("file", type=click.Path(dir_okay=False, allow_dash=True, path_type=Path))
 @click.option("--at", type=UTC_TIME, help="Activate then; the request itself has no word for it. Default: at once.")
 @click.option("--hold", is_flag=True, help="Activate only on `chf update activate`.")
+@click.option("--kind", type=KindParameter(), help="Read the request's image as this kind, whatever it looks like.")
 @click.option(
     "--duis-xsd",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
@@ -63,6 +67,7 @@ def submit(
     file: Path,
     at: UtcSeconds | None,
     hold: bool,
+    kind: ImageKind | None,
     duis_xsd: Path | None,
     response_file: Path | None,
     home: Path,
@@ -78,13 +83,14 @@ def submit(
     schema = None if duis_xsd is None else load_schema(duis_xsd)
     service = _device_service(document)
     if service is not None:
-        if at is not None or hold:
-            raise UsageError(f"--at and --hold are for updates, not for service request {service}")
+        if at is not None or hold or kind is not None:
+            raise UsageError(f"--at, --hold and --kind are for updates, not for service request {service}")
         _ask_desk(document, schema, home, response_file, as_json=as_json)
         return
     activation: Activation = ActivateHold() if hold else ActivateNow() if at is None else ActivateAt(at)
     with Store.open(home) as store:
-        reception = receive(store, document, SystemClock().now(), activation=activation, schema=schema)
+        policy = IntakePolicy(image_kind=kind)
+        reception = receive(store, document, SystemClock().now(), activation=activation, policy=policy, schema=schema)
         answer = None if reception.command is None else await_answer(store, home, reception.command)
     response = reception.response.to_bytes()
     _write(response_file, response)

@@ -22,9 +22,11 @@ from chf.cli.alert import described as described_alert
 from chf.cli.demo_methods import METHODS, Method, Supplier
 from chf.cli.dongle import KINDS, Dongle
 from chf.cli.image_file import load_image
+from chf.cli.image_options import kind_option
 from chf.cli.options import json_option, print_json, talk
 from chf.clock import Clock, SystemClock
 from chf.crypto.install_code import link_key, with_crc
+from chf.dcc.intake import IntakePolicy
 from chf.dcc.pki import DEFAULT_ACB, DEFAULT_SUPPLIER, Pki, seeded_keys
 from chf.dcc.reception import receive
 from chf.dcc.zigbee_pki import ZigbeePki, seeded_numbers
@@ -35,7 +37,7 @@ from chf.eui64 import Eui64, format_eui64, parse_eui64
 from chf.hub import Hub, HubSettings, progress
 from chf.hub.admission import SecurityMode
 from chf.hub.settings import SecuritySettings
-from chf.image.image import FirmwareImage
+from chf.image.image import FirmwareImage, ImageKind
 from chf.jobs.model import Job, JobId, JobState
 from chf.store import Store
 from chf.store.alerts import Alert
@@ -76,6 +78,7 @@ _FILE = click.Path(dir_okay=False, path_type=Path)
     type=_FILE,
     help="An OTA or GBCS PPMID file; with another --method, one signed by the demo's supplier.",
 )
+@kind_option
 @click.option(
     "--seed", type=click.IntRange(0, _MAX_SEED), default=1, show_default=True, help="Of all that is left to chance."
 )
@@ -90,6 +93,7 @@ def demo(
     radio: str,
     method: str,
     image_file: Path | None,
+    kind: ImageKind | None,
     seed: int,
     pcap: Path | None,
     keys: Path | None,
@@ -110,7 +114,7 @@ def demo(
             home = Path(cleanup.enter_context(tempfile.TemporaryDirectory(prefix="chf-demo-")))
         elif home.exists() and any(home.iterdir()):
             raise UsageError(f"{home} is not empty: the demo starts from nothing, so give it a new --home")
-        given = None if image_file is None else load_image(image_file)
+        given = None if image_file is None else load_image(image_file, kind=kind)
         pki = Pki.create(home / "pki", chf=HUB, keys=seeded_keys(f"chf demo {seed}".encode()))
         image = METHODS[method].image(pki) if given is None else given
         options = Options(radio, seed, _for_whom(METHODS[method], image), image, home, pcap, keys)
@@ -223,7 +227,8 @@ class _Demo:
             (self._device,),
         )
         downgrade = image.header.file_version < self._version_before
-        reception = receive(self._store, request.to_bytes(), now, allow_downgrade=downgrade)
+        policy = IntakePolicy(image_kind=image.kind)
+        reception = receive(self._store, request.to_bytes(), now, policy=policy, allow_downgrade=downgrade)
         self._say(f"SR {self._method.service.value} {request.request_id}: {reception.response.code.value}")
         if reception.command is None:
             refusal = reception.decision.request_refusal
@@ -348,6 +353,7 @@ image_type = {header.image_type}
 hardware_version = {0x0101 if hardware is None else hardware.minimum}
 file_version = {self._version_before}
 power_on_s = 1.5
+body_format = "{"sub-elements" if self._options.image.kind is ImageKind.STANDARD else "gbcs"}"
 access_control_broker = "{format_eui64(pki.acb)}"
 signing_key = {json.dumps(str((pki.path / f"{self._device:016x}-ds.key").absolute()))}
 credentials = {json.dumps(f"pki/zigbee/{self._device:016x}-suite2.txt")}

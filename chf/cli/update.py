@@ -7,11 +7,13 @@ from typing import Any
 import click
 
 from chf.cli.ask import ask
+from chf.cli.image_options import KindParameter
 from chf.cli.options import EUI64, UTC_TIME, SecondsParameter, home_option, json_option, print_json, print_table, talk
 from chf.clock import SystemClock, UtcSeconds, isoformat
 from chf.errors import ChfError, RefusedError, TimedOutError, UsageError
 from chf.eui64 import Eui64, format_eui64
 from chf.hub import progress
+from chf.image.image import ImageKind
 from chf.jobs.model import Job, JobId, JobState
 from chf.ota.model import (
     ActivateAt,
@@ -69,6 +71,7 @@ def _activation(at: UtcSeconds | None, hold: bool, strategy: str, time_form: str
 @update.command()
 @click.option("--device", "devices", type=EUI64, multiple=True, required=True, help="May be given again.")
 @click.option("--image", required=True, help="A file, or a stored image by its SHA-256 (or its beginning) or name.")
+@click.option("--kind", type=KindParameter(), help="Read that file as this kind, whatever it looks like.")
 @activation_options
 @click.option("--hold", is_flag=True, help="Download, and activate only on `chf update activate`.")
 @click.option("--expires", "expires_s", type=SecondsParameter(1, _LONGEST_S), help="Seconds until it is given up.")
@@ -80,6 +83,7 @@ def start(
     *,
     devices: tuple[Eui64, ...],
     image: str,
+    kind: ImageKind | None,
     at: UtcSeconds | None,
     hold: bool,
     strategy: str,
@@ -97,7 +101,7 @@ def start(
             raise RefusedError(f"{format_eui64(devices[0])} is not in the device log: `chf device add` it first")
         body = {
             "devices": [format_eui64(device) for device in dict.fromkeys(devices)],
-            "image": _stored(store, image),
+            "image": _stored(store, image, kind),
             "activation": activation_to_json(activation),
             "allow_downgrade": allow_downgrade,
             "lifetime_s": expires_s,
@@ -124,7 +128,7 @@ def start(
             raise RefusedError(f"{len(refused)} of {len(started) + len(refused)} devices were refused")
 
 
-def _stored(store: Store, image: str) -> str:
+def _stored(store: Store, image: str, kind: ImageKind | None) -> str:
     """The SHA-256 of a stored image, or of a file that is stored now."""
     path = Path(image)
     if not path.is_file():
@@ -132,7 +136,7 @@ def _stored(store: Store, image: str) -> str:
     from chf.cli.image_file import load_image  # noqa: PLC0415 only here are files read
     from chf.cli.image_stored import file_name, keep  # noqa: PLC0415
 
-    loaded = load_image(path)
+    loaded = load_image(path, kind=kind)
     keep(store, loaded, file_name(path))
     return loaded.sha256
 

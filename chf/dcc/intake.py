@@ -70,6 +70,9 @@ class IntakePolicy:
     enforced: frozenset[Check] = frozenset(Check) - _NOTED_ONLY
     services: frozenset[ServiceReference] = frozenset(ServiceReference)
     image_limit_bytes: int = DEFAULT_LIMIT_BYTES
+    image_kind: ImageKind | None = None
+    """Read the image as this kind; None for what its bytes say, which two kinds of PPMID images belie
+    (docs/image-format.md)."""
     acb: Eui64 = ACCESS_CONTROL_BROKER
     minimum_gbcs_version: str = ""
     """Devices of an older one are refused, those of an unknown one are not; "" for no such rule."""
@@ -197,7 +200,7 @@ def decide(
         notes.append(_note(check, refusal.reason))
     code = _IMAGE[request.service_reference]
     try:
-        image = parse_image(request.image, limit_bytes=policy.image_limit_bytes)
+        image = parse_image(request.image, kind=policy.image_kind, limit_bytes=policy.image_limit_bytes)
     except MalformedImageError as error:
         return IntakeDecision(request, None, request_refusal=RequestRefusal(code, f"the image: {error}"))
     for check, reason in _image_findings(request, image):
