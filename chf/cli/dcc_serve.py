@@ -85,7 +85,7 @@ def serve(
     clock = SystemClock()
     with Store.open(home) as store:
         desk = Desk(store, pki, settings, signers=known, schema=schema)
-        conversion = Conversion(store, pki, Seal(pki))
+        conversion = Conversion(store, pki, Seal(pki), settings.policy)
         delivery = Delivery(store, settings, clock)
         asyncio.run(_until_stopped(desk, conversion, delivery, clock, listen))
     talk("stopped")

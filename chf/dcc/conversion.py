@@ -1,7 +1,7 @@
 """From what the hub wrote to what users get: alerts and answers become DUIS documents, each exactly once.
 
-It reads the alert queue behind a cursor and the commands that are followed, and writes documents into the uplink in the
-transaction that moves the cursor: a crash repeats nothing and loses nothing. What cannot be verified is not converted.
+It reads the alert queue behind a cursor, the commands that are followed and those that came to nothing, and writes
+documents into the uplink in the transaction that moves the cursor: a crash repeats nothing and loses nothing. What cannot be verified is not converted.
 It stays in the alert queue, undelivered, and an alarm in the audit says why.
 
 Who is told: the originator of the request that an alert belongs to; else the device's supplier of the inventory; else
@@ -15,9 +15,12 @@ from typing import Any, Final
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from chf.clock import Now
+from chf.dcc.asked import request_of, service_of
 from chf.dcc.certificates import Usage
 from chf.dcc.pki import Pki
+from chf.dcc.settings import DeskPolicy
 from chf.dcc.smi import Smi
+from chf.dcc.unanswered import Unanswered
 from chf.duis.alerts import (
     AlertContent,
     AlertDocument,
@@ -29,7 +32,7 @@ from chf.duis.alerts import (
 from chf.duis.codes import ResponseCode
 from chf.duis.envelope import Content, FutureDatedDeviceAlert, GbcsResponse, ServiceResponse
 from chf.duis.identifiers import RequestId
-from chf.errors import MalformedMessageError, MalformedRequestError, RefusedError, UsageError
+from chf.errors import MalformedError, MalformedRequestError, RefusedError, UsageError
 from chf.eui64 import Eui64, parse_eui64
 from chf.gbcs import (
     CraFlag,
@@ -74,8 +77,11 @@ class _Converted:
 class Conversion:
     """One for each store; a second beside it would do no harm, because ids are unique."""
 
-    def __init__(self, store: Store, pki: Pki, seal: Callable[[bytes], bytes]) -> None:
+    def __init__(
+        self, store: Store, pki: Pki, seal: Callable[[bytes], bytes], policy: DeskPolicy | None = None
+    ) -> None:
         self._store, self._pki, self._seal, self._smi = store, pki, seal, Smi(store.home)
+        self._unanswered = Unanswered(store, seal, policy or DeskPolicy())
 
     def run(self, now: Now) -> int:
         """Convert what is new; returns how many alerts and commands were dealt with. Call again until it is 0.
@@ -92,6 +98,8 @@ class Conversion:
         alerts = self._store.alerts.list(after_seq=self._cursor(), limit=_BATCH)
         for alert in alerts:
             self._alert(alert, now)
+        if not alerts:  # an answer that is here already goes first
+            dealt_with += self._unanswered.run(now)
         return dealt_with + len(alerts)
 
     def _cursor(self) -> int:
@@ -106,7 +114,7 @@ class Conversion:
                 self._keep(message, alert, now)
                 return
             converted = self._converted(alert, now)
-        except (MalformedMessageError, RefusedError) as error:
+        except (MalformedError, RefusedError) as error:
             reason = f"alert {alert.msg_id} is kept and not passed on: {error}"
             with self._store.transaction() as tx:
                 tx.meta.set(CURSOR, str(alert.seq))
@@ -165,13 +173,13 @@ class Conversion:
         header = message.header
         asked = self._store.device_messages.asked(Eui64(header.originator), header.counter, header.message_code)
         if asked is not None:
-            request = RequestId.parse(asked.request)
+            request = request_of(asked)
         elif header.recipient != self._pki.acb:
             # The counter of a critical command is that of its request.
             request = RequestId(Eui64(header.recipient), Eui64(header.originator), header.counter)
         else:
             raise RefusedError("it answers a command that was not sent from here")
-        service = "11.3" if header.message_code == MessageCode.ACTIVATE_FIRMWARE else "11.2"
+        service = service_of(header.message_code)
         document = self._response(request, service, GbcsResponse(message.to_bytes()), now)
         return _Converted(request.originator, "response", document, None if asked is None else asked.id)
 
@@ -190,10 +198,8 @@ class Conversion:
                 asked = self._store.device_messages.asked(
                     sender, payload.originator_counter, MessageCode.ACTIVATE_FIRMWARE
                 )
-                if asked is None:
-                    request = RequestId(recipient, sender, payload.originator_counter)
-                else:
-                    request = RequestId.parse(asked.request)
+                counter = payload.originator_counter
+                request = RequestId(recipient, sender, counter) if asked is None else request_of(asked)
                 content = FutureDatedDeviceAlert(payload.alert_code, alert.message)
                 return _Converted(
                     recipient, "FutureDatedDeviceAlertMessage", self._response(request, "11.3", content, now)

@@ -55,6 +55,9 @@ class DeskPolicy:
     """As pre-commands name it."""
     minimum_gbcs_version: str = ""
     device_message_lifetime_s: float = 86_400.0
+    """How long a command waits for its device."""
+    device_response_s: float = 3600.0
+    """How long a device that has a command may take to answer before the user is told that it does not."""
     furthest_execution_s: float = 0.0
     """How far ahead a command may be dated; 0 for any time."""
     image_limit_bytes: int = DEFAULT_LIMIT_BYTES

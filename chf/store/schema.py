@@ -207,6 +207,11 @@ MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (
         "alter table devices add column key_suite integer",
         "alter table devices add column key_utc real",
     ),
+    (
+        # When the sender of a message that came to nothing was told so.
+        "alter table device_messages add column told_utc real",
+        "create index device_messages_untold on device_messages (id) where told_utc is null and state <> 'answered'",
+    ),
 )
 
 

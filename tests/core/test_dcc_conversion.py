@@ -7,6 +7,7 @@ import pytest
 from chf.clock import Instant, Now, UtcSeconds
 from chf.dcc.conversion import CURSOR, Conversion
 from chf.dcc.desk import Desk
+from chf.dcc.firmware_commands import cs06, cs08, row
 from chf.dcc.seal import Seal
 from chf.dcc.smi import Smi, SmiDevice
 from chf.duis import DuisSchema, RequestId
@@ -308,6 +309,32 @@ def test_upward_answer_to_a_read_goes_to_who_asked(upward):
     assert field(document.document, "RequestID") == str(RequestId(OTHER, PPMID, 5))
     assert b64decode(field(document.document, "GBCSPayload")) == octets
     assert upward.store.device_messages.get(queued).state is MessageState.ANSWERED
+
+
+def answer_of(command: bytes) -> bytes:
+    """What the PPMID says to a CS08 command."""
+    header = GbcsMessage.from_bytes(command).header
+    shared = mac_key(key(PPMID, "ka"), key(ACB, "ka").public_key(), cs08_response_header(header))
+    response = ReadFirmwareVersionResponse(2, ReadFirmwareVersionResponseCode.READ_SUCCESS)
+    return make_cs08_response(header, response, shared)
+
+
+def test_upward_answers_to_commands_of_the_command_line_are_the_suppliers(upward):
+    """`chf dcc cs06` and `cs08` come without a service request: the command itself says for whom it was made."""
+    read, activate = cs08(upward.pki, PPMID, 70), cs06(upward.pki, ESME, 71, bytes(32))
+    with upward.store.transaction() as tx:
+        tx.device_messages.add(row(PPMID, MessageCode.READ_PPMID_HCALCS_FIRMWARE_VERSION, 70, read, NOW))
+        tx.device_messages.add(row(ESME, MessageCode.ACTIVATE_FIRMWARE, 71, activate, NOW))
+    later = FutureDatedFirmwareActivationAlert(int(UTC), 71, ExecutionOutcome(ActivateImageResponseCode.SUCCESS, 2))
+    upward.alert(answer_of(read), PPMID)
+    header = GbcsMessage.from_bytes(activate).header
+    upward.alert(make_cs06_response(header, CommandAccepted(), UTC, key(ESME)), ESME)
+    upward.alert(make_future_dated_alert(ESME, SUPPLIER, 9, later, key(ESME)), ESME)
+    documents = upward.convert()
+    assert [field(document.document, "RequestID") for document in documents] == [
+        str(RequestId(SUPPLIER, device, counter)) for device, counter in ((PPMID, 70), (ESME, 71), (ESME, 71))
+    ]
+    assert [document.kind for document in documents] == ["response", "response", "FutureDatedDeviceAlertMessage"]
 
 
 def test_upward_answer_with_a_wrong_mac_is_not_passed_on(upward):
