@@ -9,6 +9,7 @@ from pathlib import Path
 
 import click
 
+from chf.cli.dcc_intake import IntakeRules, intake_options
 from chf.cli.options import home_option, talk
 from chf.cli.run import open_pki
 from chf.clock import Clock, SystemClock
@@ -17,9 +18,6 @@ from chf.dcc.delivery import Delivery
 from chf.dcc.desk import Desk
 from chf.dcc.gateway import Gateway, is_loopback
 from chf.dcc.seal import Seal
-from chf.dcc.settings import DccSettings
-from chf.dcc.signers import NOBODY, SignaturePolicy, Signers
-from chf.duis.schema import DuisSchema
 from chf.errors import StoreError, UsageError
 from chf.store import Store
 
@@ -40,34 +38,14 @@ class HostPort(click.ParamType[tuple[str, int]]):
 @click.command()
 @click.option("--listen", type=HostPort(), default="127.0.0.1:8079", show_default=True, help="Port 0 takes a free one.")
 @click.option("--receive-url", help="Where later answers and alerts are posted. Default: they stay queued.")
-@click.option(
-    "--config", type=click.Path(dir_okay=False, path_type=Path), help="TOML: users, their addresses, policy, delivery."
-)
-@click.option(
-    "--signers",
-    type=click.Path(file_okay=False, exists=True, path_type=Path),
-    help="Certificates with which requests may be signed.",
-)
-@click.option(
-    "--signatures",
-    type=click.Choice([policy.value for policy in SignaturePolicy]),
-    help="What to do without a known signature. Default: require with --signers, else accept.",
-)
-@click.option(
-    "--duis-xsd",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="Validate against this DUIS schema first; the schemas that it imports lie beside it.",
-)
+@intake_options
 @click.option("--verbose", is_flag=True, help="Say what was asked and answered.")
 @home_option
 def serve(
     *,
     listen: tuple[str, int],
     receive_url: str | None,
-    config: Path | None,
-    signers: Path | None,
-    signatures: str | None,
-    duis_xsd: Path | None,
+    rules: IntakeRules,
     verbose: bool,
     home: Path,
 ) -> None:
@@ -76,32 +54,18 @@ def serve(
     Prints one JSON line with its address when it is ready.
     """
     logging.basicConfig(level=logging.INFO if verbose else logging.ERROR, format="%(asctime)s %(message)s")
-    settings = (DccSettings() if config is None else DccSettings.load(config)).with_receive_url(receive_url)
-    known = load_signers(signers, signatures)
-    schema = None if duis_xsd is None else load_schema(duis_xsd)
+    settings, signers, schema = rules.load()
+    settings = settings.with_receive_url(receive_url)
     pki = open_pki(home)
     if not is_loopback(listen[0]):
         talk(f"listening beyond this machine, without TLS: whoever reaches {listen[0]}:{listen[1]} can send requests")
     clock = SystemClock()
     with Store.open(home) as store:
-        desk = Desk(store, pki, settings, signers=known, schema=schema)
+        desk = Desk(store, pki, settings, signers=signers, schema=schema)
         conversion = Conversion(store, pki, Seal(pki), settings.policy)
         delivery = Delivery(store, settings, clock)
         asyncio.run(_until_stopped(desk, conversion, delivery, clock, listen))
     talk("stopped")
-
-
-def load_signers(directory: Path | None, policy: str | None) -> Signers:
-    if directory is None:
-        if policy == SignaturePolicy.REQUIRE:
-            raise UsageError("--signatures require wants --signers")
-        return NOBODY
-    return Signers.load(directory, SignaturePolicy(policy or SignaturePolicy.REQUIRE))
-
-
-def load_schema(path: Path) -> DuisSchema:
-    files = {sibling.name: sibling.read_bytes() for sibling in path.parent.glob("*.xsd")}
-    return DuisSchema(files, path.name)
 
 
 async def _until_stopped(

@@ -1,8 +1,8 @@
 """From what the hub wrote to what users get: alerts and answers become DUIS documents, each exactly once.
 
 It reads the alert queue behind a cursor, the commands that are followed and those that came to nothing, and writes
-documents into the uplink in the transaction that moves the cursor: a crash repeats nothing and loses nothing. What cannot be verified is not converted.
-It stays in the alert queue, undelivered, and an alarm in the audit says why.
+documents into the uplink in the transaction that moves the cursor: a crash repeats nothing and loses nothing. What
+cannot be verified is not converted. It stays in the alert queue, undelivered, and an alarm in the audit says why.
 
 Who is told: the originator of the request that an alert belongs to; else the device's supplier of the inventory; else
 the supplier of the test PKI. A message that names its recipient goes to that one.

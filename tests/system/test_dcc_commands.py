@@ -15,11 +15,27 @@ from click.testing import CliRunner
 from chf.cli.dcc import dcc
 from chf.dcc.products import Cpl
 from chf.dcc.smi import Smi
+from chf.duis import RequestId
+from chf.duis.device_request import ActivateFirmwareRequest, ReadFirmwareVersionRequest, UpdateHanDeviceLogRequest
 from chf.errors import ChfError
 from chf.eui64 import format_eui64
 from chf.store import Store
 from chf.store.uplink import NewDocument
-from tests.support.dcc_bench import NOW, PPMID, SUPPLIER, field, image, log_devices, update_request
+from tests.support.dcc_bench import (
+    ACB,
+    CHF,
+    ESME,
+    NOW,
+    PPMID,
+    SECOND,
+    SUPPLIER,
+    field,
+    image,
+    log_devices,
+    make_pki,
+    signed,
+    update_request,
+)
 
 DEVICE = format_eui64(PPMID)
 
@@ -148,6 +164,85 @@ def test_dcc_configuration_that_is_wrong_is_refused(chf, tmp_path, text, words):
     config = tmp_path / "dcc.toml"
     config.write_text(text)
     chf("serve", "--config", str(config), fails=words)
+
+
+@pytest.fixture
+def submitting(chf):
+    """`submit` with a device log and a PKI; `run` takes a document and gives what was printed as JSON."""
+    with Store.open(chf.home) as store:
+        log_devices(store)
+    pki = make_pki(chf.home)
+
+    def run(document: bytes, *options: str, fails: str = ""):
+        file = chf.home / "request.xml"
+        file.write_bytes(document)
+        return json.loads(chf("submit", str(file), "--json", *options, fails=fails))
+
+    return run, pki
+
+
+SERVICES = {
+    "8.11": lambda counter: UpdateHanDeviceLogRequest(RequestId(SUPPLIER, CHF, counter), SECOND, None),
+    "11.2": lambda counter: ReadFirmwareVersionRequest(RequestId(SUPPLIER, PPMID, counter)),
+    "11.3": lambda counter: ActivateFirmwareRequest(RequestId(SUPPLIER, ESME, counter), bytes(32)),
+    "11.4": lambda counter: update_request(PPMID, counter=counter),
+}
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_submit_judges_signatures_as_serve_does(submitting, service):
+    run, pki = submitting
+    signers = ("--signers", str(pki.path))
+    plain = SERVICES[service](1000).to_bytes()
+    refused = run(plain, *signers, fails="not signed")
+    assert (refused["response_code"], refused["service"]) == ("E1", service)
+    changed = signed(plain, pki).replace(b":1000<", b":1001<")
+    assert run(changed, *signers, fails="changed after")["response_code"] == "E1"
+    assert run(changed, *signers, "--signatures", "accept", fails="changed after")["response_code"] == "E1"
+    assert run(signed(plain, pki, ACB), *signers, fails="signed by")["response_code"] == "E1"
+    assert run(signed(plain, pki), *signers)["response_code"] in {"I99", "I0"}
+    others = run(
+        SERVICES[service](1001).to_bytes(),
+        *signers,
+        "--signatures",
+        "accept",
+        fails="" if service != "11.4" else "no device",
+    )
+    assert others["notes"] == ["the request is not signed"]
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_submit_knows_users_and_roles_as_serve_does(submitting, chf, service):
+    run, _ = submitting
+    config = chf.home / "dcc.toml"
+    config.write_text(f'[[user]]\neui64 = "{format_eui64(ACB)}"\nroles = ["IS"]\n')
+    document = SERVICES[service](1000).to_bytes()
+    assert run(document, "--config", str(config), fails="not a user here")["response_code"] == "E1"
+    config.write_text(f'[[user]]\neui64 = "{format_eui64(SUPPLIER)}"\nroles = ["OU"]\n')
+    fails = "" if service == "11.2" else "has no role"
+    assert run(document, "--config", str(config), fails=fails)["response_code"] == (
+        "I99" if service == "11.2" else "E2"
+    )
+
+
+def test_submit_of_a_replay_says_so(submitting):
+    run, _ = submitting
+    assert run(update_request().to_bytes())["queued"] is True
+    replayed = run(update_request().to_bytes(), fails="used before")
+    assert (replayed["response_code"], replayed["request_refusal"] is None) == ("E11", False)
+
+
+def test_submit_refuses_what_makes_no_sense(submitting):
+    run, pki = submitting
+    document = SERVICES["11.2"](1000).to_bytes()
+    for options, words in (
+        (("--signatures", "require"), "wants --signers"),
+        (("--at", "+1h"), "are for updates"),
+        (("--at", "+1h", "--hold"), "exclude each other"),
+        (("--signers", str(pki.path.parent / "nowhere")), "does not exist"),
+    ):
+        with pytest.raises(json.JSONDecodeError):
+            run(document, *options, fails=words)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
