@@ -9,7 +9,7 @@ from chf.cli.ask import await_answer
 from chf.cli.dcc_cs06 import cs06, cs08
 from chf.cli.dcc_intake import IntakeRules, intake_options
 from chf.cli.dcc_pki import pki
-from chf.cli.dcc_queue import queue
+from chf.cli.dcc_queue import command, queue
 from chf.cli.dcc_registers import device, product
 from chf.cli.dcc_serve import serve
 from chf.cli.options import UTC_TIME, home_option, json_option, print_json, talk
@@ -34,6 +34,7 @@ def dcc() -> None:
 dcc.add_command(pki)
 dcc.add_command(serve)
 dcc.add_command(queue)
+dcc.add_command(command)
 dcc.add_command(device)
 dcc.add_command(product)
 

@@ -13,6 +13,7 @@ import pytest
 from click.testing import CliRunner
 
 from chf.cli.dcc import dcc
+from chf.clock import UtcSeconds, isoformat
 from chf.dcc.products import Cpl
 from chf.dcc.smi import Smi
 from chf.duis import RequestId
@@ -20,6 +21,7 @@ from chf.duis.device_request import ActivateFirmwareRequest, ReadFirmwareVersion
 from chf.errors import ChfError
 from chf.eui64 import format_eui64
 from chf.store import Store
+from chf.store.device_messages import MessageState, NewDeviceMessage
 from chf.store.uplink import NewDocument
 from tests.support.dcc_bench import (
     ACB,
@@ -133,6 +135,31 @@ def test_dcc_queue_shows_and_repeats(chf):
     assert json.loads(chf("queue", "list", "--json"))["documents"][0]["state"] == "waiting"
 
 
+def test_dcc_queue_posts_again_what_a_user_lost(chf):
+    """The user's own store was put back from a backup: what was taken since then comes again, under the same ids."""
+    with Store.open(chf.home) as store, store.transaction() as tx:
+        for number in range(1, 4):
+            tx.uplink.add(NewDocument(f"x/{number}", SUPPLIER, PPMID, "PPMIDAlert", b"<a/>", NOW.utc))
+            tx.uplink.delivered(number, UtcSeconds(NOW.utc + number))
+    since = isoformat(UtcSeconds(NOW.utc + 2))
+    assert json.loads(chf("queue", "resend", "--since", since, "--json"))["resent"] == 2
+    waiting = json.loads(chf("queue", "list", "--json"))["documents"]
+    assert [(document["id"], document["state"]) for document in waiting] == [("x/2", "waiting"), ("x/3", "waiting")]
+
+
+def test_dcc_commands_for_devices_are_listed(chf):
+    with Store.open(chf.home) as store, store.transaction() as tx:
+        for counter in (1, 2):
+            tx.device_messages.add(NewDeviceMessage(PPMID, "cli", 0x0128, counter, b"m", NOW.utc, NOW.utc))
+        tx.device_messages.change(2, MessageState.EXPIRED, NOW.utc, "the device was not there in time")
+    told = json.loads(chf("command", "list", "--json"))["commands"]
+    assert [(row["message"], row["state"], row["message_code"]) for row in told] == [
+        (2, "expired", "0x0128"),
+        (1, "waiting", "0x0128"),
+    ]
+    assert "not there in time" in chf("command", "list")
+
+
 @pytest.mark.parametrize(
     ("options", "words"),
     [
@@ -158,6 +185,8 @@ def test_dcc_serve_refuses_what_makes_no_sense(chf, options, words):
         ("[policy]\nspeed = 1", "no setting 'speed'"),
         ("[delivery]\ntimeout_s = 'long'", "does not fit"),
         ("[delivery]\ntimeout_s = -1", "does not fit"),
+        ('[policy]\ngbcs_version = "4.\\u0007"', "does not fit"),
+        (f"[policy]\ngbcs_version = '{'4' * 31}'", "does not fit"),
     ],
 )
 def test_dcc_configuration_that_is_wrong_is_refused(chf, tmp_path, text, words):
