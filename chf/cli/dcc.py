@@ -39,6 +39,7 @@ dcc.add_command(device)
 dcc.add_command(product)
 
 _UPDATES = frozenset(reference.value for reference in ServiceReference)
+_MOST_SAID = 20  # of 50,000 refused devices nobody reads every line
 _TAKEN = frozenset({ResponseCode.SUCCESS, ResponseCode.ACKNOWLEDGED})
 dcc.add_command(cs06)
 dcc.add_command(cs08)
@@ -153,8 +154,11 @@ def _is_refused(answer: Answer) -> bool:
 def _talk(answer: Answer, result: Any) -> None:
     for note in answer.notes:
         talk(f"note: {note}")
-    for refusal in () if answer.decision is None else answer.decision.refused:
+    refused = () if answer.decision is None else answer.decision.refused
+    for refusal in refused[:_MOST_SAID]:
         talk(f"refused: {refusal}")
+    if len(refused) > _MOST_SAID:
+        talk(f"refused: {len(refused) - _MOST_SAID} more; the response and --json name them all")
     if answer.command is not None and result is None:
         talk("queued: no hub runs on this home directory; `chf run` will start it")
     if result is not None:

@@ -19,7 +19,7 @@ from chf.dcc.smi import Smi
 from chf.duis import RequestId
 from chf.duis.device_request import ActivateFirmwareRequest, ReadFirmwareVersionRequest, UpdateHanDeviceLogRequest
 from chf.errors import ChfError
-from chf.eui64 import format_eui64
+from chf.eui64 import Eui64, format_eui64
 from chf.store import Store
 from chf.store.device_messages import MessageState, NewDeviceMessage
 from chf.store.uplink import NewDocument
@@ -252,6 +252,18 @@ def test_submit_knows_users_and_roles_as_serve_does(submitting, chf, service):
     assert run(document, "--config", str(config), fails=fails)["response_code"] == (
         "I99" if service == "11.2" else "E2"
     )
+
+
+def test_submit_does_not_flood_the_terminal(submitting, chf):
+    devices = [PPMID, *(Eui64(0x00DB_0000_0000_0000 + number) for number in range(500))]
+    run, _ = submitting
+    assert len(run(update_request(*devices).to_bytes())["refused"]) == 500
+    result = CliRunner().invoke(dcc, ["submit", str(chf.home / "request.xml"), "--home", str(chf.home)])
+    assert result.exit_code != 0  # a replay: nothing new
+    (chf.home / "request.xml").write_bytes(update_request(*devices[1:], counter=1001).to_bytes())
+    result = CliRunner().invoke(dcc, ["submit", str(chf.home / "request.xml"), "--home", str(chf.home)])
+    assert result.stderr.count("refused: ") == 21
+    assert "480 more" in result.stderr
 
 
 def test_submit_of_a_replay_says_so(submitting):
