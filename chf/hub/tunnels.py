@@ -209,7 +209,8 @@ class Tunnels:
             batch.event(Kind.ALERT_RECEIVED, fields, device=peer, job=alert.job)
         else:
             del fields["alert_code"]
-            batch.write(partial(messages.answered, peer, *read.answers, batch.now.utc))
+            if read.believed:
+                batch.write(partial(messages.answered, peer, *read.answers, batch.now.utc))
             batch.event(Kind.RESPONSE_RECEIVED, fields, device=peer, job=alert.job)
         if read.signature is Signature.BAD:
             reason = f"alert {alert.msg_id} was relayed: its signature is not its originator's"
