@@ -18,6 +18,7 @@ from chf.clock import Now
 from chf.dcc.asked import request_of, service_of
 from chf.dcc.certificates import Usage
 from chf.dcc.pki import Pki
+from chf.dcc.reads import DatedReads
 from chf.dcc.settings import DeskPolicy
 from chf.dcc.smi import Smi
 from chf.dcc.unanswered import Unanswered
@@ -82,6 +83,7 @@ class Conversion:
     ) -> None:
         self._store, self._pki, self._seal, self._smi = store, pki, seal, Smi(store.home)
         self._unanswered = Unanswered(store, seal, policy or DeskPolicy())
+        self._dated_reads = DatedReads(store, pki, seal, policy or DeskPolicy())
 
     def run(self, now: Now) -> int:
         """Convert what is new; returns how many alerts and commands were dealt with. Call again until it is 0.
@@ -98,6 +100,7 @@ class Conversion:
         alerts = self._store.alerts.list(after_seq=self._cursor(), limit=_BATCH)
         for alert in alerts:
             self._alert(alert, now)
+        dealt_with += self._dated_reads.run(now)
         if not alerts:  # an answer that is here already goes first
             dealt_with += self._unanswered.run(now)
         return dealt_with + len(alerts)

@@ -11,14 +11,13 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Final, TypeAlias
 
-from cryptography.hazmat.primitives.asymmetric import ec
-
 from chf.clock import Now, UtcSeconds, isoformat
 from chf.crypto.install_code import link_key, with_crc
 from chf.dcc.certificates import Usage
 from chf.dcc.intake import InventoryDevice, RequestRefusal
 from chf.dcc.inventory import StoreInventory
 from chf.dcc.pki import Pki
+from chf.dcc.reads import mac_key_for, queue_read
 from chf.dcc.settings import DeskPolicy
 from chf.dcc.smi import SmiDevice
 from chf.duis.codes import ResponseCode
@@ -34,15 +33,9 @@ from chf.eui64 import Eui64, format_eui64
 from chf.gbcs import (
     CANCELLED_UTC_S,
     ActivateFirmwareCommand,
-    CraFlag,
     GbcsMessage,
-    GroupingHeader,
-    MessageCode,
-    SupplementaryRemoteParty,
     add_mac,
-    mac_key,
     make_cs06_precommand,
-    make_cs08_command,
     parse_payload,
 )
 from chf.store import Store
@@ -53,7 +46,6 @@ from chf.store.inbox import Verb
 from chf.store.store import Transaction
 from chf.trace import Event, Kind
 
-ACB_COUNTER: Final = "acb originator counter"
 CANCELLATION_UTC_S: Final = int(datetime(3000, 12, 31, tzinfo=UTC).timestamp())
 """The ExecutionDateTime that cancels a future-dated activation (gbcs-duis §3)."""
 _LARGEST_COUNTER: Final = 2**63 - 1  # originatorCounter of CS06
@@ -91,7 +83,9 @@ Outcome: TypeAlias = Taken | RequestRefusal
 
 def transform(request: ActivateFirmwareRequest, bench: Bench) -> Outcome:
     """SR 11.3, command variant 4: a CS06 pre-command for the supplier to sign."""
-    refusal = _device_refusal(request.request_id.target, bench, _ACTIVATED_BY_COMMAND) or _time_refusal(request, bench)
+    refusal = _device_refusal(request.request_id.target, bench, _ACTIVATED_BY_COMMAND) or _time_refusal(
+        request.execution_utc_s, bench
+    )
     if refusal is not None:
         return refusal
     counter, when = request.request_id.counter, request.execution_utc_s
@@ -115,7 +109,7 @@ def signed_pre_command(request: SignedPreCommandRequest, bench: Bench) -> Outcom
         return refusal
     try:
         message = _checked_command(request, bench)
-        key = _mac_key(message.header, device, bench.pki)
+        key = mac_key_for(message.header, device, bench.pki)
     except (MalformedMessageError, RefusedError) as error:
         return RequestRefusal(ResponseCode.VALIDATION, f"the signed pre-command: {error}")
     except UsageError as error:
@@ -125,12 +119,16 @@ def signed_pre_command(request: SignedPreCommandRequest, bench: Bench) -> Outcom
 
 def read_version(request: ReadFirmwareVersionRequest, bench: Bench) -> Outcome:
     """SR 11.2: CS08 for a PPMID or HCALCS, made by the ACB on behalf of the user."""
-    device, user = request.request_id.target, request.request_id.originator
+    device = request.request_id.target
     refusal = _device_refusal(device, bench, frozenset({"PPMID", "HCALCS", "ESME", "GSME"}))
     if refusal is not None:
         return refusal
-    if request.execution_utc_s is not None:
-        return RequestRefusal(ResponseCode.VALIDATION, "future-dating by the DSP is not served")
+    when = request.execution_utc_s
+    if when == CANCELLATION_UTC_S:
+        return RequestRefusal(ResponseCode.VALIDATION, "a dated read is not taken back: no public text says how")
+    refusal = _time_refusal(when, bench)
+    if refusal is not None:
+        return refusal
     known = bench.inventory.device(device)
     assert known is not None, "checked above"
     if known.device_type not in _READ_BY_CS08:
@@ -145,13 +143,10 @@ def read_version(request: ReadFirmwareVersionRequest, bench: Bench) -> Outcome:
         return RequestRefusal(ResponseCode.CANNOT_COMMUNICATE, str(error))
 
     def write(tx: Transaction) -> None:
-        # Milliseconds as the floor: a store that starts anew does not repeat old counters.
-        counter = tx.counters.take(ACB_COUNTER, first=int(bench.now.utc * 1000))
-        code = MessageCode.READ_PPMID_HCALCS_FIRMWARE_VERSION
-        party = SupplementaryRemoteParty(user, request.request_id.counter)
-        header = GroupingHeader(CraFlag.COMMAND, counter, bench.pki.acb, device, code, supplementary=party)
-        octets = make_cs08_command(bench.pki.acb, device, counter, party, _mac_key(header, device, bench.pki))
-        _queue(tx, str(request.request_id), GbcsMessage.from_bytes(octets), bench)
+        if when is None:
+            queue_read(tx, request.request_id, bench.pki, bench.policy, bench.now)
+        else:
+            tx.scheduled.add(str(request.request_id), device, UtcSeconds(when))
 
     return Taken(ResponseCode.ACKNOWLEDGED, write=write)
 
@@ -215,8 +210,8 @@ def _device_refusal(device: Eui64, bench: Bench, types: frozenset[str]) -> Reque
     return None
 
 
-def _time_refusal(request: ActivateFirmwareRequest, bench: Bench) -> RequestRefusal | None:
-    when, furthest = request.execution_utc_s, bench.policy.furthest_execution_s
+def _time_refusal(when: int | None, bench: Bench) -> RequestRefusal | None:
+    furthest = bench.policy.furthest_execution_s
     if when is None or when == CANCELLATION_UTC_S:
         return None
     if when <= bench.now.utc:
@@ -248,13 +243,6 @@ def _checked_command(request: SignedPreCommandRequest, bench: Bench) -> GbcsMess
     if told is not None and told != when:
         raise RefusedError("its executionDateTime is not the ExecutionDateTime of the request")
     return message
-
-
-def _mac_key(header: GroupingHeader, device: Eui64, pki: Pki) -> bytes:
-    """Raises UsageError where the device has no key agreement certificate here."""
-    public = pki.certificate(device, Usage.KEY_AGREEMENT).public_key()
-    assert isinstance(public, ec.EllipticCurvePublicKey)
-    return mac_key(pki.private_key(pki.acb, Usage.KEY_AGREEMENT), public, header)
 
 
 def _for_device(request: str, message: GbcsMessage, bench: Bench) -> Outcome:

@@ -1,8 +1,8 @@
 """Commands that come to nothing: what the user who sent one is told when no answer of the device will tell him.
 
-A command that never reached its device is answered with E20, one that the device has and is silent about with E21; when
-exactly each is sent is our choice. Each command is told of once, in the transaction that notes it. An answer that comes
-later is passed on all the same.
+A command that never reached its device is answered with E20, one that the device has and is silent about with E21,
+either with E30 where the user had dated his request; when exactly each is sent is our choice. Each command is told of
+once, in the transaction that notes it. An answer that comes later is passed on all the same.
 """
 
 from collections.abc import Callable
@@ -44,6 +44,8 @@ class Unanswered:
     def _tell(self, row: DeviceMessage, now: Now) -> None:
         silent = row.state is MessageState.DELIVERED
         code = ResponseCode.NO_RESPONSE if silent else ResponseCode.CANNOT_COMMUNICATE
+        if self._store.scheduled.dated(row.request):
+            code = ResponseCode.TIMED_OUT
         try:
             request = request_of(row)
         except MalformedMessageError as error:

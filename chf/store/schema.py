@@ -174,6 +174,17 @@ create table device_messages (
 """
 """GBCS messages of the DCC side for devices, until the hub has handed them over and the answer has come."""
 
+_SCHEDULED_READS = """
+create table scheduled_reads (
+    id integer primary key autoincrement,
+    request text not null unique,
+    device text not null,
+    due_utc real not null,
+    done_utc real
+)
+"""
+"""Version reads that users dated, until the DCC side makes the command."""
+
 MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (
     (
         _DEVICES,
@@ -211,6 +222,8 @@ MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (
         # When the sender of a message that came to nothing was told so.
         "alter table device_messages add column told_utc real",
         "create index device_messages_untold on device_messages (id) where told_utc is null and state <> 'answered'",
+        _SCHEDULED_READS,
+        "create index scheduled_reads_open on scheduled_reads (due_utc) where done_utc is null",
     ),
 )
 

@@ -528,7 +528,8 @@ def test_desk_read_commands_never_share_a_counter(bench):
         (ReadFirmwareVersionRequest(to(PPMID)), frozenset(), "E20"),
         (ReadFirmwareVersionRequest(to(ESME)), CARRIED, "E20"),  # ECS52 is DLMS, and not made here
         (ReadFirmwareVersionRequest(to(STRANGER)), CARRIED, "E19"),
-        (ReadFirmwareVersionRequest(to(PPMID), int(NOW.utc) + 60), CARRIED, "E11"),
+        (ReadFirmwareVersionRequest(to(PPMID), int(NOW.utc)), CARRIED, "E11"),
+        (ReadFirmwareVersionRequest(to(PPMID), CANCELLATION_UTC_S), CARRIED, "E11"),
     ],
 )
 def test_desk_read_refusals(bench, request_, carried, code):
