@@ -30,6 +30,7 @@ from tests.support.dcc_bench import (
     NOW,
     PPMID,
     SECOND,
+    STRANGER,
     SUPPLIER,
     field,
     image,
@@ -271,6 +272,26 @@ def test_submit_of_a_replay_says_so(submitting):
     assert run(update_request().to_bytes())["queued"] is True
     replayed = run(update_request().to_bytes(), fails="used before")
     assert (replayed["response_code"], replayed["request_refusal"] is None) == ("E11", False)
+
+
+def test_cs06_refuses_what_makes_no_sense(submitting, chf, tmp_path):
+    """Each refusal says what is wrong; nothing is queued."""
+    unsigned = tmp_path / "unsigned.ota"
+    unsigned.write_bytes(image())
+    esme, stranger, file = format_eui64(ESME), format_eui64(STRANGER), str(unsigned)
+    for options, words in (
+        (("--device", esme, "--image", file), "activates signed GBCS images"),
+        (("--device", esme, "--image", "nothing"), "no stored image is called 'nothing'"),
+        (("--device", esme, "--image", file, "--at", "2020-01-01T00:00:00Z"), "has passed"),
+        (("--device", esme, "--image", file, "--at", "+1h", "--cancel"), "exclude each other"),
+        (("--device", esme, "--image", file, "--at", "2030-01-01T00:00:00"), "no time zone"),
+        (("--device", "A0", "--image", file), "not an EUI-64"),
+        (("--image", file), "--device"),
+    ):
+        chf("cs06", *options, fails=words)
+    chf("cs08", "--device", stranger, fails="not in the device log")
+    chf("cs08", "--device", esme, fails="is for PPMID and HCALCS")
+    assert json.loads(chf("command", "list", "--json"))["commands"] == []
 
 
 def test_submit_refuses_what_makes_no_sense(submitting):
