@@ -49,7 +49,7 @@ dcc.add_command(cs08)
 @click.argument("file", type=click.Path(dir_okay=False, allow_dash=True, path_type=Path))
 @click.option("--at", type=UTC_TIME, help="Activate then; the request itself has no word for it. Default: at once.")
 @click.option("--hold", is_flag=True, help="Activate only on `chf update activate`.")
-@intake_options
+@intake_options()
 @click.option(
     "--response", "response_file", type=click.Path(dir_okay=False, path_type=Path), help="Write the DUIS response here."
 )

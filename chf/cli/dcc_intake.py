@@ -1,10 +1,10 @@
 """How requests are judged: the options that `chf dcc serve` and `chf dcc submit` share."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import wraps
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import click
 
@@ -18,10 +18,10 @@ from chf.errors import UsageError
 class IntakeRules:
     """What was said on the command line."""
 
-    config: Path | None
-    signers: Path | None
-    signatures: str | None
-    duis_xsd: Path | None
+    config: Path | None = None
+    signers: Path | None = None
+    signatures: str | None = None
+    duis_xsd: Path | None = None
 
     def load(self) -> tuple[DccSettings, Signers, DuisSchema | None]:
         """Raises UsageError that names the file."""
@@ -37,43 +37,46 @@ class IntakeRules:
         return Signers.load(self.signers, SignaturePolicy(self.signatures or SignaturePolicy.REQUIRE))
 
 
-_OPTIONS = (
-    click.option(
-        "--config",
-        type=click.Path(dir_okay=False, path_type=Path),
-        help="TOML: users, their addresses, policy, delivery (docs/dcc.md).",
-    ),
-    click.option(
-        "--signers",
-        type=click.Path(file_okay=False, exists=True, path_type=Path),
-        help="Certificates with which requests may be signed.",
-    ),
-    click.option(
-        "--signatures",
-        type=click.Choice([policy.value for policy in SignaturePolicy]),
-        help="What to do without a known signature. Default: require with --signers, else accept.",
-    ),
-    click.option(
-        "--duis-xsd",
-        type=click.Path(exists=True, dir_okay=False, path_type=Path),
-        help="Validate against this DUIS schema first; the schemas that it imports lie beside it.",
-    ),
-)
+_OPTIONS: Final[Mapping[str, Mapping[str, Any]]] = {
+    "config": {
+        "type": click.Path(dir_okay=False, path_type=Path),
+        "help": "TOML: users, their addresses, policy, delivery (docs/dcc.md).",
+    },
+    "signers": {
+        "type": click.Path(file_okay=False, exists=True, path_type=Path),
+        "help": "Certificates with which requests may be signed.",
+    },
+    "signatures": {
+        "type": click.Choice([policy.value for policy in SignaturePolicy]),
+        "help": "What to do without a known signature. Default: require with signers, else accept.",
+    },
+    "duis-xsd": {
+        "type": click.Path(exists=True, dir_okay=False, path_type=Path),
+        "help": "Validate against this DUIS schema first; the schemas that it imports lie beside it.",
+    },
+}
 
 
-def intake_options(command: Callable[..., None]) -> Callable[..., None]:
-    """Gives the command an IntakeRules as `rules`."""
+def intake_options(prefix: str = "") -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Gives the command an IntakeRules as `rules`; with a prefix, the options are called `--PREFIX-config`..."""
 
-    @wraps(command)
-    def run(
-        *, config: Path | None, signers: Path | None, signatures: str | None, duis_xsd: Path | None, **others: Any
-    ) -> None:
-        command(rules=IntakeRules(config, signers, signatures, duis_xsd), **others)
+    def decorate(command: Callable[..., None]) -> Callable[..., None]:
+        @wraps(command)
+        def run(**given: Any) -> None:
+            found = {name: given.pop(_parameter(prefix, name)) for name in _OPTIONS}
+            rules = IntakeRules(found["config"], found["signers"], found["signatures"], found["duis-xsd"])
+            command(rules=rules, **given)
 
-    decorated: Callable[..., None] = run
-    for option in reversed(_OPTIONS):
-        decorated = option(decorated)
-    return decorated
+        decorated: Callable[..., None] = run
+        for name, how in reversed(list(_OPTIONS.items())):
+            decorated = click.option(f"--{prefix}{name}", _parameter(prefix, name), **how)(decorated)
+        return decorated
+
+    return decorate
+
+
+def _parameter(prefix: str, name: str) -> str:
+    return f"{prefix}{name}".replace("-", "_")
 
 
 def _load_schema(path: Path) -> DuisSchema:

@@ -1,6 +1,9 @@
 """A supplier's whole story in real XML: hub, DCC side and devices as programs, which die and come back."""
 
+import re
 import signal
+import socket
+from base64 import b64decode
 from contextlib import ExitStack
 
 import pytest
@@ -55,8 +58,6 @@ class Supplier:
         digest = bytes.fromhex(parse_image(image).manufacturer_image_hash)
         answer = self.ask(dcc, ActivateFirmwareRequest(request_id, digest, when), "serviceT")
         assert answer["ResponseCode"] == "I0", answer
-        from base64 import b64decode
-
         command = GbcsMessage.from_bytes(b64decode(answer["GBCSPayload"]))
         signed = sign(command, self.desk.pki.private_key(DEFAULT_SUPPLIER, Usage.DIGITAL_SIGNATURE))
         sent = self.ask(dcc, SignedPreCommandRequest(request_id, signed.to_bytes(), when), "serviceS")
@@ -130,8 +131,6 @@ def test_a_supplier_updates_both_kinds_of_device_while_everything_else_dies_and_
             read = ReadFirmwareVersionRequest(supplier.request_id(HCALCS))
             assert supplier.ask(dcc, read, "serviceS")["ResponseCode"] == "I99"
             (answer,) = supplier.until("ResponseMessage", RequestID=str(read.request_id))
-            from base64 import b64decode
-
             told = parse_payload(GbcsMessage.from_bytes(b64decode(answer["GBCSPayload"])))
             assert isinstance(told, ReadFirmwareVersionResponse)
             assert told.firmware_version == 2
@@ -177,3 +176,36 @@ def test_a_supplier_is_told_of_a_command_that_its_device_never_took(tmp_path):
             supplier.until("ResponseMessage", RequestID=str(again.request_id), ResponseCode="I0")
         assert len(supplier.got("ResponseMessage", RequestID=str(read.request_id))) == 1
         assert len(address.taken) == 3, "the first came again, because its answer was lost"
+
+
+def test_a_hub_that_is_the_dcc_side_as_well(tmp_path):
+    """`chf run --dcc`: one process takes the request, updates the device, posts what came of it, and ends in good order."""
+    key = f"home/pki/{parse_eui64(PPMID):016x}-ds.key"
+    address = ReceiveAddress()
+    address.up()
+    with bench(tmp_path, quick(PPMID, signing_key=key), issue=[PPMID]) as desk, ExitStack() as address_down:
+        address_down.callback(address.down)
+        supplier = Supplier(desk, address)
+        signers = ("--dcc-signers", str(desk.pki.path))
+        desk.start_hub("--dcc", "127.0.0.1:0", "--dcc-receive-url", address.url, *signers)
+        desk.admit(PPMID)
+        (listens,) = re.findall(r"the DCC side listens at http://([0-9.:]+)/api/v1", desk.log.read_text())
+        dcc = Serving(desk.hub, listens)
+        image = image_file(tmp_path / "p.ota").read_bytes()
+        unsigned = update(ServiceReference.UPDATE_PPMID_FIRMWARE, supplier.request_id(), image, PPMID)
+        assert received(dcc.post(unsigned.to_bytes(), "serviceD")[2], desk.pki).fields["ResponseCode"] == "E1"
+        request = update(ServiceReference.UPDATE_PPMID_FIRMWARE, supplier.request_id(), image, PPMID)
+        assert supplier.ask(dcc, request, "serviceD")["ResponseCode"] == "I99"
+        supplier.until("CSPFirmwareDeliveryStatus", DCCAlertCode="N60")
+        supplier.until("PPMIDAlert", ActivateImageResultCode="ActivationSuccess")
+        assert desk.stop_hub() == 0
+        assert "Traceback" not in desk.log.read_text()
+
+
+def test_a_hub_whose_dcc_side_cannot_listen_does_not_start(tmp_path):
+    with bench(tmp_path, quick(PPMID)) as desk, socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        ran = desk.chf("run", "--port", desk.dongle.port, "--dcc", f"127.0.0.1:{port}", code=2)
+        assert f"cannot listen on 127.0.0.1:{port}" in ran.err
+        ran = desk.chf("run", "--port", desk.dongle.port, "--dcc-receive-url", "http://127.0.0.1:1/", code=2)
+        assert "want --dcc" in ran.err
