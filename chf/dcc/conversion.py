@@ -10,11 +10,12 @@ the supplier of the test PKI. A message that names its recipient goes to that on
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final
 
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from chf.clock import Now
+from chf.clock import Now, UtcSeconds
 from chf.dcc.asked import request_of, service_of
 from chf.dcc.certificates import Usage
 from chf.dcc.pki import Pki
@@ -36,8 +37,13 @@ from chf.duis.identifiers import RequestId
 from chf.errors import MalformedError, MalformedRequestError, RefusedError, UsageError
 from chf.eui64 import Eui64, parse_eui64
 from chf.gbcs import (
+    CANCELLED_UTC_S,
+    ActivateFirmwareCommand,
+    ActivateImageResponseCode,
+    CommandAccepted,
     CraFlag,
     DlmsFirmwareDistributionReceiptAlert,
+    ExecutionOutcome,
     FirmwareTransferAlert,
     FutureDatedFirmwareActivationAlert,
     GbcsMessage,
@@ -52,7 +58,7 @@ from chf.gbcs import (
 from chf.jobs.model import JobId
 from chf.store import Store
 from chf.store.alerts import Alert
-from chf.store.device_messages import MessageState
+from chf.store.device_messages import DeviceMessage, MessageState
 from chf.store.followed import Followed
 from chf.store.inbox import Command, CommandState, Verb
 from chf.store.store import Transaction
@@ -71,8 +77,8 @@ class _Converted:
     recipient: Eui64
     kind: str
     document: Callable[[Transaction], bytes]
-    answers: int | None = None
-    """The message for a device that this answers."""
+    effect: Callable[[Transaction], object] = lambda _tx: None
+    """What it means for the message to the device that it is about."""
 
 
 class Conversion:
@@ -82,8 +88,9 @@ class Conversion:
         self, store: Store, pki: Pki, seal: Callable[[bytes], bytes], policy: DeskPolicy | None = None
     ) -> None:
         self._store, self._pki, self._seal, self._smi = store, pki, seal, Smi(store.home)
-        self._unanswered = Unanswered(store, seal, policy or DeskPolicy())
-        self._dated_reads = DatedReads(store, pki, seal, policy or DeskPolicy())
+        self._policy = policy or DeskPolicy()
+        self._unanswered = Unanswered(store, seal, self._policy)
+        self._dated_reads = DatedReads(store, pki, seal, self._policy)
 
     def run(self, now: Now) -> int:
         """Convert what is new; returns how many alerts and commands were dealt with. Call again until it is 0.
@@ -130,8 +137,7 @@ class Conversion:
                     alert.msg_id, converted.recipient, alert.device, converted.kind, document, now.utc, alert.seq
                 )
             )
-            if converted.answers is not None:
-                tx.device_messages.change(converted.answers, MessageState.ANSWERED, now.utc)
+            converted.effect(tx)
             tx.meta.set(CURSOR, str(alert.seq))
 
     def _keep(self, message: GbcsMessage, alert: Alert, now: Now) -> None:
@@ -148,7 +154,7 @@ class Conversion:
         self._verify(message, alert)
         match message.header.cra:
             case CraFlag.RESPONSE:
-                return self._answer(message, now)
+                return self._answer(message, payload, now)
             case CraFlag.ALERT:
                 return self._alert_for_user(alert, message, payload, now)
             case CraFlag.COMMAND:
@@ -171,7 +177,7 @@ class Conversion:
         if not verify_mac(message, mac_key(acb, public, header)):
             raise RefusedError("its MAC is not right")
 
-    def _answer(self, message: GbcsMessage, now: Now) -> _Converted:
+    def _answer(self, message: GbcsMessage, payload: Payload, now: Now) -> _Converted:
         """A device's answer to a command: to whoever sent the command, under the id of his request."""
         header = message.header
         asked = self._store.device_messages.asked(Eui64(header.originator), header.counter, header.message_code)
@@ -184,7 +190,11 @@ class Conversion:
             raise RefusedError("it answers a command that was not sent from here")
         service = service_of(header.message_code)
         document = self._response(request, service, GbcsResponse(message.to_bytes()), now)
-        return _Converted(request.originator, "response", document, None if asked is None else asked.id)
+        if asked is None:
+            return _Converted(request.originator, "response", document)
+        command = parse_payload(GbcsMessage.from_bytes(asked.message))
+        effect = partial(_answered, asked, command, payload, self._policy, now)
+        return _Converted(request.originator, "response", document, effect)
 
     def _alert_for_user(self, alert: Alert, message: GbcsMessage, payload: Payload, now: Now) -> _Converted:
         header = message.header
@@ -204,9 +214,9 @@ class Conversion:
                 counter = payload.originator_counter
                 request = RequestId(recipient, sender, counter) if asked is None else request_of(asked)
                 content = FutureDatedDeviceAlert(payload.alert_code, alert.message)
-                return _Converted(
-                    recipient, "FutureDatedDeviceAlertMessage", self._response(request, "11.3", content, now)
-                )
+                document = self._response(request, "11.3", content, now)
+                came = partial(_outcome_came, asked)
+                return _Converted(recipient, "FutureDatedDeviceAlertMessage", document, came)
             case GbzFirmwareDistributionReceiptAlert() | DlmsFirmwareDistributionReceiptAlert():
                 device_alert = DeviceAlert(payload.alert_code, alert.message)
                 response_id = RequestId(sender, recipient, header.counter)
@@ -266,6 +276,29 @@ class Conversion:
                 name = f"{request}/outcome"
                 tx.uplink.add(NewDocument(name, request.originator, device, "response", octets, now.utc))
             tx.followed.remove(followed.command)
+
+
+def _answered(
+    asked: DeviceMessage, command: Payload, answer: Payload, policy: DeskPolicy, now: Now, tx: Transaction
+) -> None:
+    """One that the device accepted for a time is waited for beyond its answer; one that it obeys replaces the others."""
+    tx.device_messages.change(asked.id, MessageState.ANSWERED, now.utc)
+    accepted = isinstance(answer, CommandAccepted)
+    obeyed = accepted or (
+        isinstance(answer, ExecutionOutcome) and answer.response_code is ActivateImageResponseCode.SUCCESS
+    )
+    if not isinstance(command, ActivateFirmwareCommand) or not obeyed:
+        return
+    tx.device_messages.supersede(asked.device, asked.id)
+    when = command.execution_utc_s
+    if accepted and when is not None and when != CANCELLED_UTC_S:
+        due = UtcSeconds(max(float(when), now.utc) + policy.device_message_lifetime_s)
+        tx.device_messages.expect_outcome(asked.id, due)
+
+
+def _outcome_came(asked: DeviceMessage | None, tx: Transaction) -> None:
+    if asked is not None:
+        tx.device_messages.expect_outcome(asked.id, None)
 
 
 def _deliveries(command: Command) -> Sequence[tuple[Eui64, bool]]:

@@ -1,7 +1,8 @@
 """Commands that come to nothing: what the user who sent one is told when no answer of the device will tell him.
 
 A command that never reached its device is answered with E20, one that the device has and is silent about with E21,
-either with E30 where the user had dated his request; when exactly each is sent is our choice. Each command is told of
+either with E30 where the user had dated his request, and so is one that the device accepted for a time and of which
+it tells no outcome; when exactly each is sent is our choice. Each command is told of
 once, in the transaction that notes it. An answer that comes later is passed on all the same.
 """
 
@@ -36,16 +37,14 @@ class Unanswered:
         """Tell of what is due; returns how many commands were dealt with. Call again until it is 0."""
         overdue = UtcSeconds(now.utc - HUB_PATIENCE_S)
         silent = UtcSeconds(now.utc - self._policy.device_response_s)
-        rows = self._store.device_messages.unanswered(overdue, silent, _BATCH)
+        messages = self._store.device_messages
+        rows = messages.unanswered(overdue, silent, _BATCH) + messages.without_outcome(now.utc, _BATCH)
         for row in rows:
             self._tell(row, now)
         return len(rows)
 
     def _tell(self, row: DeviceMessage, now: Now) -> None:
-        silent = row.state is MessageState.DELIVERED
-        code = ResponseCode.NO_RESPONSE if silent else ResponseCode.CANNOT_COMMUNICATE
-        if self._store.scheduled.dated(row.request):
-            code = ResponseCode.TIMED_OUT
+        code = self._code(row)
         try:
             request = request_of(row)
         except MalformedMessageError as error:
@@ -66,6 +65,13 @@ class Unanswered:
                 _expire(tx, row, now)
             name = f"{request}/message-{row.id}/{code.value}"
             tx.uplink.add(NewDocument(name, request.originator, row.device, "response", document, now.utc))
+
+    def _code(self, row: DeviceMessage) -> ResponseCode:
+        accepted_for_later = row.state is MessageState.ANSWERED
+        if accepted_for_later or self._store.scheduled.dated(row.request):
+            return ResponseCode.TIMED_OUT
+        silent = row.state is MessageState.DELIVERED
+        return ResponseCode.NO_RESPONSE if silent else ResponseCode.CANNOT_COMMUNICATE
 
 
 def _expire(tx: Transaction, row: DeviceMessage, now: Now) -> None:

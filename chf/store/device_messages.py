@@ -103,6 +103,15 @@ class DeviceMessages:
         )
         return tuple(map(_message, rows))
 
+    def without_outcome(self, utc: UtcSeconds, limit: int = -1) -> tuple[DeviceMessage, ...]:
+        """Those that were accepted for later, whose outcome is overdue, and of which nobody was told."""
+        rows = self._database.read(
+            f"select {_COLUMNS} from device_messages where told_utc is null and outcome_due_utc is not null"
+            " and outcome_due_utc <= ? order by id limit ?",
+            (utc, limit),
+        )
+        return tuple(map(_message, rows))
+
     def get(self, message_id: int) -> DeviceMessage | None:
         rows = self._database.read(f"select {_COLUMNS} from device_messages where id = ?", (message_id,))
         return _message(rows[0]) if rows else None
@@ -134,6 +143,17 @@ class DeviceMessagesWriter(DeviceMessages):
         )
         if cursor.rowcount == 0:
             raise StoreError(f"there is no message {message_id} for a device")
+
+    def expect_outcome(self, message_id: int, due: UtcSeconds | None) -> None:
+        """Of a message that was accepted for later; None once it has come."""
+        self._database.write("update device_messages set outcome_due_utc = ? where id = ?", (due, message_id))
+
+    def supersede(self, device: Eui64, message_id: int) -> None:
+        """This message took the place of all before it: their outcomes will not come."""
+        self._database.write(
+            "update device_messages set outcome_due_utc = null where device = ? and id < ?",
+            (format_eui64(device), message_id),
+        )
 
     def told(self, message_id: int, utc: UtcSeconds) -> bool:
         """Its sender is told that it came to nothing; False where he was told before."""

@@ -221,7 +221,10 @@ MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (
     (
         # When the sender of a message that came to nothing was told so.
         "alter table device_messages add column told_utc real",
+        # Until when the outcome of a message that was accepted for later is waited for.
+        "alter table device_messages add column outcome_due_utc real",
         "create index device_messages_untold on device_messages (id) where told_utc is null and state <> 'answered'",
+        "create index device_messages_appointed on device_messages (outcome_due_utc) where outcome_due_utc is not null",
         _SCHEDULED_READS,
         "create index scheduled_reads_open on scheduled_reads (due_utc) where done_utc is null",
     ),

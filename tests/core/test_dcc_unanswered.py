@@ -14,7 +14,17 @@ from chf.dcc.unanswered import HUB_PATIENCE_S, Unanswered
 from chf.duis import RequestId
 from chf.duis.device_request import ReadFirmwareVersionRequest
 from chf.duis.document import parse_document
-from chf.gbcs import CommandAccepted, GbcsMessage, MessageCode, make_cs06_response
+from chf.gbcs import (
+    CANCELLED_UTC_S,
+    ActivateImageResponseCode,
+    CommandAccepted,
+    ExecutionOutcome,
+    FutureDatedFirmwareActivationAlert,
+    GbcsMessage,
+    MessageCode,
+    make_cs06_response,
+    make_future_dated_alert,
+)
 from chf.store import Store
 from chf.store.alerts import NewAlert
 from chf.store.device_messages import MessageState
@@ -201,3 +211,83 @@ def test_unanswered_lifetime_is_the_policys(sent):
     assert [field(document.document, "RequestID") for document in sent.told(60.0 + HUB_PATIENCE_S)] == [
         str(request.request_id)
     ]
+
+
+# Accepted for a time
+
+
+class Appointed:
+    """CS06 commands that an ESME accepted, at times after now; one that is 0 is to be carried out at once."""
+
+    def __init__(self, sent) -> None:
+        self.sent = sent
+        sent.fate(MessageState.ANSWERED, 0.0)
+
+    def command(self, counter: int, when: float | None, outcome) -> None:
+        date = None if when is None else UtcSeconds(NOW.utc + when)
+        octets = cs06(self.sent.pki, ESME, counter, bytes(32), date)
+        with self.sent.store.transaction() as tx:
+            tx.device_messages.add(row(ESME, MessageCode.ACTIVATE_FIRMWARE, counter, octets, NOW))
+            answer = make_cs06_response(GbcsMessage.from_bytes(octets).header, outcome, NOW.utc, self.key)
+            tx.alerts.add(NewAlert(f"answer {counter}", ESME, "CS06", 0, "", answer, True, NOW.utc))
+        self.sent.told(1.0)
+
+    def outcome(self, counter: int) -> None:
+        told = FutureDatedFirmwareActivationAlert(int(NOW.utc), counter, SUCCESS)
+        octets = make_future_dated_alert(ESME, SUPPLIER, counter, told, self.key)
+        with self.sent.store.transaction() as tx:
+            tx.alerts.add(NewAlert(f"outcome {counter}", ESME, "0x00CA", 0, "", octets, True, NOW.utc))
+
+    key = property(lambda _self: KEYS(f"{ESME:016x}-ds"))
+
+    def timed_out(self, after_s: float) -> list[str]:
+        """The requests that are answered with E30 up to then."""
+        documents = [document.document for document in self.sent.told(after_s)]
+        return [field(octets, "RequestID") for octets in documents if field(octets, "ResponseCode") == "E30"]
+
+
+SUCCESS = ExecutionOutcome(ActivateImageResponseCode.SUCCESS, 2)
+FAILURE = ExecutionOutcome(ActivateImageResponseCode.HASH_MISMATCH, 1)
+DUE_S = 3600.0
+
+
+@pytest.fixture
+def appointed(sent):
+    return Appointed(sent)
+
+
+def test_unanswered_appointment_whose_outcome_never_comes_is_told_with_e30(appointed):
+    appointed.command(71, DUE_S, CommandAccepted())
+    assert appointed.timed_out(DUE_S + LIFETIME_S - 1) == []
+    assert appointed.timed_out(DUE_S + LIFETIME_S) == [str(RequestId(SUPPLIER, ESME, 71))]
+    assert len(appointed.timed_out(10 * LIFETIME_S)) == 1
+
+
+def test_unanswered_appointment_whose_outcome_came_is_not_told_of(appointed):
+    appointed.command(71, DUE_S, CommandAccepted())
+    assert appointed.timed_out(DUE_S) == []
+    appointed.outcome(71)
+    assert appointed.timed_out(10 * LIFETIME_S) == []
+
+
+@pytest.mark.parametrize(
+    ("when", "outcome"),
+    [(None, SUCCESS), (CANCELLED_UTC_S - NOW.utc, CommandAccepted())],
+    ids=["carried out at once", "cancelled"],
+)
+def test_unanswered_appointment_that_another_command_replaced_is_not_told_of(appointed, when, outcome):
+    appointed.command(71, DUE_S, CommandAccepted())
+    appointed.command(72, when, outcome)
+    assert appointed.timed_out(10 * LIFETIME_S) == []
+
+
+def test_unanswered_appointment_outlives_a_command_that_the_device_refused(appointed):
+    appointed.command(71, DUE_S, CommandAccepted())
+    appointed.command(72, None, FAILURE)
+    assert appointed.timed_out(10 * LIFETIME_S) == [str(RequestId(SUPPLIER, ESME, 71))]
+
+
+def test_unanswered_appointment_that_was_moved_is_told_of_for_the_later_one(appointed):
+    appointed.command(71, DUE_S, CommandAccepted())
+    appointed.command(72, 2 * DUE_S, CommandAccepted())
+    assert appointed.timed_out(10 * LIFETIME_S) == [str(RequestId(SUPPLIER, ESME, 72))]
