@@ -281,7 +281,7 @@ class Conversion:
 def _answered(
     asked: DeviceMessage, command: Payload, answer: Payload, policy: DeskPolicy, now: Now, tx: Transaction
 ) -> None:
-    """One that the device accepted for a time is waited for beyond its answer; one that it obeys replaces the others."""
+    """One that was accepted for a time is waited for beyond its answer; one that is obeyed replaces the others."""
     tx.device_messages.change(asked.id, MessageState.ANSWERED, now.utc)
     accepted = isinstance(answer, CommandAccepted)
     obeyed = accepted or (
