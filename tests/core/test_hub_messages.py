@@ -209,6 +209,22 @@ async def test_a_response_with_a_bad_signature_answers_nothing(store):
         assert [alert.verified for alert in store.alerts.list(device=HCALCS)] == [False, True]
 
 
+async def test_a_response_that_nobody_can_check_answers_nothing(store):
+    """No certificate of the device is here: the DCC side will not pass the response on, and has to say so in time."""
+    response = cs06_response(store, ExecutionOutcome(ActivateImageResponseCode.SUCCESS, 2))
+    (store.home / "pki" / f"{HCALCS:016x}-ds.pem").unlink()
+    async with hub_on_desk(store, MemoryRadio()) as desk:
+        await open_tunnel(desk)
+        number = add(store, counter=1)
+        await desk.until(lambda: transfers(desk))
+        takes(desk, transfers(desk)[0][0])
+        says(desk, response)
+        await desk.until(lambda: Kind.RESPONSE_RECEIVED in desk.kinds())
+        (alert,) = store.alerts.list(device=HCALCS)
+        assert (alert.message, alert.verified) == (response, False)
+        assert state(desk, number) is MessageState.DELIVERED
+
+
 async def test_a_forged_message_does_not_keep_the_true_one_out(store):
     """A device speaks in the name of another, under the counter that the other will use next; and repeats it as well."""
     true = cs06_response(store, ExecutionOutcome(ActivateImageResponseCode.SUCCESS, 2))
