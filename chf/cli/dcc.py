@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 from chf.cli.ask import await_answer
-from chf.cli.dcc_cs06 import cs06, cs08
+from chf.cli.dcc_cs06 import cs06, cs08, ecs52, gcs38
 from chf.cli.dcc_intake import IntakeRules, intake_options
 from chf.cli.dcc_pki import pki
 from chf.cli.dcc_queue import command, queue
@@ -43,6 +43,8 @@ _MOST_SAID = 20  # of 50,000 refused devices nobody reads every line
 _TAKEN = frozenset({ResponseCode.SUCCESS, ResponseCode.ACKNOWLEDGED})
 dcc.add_command(cs06)
 dcc.add_command(cs08)
+dcc.add_command(ecs52)
+dcc.add_command(gcs38)
 
 
 @dcc.command()

@@ -1,4 +1,4 @@
-"""`chf dcc cs06` and `chf dcc cs08`: a supplier's commands about firmware, for people without a DUIS client."""
+"""`chf dcc cs06`, `cs08`, `ecs52`, `gcs38`: a supplier's commands about firmware, for people without a DUIS client."""
 
 from pathlib import Path
 from typing import Any
@@ -9,9 +9,8 @@ from chf.cli.dcc_pki import pki_path
 from chf.cli.image_file import load_image
 from chf.cli.options import EUI64, UTC_TIME, home_option, json_option, print_json, talk
 from chf.clock import SystemClock, UtcSeconds, isoformat
-from chf.dcc.firmware_commands import ACB_COUNTER, SUPPLIER_COUNTER, next_counter, row
+from chf.dcc.firmware_commands import SUPPLIER_COUNTER, next_counter, read_version, row
 from chf.dcc.firmware_commands import cs06 as make_cs06
-from chf.dcc.firmware_commands import cs08 as make_cs08
 from chf.dcc.pki import Pki
 from chf.errors import RefusedError, UsageError
 from chf.eui64 import Eui64, format_eui64
@@ -22,7 +21,6 @@ from chf.store.device_log import DeviceType
 from chf.store.lock import hub_running
 
 _CS06_DEVICES = (DeviceType.ESME, DeviceType.GSME, DeviceType.HCALCS)
-_CS08_DEVICES = (DeviceType.PPMID, DeviceType.HCALCS)
 
 _device_option = click.option("--device", type=EUI64, required=True, help="An EUI-64 of the device log.")
 
@@ -63,16 +61,36 @@ def cs06(*, device: Eui64, image: str, at: UtcSeconds | None, cancel: bool, home
 @json_option
 def cs08(*, device: Eui64, home: Path, as_json: bool) -> None:
     """Read the firmware version of a PPMID or HCALCS. The response is an entry of `chf alert`."""
+    _read_version("CS08", (DeviceType.PPMID, DeviceType.HCALCS), device, home, as_json=as_json)
+
+
+@click.command()
+@_device_option
+@home_option
+@json_option
+def ecs52(*, device: Eui64, home: Path, as_json: bool) -> None:
+    """Read the firmware version of an ESME. The response is an entry of `chf alert`."""
+    _read_version("ECS52", (DeviceType.ESME,), device, home, as_json=as_json)
+
+
+@click.command()
+@_device_option
+@home_option
+@json_option
+def gcs38(*, device: Eui64, home: Path, as_json: bool) -> None:
+    """Read the firmware version of a GSME. The response is an entry of `chf alert`."""
+    _read_version("GCS38", (DeviceType.GSME,), device, home, as_json=as_json)
+
+
+def _read_version(use_case: str, types: tuple[DeviceType, ...], device: Eui64, home: Path, *, as_json: bool) -> None:
     pki = Pki.open(pki_path(home))
     with Store.open(home) as store:
-        _insist_on(store, device, _CS08_DEVICES, "CS08")
+        device_type = _insist_on(store, device, types, use_case)
         now = SystemClock().now()
         with store.transaction() as tx:
-            counter = next_counter(tx, ACB_COUNTER, now)
-            message = make_cs08(pki, device, counter)
-            code = MessageCode.READ_PPMID_HCALCS_FIRMWARE_VERSION
-            number = tx.device_messages.add(row(device, code, counter, message, now))
-    _say(home, number, "CS08", device, counter, message, {}, as_json=as_json)
+            asked = read_version(pki, device, device_type, tx, now)
+            number = tx.device_messages.add(asked)
+    _say(home, number, use_case, device, asked.counter, asked.message, {}, as_json=as_json)
 
 
 def _image(store: Store, text: str) -> FirmwareImage:
@@ -89,13 +107,14 @@ def _image(store: Store, text: str) -> FirmwareImage:
     return image
 
 
-def _insist_on(store: Store, device: Eui64, types: tuple[DeviceType, ...], use_case: str) -> None:
+def _insist_on(store: Store, device: Eui64, types: tuple[DeviceType, ...], use_case: str) -> DeviceType:
     entry = store.devices.get(device)
     if entry is None:
         raise RefusedError(f"{format_eui64(device)} is not in the device log")
     if entry.device_type not in types:
         names = " and ".join(kind.value for kind in types)
         raise RefusedError(f"{format_eui64(device)} is a {entry.device_type.value}: {use_case} is for {names}")
+    return entry.device_type
 
 
 def _say(

@@ -159,7 +159,7 @@ class _Demo:
         job_id = self._submit()
         job = await self._follow(job_id)
         if job.state in (JobState.ACTIVATED, JobState.REVERTED):
-            if self._method.commanded and self._method.answers_cs08:
+            if self._method.commanded:
                 self._supplier.read_version(self._device, self._clock.now())
             done = f"what the {self._method.name} has to tell did not come"
             await self._until(lambda: self._supplier.complete(self._alerts(job)), done)
@@ -350,8 +350,9 @@ def _name(device: Eui64 | None) -> str:
 
 def _print(outcome: dict[str, Any]) -> None:
     for alert in outcome["alerts"]:
-        signature = "signature verified" if alert["signature_verified"] else "signature not verified"
+        proof = "MAC" if alert["message"].startswith("dd") else "signature"
+        verdict = f"{proof} {'verified' if alert['signature_verified'] else 'not verified'}"
         code = "response" if alert["alert_code"] == "0x0000" else alert["alert_code"]
-        click.echo(f"{alert['use_case']}  {code}  {alert['outcome']}  {signature}  {alert['message']}")
+        click.echo(f"{alert['use_case']}  {code}  {alert['outcome']}  {verdict}  {alert['message']}")
     device = outcome["device"]
     click.echo(f"{device['eui64']}  {outcome['result']}  {device['version_before']} -> {device['version_after']}")

@@ -10,11 +10,12 @@ from typing import Any, Final
 
 from chf.clock import Now
 from chf.dcc.certificates import Usage
-from chf.dcc.firmware_commands import ACB_COUNTER, SUPPLIER_COUNTER, cs06, cs08, next_counter, row
+from chf.dcc.firmware_commands import SUPPLIER_COUNTER, VERSION_USE_CASES, cs06, next_counter, read_version, row
 from chf.dcc.pki import Pki
 from chf.duis import ServiceReference
 from chf.eui64 import Eui64, format_eui64, parse_eui64
 from chf.gbcs import AlertCode, MessageCode
+from chf.hub.meaning import USE_CASES
 from chf.image.build import build_image
 from chf.image.image import FirmwareImage, parse_image
 from chf.image.recipe import parse_recipe
@@ -50,7 +51,6 @@ class Method:
     device: Eui64
     image_type: int
     service: ServiceReference
-    answers_cs08: bool
 
     @property
     def commanded(self) -> bool:
@@ -75,6 +75,7 @@ class Method:
         own = {"key_agreement_key": f"{self.device:016x}-ka.key", "acb_certificate": f"{pki.acb:016x}-ka.pem"}
         if self.commanded:
             own |= {"supplier": format_eui64(pki.supplier), "supplier_certificate": f"{pki.supplier:016x}-ds.pem"}
+            own["supplier_agreement_certificate"] = f"{pki.supplier:016x}-ka.pem"
         known: dict[str, Any] = {
             name: text if name == "supplier" else str((pki.path / text).absolute()) for name, text in own.items()
         }
@@ -86,10 +87,10 @@ class Method:
 _UPDATE_PPMID, _UPDATE = ServiceReference.UPDATE_PPMID_FIRMWARE, ServiceReference.UPDATE_FIRMWARE
 
 METHODS: Final = {
-    "ppmid": Method(DeviceType.PPMID, parse_eui64("00-DB-12-34-56-78-90-A4"), 0x0084, _UPDATE_PPMID, True),
-    "hcalcs": Method(DeviceType.HCALCS, parse_eui64("00-DB-12-34-56-78-90-A5"), 0x0085, _UPDATE, True),
-    "esme": Method(DeviceType.ESME, parse_eui64("00-DB-12-34-56-78-90-A0"), 0x0086, _UPDATE, False),
-    "gsme": Method(DeviceType.GSME, parse_eui64("00-DB-12-34-56-78-90-A1"), 0x0087, _UPDATE, False),
+    "ppmid": Method(DeviceType.PPMID, parse_eui64("00-DB-12-34-56-78-90-A4"), 0x0084, _UPDATE_PPMID),
+    "hcalcs": Method(DeviceType.HCALCS, parse_eui64("00-DB-12-34-56-78-90-A5"), 0x0085, _UPDATE),
+    "esme": Method(DeviceType.ESME, parse_eui64("00-DB-12-34-56-78-90-A0"), 0x0086, _UPDATE),
+    "gsme": Method(DeviceType.GSME, parse_eui64("00-DB-12-34-56-78-90-A1"), 0x0087, _UPDATE),
 }
 
 
@@ -115,19 +116,16 @@ class Supplier:
         self._say(f"CS06 {format_eui64(self._pki.supplier)}: activate {self._image.manufacturer_image_hash[:16]}...")
 
     def read_version(self, device: Eui64, now: Now) -> None:
-        """SR 11.2 at the end, where the device answers CS08."""
-        code = MessageCode.READ_PPMID_HCALCS_FIRMWARE_VERSION
+        """SR 11.2 at the end."""
         with self._store.transaction() as tx:
-            counter = next_counter(tx, ACB_COUNTER, now)
-            message = cs08(self._pki, device, counter)
-            tx.device_messages.add(row(device, code, counter, message, now))
+            tx.device_messages.add(read_version(self._pki, device, self._method.device_type, tx, now))
 
     def complete(self, alerts: tuple[Alert, ...]) -> bool:
         """Whether all that a device has to say after its update is there."""
         told = {alert.use_case for alert in alerts}
-        wanted = {"CCS08", "CS09"} if not self._method.commanded else {"CCS08", "FDRA", "CS06"}
-        if self._method.commanded and self._method.answers_cs08:
-            wanted.add("CS08")
+        wanted = {"CCS08", "CS09"}
+        if self._method.commanded:
+            wanted = {"CCS08", "FDRA", "CS06", USE_CASES[VERSION_USE_CASES[self._method.device_type]]}
         return wanted <= told
 
     def _received(self, job: Job) -> bool:

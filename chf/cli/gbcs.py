@@ -12,6 +12,7 @@ from chf.gbcs import GbcsMessage, parse_payload, verify_signature
 from chf.gbcs.describe import as_json as to_json
 from chf.gbcs.describe import describe
 
+_HEX_DIGITS = frozenset("0123456789abcdefABCDEF")
 _HEX_LIMIT = 4 * 0x10000  # two digits an octet, and generous white space
 
 
@@ -54,13 +55,17 @@ def read_octets(text: str) -> bytes:
     if text == "-":
         return _from_content(sys.stdin.buffer.read(_HEX_LIMIT + 1), "stdin")
     try:
-        is_file = Path(text).is_file()
-    except (OSError, ValueError):  # too long for a file name, or holding NUL
-        is_file = False
-    if is_file:
-        with Path(text).open("rb") as file:
+        path = Path(text)
+        if path.is_dir():
+            raise UsageError(f"{text} is a directory" if text else "the argument is empty")
+        if not path.exists():
+            return _from_hex(text, "the argument", "is neither a file nor hex digits")
+        with path.open("rb") as file:  # a pipe of the shell, <(...), is one too
             return _from_content(file.read(_HEX_LIMIT + 1), text)
-    return _from_hex(text, "the argument")
+    except (OSError, ValueError) as error:
+        if isinstance(error, PermissionError):
+            raise UsageError(f"{text} cannot be read: {error.strerror}") from None
+        return _from_hex(text, "the argument", "is neither a file nor hex digits")  # too long for a name, or with NUL
 
 
 def _from_content(content: bytes, name: str) -> bytes:
@@ -68,18 +73,18 @@ def _from_content(content: bytes, name: str) -> bytes:
         raise UsageError(f"{name} is larger than any GBCS message")
     if content[:1] in (b"\xdf", b"\xdd"):
         return content
-    return _from_hex(content.decode("ascii", "replace"), name)
+    return _from_hex(content.decode("ascii", "replace"), name, "holds neither a GBCS message nor hex digits")
 
 
-def _from_hex(text: str, name: str) -> bytes:
-    digits = "".join(text.split()).replace(":", "").replace("-", "").removeprefix("0x")
-    try:
-        octets = bytes.fromhex(digits)
-    except ValueError:
-        raise UsageError(f"{name} is neither a file nor an even number of hex digits") from None
-    if not octets:
+def _from_hex(text: str, name: str, otherwise: str) -> bytes:
+    digits = "".join(text.split()).replace(":", "").replace("-", "").removeprefix("0x").removeprefix("0X")
+    if not digits:
         raise UsageError(f"{name} is empty")
-    return octets
+    if not set(digits) <= _HEX_DIGITS:
+        raise UsageError(f"{name} {otherwise}")
+    if len(digits) % 2:
+        raise UsageError(f"{name} has {len(digits)} hex digits, which is no even number: one is missing or too many")
+    return bytes.fromhex(digits)
 
 
 def _verdict(message: GbcsMessage, certificate: Path) -> bool:

@@ -7,18 +7,18 @@ from chf.gbcs import GbcsMessage, MessageCode
 from chf.store.device_messages import DeviceMessage
 
 
-def request_of(row: DeviceMessage) -> RequestId:
-    """The RequestID that came with the command; made of the command itself where it came without one.
+def request_of(row: DeviceMessage) -> RequestId | None:
+    """The RequestID that came with the command. A supplier's command that came without one stands for its own.
 
-    Raises MalformedMessageError for a row whose octets are no command.
+    None for a command that the ACB sent for somebody at this desk, who reads here what becomes of it. Raises
+    MalformedMessageError for a row whose octets are no command.
     """
     try:
         return RequestId.parse(row.request)
     except MalformedRequestError:
         header = GbcsMessage.from_bytes(row.message).header
-    party = header.supplementary  # for whom the ACB speaks, where it does
-    if party is not None:
-        return RequestId(Eui64(party.entity_id), row.device, party.counter)
+    if header.supplementary is not None:
+        return None
     return RequestId(Eui64(header.originator), row.device, header.counter)
 
 

@@ -124,6 +124,9 @@ class Conversion:
                 self._keep(message, alert, now)
                 return
             converted = self._converted(alert, now)
+            if converted is None:
+                self._keep(message, alert, now)
+                return
         except (MalformedError, RefusedError) as error:
             reason = f"alert {alert.msg_id} is kept and not passed on: {error}"
             with self._store.transaction() as tx:
@@ -141,14 +144,14 @@ class Conversion:
             tx.meta.set(CURSOR, str(alert.seq))
 
     def _keep(self, message: GbcsMessage, alert: Alert, now: Now) -> None:
-        """It is for the ACB itself, which has it with this: no user is told (our choice)."""
+        """It is for the ACB itself, or for who asked at this desk, who has it: no user is told (our choice)."""
         self._verify(message, alert)
         with self._store.transaction() as tx:
             tx.alerts.delivered(alert.msg_id, now.utc)
             tx.meta.set(CURSOR, str(alert.seq))
 
-    def _converted(self, alert: Alert, now: Now) -> _Converted:
-        """Raises MalformedMessageError or RefusedError with the reason why it is not passed on."""
+    def _converted(self, alert: Alert, now: Now) -> _Converted | None:
+        """None where it is for no user. Raises MalformedMessageError or RefusedError: why it is not passed on."""
         message = GbcsMessage.from_bytes(alert.message)
         payload = parse_payload(message)
         self._verify(message, alert)
@@ -173,14 +176,17 @@ class Conversion:
         except UsageError as error:
             raise RefusedError(f"its MAC cannot be checked: {error}") from None
         assert isinstance(public, ec.EllipticCurvePublicKey)
-        acb = self._pki.private_key(self._pki.acb, Usage.KEY_AGREEMENT)
-        if not verify_mac(message, mac_key(acb, public, header)):
+        recipient = Eui64(header.recipient)
+        if recipient != self._pki.acb and not self._pki.has_private_key(recipient, Usage.KEY_AGREEMENT):
+            return  # a meter's answer to a supplier whose key is not here: only he can check it
+        if not verify_mac(message, mac_key(self._pki.private_key(recipient, Usage.KEY_AGREEMENT), public, header)):
             raise RefusedError("its MAC is not right")
 
-    def _answer(self, message: GbcsMessage, payload: Payload, now: Now) -> _Converted:
+    def _answer(self, message: GbcsMessage, payload: Payload, now: Now) -> _Converted | None:
         """A device's answer to a command: to whoever sent the command, under the id of his request."""
         header = message.header
         asked = self._store.device_messages.asked(Eui64(header.originator), header.counter, header.message_code)
+        request: RequestId | None
         if asked is not None:
             request = request_of(asked)
         elif header.recipient != self._pki.acb:
@@ -188,6 +194,8 @@ class Conversion:
             request = RequestId(Eui64(header.recipient), Eui64(header.originator), header.counter)
         else:
             raise RefusedError("it answers a command that was not sent from here")
+        if request is None:
+            return None
         service = service_of(header.message_code)
         document = self._response(request, service, GbcsResponse(message.to_bytes()), now)
         if asked is None:
@@ -212,7 +220,9 @@ class Conversion:
                     sender, payload.originator_counter, MessageCode.ACTIVATE_FIRMWARE
                 )
                 counter = payload.originator_counter
-                request = RequestId(recipient, sender, counter) if asked is None else request_of(asked)
+                request = None if asked is None else request_of(asked)
+                if request is None:
+                    request = RequestId(recipient, sender, counter)
                 content = FutureDatedDeviceAlert(payload.alert_code, alert.message)
                 document = self._response(request, "11.3", content, now)
                 came = partial(_outcome_came, asked)

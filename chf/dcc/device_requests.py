@@ -14,10 +14,11 @@ from typing import Final, TypeAlias
 from chf.clock import Now, UtcSeconds, isoformat
 from chf.crypto.install_code import link_key, with_crc
 from chf.dcc.certificates import Usage
+from chf.dcc.firmware_commands import VERSION_USE_CASES
 from chf.dcc.intake import InventoryDevice, RequestRefusal
 from chf.dcc.inventory import StoreInventory
 from chf.dcc.pki import Pki
-from chf.dcc.reads import mac_key_for, queue_read
+from chf.dcc.reads import mac_key_for, queue_read, supplier_of
 from chf.dcc.settings import DeskPolicy
 from chf.dcc.smi import SmiDevice
 from chf.duis.codes import ResponseCode
@@ -39,7 +40,7 @@ from chf.gbcs import (
     parse_payload,
 )
 from chf.store import Store
-from chf.store.device_log import DeviceEntry, DeviceStatus
+from chf.store.device_log import DeviceEntry, DeviceStatus, DeviceType
 from chf.store.device_messages import NewDeviceMessage
 from chf.store.followed import Followed
 from chf.store.inbox import Verb
@@ -51,7 +52,6 @@ CANCELLATION_UTC_S: Final = int(datetime(3000, 12, 31, tzinfo=UTC).timestamp())
 _LARGEST_COUNTER: Final = 2**63 - 1  # originatorCounter of CS06
 
 _ACTIVATED_BY_COMMAND: Final = frozenset({"ESME", "GSME", "HCALCS"})
-_READ_BY_CS08: Final = frozenset({"PPMID", "HCALCS"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,9 +118,9 @@ def signed_pre_command(request: SignedPreCommandRequest, bench: Bench) -> Outcom
 
 
 def read_version(request: ReadFirmwareVersionRequest, bench: Bench) -> Outcome:
-    """SR 11.2: CS08 for a PPMID or HCALCS, made by the ACB on behalf of the user."""
+    """SR 11.2: CS08 for a PPMID or HCALCS, ECS52 for an ESME, GCS38 for a GSME."""
     device = request.request_id.target
-    refusal = _device_refusal(device, bench, frozenset({"PPMID", "HCALCS", "ESME", "GSME"}))
+    refusal = _device_refusal(device, bench, frozenset(map(str, VERSION_USE_CASES)))
     if refusal is not None:
         return refusal
     when = request.execution_utc_s
@@ -131,10 +131,6 @@ def read_version(request: ReadFirmwareVersionRequest, bench: Bench) -> Outcome:
         return refusal
     known = bench.inventory.device(device)
     assert known is not None, "checked above"
-    if known.device_type not in _READ_BY_CS08:
-        return RequestRefusal(
-            ResponseCode.CANNOT_COMMUNICATE, f"reading the version of type {known.device_type} is not served"
-        )
     if known.device_type not in bench.carried:
         return _not_carried(known)
     try:
@@ -144,7 +140,9 @@ def read_version(request: ReadFirmwareVersionRequest, bench: Bench) -> Outcome:
 
     def write(tx: Transaction) -> None:
         if when is None:
-            queue_read(tx, request.request_id, bench.pki, bench.policy, bench.now)
+            supplier = supplier_of(device, bench.smi, bench.pki)
+            kind = DeviceType(known.device_type)
+            queue_read(tx, request.request_id, kind, supplier, bench.pki, bench.policy, bench.now)
         else:
             tx.scheduled.add(str(request.request_id), device, UtcSeconds(when))
 

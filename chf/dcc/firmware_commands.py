@@ -4,6 +4,9 @@ For people without a DUIS client, and for whatever turns service requests into c
 is made here becomes a row of `device_messages`.
 """
 
+from collections.abc import Mapping
+from typing import Final
+
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from chf.clock import Now, UtcSeconds
@@ -19,8 +22,10 @@ from chf.gbcs import (
     mac_key,
     make_cs06_precommand,
     make_cs08_command,
+    make_version_command,
     sign,
 )
+from chf.store.device_log import DeviceType
 from chf.store.device_messages import NewDeviceMessage
 from chf.store.store import Transaction
 
@@ -33,6 +38,15 @@ ORIGIN = "cli"
 ACB_COUNTER = "acb originator counter"
 SUPPLIER_COUNTER = "test supplier originator counter"
 """Names of counters in the store: whoever speaks for either takes its numbers here."""
+
+
+VERSION_USE_CASES: Final[Mapping[DeviceType, MessageCode]] = {
+    DeviceType.PPMID: MessageCode.READ_PPMID_HCALCS_FIRMWARE_VERSION,  # CS08
+    DeviceType.HCALCS: MessageCode.READ_PPMID_HCALCS_FIRMWARE_VERSION,
+    DeviceType.ESME: MessageCode.READ_FIRMWARE_VERSION_ESME_CHF,  # ECS52
+    DeviceType.GSME: MessageCode.READ_FIRMWARE_VERSION_GSME,  # GCS38
+}
+"""By which use case a device is asked what it runs (SR 11.2)."""
 
 
 def next_counter(tx: Transaction, name: str, now: Now) -> int:
@@ -55,6 +69,24 @@ def cs08(pki: Pki, device: Eui64, counter: int) -> bytes:
     code = MessageCode.READ_PPMID_HCALCS_FIRMWARE_VERSION
     header = GroupingHeader(CraFlag.COMMAND, counter, pki.acb, device, code, supplementary=behalf)
     return make_cs08_command(pki.acb, device, counter, behalf, _mac_key(pki, device, header))
+
+
+def meter_version(pki: Pki, device: Eui64, counter: int, code: MessageCode) -> bytes:
+    """ECS52 or GCS38 from the supplier, whom the meter knows."""
+    header = GroupingHeader(CraFlag.COMMAND, counter, pki.supplier, device, code)
+    return make_version_command(header, _mac_key(pki, device, header))
+
+
+def read_version(pki: Pki, device: Eui64, device_type: DeviceType, tx: Transaction, now: Now) -> NewDeviceMessage:
+    """The command that asks a device of this type, one of `VERSION_USE_CASES`, for its firmware version."""
+    code = VERSION_USE_CASES[device_type]
+    if code is MessageCode.READ_PPMID_HCALCS_FIRMWARE_VERSION:
+        counter = next_counter(tx, ACB_COUNTER, now)
+        message = cs08(pki, device, counter)
+    else:
+        counter = next_counter(tx, SUPPLIER_COUNTER, now)
+        message = meter_version(pki, device, counter, code)
+    return row(device, code, counter, message, now)
 
 
 def row(

@@ -277,7 +277,7 @@ class _Rules:
             yield Check.COMMISSIONED, RefusalList.NOT_COMMISSIONED, status
         if not device.on_hub:
             yield Check.ON_HUB, RefusalList.INVALID_DEVICE_ID, "it is in the inventory, and not on this hub"
-        if device.update_in_progress:
+        if device.update_in_progress and not self.image.force_replace:  # which the hub lets pass
             yield Check.IN_PROGRESS, RefusalList.OTHER_REQUEST_IN_PROGRESS, "another update of it is in progress"
         if is_older(device.gbcs_version, self.policy.minimum_gbcs_version):
             reason = f"its GBCS version is {device.gbcs_version}, at least {self.policy.minimum_gbcs_version} is wanted"

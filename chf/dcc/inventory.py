@@ -25,7 +25,7 @@ class StoreInventory:
     def __init__(self, store: Store, smi: Mapping[Eui64, SmiDevice] | None = None) -> None:
         self._store, self._smi = store, smi
         self._log = {entry.eui64: entry for entry in store.devices.list()}
-        self._busy = {job.device for job in store.jobs.list(active_only=True)}
+        self._busy = {job.device for job in store.jobs.list(active_only=True) if not job.distributed}
         for command in store.inbox.pending():  # taken in, and not yet seen by a hub that is down
             if command.verb == Verb.UPDATE_START:
                 self._busy.update(parse_eui64(device) for device in command.body["devices"])

@@ -53,6 +53,10 @@ class Unanswered:
                 reason = f"nobody can be told of message {row.id}, which came to nothing: {error}"
                 tx.audit.append(Event(now.utc, Kind.ALARM, row.device, None, {"reason": reason}))
             return
+        if request is None:  # whoever asked at this desk looks here: `chf dcc command list`
+            with self._store.transaction() as tx:
+                tx.device_messages.told(row.id, now.utc)
+            return
         response = ServiceResponse(request, service_of(row.message_code), code, int(now.utc))
         document = self._seal(response.to_bytes())
         with self._store.transaction() as tx:

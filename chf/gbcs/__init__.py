@@ -2,7 +2,6 @@
 
 from chf.gbcs.build import (
     cosem_date_time,
-    cs08_response_header,
     cs14_header,
     make_ccs08_alert,
     make_cs06_precommand,
@@ -12,7 +11,10 @@ from chf.gbcs.build import (
     make_cs09_alert,
     make_cs14_alert,
     make_future_dated_alert,
+    make_meter_version_response,
     make_receipt_alert,
+    make_version_command,
+    response_header,
 )
 from chf.gbcs.codes import (
     ActivateImageResponseCode,
@@ -26,6 +28,12 @@ from chf.gbcs.codes import (
 )
 from chf.gbcs.device_log_alert import DeviceLogChangedAlert
 from chf.gbcs.message import GbcsMessage, GroupingHeader, SupplementaryRemoteParty
+from chf.gbcs.meter_version import (
+    DlmsReadFirmwareVersionCommand,
+    DlmsReadFirmwareVersionResponse,
+    GbzReadFirmwareVersionCommand,
+    GbzReadFirmwareVersionResponse,
+)
 from chf.gbcs.security import add_mac, mac_key, sign, verify_mac, verify_signature
 from chf.gbcs.use_cases import (
     CANCELLED_UTC_S,
@@ -54,11 +62,15 @@ __all__ = [
     "CraFlag",
     "DeviceLogChangedAlert",
     "DlmsFirmwareDistributionReceiptAlert",
+    "DlmsReadFirmwareVersionCommand",
+    "DlmsReadFirmwareVersionResponse",
     "ExecutionOutcome",
     "FirmwareTransferAlert",
     "FutureDatedFirmwareActivationAlert",
     "GbcsMessage",
     "GbzFirmwareDistributionReceiptAlert",
+    "GbzReadFirmwareVersionCommand",
+    "GbzReadFirmwareVersionResponse",
     "GroupingHeader",
     "MessageCode",
     "OpaquePayload",
@@ -71,7 +83,6 @@ __all__ = [
     "TransferResponseCode",
     "add_mac",
     "cosem_date_time",
-    "cs08_response_header",
     "cs14_header",
     "mac_key",
     "make_ccs08_alert",
@@ -82,8 +93,11 @@ __all__ = [
     "make_cs09_alert",
     "make_cs14_alert",
     "make_future_dated_alert",
+    "make_meter_version_response",
     "make_receipt_alert",
+    "make_version_command",
     "parse_payload",
+    "response_header",
     "sign",
     "use_case_name",
     "verify_mac",

@@ -11,7 +11,14 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from chf.gbcs.codes import ActivateImageResultCode, AlertCode, CraFlag, MessageCode, TransferResponseCode
 from chf.gbcs.device_log_alert import DeviceLogChangedAlert
+from chf.gbcs.dlms import COUNTER_MASK
 from chf.gbcs.message import GbcsMessage, GroupingHeader, SupplementaryRemoteParty
+from chf.gbcs.meter_version import (
+    DlmsReadFirmwareVersionCommand,
+    DlmsReadFirmwareVersionResponse,
+    GbzReadFirmwareVersionCommand,
+    GbzReadFirmwareVersionResponse,
+)
 from chf.gbcs.security import add_mac, sign
 from chf.gbcs.use_cases import (
     ActivateFirmwareCommand,
@@ -129,7 +136,9 @@ def make_receipt_alert(
     """The device's verdict on an image: 0x00CE in the DLMS form of an ESME, or 0x00CF in GBZ."""
     if dlms:
         code = MessageCode.FIRMWARE_DISTRIBUTION_RECEIPT_ALERT_ESME
-        told = DlmsFirmwareDistributionReceiptAlert(alert_code, cosem_date_time(utc), manufacturer_image_hash)
+        told = DlmsFirmwareDistributionReceiptAlert(
+            counter & COUNTER_MASK, alert_code, cosem_date_time(utc), manufacturer_image_hash
+        )
         payload = told.to_bytes()
     else:
         code = MessageCode.FIRMWARE_DISTRIBUTION_RECEIPT_ALERT_GSME
@@ -144,24 +153,54 @@ def make_cs08_command(
 ) -> bytes:
     """The ACB asks a PPMID or HCALCS for its firmware version."""
     code = MessageCode.READ_PPMID_HCALCS_FIRMWARE_VERSION
-    header = GroupingHeader(CraFlag.COMMAND, counter, acb, device, code, supplementary=on_behalf_of)
-    return add_mac(GbcsMessage(header, ReadFirmwareVersionCommand().to_bytes()), mac_key).to_bytes()
+    return make_version_command(
+        GroupingHeader(CraFlag.COMMAND, counter, acb, device, code, supplementary=on_behalf_of), mac_key
+    )
 
 
 def make_cs08_response(command: GroupingHeader, response: ReadFirmwareVersionResponse, mac_key: bytes) -> bytes:
-    """The device's answer; `mac_key` is made from the header of the response, see `cs08_response_header`."""
-    return add_mac(GbcsMessage(cs08_response_header(command), response.to_bytes()), mac_key).to_bytes()
+    """The device's answer; `mac_key` is made from the header of the response, see `response_header`."""
+    return add_mac(GbcsMessage(response_header(command), response.to_bytes()), mac_key).to_bytes()
 
 
-def cs08_response_header(command: GroupingHeader) -> GroupingHeader:
+def response_header(command: GroupingHeader) -> GroupingHeader:
+    """Of the answer to a non-critical command."""
     return GroupingHeader(
         CraFlag.RESPONSE,
         command.counter,
         command.recipient,
         command.originator,
-        MessageCode.READ_PPMID_HCALCS_FIRMWARE_VERSION,
+        command.message_code,
         supplementary=command.supplementary,
     )
+
+
+def make_version_command(header: GroupingHeader, mac_key: bytes) -> bytes:
+    """A device is asked for its firmware version: CS08, ECS52 in DLMS, or GCS38 in GBZ, by the header's message code.
+
+    `mac_key` is of this header, between ACB and device.
+    """
+    payload: ReadFirmwareVersionCommand | DlmsReadFirmwareVersionCommand | GbzReadFirmwareVersionCommand
+    match header.message_code:
+        case MessageCode.READ_PPMID_HCALCS_FIRMWARE_VERSION:
+            payload = ReadFirmwareVersionCommand()
+        case MessageCode.READ_FIRMWARE_VERSION_ESME_CHF:
+            payload = DlmsReadFirmwareVersionCommand(header.counter & COUNTER_MASK)
+        case MessageCode.READ_FIRMWARE_VERSION_GSME:
+            payload = GbzReadFirmwareVersionCommand()
+        case other:
+            raise ValueError(f"message code 0x{other:04X} asks for no firmware version")
+    return add_mac(GbcsMessage(header, payload.to_bytes()), mac_key).to_bytes()
+
+
+def make_meter_version_response(command: GroupingHeader, firmware_version: int, mac_key: bytes) -> bytes:
+    """The meter's answer; `mac_key` is of `response_header(command)`, between the meter and who asked."""
+    payload: DlmsReadFirmwareVersionResponse | GbzReadFirmwareVersionResponse
+    if command.message_code == MessageCode.READ_FIRMWARE_VERSION_ESME_CHF:
+        payload = DlmsReadFirmwareVersionResponse(command.counter & COUNTER_MASK, firmware_version)
+    else:
+        payload = GbzReadFirmwareVersionResponse(firmware_version)
+    return add_mac(GbcsMessage(response_header(command), payload.to_bytes()), mac_key).to_bytes()
 
 
 def cosem_date_time(utc: float) -> bytes:

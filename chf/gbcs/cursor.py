@@ -26,14 +26,14 @@ class Cursor:
     def remaining(self) -> int:
         return len(self._octets) - self._at
 
-    def peek(self) -> int | None:
-        return self._octets[self._at] if self.remaining else None
+    def peek(self, ahead: int = 0) -> int | None:
+        """The octet so many after the next one, which stay unread; None behind the end."""
+        return self._octets[self._at + ahead] if self.remaining > ahead else None
 
     def take(self, count: int, field: str) -> bytes:
         if count > self.remaining:
-            raise MalformedMessageError(
-                f"{count} octets wanted, {self.remaining} left", offset=self.offset, field=field
-            )
+            wanted = "1 octet" if count == 1 else f"{count} octets"
+            raise MalformedMessageError(f"{wanted} wanted, {self.remaining} left", offset=self.offset, field=field)
         start, self._at = self._at, self._at + count
         return self._octets[start : self._at]
 
@@ -68,7 +68,8 @@ class Cursor:
 
     def finish(self, field: str) -> None:
         if self.remaining:
-            raise MalformedMessageError(f"{self.remaining} octets too many", offset=self.offset, field=field)
+            many = "1 octet" if self.remaining == 1 else f"{self.remaining} octets"
+            raise MalformedMessageError(f"{many} too many", offset=self.offset, field=field)
 
 
 def encode_length(length: int) -> bytes:

@@ -1,12 +1,21 @@
 """A GBCS message told to a person, and as plain values for JSON. The one place where field names become words."""
 
+import struct
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, assert_never
 
-from chf.gbcs.codes import AlertCode, CraFlag, use_case_name
+from chf.gbcs.build import cosem_date_time
+from chf.gbcs.codes import AlertCode, CraFlag, ReadFirmwareVersionResponseCode, use_case_name
 from chf.gbcs.device_log_alert import DeviceLogChangedAlert
+from chf.gbcs.dlms import invoke_id
 from chf.gbcs.message import GbcsMessage
+from chf.gbcs.meter_version import (
+    DlmsReadFirmwareVersionCommand,
+    DlmsReadFirmwareVersionResponse,
+    GbzReadFirmwareVersionCommand,
+    GbzReadFirmwareVersionResponse,
+)
 from chf.gbcs.use_cases import (
     CANCELLED_UTC_S,
     ActivateFirmwareCommand,
@@ -49,7 +58,7 @@ def describe(message: GbcsMessage) -> tuple[Line, ...]:
         Line("counter", str(header.counter)),
     ]
     if header.date_time:
-        lines.append(Line("date_time", header.date_time.hex().upper()))
+        lines.append(Line("date_time", _cosem(header.date_time)))
     party = header.supplementary
     if party is not None:
         lines += [Line("on_behalf_of", _eui(party.entity_id)), Line("on_behalf_of_counter", str(party.counter))]
@@ -82,13 +91,20 @@ def _payload(payload: Payload) -> dict[str, str]:
             return _outcome(payload)
         case FutureDatedFirmwareActivationAlert():
             return {
-                "alert_code": _code(payload.alert_code),
+                **_alert(payload.alert_code),
                 "execution": _utc(payload.execution_utc_s),
                 "command_counter": str(payload.originator_counter),
                 **_outcome(payload.outcome),
             }
-        case ReadFirmwareVersionCommand():
+        case ReadFirmwareVersionCommand() | GbzReadFirmwareVersionCommand():
             return {}
+        case DlmsReadFirmwareVersionCommand():
+            return {"invoke_id": _invoke_id(payload.counter)}
+        case DlmsReadFirmwareVersionResponse():
+            read = _read_back(payload.firmware_version, f"data-access-result {payload.result}")
+            return {"invoke_id": _invoke_id(payload.counter), **read}
+        case GbzReadFirmwareVersionResponse():
+            return _read_back(payload.firmware_version, f"status 0x{payload.status:02X}")
         case ReadFirmwareVersionResponse():
             return {
                 "firmware_version": _version(payload.firmware_version),
@@ -96,13 +112,14 @@ def _payload(payload: Payload) -> dict[str, str]:
             }
         case DeviceLogChangedAlert():
             return {
-                "alert_code": _code(payload.alert_code),
-                "time": payload.changed.hex().upper(),
+                "invoke_id": _invoke_id(payload.counter),
+                **_alert(payload.alert_code),
+                "time": _cosem(payload.changed),
                 "devices": " ".join(map(_eui, payload.devices)),
             }
         case FirmwareTransferAlert():
             return {
-                "alert_code": _code(payload.alert_code),
+                **_alert(payload.alert_code),
                 "time": _utc(payload.utc_s),
                 "device": _eui(payload.other_entity),
                 "firmware_version": _version(payload.firmware_version),
@@ -110,21 +127,22 @@ def _payload(payload: Payload) -> dict[str, str]:
             }
         case PpmidFirmwareActivationAlert():
             return {
-                "alert_code": _code(payload.alert_code),
+                **_alert(payload.alert_code),
                 "time": _utc(payload.utc_s),
                 "firmware_version": _version(payload.firmware_version),
                 "outcome": _words(payload.result.name),
             }
         case GbzFirmwareDistributionReceiptAlert():
             return {
-                "alert_code": _code(payload.alert_code),
+                **_alert(payload.alert_code),
                 "time": _iso(_ZIGBEE_EPOCH + timedelta(seconds=payload.zigbee_time)),
                 "manufacturer_image_hash": payload.manufacturer_image_hash.hex().upper(),
             }
         case DlmsFirmwareDistributionReceiptAlert():
             return {
-                "alert_code": _code(payload.alert_code),
-                "time": payload.date_time.hex().upper(),
+                "invoke_id": _invoke_id(payload.counter),
+                **_alert(payload.alert_code),
+                "time": _cosem(payload.date_time),
                 "manufacturer_image_hash": payload.manufacturer_image_hash.hex().upper(),
             }
         case OpaquePayload():
@@ -135,6 +153,17 @@ def _payload(payload: Payload) -> dict[str, str]:
 
 def _outcome(outcome: ExecutionOutcome) -> dict[str, str]:
     return {"outcome": _words(outcome.response_code.name), "firmware_version": _version(outcome.firmware_version)}
+
+
+def _read_back(version: int | None, failure: str) -> dict[str, str]:
+    """In the words of CS08, whose response code the meters do not have."""
+    if version is None:
+        return {"outcome": f"read failure: {failure}"}
+    return {"firmware_version": _version(version), "outcome": _words(ReadFirmwareVersionResponseCode.READ_SUCCESS.name)}
+
+
+def _invoke_id(counter: int) -> str:
+    return invoke_id(counter).hex().upper()
 
 
 def _signature(message: GbcsMessage) -> str:
@@ -153,6 +182,16 @@ def _utc(utc_s: int) -> str:
     return _iso(_EPOCH + timedelta(seconds=utc_s))
 
 
+def _cosem(date_time: bytes) -> str:
+    """A COSEM date-time that names one second, as devices write it, in the words of the others; else its octets."""
+    year, month, day, _weekday, hour, minute, second = struct.unpack(">H6B", date_time[:8])
+    try:
+        moment = datetime(year, month, day, hour, minute, second, tzinfo=UTC)
+    except ValueError:
+        return date_time.hex().upper()
+    return _iso(moment) if cosem_date_time(moment.timestamp()) == date_time else date_time.hex().upper()
+
+
 def _iso(moment: datetime) -> str:
     return moment.isoformat().replace("+00:00", "Z")
 
@@ -165,8 +204,8 @@ def _version(version: int) -> str:
     return f"0x{version:08X}"
 
 
-def _code(code: AlertCode) -> str:
-    return f"0x{code:04X}"
+def _alert(code: AlertCode) -> dict[str, str]:
+    return {"alert_code": f"0x{code:04X}", "alert": _words(code.name)}
 
 
 def _words(name: str) -> str:

@@ -21,7 +21,14 @@ from chf.gbcs.codes import (
 from chf.gbcs.cursor import Cursor
 from chf.gbcs.der import DerReader, generalized_time, integer, null, octet_string, sequence
 from chf.gbcs.device_log_alert import DeviceLogChangedAlert
+from chf.gbcs.dlms import DATE_TIME, invoke_id, read_invoke_id
 from chf.gbcs.message import DATE_TIME_OCTETS, GbcsMessage
+from chf.gbcs.meter_version import (
+    DlmsReadFirmwareVersionCommand,
+    DlmsReadFirmwareVersionResponse,
+    GbzReadFirmwareVersionCommand,
+    GbzReadFirmwareVersionResponse,
+)
 
 HASH_OCTETS = 32
 VERSION_OCTETS = 4
@@ -239,28 +246,29 @@ class GbzFirmwareDistributionReceiptAlert:
 
 @dataclass(frozen=True, slots=True)
 class DlmsFirmwareDistributionReceiptAlert:
-    """The ESME's verdict on an image that it received, as a DLMS data notification.
+    """The ESME's verdict on an image that it received, as a DLMS data notification."""
 
-    The layout was read in one source and no reference message confirms it.
-    """
-
+    counter: int
+    """The low 24 bits of the originator's."""
     alert_code: AlertCode
     date_time: bytes
     """COSEM date-time, 12 octets."""
     manufacturer_image_hash: bytes
 
     def to_bytes(self) -> bytes:
-        head = _DLMS_HEAD + self.alert_code.to_bytes(2, "big") + _DLMS_DATE_TIME_HEAD
-        return head + self.date_time + _DLMS_HASH_HEAD + self.manufacturer_image_hash
+        head = _DATA_NOTIFICATION + invoke_id(self.counter) + _DLMS_HEAD + self.alert_code.to_bytes(2, "big")
+        return head + DATE_TIME + self.date_time + _DLMS_HASH_HEAD + self.manufacturer_image_hash
 
     @classmethod
     def read(cls, cursor: Cursor) -> Self:
+        cursor.expect(_DATA_NOTIFICATION, "data notification")
+        counter = read_invoke_id(cursor)
         cursor.expect(_DLMS_HEAD, "data notification head")
         code = _read_receipt_code(cursor)
-        cursor.expect(_DLMS_DATE_TIME_HEAD, "date-time head")
+        cursor.expect(DATE_TIME, "date-time head")
         when = cursor.take(DATE_TIME_OCTETS, "date-time")
         cursor.expect(_DLMS_HASH_HEAD, "manufacturerImageHash head")
-        return cls(code, when, cursor.take(HASH_OCTETS, "manufacturerImageHash"))
+        return cls(counter, code, when, cursor.take(HASH_OCTETS, "manufacturerImageHash"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -280,6 +288,10 @@ Payload = (
     | FutureDatedFirmwareActivationAlert
     | ReadFirmwareVersionCommand
     | ReadFirmwareVersionResponse
+    | DlmsReadFirmwareVersionCommand
+    | DlmsReadFirmwareVersionResponse
+    | GbzReadFirmwareVersionCommand
+    | GbzReadFirmwareVersionResponse
     | FirmwareTransferAlert
     | PpmidFirmwareActivationAlert
     | GbzFirmwareDistributionReceiptAlert
@@ -289,8 +301,8 @@ Payload = (
 )
 
 _GBZ_HEAD = bytes.fromhex("010901")  # profile 0x0109, one component
-_DLMS_HEAD = bytes.fromhex("0F200007D000020312")  # data notification, no date-time, structure of 3, long-unsigned
-_DLMS_DATE_TIME_HEAD = bytes.fromhex("090C")
+_DATA_NOTIFICATION = b"\x0f"
+_DLMS_HEAD = bytes.fromhex("00020312")  # no date-time, structure of 3, long-unsigned
 _DLMS_HASH_HEAD = bytes.fromhex("0920")
 
 
@@ -322,6 +334,14 @@ def _read_payload(message: GbcsMessage, der: DerReader) -> Payload:
             return ReadFirmwareVersionCommand()
         case MessageCode.READ_PPMID_HCALCS_FIRMWARE_VERSION, CraFlag.RESPONSE:
             return ReadFirmwareVersionResponse.read(der)
+        case MessageCode.READ_FIRMWARE_VERSION_ESME_CHF, CraFlag.COMMAND:
+            return DlmsReadFirmwareVersionCommand.read(der)
+        case MessageCode.READ_FIRMWARE_VERSION_ESME_CHF, CraFlag.RESPONSE:
+            return DlmsReadFirmwareVersionResponse.read(der)
+        case MessageCode.READ_FIRMWARE_VERSION_GSME, CraFlag.COMMAND:
+            return GbzReadFirmwareVersionCommand.read(der)
+        case MessageCode.READ_FIRMWARE_VERSION_GSME, CraFlag.RESPONSE:
+            return GbzReadFirmwareVersionResponse.read(der)
         case MessageCode.FIRMWARE_TRANSFER_ALERT, CraFlag.ALERT:
             return FirmwareTransferAlert.read(der)
         case MessageCode.PPMID_FIRMWARE_ACTIVATION_ALERT, CraFlag.ALERT:

@@ -58,15 +58,15 @@ class Signature(StrEnum):
 class DeviceMessageRead:
     """A device's message, and what it means to its update: nothing where it is not believed.
 
-    `answers` is counter and message code of the command that a response would answer; `believed`, that it may be the
-    device's; `accepts`, that the command will be carried out at its time.
+    `answers` is counter and message code of the command that a response answers; `accepts`, that it will be carried out
+    at its time. `believed` is what is from this device and not wrongly signed.
     """
 
     alert: NewAlert
     signature: Signature
+    believed: bool = False
     events: tuple[JobEvent, ...] = ()
     answers: tuple[int, int] | None = None
-    believed: bool = False
     accepts: bool = False
 
 
@@ -155,9 +155,9 @@ class Upward:
         return DeviceMessageRead(
             alert,
             signature,
+            believed,
             means.events if believed else (),
             (header.counter, header.message_code) if header.cra is CraFlag.RESPONSE else None,
-            believed,
             believed and header.cra is CraFlag.RESPONSE and isinstance(payload, CommandAccepted),
         )
 
@@ -176,10 +176,10 @@ class Upward:
         return Signature.GOOD
 
     def _check_mac(self, message: GbcsMessage, originator: Eui64) -> Signature:
-        """On a bench the ACB's key is here; a real hub has to leave a MAC to the ACB."""
+        """On a bench the keys of ACB and supplier are here; a real hub has to leave a MAC to whom it is for."""
         try:
             public = self._pki.certificate(originator, Usage.KEY_AGREEMENT).public_key()
-            private = self._pki.private_key(self._pki.acb, Usage.KEY_AGREEMENT)
+            private = self._pki.private_key(Eui64(message.header.recipient), Usage.KEY_AGREEMENT)
         except UsageError:
             return Signature.UNKNOWN
         assert isinstance(public, ec.EllipticCurvePublicKey)

@@ -108,10 +108,12 @@ class Commands:
         if self._store.devices.get(device) is None:
             raise RefusedError(f"{format_eui64(device)} is not in the device log")
         active = self._store.jobs.active_for(device)
-        if active is not None:
+        if active is not None and not active.distributed:  # that one nobody but its supplier could end
             raise RefusedError(f"{format_eui64(device)} has update {active.id} in progress: cancel that first")
         self._insist_on_radio()
         await self._radio.forget(device)
+        if active is not None:
+            self._updates.replace(batch, active, "the device was taken out of the device log")
         batch.write(lambda tx: tx.devices.remove(device))
         batch.event(Kind.DEVICE_FORGOTTEN, {}, device=device)
         self._log_alerts.raise_all(self._store, batch)
@@ -183,12 +185,18 @@ class Commands:
             allow_downgrade=order.allow_downgrade,
         )
         if active is not None:
-            reason = f"replaced by image {order.image.sha256[:16]}, whose ForceReplace is set"
-            self._updates.replace(batch, active, reason)
+            how = "before its supplier activated it" if active.distributed else "whose ForceReplace is set"
+            self._updates.replace(batch, active, f"replaced by image {order.image.sha256[:16]}, {how}")
         return job
 
     def _gives_way(self, active: Job, record: ImageRecord) -> bool:
-        """Our reading of ForceReplace, of which no public text says more than that it is for the hub."""
+        """Whether the device may have this image instead.
+
+        What it has whole it may have replaced. While it still loads, that takes ForceReplace: our reading of it, since
+        no public text says more than that it is for the hub.
+        """
+        if active.distributed and record.kind == ImageKind.GBCS_SIGNED.value and record.sha256 != active.image:
+            return True
         if not isinstance(active.activation, ActivateByCommand) or record.kind != ImageKind.GBCS_SIGNED.value:
             return False
         content = self._store.images.open(record.sha256)

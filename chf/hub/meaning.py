@@ -13,10 +13,12 @@ from chf.gbcs import (
     AlertCode,
     CommandAccepted,
     DlmsFirmwareDistributionReceiptAlert,
+    DlmsReadFirmwareVersionResponse,
     ExecutionOutcome,
     FutureDatedFirmwareActivationAlert,
     GbcsMessage,
     GbzFirmwareDistributionReceiptAlert,
+    GbzReadFirmwareVersionResponse,
     MessageCode,
     Payload,
     PpmidFirmwareActivationAlert,
@@ -80,6 +82,9 @@ def meaning(payload: Payload, job: Job | None, utc: UtcSeconds) -> Meaning:
             if code is not ReadFirmwareVersionResponseCode.READ_SUCCESS:
                 return Meaning("read failure")
             return Meaning(f"0x{version:08X}", 0, (VersionObserved(version),))
+        case DlmsReadFirmwareVersionResponse() | GbzReadFirmwareVersionResponse():
+            read = payload.firmware_version
+            return Meaning("read failure") if read is None else Meaning(f"0x{read:08X}", 0, (VersionObserved(read),))
         case _:
             return Meaning()
 

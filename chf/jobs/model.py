@@ -12,7 +12,7 @@ from chf.clock import UtcSeconds
 from chf.errors import RefusedError
 from chf.eui64 import Eui64, format_eui64
 from chf.image.image import ImageId
-from chf.ota.model import ActivateAt, Activation, TransferOutcome
+from chf.ota.model import ActivateAt, ActivateByCommand, Activation, TransferOutcome
 
 JobId = NewType("JobId", int)
 
@@ -88,6 +88,15 @@ class Job:
     @property
     def active(self) -> bool:
         return self.state not in ENDS
+
+    @property
+    def distributed(self) -> bool:
+        """The device holds the image, and its supplier has not activated it: another image may replace it at any time.
+
+        So a deployed meter has it (gbcs-duis §2).
+        """
+        waits = self.state is JobState.WAITING and self.transfer is TransferOutcome.SUCCESS
+        return waits and isinstance(self.activation, ActivateByCommand)
 
 
 def accept(

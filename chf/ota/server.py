@@ -419,7 +419,8 @@ def _may_have(session: Session, request: zcl.QueryNextImageRequest, now: Now, ou
         if hardware is None and not session.policy.serve_unknown_hardware:
             return False
         if hardware is not None and not image.minimum_hardware <= hardware <= image.maximum_hardware:
-            reason = f"hardware version {hardware} is not in {image.minimum_hardware} to {image.maximum_hardware}"
+            wanted = f"0x{image.minimum_hardware:04X} to 0x{image.maximum_hardware:04X}"
+            reason = f"hardware version 0x{hardware:04X} is not in {wanted}"
             _turn_down(session, TransferOutcome.HARDWARE_VERSION_MISMATCH, reason, now, out)
             return False
     if request.file_version > image.file_version and not session.allow_downgrade:

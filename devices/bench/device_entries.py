@@ -91,6 +91,7 @@ def _read_settings(section: Section, kind: str) -> GbcsSettings:
         acb_key=certified_key(section, "acb_certificate"),
         supplier=section.eui64("supplier", TEST_SUPPLIER),
         supplier_key=certified_key(section, "supplier_certificate"),
+        supplier_agreement_key=optional_certified_key(section, "supplier_agreement_certificate"),
         mirror_interval_s=section.number("mirror_interval_s", 60.0, minimum=0.1),
     )
 
@@ -110,7 +111,7 @@ def _common(section: Section, kind: str, personality: str) -> dict[str, Any]:
         "hardware_version": section.integer("hardware_version", maximum=0xFFFF),
         "file_version": section.integer("file_version"),
         "access_control_broker": section.eui64("access_control_broker", TEST_ACCESS_CONTROL_BROKER),
-        "first_counter": section.integer("first_counter", 1, minimum=1, maximum=2**63),
+        "first_counter": section.optional_integer("first_counter", minimum=1, maximum=2**63),
         "profile": _PROFILES[section.choice("profile", tuple(_PROFILES), "smart-energy")],
         "endpoint": section.integer("endpoint", 0x03, minimum=1, maximum=240),
         "aps_security_required": section.boolean("aps_security", default=True),

@@ -28,13 +28,14 @@ class ActivationAlerts(Messages):
         if fault is AlertFault.NEVER:
             self._journal.put({Key.OUTCOME: None})
             return None
-        counter = self.outbox.take_counter()
+        utc = ZIGBEE_EPOCH_UTC_S + zigbee_time
+        counter = self.outbox.take_counter(utc)
         success = outcome.success and fault is not AlertFault.FAILURE
         message = make_cs09_alert(
             settings.eui64,
             settings.access_control_broker,
             counter,
-            utc=ZIGBEE_EPOCH_UTC_S + zigbee_time,
+            utc=utc,
             firmware_version=outcome.file_version ^ (fault is AlertFault.WRONG_VERSION),
             success=success,
             key=settings.signing_key,

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from chf.errors import MalformedMessageError
 from chf.gbcs.codes import CraFlag, MessageCode
 from chf.gbcs.message import GbcsMessage, GroupingHeader
+from chf.gbcs.meter_version import DlmsReadFirmwareVersionCommand, GbzReadFirmwareVersionCommand
 from chf.gbcs.security import mac_key, verify_mac, verify_signature
 from chf.gbcs.use_cases import ActivateFirmwareCommand, Payload, ReadFirmwareVersionCommand, parse_payload
 from devices.nodes.journal import Journal, Key
@@ -56,6 +57,9 @@ class Authenticity:
             case ReadFirmwareVersionCommand():
                 if header.originator != settings.access_control_broker:
                     raise NotAuthenticError("not from the Access Control Broker")
+            case DlmsReadFirmwareVersionCommand() | GbzReadFirmwareVersionCommand():
+                if header.originator not in (settings.access_control_broker, _supplier(settings)):
+                    raise NotAuthenticError("neither from its supplier nor from the Access Control Broker")
             case _:
                 raise NotAuthenticError(NO_USE_CASE.format(header.message_code))
         if settings.key_agreement_key is None or settings.acb_key is None:
@@ -73,11 +77,18 @@ class Authenticity:
         return {Key.HEARD: b"".join(_HEARD.pack(*pair) for pair in counters.items())}
 
     def response_mac_key(self, header: GroupingHeader) -> bytes:
-        """The key of a response with this header to a command that was found authentic."""
+        """The key of a response with this header to a command that was found authentic: for who asked, to check.
+
+        A supplier that a meter knows is answered under its own key; so the public test messages have it.
+        """
         settings = self._settings
         assert settings.key_agreement_key is not None
-        assert settings.acb_key is not None
-        return mac_key(settings.key_agreement_key, settings.acb_key, header)
+        theirs = settings.acb_key
+        if isinstance(settings, CommandedSettings) and header.recipient == settings.supplier:
+            theirs = settings.supplier_agreement_key
+        if theirs is None:
+            raise NotAuthenticError("no key agreement with its supplier is set up")
+        return mac_key(settings.key_agreement_key, theirs, header)
 
     def _check_supplier(self, message: GbcsMessage) -> None:
         settings = self._settings
@@ -90,3 +101,7 @@ class Authenticity:
 
     def _heard(self) -> dict[int, int]:
         return dict(_HEARD.iter_unpack(self._journal.get(Key.HEARD) or b""))
+
+
+def _supplier(settings: GbcsSettings) -> int | None:
+    return settings.supplier if isinstance(settings, CommandedSettings) else None

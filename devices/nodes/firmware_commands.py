@@ -90,7 +90,7 @@ class FirmwareCommands(Messages):
         message = make_receipt_alert(
             settings.eui64,
             settings.supplier,
-            self.outbox.take_counter(),
+            self.outbox.take_counter(utc),
             alert_code=AlertCode.FIRMWARE_VERIFICATION_SUCCESSFUL
             if verified
             else AlertCode.FIRMWARE_VERIFICATION_FAILED,
@@ -118,7 +118,7 @@ class FirmwareCommands(Messages):
             response = self._response(counter, told, utc)
             self.outbox.add(response, also=done)
             return [events.MessageMade("CS06", response)]
-        return self._alert(counter, when, told, done)
+        return self._alert(counter, when, told, done, utc)
 
     def _carry_out_schedule(self, utc: float) -> Effects:
         record = self._journal.get(Key.SCHEDULE)
@@ -130,7 +130,7 @@ class FirmwareCommands(Messages):
         refusal = self._refusal(image_hash)
         if refusal is None:
             return self._try_image({Key.SCHEDULE: None}, counter, when)
-        return self._alert(counter, when, self._outcome(refusal), {Key.SCHEDULE: None})
+        return self._alert(counter, when, self._outcome(refusal), {Key.SCHEDULE: None}, utc)
 
     # The image that is held
 
@@ -158,11 +158,13 @@ class FirmwareCommands(Messages):
         command = GroupingHeader(CraFlag.COMMAND, counter, settings.supplier, settings.eui64, code)
         return make_cs06_response(command, outcome, utc, settings.signing_key)
 
-    def _alert(self, counter: int, when: int, outcome: ExecutionOutcome, changes: dict[Key, bytes | None]) -> Effects:
+    def _alert(
+        self, counter: int, when: int, outcome: ExecutionOutcome, changes: dict[Key, bytes | None], utc: float
+    ) -> Effects:
         settings = self._commanded
         told = FutureDatedFirmwareActivationAlert(when, counter, outcome)
         message = make_future_dated_alert(
-            settings.eui64, settings.supplier, self.outbox.take_counter(), told, settings.signing_key
+            settings.eui64, settings.supplier, self.outbox.take_counter(utc), told, settings.signing_key
         )
         self.outbox.add(message, also=changes)
         return [events.MessageMade("0x00CA", message)]

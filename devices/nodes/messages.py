@@ -1,17 +1,18 @@
 """What a device has to say in GBCS messages, and what it does about those that it is sent. How they travel: elsewhere.
 
-The base answers what several kinds of device are asked for (CS08); `alerts` makes a PPMID of it, `firmware_commands` a
-device that obeys its supplier.
+The base answers what every kind of device is asked for (CS08, ECS52, GCS38); `alerts` makes a PPMID of it,
+`firmware_commands` a device that obeys its supplier.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
-from chf.gbcs.build import cs08_response_header, make_cs08_response
-from chf.gbcs.codes import ReadFirmwareVersionResponseCode
+from chf.gbcs.build import make_cs08_response, make_meter_version_response, response_header
+from chf.gbcs.codes import MessageCode, ReadFirmwareVersionResponseCode
+from chf.gbcs.meter_version import DlmsReadFirmwareVersionCommand, GbzReadFirmwareVersionCommand
 from chf.gbcs.use_cases import ActivateFirmwareCommand, ReadFirmwareVersionCommand, ReadFirmwareVersionResponse
 from devices.nodes import events
 from devices.nodes.authenticity import NO_USE_CASE, Authenticity, NotAuthenticError
@@ -22,6 +23,13 @@ if TYPE_CHECKING:
     from devices.nodes.image_bank import ImageBanks
     from devices.nodes.journal import Journal
     from devices.nodes.settings import GbcsSettings
+
+
+_VERSION_USE_CASES: Final = {
+    MessageCode.READ_PPMID_HCALCS_FIRMWARE_VERSION: "CS08",
+    MessageCode.READ_FIRMWARE_VERSION_ESME_CHF: "ECS52",
+    MessageCode.READ_FIRMWARE_VERSION_GSME: "GCS38",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +67,7 @@ class Messages(ABC):
             match payload:
                 case ActivateFirmwareCommand():
                     return self.activate(header, payload, zigbee_time)
-                case ReadFirmwareVersionCommand():
+                case ReadFirmwareVersionCommand() | DlmsReadFirmwareVersionCommand() | GbzReadFirmwareVersionCommand():
                     return self._read_version(header)
                 case _:
                     return [events.CommandRefused(NO_USE_CASE.format(header.message_code))]
@@ -72,12 +80,16 @@ class Messages(ABC):
         raise NotAuthenticError(NO_USE_CASE.format(header.message_code))
 
     def _read_version(self, command: GroupingHeader) -> Effects:
-        """CS08 (GBCS 11.8)."""
-        if not self._settings.answers_cs08:
-            raise NotAuthenticError("CS08 is for PPMID and HCALCS")
+        """CS08 (GBCS 11.8); a meter's own is ECS52 or GCS38."""
+        own = self._settings.version_use_case
+        if command.message_code != own:
+            raise NotAuthenticError(f"{_VERSION_USE_CASES[MessageCode(command.message_code)]} is not for this device")
         version = self._banks.running_header().file_version
-        key = self._authenticity.response_mac_key(cs08_response_header(command))
-        outcome = ReadFirmwareVersionResponse(version, ReadFirmwareVersionResponseCode.READ_SUCCESS)
-        response = make_cs08_response(command, outcome, key)
+        key = self._authenticity.response_mac_key(response_header(command))
+        if own is MessageCode.READ_PPMID_HCALCS_FIRMWARE_VERSION:
+            outcome = ReadFirmwareVersionResponse(version, ReadFirmwareVersionResponseCode.READ_SUCCESS)
+            response = make_cs08_response(command, outcome, key)
+        else:
+            response = make_meter_version_response(command, version, key)
         self.outbox.add(response, also=self._authenticity.heard(command))
-        return [events.MessageMade("CS08", response)]
+        return [events.MessageMade(_VERSION_USE_CASES[own], response)]

@@ -20,7 +20,7 @@ _LONGEST_OUTBOX_BYTES = 1024  # of the journal's sector; older messages give way
 
 
 class Outbox:
-    def __init__(self, journal: Journal, first_counter: int) -> None:
+    def __init__(self, journal: Journal, first_counter: int | None) -> None:
         self._journal = journal
         self._first_counter = first_counter
 
@@ -42,10 +42,16 @@ class Outbox:
         if messages and messages[0] == message:
             self._journal.put({Key.ALERTS: _packed(messages[1:])})
 
-    def take_counter(self) -> int:
-        """The next originator counter; it is in flash, so a power cut can cost one but never use it twice."""
+    def take_counter(self, utc: float) -> int:
+        """The next originator counter; it is in flash, so a power cut can cost one but never use it twice.
+
+        The first of all is above those of an earlier flash of this device, of which the hub may still know.
+        """
         record = self._journal.get(Key.COUNTER)
-        counter = self._first_counter if record is None else _COUNTER.unpack(record)[0] + 1
+        if record is not None:
+            counter = _COUNTER.unpack(record)[0] + 1
+        else:
+            counter = int(utc * 1000) if self._first_counter is None else self._first_counter
         self._journal.put({Key.COUNTER: _COUNTER.pack(counter)})
         return int(counter)
 

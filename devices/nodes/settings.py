@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import TYPE_CHECKING
 
+from chf.gbcs.codes import MessageCode
 from devices.nodes.personalities import SPEC_STRICT, Personality
 from devices.stack.interface import SMART_ENERGY_PROFILE, Eui64
 
@@ -117,13 +118,14 @@ class GbcsSettings(DeviceSettings):
     key_agreement_key: EllipticCurvePrivateKey | None = field(default=None, repr=False)
     access_control_broker: Eui64 = TEST_ACCESS_CONTROL_BROKER  # to whom CS09 goes (GBCS 11.9)
     acb_key: EllipticCurvePublicKey | None = None  # for key agreement; without these two no command is authentic
-    first_counter: int = 1  # the originator counter of its first alert
+    first_counter: int | None = None  # the originator counter of its first alert; None takes its clock's milliseconds
     alert_retry_s: float = 10.0  # doubles up to `alert_retry_max_s` while nobody takes the alert
     alert_retry_max_s: float = 300.0
 
     @property
-    def answers_cs08(self) -> bool:
-        return True
+    def version_use_case(self) -> MessageCode:
+        """By which it is asked for its firmware version."""
+        return MessageCode.READ_PPMID_HCALCS_FIRMWARE_VERSION  # GBCS 11.8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -144,6 +146,7 @@ class CommandedSettings(GbcsSettings):
     kind: CommandedKind
     supplier: Eui64 = TEST_SUPPLIER
     supplier_key: EllipticCurvePublicKey
+    supplier_agreement_key: EllipticCurvePublicKey | None = None  # for the MAC of what a meter answers its supplier
     mirror_interval_s: float = 60.0  # how often a GSME looks at its mirror (our choice)
 
     @property
@@ -151,5 +154,11 @@ class CommandedSettings(GbcsSettings):
         return self.supplier_key
 
     @property
-    def answers_cs08(self) -> bool:
-        return self.kind is CommandedKind.HCALCS  # GBCS 11.8; meters have ECS52 and GCS38
+    def version_use_case(self) -> MessageCode:
+        match self.kind:
+            case CommandedKind.HCALCS:
+                return MessageCode.READ_PPMID_HCALCS_FIRMWARE_VERSION
+            case CommandedKind.ESME:
+                return MessageCode.READ_FIRMWARE_VERSION_ESME_CHF  # ECS52
+            case CommandedKind.GSME:
+                return MessageCode.READ_FIRMWARE_VERSION_GSME  # GCS38

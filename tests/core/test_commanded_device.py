@@ -1,4 +1,4 @@
-"""A device of the second update method: receipt, CS06 in all its outcomes, CS08; every refusal by name."""
+"""A device of the second update method: receipt, CS06 in all its outcomes; every refusal by name."""
 
 import hashlib
 
@@ -9,31 +9,28 @@ from chf.gbcs import (
     ActivateImageResponseCode,
     AlertCode,
     CommandAccepted,
+    CraFlag,
     DlmsFirmwareDistributionReceiptAlert,
     ExecutionOutcome,
     FutureDatedFirmwareActivationAlert,
     GbzFirmwareDistributionReceiptAlert,
-    ReadFirmwareVersionResponse,
-    ReadFirmwareVersionResponseCode,
     cosem_date_time,
-    mac_key,
-    verify_mac,
     verify_signature,
 )
 from devices.nodes import events
 from devices.nodes.settings import CommandedKind, Faults
 from tests.support.commanded_rig import (
-    ACB,
-    ACB_KA,
-    DEVICE_KA,
     DEVICE_KEY,
+    START,
     STRANGER_KEY,
     SUPPLIER,
     CommandedRig,
     image_hash,
+    not_obeyed,
+    refused,
     signed_image,
 )
-from tests.support.model_hub import DEVICE, NEW, OLD, image
+from tests.support.model_hub import DEVICE, NEW, OLD, START_UTC, image
 
 IMAGE = signed_image()
 HASH = image_hash(IMAGE)
@@ -52,10 +49,6 @@ def rig() -> CommandedRig:
 def outcomes(rig: CommandedRig) -> list:
     """What was told after the receipt."""
     return rig.told()[1:]
-
-
-def refused(rig: CommandedRig) -> list[str]:
-    return [event.reason for event in rig.recorder.all(events.CommandRefused)]
 
 
 # The receipt
@@ -108,6 +101,27 @@ def test_a_receipt_is_told_once_over_reboots_and_repeated_ends(rig) -> None:
     rig.restarted()
     assert len(rig.told()) == 1
     assert len(rig.hub.ends) == 2
+
+
+def test_a_device_that_starts_anew_repeats_no_counter_of_its_former_life(rig) -> None:
+    """Its flash is empty, as that of every emulated device after a restart, and the hub remembers."""
+    (before,) = (message.header.counter for message in rig.messages())
+    later = CommandedRig(hub_image=IMAGE)
+    later.run(60.0)
+    later.start()
+    (after,) = (message.header.counter for message in later.messages())
+    assert before < after
+    assert before >= START * 1000
+
+
+def test_the_counter_of_the_first_alert_can_be_given(rig) -> None:
+    given = CommandedRig(hub_image=IMAGE, first_counter=77)
+    given.start()
+    given.say(given.cs06(HASH, given.utc + 5))
+    given.run(10)
+    given.restarted()
+    alerts = [message.header for message in given.messages() if message.header.cra is CraFlag.ALERT]
+    assert [header.counter for header in alerts] == [77, 78]
 
 
 def test_a_newer_image_replaces_the_one_that_waits(rig) -> None:
@@ -196,15 +210,6 @@ def test_the_hub_cannot_activate_what_the_supplier_did_not_command(rig) -> None:
 # Commands that are not obeyed
 
 
-def not_obeyed(rig, message: bytes, reason: str) -> None:
-    before = len(rig.hub.alerts)
-    rig.say(message)
-    rig.run(30)
-    assert refused(rig)[-1].startswith(reason), refused(rig)
-    assert rig.device.file_version() == OLD
-    assert len(rig.hub.alerts) == before
-
-
 def test_a_replayed_command_is_not_obeyed(rig) -> None:
     command = rig.cs06(bytes(32))
     rig.say(command)
@@ -278,7 +283,8 @@ def test_a_future_dated_cs06_is_accepted_and_carried_out_at_its_time(rig) -> Non
     assert alert.alert_code == 0x8F66
     message = rig.messages()[-1]
     assert verify_signature(message, DEVICE_KEY.public_key())
-    assert message.header.counter == 2  # its own, after that of the receipt
+    receipt = rig.messages()[0]
+    assert message.header.counter == receipt.header.counter + 1  # its own, and not that of the command
 
 
 def test_a_device_that_is_off_at_the_time_activates_when_it_is_back(rig) -> None:
@@ -373,6 +379,18 @@ def test_a_second_future_dated_command_replaces_the_first(rig) -> None:
     assert [(alert.execution_utc_s, alert.originator_counter) for alert in alerts] == [(second, rig.counter)]
 
 
+def test_the_date_of_an_image_that_was_replaced_comes_to_hash_mismatch(rig) -> None:
+    when = rig.utc + 500
+    rig.say(rig.cs06(HASH, when))
+    rig.hub.image = signed_image(NEW + 1, seed=2)
+    rig.hub.notify()
+    rig.run(600)
+    told = rig.told()[-1]
+    assert isinstance(told, FutureDatedFirmwareActivationAlert)
+    assert (told.alert_code, told.outcome) == (0x8F67, ExecutionOutcome(CODES.HASH_MISMATCH, OLD))
+    assert rig.device.file_version() == OLD
+
+
 def test_an_immediate_command_replaces_one_that_is_due(rig) -> None:
     rig.say(rig.cs06(HASH, rig.utc + 600))
     rig.say(rig.cs06(HASH))
@@ -381,44 +399,72 @@ def test_an_immediate_command_replaces_one_that_is_due(rig) -> None:
     assert outcomes(rig) == [CommandAccepted(), ExecutionOutcome(CODES.SUCCESS, NEW)]
 
 
-# CS08
+# Change of supplier
 
 
-def test_cs08_is_answered_with_the_version_and_a_mac() -> None:
-    rig = CommandedRig()
+def after_change_of_supplier(former: CommandedRig) -> CommandedRig:
+    """The same device, powered on with the certificate of another supplier and all that is in its flash.
+
+    What it holds is verified anew at power-on, and the former supplier's image is no good to the new one's device.
+    """
+    former.device.power_off()
+    rig = CommandedRig(flash=former.flash, supplier_key=STRANGER_KEY.public_key())
+    rig.counter = former.counter
     rig.start()
-    rig.say(rig.cs08())
-    rig.run(1)
-    (told,) = rig.told()
-    assert told == ReadFirmwareVersionResponse(OLD, ReadFirmwareVersionResponseCode.READ_SUCCESS)
-    (message,) = rig.messages()
-    assert verify_mac(message, mac_key(ACB_KA, DEVICE_KA.public_key(), message.header))
-    assert message.header.supplementary is not None
-    assert message.header.supplementary.entity_id == SUPPLIER
+    return rig
 
 
-def test_a_replayed_cs08_is_not_answered(rig) -> None:
-    command = rig.cs08()
-    rig.say(command)
-    rig.run(1)
-    not_obeyed(rig, command, "its counter was used before")
+def test_the_former_supplier_is_not_obeyed_any_more(rig) -> None:
+    changed = after_change_of_supplier(rig)
+    not_obeyed(changed, changed.cs06(HASH), "the signature is not its supplier's")
 
 
-def test_cs08_of_somebody_else_is_not_answered(rig) -> None:
-    not_obeyed(rig, rig.cs08(originator=ACB + 1), "not from the Access Control Broker")
-    not_obeyed(rig, rig.cs08(acb=STRANGER_KEY), "the MAC is not")
+def test_the_new_supplier_cannot_activate_what_the_former_one_signed(rig) -> None:
+    changed = after_change_of_supplier(rig)
+    changed.say(changed.cs06(HASH, signer=STRANGER_KEY))
+    changed.restarted()
+    assert changed.told()[-1] == ExecutionOutcome(CODES.NO_IMAGE_HELD, OLD)
+    assert changed.device.file_version() == OLD
 
 
-@pytest.mark.parametrize("kind", [CommandedKind.ESME, CommandedKind.GSME])
-def test_a_meter_is_asked_by_another_use_case_than_cs08(kind) -> None:
-    rig = CommandedRig(kind=kind)
+def test_the_new_suppliers_own_image_replaces_it_and_activates(rig) -> None:
+    octets = signed_image(NEW + 1, key=STRANGER_KEY)
+    rig.device.power_off()
+    changed = CommandedRig(flash=rig.flash, hub_image=octets, supplier_key=STRANGER_KEY.public_key())
+    changed.counter = rig.counter
+    changed.start()
+    changed.run(600)  # past the next query
+    receipts = [told.alert_code for told in changed.told()]
+    assert receipts == [AlertCode.FIRMWARE_VERIFICATION_FAILED, AlertCode.FIRMWARE_VERIFICATION_SUCCESSFUL]
+    changed.say(changed.cs06(image_hash(octets), signer=STRANGER_KEY))
+    changed.restarted()
+    assert changed.device.file_version() == NEW + 1
+
+
+def test_a_date_of_the_former_supplier_does_not_activate_his_image_for_the_new_one(rig) -> None:
+    rig.say(rig.cs06(HASH, rig.utc + 60))
+    changed = after_change_of_supplier(rig)
+    changed.run(120)
+    changed.restarted()
+    assert changed.device.file_version() == OLD
+    told = changed.told()[-1]
+    assert isinstance(told, FutureDatedFirmwareActivationAlert)
+    assert told.outcome == ExecutionOutcome(CODES.NO_IMAGE_HELD, OLD)
+
+
+# Its clock
+
+
+@pytest.mark.parametrize("skew_s", [-86_400, 86_400], ids=["a day behind", "a day ahead"])
+def test_a_wrong_clock_is_set_before_a_date_is_kept(skew_s) -> None:
+    """The hub's Time cluster is asked before anything that has a date."""
+    rig = CommandedRig(hub_image=IMAGE, clock_at_start=int(START_UTC) + skew_s)
     rig.start()
-    not_obeyed(rig, rig.cs08(), "CS08 is for PPMID and HCALCS")
-
-
-def test_the_supplier_and_the_broker_count_apart(rig) -> None:
-    rig.say(rig.cs08(counter=1_000_000))
-    rig.say(rig.cs06(HASH, counter=5))
+    when = rig.utc + 100
+    rig.say(rig.cs06(HASH, when))
+    rig.run(90)
+    assert rig.device.file_version() == OLD
+    rig.run(20)
     rig.restarted()
     assert rig.device.file_version() == NEW
 

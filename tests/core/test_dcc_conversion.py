@@ -7,7 +7,7 @@ import pytest
 from chf.clock import Instant, Now, UtcSeconds
 from chf.dcc.conversion import CURSOR, Conversion
 from chf.dcc.desk import Desk
-from chf.dcc.firmware_commands import cs06, cs08, row
+from chf.dcc.firmware_commands import cs06, read_version, row
 from chf.dcc.seal import Seal
 from chf.dcc.smi import Smi, SmiDevice
 from chf.duis import DuisSchema, RequestId
@@ -28,13 +28,14 @@ from chf.gbcs import (
     ReadFirmwareVersionResponse,
     ReadFirmwareVersionResponseCode,
     TransferResponseCode,
-    cs08_response_header,
     mac_key,
     make_ccs08_alert,
     make_cs06_response,
     make_cs08_response,
     make_cs09_alert,
     make_future_dated_alert,
+    make_meter_version_response,
+    response_header,
     sign,
 )
 from chf.image.image import ImageId, parse_image
@@ -295,7 +296,7 @@ def answered_read(upward, response_key=None) -> tuple[bytes, int]:
     Desk(upward.store, upward.pki, carried=frozenset({"PPMID"})).take(request.to_bytes(), NOW)
     (queued,) = upward.store.device_messages.waiting()
     command = GbcsMessage.from_bytes(queued.message).header
-    header = cs08_response_header(command)
+    header = response_header(command)
     shared = mac_key(response_key or key(PPMID, "ka"), key(ACB, "ka").public_key(), header)
     response = ReadFirmwareVersionResponse(2, ReadFirmwareVersionResponseCode.READ_SUCCESS)
     return make_cs08_response(command, response, shared), queued.id
@@ -311,38 +312,77 @@ def test_upward_answer_to_a_read_goes_to_who_asked(upward):
     assert upward.store.device_messages.get(queued).state is MessageState.ANSWERED
 
 
-def answer_of(command: bytes) -> bytes:
-    """What the PPMID says to a CS08 command."""
-    header = GbcsMessage.from_bytes(command).header
-    shared = mac_key(key(PPMID, "ka"), key(ACB, "ka").public_key(), cs08_response_header(header))
-    response = ReadFirmwareVersionResponse(2, ReadFirmwareVersionResponseCode.READ_SUCCESS)
-    return make_cs08_response(header, response, shared)
-
-
-def test_upward_answers_to_commands_of_the_command_line_are_the_suppliers(upward):
-    """`chf dcc cs06` and `cs08` come without a service request: the command itself says for whom it was made."""
-    read, activate = cs08(upward.pki, PPMID, 70), cs06(upward.pki, ESME, 71, bytes(32))
-    with upward.store.transaction() as tx:
-        tx.device_messages.add(row(PPMID, MessageCode.READ_PPMID_HCALCS_FIRMWARE_VERSION, 70, read, NOW))
-        tx.device_messages.add(row(ESME, MessageCode.ACTIVATE_FIRMWARE, 71, activate, NOW))
-    later = FutureDatedFirmwareActivationAlert(int(UTC), 71, ExecutionOutcome(ActivateImageResponseCode.SUCCESS, 2))
-    upward.alert(answer_of(read), PPMID)
-    header = GbcsMessage.from_bytes(activate).header
-    upward.alert(make_cs06_response(header, CommandAccepted(), UTC, key(ESME)), ESME)
-    upward.alert(make_future_dated_alert(ESME, SUPPLIER, 9, later, key(ESME)), ESME)
-    documents = upward.convert()
-    assert [field(document.document, "RequestID") for document in documents] == [
-        str(RequestId(SUPPLIER, device, counter)) for device, counter in ((PPMID, 70), (ESME, 71), (ESME, 71))
-    ]
-    assert [document.kind for document in documents] == ["response", "response", "FutureDatedDeviceAlertMessage"]
-
-
 def test_upward_answer_with_a_wrong_mac_is_not_passed_on(upward):
     octets, queued = answered_read(upward, key(SECOND, "ka"))
     upward.alert(octets, PPMID)
     assert upward.convert() == ()
     assert "MAC" in upward.alarms()[0]
     assert upward.store.device_messages.get(queued).state is MessageState.WAITING
+
+
+def meter_answered(upward, device, code, response_key=None, private=True) -> bytes:
+    """ECS52 or GCS38 as the desk makes it for the supplier, and the meter's answer to him."""
+    request = ReadFirmwareVersionRequest(RequestId(SUPPLIER, device, 77))
+    Desk(upward.store, upward.pki, carried=frozenset({"ESME", "GSME"})).take(request.to_bytes(), NOW)
+    (queued,) = upward.store.device_messages.waiting()
+    command = GbcsMessage.from_bytes(queued.message).header
+    assert (command.message_code, command.originator, command.counter) == (code, SUPPLIER, 77)
+    if not private:
+        (upward.pki.path / f"{SUPPLIER:016x}-ka.key").unlink()
+    shared = mac_key(response_key or key(device, "ka"), key(SUPPLIER, "ka").public_key(), response_header(command))
+    return make_meter_version_response(command, 2, shared)
+
+
+@pytest.mark.parametrize("private", [True, False], ids=["with", "without the supplier's key"])
+def test_upward_answer_of_a_meter_goes_to_its_supplier(upward, private):
+    octets = meter_answered(upward, ESME, MessageCode.READ_FIRMWARE_VERSION_ESME_CHF, private=private)
+    upward.alert(octets, ESME)
+    (document,) = upward.convert()
+    assert (document.recipient, field(document.document, "ServiceReference")) == (SUPPLIER, "11.2")
+    assert field(document.document, "RequestID") == str(RequestId(SUPPLIER, ESME, 77))
+    assert b64decode(field(document.document, "GBCSPayload")) == octets
+
+
+def test_upward_answer_of_a_meter_with_a_wrong_mac_is_not_passed_on(upward):
+    octets = meter_answered(upward, ESME, MessageCode.READ_FIRMWARE_VERSION_ESME_CHF, key(SECOND, "ka"))
+    upward.alert(octets, ESME)
+    assert upward.convert() == ()
+    assert "MAC" in upward.alarms()[0]
+
+
+def asked_at_the_desk(upward, device, device_type) -> GroupingHeader:
+    with upward.store.transaction() as tx:
+        asked = read_version(upward.pki, device, device_type, tx, NOW)
+        tx.device_messages.add(asked)
+    return GbcsMessage.from_bytes(asked.message).header
+
+
+def test_upward_answer_to_a_command_of_this_desk_is_for_no_user(upward):
+    """`chf dcc cs08`: who asked reads the answer here."""
+    command = asked_at_the_desk(upward, PPMID, DeviceType.PPMID)
+    shared = mac_key(key(PPMID, "ka"), key(ACB, "ka").public_key(), response_header(command))
+    version = ReadFirmwareVersionResponse(2, ReadFirmwareVersionResponseCode.READ_SUCCESS)
+    upward.alert(make_cs08_response(command, version, shared), PPMID)
+    assert (upward.convert(), upward.alarms()) == ((), [])
+    assert upward.store.alerts.list()[0].delivered is not None
+
+
+def test_upward_answers_to_a_suppliers_command_of_this_desk_go_to_that_supplier(upward):
+    """`chf dcc cs06` and `ecs52`: the command's counter stands for that of a request."""
+    with upward.store.transaction() as tx:
+        message = cs06(upward.pki, ESME, 78, bytes(32), UTC + 60)
+        tx.device_messages.add(row(ESME, MessageCode.ACTIVATE_FIRMWARE, 78, message, NOW))
+    told = FutureDatedFirmwareActivationAlert(int(UTC), 78, ExecutionOutcome(ActivateImageResponseCode.SUCCESS, 2))
+    command = GbcsMessage.from_bytes(message).header
+    upward.alert(make_cs06_response(command, CommandAccepted(), UTC, key(ESME)), ESME)
+    upward.alert(make_future_dated_alert(ESME, SUPPLIER, 9, told, key(ESME)), ESME)
+    version = asked_at_the_desk(upward, ESME, DeviceType.ESME)
+    shared = mac_key(key(ESME, "ka"), key(SUPPLIER, "ka").public_key(), response_header(version))
+    upward.alert(make_meter_version_response(version, 2, shared), ESME)
+    documents = upward.convert()
+    assert [document.recipient for document in documents] == [SUPPLIER] * 3
+    ids = [field(document.document, "RequestID") for document in documents]
+    assert ids == [str(RequestId(SUPPLIER, ESME, counter)) for counter in (78, 78, version.counter)]
 
 
 def test_upward_answer_that_nobody_asked_for_is_not_passed_on(upward):

@@ -28,7 +28,9 @@ from chf.errors import MalformedRequestError, RefusedError
 from chf.eui64 import Eui64, format_eui64
 from chf.gbcs import (
     CANCELLED_UTC_S,
+    DlmsReadFirmwareVersionCommand,
     GbcsMessage,
+    GbzReadFirmwareVersionCommand,
     MessageCode,
     mac_key,
     make_cs06_precommand,
@@ -44,6 +46,7 @@ from tests.support.dcc_bench import (
     ACB,
     CHF,
     ESME,
+    GSME,
     HCALCS,
     KEYS,
     NOW,
@@ -442,7 +445,7 @@ def supplier_signed(device=ESME, counter=1000, signer=SUPPLIER, pki=None, **chan
     return replace(SignedPreCommandRequest(to(device, counter), message.to_bytes()), **changes)
 
 
-CARRIED = frozenset({"ESME", "HCALCS", "PPMID"})
+CARRIED = frozenset({"ESME", "GSME", "HCALCS", "PPMID"})
 
 
 def test_desk_hands_a_signed_command_on_with_the_brokers_mac(bench):
@@ -491,7 +494,7 @@ def spoiled(change) -> SignedPreCommandRequest:
         (supplier_signed(signer=ESME), "not that of the originator"),
         (replace(supplier_signed(HCALCS), request_id=to(ESME)), "not those of the RequestID"),
         (supplier_signed(execution_utc_s=int(NOW.utc) + 60), "executionDateTime"),
-        (spoiled(lambda octets: octets.replace(b"\x00\x02\x00\x12", b"\x00\x02\x00\x59")), "not a CS06 command"),
+        (spoiled(lambda octets: octets.replace(b"\x00\x02\x00\x12", b"\x00\x02\x00\x19")), "not a CS06 command"),
     ],
 )
 def test_desk_refuses_a_command_that_is_not_the_suppliers(bench, request_, words):
@@ -514,6 +517,33 @@ def test_desk_makes_a_read_command_for_a_ppmid(bench):
     assert verify_mac(message, mac_key(KEYS(f"{PPMID:016x}-ka"), acb, message.header))
 
 
+STRANGER_USER = Eui64(0x90B3D51F30030000)
+METERS = [
+    (ESME, MessageCode.READ_FIRMWARE_VERSION_ESME_CHF, DlmsReadFirmwareVersionCommand(1000)),
+    (GSME, MessageCode.READ_FIRMWARE_VERSION_GSME, GbzReadFirmwareVersionCommand()),
+]
+
+
+@pytest.mark.parametrize(("device", "code", "payload"), METERS, ids=["ECS52", "GCS38"])
+def test_desk_reads_a_meter_in_the_name_of_its_supplier(bench, device, code, payload):
+    answer = bench.ask(ReadFirmwareVersionRequest(to(device)), S, carried=CARRIED)
+    assert answer.code.value == "I99"
+    (queued,) = bench.store.device_messages.waiting()
+    message = GbcsMessage.from_bytes(queued.message)
+    assert (message.header.message_code, parse_payload(message)) == (code, payload)
+    assert (message.header.originator, message.header.counter, message.header.supplementary) == (SUPPLIER, 1000, None)
+    acb = bench.pki.certificate(ACB, Usage.KEY_AGREEMENT).public_key()
+    assert verify_mac(message, mac_key(KEYS(f"{device:016x}-ka"), acb, message.header))
+
+
+def test_desk_reads_a_meter_on_behalf_of_a_user_whom_it_does_not_know(bench):
+    bench.ask(ReadFirmwareVersionRequest(to(ESME, originator=STRANGER_USER)), S, carried=CARRIED)
+    (queued,) = bench.store.device_messages.waiting()
+    header = GbcsMessage.from_bytes(queued.message).header
+    assert header.originator == ACB
+    assert (header.supplementary.entity_id, header.supplementary.counter) == (STRANGER_USER, 1000)
+
+
 def test_desk_read_commands_never_share_a_counter(bench):
     for counter in (1, 2, 3):
         bench.ask(ReadFirmwareVersionRequest(to(PPMID, counter)), S, carried=CARRIED)
@@ -526,7 +556,7 @@ def test_desk_read_commands_never_share_a_counter(bench):
     ("request_", "carried", "code"),
     [
         (ReadFirmwareVersionRequest(to(PPMID)), frozenset(), "E20"),
-        (ReadFirmwareVersionRequest(to(ESME)), CARRIED, "E20"),  # ECS52 is DLMS, and not made here
+        (ReadFirmwareVersionRequest(to(ESME)), frozenset({"PPMID"}), "E20"),
         (ReadFirmwareVersionRequest(to(STRANGER)), CARRIED, "E19"),
         (ReadFirmwareVersionRequest(to(PPMID), int(NOW.utc)), CARRIED, "E11"),
         (ReadFirmwareVersionRequest(to(PPMID), CANCELLATION_UTC_S), CARRIED, "E11"),

@@ -17,7 +17,6 @@ from chf.gbcs import (
     SupplementaryRemoteParty,
     TransferResponseCode,
     add_mac,
-    cs08_response_header,
     mac_key,
     make_ccs08_alert,
     make_cs06_precommand,
@@ -25,6 +24,7 @@ from chf.gbcs import (
     make_cs08_response,
     make_cs09_alert,
     parse_payload,
+    response_header,
     sign,
     use_case_name,
     verify_mac,
@@ -222,7 +222,7 @@ def test_gbcs_reading_a_version_is_a_command_and_a_response_that_belong_together
     command = GbcsMessage.from_bytes(make_cs08_command(ACB, PPMID, 1300, party, bytes(16)))
     answer = ReadFirmwareVersionResponse(7, ReadFirmwareVersionResponseCode.READ_SUCCESS)
     response = GbcsMessage.from_bytes(make_cs08_response(command.header, answer, bytes(16)))
-    assert response.header == cs08_response_header(command.header)
+    assert response.header == response_header(command.header)
     assert (response.header.originator, response.header.recipient, response.header.counter) == (PPMID, ACB, 1300)
     assert parse_payload(response) == answer
 

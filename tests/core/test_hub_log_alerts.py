@@ -127,3 +127,13 @@ def test_the_payload_is_laid_out_as_the_reference_message_has_it():
     for cut in range(len(octets)):
         with pytest.raises(MalformedMessageError):
             DeviceLogChangedAlert.read(Cursor(octets[:cut]))
+
+
+def test_what_has_no_name_is_written_back_and_never_shown():
+    when, logged = bytes.fromhex("07E80201FF0A0B0C008000FF"), bytes.fromhex("07E80201FF0A0B0B008000FF")
+    secret = bytes(range(0x30, 0x40))
+    alert = DeviceLogChangedAlert(5, when, (PPMID, PPMID + 1), logged, b"unnamed!", (secret, bytes(16)))
+    read = DeviceLogChangedAlert.read(Cursor(alert.to_bytes()))
+    assert read == alert
+    assert secret in read.to_bytes()
+    assert repr(secret)[2:-1] not in repr(read)

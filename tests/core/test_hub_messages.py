@@ -186,10 +186,13 @@ async def test_a_response_whose_signature_is_not_the_devices_is_relayed_and_told
     broken = response[:-1] + bytes((response[-1] ^ 1,))
     async with hub_on_desk(store, MemoryRadio()) as desk:
         await open_tunnel(desk)
+        number = add(store, counter=1)
+        await desk.until(lambda: transfers(desk))
         says(desk, broken)
         await desk.until(lambda: Kind.ALARM in desk.kinds())
         (alert,) = store.alerts.list(device=HCALCS)
         assert (alert.message, alert.verified) == (broken, False)
+        assert state(desk, number) is MessageState.WAITING  # a hub that restarts now sends it again
 
 
 async def test_a_response_with_a_bad_signature_answers_nothing(store):

@@ -7,9 +7,17 @@ from pathlib import Path
 import pytest
 
 from chf.dcc.intake import Check, DeviceRefusal, IntakePolicy, InventoryDevice, RefusalList, decide
+from chf.dcc.inventory import StoreInventory
 from chf.duis import RequestId, ResponseCode, ServiceReference, UpdateFirmwareRequest
 from chf.eui64 import Eui64
 from chf.image.header import HardwareVersions, OtaHeader
+from chf.image.image import ImageId, parse_image
+from chf.jobs.model import JobId, JobState, accept
+from chf.ota.model import ActivateByCommand, TransferOutcome
+from chf.store import Store
+from chf.store.images import record_of
+from tests.support.dcc_bench import ESME as LOGGED
+from tests.support.dcc_bench import NOW, log_devices
 
 REFERENCE = Path(__file__).parents[2].parent / "shared" / "reference" / "duis"
 SUPPLIER, ACB = Eui64(0x90B3D51F30010000), Eui64(0x90B3D51F30000002)
@@ -115,6 +123,44 @@ def test_intake_device_is_refused_with_list_and_reason(device, check, in_list, w
     answer = decision.response(0)
     assert answer.code is ResponseCode.UPDATE_PPMID_FIRMWARE_NO_DEVICE
     assert getattr(answer.warning, in_list.value) == (PPMID,)
+
+
+@pytest.mark.parametrize(("flag", "taken"), [(b"\x00", ()), (b"\x01", (ESME,))], ids=["without", "with ForceReplace"])
+def test_intake_an_update_under_way_gives_way_to_force_replace_alone(flag, taken):
+    signed = image(flag + b"\x40" + bytes(range(64)))
+    asked = request(ESME, content=signed, service_reference=ServiceReference.UPDATE_FIRMWARE)
+    busy = Inventory(ppmid(ESME, device_type="ESME", update_in_progress=True))
+    assert decide(asked, busy).accepted == taken
+
+
+@pytest.mark.parametrize(
+    ("state", "transfer", "busy"),
+    [
+        (JobState.DOWNLOADING, None, True),
+        (JobState.WAITING, TransferOutcome.SUCCESS, False),
+        (JobState.ACTIVATING, TransferOutcome.SUCCESS, True),
+    ],
+)
+def test_intake_an_image_that_waits_for_its_supplier_is_no_request_in_progress(tmp_path, state, transfer, busy):
+    with Store.open(tmp_path) as store:
+        log_devices(store)
+        parsed = parse_image(image())
+        job = accept(
+            job_id=JobId(1),
+            device=LOGGED,
+            image=ImageId(parsed.sha256),
+            file_version=2,
+            activation=ActivateByCommand(),
+            origin="cli",
+            version_before=1,
+            now_utc=NOW.utc,
+            lifetime_s=60.0,
+        )
+        with store.transaction() as tx:
+            tx.images.add(record_of(parsed, "i", NOW.utc), image())
+            tx.jobs.add(job)
+            tx.jobs.update(replace(job, state=state, transfer=transfer))
+        assert StoreInventory(store).device(LOGGED).update_in_progress is busy
 
 
 def test_intake_what_is_not_known_yet_is_no_reason_to_refuse():

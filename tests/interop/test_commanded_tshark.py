@@ -52,7 +52,7 @@ def everything(kind: CommandedKind) -> list[bytes]:
     broken.restarted()
     good = CommandedRig(kind=kind, hub_image=IMAGE)
     good.start()
-    good.say(good.cs08())
+    good.say(good.cs08() if kind is CommandedKind.HCALCS else good.ask_meter())
     good.say(good.cs06(bytes(32)))
     good.say(good.cs06(HASH, CANCELLED_UTC_S))
     good.say(good.cs06(HASH, good.utc + 5))
@@ -68,8 +68,15 @@ NAMES = {
         "Alert Code: Firmware Verification Failed (0x8f1c)",
         "Message Code: Unknown (0x0129)",  # CS08, younger than this dissector
     ),
-    CommandedKind.GSME: ("Firmware Distribution Receipt Alert (GSME) (0x00cf)",),
-    CommandedKind.ESME: ("Firmware Distribution Receipt Alert (ESME or Comms Hub) (0x00ce)",),
+    CommandedKind.GSME: (
+        "Firmware Distribution Receipt Alert (GSME) (0x00cf)",
+        "Message Code: GCS38 Read GSME Firmware Version (0x0084)",
+        "Extended Header Cluster ID: Simple Metering (0x0702)",
+    ),
+    CommandedKind.ESME: (
+        "Firmware Distribution Receipt Alert (ESME or Comms Hub) (0x00ce)",
+        "Message Code: ECS52 Read ESME/Comms Hub Firmware Version (0x0059)",
+    ),
 }
 
 

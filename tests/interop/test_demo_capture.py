@@ -1,11 +1,8 @@
 """The capture of a demo, judged by Wireshark, and its alerts, judged by a few lines that know nothing of our codecs."""
 
 import hashlib
-import os
-import shutil
 import stat
 import struct
-import subprocess
 from pathlib import Path
 
 import pytest
@@ -15,6 +12,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 
+from tests.support.air_capture import AirCapture, tshark
 from tests.support.programs import image_file, run_chf
 
 pytestmark = [pytest.mark.needs_tshark, pytest.mark.timeout(120)]
@@ -23,10 +21,7 @@ BROADCASTS = "zbee_nwk.dst >= 0xfff8"
 
 class Demo:
     def __init__(self, directory: Path) -> None:
-        if shutil.which("tshark") is None:
-            if os.environ.get("CI") == "true":
-                pytest.fail("tshark is missing")
-            pytest.skip("tshark is not installed")
+        tshark()
         self.directory, self.home = directory, directory / "home"
         self.pcap, self.keys = directory / "air.pcap", directory / "keys"
         self.image = image_file(directory / "given.bin", file_version=0x11223344, size_bytes=20_011)
@@ -34,19 +29,7 @@ class Demo:
         ran = run_chf("demo", "--json", "--seed", "7", *map(str, files), home=directory / "other")
         assert ran.code == 0, ran.err
         self.outcome = ran.json
-        self._with_keys, self._without = directory / "wireshark", directory / "no-keys"
-        self._with_keys.mkdir()
-        self._without.mkdir()
-        shutil.copy(self.keys, self._with_keys / "zigbee_pc_keys")
-
-    def frames(self, wanted: str, *fields: str, decrypted: bool = True) -> list[list[str]]:
-        """One row for each frame that the display filter lets through."""
-        columns = [part for field in fields or ("frame.number",) for part in ("-e", field)]
-        configuration = self._with_keys if decrypted else self._without
-        command = ["tshark", "-r", str(self.pcap), "-Y", wanted, "-T", "fields", *columns]
-        environment = {**os.environ, "WIRESHARK_CONFIG_DIR": str(configuration)}
-        done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60, env=environment)
-        return [line.split("\t") for line in done.stdout.splitlines()]
+        self.frames = AirCapture(directory, self.pcap, self.keys).frames
 
 
 @pytest.fixture(scope="module")

@@ -31,6 +31,8 @@ from chf.gbcs import (
     make_cs08_response,
     make_cs09_alert,
     make_future_dated_alert,
+    make_meter_version_response,
+    make_version_command,
     sign,
 )
 
@@ -61,6 +63,11 @@ def dissect(messages: list[bytes], tmp_path: Path) -> list[str]:
     return packets
 
 
+def meter_headers() -> dict[str, GroupingHeader]:
+    codes = {"ECS52": MessageCode.READ_FIRMWARE_VERSION_ESME_CHF, "GCS38": MessageCode.READ_FIRMWARE_VERSION_GSME}
+    return {name: GroupingHeader(CraFlag.COMMAND, 2**40 + 7, SUPPLIER, DEVICE, code) for name, code in codes.items()}
+
+
 def ours() -> dict[str, bytes]:
     cs06 = make_cs06_precommand(SUPPLIER, DEVICE, 7, bytes(range(32)), 1894698000)
     failed = ExecutionOutcome(ActivateImageResponseCode.HASH_MISMATCH, 1)
@@ -82,6 +89,14 @@ def ours() -> dict[str, bytes]:
         "CS06 response": make_cs06_response(cs06.header, failed, 1, KEY),
         "0x00CA": make_future_dated_alert(DEVICE, SUPPLIER, 1, FutureDatedFirmwareActivationAlert(0, 7, failed), KEY),
         "FDRA": sign(GbcsMessage(fdra_header, fdra.to_bytes()), KEY).to_bytes(),
+        **{
+            f"{name} {what}": octets
+            for name, header in meter_headers().items()
+            for what, octets in (
+                ("command", make_version_command(header, bytes(16))),
+                ("response", make_meter_version_response(header, 0x0A0B0C0D, bytes(16))),
+            )
+        },
         "CS08 command": cs08.to_bytes(),
         "CS08 response": make_cs08_response(cs08.header, version, bytes(16)),
     }

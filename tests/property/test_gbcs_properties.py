@@ -12,11 +12,15 @@ from chf.gbcs import (
     CommandAccepted,
     CraFlag,
     DlmsFirmwareDistributionReceiptAlert,
+    DlmsReadFirmwareVersionCommand,
+    DlmsReadFirmwareVersionResponse,
     ExecutionOutcome,
     FirmwareTransferAlert,
     FutureDatedFirmwareActivationAlert,
     GbcsMessage,
     GbzFirmwareDistributionReceiptAlert,
+    GbzReadFirmwareVersionCommand,
+    GbzReadFirmwareVersionResponse,
     GroupingHeader,
     MessageCode,
     PpmidFirmwareActivationAlert,
@@ -32,9 +36,11 @@ PROFILE = settings(derandomize=True, deadline=None, max_examples=150)
 
 u64 = st.integers(0, 2**64 - 1)
 u32 = st.integers(0, 2**32 - 1)
+u24 = st.integers(0, 2**24 - 1)
 counters = st.integers(0, 2**63 - 1)
 times = st.integers(-62135596800, 253402300799)  # year 1 to year 9999
 hashes = st.binary(min_size=32, max_size=32)
+failures = st.integers(1, 255)
 outcomes = st.builds(ExecutionOutcome, st.sampled_from(ActivateImageResponseCode), u32)
 receipts = st.sampled_from([AlertCode.FIRMWARE_VERIFICATION_SUCCESSFUL, AlertCode.FIRMWARE_VERIFICATION_FAILED])
 
@@ -50,6 +56,12 @@ USE_CASES = {
     (MessageCode.READ_PPMID_HCALCS_FIRMWARE_VERSION, CraFlag.RESPONSE): st.builds(
         ReadFirmwareVersionResponse, u32, st.sampled_from(ReadFirmwareVersionResponseCode)
     ),
+    (MessageCode.READ_FIRMWARE_VERSION_ESME_CHF, CraFlag.COMMAND): st.builds(DlmsReadFirmwareVersionCommand, u24),
+    (MessageCode.READ_FIRMWARE_VERSION_ESME_CHF, CraFlag.RESPONSE): st.builds(DlmsReadFirmwareVersionResponse, u24, u32)
+    | st.builds(DlmsReadFirmwareVersionResponse, u24, st.none(), failures),
+    (MessageCode.READ_FIRMWARE_VERSION_GSME, CraFlag.COMMAND): st.just(GbzReadFirmwareVersionCommand()),
+    (MessageCode.READ_FIRMWARE_VERSION_GSME, CraFlag.RESPONSE): st.builds(GbzReadFirmwareVersionResponse, u32)
+    | st.builds(GbzReadFirmwareVersionResponse, st.none(), failures),
     (MessageCode.FIRMWARE_TRANSFER_ALERT, CraFlag.ALERT): st.builds(
         FirmwareTransferAlert, times, u64, u32, st.sampled_from(TransferResponseCode)
     ),
@@ -60,7 +72,7 @@ USE_CASES = {
         GbzFirmwareDistributionReceiptAlert, receipts, u32, hashes
     ),
     (MessageCode.FIRMWARE_DISTRIBUTION_RECEIPT_ALERT_ESME, CraFlag.ALERT): st.builds(
-        DlmsFirmwareDistributionReceiptAlert, receipts, st.binary(min_size=12, max_size=12), hashes
+        DlmsFirmwareDistributionReceiptAlert, u24, receipts, st.binary(min_size=12, max_size=12), hashes
     ),
 }
 

@@ -18,6 +18,7 @@ from chf.gbcs import (
     mac_key,
     make_cs06_precommand,
     make_cs08_command,
+    make_version_command,
     parse_payload,
     sign,
 )
@@ -25,6 +26,7 @@ from chf.gbcs.build import ZIGBEE_EPOCH_UTC_S
 from chf.gbcs.codes import CraFlag, MessageCode
 from chf.gbcs.message import GroupingHeader
 from chf.image.signature import sign as sign_image
+from devices.nodes import events
 from devices.nodes.commanded import CommandedDevice
 from devices.nodes.image_check import manufacturer_image
 from devices.nodes.personalities import OUT_OF_BAND
@@ -34,7 +36,9 @@ from tests.support.model_hub import DEVICE, HARDWARE, IMAGE_TYPE, MANUFACTURER, 
 
 SUPPLIER, ACB = 0x90B3D51F30010000, 0x90B3D51F30000002
 DEVICE_KEY, DEVICE_KA = (ec.derive_private_key(number, ec.SECP256R1()) for number in (0x5EED, 0x5EEE))
-SUPPLIER_KEY, ACB_KA, STRANGER_KEY = (ec.derive_private_key(number, ec.SECP256R1()) for number in (11, 12, 13))
+SUPPLIER_KEY, ACB_KA, STRANGER_KEY, SUPPLIER_KA = (
+    ec.derive_private_key(number, ec.SECP256R1()) for number in (11, 12, 13, 14)
+)
 START = ZIGBEE_EPOCH_UTC_S + START_UTC
 """UTC at simulated second 0."""
 
@@ -74,6 +78,7 @@ class CommandedRig(Rig):
             "kind": self.kind,
             "acb_key": ACB_KA.public_key(),
             "supplier_key": SUPPLIER_KEY.public_key(),
+            "supplier_agreement_key": SUPPLIER_KA.public_key(),
             "personality": OUT_OF_BAND,
             **changes,
         }
@@ -119,6 +124,16 @@ class CommandedRig(Rig):
         key = mac_key(acb, DEVICE_KA.public_key(), header)
         return make_cs08_command(originator, DEVICE, number, behalf, key)
 
+    def ask_meter(self, *, counter=None, acb=ACB_KA, originator=SUPPLIER, kind: CommandedKind | None = None) -> bytes:
+        """ECS52 or GCS38, as an ESME or a GSME is asked."""
+        self.counter += 1
+        number = self.counter if counter is None else counter
+        esme = (kind or self.kind) is CommandedKind.ESME
+        code = MessageCode.READ_FIRMWARE_VERSION_ESME_CHF if esme else MessageCode.READ_FIRMWARE_VERSION_GSME
+        behalf = SupplementaryRemoteParty(SUPPLIER + 9, number) if originator == ACB else None
+        header = GroupingHeader(CraFlag.COMMAND, number, originator, DEVICE, code, supplementary=behalf)
+        return make_version_command(header, mac_key(acb, DEVICE_KA.public_key(), header))
+
     def say(self, message: bytes) -> None:
         """Through the tunnel, asking for a Default Response."""
         assert self.hub.tunnel_id is not None
@@ -138,3 +153,17 @@ class CommandedRig(Rig):
 
     def told(self) -> list:
         return [parse_payload(message) for message in self.messages()]
+
+
+def refused(rig: CommandedRig) -> list[str]:
+    """Why the device did not obey, each time that it did not."""
+    return [event.reason for event in rig.recorder.all(events.CommandRefused)]
+
+
+def not_obeyed(rig: CommandedRig, message: bytes, reason: str) -> None:
+    before = len(rig.hub.alerts)
+    rig.say(message)
+    rig.run(30)
+    assert refused(rig)[-1].startswith(reason), refused(rig)
+    assert rig.device.file_version() == OLD
+    assert len(rig.hub.alerts) == before

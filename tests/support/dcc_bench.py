@@ -22,7 +22,9 @@ from chf.store.device_log import DeviceEntry, DeviceStatus, DeviceType
 KEYS = seeded_keys(b"dcc bench")
 NOW = Now(Instant(1000.0), UtcSeconds(1_800_000_000.0))
 SUPPLIER, ACB = Eui64(0x90B3D51F30010000), Eui64(0x90B3D51F30000002)
-ESME, CHF, PPMID, SECOND, HCALCS = (Eui64(0x00DB123456789000 + last) for last in (0xA0, 0xA2, 0xA4, 0xA5, 0xA6))
+ESME, GSME, CHF, PPMID, SECOND, HCALCS = (
+    Eui64(0x00DB123456789000 + last) for last in (0xA0, 0xA1, 0xA2, 0xA4, 0xA5, 0xA6)
+)
 STRANGER = Eui64(0x00DB1234567890FF)
 FILE_VERSION = 0x00000002
 REFERENCE = Path(__file__).parents[2].parent / "shared" / "reference" / "duis"
@@ -32,6 +34,7 @@ DEVICES: Mapping[Eui64, DeviceType] = {
     PPMID: DeviceType.PPMID,
     SECOND: DeviceType.PPMID,
     ESME: DeviceType.ESME,
+    GSME: DeviceType.GSME,
     HCALCS: DeviceType.HCALCS,
 }
 

@@ -240,6 +240,7 @@ def commanded(kind: str, eui64: str, **settings: object) -> str:
             "signing_key": f"{own}-ds.key",
             "key_agreement_key": f"{own}-ka.key",
             "supplier_certificate": str(keys / "90b3d51f30010000-ds.pem"),
+            "supplier_agreement_certificate": str(keys / "90b3d51f30010000-ka.pem"),
             "acb_certificate": str(keys / "90b3d51f30000002-ka.pem"),
             **settings,
         },

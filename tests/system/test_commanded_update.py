@@ -48,9 +48,10 @@ def test_an_update_from_distribution_to_read_back(tmp_path, kind):
         assert row is not None
         assert row.message.hex() == sent["octets"]
         assert row.state is MessageState.ANSWERED
-        if kind == "hcalcs":
-            desk.chf("dcc", "cs08", "--device", HCALCS)
-            desk.until(lambda: ("CS08", 0, "0x00000002", True) in told(desk, HCALCS), "the version")
+        use_case = {"hcalcs": "CS08", "esme": "ECS52", "gsme": "GCS38"}[kind]
+        asked = desk.chf("dcc", use_case.lower(), "--device", HCALCS, "--json").json["message"]
+        desk.until(lambda: (use_case, 0, "0x00000002", True) in told(desk, HCALCS), "the version")
+        desk.until(lambda: desk.store.device_messages.get(asked).state is MessageState.ANSWERED, "the answer")
         entry = desk.store.devices.get(parse_eui64(HCALCS))
         assert entry is not None
         assert entry.file_version == 2
@@ -136,6 +137,37 @@ def test_only_an_image_with_force_replace_ends_a_distribution(tmp_path):
         desk.until(lambda: desk.alerts(use_case="CCS08"), "the report")
         assert ("CCS08", AlertCode.FIRMWARE_TRANSFER_FAILURE, "image discarded", True) in told(desk, HCALCS)
         assert desk.job(second).active
+
+
+def test_an_image_that_waits_for_its_supplier_is_replaced_by_a_newer_one(tmp_path):
+    """No ForceReplace is needed: the distribution is over, whatever date the device has accepted."""
+    with bench(tmp_path, commanded("hcalcs", HCALCS, query_interval_s=1.0), issue=[HCALCS]) as desk:
+        image = signed_image_file(tmp_path / "first.ota", desk.pki)
+        first = distributed(desk, image)
+        cs06(desk, image, "--at", "+8h")
+        desk.until(lambda: desk.job(first).waiting_until is not None, "the appointment")
+        again = desk.chf("update", "start", "--device", HCALCS, "--image", str(image), "--json", code=3)
+        assert "in progress" in again.json["refused"][0]["reason"]
+        newer = signed_image_file(tmp_path / "newer.ota", desk.pki, file_version=3)
+        second = desk.start_update(newer, device=HCALCS)
+        assert desk.job(first).state is JobState.FAILED
+        assert "before its supplier activated it" in desk.job(first).reason
+        desk.until_state(second, JobState.WAITING)
+        cs06(desk, newer)
+        desk.until_state(second, JobState.ACTIVATED)
+        assert desk.store.devices.get(parse_eui64(HCALCS)).file_version == 3
+
+
+def test_a_device_that_waits_for_its_supplier_can_be_taken_out_of_the_log(tmp_path):
+    """Its update cannot be cancelled, and would hold the device for as long as it may wait."""
+    with bench(tmp_path, commanded("hcalcs", HCALCS), issue=[HCALCS]) as desk:
+        number = distributed(desk, signed_image_file(tmp_path / "new.ota", desk.pki))
+        desk.chf("update", "cancel", str(number), code=3)
+        desk.chf("device", "forget", HCALCS)
+        desk.until_state(number, JobState.FAILED)
+        assert desk.job(number).reason == "the device was taken out of the device log"
+        assert desk.store.devices.get(parse_eui64(HCALCS)) is None
+        assert "Traceback" not in desk.log.read_text()
 
 
 def test_a_ppmid_answers_cs08(tmp_path):

@@ -141,8 +141,8 @@ def test_the_demo_keeps_its_hands_off_a_home_that_is_in_use(tmp_path):
 
 COMMANDED = {
     "hcalcs": [("CCS08", "0x8F8A"), ("FDRA", "0x8F72"), ("CS06", "0x0000"), ("CS08", "0x0000")],
-    "esme": [("CCS08", "0x8F8A"), ("FDRA", "0x8F72"), ("CS06", "0x0000")],
-    "gsme": [("CCS08", "0x8F8A"), ("FDRA", "0x8F72"), ("CS06", "0x0000")],
+    "esme": [("CCS08", "0x8F8A"), ("FDRA", "0x8F72"), ("CS06", "0x0000"), ("ECS52", "0x0000")],
+    "gsme": [("CCS08", "0x8F8A"), ("FDRA", "0x8F72"), ("CS06", "0x0000"), ("GCS38", "0x0000")],
 }
 
 

@@ -1,6 +1,8 @@
 """`chf gbcs decode`: what a person is told, and what a script reads."""
 
 import json
+import os
+import threading
 
 import pytest
 from click.testing import CliRunner
@@ -104,8 +106,12 @@ def test_gbcs_decode_says_when_the_signature_is_another_s(certificate, tmp_path)
     ("text", "error", "words"),
     [
         (CS09.hex()[:-2], MalformedMessageError, "signature, offset"),
-        (CS09.hex()[:-1], UsageError, "even number"),
+        (CS09.hex()[:-1], UsageError, "263 hex digits, which is no even number"),
+        ("DF", MalformedMessageError, "1 octet wanted, 0 left"),
+        ("/", UsageError, "/ is a directory"),
         ("no hex", UsageError, "neither a file nor"),
+        ("0x", UsageError, "empty"),
+        ("a\0b", UsageError, "neither a file nor"),
         ("", UsageError, "empty"),
         ("x" * 5000, UsageError, "neither a file nor"),
         (CS09.hex().replace("301f0203008f8b", "301f0203008f8a"), MalformedMessageError, "contradicts"),
@@ -122,6 +128,26 @@ def test_gbcs_decode_refuses_a_file_that_is_too_large(tmp_path):
     path = tmp_path / "large"
     path.write_bytes(b"0" * 300_000)
     assert "larger than any" in str(decode(path).exception)
+
+
+def test_gbcs_decode_says_what_is_wrong_with_a_file(tmp_path):
+    path = tmp_path / "message"
+    for content, words in ((b"\x01\x02\x03", "holds neither a GBCS message nor hex"), (b"df0", "3 hex digits")):
+        path.write_bytes(content)
+        outcome = decode(path)
+        assert isinstance(outcome.exception, UsageError)
+        assert words in str(outcome.exception)
+        assert str(path) in str(outcome.exception)
+
+
+def test_gbcs_decode_reads_a_pipe_of_the_shell(tmp_path):
+    path = tmp_path / "pipe"
+    os.mkfifo(path)
+    writer = threading.Thread(target=path.write_text, args=(CS09.hex(),))
+    writer.start()
+    outcome = decode(path, "--json")
+    writer.join()
+    assert json.loads(outcome.stdout)["message"] == CS09.hex().upper()
 
 
 def words(message: GbcsMessage) -> str:
@@ -151,7 +177,7 @@ def test_gbcs_decode_explains_the_other_use_cases():
         key=KEY,
     )
     assert "image discarded" in words(GbcsMessage.from_bytes(ccs08))
-    receipt = DlmsFirmwareDistributionReceiptAlert(AlertCode.FIRMWARE_VERIFICATION_FAILED, bytes(12), b"\xa1" * 32)
+    receipt = DlmsFirmwareDistributionReceiptAlert(1, AlertCode.FIRMWARE_VERIFICATION_FAILED, bytes(12), b"\xa1" * 32)
     code = MessageCode.FIRMWARE_DISTRIBUTION_RECEIPT_ALERT_ESME
     assert "0x8F1C" in words(GbcsMessage(GroupingHeader(CraFlag.ALERT, 1, PPMID, ACB, code), receipt.to_bytes()))
     done = make_cs06_response(cs06.header, ExecutionOutcome(ActivateImageResponseCode.HASH_MISMATCH, 3), 0, KEY)
@@ -168,3 +194,19 @@ def test_gbcs_decode_explains_the_other_use_cases():
     assert "2015-01-01T00:00:00Z" in told
     other = GbcsMessage(GroupingHeader(CraFlag.ALERT, 1, PPMID, ACB, 0x1000), b"abc", b"")
     assert "not a firmware use case" in words(other)
+
+
+def test_gbcs_decode_writes_times_of_dlms_as_others_where_they_name_a_second():
+    accepted = make_cs06_response(
+        make_cs06_precommand(ACB, PPMID, 7, bytes(32)).header, CommandAccepted(), 1420070400, KEY
+    )
+    assert "date time     2015-01-01T00:00:00Z" in words(GbcsMessage.from_bytes(accepted))
+    for other in ("FFFFFFFFFFFFFFFFFF8000FF", "07DF0101FF000000000000FF", "07DF0D01FF000000008000FF"):
+        receipt = DlmsFirmwareDistributionReceiptAlert(
+            5, AlertCode.FIRMWARE_VERIFICATION_FAILED, bytes.fromhex(other), bytes(32)
+        )
+        code = MessageCode.FIRMWARE_DISTRIBUTION_RECEIPT_ALERT_ESME
+        told = words(GbcsMessage(GroupingHeader(CraFlag.ALERT, 5, PPMID, ACB, code), receipt.to_bytes()))
+        assert other in told
+        assert "firmware verification failed" in told
+        assert "20000005" in told

@@ -169,7 +169,7 @@ def test_gbcs_date_time_of_a_response():
 
 def acb_key_agreement_key() -> ec.EllipticCurvePrivateKey:
     """The public ZAZ1 test key of the ACB, which no repository needs to hold."""
-    where = Path(os.environ.get("CHF_NODE_MODULES", Path(__file__).parents[2] / "node_modules"))
+    where = Path(os.environ.get("CHF_NODE_MODULES", Path(__file__).parents[2] / ".node" / "node_modules"))
     keystore = where / "@smartdcc" / "dccboxed-keystore" / "keystore.json"
     if not keystore.exists():
         pytest.skip("npm package @smartdcc/dccboxed-keystore is not installed (CHF_NODE_MODULES)")
