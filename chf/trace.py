@@ -79,7 +79,7 @@ KINDS: Final[Mapping[Kind, tuple[str, tuple[str, ...]]]] = MappingProxyType(
         Kind.COMMAND_RECEIVED: ("a command was taken from the inbox", ("command", "verb")),
         Kind.COMMAND_FINISHED: ("a command was done or refused", ("command", "verb", "state", "reason")),
         Kind.DEVICE_ADDED: ("a device was written into the device log", ("device_type",)),
-        Kind.DEVICE_PERMITTED: ("joining was opened for a device", ("seconds",)),
+        Kind.DEVICE_PERMITTED: ("joining was opened for a device", ("seconds", "took_key_back")),
         Kind.DEVICE_JOINED: ("a device joined or rejoined", ("network_address",)),
         Kind.DEVICE_LEFT: ("a device left the network", ()),
         Kind.DEVICE_FORGOTTEN: ("a device was struck from the device log", ()),

@@ -139,6 +139,8 @@ def load_certificate(path: Path) -> x509.Certificate:
 def _copy_new(source: Path, target: Path) -> None:
     if target.exists():
         if target.read_bytes() == source.read_bytes():
+            if target.suffix == ".key":
+                target.chmod(0o600)  # somebody may have copied it with wider rights
             return
         raise UsageError(f"{target} exists and is another: move it away first")
     target.touch(mode=0o600)

@@ -10,7 +10,7 @@ from chf.cli.ask import ask
 from chf.cli.options import EUI64, home_option, json_option, print_json, print_table, talk
 from chf.clock import SystemClock, isoformat
 from chf.crypto.install_code import link_key, parse_install_code, with_crc
-from chf.errors import UsageError
+from chf.errors import RefusedError, UsageError
 from chf.eui64 import Eui64, format_eui64
 from chf.store import Store
 from chf.store.device_log import DeviceEntry, DeviceType
@@ -83,6 +83,7 @@ def _link_key(install_code: str, *, without_crc: bool) -> bytes:
 def permit(*, eui64: Eui64, seconds: int, home: Path, as_json: bool) -> None:
     """Open the network for one device of the log."""
     with Store.open(home) as store:
+        _insist_on_entry(store, eui64)
         answer = ask(store, home, Verb.DEVICE_PERMIT, {"device": format_eui64(eui64), "seconds": seconds})
     _say(answer.result, as_json=as_json, done=f"{format_eui64(eui64)} may join for {seconds} s")
 
@@ -94,8 +95,16 @@ def permit(*, eui64: Eui64, seconds: int, home: Path, as_json: bool) -> None:
 def forget(*, eui64: Eui64, home: Path, as_json: bool) -> None:
     """Strike a device from the log: it is asked to leave, and its link key goes."""
     with Store.open(home) as store:
+        _insist_on_entry(store, eui64)
         answer = ask(store, home, Verb.DEVICE_FORGET, {"device": format_eui64(eui64)})
     _say(answer.result, as_json=as_json, done=f"{format_eui64(eui64)} is forgotten")
+
+
+def _insist_on_entry(store: Store, eui64: Eui64) -> None:
+    """A hub that is down would refuse it only when it comes, when nobody looks any more."""
+    if store.devices.get(eui64) is None:
+        name = format_eui64(eui64)
+        raise RefusedError(f"{name} is not in the device log: `chf device add {name}` writes it down")
 
 
 def _say(result: Any, *, as_json: bool, done: str) -> None:
@@ -156,6 +165,8 @@ def _described(entry: DeviceEntry) -> dict[str, Any]:
         "device_type": entry.device_type.value,
         "status": entry.status.value,
         "install_code": entry.install_code_link_key is not None,
+        "key_suite": entry.key_suite,
+        "key_established": None if entry.key_utc is None else isoformat(entry.key_utc),
         "network_address": _hex(entry.network_address, 4),
         "endpoint": entry.endpoint,
         "manufacturer": _hex(entry.manufacturer, 4),

@@ -26,7 +26,7 @@ from chf.gbcs.codes import (
     TransferResponseCode,
     use_case_name,
 )
-from chf.gbcs.device_log_alert import DeviceLogChangedAlert
+from chf.gbcs.device_log_alert import DeviceLogChangedAlert, LoggedDevice
 from chf.gbcs.message import GbcsMessage, GroupingHeader, SupplementaryRemoteParty
 from chf.gbcs.meter_version import (
     DlmsReadFirmwareVersionCommand,
@@ -72,6 +72,7 @@ __all__ = [
     "GbzReadFirmwareVersionCommand",
     "GbzReadFirmwareVersionResponse",
     "GroupingHeader",
+    "LoggedDevice",
     "MessageCode",
     "OpaquePayload",
     "Payload",

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from chf.gbcs.codes import ActivateImageResultCode, AlertCode, CraFlag, MessageCode, TransferResponseCode
-from chf.gbcs.device_log_alert import DeviceLogChangedAlert
+from chf.gbcs.device_log_alert import DeviceLogChangedAlert, LoggedDevice
 from chf.gbcs.dlms import COUNTER_MASK
 from chf.gbcs.message import GbcsMessage, GroupingHeader, SupplementaryRemoteParty
 from chf.gbcs.meter_version import (
@@ -71,13 +71,20 @@ def make_ccs08_alert(
 
 
 def make_cs14_alert(
-    originator: int, recipient: int, counter: int, *, utc: float, devices: Sequence[int], mac_key: bytes
+    originator: int,
+    recipient: int,
+    counter: int,
+    *,
+    utc: float,
+    extended_pan_id: int,
+    devices: Sequence[LoggedDevice],
+    mac_key: bytes,
 ) -> bytes:
     """The hub's alert 0x8F12 for the ACB, with a MAC and no signature, as the reference message has it.
 
     `mac_key` is made from the header, see `cs14_header`.
     """
-    payload = DeviceLogChangedAlert(counter, cosem_date_time(utc), tuple(devices)).to_bytes()
+    payload = DeviceLogChangedAlert(counter, cosem_date_time(utc), extended_pan_id, tuple(devices)).to_bytes()
     return add_mac(GbcsMessage(cs14_header(originator, recipient, counter), payload), mac_key).to_bytes()
 
 

@@ -115,7 +115,9 @@ def _payload(payload: Payload) -> dict[str, str]:
                 "invoke_id": _invoke_id(payload.counter),
                 **_alert(payload.alert_code),
                 "time": _cosem(payload.changed),
-                "devices": " ".join(map(_eui, payload.devices)),
+                "extended_pan_id": f"{payload.extended_pan_id:016X}",
+                "devices": " ".join(_eui(device.eui64) for device in payload.devices),
+                "with_link_key": " ".join(_eui(device.eui64) for device in payload.devices if device.hashed_link_key),
             }
         case FirmwareTransferAlert():
             return {

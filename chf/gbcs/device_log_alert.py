@@ -1,9 +1,7 @@
 """CS14: the hub tells the ACB that its device log has changed, and what is in it now. A DLMS data notification.
 
-The layout was read from one reference message of a public test set, in which two octet strings have no name. One, of 8
-octets, stands before the entries; the other, of 16 octets, is in each entry, and holds an install code there. What the
-first means is not public, and a hub that does not keep install codes has none to tell: both are 0 here (our choice).
-Those of others are read and written back.
+The fields are those of GBCS 3.1, use case CS14: what `backup_PAN` of the class "ZigBee network control" returns. Their
+octets were read from one reference message of a public test set, which holds in `hashed_TC_link_key` an install code.
 """
 
 from dataclasses import dataclass, field
@@ -18,30 +16,36 @@ from chf.gbcs.message import DATE_TIME_OCTETS
 _NOTIFICATION = 0x0F  # DLMS data-notification
 _NO_DATE_TIME_STRUCTURE_OF_3_LONG_UNSIGNED = bytes.fromhex("00020312")
 _STRUCTURE_OF_3 = bytes.fromhex("0203")
-_UNNAMED_OCTETS = 8
-_UNNAMED = bytes.fromhex("0908")
-_ARRAY = 0x01
-_ENTRY = bytes.fromhex("02020908")
+_EUI64 = bytes.fromhex("0908")
 _EUI64_OCTETS = 8
-_DETAILS = bytes.fromhex("0910")
-_DETAILS_OCTETS = 16
-MOST_ENTRIES = 127  # of a length in one octet; a hub's log has room for 16
+_ARRAY = 0x01
+_STRUCTURE_OF_2 = bytes.fromhex("0202")
+_OCTET_STRING = bytes.fromhex("09")
+_HASH_OCTETS = 16
+MOST_ENTRIES = 127  # of a length in one octet; a hub's log has room for 16 (GBCS CS14: devices_to_backup[0..16])
+
+
+@dataclass(frozen=True, slots=True)
+class LoggedDevice:
+    """GBCS CS14, `device_to_backup`. The hash is empty for a device that has established no link key."""
+
+    eui64: int
+    hashed_link_key: bytes = field(default=b"", repr=False)
+    """AES-MMO of the link key (Zigbee R23 4.7.4.1.2). A device takes it for a key, should its hub be replaced."""
 
 
 @dataclass(frozen=True, slots=True)
 class DeviceLogChangedAlert:
-    """`devices` are those of the log after the change. What has no name is kept, and never shown: some is a secret."""
+    """`devices` are those of the log after the change."""
 
     counter: int
     """The low 24 bits of the originator's."""
     changed: bytes
     """COSEM date-time, 12 octets: the alert's."""
-    devices: tuple[int, ...]
+    extended_pan_id: int
+    devices: tuple[LoggedDevice, ...]
     logged: bytes = b""
     """The log's own date-time; empty where it is the alert's again."""
-    unnamed: bytes = field(default=bytes(_UNNAMED_OCTETS), repr=False)
-    details: tuple[bytes, ...] = field(default=(), repr=False)
-    """16 octets of each device; none where all are 0."""
 
     @property
     def alert_code(self) -> AlertCode:
@@ -49,14 +53,11 @@ class DeviceLogChangedAlert:
 
     def to_bytes(self) -> bytes:
         head = bytes((_NOTIFICATION,)) + invoke_id(self.counter) + _NO_DATE_TIME_STRUCTURE_OF_3_LONG_UNSIGNED
-        logged = DATE_TIME + (self.logged or self.changed)
-        log = _STRUCTURE_OF_3 + logged + _UNNAMED + self.unnamed + bytes((_ARRAY, len(self.devices)))
-        details = self.details or (bytes(_DETAILS_OCTETS),) * len(self.devices)
-        entries = b"".join(
-            _ENTRY + device.to_bytes(_EUI64_OCTETS, "big") + _DETAILS + octets
-            for device, octets in zip(self.devices, details, strict=True)
-        )
-        return head + self.alert_code.to_bytes(2, "big") + DATE_TIME + self.changed + log + entries
+        alert = self.alert_code.to_bytes(2, "big") + DATE_TIME + self.changed
+        log = _STRUCTURE_OF_3 + DATE_TIME + (self.logged or self.changed)
+        network = _EUI64 + self.extended_pan_id.to_bytes(_EUI64_OCTETS, "big")
+        entries = b"".join(map(_entry, self.devices))
+        return head + alert + log + network + bytes((_ARRAY, len(self.devices))) + entries
 
     @classmethod
     def read(cls, cursor: Cursor) -> Self:
@@ -68,26 +69,27 @@ class DeviceLogChangedAlert:
         changed = cursor.take(DATE_TIME_OCTETS, "date-time")
         cursor.expect(_STRUCTURE_OF_3 + DATE_TIME, "log head")
         logged = cursor.take(DATE_TIME_OCTETS, "date-time of the log")
-        cursor.expect(_UNNAMED, "octet string head")
-        unnamed = cursor.take(_UNNAMED_OCTETS, "octet string")
+        cursor.expect(_EUI64, "extended PAN id head")
+        extended_pan_id = cursor.uint(_EUI64_OCTETS, "extended PAN id")
         cursor.expect(bytes((_ARRAY,)), "entries")
         offset, count = cursor.offset, cursor.u8("count of entries")
         if count > MOST_ENTRIES:
             raise MalformedMessageError(f"{count} entries in one alert", offset=offset, field="count of entries")
-        entries = [_read_entry(cursor) for _ in range(count)]
-        details = tuple(octets for _, octets in entries)
-        return cls(
-            counter,
-            changed,
-            tuple(device for device, _ in entries),
-            b"" if logged == changed else logged,
-            unnamed,
-            details if any(map(any, details)) else (),
-        )
+        devices = tuple(_read_entry(cursor) for _ in range(count))
+        return cls(counter, changed, extended_pan_id, devices, b"" if logged == changed else logged)
 
 
-def _read_entry(cursor: Cursor) -> tuple[int, bytes]:
-    cursor.expect(_ENTRY, "entry head")
+def _entry(device: LoggedDevice) -> bytes:
+    hashed = device.hashed_link_key
+    eui64 = _EUI64 + device.eui64.to_bytes(_EUI64_OCTETS, "big")
+    return _STRUCTURE_OF_2 + eui64 + _OCTET_STRING + bytes((len(hashed),)) + hashed
+
+
+def _read_entry(cursor: Cursor) -> LoggedDevice:
+    cursor.expect(_STRUCTURE_OF_2 + _EUI64, "entry head")
     device = cursor.uint(_EUI64_OCTETS, "device")
-    cursor.expect(_DETAILS, "details head")
-    return device, cursor.take(_DETAILS_OCTETS, "details")
+    cursor.expect(_OCTET_STRING, "hashed link key head")
+    offset, length = cursor.offset, cursor.u8("length of the hashed link key")
+    if length not in {0, _HASH_OCTETS}:
+        raise MalformedMessageError(f"a hashed link key of {length} octets", offset=offset, field="hashed link key")
+    return LoggedDevice(device, cursor.take(length, "hashed link key"))

@@ -7,10 +7,12 @@ an alert that was dropped cannot be judged by anybody.
 import hashlib
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import cached_property
 
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from chf.clock import UtcSeconds
+from chf.crypto.mmo import aes_mmo
 from chf.dcc.certificates import Usage
 from chf.dcc.pki import Pki
 from chf.errors import MalformedMessageError, RefusedError, UsageError
@@ -29,11 +31,12 @@ from chf.gbcs import (
     parse_payload,
     verify_mac,
 )
-from chf.gbcs.device_log_alert import MOST_ENTRIES
+from chf.gbcs.device_log_alert import MOST_ENTRIES, LoggedDevice
 from chf.hub.meaning import USE_CASES, meaning
 from chf.jobs.model import Job, JobEvent
 from chf.ota.model import TransferOutcome
 from chf.store.alerts import NewAlert, alert_id
+from chf.store.device_log import DeviceEntry
 from chf.store.store import Transaction
 
 COUNTER = "chf originator counter"
@@ -112,21 +115,28 @@ class Upward:
         """Whether the hub has a key agreement key, without which it makes no MAC."""
         return self._pki.has_private_key(self._pki.chf, Usage.KEY_AGREEMENT)
 
-    def device_log_alert(self, tx: Transaction, change: str, utc: UtcSeconds) -> NewAlert:
+    @cached_property
+    def _agreed_with_acb(self) -> tuple[ec.EllipticCurvePrivateKey, ec.EllipticCurvePublicKey]:
+        """Read once: parsing them takes longer than all else of an alert, and image blocks wait behind it."""
+        public = self._pki.certificate(self._pki.acb, Usage.KEY_AGREEMENT).public_key()
+        assert isinstance(public, ec.EllipticCurvePublicKey)
+        return self._pki.private_key(self._pki.chf, Usage.KEY_AGREEMENT), public
+
+    def device_log_alert(self, tx: Transaction, change: str, extended_pan_id: int, utc: UtcSeconds) -> NewAlert:
         """Make and write a CS14: what the device log is now, for the ACB, under the MAC that they share."""
         hub, acb = self._pki.chf, self._pki.acb
         counter = tx.counters.take(COUNTER, first=int(utc * 1000))
-        public = self._pki.certificate(acb, Usage.KEY_AGREEMENT).public_key()
-        assert isinstance(public, ec.EllipticCurvePublicKey)
-        key = mac_key(self._pki.private_key(hub, Usage.KEY_AGREEMENT), public, cs14_header(hub, acb, counter))
-        devices = [entry.eui64 for entry in tx.devices.list()][:MOST_ENTRIES]
+        key = mac_key(*self._agreed_with_acb, cs14_header(hub, acb, counter))
+        devices = [_logged(entry) for entry in tx.devices.list()][:MOST_ENTRIES]
         alert = NewAlert(
             msg_id=alert_id(hub, counter, MessageCode.CHF_DEVICE_LOG_ALERT),
             device=hub,
             use_case="CS14",
             alert_code=AlertCode.CHF_DEVICE_LOG_CHANGED,
             outcome=change,
-            message=make_cs14_alert(hub, acb, counter, utc=utc, devices=devices, mac_key=key),
+            message=make_cs14_alert(
+                hub, acb, counter, utc=utc, extended_pan_id=extended_pan_id, devices=devices, mac_key=key
+            ),
             verified=True,
             created=utc,
         )
@@ -189,3 +199,7 @@ class Upward:
 
 def _digest_id(octets: bytes) -> str:
     return f"sha256/{hashlib.sha256(octets).hexdigest()}"
+
+
+def _logged(entry: DeviceEntry) -> LoggedDevice:
+    return LoggedDevice(entry.eui64, b"" if entry.link_key is None else aes_mmo(entry.link_key))

@@ -1,6 +1,8 @@
 """What one input causes, in the order of doing it: writes (one transaction), then messages, then what follows.
 
-A message never says what the store does not know, and nothing that must be told is lost between two rows.
+A message never says what the store does not know, and nothing that must be told is lost between two rows. Only what
+must outlive a power cut waits for the disk: what is heard again anyway, and the audit's word of it, survives the end of
+the process.
 """
 
 from collections.abc import Callable, Mapping
@@ -27,14 +29,18 @@ class Batch:
     writes: list[Write] = field(default_factory=list)
     messages: list[Outbound] = field(default_factory=list)
     afterwards: list[Step] = field(default_factory=list)
+    durable: bool = False
+    """Whether one of the writes is, and so all of them."""
 
-    def write(self, write: Write) -> None:
+    def write(self, write: Write, *, durable: bool = True) -> None:
+        """Not `durable`: nothing depends on it, or whoever does waits for the disk by himself (`Store.sync`)."""
         self.writes.append(write)
+        self.durable = self.durable or durable
 
     def event(
         self, kind: Kind, fields: Mapping[str, Value], *, device: Eui64 | None = None, job: int | None = None
     ) -> None:
-        """Something that happened: goes into the audit with everything else of this batch."""
+        """Something that happened: goes into the audit with everything else of this batch, and waits for no disk."""
         self.writes.append(partial(append, Event(self.now.utc, kind, device, job, fields)))
 
     def send(self, message: Outbound) -> None:

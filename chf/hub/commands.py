@@ -12,7 +12,7 @@ from chf.clock import Clock, Now
 from chf.errors import ChfError, RadioGoneError, RefusedError, UsageError
 from chf.eui64 import Eui64, format_eui64, parse_eui64
 from chf.hub.batch import Batch
-from chf.hub.log_alerts import LogAlerts
+from chf.hub.log_alerts import TOOK_KEY_BACK, LogAlerts
 from chf.hub.updates import Updates
 from chf.image.image import ImageId, ImageKind, parse_image
 from chf.jobs.model import Job, JobId, accept
@@ -100,7 +100,9 @@ class Commands:
         self._insist_on_radio()
         await self._radio.permit(device, entry.install_code_link_key, seconds)
         batch.write(partial(_begin_anew, device))
-        batch.event(Kind.DEVICE_PERMITTED, {"seconds": seconds}, device=device)
+        took_back = {} if entry.link_key is None else {TOOK_KEY_BACK: True}
+        batch.event(Kind.DEVICE_PERMITTED, {"seconds": seconds, **took_back}, device=device)
+        self._log_alerts.raise_all(self._store, batch)
         return {"device": format_eui64(device), "seconds": seconds}
 
     async def _forget(self, batch: Batch, body: Mapping[str, Any]) -> dict[str, Any]:

@@ -110,7 +110,8 @@ class Hub:
             clock,
             self._journal.carry_out,
             self._spawn,
-            self._arrived,
+            self._key_established,
+            self._on_disk,
             settings.key_establishment,
         )
         self._timer: asyncio.TimerHandle | None = None
@@ -153,6 +154,7 @@ class Hub:
     def message_received(self, message: Inbound) -> None:
         now = self._clock.now()
         entry = self._devices.get(message.source)
+        self._keys.heard(message.source, now)
         if entry is not None and entry.status is not DeviceStatus.JOINED:
             self._absent_speaks(message)
         if entry is None:
@@ -193,16 +195,22 @@ class Hub:
             batch.event(Kind.ALARM, {"reason": reason}, device=device)
             self._journal.carry_out(batch)
             return
+        self._keys.heard(device, now)
         if self._devices.joined_again(device, network_address, now):
             return  # a rejoin and the announcement after it are one arrival
         batch.event(Kind.DEVICE_JOINED, {"network_address": network_address}, device=device)
         batch.write(
-            lambda tx: self._devices.save(tx, device, status=DeviceStatus.JOINED, network_address=network_address)
+            lambda tx: self._devices.save(tx, device, status=DeviceStatus.JOINED, network_address=network_address),
+            durable=False,
         )
         batch.then(lambda: self._devices.saved(device))
         self._journal.carry_out(batch)
         if self._mode is SecurityMode.LAB or self._keys.has_key(device):
             self._arrived(device, now)
+
+    def _key_established(self, device: Eui64, now: Now) -> None:
+        self._tell_of_log()
+        self._arrived(device, now)
 
     def _arrived(self, device: Eui64, now: Now) -> None:
         """On the network, and all that is demanded before is done: what the hub wants of it begins."""
@@ -243,7 +251,9 @@ class Hub:
     # Who may speak, and be spoken to
 
     def _equip(self, info: RadioInfo) -> None:
-        """With the certificates of this dongle: devices insist that the trust centre's bears its EUI-64."""
+        """With what depends on this dongle: its network, and certificates, which devices insist bear its EUI-64."""
+        if info.network is not None:
+            self._log_alerts.extended_pan_id = info.network.extended_pan_id
         if self._mode is SecurityMode.CBKE and info.network is not None:
             self._keys.equip(ZigbeePki(self._pki.path / "zigbee").held_by(info.network.coordinator))
 
@@ -374,7 +384,21 @@ class Hub:
     def _tell_of_log(self) -> None:
         batch = Batch(self._clock.now())
         self._log_alerts.raise_missing(self._store, batch)
+        if batch.writes:
+            batch.then(lambda: self._spawn(self._sync))
         self._journal.carry_out(batch)
+
+    async def _sync(self) -> None:
+        await self._on_disk()
+
+    async def _on_disk(self) -> bool:
+        """Wait for the disk beside the event loop, where blocks do not wait with it."""
+        try:
+            await asyncio.to_thread(self._store.sync)
+        except StoreError as error:
+            _LOG.warning("not on disk yet: %s", error)
+            return False
+        return True
 
     async def _save_now_and_then(self) -> None:
         while True:

@@ -51,7 +51,7 @@ class Journal:
     def _write(self, batch: Batch) -> list[Event]:
         if not batch.writes:
             return []
-        with self._store.transaction() as tx:
+        with self._store.transaction(durable=batch.durable) as tx:
             written = [write(tx) for write in batch.writes]
         return [event for event in written if isinstance(event, Event)]
 

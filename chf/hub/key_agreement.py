@@ -25,6 +25,12 @@ class KeyAgreement:
         self._worker: asyncio.subprocess.Process | None = None
         self._turn = asyncio.Lock()
 
+    async def prepare(self) -> None:
+        """Start the worker before anybody waits for it. In vain is no error: a question starts it, too."""
+        async with self._turn:
+            with contextlib.suppress(OSError):
+                await self._started()
+
     async def compute(self, wanted: Compute) -> Computed | ComputationFailure:
         """Waits for the questions before it; never raises for what a device sent or what became of the worker."""
         question = {
@@ -49,11 +55,7 @@ class KeyAgreement:
             await self._end_worker()
 
     async def _ask(self, line: bytes) -> dict[str, str]:
-        if self._worker is None or self._worker.returncode is not None:
-            self._worker = await asyncio.create_subprocess_exec(
-                sys.executable, "-m", "chf.key_worker", stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE
-            )
-        worker = self._worker
+        worker = await self._started()
         assert worker.stdin is not None
         assert worker.stdout is not None
         worker.stdin.write(line)
@@ -61,6 +63,13 @@ class KeyAgreement:
         answered = json.loads(await worker.stdout.readline())
         assert isinstance(answered, dict)
         return answered
+
+    async def _started(self) -> asyncio.subprocess.Process:
+        if self._worker is None or self._worker.returncode is not None:
+            self._worker = await asyncio.create_subprocess_exec(
+                sys.executable, "-m", "chf.key_worker", stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE
+            )
+        return self._worker
 
     async def _end_worker(self) -> None:
         worker, self._worker = self._worker, None

@@ -5,6 +5,7 @@ it are too, and a device that was not told starts again.
 """
 
 import logging
+import math
 from collections.abc import Callable, Coroutine
 from dataclasses import replace
 from functools import partial
@@ -26,6 +27,8 @@ from chf.zcl import key_establishment
 
 _LOG = logging.getLogger(__name__)
 
+_RETRY_S = 10.0  # a dongle that refused a key is not asked again at every frame (our choice)
+
 
 class Keys:
     """`equip` makes it a responder; without, it only puts keys back that were established before."""
@@ -38,15 +41,18 @@ class Keys:
         carry_out: Callable[[Batch], None],
         spawn: Callable[[Callable[[], Coroutine[Any, Any, None]]], None],
         established: Callable[[Eui64, Now], None],
+        on_disk: Callable[[], Coroutine[Any, Any, bool]],
         settings: ke.KeyEstablishmentSettings,
     ) -> None:
         self._radio, self._devices, self._clock = radio, devices, clock
-        self._carry_out, self._spawn, self._established = carry_out, spawn, established
+        self._carry_out, self._spawn, self._established, self._on_disk = carry_out, spawn, established, on_disk
         self._responder = ke.Responder(settings)
         self._agreement: KeyAgreement | None = None
+        self._missing: dict[Eui64, Instant] = {}  # whose keys the dongle did not take, and when to try again
 
     def equip(self, credentials: dict[Suite, Credentials]) -> None:
         self._agreement = KeyAgreement(credentials)
+        self._spawn(self._agreement.prepare)
         self._responder.equip(own.certificate for own in credentials.values())
 
     @property
@@ -66,6 +72,7 @@ class Keys:
         self._do(self._responder.receive(message.source, message.source_endpoint, message.payload, now), now)
 
     def forget(self, device: Eui64) -> None:
+        self._missing.pop(device, None)
         self._responder.forget(device)
 
     def deadline(self) -> Instant | None:
@@ -75,10 +82,41 @@ class Keys:
         self._do(self._responder.handle_deadline(now.instant), now)
 
     async def put_back(self) -> None:
-        """Into a dongle that came up: it may be another one, or have lost its table."""
+        """Into a dongle that came up: it may be another one, or have lost its table.
+
+        A Z-Stack dongle takes no key without an address. A device whose key it has not is heard by nobody, so that it
+        is looked for; one that is not found is waited for (`heard`).
+        """
+        self._missing.clear()
         for entry in self._devices.all():
-            if entry.link_key is not None:
-                await self._install(entry.eui64, entry.link_key)
+            if entry.link_key is not None and not await self._put_back(entry.eui64):
+                self._missing[entry.eui64] = Instant(-math.inf)
+        for entry in self._devices.joined():
+            if entry.eui64 in self._missing and await self._is_located(entry.eui64):
+                await self._put_back_late(entry.eui64)
+
+    def heard(self, device: Eui64, now: Now) -> None:
+        """It spoke, or announced itself: its address is known, and its key may be wanted."""
+        if self._missing.get(device, math.inf) <= now.instant:
+            self._missing[device] = Instant(now.instant + _RETRY_S)
+            self._spawn(partial(self._put_back_late, device))
+
+    async def _put_back_late(self, device: Eui64) -> None:
+        if await self._put_back(device):
+            self._established(device, self._clock.now())  # what the hub tried meanwhile was refused by the dongle
+
+    async def _put_back(self, device: Eui64) -> bool:
+        entry = self._devices.get(device)
+        done = entry is not None and entry.link_key is not None and await self._install(device, entry.link_key)
+        if done:
+            self._missing.pop(device, None)
+        return done
+
+    async def _is_located(self, device: Eui64) -> bool:
+        try:
+            return await self._radio.locate(device)
+        except RadioGoneError:
+            return False
 
     def _do(self, effects: ke.Effects, now: Now) -> None:
         batch = Batch(now)
@@ -118,12 +156,17 @@ class Keys:
         before = self._devices.get(device)
         if before is None:
             return  # forgotten meanwhile: the device will find out
-        batch.write(lambda tx: self._devices.save(tx, device, link_key=link_key, key_suite=suite.value, key_utc=utc))
+        batch.write(
+            lambda tx: self._devices.save(tx, device, link_key=link_key, key_suite=suite.value, key_utc=utc),
+            durable=False,  # `_install_new` waits for the disk
+        )
         batch.then(lambda: self._devices.saved(device))
         batch.then(lambda: self._spawn(partial(self._install_new, token, link_key, before)))
 
     async def _install_new(self, token: ke.Token, link_key: bytes, before: DeviceEntry) -> None:
-        ok = await self._install(token.peer, link_key)
+        ok = await self._on_disk() and await self._install(token.peer, link_key)
+        if ok:
+            self._missing.pop(token.peer, None)
         now = self._clock.now()
         if not ok:
             batch = Batch(now)

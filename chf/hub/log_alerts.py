@@ -1,4 +1,4 @@
-"""CS14: one alert for each device that came into the device log or went out of it, whoever wrote the log.
+"""CS14: one alert for each change of the device log, whoever made it: devices that come and go, link keys that change.
 
 The audit says what changed, and a row says up to where alerts were made. Alert and row are one transaction, so that a
 change made by a command while the hub was down is told when it next runs, and none is told twice.
@@ -20,17 +20,27 @@ from chf.trace import Event, Kind
 TOLD: Final = "device log alerts"
 """Under this key the store's meta table has the number of the last audit record that an alert was made for."""
 
-_CHANGES: Final = {Kind.DEVICE_ADDED: "added", Kind.DEVICE_FORGOTTEN: "removed"}
+_CHANGES: Final = {
+    Kind.DEVICE_ADDED: "added",
+    Kind.DEVICE_FORGOTTEN: "removed",
+    Kind.KEY_ESTABLISHED: "has a new link key",
+    Kind.DEVICE_PERMITTED: "has no link key any more",
+}  # GBCS CS14: an address is added or removed, or a hashed link key changes
+
+TOOK_KEY_BACK: Final = "took_key_back"
+"""Where a `device.permitted` has this field, the device had established a link key, and is to establish another."""
 
 
 @dataclass(slots=True)
 class LogAlerts:
     upward: Upward
     enabled: bool
+    extended_pan_id: int = 0
+    """Of the hub's network, once it is known; the hub raises nothing before."""
     _searched: int = 0  # audit records up to this one hold no change that is not told
 
     def raise_missing(self, store: Store, batch: Batch) -> None:
-        """Into the batch, for every change that nobody was told of."""
+        """Into the batch, for every change that nobody was told of. The disk is for the caller to wait for."""
         if not self.enabled:
             return
         head, _ = store.audit.head()
@@ -38,7 +48,7 @@ class LogAlerts:
         if missing == 0:
             self._searched = head
         for _ in range(missing):
-            batch.write(lambda tx: self._raise_next(tx, batch.now.utc))
+            batch.write(lambda tx: self._raise_next(tx, batch.now.utc), durable=False)
 
     def raise_all(self, store: Store, batch: Batch) -> None:
         """The same, and for what the batch's own transaction has changed so far."""
@@ -63,7 +73,8 @@ class LogAlerts:
         device = record.event.device
         assert device is not None, "a change of the log names its device"
         tx.meta.set(TOLD, str(record.seq))
-        alert = self.upward.device_log_alert(tx, f"{format_eui64(device)} {_CHANGES[record.event.kind]}", utc)
+        change = f"{format_eui64(device)} {_CHANGES[record.event.kind]}"
+        alert = self.upward.device_log_alert(tx, change, self.extended_pan_id, utc)
         fields = {
             "use_case": alert.use_case,
             "alert_code": f"0x{alert.alert_code:04X}",
@@ -75,5 +86,11 @@ class LogAlerts:
 
 def _changes(audit: Audit, after: int) -> Iterator[AuditRecord]:
     while page := audit.tail(after):
-        yield from (record for record in page if record.event.kind in _CHANGES)
+        yield from (record for record in page if _is_change(record.event))
         after = page[-1].seq
+
+
+def _is_change(event: Event) -> bool:
+    if event.kind is Kind.DEVICE_PERMITTED:
+        return event.fields.get(TOOK_KEY_BACK) is True
+    return event.kind in _CHANGES

@@ -20,7 +20,7 @@ class SecuritySettings:
 
     mode: SecurityMode = SecurityMode.LAB
     device_log_alert: bool = True
-    """Whether CS14 is raised, of whose payload not everything is public (docs/supported-spec.md)."""
+    """Whether CS14 is raised. It holds a hash of each established link key (docs/security.md)."""
 
 
 Policy = TypeVar("Policy", OtaPolicy, JobPolicy, TunnelSettings, SecuritySettings, KeyEstablishmentSettings)

@@ -165,10 +165,10 @@ class Tunnels:
                 case tunnel.DiscoverEndpoint(peer):
                     batch.then(partial(self._discover, peer))
                 case tunnel.TunnelOpened(record):
-                    batch.write(partial(_remember_tunnel, record.peer, json.dumps(asdict(record))))
+                    batch.write(partial(_remember_tunnel, record.peer, json.dumps(asdict(record))), durable=False)
                     batch.event(Kind.TUNNEL_OPENED, {"tunnel": record.tunnel_id}, device=record.peer)
                 case tunnel.TunnelLost(peer, reason):
-                    batch.write(partial(_remember_tunnel, peer, ""))
+                    batch.write(partial(_remember_tunnel, peer, ""), durable=False)
                     batch.event(Kind.TUNNEL_CLOSED, {"reason": reason}, device=peer)
                 case tunnel.MessageReceived(peer, data, token):
                     self._message_from(batch, peer, data, token)

@@ -354,7 +354,7 @@ class Updates:
         if entry is not None and not announced and self._tells_of_boot(entry, seen):
             batch.then(lambda: self._booted(seen.peer, batch.now))
         if entry is not None and any(getattr(entry, name) != value for name, value in known.items()):
-            batch.write(lambda tx: self._devices.save(tx, seen.peer, **known))
+            batch.write(lambda tx: self._devices.save(tx, seen.peer, **known), durable=False)
             batch.then(lambda: self._devices.saved(seen.peer))
             by = "query" if seen.manufacturer_code is not None else "read"
             batch.event(

@@ -168,8 +168,13 @@ class Radio(Protocol):
     async def install_link_key(self, device: Eui64, link_key: bytes) -> None:
         """Secure data to and from this device with this key from now on; one that it had is replaced.
 
-        A key that the dongle has already is left alone, with its frame counters.
+        A key that the dongle has already is left alone, with its frame counters. Some dongles refuse the key of a
+        device whose network address they do not know: see `locate`.
         """
+        ...
+
+    async def locate(self, device: Eui64) -> bool:
+        """Look for the device's network address, in the dongle and then on the air; whether it is known now."""
         ...
 
     async def match_descriptor(self, device: Eui64, profile: int, server_clusters: Sequence[int]) -> tuple[int, ...]:

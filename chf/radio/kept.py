@@ -148,6 +148,10 @@ class KeptRadio(Radio):
             await self._up().install_link_key(device, link_key)
         self._invited.pop(device, None)  # it has joined, and its install code's key must not come back
 
+    async def locate(self, device: Eui64) -> bool:
+        with self._said_plainly():
+            return await self._up().find(device)
+
     async def match_descriptor(self, device: Eui64, profile: int, server_clusters: Sequence[int]) -> tuple[int, ...]:
         with self._said_plainly():
             return await self._up().match_descriptor(device, profile, server_clusters)

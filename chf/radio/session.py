@@ -251,10 +251,13 @@ class Session:
         async with self._key_table:
             await self._link.establish_link_key(device, link_key, self._addresses.network(device))
 
-    async def match_descriptor(self, device: Eui64, profile: int, server_clusters: Sequence[int]) -> tuple[int, ...]:
+    async def find(self, device: Eui64) -> bool:
         if self._addresses.network(device) is None:
             await self._locate(device)
-        address = self._addresses.network(device)
+        return self._addresses.network(device) is not None
+
+    async def match_descriptor(self, device: Eui64, profile: int, server_clusters: Sequence[int]) -> tuple[int, ...]:
+        address = self._addresses.network(device) if await self.find(device) else None
         if address is None:
             raise TimedOutError(f"{format_eui64(device)} is not to be found on the network")
         transaction = self._next_transaction()

@@ -3,7 +3,7 @@
 zigpy-znp parses every frame through generic types, logs it, and waits for every answer in a task of its own. For a
 frame per image block that is most of the work, so frames are cut from the stream here, those of the hot path go to a
 `HotPath`, and only the rest to zigpy-znp's tables. MT allows one synchronous request at a time: `HotZnp.request` and
-the fast lane take turns, and zigpy-znp's requests go first, for they are few.
+the fast lane take turns: after one of zigpy-znp's requests the fast lane has one, and the other way round.
 
 What it uses of zigpy-znp that is not public: `ZNP._uart`, `_config` and `_listeners`, and of its protocol `_api`,
 `_buffer` and `_transport`. `refuse_unknown_zigpy_znp` looks at them when a link opens; a test does so against the
@@ -244,7 +244,7 @@ class HotZnp(ZNP):  # type: ignore[misc]
             raise InvalidCommandResponse(f"{name}: {status!r}", error.response) from None
         finally:
             self._requests -= 1
-            self.wake()
+            self._send_next()  # at once: whoever reads a table comes back with its next request in this very turn
 
     async def request_callback_rsp(self, **call: Any) -> Any:
         with self._lost_is_told():

@@ -50,8 +50,9 @@ class Database:
                     raise StoreCorruptError(f"{path} is gone, and its log is still there: restore the file")
                 _create(home, path)
             status = path.stat()
-            if status.st_mode & 0o077:
-                path.chmod(0o600)  # it holds link keys
+            for part in (path, *(path.with_name(FILE_NAME + ending) for ending in ("-wal", "-shm"))):
+                if part.exists() and part.stat().st_mode & 0o077:
+                    part.chmod(0o600)  # it holds link keys
         except OSError as error:
             raise StoreError(f"cannot open the store in {home}: {error.strerror}") from error
         if status.st_size == 0:
@@ -107,6 +108,21 @@ class Database:
     def _undo(self) -> None:
         if self._connection.in_transaction:  # after some failures SQLite has undone it by itself
             self._connection.execute("rollback")
+
+    def sync(self) -> None:
+        """Wait for the disk to have all that was committed. The one call that may be made in another thread.
+
+        Raises StoreError. What is committed lies in the log, or was moved from there into the file, which SQLite does
+        only after a sync of its own.
+        """
+        try:
+            log = os.open(self._path.with_name(FILE_NAME + "-wal"), os.O_RDONLY)
+            try:
+                os.fsync(log)
+            finally:
+                os.close(log)  # SQLite holds its locks on other files
+        except OSError as error:
+            raise StoreError(f"cannot use {self._path}: {error.strerror}") from error
 
     def changed_by_others(self) -> bool:
         """Whether another connection has committed since the last call; True the first time. Cheap enough to poll."""

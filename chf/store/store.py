@@ -100,6 +100,10 @@ class Store:
         with self._database.transaction(durable=durable):
             yield self._transaction
 
+    def sync(self) -> None:
+        """Wait until all that was committed without waiting is on disk. May be called in another thread."""
+        self._database.sync()
+
     def changed_by_others(self) -> bool:
         """Whether somebody else has written since the last call (True the first time): for the hub's poll."""
         return self._database.changed_by_others()

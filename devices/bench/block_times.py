@@ -31,6 +31,7 @@ class _Asked:
     waiting_since_s: float | None = None
     repeated: int = 0
     took_us: "array[float]" = field(default_factory=lambda: array("f"))
+    answered_s: "array[float]" = field(default_factory=lambda: array("d"))
 
 
 @dataclass(slots=True)
@@ -79,6 +80,7 @@ class BlockTimes:
         self._at_last_answer.from_host, self._at_last_answer.to_host = self._octets.from_host, self._octets.to_host
         if asked.waiting_since_s is not None:
             asked.took_us.append((asked.last_answer_s - asked.waiting_since_s) * 1e6)
+            asked.answered_s.append(asked.last_answer_s)
             asked.waiting_since_s = None
 
     def write(self) -> None:
@@ -89,6 +91,7 @@ class BlockTimes:
                 "last_answer_s": asked.last_answer_s,
                 "repeated": asked.repeated,
                 "took_us": [round(took, 1) for took in asked.took_us],
+                "answered_s": [round(when, 6) for when in asked.answered_s],
             }
             for eui64, asked in self._asked.items()
         ]

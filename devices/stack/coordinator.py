@@ -252,7 +252,8 @@ class ZigbeeCoordinator(ZigbeeNode):
         if arrival.frame.type is NwkType.COMMAND:
             return True  # a secured rejoin of a device that we do not know, or its leave
         self.counters.unexpected += 1
-        self._send_away(arrival.frame.source)
+        if child is None:  # in another's address somebody lies, and its holder is not to suffer for it
+            self._send_away(arrival.frame.source)
         return False
 
     def _after_data(self, frame: MacFrame) -> None:

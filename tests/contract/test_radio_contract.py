@@ -356,6 +356,14 @@ async def test_the_keys_of_other_devices_survive_a_permit(bench):
     assert sorted(key for _, kind, key in exported if kind == "link") == sorted((KEY, other_key))
 
 
+async def test_a_key_of_a_device_that_was_not_heard_yet_goes_in_once_the_device_is_located(bench):
+    assert not await bench.radio.locate(OTHER)
+    bench.device()
+    assert await bench.radio.locate(METER)
+    await bench.radio.install_link_key(METER, KEY)
+    assert (await bench.radio.export_keys())[1:] == (("00-DB-12-34-56-78-90-A4", "link", KEY),)
+
+
 async def test_match_descriptor_tells_the_devices_endpoints_in_its_order(bench):
     device = bench.device()
 

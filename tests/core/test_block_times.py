@@ -34,6 +34,7 @@ def test_a_request_that_is_repeated_is_still_the_same_request(tmp_path: Path) ->
             "last_answer_s": 12.25,
             "repeated": 1,
             "took_us": [1_000_000.0, 250_000.0],
+            "answered_s": [11.0, 12.25],
         }
     ]
 

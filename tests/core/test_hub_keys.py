@@ -12,21 +12,22 @@ import pytest
 
 from chf.clock import SystemClock
 from chf.crypto.ecqv import Suite
+from chf.crypto.mmo import aes_mmo
 from chf.dcc.zigbee_pki import ZigbeePki, seeded_numbers
-from chf.errors import RadioGoneError, UsageError
-from chf.eui64 import parse_eui64
+from chf.errors import RadioGoneError, RadioRefusedError, StoreError, UsageError
+from chf.eui64 import Eui64, parse_eui64
 from chf.hub import Hub, HubSettings, key_agreement
 from chf.hub.admission import SecurityMode
 from chf.hub.settings import SecuritySettings
 from chf.radio.interface import RadioState
 from chf.store import Store
-from chf.store.device_log import DeviceEntry, DeviceType
+from chf.store.device_log import DeviceEntry, DeviceStatus, DeviceType
 from chf.store.inbox import Verb
 from chf.trace import Kind
 from chf.zcl import basic, key_establishment, ota, time, tunneling
 from chf.zcl.frame import DefaultResponse, Frame, FrameType, Status
 from devices.nodes.key_establishment import Discover, KeyEstablishmentClient, State, TakeKey, Transmit
-from devices.wire.key_establishment import Command, TerminateStatus
+from devices.wire.key_establishment import Command, Initiate, TerminateStatus
 from devices.wire.zcl import ZclFrame
 from tests.support.memory_radio import HUB, MemoryRadio, desk_pki, hub_on_desk
 
@@ -85,6 +86,8 @@ class Device:
         for message in answers[self.heard :]:
             assert not message.aps_secured
             self.heard += 1
+            if message.destination != PPMID:
+                continue
             frame = ZclFrame.from_bytes(message.payload)
             if frame.cluster_specific:
                 self.does(self.client.receive(frame, HUB, 0.0)[1])
@@ -126,6 +129,9 @@ async def test_a_device_gets_its_key_and_then_everything_else(store, suite):
         desk.radio.says(PPMID, time.CLUSTER, READ_TIME)
         assert desk.radio.to_cluster(time.CLUSTER)[-1].aps_secured
         assert Kind.KEY_ESTABLISHED in desk.kinds()
+        (told,) = store.alerts.list(use_case="CS14")  # GBCS CS14: a hashed link key changed in the device log
+        assert told.outcome == "00-DB-12-34-56-78-90-A4 has a new link key"
+        assert aes_mmo(link_key(store)) in told.message
 
 
 @pytest.mark.parametrize("cluster", [ota.CLUSTER, time.CLUSTER, tunneling.CLUSTER, 0x0702, 0x0999])
@@ -163,6 +169,34 @@ async def test_key_establishment_under_the_old_key_is_refused(store):
         device.does(device.client.start(0.0))
         assert last_refusal(desk.radio, key_establishment.CLUSTER) == Status.FAILURE
         assert device.client.state is State.INITIATING
+
+
+async def test_a_flood_of_devices_is_told_to_wait_and_disturbs_nobody(store):
+    """Twenty devices of the log initiate and say nothing more; one that was there before goes on."""
+    flood = [Eui64(0x00DB_F100_0000_0000 + number) for number in range(20)]
+    pki = ZigbeePki(store.home / "pki" / "zigbee")
+    with store.transaction() as tx:
+        for device in flood:
+            tx.devices.add(DeviceEntry(device, DeviceType.PPMID, 0.0, INSTALL_KEY))
+    for device in flood:
+        pki.issue(device, seeded_numbers(b"flood"))
+    async with hub_on_desk(store, MemoryRadio(), CBKE) as desk:
+        desk.radio.joins(PPMID)
+        honest = Device(desk)
+        honest.does(honest.client.start(0.0))
+        heard = len(desk.radio.to_cluster(key_establishment.CLUSTER))
+        for device in flood:
+            certificate = pki.credentials(device, Suite.TWO).certificate.octets
+            octets = ZclFrame(1, Command.INITIATE, Initiate(2, 5, 5, certificate).to_bytes()).to_bytes()
+            desk.radio.says(device, key_establishment.CLUSTER, octets, secured=False)
+        answers = desk.radio.to_cluster(key_establishment.CLUSTER)[heard:]
+        turned_away = [message for message in answers if message.payload[2] == Command.TERMINATE]
+        assert len(answers) == 20
+        assert len(turned_away) == 5  # sixteen at once, and the honest one was the first
+        assert {message.payload[3] for message in turned_away} == {TerminateStatus.NO_RESOURCES}
+        assert all(message.payload[4] > 0 for message in turned_away)  # how long to wait
+        await honest.until(lambda: honest.taken)
+        assert honest.taken == [link_key(store)]
 
 
 async def test_a_strangers_key_establishment_is_not_answered(store):
@@ -220,6 +254,33 @@ async def test_a_restart_between_confirm_and_installation_makes_both_start_again
         assert device.taken != [half]
 
 
+async def test_a_disk_that_does_not_take_the_key_leaves_everybody_with_the_old_one(store, monkeypatch):
+    """The row is written without waiting; nothing is sent to dongle or device before the disk has it."""
+
+    def full(self):
+        raise StoreError("input/output error")
+
+    async with hub_on_desk(store, MemoryRadio(), CBKE) as desk:
+        desk.radio.joins(PPMID)
+        monkeypatch.setattr(Store, "sync", full)
+        device = Device(desk)
+        await device.establish()
+        assert [event.status for event in device.failed] == [TerminateStatus.NO_RESOURCES]
+        assert not desk.radio.installed
+        await desk.until(lambda: link_key(store) is None)
+
+
+async def test_the_key_is_on_disk_before_the_dongle_has_it(store, monkeypatch):
+    synced = []
+    sync = Store.sync
+    monkeypatch.setattr(Store, "sync", lambda self: (synced.append(len(radio.installed)), sync(self))[1])
+    radio = MemoryRadio()
+    async with hub_on_desk(store, radio, CBKE) as desk:
+        radio.joins(PPMID)
+        await Device(desk).establish()
+    assert 0 in synced
+
+
 async def test_a_dongle_that_refuses_the_key_leaves_everybody_with_the_old_one(store):
     old = bytes(range(50, 66))
     with store.transaction() as tx:
@@ -261,6 +322,70 @@ async def test_keys_are_put_back_into_a_dongle_that_comes_up(store):
             desk.radio.become(RadioState.GONE)
             desk.radio.become(RadioState.UP)
             await desk.until(lambda: desk.radio.installed == [kept, kept])
+
+
+class AddresslessRadio(MemoryRadio):
+    """As a Z-Stack dongle that is new to the network: it takes no key of a device whose address it does not know."""
+
+    def __init__(self):
+        super().__init__()
+        self.attempts = 0
+
+    async def install_link_key(self, device, link_key):
+        self.attempts += 1
+        if device not in self.located:
+            raise RadioRefusedError("the dongle wants an address with the key")
+        await super().install_link_key(device, link_key)
+
+
+@pytest.fixture
+def established(store):
+    """The store of a hub whose device established a key before."""
+    key = bytes(range(50, 66))
+    with store.transaction() as tx:
+        entry = tx.devices.get(PPMID)
+        joined = replace(entry, status=DeviceStatus.JOINED, link_key=key, key_suite=2, key_utc=5.0)
+        tx.devices.update(joined)
+    return key
+
+
+@pytest.mark.parametrize("sign", ["its announcement", "its first frame"])
+async def test_a_key_that_the_dongle_had_no_address_for_is_put_back_when_the_device_is_heard(store, established, sign):
+    async with hub_on_desk(store, AddresslessRadio(), CBKE) as desk:
+        await desk.until(lambda: desk.radio.attempts)
+        assert not desk.radio.installed
+        desk.radio.located.add(PPMID)
+        if sign == "its announcement":
+            desk.radio.joins(PPMID)
+        else:
+            desk.radio.says(PPMID, basic.CLUSTER, READ_TIME, secured=False)
+        await desk.until(lambda: desk.radio.installed)
+        assert desk.radio.installed == [(PPMID, established)]
+        await desk.until(lambda: desk.radio.to_cluster(tunneling.CLUSTER))  # and what was refused meanwhile is tried
+
+
+async def test_a_key_that_the_dongle_had_no_address_for_is_put_back_when_a_search_finds_the_device(store, established):
+    radio = AddresslessRadio()
+
+    async def locate(device):
+        radio.located.add(device)
+        return True
+
+    radio.locate = locate
+    async with hub_on_desk(store, radio, CBKE) as desk:
+        await desk.until(lambda: radio.installed)
+        assert radio.installed == [(PPMID, established)]
+        assert radio.attempts == 2
+
+
+async def test_a_dongle_that_refuses_a_key_is_not_asked_at_every_frame(store, established):
+    async with hub_on_desk(store, AddresslessRadio(), CBKE) as desk:
+        await desk.until(lambda: desk.radio.attempts)
+        for _ in range(20):
+            desk.radio.says(PPMID, basic.CLUSTER, READ_TIME, secured=False)
+        await desk.until(lambda: desk.radio.attempts == 2)
+        await asyncio.sleep(0)
+        assert desk.radio.attempts == 2
 
 
 async def test_a_hub_that_restarts_asks_for_no_new_key(store):

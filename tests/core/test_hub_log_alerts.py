@@ -1,15 +1,17 @@
 """CS14: one alert for each change of the device log, whoever made it and whenever, and never a second one."""
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 
 from chf.clock import SystemClock
+from chf.crypto.mmo import aes_mmo
 from chf.dcc.certificates import Usage
 from chf.dcc.conversion import Conversion
 from chf.errors import MalformedMessageError
 from chf.eui64 import parse_eui64
-from chf.gbcs import DeviceLogChangedAlert, GbcsMessage, mac_key, parse_payload, verify_mac
+from chf.gbcs import DeviceLogChangedAlert, GbcsMessage, LoggedDevice, mac_key, parse_payload, verify_mac
 from chf.gbcs.cursor import Cursor
 from chf.hub import HubSettings
 from chf.hub.settings import SecuritySettings
@@ -21,6 +23,7 @@ from tests.support.memory_radio import HUB, MemoryRadio, desk_pki, hub_on_desk
 
 PPMID = parse_eui64("00-DB-12-34-56-78-90-A4")
 OTHER = parse_eui64("00-DB-12-34-56-78-90-A5")
+HASH = bytes(range(0xC0, 0xD0))
 
 
 @pytest.fixture
@@ -40,8 +43,12 @@ def told(store):
     return [alert.outcome for alert in store.alerts.list(use_case="CS14")]
 
 
+def payload_of(alert):
+    return parse_payload(GbcsMessage.from_bytes(alert.message))
+
+
 def logged(alert):
-    return parse_payload(GbcsMessage.from_bytes(alert.message)).devices
+    return tuple(device.eui64 for device in payload_of(alert).devices)
 
 
 async def test_a_device_added_while_the_hub_was_down_is_told_once_over_restarts(store):
@@ -94,6 +101,25 @@ async def test_the_alert_is_the_hubs_for_the_acb_and_bears_their_mac(store):
     assert bytes(range(16)) not in alert.message
 
 
+async def test_a_link_key_that_is_taken_back_is_told_and_the_alert_has_hashes_of_established_keys_alone(store):
+    key = bytes(range(0x30, 0x40))
+    add(store, PPMID)
+    add(store, OTHER)
+    with store.transaction() as tx:
+        tx.devices.update(replace(tx.devices.get(PPMID), link_key=key, key_suite=2, key_utc=1.0))
+    async with hub_on_desk(store, MemoryRadio()) as desk:
+        await desk.until(lambda: len(told(store)) == 2)
+        before = payload_of(store.alerts.list()[-1])
+        assert before.extended_pan_id == desk.radio.info.network.extended_pan_id == 1
+        assert [device.hashed_link_key for device in before.devices] == [aes_mmo(key), b""]
+        with Store.open(store.home) as beside, beside.transaction() as tx:
+            for _ in range(2):  # the second takes nothing back
+                tx.inbox.submit(Verb.DEVICE_PERMIT, {"device": "00-DB-12-34-56-78-90-A4", "seconds": 60}, 0.0)
+        await desk.until(lambda: not store.inbox.pending())
+    assert told(store)[2:] == ["00-DB-12-34-56-78-90-A4 has no link key any more"]
+    assert [device.hashed_link_key for device in payload_of(store.alerts.list()[-1]).devices] == [b"", b""]
+
+
 async def test_the_setting_switches_it_off(store):
     add(store, PPMID)
     quiet = HubSettings(security=SecuritySettings(device_log_alert=False))
@@ -115,25 +141,27 @@ async def test_the_acb_keeps_it_and_no_user_gets_a_document(store):
 
 def test_the_payload_is_laid_out_as_the_reference_message_has_it():
     when = bytes.fromhex("07E80201FF0A0B0C008000FF")
-    octets = DeviceLogChangedAlert(0x01_00_00_2A, when, (PPMID,)).to_bytes()
+    devices = (LoggedDevice(PPMID, HASH), LoggedDevice(OTHER))
+    octets = DeviceLogChangedAlert(0x01_00_00_2A, when, 0x0001020304050607, devices).to_bytes()
     parts = (
         "0F2000002A00",  # data notification, invoke id with the counter's low octets, no date-time
         "0203128F12090C07E80201FF0A0B0C008000FF",  # code and time
-        "0203090C07E80201FF0A0B0C008000FF09080000000000000000",  # the log: its time, the unnamed octets
-        "01010202090800DB1234567890A4091000000000000000000000000000000000",
+        "0203090C07E80201FF0A0B0C008000FF09080001020304050607",  # the log: its time, the network
+        "01020202090800DB1234567890A40910" + HASH.hex(),
+        "0202090800DB1234567890A50900",  # GBCS CS14: a string of no length where no link key is established
     )
     assert octets == bytes.fromhex("".join(parts))
-    assert DeviceLogChangedAlert.read(Cursor(octets)) == DeviceLogChangedAlert(0x2A, when, (PPMID,))
+    assert DeviceLogChangedAlert.read(Cursor(octets)) == DeviceLogChangedAlert(0x2A, when, 0x0001020304050607, devices)
+    assert HASH.hex() not in repr(devices)
     for cut in range(len(octets)):
         with pytest.raises(MalformedMessageError):
             DeviceLogChangedAlert.read(Cursor(octets[:cut]))
 
 
-def test_what_has_no_name_is_written_back_and_never_shown():
+def test_a_log_with_a_time_of_its_own_is_written_back_and_no_key_hash_is_shown():
     when, logged = bytes.fromhex("07E80201FF0A0B0C008000FF"), bytes.fromhex("07E80201FF0A0B0B008000FF")
-    secret = bytes(range(0x30, 0x40))
-    alert = DeviceLogChangedAlert(5, when, (PPMID, PPMID + 1), logged, b"unnamed!", (secret, bytes(16)))
+    devices = (LoggedDevice(PPMID, HASH), LoggedDevice(PPMID + 1))
+    alert = DeviceLogChangedAlert(5, when, 0x0001020304050607, devices, logged)
     read = DeviceLogChangedAlert.read(Cursor(alert.to_bytes()))
     assert read == alert
-    assert secret in read.to_bytes()
-    assert repr(secret)[2:-1] not in repr(read)
+    assert repr(HASH)[2:-1] not in repr(read)

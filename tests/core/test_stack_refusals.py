@@ -116,6 +116,19 @@ def test_a_poll_from_an_address_that_nobody_has_is_sent_away_to_rejoin():
     assert nwk.Leave.from_bytes(arrival.payload) == nwk.Leave(request=True, rejoin=True)
 
 
+def test_a_message_in_anothers_address_is_dropped_and_its_holder_is_not_sent_away():
+    air = Air()
+    victim, log = air.join()
+    liar, _ = air.join(Eui64(DEVICE_IEEE + 1))
+    heard = len(air.log.data())
+    liar.address = victim.address
+    liar.send(to_hub(b"in the victim's name"))
+    air.run(1.0)
+    assert air.coordinator.counters.unexpected >= 1
+    assert len(air.log.data()) == heard
+    assert (victim.joined, log.joins) == (True, [False])  # without a rejoin
+
+
 def test_a_secured_rejoin_of_a_device_that_was_forgotten_is_welcome():
     air = Air()
     device, _ = air.join()

@@ -47,8 +47,10 @@ def test_only_the_owner_can_read_the_store(home):
 def test_a_store_that_others_can_read_is_closed_to_them(home):
     write(home)
     (home / "chf.db").chmod(0o644)
-    write(home)
-    assert mode(home / "chf.db") == 0o600
+    (home / "chf.db-wal").touch()
+    (home / "chf.db-wal").chmod(0o644)
+    with Store.open(home):
+        assert mode(home / "chf.db") == mode(home / "chf.db-wal") == 0o600
 
 
 def test_every_commit_reaches_the_disk(home):

@@ -39,6 +39,7 @@ class MemoryRadio:
         self.permitted: list[tuple[Eui64, bytes, int]] = []
         self.forgotten: list[Eui64] = []
         self.installed: list[tuple[Eui64, bytes]] = []
+        self.located: set[Eui64] = set()  # whom a search finds
         self.endpoints: tuple[int, ...] = (3,)  # of every device, in the answer to Match_Desc
         self.asked = 0  # for Match_Desc
         self.unreachable = False  # and gets no answer
@@ -77,6 +78,10 @@ class MemoryRadio:
     async def install_link_key(self, device: Eui64, link_key: bytes) -> None:
         self._insist()
         self.installed.append((device, link_key))
+
+    async def locate(self, device: Eui64) -> bool:
+        self._insist()
+        return device in self.located
 
     async def match_descriptor(self, device: Eui64, profile: int, server_clusters: Sequence[int]) -> tuple[int, ...]:
         self._insist()

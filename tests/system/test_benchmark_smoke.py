@@ -1,4 +1,4 @@
-"""The throughput benchmark works: one small run of each host. What it measures depends on the machine and is no test."""
+"""The benchmarks work: one small run of each host. What they measure depends on the machine and is no test."""
 
 import json
 import subprocess
@@ -31,6 +31,23 @@ def test_every_host_updates_the_fleet(radio: str) -> None:
         assert run["repeated_requests"] == 0
         assert all(value > 0 for name, value in run.items() if name != "repeated_requests")
     assert tuple(alone["ratios"]) == PEERS[1:]
+
+
+def test_key_establishment_is_measured_beside_a_download() -> None:
+    command = [sys.executable, "benchmarks/key_establishment.py", "--rounds", "1", "--runs", "1", "--devices", "2"]
+    done = subprocess.run(
+        [*command, "--quiet-s", "0.5", "--json"], cwd=ROOT, capture_output=True, text=True, timeout=110, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    result = json.loads(done.stdout)
+    assert [side["suite"] for side in result["sides"]] == [1, 2]
+    assert all(0 < side["multiplication_ms"] < side["side_ms"] for side in result["sides"])
+    beside = result["beside_a_download"]
+    (run,) = beside["runs"]
+    assert all(
+        run[when]["blocks"] > 10 and 0 < run[when]["p50_ms"] <= run[when]["p99_ms"] for when in ("quiet", "busy")
+    )
+    assert beside["ratio"] == round(run["busy"]["p99_ms"] / run["quiet"]["p99_ms"], 2)
 
 
 def test_slow_devices_are_measured_beside_the_others() -> None:

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from chf.jobs.model import JobState
-from tests.support.programs import bench, image_file, quick
+from tests.support.programs import bench, image_file, quick, run_chf
 from tests.support.virtual_dongle import EUI64
 
 pytestmark = pytest.mark.timeout(120)
@@ -100,3 +100,10 @@ def test_a_device_is_forgotten_once_the_hub_is_back(desk):
     desk.until(lambda: not desk.store.devices.list(), "the hub to do it")
     desk.until(lambda: any(event["event"] == "left" for event in desk.dongle.events()), "the device to leave")
     assert desk.chf("update", "show", str(desk.number), "--json").json["state"] == "activated"  # history stays
+
+
+@pytest.mark.parametrize("verb", ["permit", "forget"])
+def test_a_device_that_is_not_in_the_log_is_refused_whether_a_hub_runs_or_not(tmp_path, verb):
+    ran = run_chf("device", verb, "00-DB-12-34-56-78-90-EE", home=tmp_path / "home")
+    assert ran.code == 3
+    assert "`chf device add 00-DB-12-34-56-78-90-EE`" in ran.err

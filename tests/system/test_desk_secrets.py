@@ -6,12 +6,13 @@ import re
 import pytest
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
+from chf.dcc.zigbee_pki import ZigbeePki
 from chf.eui64 import parse_eui64
 from chf.jobs.model import JobState
 from tests.support.programs import bench, image_file, quick, steal_connection
 from tests.support.virtual_dongle import EUI64, INSTALL_CODE, LINK_KEY
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = pytest.mark.timeout(180)
 
 
 def spellings(secret: bytes) -> list[bytes]:
@@ -25,6 +26,56 @@ def spellings(secret: bytes) -> list[bytes]:
         found += [octets, repr(octets)[2:-1].encode(), str(list(octets))[1:-1].encode(), base64.b64encode(octets)]
         found.append(", ".join(f"0x{octet:02X}" for octet in octets).encode())
     return found
+
+
+DONGLE = "00-DB-12-34-56-78-00-01"
+
+
+@pytest.fixture(scope="module", params=["ezsp", "znp"])
+def certified(tmp_path_factory, request):
+    """Key establishment, an update, trouble with the cable, and every command that asks of keys; at --debug."""
+    directory = tmp_path_factory.mktemp(f"certified-{request.param}")
+    made = ZigbeePki(directory / "pki of the devices")
+    made.issue(parse_eui64(EUI64))
+    scenario = f'[ncp]\neui64 = "{DONGLE}"\n' + quick(credentials=f"{made.path.name}/{{eui64}}-suite2.txt")
+    with bench(directory, scenario, "--ncp", request.param, capture=True) as desk:
+        made.path.rename(desk.pki.path / "zigbee")
+        desk.chf("dcc", "pki", "issue", DONGLE)
+        desk.start_hub("--debug", "--radio", request.param, config='[security]\nmode = "cbke"\n')
+        desk.chf("device", "add", EUI64, "--install-code", INSTALL_CODE, "--json")
+        desk.chf("device", "permit", EUI64, "--json")
+        desk.pair(EUI64)
+        number = desk.start_update(image_file(directory / "new.ota", size_bytes=2000))
+        desk.until_state(number, JobState.ACTIVATED)
+        steal_connection(desk.dongle.port)
+        desk.until(lambda: desk.log.read_text().count("radio.state state=up") > 1, "the hub to be back")
+        desk.kill_hub()
+        desk.start_hub("--debug", "--radio", request.param, config='[security]\nmode = "cbke"\n')
+        desk.chf("device", "list", "--json")
+        desk.chf("device", "show", EUI64, "--json")
+        desk.chf("radio", "info", "--json")
+        assert desk.stop_hub() == 0
+        desk.chf("radio", "probe", desk.dongle.port, "--security", "--json")
+        desk.chf("radio", "backup", "--port", desk.dongle.port, str(directory / "backup.json"))
+        desk.chf("radio", "keys", "--port", desk.dongle.port, "--radio", request.param, "--out", str(directory / "out"))
+        desk.chf("doctor", "--json", code=None)
+        desk.chf("dcc", "pki", "show", "--json")
+        desk.chf("dcc", "pki", "add-zigbee", str(desk.pki.path / "zigbee" / f"{parse_eui64(EUI64):016x}-suite2.txt"))
+        desk.chf("alert", "export", str(directory / "alerts.jsonl"))
+        yield desk
+
+
+def established_secrets(desk) -> dict[str, bytes]:
+    entry = desk.store.devices.get(parse_eui64(EUI64))
+    code = bytes.fromhex(INSTALL_CODE)
+    named = {**secrets(desk), "established link key": entry.link_key, "install code and CRC": code}
+    zigbee = ZigbeePki(desk.pki.path / "zigbee")
+    for subject, suite in zigbee.subjects():
+        octets = suite.curve.scalar_octets
+        named[f"private key of {subject:016X}"] = zigbee.credentials(subject, suite).private_key.to_bytes(octets, "big")
+    for path in zigbee.path.glob("ca-*.key"):
+        named[path.name] = bytes.fromhex(path.read_text())
+    return named
 
 
 @pytest.fixture(scope="module")
@@ -74,6 +125,48 @@ def test_the_search_finds_what_is_there(story):
     store = b"".join(path.read_bytes() for path in story.home.glob("chf.db*"))
     assert LINK_KEY in store
     assert any(spelling in story.dongle.keys.read_bytes() for spelling in spellings(LINK_KEY))
+
+
+def test_the_search_of_the_certified_story_finds_what_is_there(certified):
+    found = established_secrets(certified)
+    assert len(found) > 10
+    backup = (certified.directory / "backup.json").read_bytes()
+    for place in (backup, (certified.directory / "out").read_bytes()):
+        assert any(spelling in place for spelling in spellings(found["established link key"]))
+
+
+def test_no_key_of_key_establishment_is_in_anything_that_is_no_secret(certified):
+    """All that was written and printed; and the raw capture, which holds no key in the clear."""
+    secret_files = {"backup.json", "out", "keys.txt", "chf.db", "chf.db-wal", "chf.db-shm", "scenario.toml"}
+    written = {
+        path.name: path.read_bytes()
+        for path in certified.directory.rglob("*")
+        if path.is_file() and path.name not in secret_files and "pki" not in path.parts
+    }
+    assert {"hub.log", "air.pcap", "alerts.jsonl"} <= written.keys()
+    assert b"DEBUG" in written["hub.log"] or b"asyncio" in written["hub.log"] or len(written["hub.log"]) > 2000
+    written["commands"] = "".join(certified.said).encode()
+    written["events"] = repr(certified.dongle.seen).encode()
+    written["audit"] = repr([record.event for record in certified.store.audit.tail(limit=-1)]).encode()
+    written["rows"] = repr(certified.store.devices.list()).encode()
+    named = established_secrets(certified)
+    found = [
+        (where, name)
+        for where, octets in written.items()
+        for name, secret in named.items()
+        if any(text in octets for text in spellings(secret))
+    ]
+    assert found == []
+
+
+def test_every_file_with_a_secret_of_the_certified_story_is_for_its_owner_alone(certified):
+    named = established_secrets(certified)
+    for path in certified.directory.rglob("*"):
+        if path.is_file() and path.name != "scenario.toml":  # which the test wrote
+            octets = path.read_bytes()
+            if any(text in octets for secret in named.values() for text in spellings(secret)):
+                assert path.stat().st_mode & 0o077 == 0, path
+    assert (certified.directory / "backup.json").stat().st_mode & 0o777 == 0o600
 
 
 @pytest.mark.parametrize("artefact", ["log", "commands", "events", "alerts", "audit"])

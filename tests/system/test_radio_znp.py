@@ -462,3 +462,16 @@ async def test_a_port_that_closes_while_a_dongle_is_being_woken_is_told_plainly(
             port = f"tcp://127.0.0.1:{server.sockets[0].getsockname()[1]}"
             with pytest.raises(RadioGoneError, match=port):
                 await ZnpRadio(ZnpSettings(port)).probe()
+
+
+async def test_blocks_do_not_wait_for_the_many_requests_of_a_key(dongle, radio):
+    """To see whether a key is there, its table is read entry by entry: some 260 requests, and each could be a block."""
+    device = await invited(dongle, radio)
+    other = dongle.add(MemoryDevice(Eui64(METER + 1), 0x1002))
+    assert await radio.locate(other.ieee)
+    installing = asyncio.ensure_future(radio.install_link_key(other.ieee, bytes(range(16))))
+    await asyncio.sleep(0)
+    for number in range(20):
+        radio.post(block(device, number))
+    await installing
+    assert len(device.received) == 20

@@ -1,0 +1,88 @@
+"""`python -m devices` whose devices agree on keys in a process beside it, for benchmarks of the hub.
+
+Real devices have processors of their own. The emulated ones share the virtual dongle's, where the tens of milliseconds
+of each device's own arithmetic would be taken for a hub that does not answer. The process beside has the lowest
+priority, and the curves' arithmetic from OpenSSL where there is one, since it shares the machine's processors, too.
+"""
+
+import asyncio
+import contextlib
+import os
+from concurrent.futures import Future, ProcessPoolExecutor
+
+from openssl_curves import OpenSslCurve
+
+from chf.crypto import ecmqv
+from chf.crypto.binary_curve import SECT163K1, SECT283K1, BinaryCurve, Point
+from devices.__main__ import main
+from devices.nodes import key_establishment
+from devices.nodes.key_cluster import KeyCluster
+from devices.nodes.key_establishment import KeyEstablishmentClient
+from devices.wire.zcl import Status
+
+
+def use_openssl() -> None:
+    """Raises OSError where libcrypto cannot."""
+    octets = {curve.name: curve.field.octets for curve in (SECT163K1, SECT283K1)}
+    fast = {name: OpenSslCurve(name, size) for name, size in octets.items()}
+
+    def multiply(self: BinaryCurve, scalar: int, point: Point | None) -> Point | None:
+        if point is None or scalar == 0:
+            return None
+        field, size, openssl = self.field, octets[self.name], fast[self.name]
+        openssl.take(
+            scalar, b"\4" + b"".join(field.pack(number).to_bytes(size, "big") for number in (point.x, point.y))
+        )
+        openssl.multiply()
+        product = openssl.product()
+        if len(product) == 1:
+            return None
+        x, y = product[1 : 1 + size], product[1 + size :]
+        return Point(*(field.spread(int.from_bytes(number, "big")) for number in (x, y)))
+
+    BinaryCurve.multiply = multiply
+
+
+def compute_beside(pool: ProcessPoolExecutor) -> None:
+    """What the initiator computes when it has the hub's ephemeral key."""
+    clusters: dict[KeyEstablishmentClient, KeyCluster] = {}
+    begin, exchanged = KeyCluster.__init__, KeyEstablishmentClient._exchanged
+
+    def begin_known(self: KeyCluster, *arguments) -> None:
+        begin(self, *arguments)
+        clusters[self.client] = self
+
+    def exchanged_later(self: KeyEstablishmentClient, octets: bytes, now: float):
+        if self.state is not key_establishment.State.EXCHANGING:
+            return exchanged(self, octets, now)
+        loop = asyncio.get_running_loop()
+        computed = pool.submit(ecmqv.agree, self._own, self._ephemeral, self._certificate, octets, initiator=True)
+        computed.add_done_callback(lambda done: loop.call_soon_threadsafe(go_on, self, octets, done))
+        return Status.SUCCESS, []
+
+    def go_on(client: KeyEstablishmentClient, octets: bytes, done: Future) -> None:
+        key_establishment.agree = lambda *_arguments, **_options: done.result()
+        cluster = clusters[client]
+        cluster._carry_out(
+            exchanged(client, octets, cluster._node.now())[1]
+        )  # goes out with the next turn of the world
+
+    KeyCluster.__init__, KeyEstablishmentClient._exchanged = begin_known, exchanged_later
+
+
+def _use_openssl_if_there() -> None:
+    with contextlib.suppress(OSError, AttributeError):
+        use_openssl()
+
+
+def _go_last() -> None:
+    os.nice(19)
+    _use_openssl_if_there()
+
+
+if __name__ == "__main__":
+    with ProcessPoolExecutor(1, initializer=_go_last) as workers:
+        workers.submit(os.getpid).result()  # it is there before the world is
+        compute_beside(workers)
+        _use_openssl_if_there()  # for the ephemeral keys, which are drawn here
+        main(prog_name="python benchmarks/quick_devices.py")
