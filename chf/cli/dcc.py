@@ -1,5 +1,6 @@
 """`chf dcc`: the DCC side of the bench."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -7,18 +8,18 @@ import click
 
 from chf.cli.ask import await_answer
 from chf.cli.dcc_cs06 import cs06, cs08, ecs52, gcs38
+from chf.cli.dcc_intake import IntakeRules, intake_options
 from chf.cli.dcc_pki import pki
-from chf.cli.dcc_queue import queue
+from chf.cli.dcc_queue import command, queue
 from chf.cli.dcc_registers import device, product
-from chf.cli.dcc_serve import load_schema, serve
+from chf.cli.dcc_serve import serve
 from chf.cli.image_options import KindParameter
 from chf.cli.options import UTC_TIME, home_option, json_option, print_json, talk
 from chf.cli.run import open_pki
 from chf.clock import SystemClock, UtcSeconds
-from chf.dcc.desk import Desk
-from chf.dcc.intake import IntakePolicy
-from chf.dcc.reception import Reception, receive
-from chf.duis import DuisSchema, ResponseCode, ServiceReference
+from chf.dcc.desk import Answer, Desk
+from chf.dcc.intake import DeviceRefusal
+from chf.duis import ResponseCode, ServiceReference
 from chf.duis.document import LARGEST_DOCUMENT_OCTETS, parse_document
 from chf.duis.header import peek
 from chf.errors import RefusedError, UsageError
@@ -33,18 +34,13 @@ def dcc() -> None:
     """The DCC side: service requests in, answers and alerts out, inventory, product list, test PKI."""
 
 
-dcc.add_command(pki)
-dcc.add_command(serve)
-dcc.add_command(queue)
-dcc.add_command(device)
-dcc.add_command(product)
+for _command in (pki, serve, queue, command, device, product, cs06, cs08, ecs52, gcs38):
+    dcc.add_command(_command)
+
 
 _UPDATES = frozenset(reference.value for reference in ServiceReference)
+_MOST_SAID = 20  # of 50,000 refused devices nobody reads every line
 _TAKEN = frozenset({ResponseCode.SUCCESS, ResponseCode.ACKNOWLEDGED})
-dcc.add_command(cs06)
-dcc.add_command(cs08)
-dcc.add_command(ecs52)
-dcc.add_command(gcs38)
 
 
 @dcc.command()
@@ -52,11 +48,7 @@ dcc.add_command(gcs38)
 @click.option("--at", type=UTC_TIME, help="Activate then; the request itself has no word for it. Default: at once.")
 @click.option("--hold", is_flag=True, help="Activate only on `chf update activate`.")
 @click.option("--kind", type=KindParameter(), help="Read the request's image as this kind, whatever it looks like.")
-@click.option(
-    "--duis-xsd",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="Validate against this DUIS schema first; the schemas that it imports lie beside it.",
-)
+@intake_options()
 @click.option(
     "--response", "response_file", type=click.Path(dir_okay=False, path_type=Path), help="Write the DUIS response here."
 )
@@ -68,64 +60,43 @@ def submit(
     at: UtcSeconds | None,
     hold: bool,
     kind: ImageKind | None,
-    duis_xsd: Path | None,
+    rules: IntakeRules,
     response_file: Path | None,
     home: Path,
     as_json: bool,
 ) -> None:
-    """Take in a service request (DUIS XML: SR 11.4, and 8.11, 11.2, 11.3); - reads standard input.
+    """Take in a service request (DUIS XML: SR 8.11, 11.1, 11.2, 11.3, 11.4); - reads standard input.
 
-    Refused devices are named with the reason, the others go on. Exit code 3 if none was accepted.
+    It is checked as `chf dcc serve` checks it. Refused devices are named with the reason, the others go on. Exit code 3
+    if nothing was accepted.
     """
     if at is not None and hold:
         raise UsageError("--at and --hold exclude each other")
     document = _read(file)
-    schema = None if duis_xsd is None else load_schema(duis_xsd)
-    service = _device_service(document)
-    if service is not None:
-        if at is not None or hold or kind is not None:
-            raise UsageError(f"--at, --hold and --kind are for updates, not for service request {service}")
-        _ask_desk(document, schema, home, response_file, as_json=as_json)
-        return
+    if at is not None or hold or kind is not None:
+        _insist_on_update(document)
     activation: Activation = ActivateHold() if hold else ActivateNow() if at is None else ActivateAt(at)
-    with Store.open(home) as store:
-        policy = IntakePolicy(image_kind=kind)
-        reception = receive(store, document, SystemClock().now(), activation=activation, policy=policy, schema=schema)
-        answer = None if reception.command is None else await_answer(store, home, reception.command)
-    response = reception.response.to_bytes()
-    _write(response_file, response)
-    result = None if answer is None else answer.result
-    if as_json:
-        print_json(_described(reception, result))
-    elif response_file is None:
-        click.echo(response)
-    _talk(reception, result)
-    _judge(reception, result)
-
-
-def _device_service(document: bytes) -> str | None:
-    """The service of a request about one device; None for updates, and for what cannot be told."""
-    sender = peek(parse_document(document))
-    return sender[1] if sender is not None and sender[1] not in _UPDATES else None
-
-
-def _ask_desk(
-    document: bytes, schema: DuisSchema | None, home: Path, response_file: Path | None, *, as_json: bool
-) -> None:
-    """SR 8.11, 11.2 and 11.3 as they would come by HTTP."""
+    settings, signers, schema = rules.load()
+    intake = replace(settings.policy.intake(), image_kind=kind)
     pki_ = open_pki(home)
     with Store.open(home) as store:
-        answer = Desk(store, pki_, schema=schema).take(document, SystemClock().now())
+        desk = Desk(store, pki_, settings, signers=signers, schema=schema, intake=intake)
+        answer = desk.take(document, SystemClock().now(), activation=activation)
+        done = None if answer.command is None else await_answer(store, home, answer.command)
+    result = None if done is None else done.result
     _write(response_file, answer.document)
     if as_json:
-        told = {"response_code": answer.code.value, "reason": answer.reason, "notes": list(answer.notes)}
-        print_json({"schema": 1, **told})
+        print_json(_described(answer, result))
     elif response_file is None:
         click.echo(answer.document)
-    for note in answer.notes:
-        talk(f"note: {note}")
-    if answer.code not in _TAKEN:
-        raise RefusedError(f"the request is refused: {answer.reason}")
+    _talk(answer, result)
+    _judge(answer, result)
+
+
+def _insist_on_update(document: bytes) -> None:
+    sender = peek(parse_document(document))
+    if sender is not None and sender[1] not in _UPDATES:
+        raise UsageError(f"--at, --hold and --kind are for updates, not for service request {sender[1]}")
 
 
 def _write(response_file: Path | None, response: bytes) -> None:
@@ -147,32 +118,49 @@ def _read(file: Path) -> bytes:
     return document
 
 
-def _described(reception: Reception, result: Any) -> dict[str, Any]:
-    decision = reception.decision
-    return {
+def _described(answer: Answer, result: Any) -> dict[str, Any]:
+    """The same for every service; what concerns updates alone is there for updates alone."""
+    told: dict[str, Any] = {
         "schema": 1,
-        "request": str(decision.request.request_id),
-        "response_code": reception.response.code.value,
-        "accepted": [format_eui64(device) for device in decision.accepted],
-        "refused": [
-            {"device": format_eui64(refusal.device), "reason": refusal.reason, "list": refusal.in_list.value}
-            for refusal in decision.refused
-        ],
-        "request_refusal": None if decision.request_refusal is None else decision.request_refusal.reason,
-        "notes": list(decision.notes),
-        "queued": reception.command is not None and result is None,
-        "started": [] if result is None else result["started"],
-        "refused_by_hub": [] if result is None else result["refused"],
+        "request": str(answer.request_id),
+        "service": answer.service,
+        "response_code": answer.code.value,
+        "reason": answer.reason,
+        "notes": list(answer.notes),
     }
+    decision = answer.decision
+    if answer.service in _UPDATES:
+        told |= {
+            "accepted": [] if decision is None else [format_eui64(device) for device in decision.accepted],
+            "refused": [] if decision is None else [_refused(refusal) for refusal in decision.refused],
+            "request_refusal": answer.reason if _is_refused(answer) else None,
+            "queued": answer.command is not None and result is None,
+            "started": [] if result is None else result["started"],
+            "refused_by_hub": [] if result is None else result["refused"],
+        }
+    return told
 
 
-def _talk(reception: Reception, result: Any) -> None:
-    decision = reception.decision
-    for note in decision.notes:
+def _refused(refusal: DeviceRefusal) -> dict[str, str]:
+    return {"device": format_eui64(refusal.device), "reason": refusal.reason, "list": refusal.in_list.value}
+
+
+def _is_refused(answer: Answer) -> bool:
+    """As a whole. An update that no device may have is refused device by device."""
+    if answer.decision is not None:
+        return answer.decision.request_refusal is not None
+    return answer.code not in _TAKEN
+
+
+def _talk(answer: Answer, result: Any) -> None:
+    for note in answer.notes:
         talk(f"note: {note}")
-    for refusal in decision.refused:
+    refused = () if answer.decision is None else answer.decision.refused
+    for refusal in refused[:_MOST_SAID]:
         talk(f"refused: {refusal}")
-    if reception.command is not None and result is None:
+    if len(refused) > _MOST_SAID:
+        talk(f"refused: {len(refused) - _MOST_SAID} more; the response and --json name them all")
+    if answer.command is not None and result is None:
         talk("queued: no hub runs on this home directory; `chf run` will start it")
     if result is not None:
         for line in result["started"]:
@@ -181,8 +169,8 @@ def _talk(reception: Reception, result: Any) -> None:
             talk(f"refused: {line['reason']}")
 
 
-def _judge(reception: Reception, result: Any) -> None:
-    if reception.decision.request_refusal is not None:
-        raise RefusedError(f"the request is refused: {reception.decision.request_refusal.reason}")
-    if not reception.decision.accepted or (result is not None and not result["started"]):
+def _judge(answer: Answer, result: Any) -> None:
+    if _is_refused(answer):
+        raise RefusedError(f"the request is refused: {answer.reason}")
+    if answer.decision is not None and (not answer.decision.accepted or (result is not None and not result["started"])):
         raise RefusedError("no device was accepted")

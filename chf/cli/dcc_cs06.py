@@ -39,6 +39,8 @@ def cs06(*, device: Eui64, image: str, at: UtcSeconds | None, cancel: bool, home
     """
     if at is not None and cancel:
         raise UsageError("--at and --cancel exclude each other")
+    if at is not None and at <= SystemClock().now().utc:
+        raise UsageError(f"{isoformat(at)} has passed; without --at the device activates at once")
     when = UtcSeconds(CANCELLED_UTC_S) if cancel else at
     pki = Pki.open(pki_path(home))
     with Store.open(home) as store:

@@ -1,15 +1,16 @@
-"""`chf dcc queue`: documents for users that are on their way."""
+"""`chf dcc queue`: documents for users that are on their way; `chf dcc command`: commands for devices."""
 
 from pathlib import Path
 from typing import Any
 
 import click
 
-from chf.cli.options import home_option, json_option, print_json, print_table, talk
-from chf.clock import isoformat
+from chf.cli.options import UTC_TIME, home_option, json_option, print_json, print_table, talk
+from chf.clock import UtcSeconds, isoformat
 from chf.errors import UsageError
 from chf.eui64 import format_eui64
 from chf.store import Store
+from chf.store.device_messages import DeviceMessage
 from chf.store.uplink import Document
 
 
@@ -59,6 +60,58 @@ def retry(*, number: int, home: Path) -> None:
     with Store.open(home) as store, store.transaction() as tx:
         tx.uplink.retry(number)
     talk(f"document {number} goes again while `chf dcc serve` runs")
+
+
+@queue.command()
+@click.option("--since", type=UTC_TIME, required=True, help="2026-11-23T18:00:00Z")
+@home_option
+@json_option
+def resend(*, since: UtcSeconds, home: Path, as_json: bool) -> None:
+    """Post again what was taken since then, with the same ids: for a user who lost it (a backup put back)."""
+    with Store.open(home) as store, store.transaction() as tx:
+        count = tx.uplink.resend(since)
+    if as_json:
+        print_json({"schema": 1, "resent": count})
+        return
+    talk(f"{count} documents that were taken since {isoformat(since)} go again while `chf dcc serve` runs")
+
+
+@click.group()
+def command() -> None:
+    """Commands for devices: on their way, answered, come to nothing."""
+
+
+@command.command("list")
+@click.option("--limit", type=click.IntRange(1), default=50, show_default=True)
+@home_option
+@json_option
+def list_commands(*, limit: int, home: Path, as_json: bool) -> None:
+    """The newest first."""
+    with Store.open(home) as store:
+        rows = store.device_messages.list(limit)
+    told = [_command(row) for row in rows]
+    if as_json:
+        print_json({"schema": 1, "commands": told})
+        return
+    columns = ("message", "device", "message_code", "request", "state", "reason", "expires")
+    print_table(
+        [name.replace("_", " ").upper() for name in columns], [[str(r[name]) for name in columns] for r in told]
+    )
+
+
+def _command(row: DeviceMessage) -> dict[str, Any]:
+    return {
+        "message": row.id,
+        "device": format_eui64(row.device),
+        "message_code": f"0x{row.message_code:04X}",
+        "request": row.request,
+        "counter": row.counter,
+        "state": row.state.value,
+        "reason": row.reason,
+        "created": isoformat(row.created),
+        "expires": isoformat(row.expires),
+        "changed": isoformat(row.changed),
+    }
 
 
 def _described(document: Document) -> dict[str, Any]:

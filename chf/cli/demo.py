@@ -26,9 +26,9 @@ from chf.cli.image_options import kind_option
 from chf.cli.options import json_option, print_json, talk
 from chf.clock import Clock, SystemClock
 from chf.crypto.install_code import link_key, with_crc
+from chf.dcc.desk import Desk
 from chf.dcc.intake import IntakePolicy
 from chf.dcc.pki import DEFAULT_ACB, DEFAULT_SUPPLIER, Pki, seeded_keys
-from chf.dcc.reception import receive
 from chf.dcc.zigbee_pki import ZigbeePki, seeded_numbers
 from chf.duis import UpdateFirmwareRequest
 from chf.duis.identifiers import RequestId
@@ -227,14 +227,12 @@ class _Demo:
             (self._device,),
         )
         downgrade = image.header.file_version < self._version_before
-        policy = IntakePolicy(image_kind=image.kind)
-        reception = receive(self._store, request.to_bytes(), now, policy=policy, allow_downgrade=downgrade)
-        self._say(f"SR {self._method.service.value} {request.request_id}: {reception.response.code.value}")
-        if reception.command is None:
-            refusal = reception.decision.request_refusal
-            reasons = [refusal.reason] if refusal is not None else [str(line) for line in reception.decision.refused]
-            raise RefusedError(f"the request is refused: {'; '.join(reasons)}")
-        return reception.command
+        desk = Desk(self._store, self._pki, intake=IntakePolicy(image_kind=image.kind))
+        answer = desk.take(request.to_bytes(), now, allow_downgrade=downgrade)
+        self._say(f"SR {answer.service} {request.request_id}: {answer.code.value}")
+        if answer.command is None:
+            raise RefusedError(f"the request is refused: {answer.reason}")
+        return answer.command
 
     async def _follow(self, command: int) -> Job:
         row = self._store.inbox.get(command)

@@ -3,14 +3,18 @@
 import asyncio
 import logging
 import signal
+from contextlib import ExitStack
 from pathlib import Path
 
 import click
 
+from chf.cli.dcc_intake import IntakeRules, intake_options
+from chf.cli.dcc_side import DccSide, HostPort, in_a_thread
 from chf.cli.dongle import Dongle, dongle_options
 from chf.cli.options import home_option, talk
 from chf.clock import SystemClock, isoformat
 from chf.dcc.pki import Pki
+from chf.errors import UsageError
 from chf.eui64 import format_eui64, parse_eui64
 from chf.hub import Hub, HubSettings
 from chf.radio.interface import RadioInfo
@@ -29,14 +33,38 @@ _DEFAULT_CHF = "00-DB-12-34-56-78-90-A2"  # as `chf dcc pki init`
     type=click.Path(dir_okay=False, path_type=Path),
     help="A TOML file with [security], [ota] and the like (docs/security.md).",
 )
+@click.option(
+    "--dcc",
+    type=HostPort(),
+    help="Run the DCC side as well, at this address: what `chf dcc serve` does, in this process.",
+)
+@click.option("--dcc-receive-url", help="Where the DCC side posts later answers and alerts. Default: they stay queued.")
+@intake_options(prefix="dcc-")
 @click.option("--debug", is_flag=True, help="Also what the libraries log. Large: for a bug report, never for speed.")
 @home_option
-def run(*, dongle: Dongle, form: bool, config: Path | None, debug: bool, home: Path) -> None:
+def run(
+    *,
+    dongle: Dongle,
+    form: bool,
+    config: Path | None,
+    dcc: tuple[str, int] | None,
+    dcc_receive_url: str | None,
+    rules: IntakeRules,
+    debug: bool,
+    home: Path,
+) -> None:
     """Run the hub on a dongle until Ctrl-C. Every other command finds it through the home directory."""
     logging.basicConfig(level=logging.DEBUG if debug else logging.ERROR, format="%(asctime)s %(name)s: %(message)s")
     settings = HubSettings() if config is None else HubSettings.load(config)
-    with Store.open(home, hub=True) as store:
-        hub = Hub(store, dongle.open(), open_pki(home), SystemClock(), settings, say)
+    if dcc is None and (dcc_receive_url is not None or rules != IntakeRules()):
+        raise UsageError("the --dcc-... options want --dcc HOST:PORT")
+    with Store.open(home, hub=True) as store, ExitStack() as beside:
+        pki = open_pki(home)
+        hub = Hub(store, dongle.open(), pki, SystemClock(), settings, say)
+        if dcc is not None:
+            dcc_settings, signers, schema = rules.load()
+            side = DccSide(home, pki, dcc, dcc_settings.with_receive_url(dcc_receive_url), signers, schema)
+            talk(f"the DCC side listens at {beside.enter_context(in_a_thread(side))}")
         asyncio.run(serve(hub, form=form))
 
 

@@ -1,8 +1,8 @@
 """From what the hub wrote to what users get: alerts and answers become DUIS documents, each exactly once.
 
-It reads the alert queue behind a cursor and the commands that are followed, and writes documents into the uplink in the
-transaction that moves the cursor: a crash repeats nothing and loses nothing. What cannot be verified is not converted.
-It stays in the alert queue, undelivered, and an alarm in the audit says why.
+It reads the alert queue behind a cursor, the commands that are followed and those that came to nothing, and writes
+documents into the uplink in the transaction that moves the cursor: a crash repeats nothing and loses nothing. What
+cannot be verified is not converted. It stays in the alert queue, undelivered, and an alarm in the audit says why.
 
 Who is told: the originator of the request that an alert belongs to; else the device's supplier of the inventory; else
 the supplier of the test PKI. A message that names its recipient goes to that one.
@@ -10,14 +10,19 @@ the supplier of the test PKI. A message that names its recipient goes to that on
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final
 
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from chf.clock import Now
+from chf.clock import Now, UtcSeconds
+from chf.dcc.asked import request_of, service_of
 from chf.dcc.certificates import Usage
 from chf.dcc.pki import Pki
+from chf.dcc.reads import DatedReads
+from chf.dcc.settings import DeskPolicy
 from chf.dcc.smi import Smi
+from chf.dcc.unanswered import Unanswered
 from chf.duis.alerts import (
     AlertContent,
     AlertDocument,
@@ -29,11 +34,16 @@ from chf.duis.alerts import (
 from chf.duis.codes import ResponseCode
 from chf.duis.envelope import Content, FutureDatedDeviceAlert, GbcsResponse, ServiceResponse
 from chf.duis.identifiers import RequestId
-from chf.errors import MalformedMessageError, MalformedRequestError, RefusedError, UsageError
+from chf.errors import MalformedError, MalformedRequestError, RefusedError, UsageError
 from chf.eui64 import Eui64, parse_eui64
 from chf.gbcs import (
+    CANCELLED_UTC_S,
+    ActivateFirmwareCommand,
+    ActivateImageResponseCode,
+    CommandAccepted,
     CraFlag,
     DlmsFirmwareDistributionReceiptAlert,
+    ExecutionOutcome,
     FirmwareTransferAlert,
     FutureDatedFirmwareActivationAlert,
     GbcsMessage,
@@ -48,7 +58,7 @@ from chf.gbcs import (
 from chf.jobs.model import JobId
 from chf.store import Store
 from chf.store.alerts import Alert
-from chf.store.device_messages import MessageState
+from chf.store.device_messages import DeviceMessage, MessageState
 from chf.store.followed import Followed
 from chf.store.inbox import Command, CommandState, Verb
 from chf.store.store import Transaction
@@ -67,15 +77,20 @@ class _Converted:
     recipient: Eui64
     kind: str
     document: Callable[[Transaction], bytes]
-    answers: int | None = None
-    """The message for a device that this answers."""
+    effect: Callable[[Transaction], object] = lambda _tx: None
+    """What it means for the message to the device that it is about."""
 
 
 class Conversion:
     """One for each store; a second beside it would do no harm, because ids are unique."""
 
-    def __init__(self, store: Store, pki: Pki, seal: Callable[[bytes], bytes]) -> None:
+    def __init__(
+        self, store: Store, pki: Pki, seal: Callable[[bytes], bytes], policy: DeskPolicy | None = None
+    ) -> None:
         self._store, self._pki, self._seal, self._smi = store, pki, seal, Smi(store.home)
+        self._policy = policy or DeskPolicy()
+        self._unanswered = Unanswered(store, seal, self._policy)
+        self._dated_reads = DatedReads(store, pki, seal, self._policy)
 
     def run(self, now: Now) -> int:
         """Convert what is new; returns how many alerts and commands were dealt with. Call again until it is 0.
@@ -92,6 +107,9 @@ class Conversion:
         alerts = self._store.alerts.list(after_seq=self._cursor(), limit=_BATCH)
         for alert in alerts:
             self._alert(alert, now)
+        dealt_with += self._dated_reads.run(now)
+        if not alerts:  # an answer that is here already goes first
+            dealt_with += self._unanswered.run(now)
         return dealt_with + len(alerts)
 
     def _cursor(self) -> int:
@@ -109,7 +127,7 @@ class Conversion:
             if converted is None:
                 self._keep(message, alert, now)
                 return
-        except (MalformedMessageError, RefusedError) as error:
+        except (MalformedError, RefusedError) as error:
             reason = f"alert {alert.msg_id} is kept and not passed on: {error}"
             with self._store.transaction() as tx:
                 tx.meta.set(CURSOR, str(alert.seq))
@@ -122,8 +140,7 @@ class Conversion:
                     alert.msg_id, converted.recipient, alert.device, converted.kind, document, now.utc, alert.seq
                 )
             )
-            if converted.answers is not None:
-                tx.device_messages.change(converted.answers, MessageState.ANSWERED, now.utc)
+            converted.effect(tx)
             tx.meta.set(CURSOR, str(alert.seq))
 
     def _keep(self, message: GbcsMessage, alert: Alert, now: Now) -> None:
@@ -140,7 +157,7 @@ class Conversion:
         self._verify(message, alert)
         match message.header.cra:
             case CraFlag.RESPONSE:
-                return self._answer(message, now)
+                return self._answer(message, payload, now)
             case CraFlag.ALERT:
                 return self._alert_for_user(alert, message, payload, now)
             case CraFlag.COMMAND:
@@ -165,21 +182,27 @@ class Conversion:
         if not verify_mac(message, mac_key(self._pki.private_key(recipient, Usage.KEY_AGREEMENT), public, header)):
             raise RefusedError("its MAC is not right")
 
-    def _answer(self, message: GbcsMessage, now: Now) -> _Converted | None:
+    def _answer(self, message: GbcsMessage, payload: Payload, now: Now) -> _Converted | None:
         """A device's answer to a command: to whoever sent the command, under the id of his request."""
         header = message.header
         asked = self._store.device_messages.asked(Eui64(header.originator), header.counter, header.message_code)
-        request = None if asked is None else _request_id(asked.request)
-        if request is None and header.recipient != self._pki.acb:
-            # The counter of a supplier's command is that of its request.
+        request: RequestId | None
+        if asked is not None:
+            request = request_of(asked)
+        elif header.recipient != self._pki.acb:
+            # The counter of a critical command is that of its request.
             request = RequestId(Eui64(header.recipient), Eui64(header.originator), header.counter)
-        if request is None and asked is None:
+        else:
             raise RefusedError("it answers a command that was not sent from here")
         if request is None:
             return None
-        service = "11.3" if header.message_code == MessageCode.ACTIVATE_FIRMWARE else "11.2"
+        service = service_of(header.message_code)
         document = self._response(request, service, GbcsResponse(message.to_bytes()), now)
-        return _Converted(request.originator, "response", document, None if asked is None else asked.id)
+        if asked is None:
+            return _Converted(request.originator, "response", document)
+        command = parse_payload(GbcsMessage.from_bytes(asked.message))
+        effect = partial(_answered, asked, command, payload, self._policy, now)
+        return _Converted(request.originator, "response", document, effect)
 
     def _alert_for_user(self, alert: Alert, message: GbcsMessage, payload: Payload, now: Now) -> _Converted:
         header = message.header
@@ -196,13 +219,14 @@ class Conversion:
                 asked = self._store.device_messages.asked(
                     sender, payload.originator_counter, MessageCode.ACTIVATE_FIRMWARE
                 )
-                request = None if asked is None else _request_id(asked.request)
+                counter = payload.originator_counter
+                request = None if asked is None else request_of(asked)
                 if request is None:
-                    request = RequestId(recipient, sender, payload.originator_counter)
+                    request = RequestId(recipient, sender, counter)
                 content = FutureDatedDeviceAlert(payload.alert_code, alert.message)
-                return _Converted(
-                    recipient, "FutureDatedDeviceAlertMessage", self._response(request, "11.3", content, now)
-                )
+                document = self._response(request, "11.3", content, now)
+                came = partial(_outcome_came, asked)
+                return _Converted(recipient, "FutureDatedDeviceAlertMessage", document, came)
             case GbzFirmwareDistributionReceiptAlert() | DlmsFirmwareDistributionReceiptAlert():
                 device_alert = DeviceAlert(payload.alert_code, alert.message)
                 response_id = RequestId(sender, recipient, header.counter)
@@ -228,7 +252,10 @@ class Conversion:
     def _request_of(self, alert: Alert) -> RequestId | None:
         """The service request that the update came from; None where it was started at the hub."""
         job = None if alert.job is None else self._store.jobs.get(JobId(alert.job))
-        return None if job is None else _request_id(job.origin)
+        try:
+            return None if job is None else RequestId.parse(job.origin)
+        except MalformedRequestError:
+            return None
 
     def _responsible(self, alert: Alert, request: RequestId | None) -> Eui64:
         if request is not None:
@@ -261,12 +288,27 @@ class Conversion:
             tx.followed.remove(followed.command)
 
 
-def _request_id(origin: str) -> RequestId | None:
-    """None for what no service request caused but somebody at this desk."""
-    try:
-        return RequestId.parse(origin)
-    except MalformedRequestError:
-        return None
+def _answered(
+    asked: DeviceMessage, command: Payload, answer: Payload, policy: DeskPolicy, now: Now, tx: Transaction
+) -> None:
+    """One that was accepted for a time is waited for beyond its answer; one that is obeyed replaces the others."""
+    tx.device_messages.change(asked.id, MessageState.ANSWERED, now.utc)
+    accepted = isinstance(answer, CommandAccepted)
+    obeyed = accepted or (
+        isinstance(answer, ExecutionOutcome) and answer.response_code is ActivateImageResponseCode.SUCCESS
+    )
+    if not isinstance(command, ActivateFirmwareCommand) or not obeyed:
+        return
+    tx.device_messages.supersede(asked.device, asked.id)
+    when = command.execution_utc_s
+    if accepted and when is not None and when != CANCELLED_UTC_S:
+        due = UtcSeconds(max(float(when), now.utc) + policy.device_message_lifetime_s)
+        tx.device_messages.expect_outcome(asked.id, due)
+
+
+def _outcome_came(asked: DeviceMessage | None, tx: Transaction) -> None:
+    if asked is not None:
+        tx.device_messages.expect_outcome(asked.id, None)
 
 
 def _deliveries(command: Command) -> Sequence[tuple[Eui64, bool]]:

@@ -17,7 +17,7 @@ from chf.dcc.intake import IntakeDecision, IntakePolicy, RequestRefusal
 from chf.dcc.inventory import StoreInventory
 from chf.dcc.pki import Pki
 from chf.dcc.products import Cpl
-from chf.dcc.reception import take_update
+from chf.dcc.reception import take_update, use_counter
 from chf.dcc.register_file import RegisterFile
 from chf.dcc.seal import Seal
 from chf.dcc.settings import SERVICE_ROLES, DccSettings
@@ -68,6 +68,8 @@ class Answer:
     """`document` is the signed response; `reason` says in words why something was refused, or is empty."""
 
     document: bytes
+    request_id: RequestId
+    service: str
     code: ResponseCode
     reason: str = ""
     command: int | None = None
@@ -184,7 +186,9 @@ class Desk:
             more = len(decision.refused) - 3
             reason += f"; and {more} more" if more > 0 else ""
         sealed = self._seal(response.to_bytes())
-        return Answer(sealed, response.code, reason, reception.command, decision, (*notes, *decision.notes))
+        service = request.service_reference.value
+        told = (*notes, *decision.notes)
+        return Answer(sealed, request.request_id, service, response.code, reason, reception.command, decision, told)
 
     def _device_request(self, read: ReadRequest, now: Now, notes: tuple[str, ...]) -> Answer:
         request_id, service = read.header.request_id, read.header.service
@@ -192,13 +196,17 @@ class Desk:
         if isinstance(outcome, RequestRefusal):
             return self._refused(request_id, service, outcome, now)
         if not outcome.replayable:
-            with self._store.transaction() as tx:
-                outcome.write(tx)
-                tx.requests.note(request_id.originator, request_id.counter, now.utc)
-                fields = {"request": str(request_id), "sha256": ""}
-                tx.audit.append(Event(now.utc, Kind.REQUEST_ACCEPTED, request_id.target, None, fields))
+            try:
+                with self._store.transaction() as tx:
+                    use_counter(tx, request_id, now)
+                    outcome.write(tx)
+                    fields = {"request": str(request_id), "sha256": ""}
+                    tx.audit.append(Event(now.utc, Kind.REQUEST_ACCEPTED, request_id.target, None, fields))
+            except RefusedError as error:  # another process took the same one since we looked
+                refusal = RequestRefusal(ResponseCode.VALIDATION, str(error))
+                return self._refused(request_id, service, refusal, now)
         response = ServiceResponse(request_id, service, outcome.code, int(now.utc), outcome.content)
-        return Answer(self._seal(response.to_bytes()), response.code, notes=notes)
+        return Answer(self._seal(response.to_bytes()), request_id, service, response.code, notes=notes)
 
     def _outcome(self, read: ReadRequest, now: Now) -> Outcome:
         request_id = read.header.request_id
@@ -228,7 +236,7 @@ class Desk:
         with self._store.transaction() as tx:
             tx.audit.append(Event(now.utc, Kind.REQUEST_REFUSED, None, None, fields))
         response = ServiceResponse(request_id, service, refusal.code, int(now.utc))
-        return Answer(self._seal(response.to_bytes()), refusal.code, refusal.reason)
+        return Answer(self._seal(response.to_bytes()), request_id, service, refusal.code, refusal.reason)
 
 
 class _Fresh(Generic[_T]):

@@ -11,15 +11,14 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Final, TypeAlias
 
-from cryptography.hazmat.primitives.asymmetric import ec
-
 from chf.clock import Now, UtcSeconds, isoformat
 from chf.crypto.install_code import link_key, with_crc
 from chf.dcc.certificates import Usage
-from chf.dcc.firmware_commands import ACB_COUNTER, VERSION_USE_CASES
+from chf.dcc.firmware_commands import VERSION_USE_CASES
 from chf.dcc.intake import InventoryDevice, RequestRefusal
 from chf.dcc.inventory import StoreInventory
 from chf.dcc.pki import Pki
+from chf.dcc.reads import mac_key_for, queue_read, supplier_of
 from chf.dcc.settings import DeskPolicy
 from chf.dcc.smi import SmiDevice
 from chf.duis.codes import ResponseCode
@@ -30,21 +29,14 @@ from chf.duis.device_request import (
     UpdateHanDeviceLogRequest,
 )
 from chf.duis.envelope import Content, PreCommand
-from chf.duis.identifiers import RequestId
 from chf.errors import MalformedMessageError, RefusedError, UsageError
 from chf.eui64 import Eui64, format_eui64
 from chf.gbcs import (
     CANCELLED_UTC_S,
     ActivateFirmwareCommand,
-    CraFlag,
     GbcsMessage,
-    GroupingHeader,
-    MessageCode,
-    SupplementaryRemoteParty,
     add_mac,
-    mac_key,
     make_cs06_precommand,
-    make_version_command,
     parse_payload,
 )
 from chf.store import Store
@@ -91,7 +83,9 @@ Outcome: TypeAlias = Taken | RequestRefusal
 
 def transform(request: ActivateFirmwareRequest, bench: Bench) -> Outcome:
     """SR 11.3, command variant 4: a CS06 pre-command for the supplier to sign."""
-    refusal = _device_refusal(request.request_id.target, bench, _ACTIVATED_BY_COMMAND) or _time_refusal(request, bench)
+    refusal = _device_refusal(request.request_id.target, bench, _ACTIVATED_BY_COMMAND) or _time_refusal(
+        request.execution_utc_s, bench
+    )
     if refusal is not None:
         return refusal
     counter, when = request.request_id.counter, request.execution_utc_s
@@ -115,7 +109,7 @@ def signed_pre_command(request: SignedPreCommandRequest, bench: Bench) -> Outcom
         return refusal
     try:
         message = _checked_command(request, bench)
-        key = _mac_key(message.header, device, bench.pki)
+        key = mac_key_for(message.header, device, bench.pki)
     except (MalformedMessageError, RefusedError) as error:
         return RequestRefusal(ResponseCode.VALIDATION, f"the signed pre-command: {error}")
     except UsageError as error:
@@ -129,8 +123,12 @@ def read_version(request: ReadFirmwareVersionRequest, bench: Bench) -> Outcome:
     refusal = _device_refusal(device, bench, frozenset(map(str, VERSION_USE_CASES)))
     if refusal is not None:
         return refusal
-    if request.execution_utc_s is not None:
-        return RequestRefusal(ResponseCode.VALIDATION, "future-dating by the DSP is not served")
+    when = request.execution_utc_s
+    if when == CANCELLATION_UTC_S:
+        return RequestRefusal(ResponseCode.VALIDATION, "a dated read is not taken back: no public text says how")
+    refusal = _time_refusal(when, bench)
+    if refusal is not None:
+        return refusal
     known = bench.inventory.device(device)
     assert known is not None, "checked above"
     if known.device_type not in bench.carried:
@@ -141,30 +139,14 @@ def read_version(request: ReadFirmwareVersionRequest, bench: Bench) -> Outcome:
         return RequestRefusal(ResponseCode.CANNOT_COMMUNICATE, str(error))
 
     def write(tx: Transaction) -> None:
-        message = _version_command(request.request_id, VERSION_USE_CASES[DeviceType(known.device_type)], bench, tx)
-        _queue(tx, str(request.request_id), GbcsMessage.from_bytes(message), bench)
+        if when is None:
+            supplier = supplier_of(device, bench.smi, bench.pki)
+            kind = DeviceType(known.device_type)
+            queue_read(tx, request.request_id, kind, supplier, bench.pki, bench.policy, bench.now)
+        else:
+            tx.scheduled.add(str(request.request_id), device, UtcSeconds(when))
 
     return Taken(ResponseCode.ACKNOWLEDGED, write=write)
-
-
-def _version_command(request: RequestId, code: MessageCode, bench: Bench, tx: Transaction) -> bytes:
-    """From the supplier whom a meter knows, under the counter of his request, as the public test messages have it.
-
-    To everything else, and for everybody else, the ACB speaks on behalf of the user: so CS08 has it, and that a meter
-    takes that too is our reading.
-    """
-    device, user = request.target, request.originator
-    is_cs08 = code is MessageCode.READ_PPMID_HCALCS_FIRMWARE_VERSION
-    of_smi = None if bench.smi is None else bench.smi.get(device)
-    supplier = bench.pki.supplier if of_smi is None or of_smi.supplier is None else of_smi.supplier
-    if not is_cs08 and user == supplier:
-        header = GroupingHeader(CraFlag.COMMAND, request.counter, user, device, code)
-    else:
-        # Milliseconds as the floor: a store that starts anew does not repeat old counters.
-        counter = tx.counters.take(ACB_COUNTER, first=int(bench.now.utc * 1000))
-        party = SupplementaryRemoteParty(user, request.counter)
-        header = GroupingHeader(CraFlag.COMMAND, counter, bench.pki.acb, device, code, supplementary=party)
-    return make_version_command(header, _mac_key(header, device, bench.pki))
 
 
 def update_device_log(request: UpdateHanDeviceLogRequest, bench: Bench) -> Outcome:
@@ -226,8 +208,8 @@ def _device_refusal(device: Eui64, bench: Bench, types: frozenset[str]) -> Reque
     return None
 
 
-def _time_refusal(request: ActivateFirmwareRequest, bench: Bench) -> RequestRefusal | None:
-    when, furthest = request.execution_utc_s, bench.policy.furthest_execution_s
+def _time_refusal(when: int | None, bench: Bench) -> RequestRefusal | None:
+    furthest = bench.policy.furthest_execution_s
     if when is None or when == CANCELLATION_UTC_S:
         return None
     if when <= bench.now.utc:
@@ -259,13 +241,6 @@ def _checked_command(request: SignedPreCommandRequest, bench: Bench) -> GbcsMess
     if told is not None and told != when:
         raise RefusedError("its executionDateTime is not the ExecutionDateTime of the request")
     return message
-
-
-def _mac_key(header: GroupingHeader, device: Eui64, pki: Pki) -> bytes:
-    """Raises UsageError where the device has no key agreement certificate here."""
-    public = pki.certificate(device, Usage.KEY_AGREEMENT).public_key()
-    assert isinstance(public, ec.EllipticCurvePublicKey)
-    return mac_key(pki.private_key(pki.acb, Usage.KEY_AGREEMENT), public, header)
 
 
 def _for_device(request: str, message: GbcsMessage, bench: Bench) -> Outcome:

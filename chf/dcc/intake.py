@@ -37,7 +37,6 @@ class Check(Enum):
     """A non-device request is addressed to the ACB."""
     COUNTER = "counter"
     """The originator's counter is higher than that of every request before."""
-    SIGNATURE_PRESENT = "signature-present"
     IMAGE_SIGNATURE = "image-signature"
     """A PPMID image has no supplier signature, any other has one."""
     IMAGE_VERSION = "image-version"
@@ -60,7 +59,7 @@ class Check(Enum):
     """Where there is one: an Active entry with this hash, version and model, and an allowed upgrade path."""
 
 
-_NOTED_ONLY = frozenset({Check.SIGNATURE_PRESENT, Check.IMAGE_VERSION, Check.HARDWARE_VERSION})
+_NOTED_ONLY = frozenset({Check.IMAGE_VERSION, Check.HARDWARE_VERSION})
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,8 +236,6 @@ def _request_findings(
             f"{'used before' if request.request_id.counter == last else f'passed by {last}'}: replayed, or out of order"
         )
         yield Check.COUNTER, RequestRefusal(ResponseCode.VALIDATION, reason)
-    if not request.signed:
-        yield Check.SIGNATURE_PRESENT, RequestRefusal(ResponseCode.UNKNOWN_SENDER, "the request is not signed")
 
 
 def _image_findings(request: UpdateFirmwareRequest, image: FirmwareImage) -> Iterator[tuple[Check, str]]:

@@ -8,13 +8,13 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from chf.clock import Now
-from chf.dcc.intake import DEFAULT_POLICY, Check, IntakeDecision, IntakePolicy, decide
+from chf.dcc.intake import DEFAULT_POLICY, Check, IntakeDecision, IntakePolicy, RequestRefusal, decide
 from chf.dcc.inventory import StoreInventory
-from chf.dcc.products import Cpl, ProductList
-from chf.dcc.smi import Smi
-from chf.duis import FirmwareResponse, UpdateFirmwareRequest
-from chf.duis.schema import DuisSchema
+from chf.dcc.products import ProductList
+from chf.duis import FirmwareResponse, RequestId, ResponseCode, UpdateFirmwareRequest
+from chf.errors import RefusedError
 from chf.eui64 import format_eui64
+from chf.image.image import FirmwareImage
 from chf.ota.model import ActivateNow, Activation, activation_to_json
 from chf.store import Store
 from chf.store.followed import Followed
@@ -36,30 +36,6 @@ class Reception:
     command: int | None
 
 
-def receive(
-    store: Store,
-    document: bytes,
-    now: Now,
-    *,
-    activation: Activation | None = None,
-    policy: IntakePolicy = DEFAULT_POLICY,
-    schema: DuisSchema | None = None,
-    allow_downgrade: bool = False,
-) -> Reception:
-    """Take a DUIS document in. `activation` is the hub's own decision: the request has no word for it.
-
-    Raises MalformedRequestError for what is not such a request, RefusedError for a service that is not taken in here.
-    """
-    if schema is not None:
-        schema.check(document)
-    request = UpdateFirmwareRequest.from_bytes(document)
-    inventory = StoreInventory(store, Smi(store.home).devices())
-    products = Cpl(store.home).products()
-    return take_update(
-        store, request, now, inventory, products, activation=activation, policy=policy, allow_downgrade=allow_downgrade
-    )
-
-
 def take_update(
     store: Store,
     request: UpdateFirmwareRequest,
@@ -71,37 +47,62 @@ def take_update(
     policy: IntakePolicy = DEFAULT_POLICY,
     allow_downgrade: bool = False,
 ) -> Reception:
-    """The same, of a request that has been read. With `allow_downgrade`, a newer running version is noted only."""
+    """Take a request in. `activation` is the hub's own decision, because the request has no word for it.
+
+    With `allow_downgrade`, a newer running version is noted only.
+    """
     if allow_downgrade:
         policy = replace(policy, enforced=policy.enforced - {Check.DOWNGRADE})
     decision = decide(request, inventory, policy, products)
-    response = decision.response(int(now.utc))
-    if decision.request_refusal is not None or decision.image is None:
-        fields = {"request": str(request.request_id), "reason": _reason(decision)}
-        with store.transaction() as tx:
-            tx.audit.append(Event(now.utc, Kind.REQUEST_REFUSED, None, None, fields))
-        return Reception(decision, response, None)
+    if decision.request_refusal is None and decision.image is not None:
+        try:
+            with store.transaction() as tx:
+                use_counter(tx, request.request_id, now)
+                command = _write(tx, decision, decision.image, activation or ActivateNow(), now, policy)
+            return Reception(decision, decision.response(int(now.utc)), command)
+        except RefusedError as error:  # another process took the same one since we looked
+            refusal = RequestRefusal(ResponseCode.VALIDATION, str(error))
+            decision = replace(decision, accepted=(), refused=(), request_refusal=refusal)
+    reason = "" if decision.request_refusal is None else decision.request_refusal.reason
+    fields = {"request": str(request.request_id), "reason": reason}
     with store.transaction() as tx:
-        tx.requests.note(request.request_id.originator, request.request_id.counter, now.utc)
-        _note_refusals(tx, decision, now)
-        if not decision.accepted:
-            return Reception(decision, response, None)
-        tx.images.add(record_of(decision.image, f"of {request.request_id}", now.utc), request.image)
-        body = {
-            "devices": [format_eui64(device) for device in decision.accepted],
-            "image": decision.image.sha256,
-            "activation": activation_to_json(activation or ActivateNow()),
-            "origin": str(request.request_id),
-            "allow_downgrade": allow_downgrade,
-        }
-        command = tx.inbox.submit(Verb.UPDATE_START, body, now.utc)
-        version = decision.image.header.file_version
-        tx.followed.add(Followed(command, str(request.request_id), request.service_reference.value, version))
-    return Reception(decision, response, command)
+        tx.audit.append(Event(now.utc, Kind.REQUEST_REFUSED, None, None, fields))
+    return Reception(decision, decision.response(int(now.utc)), None)
 
 
-def _reason(decision: IntakeDecision) -> str:
-    return "" if decision.request_refusal is None else decision.request_refusal.reason
+def use_counter(tx: Transaction, request_id: RequestId, now: Now) -> None:
+    """A counter is used once, and by requests in their order. Raises RefusedError."""
+    last = tx.requests.highest(request_id.originator)
+    if last is not None and request_id.counter <= last:
+        raise RefusedError(f"the counter {request_id.counter} is not above {last}: replayed, or out of order")
+    tx.requests.note(request_id.originator, request_id.counter, now.utc)
+
+
+def _write(
+    tx: Transaction,
+    decision: IntakeDecision,
+    image: FirmwareImage,
+    activation: Activation,
+    now: Now,
+    policy: IntakePolicy,
+) -> int | None:
+    """The hub's command for what was accepted, if anything was."""
+    request = decision.request
+    _note_refusals(tx, decision, now)
+    if not decision.accepted:
+        return None
+    tx.images.add(record_of(image, f"of {request.request_id}", now.utc), request.image)
+    body = {
+        "devices": [format_eui64(device) for device in decision.accepted],
+        "image": image.sha256,
+        "activation": activation_to_json(activation),
+        "origin": str(request.request_id),
+        "allow_downgrade": Check.DOWNGRADE not in policy.enforced,
+    }
+    command = tx.inbox.submit(Verb.UPDATE_START, body, now.utc)
+    version = image.header.file_version
+    tx.followed.add(Followed(command, str(request.request_id), request.service_reference.value, version))
+    return command
 
 
 def _note_refusals(tx: Transaction, decision: IntakeDecision, now: Now) -> None:

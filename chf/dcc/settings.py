@@ -35,6 +35,8 @@ SERVICE_ROLES: Final[Mapping[str, frozenset[str]]] = {
     "11.4": SUPPLIER_ROLES,
 }
 
+_LONGEST_WORD: Final = 30
+
 Figures = TypeVar("Figures", "DeskPolicy", "DeliveryPolicy")
 
 
@@ -55,6 +57,9 @@ class DeskPolicy:
     """As pre-commands name it."""
     minimum_gbcs_version: str = ""
     device_message_lifetime_s: float = 86_400.0
+    """How long a command waits for its device."""
+    device_response_s: float = 3600.0
+    """How long a device that has a command may take to answer before the user is told that it does not."""
     furthest_execution_s: float = 0.0
     """How far ahead a command may be dated; 0 for any time."""
     image_limit_bytes: int = DEFAULT_LIMIT_BYTES
@@ -158,10 +163,15 @@ def _figures(kind: type[Figures], section: Any, where: str) -> Figures:
         if name not in defaults:
             raise UsageError(f"{where}: there is no setting {name!r}; there are {', '.join(sorted(defaults))}")
         default = defaults[name]
-        fits = isinstance(value, str) if isinstance(default, str) else _is_figure(value, whole=isinstance(default, int))
+        fits = _is_word(value) if isinstance(default, str) else _is_figure(value, whole=isinstance(default, int))
         if not fits:
             raise UsageError(f"{where} {name}: {value!r} does not fit; the default is {default!r}")
     return kind(**section)
+
+
+def _is_word(value: object) -> bool:
+    """Such texts end up in documents, where not every character is legal."""
+    return isinstance(value, str) and value.isascii() and value.isprintable() and len(value) <= _LONGEST_WORD
 
 
 def _is_figure(value: object, *, whole: bool) -> bool:

@@ -23,6 +23,7 @@ class ResponseCode(Enum):
     DEVICE_DOES_NOT_EXIST = "E19"
     CANNOT_COMMUNICATE = "E20"
     NO_RESPONSE = "E21"
+    TIMED_OUT = "E30"
     UPDATE_FIRMWARE_IMAGE = "E110101"
     UPDATE_FIRMWARE_NO_DEVICE = "E110102"
     UPDATE_FIRMWARE_PARTIAL = "W110101"
@@ -57,6 +58,7 @@ RESPONSE_CODES: Final[Mapping[ResponseCode, CodeMeaning]] = {
     ResponseCode.DEVICE_DOES_NOT_EXIST: CodeMeaning("the device does not exist", sourced=True),
     ResponseCode.CANNOT_COMMUNICATE: CodeMeaning("no communication with the device", sourced=True),
     ResponseCode.NO_RESPONSE: CodeMeaning("the device did not respond", sourced=True),
+    ResponseCode.TIMED_OUT: CodeMeaning("time-out of a future-dated request", sourced=True),
     ResponseCode.UPDATE_FIRMWARE_IMAGE: CodeMeaning("the image or its version was refused", sourced=False),
     ResponseCode.UPDATE_FIRMWARE_NO_DEVICE: CodeMeaning("every device was refused", sourced=False),
     ResponseCode.UPDATE_FIRMWARE_PARTIAL: CodeMeaning("some devices were refused; the body lists them", sourced=True),

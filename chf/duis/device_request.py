@@ -202,7 +202,7 @@ def _add_time(content: _Element, utc_s: int | None) -> None:
 
 
 def format_date_time(utc_s: int) -> str:
-    return datetime.fromtimestamp(utc_s, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return datetime.fromtimestamp(utc_s, UTC).replace(tzinfo=None).isoformat() + "Z"  # strftime does not pad years
 
 
 def _read_time(fields: ElementReader) -> int | None:

@@ -68,19 +68,19 @@ def read_header(element: _Element, services: Mapping[str, tuple[int, ...]] = COM
 def peek(root: _Element) -> tuple[RequestId, str] | None:
     """RequestID and service of a request that may be wrong elsewhere, so that its refusal can be addressed.
 
-    None where they cannot be told, or are of a service that is not known here.
+    None where they cannot be told for certain, or are of a service that is not known here.
     """
     name = f"{{{NAMESPACE}}}"
-    header = root.find(f"{name}Header")
-    if root.tag != f"{name}Request" or header is None:
+    headers = root.findall(f"{name}Header")
+    if root.tag != f"{name}Request" or len(headers) != 1:
         return None
-    service = (header.findtext(f"{name}ServiceReference") or "").strip()
-    if service not in COMMAND_VARIANTS:
-        return None
+    request_id, service = (headers[0].findall(f"{name}{wanted}") for wanted in ("RequestID", "ServiceReference"))
     try:
-        return RequestId.parse((header.findtext(f"{name}RequestID") or "").strip()), service
-    except MalformedRequestError:
+        (one_id,), (one_service,) = request_id, service
+        sender = RequestId.parse(text_of(one_id, collapse=True)), text_of(one_service).strip()
+    except (ValueError, MalformedRequestError):  # none, several, or not one
         return None
+    return sender if sender[1] in COMMAND_VARIANTS else None
 
 
 def new_request(header: RequestHeader, schema_version: str = SCHEMA_VERSION) -> tuple[_Element, _Element]:

@@ -212,10 +212,10 @@ def _signer(key_info: _Element) -> IssuerSerial:
     issuer = issuer_serial.take("X509IssuerName")
     number = issuer_serial.take("X509SerialNumber")
     issuer_serial.finish()
-    digits = (number.text or "").strip()
+    digits = _text(number).strip()
     if not (digits.isascii() and digits.isdigit() and len(digits) <= _LONGEST_SERIAL):
         raise refusal("not a serial number in decimal", number)
-    return IssuerSerial(_name_parts(issuer.text or ""), int(digits))
+    return IssuerSerial(_name_parts(_text(issuer)), int(digits))
 
 
 def _name_parts(name: str) -> tuple[str, ...]:
@@ -223,12 +223,17 @@ def _name_parts(name: str) -> tuple[str, ...]:
     return tuple(sorted(part.strip() for part in name[:400].split(",")))
 
 
-def _octets(element: _Element) -> bytes:
-    """Of any length: the public samples carry placeholders, which a verifier refuses and a reader need not."""
+def _text(element: _Element) -> str:
+    """A comment inside would hide a part."""
     if len(element):
         raise refusal(f"text is expected, and nothing inside {name_of(element)}", element)
+    return element.text or ""
+
+
+def _octets(element: _Element) -> bytes:
+    """Of any length: the public samples carry placeholders, which a verifier refuses and a reader need not."""
     try:
-        text = (element.text or "").encode("ascii").translate(None, _SPACE)
+        text = _text(element).encode("ascii").translate(None, _SPACE)
         octets = b64decode(text, validate=True)
     except (UnicodeEncodeError, binascii.Error):
         raise refusal("not base64", element) from None

@@ -150,15 +150,16 @@ class Upward:
             message = GbcsMessage.from_bytes(octets)
             payload = parse_payload(message)
         except MalformedMessageError as error:
-            digest = hashlib.sha256(octets).hexdigest()
-            alert = NewAlert(f"sha256/{digest}", device, "unknown", 0, f"not read: {error}", octets, False, utc, job_id)
+            alert = NewAlert(_digest_id(octets), device, "unknown", 0, f"not read: {error}", octets, False, utc, job_id)
             return DeviceMessageRead(alert, Signature.UNKNOWN)
         header = message.header
         signature = self._check(message)
         means = meaning(payload, job, utc)
         believed = signature is not Signature.BAD and header.originator == device
         use_case = USE_CASES.get(header.message_code, f"0x{header.message_code:04X}")
-        msg_id = alert_id(Eui64(header.originator), header.counter, header.message_code)
+        # A forgery may not take the id of what it imitates, which would then be taken for a repetition.
+        own_id = alert_id(device, header.counter, header.message_code)
+        msg_id = own_id if believed else _digest_id(octets)
         verified = signature is Signature.GOOD
         alert = NewAlert(msg_id, device, use_case, means.alert_code, means.outcome, octets, verified, utc, job_id)
         return DeviceMessageRead(
@@ -194,6 +195,10 @@ class Upward:
         assert isinstance(public, ec.EllipticCurvePublicKey)
         good = verify_mac(message, mac_key(private, public, message.header))
         return Signature.GOOD if good else Signature.BAD
+
+
+def _digest_id(octets: bytes) -> str:
+    return f"sha256/{hashlib.sha256(octets).hexdigest()}"
 
 
 def _logged(entry: DeviceEntry) -> LoggedDevice:

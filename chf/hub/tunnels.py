@@ -209,7 +209,7 @@ class Tunnels:
             batch.event(Kind.ALERT_RECEIVED, fields, device=peer, job=alert.job)
         else:
             del fields["alert_code"]
-            if read.believed:
+            if read.believed and alert.verified:  # what nobody can check is passed on to no user, and answers nothing
                 batch.write(partial(messages.answered, peer, *read.answers, batch.now.utc))
             batch.event(Kind.RESPONSE_RECEIVED, fields, device=peer, job=alert.job)
         if read.signature is Signature.BAD:

@@ -82,6 +82,36 @@ class DeviceMessages:
         )
         return _message(rows[0]) if rows else None
 
+    def list(self, limit: int = -1) -> tuple[DeviceMessage, ...]:
+        """The newest first."""
+        rows = self._database.read(f"select {_COLUMNS} from device_messages order by id desc limit ?", (limit,))
+        return tuple(map(_message, rows))
+
+    def unanswered(
+        self, overdue_since: UtcSeconds, silent_since: UtcSeconds, limit: int = -1
+    ) -> tuple[DeviceMessage, ...]:
+        """Those that came to nothing and of which nobody was told.
+
+        They failed or expired, or wait on though their time was over by `overdue_since`, or were delivered by
+        `silent_since` and have no answer.
+        """
+        rows = self._database.read(
+            f"select {_COLUMNS} from device_messages where told_utc is null and state <> 'answered'"
+            " and (state in ('failed', 'expired') or (state = 'waiting' and expires_utc <= ?)"
+            " or (state = 'delivered' and changed_utc <= ?)) order by id limit ?",
+            (overdue_since, silent_since, limit),
+        )
+        return tuple(map(_message, rows))
+
+    def without_outcome(self, utc: UtcSeconds, limit: int = -1) -> tuple[DeviceMessage, ...]:
+        """Those that were accepted for later, whose outcome is overdue, and of which nobody was told."""
+        rows = self._database.read(
+            f"select {_COLUMNS} from device_messages where told_utc is null and outcome_due_utc is not null"
+            " and outcome_due_utc <= ? order by id limit ?",
+            (utc, limit),
+        )
+        return tuple(map(_message, rows))
+
     def get(self, message_id: int) -> DeviceMessage | None:
         rows = self._database.read(f"select {_COLUMNS} from device_messages where id = ?", (message_id,))
         return _message(rows[0]) if rows else None
@@ -113,6 +143,24 @@ class DeviceMessagesWriter(DeviceMessages):
         )
         if cursor.rowcount == 0:
             raise StoreError(f"there is no message {message_id} for a device")
+
+    def expect_outcome(self, message_id: int, due: UtcSeconds | None) -> None:
+        """Of a message that was accepted for later; None once it has come."""
+        self._database.write("update device_messages set outcome_due_utc = ? where id = ?", (due, message_id))
+
+    def supersede(self, device: Eui64, message_id: int) -> None:
+        """This message took the place of all before it: their outcomes will not come."""
+        self._database.write(
+            "update device_messages set outcome_due_utc = null where device = ? and id < ?",
+            (format_eui64(device), message_id),
+        )
+
+    def told(self, message_id: int, utc: UtcSeconds) -> bool:
+        """Its sender is told that it came to nothing; False where he was told before."""
+        cursor = self._database.write(
+            "update device_messages set told_utc = ? where id = ? and told_utc is null", (utc, message_id)
+        )
+        return cursor.rowcount == 1
 
 
 def _message(row: Row) -> DeviceMessage:

@@ -174,6 +174,17 @@ create table device_messages (
 """
 """GBCS messages of the DCC side for devices, until the hub has handed them over and the answer has come."""
 
+_SCHEDULED_READS = """
+create table scheduled_reads (
+    id integer primary key autoincrement,
+    request text not null unique,
+    device text not null,
+    due_utc real not null,
+    done_utc real
+)
+"""
+"""Version reads that users dated, until the DCC side makes the command."""
+
 MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (
     (
         _DEVICES,
@@ -206,6 +217,16 @@ MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (
         "alter table devices add column link_key blob check (length(link_key) = 16)",
         "alter table devices add column key_suite integer",
         "alter table devices add column key_utc real",
+    ),
+    (
+        # When the sender of a message that came to nothing was told so.
+        "alter table device_messages add column told_utc real",
+        # Until when the outcome of a message that was accepted for later is waited for.
+        "alter table device_messages add column outcome_due_utc real",
+        "create index device_messages_untold on device_messages (id) where told_utc is null and state <> 'answered'",
+        "create index device_messages_appointed on device_messages (outcome_due_utc) where outcome_due_utc is not null",
+        _SCHEDULED_READS,
+        "create index scheduled_reads_open on scheduled_reads (due_utc) where done_utc is null",
     ),
 )
 

@@ -30,6 +30,7 @@ from chf.store.images import Images, ImagesWriter
 from chf.store.inbox import Inbox, InboxWriter
 from chf.store.job_table import Jobs, JobsWriter
 from chf.store.lock import HubLock
+from chf.store.scheduled import ScheduledReads, ScheduledReadsWriter
 from chf.store.uplink import Uplink, UplinkWriter
 
 
@@ -49,6 +50,7 @@ class Transaction:
         self.uplink = UplinkWriter(database)
         self.followed = FollowedCommandsWriter(database)
         self.device_messages = DeviceMessagesWriter(database)
+        self.scheduled = ScheduledReadsWriter(database)
 
 
 class Store:
@@ -69,6 +71,7 @@ class Store:
         self.uplink = Uplink(database)
         self.followed = FollowedCommands(database)
         self.device_messages = DeviceMessages(database)
+        self.scheduled = ScheduledReads(database)
         self._transaction = Transaction(database)
 
     @classmethod

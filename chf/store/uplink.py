@@ -122,6 +122,13 @@ class UplinkWriter(Uplink):
         if cursor.rowcount == 0:
             raise RefusedError(f"document {seq} is not waiting: it was delivered, or there is none")
 
+    def resend(self, since: UtcSeconds) -> int:
+        """Deliver once more what was taken from then on: its recipient lost it. Returns how many documents go again."""
+        cursor = self._database.write(
+            "update uplink set delivered_utc = null, next_utc = 0 where delivered_utc >= ?", (since,)
+        )
+        return cursor.rowcount
+
 
 def _document(row: Row) -> Document:
     seq, msg_id, recipient, device, kind, document, created, alert, attempts, next_utc, error, parked, delivered = row

@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 
 from chf.crypto.install_code import link_key, with_crc
+from chf.dcc import device_requests, reception
 from chf.dcc.certificates import Usage
 from chf.dcc.desk import Address, Desk
 from chf.dcc.device_requests import CANCELLATION_UTC_S
@@ -130,6 +131,33 @@ def test_desk_refuses_a_replayed_update(bench):
     answer = bench.ask(update_request(), D)
     assert (answer.code.value, len(bench.store.inbox.pending())) == ("E11", 1)
     assert "used before" in answer.reason
+
+
+@pytest.mark.parametrize(
+    ("module", "function", "request_", "taken"),
+    [
+        (reception, "decide", update_request(), "I99"),
+        (device_requests, "read_version", ReadFirmwareVersionRequest(RequestId(SUPPLIER, PPMID, 1000)), "I99"),
+    ],
+)
+def test_desk_of_another_process_takes_the_same_request_meanwhile(
+    bench, monkeypatch, module, function, request_, taken
+):
+    """`chf dcc submit` beside `chf dcc serve`: between the look at the counter and the writing, the other is faster."""
+    decide, others = getattr(module, function), []
+
+    def slowly(*arguments, **options):
+        outcome = decide(*arguments, **options)
+        monkeypatch.setattr(module, function, decide)
+        with Store.open(bench.home) as store:
+            others.append(Desk(store, bench.pki).take(request_.to_bytes(), NOW).code.value)
+        return outcome
+
+    monkeypatch.setattr(module, function, slowly)
+    answer = bench.ask(request_)
+    assert (others, answer.code.value) == ([taken], "E11")
+    assert "replayed" in answer.reason
+    assert len(bench.store.inbox.pending()) + len(bench.store.device_messages.waiting()) == 1
 
 
 def test_desk_counts_an_update_that_the_hub_has_not_seen_yet_as_in_progress(bench):
@@ -530,7 +558,8 @@ def test_desk_read_commands_never_share_a_counter(bench):
         (ReadFirmwareVersionRequest(to(PPMID)), frozenset(), "E20"),
         (ReadFirmwareVersionRequest(to(ESME)), frozenset({"PPMID"}), "E20"),
         (ReadFirmwareVersionRequest(to(STRANGER)), CARRIED, "E19"),
-        (ReadFirmwareVersionRequest(to(PPMID), int(NOW.utc) + 60), CARRIED, "E11"),
+        (ReadFirmwareVersionRequest(to(PPMID), int(NOW.utc)), CARRIED, "E11"),
+        (ReadFirmwareVersionRequest(to(PPMID), CANCELLATION_UTC_S), CARRIED, "E11"),
     ],
 )
 def test_desk_read_refusals(bench, request_, carried, code):

@@ -19,9 +19,9 @@ from chf.duis import (
     ServiceReference,
     UpdateFirmwareRequest,
 )
-from chf.duis.document import LARGEST_DOCUMENT_OCTETS
 from chf.errors import ChfError, MalformedRequestError, RefusedError, UsageError
 from chf.eui64 import Eui64
+from tests.support.duis_attacks import attacks, duplicates
 
 REFERENCE = Path(__file__).parents[2].parent / "shared" / "reference" / "duis"
 needs_reference = pytest.mark.skipif(
@@ -234,44 +234,7 @@ def test_duis_the_largest_legal_image_is_taken_and_one_octet_more_is_not():
     assert "10240001 octets" in refused(with_image(10_240_001)).reason
 
 
-BILLION_LAUGHS = (
-    '<!DOCTYPE x [<!ENTITY a "ha">'
-    + "".join(f'<!ENTITY {chr(98 + n)} "{f"&{chr(97 + n)};" * 10}">' for n in range(9))
-    + "]><x>&j;</x>"
-)
-ATTACKS = {
-    "billion laughs": BILLION_LAUGHS.encode(),
-    "billion laughs in an attribute": BILLION_LAUGHS.replace("<x>&j;", "<x a='&j;'>").encode(),
-    "external entity": b'<!DOCTYPE x [<!ENTITY a SYSTEM "file:///etc/passwd">]><x>&a;</x>',
-    "external dtd": b'<!DOCTYPE x SYSTEM "http://127.0.0.1:9/x.dtd"><x/>',
-    "bare doctype": TEXT.replace("<sr:Request", "<!DOCTYPE x><sr:Request", 1).encode(),
-    "undefined entity": TEXT.replace("0123ABCD", "&nowhere;").encode(),
-    "doctype in utf-16": '<?xml version="1.0" encoding="UTF-16"?><!DOCTYPE x><x/>'.encode("utf-16"),
-    "doctype in utf-7": b'<?xml version="1.0" encoding="UTF-7"?>+ADwAIQ-DOCTYPE x+AD4-<x/>',
-    "declares another encoding": TEXT.replace("UTF-8", "ISO-8859-1")
-    .replace("0123ABCD", "\u00e9" * 9)
-    .encode("latin-1"),
-    "invalid utf-8": TEXT.encode().replace(b"0123ABCD", b"\xff\xfe"),
-    "nul": TEXT.replace("0123ABCD", "01\x0023").encode(),
-    "deep": b"<a>" * 300_000 + b"</a>" * 300_000,
-    "deep in a legal place": TEXT.replace("0123ABCD", "<a>" * 33 + "</a>" * 33).encode(),
-    "wide": b"<a>" + b"<b/>" * 3_000_000 + b"</a>",
-    "long attribute": b"<a b='" + b"c" * 12_000_000 + b"'/>",
-    "long comment": b"<a><!--" + b"c" * 12_000_000 + b"--></a>",
-    "many attributes": b"<a " + b" ".join(b"a%d='1'" % n for n in range(50_000)) + b"/>",
-    "too large": b"<a>" + b" " * LARGEST_DOCUMENT_OCTETS + b"</a>",
-    "processing instruction first": TEXT.replace("<sr:Request", "<?go now?><sr:Request", 1).encode(),
-    "processing instruction inside": TEXT.replace("<sr:Body>", "<?go now?><sr:Body>").encode(),
-    "processing instruction last": (TEXT + "<?go now?>").encode(),
-    "style sheet": TEXT.replace("<sr:Request", '<?xml-stylesheet href="http://127.0.0.1:9/"?><sr:Request', 1).encode(),
-    "inclusion": b"<x xmlns:xi='http://www.w3.org/2001/XInclude'><xi:include href='/etc/passwd' parse='text'/></x>",
-    "two roots": (TEXT + "<x/>").encode(),
-    "half a document": TEXT[: len(TEXT) // 2].encode(),
-    "nothing": b"",
-    "white space": b"  \n ",
-    "xml 1.1": TEXT.replace('version="1.0"', 'version="1.1"').replace("0123ABCD", "&#1;").encode(),
-    "xml 1.0 in single quotes": TEXT.replace("0123ABCD", "&#x0;").encode(),
-}
+ATTACKS = attacks(TEXT, "0123ABCD") | duplicates(TEXT)
 
 
 @pytest.mark.parametrize("name", ATTACKS)

@@ -195,6 +195,70 @@ async def test_a_response_whose_signature_is_not_the_devices_is_relayed_and_told
         assert state(desk, number) is MessageState.WAITING  # a hub that restarts now sends it again
 
 
+async def test_a_response_with_a_bad_signature_answers_nothing(store):
+    """Whoever asked would otherwise never be told that no answer came."""
+    response = cs06_response(store, ExecutionOutcome(ActivateImageResponseCode.SUCCESS, 2))
+    async with hub_on_desk(store, MemoryRadio()) as desk:
+        await open_tunnel(desk)
+        number = add(store, counter=1)
+        await desk.until(lambda: transfers(desk))
+        takes(desk, transfers(desk)[0][0])
+        await desk.until(lambda: state(desk, number) is MessageState.DELIVERED)
+        says(desk, response[:-1] + bytes((response[-1] ^ 1,)))
+        await desk.until(lambda: Kind.ALARM in desk.kinds())
+        assert state(desk, number) is MessageState.DELIVERED
+        says(desk, response, 0x56)
+        await desk.until(lambda: state(desk, number) is MessageState.ANSWERED)
+        assert [alert.verified for alert in store.alerts.list(device=HCALCS)] == [False, True]
+
+
+async def test_a_response_that_nobody_can_check_answers_nothing(store):
+    """No certificate of the device is here: the DCC side will not pass the response on, and has to say so in time."""
+    response = cs06_response(store, ExecutionOutcome(ActivateImageResponseCode.SUCCESS, 2))
+    (store.home / "pki" / f"{HCALCS:016x}-ds.pem").unlink()
+    async with hub_on_desk(store, MemoryRadio()) as desk:
+        await open_tunnel(desk)
+        number = add(store, counter=1)
+        await desk.until(lambda: transfers(desk))
+        takes(desk, transfers(desk)[0][0])
+        says(desk, response)
+        await desk.until(lambda: Kind.RESPONSE_RECEIVED in desk.kinds())
+        (alert,) = store.alerts.list(device=HCALCS)
+        assert (alert.message, alert.verified) == (response, False)
+        assert state(desk, number) is MessageState.DELIVERED
+
+
+async def test_a_forged_message_does_not_keep_the_true_one_out(store):
+    """A device speaks in the name of another, under the counter that the other will use next; and repeats it as well."""
+    true = cs06_response(store, ExecutionOutcome(ActivateImageResponseCode.SUCCESS, 2))
+    forged = true[:-1] + bytes((true[-1] ^ 1,))
+    async with hub_on_desk(store, MemoryRadio()) as desk:
+        await open_tunnel(desk)
+        gsme(desk, tunneling.RequestTunnel())
+        _, opened = answers(desk)[-1]
+        for octets in (forged, true):
+            gsme(desk, tunneling.TransferData(opened.tunnel_id, b"\x03" + octets))
+        await desk.until(lambda: len(store.alerts.list(device=GSME)) == 2)
+        says(desk, true)
+        await desk.until(lambda: store.alerts.list(device=HCALCS))
+        (alert,) = store.alerts.list(device=HCALCS)
+        assert (alert.message, alert.verified) == (true, True)
+
+
+async def test_another_message_under_a_used_counter_is_told_and_not_passed_on(store):
+    """Both signed by the device, which may use a counter once."""
+    first, second = (
+        cs06_response(store, ExecutionOutcome(code, 1))
+        for code in (ActivateImageResponseCode.SUCCESS, ActivateImageResponseCode.NO_IMAGE_HELD)
+    )
+    async with hub_on_desk(store, MemoryRadio()) as desk:
+        await open_tunnel(desk)
+        says(desk, first)
+        says(desk, second, 0x56)
+        await desk.until(lambda: Kind.ALARM in desk.kinds())
+        assert [alert.message for alert in store.alerts.list(device=HCALCS)] == [first]
+
+
 # The GSME fetches
 
 

@@ -257,13 +257,6 @@ def test_intake_version_that_differs_from_the_header_is_noted_or_refused():
     assert decide(request(version="00000002"), LOG, strict).accepted == (PPMID,)
 
 
-def test_intake_signature_that_is_missing_is_noted_or_refused():
-    asked = request(signed=False)
-    assert "not signed" in decide(asked, LOG).notes[0]
-    strict = decide(asked, LOG, IntakePolicy(enforced=frozenset({Check.SIGNATURE_PRESENT})))
-    assert strict.request_refusal.code is ResponseCode.UNKNOWN_SENDER
-
-
 def test_intake_hardware_outside_the_range_is_left_to_the_hub_unless_enforced():
     inventory = Inventory(ppmid(hardware_version=9))
     decision = decide(request(), inventory)

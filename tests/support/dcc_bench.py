@@ -2,14 +2,16 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
+import pytest
 from lxml import etree
 
 from chf.clock import Instant, Now, UtcSeconds
 from chf.dcc.certificates import Usage
 from chf.dcc.pki import Pki, seeded_keys
-from chf.duis import RequestId, ServiceReference, UpdateFirmwareRequest
+from chf.duis import DuisSchema, RequestId, ServiceReference, UpdateFirmwareRequest
 from chf.duis.document import NAMESPACE, parse_document
 from chf.duis.xml_signature import sign
 from chf.eui64 import Eui64
@@ -35,6 +37,14 @@ DEVICES: Mapping[Eui64, DeviceType] = {
     GSME: DeviceType.GSME,
     HCALCS: DeviceType.HCALCS,
 }
+
+
+@cache
+def duis_schema() -> DuisSchema:
+    """The published schema; a test that wants it is skipped where the reference data is not beside the checkout."""
+    if not REFERENCE.exists():
+        pytest.skip("the public DUIS reference data is not beside the checkout")
+    return DuisSchema({path.name: path.read_bytes() for path in REFERENCE.glob("*.xsd")}, SCHEMA_FILE)
 
 
 def make_pki(home: Path) -> Pki:

@@ -43,7 +43,8 @@ def test_an_update_from_distribution_to_read_back(tmp_path, kind):
         sent = desk.chf("dcc", "cs06", "--device", HCALCS, "--image", str(image), "--json").json
         assert sent["hash"] == parse_image(image.read_bytes()).manufacturer_image_hash
         desk.until_state(number, JobState.ACTIVATED)
-        assert ("CS06", 0, "success", True) in told(desk, HCALCS)
+        # The version may be read before the response has come through the new tunnel.
+        desk.until(lambda: ("CS06", 0, "success", True) in told(desk, HCALCS), "the response")
         row = desk.store.device_messages.get(sent["message"])
         assert row is not None
         assert row.message.hex() == sent["octets"]

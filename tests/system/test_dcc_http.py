@@ -16,6 +16,7 @@ from chf.dcc.gateway import Gateway, GatewayLimits, is_loopback
 from chf.dcc.intake import IntakePolicy
 from chf.dcc.settings import DccSettings, DeliveryPolicy, User
 from chf.duis.document import LARGEST_DOCUMENT_OCTETS
+from chf.errors import StoreError
 from chf.eui64 import Eui64
 from chf.store import Store
 from chf.store.alerts import NewAlert
@@ -216,7 +217,7 @@ def test_http_loopback_is_told_from_names_that_look_like_it(host, loopback):
 class Receiver:
     """A user's receive address: takes what it gets by the plan, then everything."""
 
-    def __init__(self, *plan: int) -> None:
+    def __init__(self, *plan: int | str) -> None:
         self.plan, self.got, self.taken = list(plan), [], []
         self.delay_s = 0.0
         self.url = ""
@@ -226,6 +227,10 @@ class Receiver:
         self.got.append(body)
         await asyncio.sleep(self.delay_s)
         status = self.plan.pop(0) if self.plan else 204
+        if status == "lost":
+            self.taken.append(body)
+            request.transport.abort()
+            return web.Response(status=204)
         if status == 204:
             self.taken.append(body)
         return web.Response(status=status, headers={"Location": "/elsewhere"} if status == 302 else {})
@@ -267,8 +272,8 @@ async def delivering(store, url, policy=POLICY, **settings):
             await task
 
 
-async def until(condition) -> None:
-    async with asyncio.timeout(PATIENCE_S):
+async def until(condition, patience_s: float = PATIENCE_S) -> None:
+    async with asyncio.timeout(patience_s):
         while not condition():  # noqa: ASYNC110 - what is waited for is in the database
             await asyncio.sleep(0.01)
 
@@ -284,7 +289,7 @@ async def test_delivery_posts_in_order_and_once(store):
     assert receiver.got == ["a", "b", "c"]
 
 
-@pytest.mark.parametrize("status", [500, 503, 200, 202, 302, 404, 401])
+@pytest.mark.parametrize("status", [301, 307, 308, 500, 503, 200, 202, 302, 404, 401])
 async def test_delivery_of_anything_but_204_is_tried_again_before_the_next(store, status):
     queue(store, "a", "b")
     async with Receiver(status, status).listening() as receiver, delivering(store, receiver.url):
@@ -339,6 +344,58 @@ async def test_delivery_to_a_slow_receiver_times_out_and_repeats_the_same_docume
             receiver.delay_s = 0.0
             await until(lambda: all_delivered(store))
     assert set(receiver.got) == {"a"}
+
+
+async def test_delivery_whose_acknowledgement_is_lost_comes_again_under_the_same_id(store):
+    """Taken, and the connection breaks before the 204 is out."""
+    queue(store, "a", "b")
+    async with Receiver("lost").listening() as receiver, delivering(store, receiver.url):
+        await until(lambda: all_delivered(store))
+    assert receiver.taken == ["a", "a", "b"]
+
+
+async def test_delivery_that_cannot_be_written_down_comes_again_under_the_same_id(store):
+    """The disk is full when the 204 comes: the document is not taken for delivered."""
+    queue(store, "a", "b")
+    refusals = [StoreError("the disk is full")] * 3
+    write = store.transaction
+
+    def full(*arguments, **options):
+        if refusals:
+            raise refusals.pop()
+        return write(*arguments, **options)
+
+    store.transaction = full
+    async with Receiver().listening() as receiver, delivering(store, receiver.url):
+        await until(lambda: all_delivered(store))
+    assert receiver.taken == ["a", "a", "a", "a", "b"]
+
+
+async def test_delivery_to_an_address_that_hangs_is_bounded(store):
+    """It takes connections and never answers: as many attempts as are allowed at once, then one probes at a time."""
+    for number in range(30):
+        queue(store, f"{number}", device=Eui64(number))
+    async with Receiver().listening() as receiver:
+        receiver.delay_s = 60.0
+        async with delivering(store, receiver.url):
+            await until(lambda: store.uplink.get(1).attempts >= 2)
+    assert POLICY.at_once <= len(receiver.got) <= POLICY.at_once + 2
+
+
+async def test_delivery_of_ten_thousand_documents_after_a_long_silence(store):
+    """Eight hours without the address, as far as the queue is concerned: all arrive, once, each device's in order."""
+    with store.transaction() as tx:
+        for number in range(10_000):
+            name = f"{number % 10}/{number:05}"
+            tx.uplink.add(NewDocument(name, SUPPLIER, Eui64(number % 10), "alert", name.encode(), NOW.utc))
+        for seq in range(1, 11):
+            tx.uplink.failed(seq, "cannot be reached", UtcSeconds(0.0))
+    async with Receiver().listening() as receiver, delivering(store, receiver.url):
+        await until(lambda: store.uplink.waiting() == 0, 240.0)
+    assert len(receiver.taken) == len(set(receiver.taken)) == 10_000
+    for device in range(10):
+        order = [name for name in receiver.taken if name.startswith(f"{device}/")]
+        assert order == sorted(order)
 
 
 async def test_delivery_of_one_device_does_not_wait_for_another(store):

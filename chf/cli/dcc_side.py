@@ -1,0 +1,110 @@
+"""The DCC side as something that runs: in a process of its own (`chf dcc serve`), or in the hub's (`chf run --dcc`)."""
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from threading import Thread
+
+import click
+
+from chf.clock import Clock, SystemClock
+from chf.dcc.conversion import Conversion
+from chf.dcc.delivery import Delivery
+from chf.dcc.desk import Desk
+from chf.dcc.gateway import Gateway
+from chf.dcc.pki import Pki
+from chf.dcc.seal import Seal
+from chf.dcc.settings import DccSettings
+from chf.dcc.signers import Signers
+from chf.duis.schema import DuisSchema
+from chf.errors import ChfError, StoreError, UsageError
+from chf.store import Store
+
+_LOG = logging.getLogger(__name__)
+_POLL_S = 0.2  # how soon what the hub wrote is passed on
+
+
+class HostPort(click.ParamType[tuple[str, int]]):
+    name = "host:port"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, int]:
+        host, _, port = str(value).rpartition(":")
+        if not host or not port.isascii() or not port.isdigit() or int(port) > 0xFFFF:
+            self.fail(f"{str(value)[:80]!r} is not an address such as 127.0.0.1:8079", param, ctx)
+        return host.strip("[]"), int(port)
+
+
+@dataclass(frozen=True, slots=True)
+class DccSide:
+    home: Path
+    pki: Pki
+    listen: tuple[str, int]
+    settings: DccSettings
+    signers: Signers
+    schema: DuisSchema | None
+
+    async def run(self, stop: asyncio.Event, ready: Callable[[str], None]) -> None:
+        """Until `stop`, with a connection to the store of its own; `ready` is given the address."""
+        clock = SystemClock()
+        with Store.open(self.home) as store:
+            desk = Desk(store, self.pki, self.settings, signers=self.signers, schema=self.schema)
+            conversion = Conversion(store, self.pki, Seal(self.pki), self.settings.policy)
+            delivery = Delivery(store, self.settings, clock)
+            async with Gateway(desk, clock).listening(*self.listen) as (host, port):
+                ready(f"http://{host}:{port}/api/v1")
+                with suppress(asyncio.CancelledError):
+                    async with asyncio.TaskGroup() as tasks:
+                        running = [tasks.create_task(delivery.run()), tasks.create_task(_convert(conversion, clock))]
+                        await stop.wait()
+                        for task in running:
+                            task.cancel()
+
+
+@contextmanager
+def in_a_thread(side: DccSide) -> Iterator[str]:
+    """The DCC side beside whatever this thread does: a request of 15 MB then does not keep the radio waiting.
+
+    Yields the address. Raises what keeps it from starting.
+    """
+    started: Future[tuple[asyncio.AbstractEventLoop, asyncio.Event, str]] = Future()
+
+    async def run() -> None:
+        stop, loop = asyncio.Event(), asyncio.get_running_loop()
+        await side.run(stop, lambda address: started.set_result((loop, stop, address)))
+
+    def main() -> None:
+        try:
+            asyncio.run(run())
+        except ChfError as error:
+            if started.done():
+                _LOG.error("the DCC side has ended, and the hub goes on without it: %s", error)
+            else:
+                started.set_exception(error)
+        finally:
+            started.cancel()  # where it is not decided yet, so that nobody waits for ever
+
+    thread = Thread(target=main, name="dcc side")
+    thread.start()
+    try:
+        loop, stop, address = started.result()
+        try:
+            yield address
+        finally:
+            with suppress(RuntimeError):  # it has ended already
+                loop.call_soon_threadsafe(stop.set)
+    finally:
+        thread.join()
+
+
+async def _convert(conversion: Conversion, clock: Clock) -> None:
+    while True:
+        try:
+            more = conversion.run(clock.now())
+        except (StoreError, UsageError) as error:  # the same rows are there the next time
+            _LOG.error("alerts wait: %s", error)
+            more = 0
+        await asyncio.sleep(0 if more else _POLL_S)

@@ -1,0 +1,110 @@
+"""SR 11.2: the command that reads a version, at once or at the time that the user named.
+
+A dated read is kept here, because the device keeps none; its command is made when it is due, so that its counter is
+above those of all commands before it. A process that was down at the time makes it late, within the lifetime of a
+command; after that, the user gets E30.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Final
+
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from chf.clock import Now, UtcSeconds
+from chf.dcc.certificates import Usage
+from chf.dcc.firmware_commands import ACB_COUNTER, VERSION_USE_CASES, next_counter
+from chf.dcc.pki import Pki
+from chf.dcc.settings import DeskPolicy
+from chf.dcc.smi import Smi, SmiDevice
+from chf.duis.codes import ResponseCode
+from chf.duis.envelope import ServiceResponse
+from chf.duis.identifiers import RequestId
+from chf.errors import UsageError
+from chf.eui64 import Eui64
+from chf.gbcs import CraFlag, GroupingHeader, MessageCode, SupplementaryRemoteParty, mac_key, make_version_command
+from chf.store import Store
+from chf.store.device_log import DeviceType
+from chf.store.device_messages import NewDeviceMessage
+from chf.store.scheduled import ScheduledRead
+from chf.store.store import Transaction
+from chf.store.uplink import NewDocument
+
+_BATCH: Final = 100  # so that the hub never waits long for the store
+SERVICE: Final = "11.2"
+
+
+def mac_key_for(header: GroupingHeader, device: Eui64, pki: Pki) -> bytes:
+    """Raises UsageError where the device has no key agreement certificate here."""
+    public = pki.certificate(device, Usage.KEY_AGREEMENT).public_key()
+    assert isinstance(public, ec.EllipticCurvePublicKey)
+    return mac_key(pki.private_key(pki.acb, Usage.KEY_AGREEMENT), public, header)
+
+
+def supplier_of(device: Eui64, smi: Mapping[Eui64, SmiDevice] | None, pki: Pki) -> Eui64:
+    """Whom the device knows as its supplier."""
+    known = None if smi is None else smi.get(device)
+    return pki.supplier if known is None or known.supplier is None else known.supplier
+
+
+def queue_read(
+    tx: Transaction,
+    request: RequestId,
+    device_type: DeviceType,
+    supplier: Eui64,
+    pki: Pki,
+    policy: DeskPolicy,
+    now: Now,
+) -> None:
+    """Raises UsageError where the device has no key agreement certificate here."""
+    device, code = request.target, VERSION_USE_CASES[device_type]
+    is_cs08 = code is MessageCode.READ_PPMID_HCALCS_FIRMWARE_VERSION
+    if not is_cs08 and request.originator == supplier:
+        counter = request.counter
+        header = GroupingHeader(CraFlag.COMMAND, counter, supplier, device, code)
+    else:
+        counter = next_counter(tx, ACB_COUNTER, now)
+        party = SupplementaryRemoteParty(request.originator, request.counter)
+        header = GroupingHeader(CraFlag.COMMAND, counter, pki.acb, device, code, supplementary=party)
+    octets = make_version_command(header, mac_key_for(header, device, pki))
+    expires = UtcSeconds(now.utc + policy.device_message_lifetime_s)
+    tx.device_messages.add(NewDeviceMessage(device, str(request), code, counter, octets, now.utc, expires))
+
+
+class DatedReads:
+    """Makes the commands of dated reads. Two of them in two processes make each once."""
+
+    def __init__(self, store: Store, pki: Pki, seal: Callable[[bytes], bytes], policy: DeskPolicy) -> None:
+        self._store, self._pki, self._seal, self._policy = store, pki, seal, policy
+        self._smi = Smi(store.home)
+
+    def run(self, now: Now) -> int:
+        """Returns how many reads were dealt with. Call again until it is 0."""
+        reads = self._store.scheduled.due(now.utc, _BATCH)
+        for read in reads:
+            entry = self._store.devices.get(read.device)
+            late = now.utc > read.due + self._policy.device_message_lifetime_s
+            if late or entry is None or not self._has_key(read.device):
+                code = ResponseCode.TIMED_OUT if late else ResponseCode.CANNOT_COMMUNICATE
+                self._give_up(read, code, now)
+                continue
+            with self._store.transaction() as tx:
+                if tx.scheduled.done(read.id, now.utc):
+                    request, kind = RequestId.parse(read.request), entry.device_type
+                    supplier = supplier_of(read.device, self._smi.devices(), self._pki)
+                    queue_read(tx, request, kind, supplier, self._pki, self._policy, now)
+        return len(reads)
+
+    def _has_key(self, device: Eui64) -> bool:
+        try:
+            self._pki.certificate(device, Usage.KEY_AGREEMENT)
+        except UsageError:
+            return False
+        return True
+
+    def _give_up(self, read: ScheduledRead, code: ResponseCode, now: Now) -> None:
+        request = RequestId.parse(read.request)
+        document = self._seal(ServiceResponse(request, SERVICE, code, int(now.utc)).to_bytes())
+        with self._store.transaction() as tx:
+            if tx.scheduled.done(read.id, now.utc):
+                name = f"{request}/dated/{code.value}"
+                tx.uplink.add(NewDocument(name, request.originator, read.device, "response", document, now.utc))

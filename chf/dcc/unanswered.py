@@ -1,0 +1,91 @@
+"""Commands that come to nothing: what the user who sent one is told when no answer of the device will tell him.
+
+A command that never reached its device is answered with E20, one that the device has and is silent about with E21,
+either with E30 where the user had dated his request, and so is one that the device accepted for a time and of which
+it tells no outcome; when exactly each is sent is our choice. Each command is told of
+once, in the transaction that notes it. An answer that comes later is passed on all the same.
+"""
+
+from collections.abc import Callable
+from typing import Final
+
+from chf.clock import Now, UtcSeconds
+from chf.dcc.asked import request_of, service_of
+from chf.dcc.settings import DeskPolicy
+from chf.duis.codes import ResponseCode
+from chf.duis.envelope import ServiceResponse
+from chf.errors import MalformedMessageError
+from chf.store import Store
+from chf.store.device_messages import DeviceMessage, MessageState
+from chf.store.store import Transaction
+from chf.store.uplink import NewDocument
+from chf.trace import Event, Kind
+
+HUB_PATIENCE_S: Final = 60.0
+"""So long after a command's time was over the hub may still say so itself; then it is down, and is not waited for."""
+_BATCH: Final = 100  # so that the hub never waits long for the store
+_OUT_OF_TIME: Final = "its time was over, and no hub had delivered it"
+
+
+class Unanswered:
+    """One for each store; two of them tell nobody twice."""
+
+    def __init__(self, store: Store, seal: Callable[[bytes], bytes], policy: DeskPolicy) -> None:
+        self._store, self._seal, self._policy = store, seal, policy
+
+    def run(self, now: Now) -> int:
+        """Tell of what is due; returns how many commands were dealt with. Call again until it is 0."""
+        overdue = UtcSeconds(now.utc - HUB_PATIENCE_S)
+        silent = UtcSeconds(now.utc - self._policy.device_response_s)
+        messages = self._store.device_messages
+        rows = messages.unanswered(overdue, silent, _BATCH) + messages.without_outcome(now.utc, _BATCH)
+        for row in rows:
+            self._tell(row, now)
+        return len(rows)
+
+    def _tell(self, row: DeviceMessage, now: Now) -> None:
+        code = self._code(row)
+        try:
+            request = request_of(row)
+        except MalformedMessageError as error:
+            with self._store.transaction() as tx:
+                tx.device_messages.told(row.id, now.utc)
+                reason = f"nobody can be told of message {row.id}, which came to nothing: {error}"
+                tx.audit.append(Event(now.utc, Kind.ALARM, row.device, None, {"reason": reason}))
+            return
+        if request is None:  # whoever asked at this desk looks here: `chf dcc command list`
+            with self._store.transaction() as tx:
+                tx.device_messages.told(row.id, now.utc)
+            return
+        response = ServiceResponse(request, service_of(row.message_code), code, int(now.utc))
+        document = self._seal(response.to_bytes())
+        with self._store.transaction() as tx:
+            read_again = tx.device_messages.get(row.id)
+            if read_again is None or read_again.state is not row.state:
+                return  # the hub was faster, or the device: what it is now is for the next look
+            if not tx.device_messages.told(row.id, now.utc):
+                return
+            if row.state is MessageState.WAITING:
+                _expire(tx, row, now)
+            name = f"{request}/message-{row.id}/{code.value}"
+            tx.uplink.add(NewDocument(name, request.originator, row.device, "response", document, now.utc))
+
+    def _code(self, row: DeviceMessage) -> ResponseCode:
+        accepted_for_later = row.state is MessageState.ANSWERED
+        if accepted_for_later or self._store.scheduled.dated(row.request):
+            return ResponseCode.TIMED_OUT
+        silent = row.state is MessageState.DELIVERED
+        return ResponseCode.NO_RESPONSE if silent else ResponseCode.CANNOT_COMMUNICATE
+
+
+def _expire(tx: Transaction, row: DeviceMessage, now: Now) -> None:
+    """As the hub does; without this, one that starts later and whose clock is slow would still deliver it."""
+    tx.device_messages.change(row.id, MessageState.EXPIRED, now.utc, _OUT_OF_TIME)
+    fields: dict[str, str | int] = {
+        "message": row.id,
+        "message_code": f"0x{row.message_code:04X}",
+        "request": row.request,
+        "state": MessageState.EXPIRED.value,
+        "reason": _OUT_OF_TIME,
+    }
+    tx.audit.append(Event(now.utc, Kind.MESSAGE_FAILED, row.device, None, fields))

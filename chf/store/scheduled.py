@@ -1,0 +1,54 @@
+"""Version reads that a user dated: kept by the DCC side until their time, then made into commands."""
+
+from dataclasses import dataclass
+
+from chf.clock import UtcSeconds
+from chf.eui64 import Eui64, format_eui64, parse_eui64
+from chf.store.database import Database
+
+
+@dataclass(frozen=True, slots=True)
+class ScheduledRead:
+    """`request` is the RequestID of its SR 11.2."""
+
+    id: int
+    request: str
+    device: Eui64
+    due: UtcSeconds
+
+
+class ScheduledReads:
+    """Reading."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def due(self, utc: UtcSeconds, limit: int = -1) -> tuple[ScheduledRead, ...]:
+        """Those whose time has come and that nothing was done about."""
+        rows = self._database.read(
+            "select id, request, device, due_utc from scheduled_reads where done_utc is null and due_utc <= ?"
+            " order by due_utc, id limit ?",
+            (utc, limit),
+        )
+        return tuple(ScheduledRead(number, request, parse_eui64(device), due) for number, request, device, due in rows)
+
+    def dated(self, request: str) -> bool:
+        """Whether this request was one of them, done or not."""
+        return bool(self._database.read("select 1 from scheduled_reads where request = ?", (request,)))
+
+
+class ScheduledReadsWriter(ScheduledReads):
+    """Reading and writing, within a transaction."""
+
+    def add(self, request: str, device: Eui64, due: UtcSeconds) -> None:
+        self._database.write(
+            "insert into scheduled_reads (request, device, due_utc) values (?, ?, ?)",
+            (request, format_eui64(device), due),
+        )
+
+    def done(self, number: int, utc: UtcSeconds) -> bool:
+        """False where another process was faster."""
+        cursor = self._database.write(
+            "update scheduled_reads set done_utc = ? where id = ? and done_utc is null", (utc, number)
+        )
+        return cursor.rowcount == 1

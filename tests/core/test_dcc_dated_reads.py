@@ -1,0 +1,105 @@
+"""SR 11.2 with a time: the DCC side keeps it, makes the command when it is due, and tells of what comes to nothing."""
+
+import pytest
+
+from chf.clock import Instant, Now, UtcSeconds
+from chf.dcc.conversion import Conversion
+from chf.dcc.desk import Address, Desk
+from chf.dcc.seal import Seal
+from chf.dcc.settings import DeskPolicy
+from chf.dcc.unanswered import HUB_PATIENCE_S
+from chf.duis import RequestId
+from chf.duis.device_request import ReadFirmwareVersionRequest
+from chf.gbcs import GbcsMessage
+from chf.store import Store
+from chf.store.device_messages import MessageState
+from tests.support.dcc_bench import NOW, PPMID, SUPPLIER, duis_schema, field, log_devices, make_pki
+
+DUE_S = 600.0
+LIFETIME_S = DeskPolicy().device_message_lifetime_s
+REQUEST = RequestId(SUPPLIER, PPMID, 1000)
+
+
+def later(seconds: float) -> Now:
+    return Now(Instant(NOW.instant + seconds), UtcSeconds(NOW.utc + seconds))
+
+
+class Dated:
+    """A desk that took one dated SR 11.2."""
+
+    def __init__(self, store, pki) -> None:
+        self.store, self.pki = store, pki
+        request = ReadFirmwareVersionRequest(REQUEST, int(NOW.utc + DUE_S))
+        answer = Desk(store, pki).take(request.to_bytes(), NOW, address=Address.SEND_COMMAND)
+        assert answer.code.value == "I99"
+
+    def at(self, seconds: float):
+        """The commands that are on their way, after the DCC side looked at this time."""
+        conversion = Conversion(self.store, self.pki, Seal(self.pki))
+        while conversion.run(later(seconds)):
+            pass
+        for document in self.store.uplink.list():
+            duis_schema().check(document.document)
+        return self.store.device_messages.list()
+
+    def codes(self) -> list[str | None]:
+        return [field(document.document, "ResponseCode") for document in self.store.uplink.list()]
+
+
+@pytest.fixture
+def dated(tmp_path):
+    pki = make_pki(tmp_path)
+    with Store.open(tmp_path) as store:
+        log_devices(store)
+        yield Dated(store, pki)
+
+
+def test_dated_read_becomes_a_command_at_its_time_and_once(dated):
+    assert dated.at(DUE_S - 1) == ()
+    (command,) = dated.at(DUE_S)
+    assert (command.request, command.expires) == (str(REQUEST), NOW.utc + DUE_S + LIFETIME_S)
+    party = GbcsMessage.from_bytes(command.message).header.supplementary
+    assert (party.entity_id, party.counter) == (SUPPLIER, 1000)
+    assert dated.at(DUE_S + 1) == (command,)
+
+
+def test_dated_read_has_a_counter_above_those_of_commands_that_were_sent_before_it(dated):
+    """Devices refuse what is below: a command that was made when the request came would be a replay at its time."""
+    now = later(DUE_S - 1)
+    Desk(dated.store, dated.pki).take(ReadFirmwareVersionRequest(RequestId(SUPPLIER, PPMID, 1001)).to_bytes(), now)
+    dated_command, immediate = dated.at(DUE_S)
+    assert (dated_command.request, immediate.request) == (str(REQUEST), str(RequestId(SUPPLIER, PPMID, 1001)))
+    assert dated_command.counter > immediate.counter
+
+
+def test_dated_read_is_made_late_by_a_process_that_was_down_at_the_time(dated):
+    assert len(dated.at(DUE_S + LIFETIME_S)) == 1
+    assert dated.codes() == []
+
+
+def test_dated_read_whose_time_was_over_while_nobody_ran_is_told_with_e30(dated):
+    assert dated.at(DUE_S + LIFETIME_S + 1) == ()
+    assert dated.codes() == ["E30"]
+    dated.at(DUE_S + 2 * LIFETIME_S)
+    assert dated.codes() == ["E30"]
+
+
+@pytest.mark.parametrize("state", [MessageState.EXPIRED, MessageState.DELIVERED])
+def test_dated_read_without_an_answer_is_told_with_e30(dated, state):
+    (command,) = dated.at(DUE_S)
+    with dated.store.transaction() as tx:
+        tx.device_messages.change(command.id, state, UtcSeconds(NOW.utc + DUE_S))
+    dated.at(DUE_S + LIFETIME_S + HUB_PATIENCE_S)
+    assert dated.codes() == ["E30"]
+
+
+def test_dated_read_of_a_device_whose_certificate_is_gone_is_told_with_e20(dated):
+    (dated.pki.path / f"{PPMID:016x}-ka.pem").unlink()
+    assert dated.at(DUE_S) == ()
+    assert dated.codes() == ["E20"]
+
+
+def test_dated_read_is_no_request_twice(dated):
+    request = ReadFirmwareVersionRequest(REQUEST, int(NOW.utc + DUE_S))
+    assert Desk(dated.store, dated.pki).take(request.to_bytes(), NOW).code.value == "E11"
+    assert len(dated.at(DUE_S)) == 1

@@ -1,0 +1,293 @@
+"""Commands that come to nothing: the user who sent one is told, once, whichever process dies when."""
+
+from dataclasses import replace
+
+import pytest
+
+from chf.clock import Instant, Now, UtcSeconds
+from chf.dcc.conversion import Conversion
+from chf.dcc.desk import Address, Desk
+from chf.dcc.firmware_commands import cs06, row
+from chf.dcc.seal import Seal
+from chf.dcc.settings import DccSettings, DeskPolicy
+from chf.dcc.unanswered import HUB_PATIENCE_S, Unanswered
+from chf.duis import RequestId
+from chf.duis.device_request import ReadFirmwareVersionRequest
+from chf.duis.document import parse_document
+from chf.gbcs import (
+    CANCELLED_UTC_S,
+    ActivateImageResponseCode,
+    CommandAccepted,
+    ExecutionOutcome,
+    FutureDatedFirmwareActivationAlert,
+    GbcsMessage,
+    MessageCode,
+    make_cs06_response,
+    make_future_dated_alert,
+)
+from chf.store import Store
+from chf.store.alerts import NewAlert
+from chf.store.device_messages import MessageState
+from chf.trace import Kind
+from tests.support.dcc_bench import (
+    ESME,
+    KEYS,
+    NOW,
+    PPMID,
+    SUPPLIER,
+    duis_schema,
+    field,
+    log_devices,
+    make_pki,
+)
+
+LIFETIME_S, RESPONSE_S = 86_400.0, 3600.0
+REQUEST = RequestId(SUPPLIER, PPMID, 1000)
+
+
+@pytest.fixture
+def sent(tmp_path):
+    """A desk, and an SR 11.2 that was acknowledged."""
+    pki = make_pki(tmp_path)
+    with Store.open(tmp_path) as store:
+        log_devices(store)
+        answer = Desk(store, pki).take(
+            ReadFirmwareVersionRequest(REQUEST).to_bytes(), NOW, address=Address.SEND_COMMAND
+        )
+        assert answer.code.value == "I99"
+        yield Sent(store, pki)
+
+
+class Sent:
+    def __init__(self, store, pki) -> None:
+        self.store, self.pki = store, pki
+        (self.message,) = store.device_messages.waiting()
+
+    def fate(self, state: MessageState, after_s: float, reason: str = "") -> None:
+        with self.store.transaction() as tx:
+            tx.device_messages.change(self.message.id, state, UtcSeconds(NOW.utc + after_s), reason)
+
+    def told(self, after_s: float, policy: DeskPolicy | None = None):
+        """Every document that the user is given up to then; all valid against the schema."""
+        conversion = Conversion(self.store, self.pki, Seal(self.pki), policy)
+        while conversion.run(later(after_s)):
+            pass
+        documents = self.store.uplink.list()
+        for document in documents:
+            duis_schema().check_tree(parse_document(document.document))
+        return documents
+
+    def state(self) -> MessageState:
+        return self.store.device_messages.get(self.message.id).state
+
+
+def later(seconds: float) -> Now:
+    return Now(Instant(NOW.instant + seconds), UtcSeconds(NOW.utc + seconds))
+
+
+@pytest.mark.parametrize("state", [MessageState.FAILED, MessageState.EXPIRED])
+def test_unanswered_command_that_never_arrived_is_told_with_e20(sent, state):
+    sent.fate(state, 5.0, "the device was not there in time")
+    (document,) = sent.told(6.0)
+    assert (document.recipient, document.device, document.kind) == (SUPPLIER, PPMID, "response")
+    fields = ("RequestID", "ResponseCode", "ServiceReference")
+    assert [field(document.document, name) for name in fields] == [str(REQUEST), "E20", "11.2"]
+
+
+def test_unanswered_command_whose_hub_is_down_expires_all_the_same(sent):
+    """`chf dcc serve` without a hub: nobody else would ever say so."""
+    assert sent.told(LIFETIME_S + HUB_PATIENCE_S - 1) == ()
+    (document,) = sent.told(LIFETIME_S + HUB_PATIENCE_S)
+    assert field(document.document, "ResponseCode") == "E20"
+    assert sent.state() is MessageState.EXPIRED
+    kinds = [record.event.kind for record in sent.store.audit.tail()]
+    assert kinds.count(Kind.MESSAGE_FAILED) == 1
+
+
+def test_unanswered_command_that_arrived_is_told_with_e21(sent):
+    sent.fate(MessageState.DELIVERED, 100.0)
+    assert sent.told(100.0 + RESPONSE_S - 1) == ()
+    (document,) = sent.told(100.0 + RESPONSE_S)
+    assert field(document.document, "ResponseCode") == "E21"
+    assert sent.state() is MessageState.DELIVERED
+
+
+def test_unanswered_patience_is_a_setting(sent):
+    sent.fate(MessageState.DELIVERED, 0.0)
+    assert len(sent.told(10.0, DeskPolicy(device_response_s=10.0))) == 1
+
+
+def test_unanswered_command_is_told_of_once_whoever_looks_and_however_often(sent):
+    sent.fate(MessageState.EXPIRED, 5.0)
+    first = sent.told(6.0)
+    for after_s in (6.0, 7.0, 1e6):
+        assert sent.told(after_s) == first
+    sent.fate(MessageState.DELIVERED, 8.0)  # a hub whose clock ran slow
+    assert sent.told(1e7) == first
+
+
+def test_unanswered_command_that_was_answered_is_not_told_of(sent):
+    sent.fate(MessageState.ANSWERED, 5.0)
+    assert sent.told(1e7) == ()
+
+
+def test_unanswered_tells_nothing_while_the_store_refuses_and_all_of_it_later(sent, monkeypatch):
+    """Killed between looking and writing: the transaction is all or nothing."""
+    sent.fate(MessageState.EXPIRED, 5.0)
+    with pytest.raises(RuntimeError):
+        Unanswered(sent.store, Seal(sent.pki), DeskPolicy())._tell(
+            _Trap(sent.store.device_messages.get(sent.message.id)), later(6.0)
+        )
+    assert sent.store.uplink.list() == ()
+    assert len(sent.told(6.0)) == 1
+
+
+class _Trap:
+    """A row that breaks off the transaction in the middle."""
+
+    def __init__(self, row) -> None:
+        self._row = row
+
+    def __getattr__(self, name):
+        if name == "device":
+            raise RuntimeError("killed")
+        return getattr(self._row, name)
+
+
+def test_unanswered_hub_that_delivers_meanwhile_wins(sent):
+    row_as_seen = sent.store.device_messages.get(sent.message.id)
+    sent.fate(MessageState.DELIVERED, LIFETIME_S)
+    Unanswered(sent.store, Seal(sent.pki), DeskPolicy())._tell(row_as_seen, later(LIFETIME_S + 100))
+    assert sent.store.uplink.list() == ()
+    assert sent.state() is MessageState.DELIVERED
+
+
+def test_unanswered_command_of_the_command_line_is_told_to_the_supplier(sent):
+    with sent.store.transaction() as tx:
+        octets = cs06(sent.pki, ESME, 71, bytes(32))
+        number = tx.device_messages.add(row(ESME, MessageCode.ACTIVATE_FIRMWARE, 71, octets, NOW))
+        tx.device_messages.change(number, MessageState.FAILED, NOW.utc, "no access")
+    (document,) = sent.told(1.0)
+    assert field(document.document, "RequestID") == str(RequestId(SUPPLIER, ESME, 71))
+    assert field(document.document, "ServiceReference") == "11.3"
+
+
+def test_unanswered_answer_that_comes_too_late_is_passed_on_all_the_same(sent):
+    with sent.store.transaction() as tx:
+        octets = cs06(sent.pki, ESME, 71, bytes(32))
+        number = tx.device_messages.add(row(ESME, MessageCode.ACTIVATE_FIRMWARE, 71, octets, NOW))
+        tx.device_messages.change(number, MessageState.DELIVERED, NOW.utc)
+        tx.device_messages.change(sent.message.id, MessageState.ANSWERED, NOW.utc)
+    command = GbcsMessage.from_bytes(octets).header
+    assert len(sent.told(RESPONSE_S)) == 1
+    answer = make_cs06_response(command, CommandAccepted(), NOW.utc, KEYS(f"{ESME:016x}-ds"))
+    with sent.store.transaction() as tx:
+        tx.alerts.add(NewAlert("late", ESME, "CS06", 0, "", answer, True, NOW.utc))
+    documents = sent.told(RESPONSE_S + 60)
+    assert [field(document.document, "ResponseCode") for document in documents] == ["E21", "I0"]
+    assert sent.store.device_messages.get(number).state is MessageState.ANSWERED
+
+
+def test_unanswered_answer_that_is_here_already_goes_before_any_verdict(sent):
+    """More alerts than one batch before it: the answer is looked at first."""
+    with sent.store.transaction() as tx:
+        octets = cs06(sent.pki, ESME, 71, bytes(32))
+        number = tx.device_messages.add(row(ESME, MessageCode.ACTIVATE_FIRMWARE, 71, octets, NOW))
+        tx.device_messages.change(number, MessageState.DELIVERED, NOW.utc)
+        tx.device_messages.change(sent.message.id, MessageState.ANSWERED, NOW.utc)
+        for n in range(150):
+            tx.alerts.add(NewAlert(f"junk {n}", ESME, "x", 0, "", b"junk", False, NOW.utc))
+        command = GbcsMessage.from_bytes(octets).header
+        answer = make_cs06_response(command, CommandAccepted(), NOW.utc, KEYS(f"{ESME:016x}-ds"))
+        tx.alerts.add(NewAlert("here", ESME, "CS06", 0, "", answer, True, NOW.utc))
+    (document,) = sent.told(1e6)
+    assert field(document.document, "ResponseCode") == "I0"
+
+
+def test_unanswered_lifetime_is_the_policys(sent):
+    settings = DccSettings(policy=DeskPolicy(device_message_lifetime_s=60.0))
+    request = ReadFirmwareVersionRequest(replace(REQUEST, counter=1001))
+    Desk(sent.store, sent.pki, settings).take(request.to_bytes(), NOW)
+    assert [field(document.document, "RequestID") for document in sent.told(60.0 + HUB_PATIENCE_S)] == [
+        str(request.request_id)
+    ]
+
+
+# Accepted for a time
+
+
+class Appointed:
+    """CS06 commands that an ESME accepted, at times after now; one that is 0 is to be carried out at once."""
+
+    def __init__(self, sent) -> None:
+        self.sent = sent
+        sent.fate(MessageState.ANSWERED, 0.0)
+
+    def command(self, counter: int, when: float | None, outcome) -> None:
+        date = None if when is None else UtcSeconds(NOW.utc + when)
+        octets = cs06(self.sent.pki, ESME, counter, bytes(32), date)
+        with self.sent.store.transaction() as tx:
+            tx.device_messages.add(row(ESME, MessageCode.ACTIVATE_FIRMWARE, counter, octets, NOW))
+            answer = make_cs06_response(GbcsMessage.from_bytes(octets).header, outcome, NOW.utc, self.key)
+            tx.alerts.add(NewAlert(f"answer {counter}", ESME, "CS06", 0, "", answer, True, NOW.utc))
+        self.sent.told(1.0)
+
+    def outcome(self, counter: int) -> None:
+        told = FutureDatedFirmwareActivationAlert(int(NOW.utc), counter, SUCCESS)
+        octets = make_future_dated_alert(ESME, SUPPLIER, counter, told, self.key)
+        with self.sent.store.transaction() as tx:
+            tx.alerts.add(NewAlert(f"outcome {counter}", ESME, "0x00CA", 0, "", octets, True, NOW.utc))
+
+    key = property(lambda _self: KEYS(f"{ESME:016x}-ds"))
+
+    def timed_out(self, after_s: float) -> list[str]:
+        """The requests that are answered with E30 up to then."""
+        documents = [document.document for document in self.sent.told(after_s)]
+        return [field(octets, "RequestID") for octets in documents if field(octets, "ResponseCode") == "E30"]
+
+
+SUCCESS = ExecutionOutcome(ActivateImageResponseCode.SUCCESS, 2)
+FAILURE = ExecutionOutcome(ActivateImageResponseCode.HASH_MISMATCH, 1)
+DUE_S = 3600.0
+
+
+@pytest.fixture
+def appointed(sent):
+    return Appointed(sent)
+
+
+def test_unanswered_appointment_whose_outcome_never_comes_is_told_with_e30(appointed):
+    appointed.command(71, DUE_S, CommandAccepted())
+    assert appointed.timed_out(DUE_S + LIFETIME_S - 1) == []
+    assert appointed.timed_out(DUE_S + LIFETIME_S) == [str(RequestId(SUPPLIER, ESME, 71))]
+    assert len(appointed.timed_out(10 * LIFETIME_S)) == 1
+
+
+def test_unanswered_appointment_whose_outcome_came_is_not_told_of(appointed):
+    appointed.command(71, DUE_S, CommandAccepted())
+    assert appointed.timed_out(DUE_S) == []
+    appointed.outcome(71)
+    assert appointed.timed_out(10 * LIFETIME_S) == []
+
+
+@pytest.mark.parametrize(
+    ("when", "outcome"),
+    [(None, SUCCESS), (CANCELLED_UTC_S - NOW.utc, CommandAccepted())],
+    ids=["carried out at once", "cancelled"],
+)
+def test_unanswered_appointment_that_another_command_replaced_is_not_told_of(appointed, when, outcome):
+    appointed.command(71, DUE_S, CommandAccepted())
+    appointed.command(72, when, outcome)
+    assert appointed.timed_out(10 * LIFETIME_S) == []
+
+
+def test_unanswered_appointment_outlives_a_command_that_the_device_refused(appointed):
+    appointed.command(71, DUE_S, CommandAccepted())
+    appointed.command(72, None, FAILURE)
+    assert appointed.timed_out(10 * LIFETIME_S) == [str(RequestId(SUPPLIER, ESME, 71))]
+
+
+def test_unanswered_appointment_that_was_moved_is_told_of_for_the_later_one(appointed):
+    appointed.command(71, DUE_S, CommandAccepted())
+    appointed.command(72, 2 * DUE_S, CommandAccepted())
+    assert appointed.timed_out(10 * LIFETIME_S) == [str(RequestId(SUPPLIER, ESME, 72))]
