@@ -299,11 +299,12 @@ class EndDevice(ZigbeeNode):
             self._radio.listening = False
 
     def _after_data(self, frame: MacFrame) -> None:
-        if self.joined and self._poll_interval_s is not None and frame.destination == self.address:
-            if frame.pending:
-                self.poll()
-            else:
-                self._fall_asleep()
+        if self._poll_interval_s is None or frame.destination != self.address:
+            return
+        if frame.pending and (self.joined or self._joining.asks_its_parent):
+            self.poll()
+        else:
+            self._fall_asleep()
 
     def _heard_from_parent(self, acked: bool) -> None:
         if acked:

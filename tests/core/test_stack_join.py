@@ -84,6 +84,21 @@ def test_rejoins_with_the_stored_network_and_keeps_its_address():
     assert confirms == [ApsStatus.SUCCESS]
 
 
+def test_a_sleepy_device_that_restarts_fetches_all_that_waits_until_its_rejoin_is_answered():
+    """What its parent held back for it from before comes first, and says each time that more is pending."""
+    air = Air()
+    device, log = air.join(poll_interval_s=60.0)
+    before = [to_device(device, bytes((number,)), acknowledged=False) for number in range(5)]
+    device.power_off()
+    for message in before:
+        air.coordinator.send(message)
+    air.run(0.1)
+    device.power_on()
+    air.run_until(lambda: device.joined, 5.0)
+    assert log.failures == []
+    assert log.joins == [False, True]
+
+
 def test_two_devices_get_addresses_of_their_own():
     air = Air()
     first, _ = air.join()
