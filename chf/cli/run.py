@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from chf.cli.dongle import Dongle, dongle_options
+from chf.cli.dongle import PORT_NOTE, Dongle, dongle_options
 from chf.cli.options import home_option, printable, talk
 from chf.clock import SystemClock, isoformat
 from chf.dcc.pki import Pki
@@ -35,6 +35,8 @@ def run(*, dongle: Dongle, form: bool, config: Path | None, debug: bool, home: P
     logging.basicConfig(level=logging.DEBUG if debug else logging.ERROR, format="%(asctime)s %(name)s: %(message)s")
     settings = HubSettings() if config is None else HubSettings.load(config)
     with Store.open(home, hub=True) as store:
+        with store.transaction() as tx:
+            tx.meta.set(PORT_NOTE, dongle.port)
         hub = Hub(store, dongle.open(), open_pki(home), SystemClock(), settings, say)
         asyncio.run(serve(hub, form=form))
 

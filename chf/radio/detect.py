@@ -13,6 +13,7 @@ from zigpy.serial import SerialProtocol, create_serial_connection
 
 from chf.errors import RadioGoneError
 from chf.radio import znp_frames
+from chf.radio.ports import trouble_with
 from chf.radio.settings import DongleSettings
 
 _OPEN_LIMIT_S = 5.0
@@ -100,10 +101,8 @@ async def who_answers(settings: DongleSettings) -> Answer:
                 baudrate=settings.baudrate,
                 flow_control=settings.flow_control,
             )
-    except FileNotFoundError as error:
-        raise RadioGoneError(f"there is no port {settings.port}: is the dongle plugged in?") from error
     except (OSError, ValueError) as error:
-        raise RadioGoneError(f"{settings.port} cannot be opened: {error or type(error).__name__}") from error
+        raise RadioGoneError(trouble_with(settings.port, error)) from error
     assert isinstance(ear, _Ear)
     try:
         return await _ask(ear)

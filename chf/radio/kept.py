@@ -30,6 +30,7 @@ from chf.radio.interface import (
     RadioState,
 )
 from chf.radio.link import Kind, Link
+from chf.radio.ports import trouble_with
 from chf.radio.security_report import SecurityReport
 from chf.radio.session import Session
 from chf.radio.traffic import Letter
@@ -285,11 +286,10 @@ class KeptRadio(Radio):
             what = type(error).__name__
             raise RadioRefusedError(f"the dongle at {port} holds what nobody understands ({what})") from None
         except TimeoutError as error:
-            raise RadioGoneError(f"nothing at {port} answers as {self._kind.name} does") from error
-        except FileNotFoundError as error:
-            raise RadioGoneError(f"there is no port {port}: is the dongle plugged in?") from error
+            who = f"`chf radio probe {port}` says who does"
+            raise RadioGoneError(f"nothing at {port} answers as {self._kind.name} does: {who}") from error
         except losses as error:
-            raise RadioGoneError(f"the dongle at {port}: {str(error) or repr(error)}") from error
+            raise RadioGoneError(trouble_with(port, error)) from error
 
 
 class _NoEvents:
