@@ -235,6 +235,9 @@ class KeptRadio(Radio):
             except RadioGoneError as error:
                 _LOG.info("the dongle is not back yet: %s", error)
                 continue
+            except Exception:  # noqa: BLE001 nothing but `stop` ends the wait for the dongle
+                _LOG.exception("the dongle could not be opened by an error of the hub")
+                continue
             else:
                 if self._network is None or info.network == self._network.network:
                     return session
@@ -280,6 +283,8 @@ class KeptRadio(Radio):
             yield
         except zigpy.exceptions.NetworkNotFormed as error:
             raise RadioRefusedError(f"no network is formed on the dongle at {port}: form one first") from error
+        except zigpy.exceptions.FormationFailure as error:  # what it says itself is a guess: interference
+            raise RadioGoneError(f"the dongle at {port} does not bring its network up: replug it") from error
         except self._kind.refusals as error:
             raise RadioRefusedError(f"the dongle at {port} refused: {str(error) or type(error).__name__}") from error
         except self._kind.riddles as error:

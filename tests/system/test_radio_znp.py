@@ -13,6 +13,7 @@ from chf.errors import RadioGoneError, RadioRefusedError
 from chf.radio import znp_frames as frames
 from chf.radio.interface import Delivery, Outbound, RadioState, Urgency
 from chf.radio.znp import ZnpRadio, ZnpSettings
+from chf.radio.znp_dongle import ZnpDongle
 from devices.ncp.znp.commands import commands
 from devices.ncp.znp.status import ZStatus
 from devices.stack.interface import ApsStatus, Eui64
@@ -348,6 +349,41 @@ async def test_another_dongle_at_the_same_port_is_not_taken_for_ours(dongle, rad
     await dongle.plug_in()
     await dongle.until(lambda: dongle.connections == connections + 2)
     assert radio.state is RadioState.CONNECTING
+
+
+async def test_a_word_that_is_lost_while_a_dongle_comes_back_costs_one_attempt(dongle, radio, listener, monkeypatch):
+    """Without it zigpy-znp says that no network could be formed, which is none of its usual errors."""
+    monkeypatch.setattr("zigpy_znp.api.STARTUP_TIMEOUT", 0.2)
+    lost = []
+
+    def line(octets: bytes) -> bytes:
+        started = frames.frame(frames.STATE_CHANGE_IND, b"\x09")
+        if started in octets and not lost:
+            lost.append(started)
+            return octets.replace(started, b"")
+        return octets
+
+    dongle.line = line
+    dongle.cut()
+    await listener.until(lambda: listener.state_names()[-2:] == ["CONNECTING", "UP"] and bool(lost))
+    device = await invited(dongle, radio)
+    assert await radio.send(block(device)) is Delivery.DELIVERED
+
+
+async def test_an_error_that_nobody_foresaw_costs_one_attempt(dongle, radio, listener, monkeypatch, caplog):
+    bring_up, failed = ZnpDongle.bring_up, []
+
+    async def stumble(self, *, form):
+        if not failed:
+            failed.append(1)
+            raise ZeroDivisionError
+        return await bring_up(self, form=form)
+
+    monkeypatch.setattr(ZnpDongle, "bring_up", stumble)
+    dongle.cut()
+    await listener.until(lambda: listener.state_names()[-2:] == ["CONNECTING", "UP"] and bool(failed))
+    assert [record.exc_info[0] for record in caplog.records if record.levelname == "ERROR"] == [ZeroDivisionError]
+    caplog.clear()
 
 
 async def test_a_dongle_that_fails_while_it_starts_is_told_plainly(dongle, listener):
