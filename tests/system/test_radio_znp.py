@@ -370,6 +370,26 @@ async def test_a_word_that_is_lost_while_a_dongle_comes_back_costs_one_attempt(d
     assert await radio.send(block(device)) is Delivery.DELIVERED
 
 
+@pytest.mark.parametrize("command", [0x211C, 0x2113, 0x2133, 0x2102, 0x253E], ids=hex)
+async def test_an_answer_that_is_lost_while_a_dongle_comes_back_costs_a_moment(
+    dongle, radio, listener, monkeypatch, command
+):
+    monkeypatch.setattr("chf.radio.znp_link.ANSWER_LIMIT_S", 0.1)
+    lost, answer = [], (command ^ frames.RESPONSE).to_bytes(2, "big")
+
+    def line(octets: bytes) -> bytes:
+        if octets[2:4] == answer and not lost:
+            lost.append(octets)
+            return b""
+        return octets
+
+    dongle.line = line
+    connections = dongle.connections
+    dongle.cut()
+    await listener.until(lambda: listener.state_names()[-3:] == ["GONE", "CONNECTING", "UP"])
+    assert (len(lost), dongle.connections) == (1, connections + 1)
+
+
 async def test_an_error_that_nobody_foresaw_costs_one_attempt(dongle, radio, listener, monkeypatch, caplog):
     bring_up, failed = ZnpDongle.bring_up, []
 
