@@ -36,6 +36,7 @@ from chf.radio.session import Session
 from chf.radio.traffic import Letter
 
 OPEN_LIMIT_S = 120.0  # of one attempt: a Z-Stack dongle writes some hundred flash items when it forms a network
+START_ATTEMPTS = 3
 STOP_LIMIT_S = 10.0
 
 _LOG = logging.getLogger(__name__)
@@ -51,6 +52,7 @@ class KeptRadio(Radio):
         self._addresses = Addresses()
         self._listener: GuardedListener | None = None
         self._session: Session | None = None
+        self._answered = False  # at the last attempt to open it
         self._network: RadioInfo | None = None
         self._keeper: asyncio.Task[None] | None = None
         self._stopping = asyncio.Event()
@@ -99,7 +101,7 @@ class KeptRadio(Radio):
         self._stopping.clear()
         self._change(RadioState.CONNECTING, f"opening {self._port}")
         try:
-            session, info = await self._open(listener, form=form)
+            session, info = await self._first_open(listener, form=form)
         except BaseException:
             self.state = RadioState.STOPPED
             raise
@@ -191,6 +193,19 @@ class KeptRadio(Radio):
         if self._listener is not None:
             self._listener.radio_state_changed(state, reason)
 
+    async def _first_open(self, listener: RadioListener, *, form: bool) -> tuple[Session, RadioInfo]:
+        """A dongle that answers and then loses a word gets another chance; one that does not is told at once."""
+        for _ in range(START_ATTEMPTS - 1):
+            try:
+                return await self._open(listener, form=form)
+            except RadioRefusedError:
+                raise
+            except RadioGoneError as error:
+                if not self._answered:
+                    raise
+                _LOG.warning("starting again: %s", error)
+        return await self._open(listener, form=form)
+
     async def _open(self, listener: RadioListener, *, form: bool) -> tuple[Session, RadioInfo]:
         session = self._session = Session(self._kind, listener, self._addresses)
         try:
@@ -199,6 +214,7 @@ class KeptRadio(Radio):
                     return session, await session.open(form=form)
         except BaseException:
             self._session = None
+            self._answered = session.answered
             await session.close()
             raise
 

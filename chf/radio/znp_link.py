@@ -47,8 +47,8 @@ _REPEATABLE = (
     *(mt.SYS.NVLength.Req, mt.SYS.NVRead.Req, mt.SYS.NVWrite.Req),
     *(mt.ZDO.MsgCallbackRegister.Req, mt.AppConfig.BDBSetChannel.Req, mt.AppConfig.BDBSetJoinUsesInstallCodeKey.Req),
 )
-"""What a dongle does twice as it does it once. Of these one start takes a hundred, and MT repeats nothing: on a line that
-loses one frame in a hundred hardly any start would come to its end."""
+"""What a dongle does twice as it does it once. Of these one start takes a hundred, and MT repeats nothing: on a line
+that loses one frame in a hundred hardly any start would come to its end."""
 
 _MISSES = 2  # requests in a row without an answer, and without a word otherwise: the dongle hangs
 _FORCE_RUN = 0xEF  # to a CC253x's bootloader

@@ -29,10 +29,10 @@ def seeds(usual: str) -> range:
 
 
 def scenario(random: Random, kind: str, seed: int) -> str:
-    chances = "".join(f"{fault} = {chance}\n" for fault, chance in cable(random, kind).items())
+    """The cable is good until the first step."""
     how = random.choice(({}, {"poll_interval_s": 1.0}))
     device = quick(think_time_s=0.01, page=random.random() < 0.3, query_interval_s=60.0, **how)
-    return f"seed = {seed}\n[faults]\n{chances}from_s = 8\n{device}"
+    return f"seed = {seed}\n{device}"
 
 
 def cable(random: Random, kind: str) -> dict[str, float]:
@@ -44,7 +44,7 @@ def cable(random: Random, kind: str) -> dict[str, float]:
 
 def plan(random: Random, kind: str) -> list[dict[str, Any]]:
     """What is ordered of the dongle once the download has come so far, in octets."""
-    steps: list[dict[str, Any]] = []
+    steps: list[dict[str, Any]] = [{"at": 0, "do": "line", **cable(random, kind)}]
     for _ in range(random.randint(1, 3)):
         offset = random.randrange(300, 9000)
         match random.randrange(4):

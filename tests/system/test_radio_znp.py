@@ -390,6 +390,24 @@ async def test_an_answer_that_is_lost_while_a_dongle_comes_back_costs_a_moment(
     assert (len(lost), dongle.connections) == (1, connections + 1)
 
 
+async def test_a_word_that_is_lost_at_the_first_start_costs_one_attempt(dongle, listener, monkeypatch):
+    monkeypatch.setattr("zigpy_znp.api.STARTUP_TIMEOUT", 0.2)
+    lost, started = [], frames.frame(frames.STATE_CHANGE_IND, b"\x09")
+
+    def line(octets: bytes) -> bytes:
+        if started in octets and len(lost) < 2:
+            lost.append(started)
+            return octets.replace(started, b"")
+        return octets
+
+    dongle.line = line
+    radio = ZnpRadio(ZnpSettings(dongle.port))
+    info = await radio.start(listener, form=True)
+    await radio.stop()
+    assert info.network is not None
+    assert (len(lost), listener.state_names()) == (2, ["CONNECTING", "UP", "STOPPED"])
+
+
 async def test_an_error_that_nobody_foresaw_costs_one_attempt(dongle, radio, listener, monkeypatch, caplog):
     bring_up, failed = ZnpDongle.bring_up, []
 
