@@ -376,5 +376,8 @@ class HotZnp(ZNP):  # type: ignore[misc]
             return False
         self._hot_request = None
         request.answered(answer)
+        if request.command == frames.GET_DEVICE_INFO and answer is not None and not frames.runs_as_coordinator(answer):
+            self._events.line_lost("the dongle restarted without a word")
+            return True
         self._hot_is_over()
         return True
