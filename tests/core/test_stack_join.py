@@ -1,4 +1,4 @@
-from devices.stack.interface import ApsStatus, Eui64, JoinKind, LinkKey
+from devices.stack.interface import ApsRequest, ApsStatus, Eui64, JoinKind, LinkKey, NwkAddress
 from tests.support.air import COORDINATOR_IEEE, DEVICE_IEEE, LINK_KEY, Air, Confirms, to_device, to_hub
 
 
@@ -215,6 +215,16 @@ def test_mgmt_leave_is_answered_and_obeyed():
     assert [answer.payload for answer in answers] == [b"\x55\x00"]
     assert log.lefts == 1
     assert air.log.leaves == [DEVICE_IEEE]
+
+
+def test_a_zdp_request_that_a_device_does_not_know_is_answered_not_supported():
+    air = Air()
+    device, _ = air.join()
+    for destination, answers in ((device.address, [(0x8032, b"\x21\x84")]), (NwkAddress(0xFFFF), [])):
+        air.log.messages.clear()
+        air.coordinator.send(ApsRequest(destination, 0, 0x0032, 0, 0, b"\x21\x00", acknowledged=False))
+        air.run(1.0)
+        assert [(message.cluster, message.payload) for message in air.log.messages] == answers
 
 
 def test_a_device_that_left_may_join_again_with_the_same_key():
