@@ -3,6 +3,7 @@
 import asyncio
 import fcntl
 import json
+import socket
 import stat
 import threading
 from contextlib import contextmanager
@@ -134,6 +135,16 @@ def test_what_is_no_dongle_that_a_hub_can_use_is_told_plainly(tmp_path, reply, c
     assert ran.code == code
     assert says in ran.err
     assert "Traceback" not in ran.err
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_dongle_whose_last_host_died_in_the_middle_of_a_frame_answers(tmp_path, kind):
+    with virtual_dongle(tmp_path, "", "--ncp", kind) as dongle:
+        host, _, port = dongle.port.removeprefix("tcp://").rpartition(":")
+        with socket.create_connection((host, int(port)), 5.0) as dying:
+            dying.sendall(b"\xfe\xf0\x24\x01" if kind == "znp" else b"\x25\x42\x21\xa8")
+        found = run_chf("radio", "probe", dongle.port, "--json", home=tmp_path / "home")
+        assert (found.code, found.json["kind"]) == (0, kind)
 
 
 def test_a_port_that_is_not_there_is_told_plainly(tmp_path):
