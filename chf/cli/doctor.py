@@ -18,7 +18,7 @@ from pathlib import Path
 import click
 
 from chf import __version__
-from chf.cli.dongle import Dongle, dongle_options
+from chf.cli.dongle import Dongle, dongle_options, hub_at
 from chf.cli.options import home_option, json_option, print_json, print_table
 from chf.clock import SystemClock, isoformat
 from chf.errors import ChfError
@@ -59,7 +59,7 @@ def doctor(*, port: str | None, dongle: Dongle, home: Path, as_json: bool) -> No
     """Check versions, clock, disk, home directory, serial ports and permissions. Exit code 1 if something is bad."""
     findings = [*_versions(), _clock(), _disk(home), *_home(home), *_ports()]
     if port is not None:
-        findings.append(_dongle(dongle.on(port)))
+        findings.append(_dongle(dongle.on(port), home))
     if as_json:
         lines = [
             {"what": line.what, "verdict": line.verdict.value, "detail": line.detail, "advice": line.advice}
@@ -165,8 +165,10 @@ def _group_of(device: str) -> str:
         return "unknown"
 
 
-def _dongle(dongle: Dongle) -> Finding:
+def _dongle(dongle: Dongle, home: Path) -> Finding:
     async def ask() -> str:
+        if (pid := hub_at(home, dongle.port)) is not None:
+            return f"the hub has it (process {pid}); `chf radio info` tells more"
         info = await (await dongle.recognised()).open().probe()
         network = "no network" if info.network is None else f"network on channel {info.network.channel}"
         return f"{info.kind} {info.firmware}, protocol {info.protocol_version}, {network}"

@@ -3,17 +3,22 @@
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import wraps
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, assert_never
 
 import click
 
-from chf.errors import RadioGoneError, RadioRefusedError
+from chf.errors import RadioGoneError, RadioRefusedError, RefusedError
+from chf.store.lock import hub_pid
 
 if TYPE_CHECKING:
     from chf.radio.interface import Radio
     from chf.radio.settings import FlowControl
 
 KINDS = ("ezsp", "znp")
+
+PORT_NOTE = "radio port"
+"""Under this key the store's meta table tells which port the hub was last started on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,10 +66,40 @@ class Dongle:
                 raise RadioGoneError(f"{answer.value} talks at {self.port}; or the baud rate is not {self.baudrate}")
             case Answer.NOTHING:
                 raise RadioGoneError(
-                    f"nothing answers at {self.port} at {self.baudrate} baud: neither EZSP nor Z-Stack nor a bootloader"
+                    f"nothing answers at {self.port} at {self.baudrate} baud, neither EZSP nor Z-Stack nor a"
+                    " bootloader: try the other --flow-control, and see hw-setup.md, section 7"
                 )
             case _:
                 assert_never(answer)
+
+
+def hub_at(home: Path, port: str) -> int | None:
+    """The process of the hub on this home that has this port, under whatever name.
+
+    Such a dongle is not to be asked: a second connection takes it away from the hub, and a question resets it.
+    """
+    pid = hub_pid(home)
+    if pid is None:
+        return None
+    from chf.store import Store  # noqa: PLC0415 slow to import
+
+    with Store.open(home) as store:
+        its = store.meta.get(PORT_NOTE)
+    return pid if its is not None and _same_port(its, port) else None
+
+
+def leave_to_hub(home: Path, port: str) -> None:
+    """Raise RefusedError where a running hub has this port."""
+    pid = hub_at(home, port)
+    if pid is not None:
+        raise RefusedError(
+            f"a hub (process {pid}) has the dongle at {port}: `chf radio info` tells what it knows; stop it first for"
+            " anything else"
+        )
+
+
+def _same_port(one: str, other: str) -> bool:
+    return one == other or ("://" not in one + other and Path(one).resolve() == Path(other).resolve())
 
 
 def dongle_options(

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from chf.cli.dongle import Dongle, dongle_options
+from chf.cli.dongle import Dongle, dongle_options, hub_at, leave_to_hub
 from chf.cli.options import home_option, json_option, print_json, print_table, talk
 from chf.cli.radio_backup import backup, restore
 from chf.cli.radio_print import print_info, print_security
@@ -32,17 +32,20 @@ def radio() -> None:
     is_flag=True,
     help="What it says of keys and certificates, too. Writes one key where none is, and erases it again.",
 )
+@home_option
 @json_option
-def probe(*, port: str | None, dongle: Dongle, list_only: bool, security: bool, as_json: bool) -> None:
+def probe(*, port: str | None, dongle: Dongle, list_only: bool, security: bool, home: Path, as_json: bool) -> None:
     """Say who answers on PORT, changing nothing; without PORT, on every serial port that is on USB."""
     if security:
         if port is None:
             raise UsageError("--security asks one dongle: give its PORT")
+        leave_to_hub(home, port)
         print_security(port, asyncio.run(_probe_security(dongle.on(port))), as_json=as_json)
         return
     if port is None:
-        _list_ports(dongle, list_only=list_only, as_json=as_json)
+        _list_ports(dongle, home, list_only=list_only, as_json=as_json)
         return
+    leave_to_hub(home, port)
     print_info(port, asyncio.run(_probe(dongle.on(port))), as_json=as_json)
 
 
@@ -54,12 +57,14 @@ async def _probe_security(dongle: Dongle) -> SecurityReport:
     return await (await dongle.recognised()).open().probe_security()
 
 
-def _list_ports(dongle: Dongle, *, list_only: bool, as_json: bool) -> None:
+def _list_ports(dongle: Dongle, home: Path, *, list_only: bool, as_json: bool) -> None:
     from chf.radio.ports import SerialPort, list_ports  # noqa: PLC0415 the serial library is slow to import
 
     def answer(port: SerialPort) -> str:
         if list_only or port.usb_id is None:
             return "not asked"
+        if (pid := hub_at(home, port.path)) is not None:
+            return f"a hub has it (process {pid})"
         try:
             info = asyncio.run(_probe(dongle.on(port.path)))
         except RadioGoneError as error:
@@ -93,6 +98,7 @@ def _list_ports(dongle: Dongle, *, list_only: bool, as_json: bool) -> None:
 def info(*, port: str | None, dongle: Dongle, home: Path, as_json: bool) -> None:
     """The dongle and network of the running hub, or of the dongle at --port."""
     if port is not None:
+        leave_to_hub(home, port)
         print_info(port, asyncio.run(_probe(dongle.on(port))), as_json=as_json)
         return
     from chf.hub.hub import RADIO_NOTE  # noqa: PLC0415 the hub is slow to import
@@ -116,9 +122,11 @@ def info(*, port: str | None, dongle: Dongle, home: Path, as_json: bool) -> None
 @click.option(
     "--replace", is_flag=True, help="Also over a network that is there: every device that joined is disowned."
 )
+@home_option
 @json_option
-def form(*, dongle: Dongle, replace: bool, as_json: bool) -> None:
+def form(*, dongle: Dongle, replace: bool, home: Path, as_json: bool) -> None:
     """Form a new network on a dongle that has none."""
+    leave_to_hub(home, dongle.port)
 
     async def run() -> RadioInfo:
         opened = (await dongle.recognised()).open()
@@ -141,8 +149,10 @@ def form(*, dongle: Dongle, replace: bool, as_json: bool) -> None:
 @radio.command()
 @dongle_options(port=True, kind_may_be_asked=True)
 @click.option("--out", type=click.Path(dir_okay=False, path_type=Path), required=True, help="A new file, mode 0600.")
-def keys(*, dongle: Dongle, out: Path) -> None:
+@home_option
+def keys(*, dongle: Dongle, out: Path, home: Path) -> None:
     """Write the network's keys to a file that Wireshark takes as zigbee_pc_keys. They are secret."""
+    leave_to_hub(home, dongle.port)
 
     async def run() -> tuple[tuple[str, str, bytes], ...]:
         opened = (await dongle.recognised()).open()

@@ -7,8 +7,8 @@ from typing import Any
 
 import click
 
-from chf.cli.dongle import Dongle, dongle_options
-from chf.cli.options import json_option, talk
+from chf.cli.dongle import Dongle, dongle_options, leave_to_hub
+from chf.cli.options import home_option, json_option, talk
 from chf.cli.radio_print import print_info
 from chf.cli.secret_file import write_secret
 from chf.errors import RefusedError, UsageError
@@ -20,8 +20,10 @@ _LARGEST_BYTES = 4 << 20  # a network of thousands of devices is a tenth of that
 @click.command()
 @click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
 @dongle_options(port=True, kind_may_be_asked=True)
-def backup(*, file: Path, dongle: Dongle) -> None:
+@home_option
+def backup(*, file: Path, dongle: Dongle, home: Path) -> None:
     """Write the dongle's network with all its keys to a new FILE, mode 0600, in zigpy's backup format."""
+    leave_to_hub(home, dongle.port)
 
     async def run() -> dict[str, Any]:
         return await (await dongle.recognised()).open().backup()
@@ -37,9 +39,11 @@ def backup(*, file: Path, dongle: Dongle) -> None:
 @click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @dongle_options(port=True, kind_may_be_asked=True)
 @click.option("--replace", is_flag=True, help="Also over another network that is on the dongle.")
+@home_option
 @json_option
-def restore(*, file: Path, dongle: Dongle, replace: bool, as_json: bool) -> None:
+def restore(*, file: Path, dongle: Dongle, replace: bool, home: Path, as_json: bool) -> None:
     """Put the network in FILE onto a dongle, which takes its EUI-64, too. The old dongle must not be used any more."""
+    leave_to_hub(home, dongle.port)
     described = _read(file)
 
     async def run() -> RadioInfo:

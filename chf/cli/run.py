@@ -10,7 +10,7 @@ import click
 
 from chf.cli.dcc_intake import IntakeRules, intake_options
 from chf.cli.dcc_side import DccSide, HostPort, in_a_thread
-from chf.cli.dongle import Dongle, dongle_options
+from chf.cli.dongle import PORT_NOTE, Dongle, dongle_options
 from chf.cli.options import home_option, talk
 from chf.clock import SystemClock, isoformat
 from chf.dcc.pki import Pki
@@ -59,6 +59,8 @@ def run(
     if dcc is None and (dcc_receive_url is not None or rules != IntakeRules()):
         raise UsageError("the --dcc-... options want --dcc HOST:PORT")
     with Store.open(home, hub=True) as store, ExitStack() as beside:
+        with store.transaction() as tx:
+            tx.meta.set(PORT_NOTE, dongle.port)
         pki = open_pki(home)
         hub = Hub(store, dongle.open(), pki, SystemClock(), settings, say)
         if dcc is not None:

@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any, Final
 
 from chf.clock import Clock, Now
-from chf.errors import ChfError, RadioGoneError, RefusedError, UsageError
+from chf.errors import ChfError, RadioGoneError, RadioRefusedError, RefusedError, UsageError
 from chf.eui64 import Eui64, format_eui64, parse_eui64
 from chf.hub.batch import Batch
 from chf.hub.log_alerts import TOOK_KEY_BACK, LogAlerts
@@ -67,6 +67,8 @@ class Commands:
             now = clock.now()
             try:
                 batch = await self._do(command, now)
+            except RadioRefusedError as error:  # the dongle is there, and will not: its tables are full, say
+                batch = _refusal(command, str(error), now)
             except RadioGoneError:
                 return done  # it stays pending, and so does what was asked after it
             except (ChfError, KeyError, ValueError, TypeError) as error:

@@ -1,8 +1,9 @@
 """Who answers at a port: an EZSP dongle, a Z-Stack dongle, a bootloader, or nobody.
 
 Asked in the order of harm: a ping in TI's MT, which an EZSP dongle takes for noise; the reset by which every EZSP host
-begins, which a network outlives (UG101); a line end and TI's synchronisation, which only bootloaders understand. What a
-dongle says is then for its own radio's `probe`.
+begins, which a network outlives (UG101); a line end and TI's synchronisation, which only bootloaders understand; at
+last the ping again, behind enough octets to end whatever frame was begun. What a dongle says is then for its own
+radio's `probe`.
 """
 
 import asyncio
@@ -13,12 +14,15 @@ from zigpy.serial import SerialProtocol, create_serial_connection
 
 from chf.errors import RadioGoneError
 from chf.radio import znp_frames
+from chf.radio.ports import trouble_with
 from chf.radio.settings import DongleSettings
 
 _OPEN_LIMIT_S = 5.0
 _CLOSE_LIMIT_S = 2.0
 
 _MT_PING = znp_frames.frame(znp_frames.PING, b"")
+_MT_REST = bytes((0xEF,)) * 256
+"""What ends any frame in whose middle another host died; a CC253x's bootloader takes it for "run" (zigpy-znp)."""
 _MT_PONG = znp_frames.PING ^ znp_frames.RESPONSE
 _ASH_RESET = b"\x1a\xc0\x38\xbc\x7e"  # a cancel byte, which drops what came before, and the RST frame (UG101 3.2)
 _ASH_WAS_RESET = b"\xc1\x02"  # RSTACK, version 2 (UG101 3.3)
@@ -48,6 +52,7 @@ _QUESTIONS = (
     _Question(_ASH_RESET, 1.5),  # the first may have met one that was just starting
     _Question(b"\r\n", 0.5),
     _Question(_SYNCHRONISATION, 0.5),
+    _Question(_MT_REST + _MT_PING, 0.5),
 )
 
 
@@ -100,10 +105,8 @@ async def who_answers(settings: DongleSettings) -> Answer:
                 baudrate=settings.baudrate,
                 flow_control=settings.flow_control,
             )
-    except FileNotFoundError as error:
-        raise RadioGoneError(f"there is no port {settings.port}: is the dongle plugged in?") from error
     except (OSError, ValueError) as error:
-        raise RadioGoneError(f"{settings.port} cannot be opened: {error or type(error).__name__}") from error
+        raise RadioGoneError(trouble_with(settings.port, error)) from error
     assert isinstance(ear, _Ear)
     try:
         return await _ask(ear)

@@ -20,9 +20,9 @@ _NO_INDEX = 0xFF
 
 async def install_link_key(ezsp: HotEzsp, device: Eui64, link_key: bytes) -> None:
     """Let the device join with this key and secure its APS data with it; a key that it had is replaced."""
+    await _write_link_key(ezsp, device, link_key)  # first: a device that finds no place here must not get in
     added = await ezsp.add_transient_link_key(ember_eui64(device), KeyData(link_key))
     _require_ok(added, "the key of the joining device")
-    await _write_link_key(ezsp, device, link_key)
 
 
 async def establish_link_key(ezsp: HotEzsp, device: Eui64, link_key: bytes) -> None:
@@ -47,7 +47,7 @@ async def _write_link_key(ezsp: HotEzsp, device: Eui64, link_key: bytes) -> None
     else:
         # bellows' own write_link_keys starts at index 0 and overwrites the keys of other devices
         (status,) = await ezsp.importLinkKey(index=await _index_for(ezsp, eui64), address=eui64, key=key)
-    _require_ok(status, f"the link key of {format_eui64(device)}")
+    _require_ok(status, f"the link key of {format_eui64(device)}", "; where its table is full, forget a device first")
 
 
 async def remove_link_key(ezsp: HotEzsp, device: Eui64) -> None:
@@ -79,6 +79,6 @@ async def _index_for(ezsp: HotEzsp, eui64: Any) -> int:
     raise RadioRefusedError(f"the dongle's key table is full ({size} entries): forget a device first")
 
 
-def _require_ok(status: Any, what: str) -> None:
+def _require_ok(status: Any, what: str, advice: str = "") -> None:
     if not is_ok(status):
-        raise RadioRefusedError(f"the dongle refused {what}: {status_name(status)}")
+        raise RadioRefusedError(f"the dongle refused {what}: {status_name(status)}{advice}")

@@ -32,6 +32,8 @@ CLOSE_LIMIT_S = 5.0
 LINK_ERRORS = (OSError, TimeoutError, RuntimeError, AshException, EzspError)
 """What bellows raises when the dongle is not there: RuntimeError is its word for a closed connection."""
 
+_VERSION_NOT_SET = (b"\x30",)  # EzspStatus; from version 14 on no source says what a chip puts there
+_RESTARTED = "the dongle restarted without a word"
 _CALLBACK_BITS = 0x18  # frame control: not the answer to a command
 _AFTER_BELLOWS = -1  # bellows' commands first, as it does with its own sendUnicast
 
@@ -86,6 +88,7 @@ class HotEzsp(bellows.ezsp.EZSP):  # type: ignore[misc]
         self._hot_answer: asyncio.Future[None] | None = None
         self._hot_since = 0.0
         self._is_lost = False
+        self._is_stranger = False  # it restarted unheard, and knows no command before it is asked for its version
         self.frames_received = 0
 
     async def startup_reset(self) -> None:
@@ -186,6 +189,8 @@ class HotEzsp(bellows.ezsp.EZSP):  # type: ignore[misc]
         while True:
             await self._wake.wait()
             self._wake.clear()
+            if self._is_stranger:
+                raise ConnectionResetError(_RESTARTED)
             more = True
             while more:
                 async with self._protocol._send_semaphore(priority=_AFTER_BELLOWS):
@@ -215,8 +220,15 @@ class HotEzsp(bellows.ezsp.EZSP):  # type: ignore[misc]
             super().frame_received(data)
             return
         frame_id = data[3] | data[4] << 8
+        if frame_id == frames.INVALID_COMMAND and (
+            data[frames.HEADER_BYTES :] in _VERSION_NOT_SET or self._is_hot_answer(data[0], frame_id)
+        ):  # the commands of the fast lane are known to every firmware, but not to one that was just started
+            self._is_stranger = True
+            self._fail_waiting(ConnectionResetError(_RESTARTED))
+            self._wake.set()
+            return
         if not data[1] & _CALLBACK_BITS and self._is_hot_answer(data[0], frame_id):
-            self._take_answer(None if frame_id == frames.INVALID_COMMAND else data[frames.HEADER_BYTES :])
+            self._take_answer(data[frames.HEADER_BYTES :])
             return
         try:
             taken = self._take_callback(self._hot, frame_id, data)

@@ -30,11 +30,13 @@ from chf.radio.interface import (
     RadioState,
 )
 from chf.radio.link import Kind, Link
+from chf.radio.ports import trouble_with
 from chf.radio.security_report import SecurityReport
 from chf.radio.session import Session
 from chf.radio.traffic import Letter
 
 OPEN_LIMIT_S = 120.0  # of one attempt: a Z-Stack dongle writes some hundred flash items when it forms a network
+START_ATTEMPTS = 3
 STOP_LIMIT_S = 10.0
 
 _LOG = logging.getLogger(__name__)
@@ -50,6 +52,7 @@ class KeptRadio(Radio):
         self._addresses = Addresses()
         self._listener: GuardedListener | None = None
         self._session: Session | None = None
+        self._answered = False  # at the last attempt to open it
         self._network: RadioInfo | None = None
         self._keeper: asyncio.Task[None] | None = None
         self._stopping = asyncio.Event()
@@ -98,7 +101,7 @@ class KeptRadio(Radio):
         self._stopping.clear()
         self._change(RadioState.CONNECTING, f"opening {self._port}")
         try:
-            session, info = await self._open(listener, form=form)
+            session, info = await self._first_open(listener, form=form)
         except BaseException:
             self.state = RadioState.STOPPED
             raise
@@ -194,6 +197,19 @@ class KeptRadio(Radio):
         if self._listener is not None:
             self._listener.radio_state_changed(state, reason)
 
+    async def _first_open(self, listener: RadioListener, *, form: bool) -> tuple[Session, RadioInfo]:
+        """A dongle that answers and then loses a word gets another chance; one that does not is told at once."""
+        for _ in range(START_ATTEMPTS - 1):
+            try:
+                return await self._open(listener, form=form)
+            except RadioRefusedError:
+                raise
+            except RadioGoneError as error:
+                if not self._answered:
+                    raise
+                _LOG.warning("starting again: %s", error)
+        return await self._open(listener, form=form)
+
     async def _open(self, listener: RadioListener, *, form: bool) -> tuple[Session, RadioInfo]:
         session = self._session = Session(self._kind, listener, self._addresses)
         try:
@@ -202,6 +218,7 @@ class KeptRadio(Radio):
                     return session, await session.open(form=form)
         except BaseException:
             self._session = None
+            self._answered = session.answered
             await session.close()
             raise
 
@@ -237,6 +254,9 @@ class KeptRadio(Radio):
                 problem = str(error)
             except RadioGoneError as error:
                 _LOG.info("the dongle is not back yet: %s", error)
+                continue
+            except Exception:  # noqa: BLE001 nothing but `stop` ends the wait for the dongle
+                _LOG.exception("the dongle could not be opened by an error of the hub")
                 continue
             else:
                 if self._network is None or info.network == self._network.network:
@@ -283,17 +303,18 @@ class KeptRadio(Radio):
             yield
         except zigpy.exceptions.NetworkNotFormed as error:
             raise RadioRefusedError(f"no network is formed on the dongle at {port}: form one first") from error
+        except zigpy.exceptions.FormationFailure as error:  # what it says itself is a guess: interference
+            raise RadioGoneError(f"the dongle at {port} does not bring its network up: replug it") from error
         except self._kind.refusals as error:
             raise RadioRefusedError(f"the dongle at {port} refused: {str(error) or type(error).__name__}") from error
         except self._kind.riddles as error:
             what = type(error).__name__
             raise RadioRefusedError(f"the dongle at {port} holds what nobody understands ({what})") from None
         except TimeoutError as error:
-            raise RadioGoneError(f"nothing at {port} answers as {self._kind.name} does") from error
-        except FileNotFoundError as error:
-            raise RadioGoneError(f"there is no port {port}: is the dongle plugged in?") from error
+            who = f"`chf radio probe {port}` says who does"
+            raise RadioGoneError(f"nothing at {port} answers as {self._kind.name} does: {who}") from error
         except losses as error:
-            raise RadioGoneError(f"the dongle at {port}: {str(error) or repr(error)}") from error
+            raise RadioGoneError(trouble_with(port, error)) from error
 
 
 class _NoEvents:

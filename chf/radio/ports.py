@@ -1,5 +1,10 @@
-"""The serial ports of this machine, by names that outlive a replugging, with what their USB descriptors say."""
+"""The serial ports of this machine, by names that outlive a replugging, with what their USB descriptors say.
 
+And what to do where one, or one on the network, cannot be opened.
+"""
+
+import errno
+import socket
 from dataclasses import dataclass
 
 import serialx
@@ -33,3 +38,28 @@ def _described(port: serialx.SerialPortInfo) -> SerialPort:
         serial_number=port.serial_number,
         usb_id=usb_id,
     )
+
+
+def trouble_with(port: str, error: Exception) -> str:
+    """What an error means that came of opening a port, or of using it, and what to do."""
+    match error:
+        case FileNotFoundError():
+            return f"there is no port {port}: is the dongle plugged in? `chf radio probe` lists the ports"
+        case PermissionError(errno=errno.EACCES | errno.EPERM):
+            return f"you may not open {port}: `chf doctor` says which group may"
+        case PermissionError() | OSError(errno=errno.EBUSY):  # serialx says so without a number
+            return f"another program has {port}: stop it first (`fuser -v {port}` names it)"
+        case OSError(errno=errno.ENOTTY | errno.EISDIR | errno.EINVAL):
+            return f"{port} is no serial port: `chf radio probe` lists them"
+        case ConnectionRefusedError():
+            return f"nobody listens at {port}: is the adapter on, and are address and port right?"
+        case socket.gaierror():
+            return f"nobody knows the address in {port}: is it spelt right?"
+        case OSError(errno=errno.EHOSTUNREACH | errno.ENETUNREACH):
+            return f"no way leads to {port}: is the adapter on this network?"
+        case ConnectionError() | OSError(errno=errno.EIO | errno.ENODEV | errno.ENXIO):
+            return f"the link to the dongle at {port} was lost: was it unplugged, or has another program taken it?"
+        case TimeoutError():
+            return f"{port} does not take the connection: is the adapter on?"
+        case _:
+            return f"the dongle at {port}: {str(error) or repr(error)}"

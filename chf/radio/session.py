@@ -40,6 +40,7 @@ class Session:
         self._link = kind.link(self)
         self._addresses = addresses
         self._listener = listener
+        self.answered = False  # somebody of this kind is there
         self._lost: asyncio.Future[str] = loop.create_future()
         self._group: asyncio.TaskGroup | None = None
         self._tasks: set[asyncio.Task[None]] = set()
@@ -66,6 +67,7 @@ class Session:
     async def open(self, *, form: bool) -> RadioInfo:
         """Raises what the library raises; `close` is the caller's then, too."""
         await self._link.connect()
+        self.answered = True
         return await self._link.bring_up(form=form)
 
     async def run(self) -> str:

@@ -19,6 +19,7 @@ MAXIMUM_DATA_BYTES = 250  # 2.1.1: of one frame
 _OVERHEAD_BYTES = 5  # start, length, command, check
 
 PING = 0x2101
+GET_DEVICE_INFO = 0x2700
 DATA_REQUEST = 0x2401
 DATA_REQUEST_EXT = 0x2402
 DATA_STORE = 0x2411
@@ -46,6 +47,7 @@ STORE_BYTES = 240  # of a long message in one frame, out and in (our choice; 247
 _RADIUS = 30  # of the widest ZigBee PRO network
 _BY_NWK_ADDRESS = 0x02  # addressing mode, 3.2.1.5
 STARTED_AS_COORDINATOR = 9  # devStates_t
+_DEVICE_STATE_AT = 12
 
 # Z-Stack status values (ZComDef.h): nothing is wrong with the message, there is no room for it now
 _FULL = frozenset({0x10, 0x11, 0x1A, 0xBB, 0xF1})  # memory, buffers, MAC resources, table, transactions
@@ -276,3 +278,8 @@ def _unpack(layout: struct.Struct, data: bytes, name: str) -> tuple[int, ...]:
     if len(data) < layout.size:
         raise MalformedFrameError(f"{len(data)} bytes where {layout.size} are needed", field=name)
     return layout.unpack_from(data)
+
+
+def runs_as_coordinator(device_info: bytes) -> bool:
+    """By the answer to GET_DEVICE_INFO: status, IEEE address, short address, type, state, children."""
+    return len(device_info) > _DEVICE_STATE_AT and device_info[_DEVICE_STATE_AT] == STARTED_AS_COORDINATOR

@@ -61,7 +61,7 @@ class ZnpTraffic(Traffic[frames.IncomingMessage]):
             return self._errands.popleft()
         if self._nop_due:
             self._nop_due = False
-            return Request(frames.PING, b"", _ignore)
+            return Request(frames.GET_DEVICE_INFO, b"", _ignore)  # the link looks at what it says
         while not self._full and self._tags:
             letter = self._outbox.take()
             if letter is None:
@@ -99,6 +99,7 @@ class ZnpTraffic(Traffic[frames.IncomingMessage]):
             case frames.Acceptance.REFUSED:
                 self._take_out(tag)
                 self._finish(letter, Delivery.REFUSED)
+                self._nop_due = True  # it may have restarted unheard, and be on no network
             case _:
                 assert_never(acceptance)
 

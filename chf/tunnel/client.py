@@ -353,6 +353,8 @@ class TunnelClient:
 
     def _receive_data(self, session: Session, endpoint: int, frame: Frame, body: TransferData, now: Instant) -> Effects:
         peer = session.peer
+        if self._may_be_granted(session, body.tunnel_id):
+            return ()  # it asks again for what was not answered; by then the grant is here, or our next request is
         if not self._is_open(session, body.tunnel_id):
             error = TransferDataError(body.tunnel_id, TransferDataStatus.NO_SUCH_TUNNEL)
             told = Send(peer, endpoint, command(error, self._next_sequence(), to_client=False))
@@ -454,6 +456,12 @@ class TunnelClient:
     @staticmethod
     def _is_open(session: Session, tunnel_id: int) -> bool:
         return session.state is State.OPEN and session.tunnel_id == tunnel_id
+
+    @staticmethod
+    def _may_be_granted(session: Session, tunnel_id: int) -> bool:
+        """Data can overtake the answer that grants their tunnel: told NO_SUCH_TUNNEL, the device would give it up."""
+        asked = session.state in (State.REQUESTING, State.WAITING) and session.request_sequence is not None
+        return asked and tunnel_id not in session.stale_ids
 
     @staticmethod
     def _become(session: Session, given: Input, deadline: Instant | None) -> None:

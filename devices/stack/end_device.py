@@ -26,7 +26,7 @@ from devices.stack.interface import (
 )
 from devices.stack.joining import DeviceTiming, Joining
 from devices.stack.node import OFF_NETWORK, ZigbeeNode
-from devices.stack.nwk_layer import Arrival, Done
+from devices.stack.nwk_layer import Arrival, Done, is_broadcast
 from devices.wire import mac, nwk, zdp
 from devices.wire.aps import ApsCommandFrame
 from devices.wire.errors import FrameSecurityError, MalformedFrameError
@@ -299,11 +299,12 @@ class EndDevice(ZigbeeNode):
             self._radio.listening = False
 
     def _after_data(self, frame: MacFrame) -> None:
-        if self.joined and self._poll_interval_s is not None and frame.destination == self.address:
-            if frame.pending:
-                self.poll()
-            else:
-                self._fall_asleep()
+        if self._poll_interval_s is None or frame.destination != self.address:
+            return
+        if frame.pending and (self.joined or self._joining.asks_its_parent):
+            self.poll()
+        else:
+            self._fall_asleep()
 
     def _heard_from_parent(self, acked: bool) -> None:
         if acked:
@@ -414,7 +415,7 @@ class EndDevice(ZigbeeNode):
 
     def _zdp_received(self, indication: ApsIndication) -> bool:
         if indication.cluster != ZdpCluster.MGMT_LEAVE_REQUEST:
-            return super()._zdp_received(indication)
+            return super()._zdp_received(indication) or self._refused_as_unknown(indication)
         if not indication.payload:
             raise MalformedFrameError("ZDP", "no transaction sequence", 0)
         request = zdp.MgmtLeaveRequest.from_bytes(indication.payload[1:])
@@ -424,6 +425,15 @@ class EndDevice(ZigbeeNode):
         self._send_zdp(indication.source, cluster, bytes((status,)), indication.payload[0])
         if mine:
             self._left(rejoin=request.rejoin)
+        return True
+
+    def _refused_as_unknown(self, indication: ApsIndication) -> bool:
+        """A request to this device alone is answered whatever it is (Zigbee PRO 2.4.4)."""
+        cluster = indication.cluster
+        if cluster & zdp.RESPONSE or cluster == ZdpCluster.DEVICE_ANNOUNCE or is_broadcast(indication.destination):
+            return False
+        answer = bytes((zdp.ZdpStatus.NOT_SUPPORTED,))
+        self._send_zdp(indication.source, cluster | zdp.RESPONSE, answer, indication.payload[0])
         return True
 
     # Discovery

@@ -235,11 +235,15 @@ class Joining:
         self._wait(self.timing.key_wait_s, lambda: self._failed("no network key came"))
         self._poll_while_waiting()
 
-    def _poll_while_waiting(self) -> None:
+    @property
+    def asks_its_parent(self) -> bool:
         """A sleepy device must ask for what its parent holds back; its receiver stays on meanwhile."""
-        self._poll_timer = None
         waiting = {_Phase.KEY_WAITING, _Phase.REJOINING_SECURED, _Phase.REJOINING_UNSECURED}
-        if self._phase in waiting and not self._device.capability().receiver_on_when_idle:
+        return self._phase in waiting and not self._device.capability().receiver_on_when_idle
+
+    def _poll_while_waiting(self) -> None:
+        self._poll_timer = None
+        if self.asks_its_parent:
             self._device.poll()
             self._poll_timer = self._scheduler.call_later(self.timing.key_poll_s, self._poll_while_waiting)
 

@@ -480,3 +480,23 @@ async def test_a_radio_can_be_started_again(cold):
         async with started(cold):
             device = await cold.invited()
             assert await cold.radio.send(message(device)) is Delivery.DELIVERED
+
+
+@pytest.mark.parametrize("busy", [True, False], ids=["while it is asked", "while nobody wants anything"])
+async def test_a_restart_that_was_not_heard_of_is_found_out(bench, monkeypatch, busy):
+    """The word of it was lost on the cable. The dongle answers as before, and is on no network."""
+    monkeypatch.setattr("chf.radio.session.TICK_S", 0.02)
+    monkeypatch.setattr("chf.radio.session.SILENCE_S", 0.1)
+    monkeypatch.setattr("chf.radio.ezsp_dongle.ANSWER_LIMIT_S", 0.5)
+    device = await bench.invited()
+    assert await bench.radio.send(Outbound(METER, 3, OTA, b"x")) is Delivery.DELIVERED
+    lost = []
+    bench.dongle.line = lambda octets: lost.append(octets) or b""
+    bench.dongle.reboot()
+    await bench.dongle.until(lambda: bool(lost))
+    bench.dongle.line = lambda octets: octets
+    if busy:
+        bench.radio.post(Outbound(METER, 3, OTA, b"y"))
+    await bench.listener.until(lambda: bench.listener.state_names()[-3:] == ["GONE", "CONNECTING", "UP"])
+    assert await bench.radio.send(Outbound(METER, 3, OTA, b"z")) is Delivery.DELIVERED
+    assert device.received

@@ -132,6 +132,7 @@ def test_what_the_dongle_says_at_once(rig):
         rig.post()
         rig.hand_over(answer)
         assert rig.fates.pop() is fate
+        assert rig.hand_over(bytes(14)).command == frames.GET_DEVICE_INFO
     rig.post()
     rig.hand_over(FULL)
     assert rig.traffic.next_request() is None
@@ -181,6 +182,7 @@ def test_a_long_message_that_is_refused_at_any_step_is_told_once_and_the_next_go
     rig.hand_over(NO_KEY)
     assert rig.fates == [Delivery.REFUSED]
     rig.post(B)
+    assert rig.hand_over().command == frames.GET_DEVICE_INFO  # is it still on its network?
     assert rig.hand_over().command == frames.DATA_REQUEST
 
 
@@ -274,9 +276,9 @@ def test_what_is_for_nobody_here_is_forgotten_in_the_dongle(rig):
     assert rig.listener.received == []
 
 
-def test_a_silent_dongle_is_pinged(rig):
+def test_a_silent_dongle_is_asked_whether_it_is_on_its_network(rig):
     rig.traffic.tick(silent=True)
-    assert rig.hand_over(b"\x59\x06").command == frames.PING
+    assert rig.hand_over(bytes(14)).command == frames.GET_DEVICE_INFO
     assert rig.traffic.next_request() is None
 
 

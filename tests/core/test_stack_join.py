@@ -1,4 +1,4 @@
-from devices.stack.interface import ApsStatus, Eui64, JoinKind, LinkKey
+from devices.stack.interface import ApsRequest, ApsStatus, Eui64, JoinKind, LinkKey, NwkAddress
 from tests.support.air import COORDINATOR_IEEE, DEVICE_IEEE, LINK_KEY, Air, Confirms, to_device, to_hub
 
 
@@ -82,6 +82,21 @@ def test_rejoins_with_the_stored_network_and_keeps_its_address():
     device.send(to_hub(b"again"), confirms.append)
     air.run(0.1)
     assert confirms == [ApsStatus.SUCCESS]
+
+
+def test_a_sleepy_device_that_restarts_fetches_all_that_waits_until_its_rejoin_is_answered():
+    """What its parent held back for it from before comes first, and says each time that more is pending."""
+    air = Air()
+    device, log = air.join(poll_interval_s=60.0)
+    before = [to_device(device, bytes((number,)), acknowledged=False) for number in range(5)]
+    device.power_off()
+    for message in before:
+        air.coordinator.send(message)
+    air.run(0.1)
+    device.power_on()
+    air.run_until(lambda: device.joined, 5.0)
+    assert log.failures == []
+    assert log.joins == [False, True]
 
 
 def test_two_devices_get_addresses_of_their_own():
@@ -200,6 +215,16 @@ def test_mgmt_leave_is_answered_and_obeyed():
     assert [answer.payload for answer in answers] == [b"\x55\x00"]
     assert log.lefts == 1
     assert air.log.leaves == [DEVICE_IEEE]
+
+
+def test_a_zdp_request_that_a_device_does_not_know_is_answered_not_supported():
+    air = Air()
+    device, _ = air.join()
+    for destination, answers in ((device.address, [(0x8032, b"\x21\x84")]), (NwkAddress(0xFFFF), [])):
+        air.log.messages.clear()
+        air.coordinator.send(ApsRequest(destination, 0, 0x0032, 0, 0, b"\x21\x00", acknowledged=False))
+        air.run(1.0)
+        assert [(message.cluster, message.payload) for message in air.log.messages] == answers
 
 
 def test_a_device_that_left_may_join_again_with_the_same_key():

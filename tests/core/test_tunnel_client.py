@@ -446,6 +446,29 @@ def test_tunnel_data_for_an_unknown_tunnel_is_told_so(bench):
     assert bench.sent() == [TransferDataError(6, TransferDataStatus.NO_SUCH_TUNNEL)]
 
 
+def test_tunnel_data_that_overtakes_the_grant_is_not_refused_and_the_tunnel_opens(bench):
+    """A device may speak as soon as it granted; a grant that is lost on the air is repeated behind its first words.
+
+    Told NO_SUCH_TUNNEL, the device would give up the tunnel that we then take for open, and wait in silence for ever.
+    """
+    bench.join()
+    bench.found(ENDPOINT)
+    sequence = bench.sequence()
+    assert bench.from_device(TransferData(6, b"alert"), 0x21, answered=True) == ()
+    bench.from_device(RequestTunnelResponse(6, TunnelStatus.SUCCESS), sequence)
+    assert bench.client.state(PPMID) is State.OPEN
+    (received,) = bench.from_device(TransferData(6, b"alert"), 0x22, answered=True)
+    assert received.data == b"alert"
+
+
+def test_tunnel_data_for_the_tunnel_before_is_told_so_while_a_new_one_is_asked_for(bench):
+    bench.open(5)
+    bench.join()
+    bench.found(ENDPOINT)
+    bench.from_device(TransferData(5, b"alert"), answered=True)
+    assert bench.sent() == [TransferDataError(5, TransferDataStatus.NO_SUCH_TUNNEL)]
+
+
 def test_tunnel_device_that_talks_without_a_tunnel_gets_one(bench):
     bench.open()
     bench.client.device_left(PPMID, at(0))

@@ -217,6 +217,7 @@ def test_a_registered_host_hears_of_announcements(host: ZnpHost) -> None:
 
 def test_without_direct_callbacks_only_registered_clusters_are_heard() -> None:
     host = ZnpHost()
+    host.put(0x008F, b"\x00")
     host.start()
     host.call(0x253E, b"\xff\xff")
     joined(host)

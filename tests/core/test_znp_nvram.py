@@ -56,6 +56,14 @@ def test_the_newer_commands_see_the_same_items(host: ZnpHost) -> None:
     assert length(host, 0, 0x0F01) == 0
 
 
+def test_the_old_poll_rate_has_no_length_and_can_be_read(host: ZnpHost) -> None:
+    """As on the chip; zigpy-znp's nvram_read tool counts on it."""
+    number = struct.pack("<H", 0x0024)
+    assert host.call(0x2113, number) == b"\x00\x00"
+    assert host.call(0x2108, number + b"\x00") == b"\x00\x02\xb8\x0b"
+    assert host.call(0x2109, number + b"\x00\x04abcd") == bytes([SUCCESS])
+
+
 def test_a_long_item_takes_several_reads(host: ZnpHost) -> None:
     value = bytes(range(256)) * 2
     assert host.call(0x2130, struct.pack("<BHHI", 1, 0, 0x0F02, len(value))) == bytes([UNINIT])
@@ -104,8 +112,12 @@ def test_a_new_chip_has_what_hosts_take_for_granted(host: ZnpHost, number: int, 
 
 
 def test_a_new_chip_has_no_network(host: ZnpHost) -> None:
-    for number in (NIB, ON_A_NETWORK, ACTIVE_KEY, 0x0083, 0x0084, 0x0062, 0x0047, 0x002D, 0x0060):
+    """As the public dump of a new CC2652R has it: items for a network's settings, and nothing in them."""
+    for number in (NIB, 0x0060):
         assert host.get(number) is None
+    for number, size in ((ON_A_NETWORK, 1), (ACTIVE_KEY, 17), (0x0084, 4), (0x0062, 16), (0x0047, 8), (0x0063, 1)):
+        assert host.get(number) == bytes(size)
+    assert host.get(0x0083) == b"\xff\xff"
     assert struct.unpack("<Q", host.get(0x0001) or b"") == (DONGLE,)
 
 
@@ -122,6 +134,10 @@ def test_forming_writes_the_network_in_the_layouts_of_the_chip(host: ZnpHost) ->
     nib = host.get(NIB) or b""
     assert len(nib) == 116
     assert nib[12] == 5  # security level
+    constant = bytes.fromhex("0502331433001e0000000105018f00070002051e000000")  # of a CC2652R's dump
+    assert nib[1:24] == constant
+    assert nib[44:57] == bytes.fromhex("0f0f04000100000001000000 00".replace(" ", ""))
+    assert nib[102:110] == bytes.fromhex("0f030001780a0100")
     assert nib[24] == 15  # channel
     assert struct.unpack_from("<HBB", nib, 36) == (0x1A62, 8, 0)  # PAN, running
     assert struct.unpack_from("<I", nib, 40) == (1 << 15,)
@@ -222,7 +238,7 @@ def test_the_startup_option_forgets_the_state(host: ZnpHost) -> None:
     host.put(0x0003, b"\x02")
     host.reset()
     assert host.get(0x0003) == b"\x00"
-    assert host.get(NIB) is host.get(ON_A_NETWORK) is None
+    assert (host.get(NIB), host.get(ON_A_NETWORK)) == (None, b"\0")
     assert host.get(0x0062) == KEY
     assert host.entry(ADDRMGR, 0) == b"\xff" * 12
     assert host.entry(APS_KEY, 0) == bytes(24)
@@ -234,7 +250,7 @@ def test_the_startup_option_forgets_the_configuration(host: ZnpHost) -> None:
     host.form()
     host.put(0x0003, b"\x01")
     host.reset()
-    assert host.get(0x0062) is host.get(0x0083) is host.get(0x0047) is None
+    assert (host.get(0x0062), host.get(0x0083), host.get(0x0047)) == (bytes(16), b"\xff\xff", bytes(8))
     assert host.get(NIB) is not None
 
 

@@ -1,10 +1,13 @@
 """`chf radio` on dongles of both kinds: who answers, networks formed anew, backed up, moved; and files of keys."""
 
 import asyncio
+import fcntl
 import json
+import socket
 import stat
 import threading
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
@@ -134,12 +137,51 @@ def test_what_is_no_dongle_that_a_hub_can_use_is_told_plainly(tmp_path, reply, c
     assert "Traceback" not in ran.err
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_dongle_whose_last_host_died_in_the_middle_of_a_frame_answers(tmp_path, kind):
+    with virtual_dongle(tmp_path, "", "--ncp", kind) as dongle:
+        host, _, port = dongle.port.removeprefix("tcp://").rpartition(":")
+        with socket.create_connection((host, int(port)), 5.0) as dying:
+            dying.sendall(b"\xfe\xf0\x24\x01" if kind == "znp" else b"\x25\x42\x21\xa8")
+        found = run_chf("radio", "probe", dongle.port, "--json", home=tmp_path / "home")
+        assert (found.code, found.json["kind"]) == (0, kind)
+
+
 def test_a_port_that_is_not_there_is_told_plainly(tmp_path):
     for port, code in (("/dev/serial/by-id/not-there", 5), ("tcp://127.0.0.1:1", 5), ("foo://x", 2)):
         ran = run_chf("radio", "probe", port, home=tmp_path / "home")
         assert ran.code == code
         assert port in ran.err
         assert "Traceback" not in ran.err
+
+
+@pytest.mark.parametrize(
+    ("port", "advice"),
+    [
+        ("/dev/serial/by-id/not-there", "`chf radio probe` lists the ports"),
+        ("/dev/null", "is no serial port"),
+        ("/tmp", "is no serial port"),
+        ("tcp://127.0.0.1:1", "is the adapter on"),
+    ],
+)
+@pytest.mark.parametrize("options", [(), ("--radio", "ezsp"), ("--radio", "znp")], ids=["asked", "ezsp", "znp"])
+def test_a_port_that_cannot_be_opened_is_told_with_what_to_do(tmp_path, port, advice, options):
+    ran = run_chf("radio", "probe", port, *options, home=tmp_path / "home")
+    assert (ran.code, advice in ran.err, port in ran.err) == (5, True, True), ran.err
+
+
+def test_a_terminal_that_another_program_has_is_told_so(tmp_path):
+    with virtual_dongle(tmp_path, "", listen="pty") as dongle, Path(dongle.port).open("rb", buffering=0) as terminal:
+        fcntl.flock(terminal, fcntl.LOCK_EX)
+        ran = run_chf("radio", "probe", dongle.port, home=tmp_path / "home")
+        assert (ran.code, f"fuser -v {dongle.port}" in ran.err) == (5, True), ran.err
+
+
+@pytest.mark.parametrize(("asked", "there"), [("ezsp", "znp"), ("znp", "ezsp")])
+def test_a_dongle_of_the_other_kind_is_told_with_what_to_do(tmp_path, asked, there):
+    with virtual_dongle(tmp_path, "", "--ncp", there) as dongle:
+        ran = run_chf("run", "--radio", asked, "--port", dongle.port, home=tmp_path / "home")
+        assert (ran.code, f"`chf radio probe {dongle.port}` says who does" in ran.err) == (5, True), ran.err
 
 
 def test_ports_are_listed_without_asking(tmp_path):

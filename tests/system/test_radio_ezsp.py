@@ -153,6 +153,14 @@ async def test_a_noisy_cable_costs_time_and_no_message(dongle, radio, listener):
     assert [m.payload[0] for m in device.received] == list(range(60))
 
 
+async def test_a_dongle_that_restarted_unheard_and_takes_frames_all_the_same_is_found_out(dongle, radio, listener):
+    """Where its frame numbers happen to fit, only its answers tell: it knows no command before it is asked who it is."""
+    dongle.ncp._agreed = False
+    radio.post(Outbound(METER, 3, 0x0019, b"x"))
+    await listener.until(lambda: listener.state_names()[-3:] == ["GONE", "CONNECTING", "UP"])
+    assert (RadioState.GONE, "the dongle restarted without a word") in listener.states
+
+
 async def test_a_hung_dongle_is_noticed_and_its_messages_are_told(dongle, radio, listener, monkeypatch):
     monkeypatch.setattr("chf.radio.ezsp_dongle.ANSWER_LIMIT_S", 0.05)
     monkeypatch.setattr("chf.radio.session.TICK_S", 0.02)
@@ -306,7 +314,7 @@ def test_what_is_no_port_is_the_users_mistake(port):
         ("/dev/null", "/dev/null"),
         ("/", "/"),
         ("foo://host:1", "foo://"),
-        ("tcp://127.0.0.1:1", "Connect call failed"),
+        ("tcp://127.0.0.1:1", "nobody listens"),
     ],
 )
 async def test_a_port_that_is_no_dongle_is_told_plainly(port, reason):

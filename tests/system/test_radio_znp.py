@@ -13,6 +13,7 @@ from chf.errors import RadioGoneError, RadioRefusedError
 from chf.radio import znp_frames as frames
 from chf.radio.interface import Delivery, Outbound, RadioState, Urgency
 from chf.radio.znp import ZnpRadio, ZnpSettings
+from chf.radio.znp_dongle import ZnpDongle
 from devices.ncp.znp.commands import commands
 from devices.ncp.znp.status import ZStatus
 from devices.stack.interface import ApsStatus, Eui64
@@ -202,6 +203,7 @@ async def test_a_noisy_cable_costs_messages_and_never_the_link(dongle, radio, li
     monkeypatch.setattr("chf.radio.session.TICK_S", 0.01)
     monkeypatch.setattr("chf.radio.znp_link.ANSWER_LIMIT_S", 0.1)
     monkeypatch.setattr("chf.radio.traffic.CONFIRM_LIMIT_S", 0.5)
+    monkeypatch.setattr("chf.radio.traffic.SUPERSEDED_S", 0.5)  # `tick` does not look at younger letters
     device = await invited(dongle, radio)
     noise, hits = random.Random(7), 0
 
@@ -216,7 +218,7 @@ async def test_a_noisy_cable_costs_messages_and_never_the_link(dongle, radio, li
     dongle.line = line
     for n in range(60):
         radio.post(block(device, n))
-    await listener.until(lambda: len(listener.sent) == 60, 45.0)
+    await listener.until(lambda: len(listener.sent) == 60)
     dongle.line = lambda octets: octets
     assert hits > 2
     assert [m.payload[0] for m in device.received] == list(range(60))
@@ -347,6 +349,79 @@ async def test_another_dongle_at_the_same_port_is_not_taken_for_ours(dongle, rad
     await dongle.plug_in()
     await dongle.until(lambda: dongle.connections == connections + 2)
     assert radio.state is RadioState.CONNECTING
+
+
+async def test_a_word_that_is_lost_while_a_dongle_comes_back_costs_one_attempt(dongle, radio, listener, monkeypatch):
+    """Without it zigpy-znp says that no network could be formed, which is none of its usual errors."""
+    monkeypatch.setattr("zigpy_znp.api.STARTUP_TIMEOUT", 0.2)
+    lost = []
+
+    def line(octets: bytes) -> bytes:
+        started = frames.frame(frames.STATE_CHANGE_IND, b"\x09")
+        if started in octets and not lost:
+            lost.append(started)
+            return octets.replace(started, b"")
+        return octets
+
+    dongle.line = line
+    dongle.cut()
+    await listener.until(lambda: listener.state_names()[-2:] == ["CONNECTING", "UP"] and bool(lost))
+    device = await invited(dongle, radio)
+    assert await radio.send(block(device)) is Delivery.DELIVERED
+
+
+@pytest.mark.parametrize("command", [0x211C, 0x2113, 0x2133, 0x2102, 0x253E], ids=hex)
+async def test_an_answer_that_is_lost_while_a_dongle_comes_back_costs_a_moment(
+    dongle, radio, listener, monkeypatch, command
+):
+    monkeypatch.setattr("chf.radio.znp_link.ANSWER_LIMIT_S", 0.1)
+    lost, answer = [], (command ^ frames.RESPONSE).to_bytes(2, "big")
+
+    def line(octets: bytes) -> bytes:
+        if octets[2:4] == answer and not lost:
+            lost.append(octets)
+            return b""
+        return octets
+
+    dongle.line = line
+    connections = dongle.connections
+    dongle.cut()
+    await listener.until(lambda: listener.state_names()[-3:] == ["GONE", "CONNECTING", "UP"])
+    assert (len(lost), dongle.connections) == (1, connections + 1)
+
+
+async def test_a_word_that_is_lost_at_the_first_start_costs_one_attempt(dongle, listener, monkeypatch):
+    monkeypatch.setattr("zigpy_znp.api.STARTUP_TIMEOUT", 0.2)
+    lost, started = [], frames.frame(frames.STATE_CHANGE_IND, b"\x09")
+
+    def line(octets: bytes) -> bytes:
+        if started in octets and len(lost) < 2:
+            lost.append(started)
+            return octets.replace(started, b"")
+        return octets
+
+    dongle.line = line
+    radio = ZnpRadio(ZnpSettings(dongle.port))
+    info = await radio.start(listener, form=True)
+    await radio.stop()
+    assert info.network is not None
+    assert (len(lost), listener.state_names()) == (2, ["CONNECTING", "UP", "STOPPED"])
+
+
+async def test_an_error_that_nobody_foresaw_costs_one_attempt(dongle, radio, listener, monkeypatch, caplog):
+    bring_up, failed = ZnpDongle.bring_up, []
+
+    async def stumble(self, *, form):
+        if not failed:
+            failed.append(1)
+            raise ZeroDivisionError
+        return await bring_up(self, form=form)
+
+    monkeypatch.setattr(ZnpDongle, "bring_up", stumble)
+    dongle.cut()
+    await listener.until(lambda: listener.state_names()[-2:] == ["CONNECTING", "UP"] and bool(failed))
+    assert [record.exc_info[0] for record in caplog.records if record.levelname == "ERROR"] == [ZeroDivisionError]
+    caplog.clear()
 
 
 async def test_a_dongle_that_fails_while_it_starts_is_told_plainly(dongle, listener):

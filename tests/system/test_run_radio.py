@@ -23,7 +23,7 @@ def image(desk, size_bytes=8000):
 def check_activated(desk, number, device=EUI64):
     job = desk.until_state(number, JobState.ACTIVATED, timeout_s=60.0)
     assert job.reason == ""
-    desk.until(lambda: len(desk.alerts(device=device)) == 2, "both alerts", 60.0)
+    desk.until(lambda: len(desk.alerts(device=device)) == 2, "both alerts")
     assert [(alert.use_case, alert.outcome) for alert in desk.alerts(device=device)] == [
         ("CCS08", "success"),
         ("CS09", "success"),

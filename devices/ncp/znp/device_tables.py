@@ -146,7 +146,9 @@ class DeviceTables:
     def remove_keys(self, partner: Eui64) -> bool:
         """ZDO_SEC_DEVICE_REMOVE. False where there was none."""
         removed = self._remove_from_trust_center(partner)
-        return self.remove_aps_key(partner) or removed
+        removed = self.remove_aps_key(partner) or removed
+        self._tidy(partner)
+        return removed
 
     def aps_key_slot(self, partner: Eui64) -> int | None:
         entry = self._aps_key_of.get(partner)

@@ -1,7 +1,8 @@
 """What the chip's flash items are called and how their octets lie (Z-Stack 3.30 on an aligned 32-bit core).
 
 The layouts are those of the C structures, with the compiler's padding: ZComDef.h, nwk.h, AddrMgr.h, ZDSecMgr.h,
-AssocList.h. Fields that nothing here uses keep the values of a freshly formed network.
+AssocList.h. Fields that nothing here uses keep the values of a freshly formed network, as public memory dumps of a
+CC2652R show them.
 """
 
 from dataclasses import dataclass
@@ -36,6 +37,34 @@ class Item(IntEnum):
     LOGICAL_TYPE = 0x0087
     ZDO_DIRECT_CB = 0x008F
     TCLK_SEED = 0x0101
+
+
+POLL_RATE_OLD16 = 0x0024
+"""An item that is only half there: its length is told as 0, and it can be read all the same (zigpy-znp, nvids.py)."""
+
+FURTHER_SETTINGS = {
+    POLL_RATE_OLD16: b"\xb8\x0b",
+    0x0004: b"\x0a",  # START_DELAY
+    0x0028: b"\x02",  # DATA_RETRIES
+    0x0029: b"\x02",  # POLL_FAILURE_RETRIES
+    0x002A: b"\x02",  # STACK_PROFILE: ZigBee PRO
+    0x002B: b"\x07",  # INDIRECT_MSG_TIMEOUT
+    0x002C: b"\x1e",  # ROUTE_EXPIRY_TIME
+    0x002E: b"\x02",  # BCAST_RETRIES
+    0x002F: b"\x05",  # PASSIVE_ACK_TIMEOUT
+    0x0037: b"\x01",  # NWK_MGR_MODE
+    0x0039: b"\x05",  # ROUTE_DISCOVERY_TIME
+    0x0043: b"\x03",  # APS_FRAME_RETRIES
+    0x0044: b"\xb8\x0b",  # APS_ACK_WAIT_DURATION
+    0x0045: b"\x02",  # APS_ACK_WAIT_MULTIPLIER
+    0x0048: b"\x01",  # APS_USE_INSECURE_JOIN
+    0x0066: b"\x01",  # APS_LINK_KEY_TYPE
+    0x006D: b"\x01",  # USE_DEFAULT_TCLK
+    0x0086: b"\x04",  # SCAN_DURATION
+    0x00A1: b"\xe0",  # SAPI_ENDPOINT
+}
+"""What the chip has besides, with the values of a new CC2652R (public memory dumps). Hosts read and write them; nothing
+here heeds them."""
 
 
 class Table(IntEnum):
@@ -131,12 +160,15 @@ class Nib:
     def to_bytes(self) -> bytes:
         octets = bytearray(_NIB_BYTES)
         # Sequence, passive ack timeout, broadcast retries, children, depth, routers, broadcast delivery time.
-        pack_into("<BBBBBBxB", octets, 0, 0, 5, 2, 50, 15, 50, 30)
-        # All frames are secured, at level 5; the capabilities of a coordinator; transactions wait for 7 seconds.
-        pack_into("<BBxBxHBxB", octets, 11, 1, 5, 0x8F, 7, 2, 30)
+        pack_into("<BBBBBBxB", octets, 0, 0, 5, 2, 51, 20, 51, 30)
+        # All frames are secured, at level 5; the capabilities of a coordinator; transactions wait for 7 seconds;
+        # protocol version, route discovery time and expiry.
+        pack_into("<BBBBxHBBB", octets, 11, 1, 5, 1, 0x8F, 7, 2, 5, 30)
         pack_into("<HBxHQ", octets, 22, 0, self.channel, 0, self.coordinator)
         pack_into("<HBxIBB", octets, 36, self.pan_id, self.state, self.channels, 15, 15)
+        pack_into("<BxHxxH", octets, 46, 4, 1, 1)  # scan duration, the next addresses of routers and end devices
         pack_into("<Q?", octets, 57, self.extended_pan_id, self.key_loaded)
-        pack_into("<BB", octets, 102, 60, 3)  # link status period, router age limit
+        # Link status period, router age limit, no multicast, a concentrator, its discovery time and radius, all fresh.
+        pack_into("<BBBBBBB", octets, 102, 15, 3, 0, 1, 120, 10, 1)
         pack_into("<HHB", octets, 110, self.manager, 0, self.update_id)
         return bytes(octets)

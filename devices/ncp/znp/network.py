@@ -25,14 +25,15 @@ CHANNELS_MASK = 0x07FF_F800  # 11 to 26
 _DEFAULT_CHANNELS = 1 << 11
 _ANY_PAN = 0xFFFF
 _CLEAR_CONFIGURATION, _CLEAR_STATE = 0x01, 0x02  # STARTUP_OPTION
-_CONFIGURATION = (
-    Item.EXTENDED_PAN_ID,
-    Item.APS_USE_EXT_PANID,
-    Item.PRECFGKEY,
-    Item.PRECFGKEYS_ENABLE,
-    Item.PANID,
-    Item.CHANLIST,
-)
+_CONFIGURATION = {
+    Item.EXTENDED_PAN_ID: bytes(8),
+    Item.APS_USE_EXT_PANID: bytes(8),
+    Item.PRECFGKEY: bytes(16),
+    Item.PRECFGKEYS_ENABLE: b"\0",
+    Item.PANID: b"\xff\xff",  # any
+    Item.CHANLIST: bytes(4),
+}
+"""What a host may say of the network that it wants, and the values that say nothing."""
 _SEC_MATERIAL_ENTRIES = 4
 _ANY_NETWORK = 0xFFFF_FFFF_FFFF_FFFF  # the entry that counts for every network
 
@@ -54,17 +55,20 @@ def factory_items(nvram: Nvram, ieee: Eui64, random: "Random", table_size: int, 
         Item.STARTUP_OPTION: b"\0",
         Item.BCAST_DELIVERY_TIME: b"\x1e",
         Item.CONCENTRATOR_ENABLE: b"\1",
-        Item.CONCENTRATOR_DISCOVERY: b"\x3c",
-        Item.CONCENTRATOR_RC: b"\0",
+        Item.CONCENTRATOR_DISCOVERY: b"\x78",
+        Item.CONCENTRATOR_RC: b"\1",
         Item.SRC_RTG_EXPIRY_TIME: b"\xff",
         Item.NWK_CHILD_AGE_ENABLE: b"\0",
         Item.APS_LINK_KEY_TABLE: bytes(link_key_table_bytes),
+        Item.BDB_NODE_IS_ON_A_NETWORK: b"\0",
+        Item.NWK_ACTIVE_KEY_INFO: bytes(items.KEY_INFO.size),
+        Item.NWK_ALTERN_KEY_INFO: bytes(items.KEY_INFO.size),
         Item.NWKKEY: bytes(items.ACTIVE_KEY.size),
         Item.LOGICAL_TYPE: b"\0",
-        Item.ZDO_DIRECT_CB: b"\0",
+        Item.ZDO_DIRECT_CB: b"\1",
         Item.TCLK_SEED: random.randbytes(16),
     }
-    for number, value in settings.items():
+    for number, value in (*items.FURTHER_SETTINGS.items(), *_CONFIGURATION.items(), *settings.items()):
         nvram.put(legacy(number), value)
     for sub in range(_SEC_MATERIAL_ENTRIES):
         nvram.put(NvKey(ZSTACK, Table.NWK_SEC_MATERIAL, sub), bytes(items.SEC_MATERIAL.size))
@@ -89,11 +93,11 @@ def obey_startup_option(nvram: Nvram, table_size: int, link_key_table_bytes: int
     """At boot: forget what the host asked to be forgotten (ZCD_STARTOPT_*)."""
     option = (nvram.get(legacy(Item.STARTUP_OPTION)) or b"\0")[0]
     if option & _CLEAR_CONFIGURATION:
-        for item in _CONFIGURATION:
-            nvram.discard(legacy(item))
+        for item, value in _CONFIGURATION.items():
+            nvram.put(legacy(item), value)
     if option & _CLEAR_STATE:
         nvram.discard(legacy(Item.NIB))
-        nvram.discard(legacy(Item.BDB_NODE_IS_ON_A_NETWORK))
+        nvram.put(legacy(Item.BDB_NODE_IS_ON_A_NETWORK), b"\0")
         clear_devices(nvram, table_size, link_key_table_bytes)
     nvram.put(legacy(Item.STARTUP_OPTION), b"\0")
 

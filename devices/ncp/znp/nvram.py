@@ -9,6 +9,7 @@ nor heeds it before it boots.
 from collections.abc import Callable
 from typing import NamedTuple
 
+from devices.ncp.znp.items import POLL_RATE_OLD16
 from devices.ncp.znp.layout import Handler
 from devices.ncp.znp.status import ZStatus
 
@@ -89,7 +90,7 @@ class Nvram:
             "osalNvWrite": lambda number, offset, value: self._write(legacy(number), offset, value),
             "osalNvWriteExt": lambda number, offset, value: self._write(legacy(number), offset, value),
             "osalNvDelete": self.osal_delete,
-            "osalNvLength": lambda number: (self._length(legacy(number)),),
+            "osalNvLength": lambda number: (0 if number == POLL_RATE_OLD16 else self._length(legacy(number)),),
             "nvCreate": self.create,
             "nvDelete": self.delete,
             "nvLength": lambda system, item, sub: (self._length(NvKey(system, item, sub)),),
@@ -144,6 +145,8 @@ class Nvram:
         return ZStatus.SUCCESS, held[offset : offset + min(length, _LONGEST_READ)]
 
     def _write(self, key: NvKey, offset: int, value: bytes) -> tuple[int]:
+        if key == legacy(POLL_RATE_OLD16):
+            return (ZStatus.SUCCESS,)  # whatever its length: the chip keeps the rate elsewhere, and here none matters
         held = self.get(key)
         if held is None:
             return (ZStatus.NV_OPER_FAILED,)
