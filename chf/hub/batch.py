@@ -3,7 +3,7 @@
 A message never says what the store does not know, and nothing that must be told is lost between two rows.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -49,3 +49,13 @@ def append(event: Event, tx: Transaction) -> Event:
     """As a write: into the audit, and told."""
     tx.audit.append(event)
     return event
+
+
+def merged(batches: Sequence[Batch]) -> Batch:
+    """All of them as one, in their order: every write comes before every message."""
+    whole = Batch(batches[0].now)
+    for batch in batches:
+        whole.writes += batch.writes
+        whole.messages += batch.messages
+        whole.afterwards += batch.afterwards
+    return whole
