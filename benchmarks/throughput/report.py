@@ -14,6 +14,7 @@ UART_BYTES_PER_S = 11_520  # 115,200 baud, 8N1
 _COLUMNS = (
     ("blocks/s", "blocks_per_s", "{:.0f}"),
     ("host ms/block", "host_ms_per_block", "{:.2f}"),
+    ("turnaround p50 ms", "turnaround_p50_ms", "{:.2f}"),
     ("p50 ms", "p50_ms", "{:.2f}"),
     ("p99 ms", "p99_ms", "{:.2f}"),
     ("max ms", "max_ms", "{:.1f}"),

@@ -26,10 +26,12 @@ class Measurement:
 
     `host_ms_per_block` is the block period of a device less its own think time. It leaves out the waits for requests
     that were lost and repeated, so that it says how fast a host serves what it has heard; the rates have them in.
+    `turnaround_p50_ms` is the part of it that is the host's own: from octets on the line to octets on the line.
     """
 
     blocks_per_s: float
     host_ms_per_block: float
+    turnaround_p50_ms: float
     p50_ms: float
     p99_ms: float
     max_ms: float
@@ -107,6 +109,7 @@ def _measurement(times: dict[str, Any], fleet: Fleet, cpu_s: tuple[float, float]
     return Measurement(
         blocks_per_s=blocks / seconds,
         host_ms_per_block=_host_ms_per_block(quick, fleet, blocks),
+        turnaround_p50_ms=median(took for device in quick for took in device["turnaround_us"]) / 1000,
         p50_ms=median(took_us) / 1000,
         p99_ms=took_us[min(len(took_us) * 99 // 100, len(took_us) - 1)] / 1000,
         max_ms=took_us[-1] / 1000,

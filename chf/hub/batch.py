@@ -5,7 +5,7 @@ must outlive a power cut waits for the disk: what is heard again anyway, and the
 the process.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -55,3 +55,13 @@ def append(event: Event, tx: Transaction) -> Event:
     """As a write: into the audit, and told."""
     tx.audit.append(event)
     return event
+
+
+def merged(batches: Sequence[Batch]) -> Batch:
+    """All of them as one, in their order: every write comes before every message."""
+    whole = Batch(batches[0].now)
+    for batch in batches:
+        whole.writes += batch.writes
+        whole.messages += batch.messages
+        whole.afterwards += batch.afterwards
+    return whole

@@ -21,6 +21,7 @@ _BULK = Urgency.BULK
 _BLOCK = Token.BLOCK
 _FLOOD_WAIT_S: Final = 1
 _FLOOD_ALARM_INTERVAL_S: Final = 60.0
+_LATE_S: Final = 0.002  # event loops count in milliseconds
 
 # Header and payload of a plain Image Block Request and of its response in one piece.
 _REQUEST = Struct("<BBBBHHIIB")
@@ -146,7 +147,10 @@ def continue_page(session: Session, now: Now, out: list[Effect]) -> None:
     if _crowded(session, now):
         page.due = Instant(now.instant + max(page.spacing_s, session.policy.crowded_retry_s))
         return
-    page.due = Instant(now.instant + page.spacing_s)
+    if page.spacing_s > session.policy.minimum_spacing_s:
+        page.due = Instant(now.instant + page.spacing_s)
+    else:  # nobody asked for a spacing: what a late timer missed is made good
+        page.due = Instant(max(page.due, now.instant - _LATE_S) + page.spacing_s)
     start = page.next_bytes
     page.next_bytes = min(start + page.block_bytes, page.end_bytes)
     sequence = session.next_sequence()

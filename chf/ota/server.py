@@ -393,7 +393,7 @@ def _answer(peer: Eui64, endpoint: int, payload: bytes | None, urgency: Urgency 
 
 def _wake(session: Session, now: Now, out: list[Effect]) -> None:
     """Do what is due for one session."""
-    if session.page is not None and session.page.due <= now.instant:
+    while session.page is not None and session.page.due <= now.instant:
         blocks.continue_page(session, now, out)
     if session.notify_at is not None and session.notify_at <= now.instant:
         session.notify(now, out)

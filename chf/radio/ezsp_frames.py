@@ -6,8 +6,8 @@ v13; four-byte sl_Status, first in the frame, and u16 message tags from v14 on.
 """
 
 import struct
-from dataclasses import dataclass
 from enum import Enum
+from typing import NamedTuple
 
 from chf.errors import MalformedFrameError
 from chf.eui64 import Eui64
@@ -56,8 +56,7 @@ class Acceptance(Enum):
     REFUSED = "refused"
 
 
-@dataclass(frozen=True, slots=True)
-class ApsFrame:
+class ApsFrame(NamedTuple):
     """EmberApsFrame. `group` carries count and index where `OPTION_FRAGMENT` is set."""
 
     profile: int
@@ -68,20 +67,8 @@ class ApsFrame:
     group: int = 0
     sequence: int = 0
 
-    def fields(self) -> tuple[int, int, int, int, int, int, int]:
-        return (
-            self.profile,
-            self.cluster,
-            self.source_endpoint,
-            self.destination_endpoint,
-            self.options,
-            self.group,
-            self.sequence,
-        )
 
-
-@dataclass(frozen=True, slots=True)
-class IncomingMessage:
+class IncomingMessage(NamedTuple):
     """incomingMessageHandler. `eui64` is told from v14 on."""
 
     unicast: bool
@@ -93,8 +80,7 @@ class IncomingMessage:
     payload: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class MessageSent:
+class MessageSent(NamedTuple):
     """messageSentHandler."""
 
     destination: int
@@ -109,7 +95,7 @@ def header(sequence: int, frame_id: int) -> bytes:
 
 def send_reply(sender: int, aps: ApsFrame) -> bytes:
     """The body of a sendReply with nothing in it, which is how a host acknowledges a fragment."""
-    return _REPLY.pack(sender, *aps.fields(), 0)
+    return _REPLY.pack(sender, *aps, 0)
 
 
 class Dialect:
@@ -127,7 +113,7 @@ class Dialect:
         self._incoming = struct.Struct(f"<B{_APS}HQBBBbIB" if self._sl_status else f"<B{_APS}BbHBBB")
 
     def send_unicast(self, destination: int, aps: ApsFrame, tag: int, payload: bytes) -> bytes:
-        return self._unicast.pack(_OUTGOING_DIRECT, destination, *aps.fields(), tag, len(payload)) + payload
+        return self._unicast.pack(_OUTGOING_DIRECT, destination, *aps, tag, len(payload)) + payload
 
     def acceptance(self, body: bytes) -> tuple[Acceptance, int]:
         """The answer to sendUnicast, with the APS counter that the dongle gave the message."""

@@ -2,11 +2,11 @@
 
 bellows parses every frame through generic types and sends every command as a task of its own. For a frame per image
 block that is most of the work, so the frames of the hot path are taken from the stream before bellows' tables see them
-(`frame_received`), and one pump hands hot commands to the gateway, in turn with bellows' own commands.
+(`frame_received`), and hot commands leave without a task, in turn with bellows' own commands, for which `pump` waits.
 
 What it uses of bellows that is not public: `_protocol`, `_gw`, and of the protocol `_seq`, `_awaiting`,
-`_send_semaphore`. `refuse_unknown_bellows` looks at them when a link opens; a test does so against the installed
-version. Faults of bellows 1.2.1 that are worked around here say so where they are.
+`_send_semaphore`; `ash_line.py` names what it uses itself. `refuse_unknown_bellows` looks at them when a link opens; a
+test does so against the installed version. Faults of bellows 1.2.1 that are worked around here say so where they are.
 """
 
 # ruff: noqa: SLF001  (see above)
@@ -19,12 +19,16 @@ from typing import Any, Protocol
 
 import bellows.ezsp  # type: ignore[import-untyped]
 import bellows.types as ember  # type: ignore[import-untyped]
+import bellows.uart  # type: ignore[import-untyped]
 import zigpy.state
 from bellows.ash import AshException, AshProtocol  # type: ignore[import-untyped]
 from bellows.exception import EzspError  # type: ignore[import-untyped]
+from zigpy.serial import create_serial_connection
 
 from chf.errors import MalformedFrameError, RadioRefusedError
+from chf.radio import ash_line
 from chf.radio import ezsp_frames as frames
+from chf.radio.ash_line import AshLine, take
 
 RESET_ATTEMPTS = 3
 CLOSE_LIMIT_S = 5.0
@@ -69,7 +73,11 @@ def _take_note(task: "asyncio.Task[object]") -> None:
 
 def refuse_unknown_bellows(ezsp: Any) -> None:
     """Raise RadioRefusedError unless the installed bellows has the inside that this module was written for."""
-    wanted = ((ezsp, ("_protocol", "_gw")), (ezsp._protocol, ("_seq", "_awaiting", "_send_semaphore")))
+    wanted = (
+        (ezsp, ("_protocol", "_gw")),
+        (ezsp._protocol, ("_seq", "_awaiting", "_send_semaphore")),
+        (AshLine(None, lambda: None), ash_line.PRIVATE),
+    )
     missing = [f"{type(part).__name__}.{name}" for part, names in wanted for name in names if name not in vars(part)]
     if missing:
         raise RadioRefusedError(f"this bellows is not one that the hub knows (no {', '.join(missing)}): install 1.2.1")
@@ -82,14 +90,40 @@ class HotEzsp(bellows.ezsp.EZSP):  # type: ignore[misc]
         super().__init__(device_config, application)
         self._hot: HotPath | None = None
         self._dialect = frames.Dialect(frames.OLDEST_VERSION)
-        self._wake = asyncio.Event()
+        self._loop = asyncio.get_running_loop()
+        self._is_woken = False
+        self._turn_wanted = asyncio.Event()
+        self._turn: Any = None  # the semaphore of all commands, while a hot one has it
         self._hot_command: Command | None = None
         self._hot_sequence = 0
-        self._hot_answer: asyncio.Future[None] | None = None
         self._hot_since = 0.0
         self._is_lost = False
         self._is_stranger = False  # it restarted unheard, and knows no command before it is asked for its version
+        self.line: AshLine | None = None
         self.frames_received = 0
+
+    async def connect(self, *, use_thread: bool = True) -> None:
+        """As bellows does it, with a line of ours."""
+        assert not use_thread
+        self._gw = await self._open_line()
+        await self.startup_reset()
+
+    async def _open_line(self) -> Any:
+        path, flow_control = self._config["path"], self._config["flow_control"]
+        gateway = bellows.uart.Gateway(self, self._loop.create_future())
+        in_between = bellows.uart.is_esphome_url(path)  # an ESPHome proxy acknowledges in our place
+        self.line = line = AshLine(gateway, self._turn_ended, suppress_acks=in_between)
+        await create_serial_connection(
+            self._loop,
+            lambda: line,
+            url=path,
+            baudrate=self._config["baudrate"],
+            xonxoff=flow_control in (None, "software"),
+            rtscts=flow_control == "hardware",
+            **({"mode": bellows.uart.ACKLESS_MODE} if in_between else {}),
+        )
+        await gateway.wait_until_connected()
+        return gateway
 
     async def startup_reset(self) -> None:
         """As bellows does it, but each attempt from the start.
@@ -143,12 +177,11 @@ class HotEzsp(bellows.ezsp.EZSP):  # type: ignore[misc]
             if getattr(task.get_coro(), "__qualname__", "") == _SHIELDED:
                 task.add_done_callback(_take_note)
         waiting = [future for _, _, future in self._protocol._awaiting.values()] if self._protocol is not None else []
-        if self._hot_answer is not None:
-            waiting.append(self._hot_answer)
         for future in waiting:
             if not future.done():
                 future.set_exception(error)
                 future.exception()  # told: whoever is still sending and never comes to wait for it is no complaint
+        self._end_turn()
 
     def open_fast_lane(self, hot: HotPath) -> frames.Dialect:
         self._dialect = frames.Dialect(self.ezsp_version)
@@ -177,42 +210,62 @@ class HotEzsp(bellows.ezsp.EZSP):  # type: ignore[misc]
 
         A timer per command would cost more than it is worth: the one who asks this now and then is the timer.
         """
-        return None if self._hot_answer is None else self._hot_since
+        return None if self._turn is None else self._hot_since
 
     def wake(self) -> None:
-        """There may be a next command."""
-        self._wake.set()
+        """There may be a next command. It leaves when what is being received was dealt with, or soon."""
+        if not self._is_woken:
+            self._is_woken = True
+            if self.line is None or not self.line.in_turn:
+                self._loop.call_soon(self._turn_ended)
 
-    async def pump(self) -> None:
-        """Hand over one command after the other until the link fails, which raises one of LINK_ERRORS."""
-        assert self._hot is not None
-        while True:
-            await self._wake.wait()
-            self._wake.clear()
-            if self._is_stranger:
-                raise ConnectionResetError(_RESTARTED)
-            more = True
-            while more:
-                async with self._protocol._send_semaphore(priority=_AFTER_BELLOWS):
-                    command = self._hot.next_command()
-                    more = command is not None
-                    if command is not None:
-                        await self._exchange(command)
+    def _turn_ended(self) -> None:
+        if self._is_woken:
+            self._is_woken = False
+            self._send_next()
 
-    async def _exchange(self, command: Command) -> None:
-        if not self.is_ezsp_running:
-            raise ConnectionResetError("the link was closed")
-        protocol, loop = self._protocol, asyncio.get_running_loop()
+    def _send_next(self) -> None:
+        line = self.line
+        if self._hot is None or self._turn is not None or line is None or not self._may_send():
+            return
+        turn = self._protocol._send_semaphore
+        if turn.locked() or line.window.locked():
+            self._turn_wanted.set()
+        elif (command := self._hot.next_command()) is not None:
+            take(turn)
+            self._send(line, turn, command)
+
+    def _may_send(self) -> bool:
+        return not self._is_lost and not self._is_stranger and self.is_ezsp_running
+
+    def _send(self, line: AshLine, turn: Any, command: Command) -> None:
+        protocol = self._protocol
+        self._turn, self._hot_command = turn, command
         self._hot_sequence = sequence = protocol._seq
         protocol._seq = (sequence + 1) % 256
-        self._hot_command = command
-        self._hot_answer = loop.create_future()
-        self._hot_since = loop.time()
-        try:
-            await self._gw.send_data(frames.header(sequence, command.frame_id) + command.body)
-            await self._hot_answer
-        finally:
-            self._hot_command = self._hot_answer = None
+        self._hot_since = self._loop.time()
+        line.send_at_once(frames.header(sequence, command.frame_id) + command.body)  # or it is never answered
+
+    def _end_turn(self) -> None:
+        self._hot_command = None
+        if self._turn is not None:
+            turn, self._turn = self._turn, None
+            turn.release()
+
+    async def pump(self) -> None:
+        """Wait for bellows' own commands where a hot one found the line taken.
+
+        Until the link fails, or the dongle turns out to have restarted, which raises one of LINK_ERRORS.
+        """
+        while True:
+            await self._turn_wanted.wait()
+            self._turn_wanted.clear()
+            if self._is_stranger:
+                raise ConnectionResetError(_RESTARTED)
+            assert self.line is not None
+            async with self._protocol._send_semaphore(priority=_AFTER_BELLOWS), self.line.window:
+                pass
+            self._send_next()
 
     def frame_received(self, data: bytes) -> None:
         self.frames_received += 1
@@ -225,7 +278,7 @@ class HotEzsp(bellows.ezsp.EZSP):  # type: ignore[misc]
         ):  # the commands of the fast lane are known to every firmware, but not to one that was just started
             self._is_stranger = True
             self._fail_waiting(ConnectionResetError(_RESTARTED))
-            self._wake.set()
+            self._turn_wanted.set()
             return
         if not data[1] & _CALLBACK_BITS and self._is_hot_answer(data[0], frame_id):
             self._take_answer(data[frames.HEADER_BYTES :])
@@ -255,11 +308,10 @@ class HotEzsp(bellows.ezsp.EZSP):  # type: ignore[misc]
             and frame_id in (command.frame_id, frames.INVALID_COMMAND)
         )
 
-    def _take_answer(self, body: bytes | None) -> None:
-        command, answer = self._hot_command, self._hot_answer
+    def _take_answer(self, body: bytes) -> None:
+        command = self._hot_command
         assert command is not None
-        assert answer is not None
         self._hot_command = None  # a repeated answer is not one
         command.answered(body)
-        if not answer.done():
-            answer.set_result(None)
+        self._end_turn()
+        self._send_next()

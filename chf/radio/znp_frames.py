@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from enum import Enum
 from functools import reduce
 from operator import xor
+from typing import NamedTuple
 
 from chf.errors import MalformedFrameError
 from chf.eui64 import Eui64
@@ -74,8 +75,7 @@ class Acceptance(Enum):
     REFUSED = "refused"
 
 
-@dataclass(frozen=True, slots=True)
-class IncomingMessage:
+class IncomingMessage(NamedTuple):
     """AF_INCOMING_MSG and AF_INCOMING_MSG_EXT. A `payload` of None is to be fetched: `length` bytes, by `timestamp`."""
 
     sender: int
@@ -109,8 +109,7 @@ class Outcome(Enum):
     REFUSED = "refused"
 
 
-@dataclass(frozen=True, slots=True)
-class DataConfirm:
+class DataConfirm(NamedTuple):
     tag: int
     outcome: Outcome
 

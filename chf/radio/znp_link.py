@@ -87,13 +87,20 @@ class MtEvents(Protocol):
 class _MtLine(ZnpMtProtocol):  # type: ignore[misc]
     """zigpy-znp's protocol, whose octets become frames here."""
 
+    in_turn = False  # what came in one piece is being dealt with
     _stump_bytes = 0
 
     def data_received(self, data: bytes) -> None:
         buffer = self._buffer
         buffer += data
-        while self._api is not None and (found := frames.take_frame(buffer)) is not None:
-            self._api.mt_received(*found)
+        self.in_turn = True
+        try:
+            while self._api is not None and (found := frames.take_frame(buffer)) is not None:
+                self._api.mt_received(*found)
+        finally:
+            self.in_turn = False
+        if self._api is not None:
+            self._api.turn_ended()
 
     def write(self, data: bytes) -> None:
         # zigpy-znp spells every octet out for a log that nobody reads
@@ -285,14 +292,16 @@ class HotZnp(ZNP):  # type: ignore[misc]
         self._hot = hot
 
     def wake(self) -> None:
-        """There may be a next request."""
+        """There may be a next request. It leaves when what is being received was dealt with, or soon."""
         if not self._is_woken:
             self._is_woken = True
-            self._loop.call_soon(self._woken)
+            if self._uart is None or not self._uart.in_turn:
+                self._loop.call_soon(self.turn_ended)
 
-    def _woken(self) -> None:
-        self._is_woken = False
-        self._send_next()
+    def turn_ended(self) -> None:
+        if self._is_woken:
+            self._is_woken = False
+            self._send_next()
 
     def _send_next(self) -> None:
         if self._hot is None or self._hot_request is not None or self._requests:

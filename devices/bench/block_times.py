@@ -2,7 +2,9 @@
 
 Taken where the dongle's stack meets its co-processor, so it is the same for every kind of dongle and of host, and in
 real time, whatever simulated time does. A device that asks again for want of an answer is still on its first request.
-Beside that it counts the octets of the line, for the sake of real serial ports, whose time is octets.
+Beside that it counts the octets of the line, for the sake of real serial ports, whose time is octets, and takes the
+turnaround of each block: from the request's octets, handed to the line, to those of the answer, read from it. That is
+the host and what it costs to wake two processes, without the dongle and its devices.
 """
 
 import json
@@ -29,9 +31,11 @@ class _Asked:
     first_request_s: float
     last_answer_s: float = 0.0
     waiting_since_s: float | None = None
+    told_s: float | None = None
     repeated: int = 0
     took_us: "array[float]" = field(default_factory=lambda: array("f"))
     answered_s: "array[float]" = field(default_factory=lambda: array("d"))
+    turnaround_us: "array[float]" = field(default_factory=lambda: array("f"))
 
 
 @dataclass(slots=True)
@@ -49,6 +53,8 @@ class BlockTimes:
         self._path = path
         self._clock = clock
         self._asked: dict[Eui64, _Asked] = {}
+        self._untold: list[_Asked] = []  # their requests are not on the line yet
+        self._read_s = 0.0  # when the line brought something last
         self._octets = _Octets()
         self._at_first_request: _Octets | None = None
         self._at_last_answer = _Octets()
@@ -57,7 +63,7 @@ class BlockTimes:
         return _WatchedCoordinator(self, *arguments, **settings)
 
     def on_the_line(self, dongle: Dongle) -> Dongle:
-        return _CountedDongle(dongle, self._octets)
+        return _CountedDongle(dongle, self._octets, self)
 
     def heard(self, device: Eui64) -> None:
         """A block request (or a page request, which its first block answers)."""
@@ -68,9 +74,21 @@ class BlockTimes:
         if asked is None:
             asked = self._asked[device] = _Asked(now)
         if asked.waiting_since_s is None:
-            asked.waiting_since_s = now
+            asked.waiting_since_s, asked.told_s = now, None
+            self._untold.append(asked)
         else:
             asked.repeated += 1
+
+    def line_said(self) -> None:
+        """The dongle has handed octets to the line."""
+        if self._untold:
+            now = self._clock()
+            for asked in self._untold:
+                asked.told_s = now
+            self._untold.clear()
+
+    def line_brought(self) -> None:
+        self._read_s = self._clock()
 
     def answered(self, device: Eui64) -> None:
         asked = self._asked.get(device)
@@ -82,6 +100,8 @@ class BlockTimes:
             asked.took_us.append((asked.last_answer_s - asked.waiting_since_s) * 1e6)
             asked.answered_s.append(asked.last_answer_s)
             asked.waiting_since_s = None
+            if asked.told_s is not None:
+                asked.turnaround_us.append((self._read_s - asked.told_s) * 1e6)
 
     def write(self) -> None:
         devices = [
@@ -92,6 +112,7 @@ class BlockTimes:
                 "repeated": asked.repeated,
                 "took_us": [round(took, 1) for took in asked.took_us],
                 "answered_s": [round(when, 6) for when in asked.answered_s],
+                "turnaround_us": [round(took, 1) for took in asked.turnaround_us],
             }
             for eui64, asked in self._asked.items()
         ]
@@ -104,19 +125,23 @@ class BlockTimes:
 
 
 class _CountedDongle:
-    def __init__(self, dongle: Dongle, octets: _Octets) -> None:
+    def __init__(self, dongle: Dongle, octets: _Octets, times: BlockTimes) -> None:
         self._dongle = dongle
         self._octets = octets
+        self._times = times
         self.deadline = dongle.deadline
         self.handle_deadline = dongle.handle_deadline
 
     def receive(self, octets: bytes) -> None:
+        self._times.line_brought()
         self._octets.from_host += len(octets)
         self._dongle.receive(octets)
 
     def data_to_send(self) -> bytes:
         octets = self._dongle.data_to_send()
-        self._octets.to_host += len(octets)
+        if octets:
+            self._times.line_said()
+            self._octets.to_host += len(octets)
         return octets
 
 

@@ -1,7 +1,8 @@
 """Ties simulated time to the event loop: the one place where the virtual world's seconds become real ones.
 
-There is one timer and no task per frame. Whatever comes in from the line or the clock, `pump` runs all that is due in
-the world and then writes what the dongle has to say with a single write.
+There is one timer and no task per frame. Whatever comes in from the line, `pump` runs all that is due in the world and
+then writes what the dongle has to say with a single write. What the clock lets happen is told as soon as the dongle has
+heard it: a chip does not keep its host waiting until the air is quiet again.
 """
 
 import asyncio
@@ -59,9 +60,7 @@ class Runner:
         deadline = self._dongle.deadline()
         if deadline is not None and deadline <= now:
             self._dongle.handle_deadline()
-        octets = self._dongle.data_to_send()
-        if octets and self.line is not None:
-            self.line.write(octets)
+        self._write()
         if self._after_turn is not None:
             self._after_turn()
         self._set_timer()
@@ -81,7 +80,15 @@ class Runner:
 
     def _timer_fired(self) -> None:
         self._timer = None
+        now = self._loop.time()
+        while not self._stopped and self._queue.run_next(now):
+            self._write()
         self.pump()
+
+    def _write(self) -> None:
+        octets = self._dongle.data_to_send()
+        if octets and self.line is not None:
+            self.line.write(octets)
 
     def stop(self) -> None:
         """Simulated time stands still from here on."""

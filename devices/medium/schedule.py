@@ -95,3 +95,15 @@ class EventQueue:
             callback()
         self._now = until
         return ran
+
+    def run_next(self, until: float) -> bool:
+        """Run the next event where it is due by `until`; False where none is, and the time is as it was."""
+        due = self.next_due()
+        if due is None or due > until:
+            return False
+        _, _, call = heappop(self._heap)
+        callback = call._take()  # noqa: SLF001 one module
+        assert callback is not None, "next_due leaves an event that is pending at the front"
+        self._now = due
+        callback()
+        return True

@@ -4,8 +4,7 @@ It knows the network key and the frame counters of both directions, nothing of r
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from devices.medium.medium import Radio
 from devices.stack.counters import Counters, FrameCounter
@@ -26,8 +25,7 @@ def is_broadcast(address: int) -> bool:
     return address >= FIRST_BROADCAST
 
 
-@dataclass(frozen=True, slots=True)
-class Arrival:
+class Arrival(NamedTuple):
     """A NWK frame that was accepted: `payload` is plain, `sender` the IEEE address of the last hop, who secured it."""
 
     frame: NwkFrame

@@ -7,7 +7,7 @@ commands only Transport-Key of the network key has a layout here (4.4.9.2): it i
 from dataclasses import dataclass, field
 from enum import IntEnum
 from struct import Struct
-from typing import Self
+from typing import NamedTuple, Self
 
 from devices.wire.errors import MalformedFrameError
 
@@ -63,8 +63,7 @@ class ExtendedHeader:
         return bytes((self.fragmentation, self.block, self.received))
 
 
-@dataclass(frozen=True, slots=True)
-class ApsFrame:
+class ApsFrame(NamedTuple):
     """A data frame or the acknowledgement of one (same addressing fields)."""
 
     destination_endpoint: int

@@ -7,7 +7,7 @@ none), guaranteed time slots, beacon-enabled networks, the 2015 frame version.
 from dataclasses import dataclass
 from enum import IntEnum
 from struct import Struct
-from typing import Self
+from typing import NamedTuple, Self
 
 from devices.wire.errors import MalformedFrameError
 
@@ -56,8 +56,7 @@ _TYPES = tuple(MacType)
 _MODES = {int(mode): mode for mode in AddressMode}
 
 
-@dataclass(frozen=True, slots=True)
-class MacFrame:
+class MacFrame(NamedTuple):
     """One MPDU without FCS. PANs are of no meaning where the mode of their address is NONE."""
 
     type: MacType

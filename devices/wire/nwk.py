@@ -7,7 +7,7 @@ multicast are refused: nothing in a one-hop star makes them.
 from dataclasses import dataclass
 from enum import IntEnum
 from struct import Struct
-from typing import Self
+from typing import NamedTuple, Self
 
 from devices.wire.errors import MalformedFrameError
 
@@ -41,8 +41,7 @@ class NwkCommand(IntEnum):
     END_DEVICE_TIMEOUT_RESPONSE = 0x0C
 
 
-@dataclass(frozen=True, slots=True)
-class NwkFrame:
+class NwkFrame(NamedTuple):
     destination: int
     source: int
     radius: int

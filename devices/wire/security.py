@@ -4,10 +4,9 @@ With level 5 CCM* is plain AES-CCM with a 4-octet tag and a 13-octet nonce. The 
 filled in for the nonce and the authenticated header (4.3.1.1). Frame counters are checked by the stack, not here.
 """
 
-from dataclasses import dataclass
 from enum import IntEnum
 from struct import Struct
-from typing import Self
+from typing import NamedTuple, Self
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESCCM
@@ -42,8 +41,7 @@ class KeyIdentifier(IntEnum):
 _KEY_IDENTIFIERS = tuple(KeyIdentifier)
 
 
-@dataclass(frozen=True, slots=True)
-class AuxiliaryHeader:
+class AuxiliaryHeader(NamedTuple):
     """Zigbee PRO 4.5.1. `source` is there with an extended nonce, `key_sequence` with the network key."""
 
     key: KeyIdentifier

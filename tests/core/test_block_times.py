@@ -35,8 +35,29 @@ def test_a_request_that_is_repeated_is_still_the_same_request(tmp_path: Path) ->
             "repeated": 1,
             "took_us": [1_000_000.0, 250_000.0],
             "answered_s": [11.0, 12.25],
+            "turnaround_us": [],  # nothing went over a line
         }
     ]
+
+
+def test_the_turnaround_is_from_octets_to_octets(tmp_path: Path) -> None:
+    now = [10.0]
+    path = tmp_path / "times.json"
+    times = BlockTimes(path, lambda: now[0])
+    dongle = times.on_the_line(Echo())
+    times.heard(DEVICE)
+    now[0] = 10.125  # the dongle makes a frame of it
+    dongle.handle_deadline()
+    assert dongle.data_to_send() == b"late"
+    now[0] = 10.375
+    assert dongle.data_to_send() == b""
+    dongle.receive(b"answer")
+    now[0] = 11.0  # the dongle reads it
+    times.answered(DEVICE)
+    times.write()
+    (device,) = json.loads(path.read_text())["devices"]
+    assert device["took_us"] == [1_000_000.0]
+    assert device["turnaround_us"] == [250_000.0]
 
 
 def test_an_answer_without_a_request_is_nothing(tmp_path: Path) -> None:

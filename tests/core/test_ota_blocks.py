@@ -263,7 +263,22 @@ def test_a_file_in_pages_is_byte_exact(bench):
 
 def test_a_spacing_of_nothing_is_paced_all_the_same(bench):
     assert len(blocks(bench.ask_page(0, 960, spacing_ms=0))) == 1
-    assert len(blocks(bench.run(0.01))) in (9, 10)
+    assert len(blocks(bench.run(10 * bench.policy.minimum_spacing_s))) in (9, 10)
+
+
+def test_a_timer_that_is_late_costs_a_page_without_spacing_no_time_and_is_no_burst(bench):
+    bench.ask_page(0, 1000, 8, spacing_ms=0)
+    bench.advance(0.0011)  # as epoll has it
+    assert len(blocks(bench.carry_out(bench.server.handle_deadline(bench.now)))) == 4
+    bench.advance(1)  # the process stood still
+    assert len(blocks(bench.carry_out(bench.server.handle_deadline(bench.now)))) < 10
+
+
+def test_a_late_timer_shortens_no_spacing_that_was_asked_for(bench):
+    bench.ask_page(0, 960, spacing_ms=50)
+    bench.advance(0.149)
+    assert len(blocks(bench.carry_out(bench.server.handle_deadline(bench.now)))) == 1
+    assert blocks(bench.run(0.049)) == []
 
 
 def test_a_page_ends_with_the_update(bench):

@@ -1,7 +1,6 @@
 """The hot path without a dongle: what is handed over when, and what becomes of it."""
 
 import struct
-from dataclasses import replace
 
 import pytest
 
@@ -100,7 +99,7 @@ def rig() -> Rig:
 
 
 def heard(sender=0x1001, payload=b"?", eui64=None, unicast=True, **aps) -> IncomingMessage:
-    frame = replace(ApsFrame(0x0109, 0x0019, 3, 11, 0x0160, 0, 9), **aps)
+    frame = ApsFrame(0x0109, 0x0019, 3, 11, 0x0160, 0, 9)._replace(**aps)
     return IncomingMessage(unicast, frame, sender, eui64, 200, -50, payload)
 
 

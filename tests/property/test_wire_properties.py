@@ -83,7 +83,11 @@ FRAMES = st.one_of(
     st.builds(aps.TransportNetworkKey, u8, u64, u64, st.binary(min_size=16, max_size=16)),
     st.builds(AuxiliaryHeader, st.just(KeyIdentifier.NETWORK), u32, u64, u8),
     st.builds(
-        AuxiliaryHeader, st.sampled_from((KeyIdentifier.DATA, KeyIdentifier.KEY_TRANSPORT)), u32, st.none() | u64
+        AuxiliaryHeader,
+        st.sampled_from((KeyIdentifier.DATA, KeyIdentifier.KEY_TRANSPORT)),
+        u32,
+        st.none() | u64,
+        st.just(0),  # there is none on the wire
     ),
     st.builds(zdp.DeviceAnnounce, u16, u64, u8),
     st.builds(zdp.NwkAddressRequest, u64, flag, u8),

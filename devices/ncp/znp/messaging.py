@@ -12,8 +12,7 @@ is one hop away).
 """
 
 from collections import OrderedDict
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from devices.ncp.znp.status import ZStatus
 from devices.stack.interface import (
@@ -67,8 +66,7 @@ CONFIRM_STATUS = {
 assert CONFIRM_STATUS.keys() == set(ApsStatus)
 
 
-@dataclass(frozen=True, slots=True)
-class _Request:
+class _Request(NamedTuple):
     """An AF data request of any of the three commands."""
 
     destination: int
@@ -224,7 +222,7 @@ class Messaging:
             self._store[index : index + len(data)] = data
             return (ZStatus.SUCCESS,)
         request, self._storing = self._storing, None
-        return (self._send(replace(request, data=bytes(self._store))),)
+        return (self._send(request._replace(data=bytes(self._store))),)
 
     def _send(self, request: _Request) -> ZStatus:
         """What the host is told at once: why the chip does not even try."""

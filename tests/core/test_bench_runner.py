@@ -1,0 +1,131 @@
+"""When the virtual dongle's octets reach its host, and how exact its clock is."""
+
+import asyncio
+import time
+
+from devices.__main__ import _precise_loop
+from devices.bench.runner import Runner
+from devices.medium.schedule import EventQueue
+
+
+class Dongle:
+    def __init__(self) -> None:
+        self.octets = b""
+
+    def receive(self, octets: bytes) -> None:
+        self.octets += octets
+
+    def data_to_send(self) -> bytes:
+        octets, self.octets = self.octets, b""
+        return octets
+
+    def deadline(self) -> float | None:
+        return None
+
+    def handle_deadline(self) -> None: ...
+
+
+class Line:
+    def __init__(self) -> None:
+        self.writes: list[bytes] = []
+
+    def write(self, octets: bytes) -> None:
+        self.writes.append(octets)
+
+
+class Loop:
+    """Time, and the one timer that is set."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+        self.timer = None
+
+    def time(self) -> float:
+        return self.now
+
+    def call_at(self, when, callback):
+        self.timer = callback
+        return asyncio.TimerHandle(when, callback, (), self)
+
+    def _timer_handle_cancelled(self, handle) -> None: ...
+    def get_debug(self) -> bool:
+        return False
+
+
+def bench() -> tuple[Loop, EventQueue, Dongle, Line, Runner]:
+    loop, queue, dongle, line = Loop(), EventQueue(0.0), Dongle(), Line()
+    runner = Runner(loop, queue, dongle)
+    runner.line = line
+    return loop, queue, dongle, line, runner
+
+
+def test_the_host_is_told_before_the_air_is_quiet():
+    loop, queue, dongle, line, runner = bench()
+    told: list[list[bytes]] = []
+    queue.call_at(1.0, lambda: dongle.receive(b"a device speaks"))
+    queue.call_at(1.0, lambda: told.append(list(line.writes)))
+    runner.pump()
+    loop.now = 1.0
+    loop.timer()
+    assert told == [[b"a device speaks"]]
+
+
+def test_what_a_host_causes_is_told_in_one_write():
+    _, queue, dongle, line, runner = bench()
+    hear = dongle.receive
+
+    def receive(octets: bytes) -> None:
+        hear(b"answer to " + octets)
+        queue.call_later(0.0, lambda: hear(b", and its fate"))
+
+    dongle.receive = receive
+    runner.octets_received(b"request")
+    assert line.writes == [b"answer to request, and its fate"]
+
+
+def test_what_is_not_due_waits_and_a_stopped_world_stands_still():
+    loop, queue, dongle, line, runner = bench()
+    queue.call_at(1.0, lambda: dongle.receive(b"first"))
+    queue.call_at(2.0, lambda: dongle.receive(b"second"))
+    runner.pump()
+    loop.now = 1.5
+    loop.timer()
+    assert line.writes == [b"first"]
+    assert queue.now() == 1.5
+    runner.stop()
+    loop.now = 3.0
+    loop.timer()
+    assert line.writes == [b"first"]
+
+
+def test_run_next_runs_one_event_and_leaves_time_alone_where_none_is_due():
+    queue = EventQueue(0.0)
+    ran: list[float] = []
+    queue.call_at(0.5, lambda: ran.append(-1.0)).cancel()
+    queue.call_at(1.0, lambda: ran.append(queue.now()))
+    queue.call_at(1.0, lambda: ran.append(queue.now() + 1))
+    assert not queue.run_next(0.9)
+    assert queue.now() == 0.0
+    assert queue.run_next(1.5)
+    assert ran == [1.0]
+    assert queue.run_next(1.5)
+    assert not queue.run_next(1.5)
+    assert ran == [1.0, 2.0]
+    assert queue.now() == 1.0
+
+
+def test_the_loop_of_the_virtual_dongle_waits_for_fractions_of_a_millisecond():
+    """Some of many short waits end within the millisecond that epoll would round them up to, on any machine."""
+
+    async def waits() -> list[float]:
+        loop, took = asyncio.get_running_loop(), []
+        for _ in range(50):
+            began = time.perf_counter()
+            woken = loop.create_future()
+            loop.call_later(0.0002, woken.set_result, None)
+            await woken
+            took.append(time.perf_counter() - began)
+        return took
+
+    with asyncio.Runner(loop_factory=_precise_loop) as runner:
+        assert min(runner.run(waits())) < 0.001

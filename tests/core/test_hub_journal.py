@@ -1,0 +1,97 @@
+"""What many devices cause at one moment is written together, and no message leaves before that."""
+
+from contextlib import contextmanager
+
+from chf.eui64 import Eui64, format_eui64, parse_eui64
+from chf.hub.batch import Batch
+from chf.hub.journal import Journal
+from chf.image.image import parse_image
+from chf.jobs.model import JobState
+from chf.store import Store
+from chf.store.device_log import DeviceEntry, DeviceStatus, DeviceType
+from chf.store.images import record_of
+from chf.store.inbox import Verb
+from tests.support.memory_radio import MemoryRadio, hub_on_desk
+from tests.support.programs import image_file
+
+FIRST = parse_eui64("00-DB-12-34-56-78-90-A4")
+NOW = object()
+
+
+class Paper:
+    """A store that notes where its transactions end."""
+
+    def __init__(self) -> None:
+        self.said: list[str] = []
+
+    @contextmanager
+    def transaction(self):
+        yield self.said
+        self.said.append("on disk")
+
+
+def batch(write: str | None = None, message: str | None = None, *steps) -> Batch:
+    made = Batch(NOW)
+    if write is not None:
+        made.write(lambda said: said.append(write))
+    if message is not None:
+        made.send(message)
+    for step in steps:
+        made.then(step)
+    return made
+
+
+def test_what_the_steps_of_a_batch_cause_is_one_transaction_and_its_messages_follow():
+    store = Paper()
+    journal = Journal(store, store.said.append, store.said.append)
+    last = [lambda name=name: journal.carry_out(batch(f"end of {name}")) for name in "ab"]
+    steps = [
+        lambda name=name, end=end: journal.carry_out(batch(name, f"message {name}", end))
+        for name, end in zip("ab", last, strict=True)
+    ]
+    journal.carry_out(batch("start", "message", *steps))
+    assert store.said == [
+        *("start", "on disk", "message"),
+        *("a", "b", "on disk", "message a", "message b"),
+        *("end of a", "end of b", "on disk"),
+    ]
+
+
+def test_a_step_that_fails_takes_nothing_of_the_others_with_it():
+    store = Paper()
+    journal = Journal(store, store.said.append, store.said.append)
+
+    def fail() -> None:
+        raise ZeroDivisionError
+
+    try:
+        journal.carry_out(batch("start", None, lambda: journal.carry_out(batch("a", "message a")), fail))
+    except ZeroDivisionError:
+        store.said.append("told")
+    journal.carry_out(batch("later"))
+    assert store.said == ["start", "on disk", "a", "on disk", "message a", "told", "later", "on disk"]
+
+
+async def test_many_updates_start_with_few_waits_for_the_disk(tmp_path):
+    devices = [Eui64(FIRST + number) for number in range(20)]
+    image = parse_image(image_file(tmp_path / "new.ota", size_bytes=500).read_bytes())
+    with Store.open(tmp_path / "home", hub=True) as store:
+        with store.transaction() as tx:
+            for device in devices:
+                tx.devices.add(DeviceEntry(device, DeviceType.PPMID, 0.0, bytes(16), status=DeviceStatus.JOINED))
+            tx.images.add(record_of(image, "new", 0.0), image.content)
+            names = [format_eui64(device) for device in devices]
+            tx.inbox.submit(
+                Verb.UPDATE_START, {"devices": names, "image": image.sha256, "activation": {"kind": "now"}}, 0.0
+            )
+        commits: list[str] = []
+        store._database._connection.set_trace_callback(
+            lambda statement: commits.append(statement) if statement.lower().startswith("commit") else None
+        )
+        async with hub_on_desk(store, MemoryRadio()) as desk:
+            await desk.until(
+                lambda: (
+                    len(store.jobs.list()) == 20 and {job.state for job in store.jobs.list()} == {JobState.ANNOUNCED}
+                )
+            )
+            assert 0 < len(commits) < 20
