@@ -44,11 +44,11 @@ _AFTER_BELLOWS = -1  # bellows' commands first, as it does with its own sendUnic
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """`answered` gets the body of the answer, or None where the dongle does not know the command."""
+    """`answered` gets the body of the answer."""
 
     frame_id: int
     body: bytes
-    answered: Callable[[bytes | None], None]
+    answered: Callable[[bytes], None]
 
 
 class HotPath(Protocol):

@@ -84,8 +84,8 @@ class EzspTraffic(Traffic[frames.IncomingMessage]):
             letter.counter if letter.index else 0,
         )
 
-        def answered(body: bytes | None) -> None:
-            acceptance, counter = (frames.Acceptance.REFUSED, 0) if body is None else dialect.acceptance(body)
+        def answered(body: bytes) -> None:
+            acceptance, counter = dialect.acceptance(body)
             match acceptance:
                 case frames.Acceptance.TAKEN:
                     letter.full_since = None

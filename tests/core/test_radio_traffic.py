@@ -144,12 +144,6 @@ def test_a_refusal_is_told_and_frees_the_place(rig):
     assert rig.hand_over() is not None
 
 
-def test_a_dongle_that_does_not_know_the_command_refuses(rig):
-    rig.post()
-    rig.traffic.next_command().answered(None)
-    assert rig.fates == [Delivery.REFUSED]
-
-
 def test_a_confirm_that_never_comes_is_a_loss_after_a_while_and_holds_up_nobody(rig):
     rig.post(A)
     lost = rig.hand_over()
