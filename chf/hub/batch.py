@@ -64,4 +64,5 @@ def merged(batches: Sequence[Batch]) -> Batch:
         whole.writes += batch.writes
         whole.messages += batch.messages
         whole.afterwards += batch.afterwards
+        whole.durable = whole.durable or batch.durable
     return whole

@@ -2,6 +2,8 @@
 
 from contextlib import contextmanager
 
+import pytest
+
 from chf.eui64 import Eui64, format_eui64, parse_eui64
 from chf.hub.batch import Batch
 from chf.hub.journal import Journal
@@ -19,21 +21,21 @@ NOW = object()
 
 
 class Paper:
-    """A store that notes where its transactions end."""
+    """A store that notes where its transactions end, and which of them wait for the disk."""
 
     def __init__(self) -> None:
         self.said: list[str] = []
 
     @contextmanager
-    def transaction(self):
+    def transaction(self, *, durable: bool = True):
         yield self.said
-        self.said.append("on disk")
+        self.said.append("on disk" if durable else "on its way to the disk")
 
 
-def batch(write: str | None = None, message: str | None = None, *steps) -> Batch:
+def batch(write: str | None = None, message: str | None = None, *steps, durable: bool = True) -> Batch:
     made = Batch(NOW)
     if write is not None:
-        made.write(lambda said: said.append(write))
+        made.write(lambda said: said.append(write), durable=durable)
     if message is not None:
         made.send(message)
     for step in steps:
@@ -55,6 +57,18 @@ def test_what_the_steps_of_a_batch_cause_is_one_transaction_and_its_messages_fol
         *("a", "b", "on disk", "message a", "message b"),
         *("end of a", "end of b", "on disk"),
     ]
+
+
+@pytest.mark.parametrize("durable", [(False, False), (False, True), (True, False)])
+def test_what_is_written_together_waits_for_the_disk_if_any_of_it_does(durable):
+    store = Paper()
+    journal = Journal(store, store.said.append, store.said.append)
+    steps = [
+        lambda name=name, wait=wait: journal.carry_out(batch(name, durable=wait))
+        for name, wait in zip("ab", durable, strict=True)
+    ]
+    journal.carry_out(batch(None, None, *steps))
+    assert store.said == ["a", "b", "on disk" if any(durable) else "on its way to the disk"]
 
 
 def test_a_step_that_fails_takes_nothing_of_the_others_with_it():
