@@ -14,7 +14,7 @@ INTERRUPTED = 130
 
 _NOUNS = {
     "alert": ("chf.cli.alert", "Alerts that devices and the hub sent upward."),
-    "dcc": ("chf.cli.dcc", "The DCC side: service requests in, test PKI."),
+    "dcc": ("chf.cli.dcc", "The DCC side: service requests in, answers and alerts out, test PKI."),
     "demo": ("chf.cli.demo", "The whole story on a virtual dongle, no hardware."),
     "device": ("chf.cli.device", "The device log: who may be on this hub's network."),
     "doctor": ("chf.cli.doctor", "What may keep a hub from running here, and what to do."),
@@ -52,7 +52,7 @@ class LazyNouns(click.Group):
 @click.group(cls=LazyNouns, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="chf")
 def chf() -> None:
-    """Update the firmware of PPMIDs and HCALCSs as a Communications Hub does, on a ZigBee dongle or a virtual one.
+    """Update the firmware of PPMIDs, HCALCSs and meters as a Communications Hub does, on a real or virtual ZigBee dongle.
 
     Results go to stdout, talk to stderr. Exit codes: 0 done, 1 failed, 2 usage, 3 refused, 4 timed out, 5 radio gone.
     """
