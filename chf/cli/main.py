@@ -52,7 +52,7 @@ class LazyNouns(click.Group):
 @click.group(cls=LazyNouns, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="chf")
 def chf() -> None:
-    """Update the firmware of PPMIDs, HCALCSs and meters as a Communications Hub does, on a real or virtual ZigBee dongle.
+    """Update the firmware of PPMIDs, HCALCSs and meters like a Communications Hub, on a real or virtual ZigBee dongle.
 
     Results go to stdout, talk to stderr. Exit codes: 0 done, 1 failed, 2 usage, 3 refused, 4 timed out, 5 radio gone.
     """
