@@ -31,7 +31,7 @@ _DEFAULT_CHF = "00-DB-12-34-56-78-90-A2"  # as `chf dcc pki init`
 @click.option(
     "--config",
     type=click.Path(dir_okay=False, path_type=Path),
-    help="A TOML file with [security], [ota] and the like (docs/security.md).",
+    help="A TOML file with [security], [ota] and the like (docs/settings.md).",
 )
 @click.option(
     "--dcc",
