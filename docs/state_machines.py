@@ -53,7 +53,9 @@ def section(title: str, source_file: str, initial: Enum, rows: Iterable[Row]) ->
     lines = [f"## {title}", "", f"The table: `{source_file}`.", "", "```mermaid", "stateDiagram-v2"]
     lines.append(f"    [*] --> {initial.value}")
     lines += [f"    {a.value} --> {b.value} : {'<br>'.join(labels)}" for (a, b), labels in ways.items()]
-    lines += ["```", "", "| end | on | from |", "|---|---|---|"]
+    lines.append("```")
+    if ends:
+        lines += ["", "| end | on | from |", "|---|---|---|"]
     lines += [f"| {end.value} | {label} | {', '.join(sources)} |" for (end, label), sources in ends.items()]
     return "\n".join(lines) + "\n"
 
