@@ -46,14 +46,13 @@ V18 = Personality("v18", 18, 0x8200, "chf", "virtual dongle")
 _OTHERS = {9: 0x7020, 10: 0x7120, 11: 0x7220, 12: 0x7320, 14: 0x8000, 16: 0x8100, 17: 0x8100}
 """Further versions that hosts accept, with stack versions of about their time: which exactly is our choice."""
 
-PERSONALITIES = {
-    personality.name: personality
-    for personality in (
-        *(V8, V13, V18),
-        *(
-            Personality(f"v{version}", version, stack_version, "chf", "virtual dongle")
-            for version, stack_version in _OTHERS.items()
-        ),
-    )
-}
-"""By the name that a scenario file uses."""
+_ALL = (
+    *(V8, V13, V18),
+    *(
+        Personality(f"v{version}", version, stack_version, "chf", "virtual dongle")
+        for version, stack_version in _OTHERS.items()
+    ),
+)
+
+PERSONALITIES = {personality.name: personality for personality in sorted(_ALL, key=lambda one: one.version)}
+"""By the name that a scenario file uses, the oldest first."""
