@@ -57,7 +57,8 @@ MAX_PAYLOAD_BYTES = (
 assert MAX_PAYLOAD_BYTES == 82
 
 _MEMORY_S = ACK_WAIT_S * (MAX_RETRIES + 1)  # a retry can come so much later
-# In simulated time a counter can come round within that: so only so many of the latest count as duplicates.
+# At the pace of a simulated air a counter comes round within that, as on a real one it does not: so only so many of the
+# latest count, and what says something else under the same counter is another message.
 _MEMORY_COUNTERS = 16
 _WHOLE_MESSAGE = -2  # in the place of a block: the message was completed
 
@@ -113,7 +114,7 @@ class ApsLayer:
         self.security = LinkSecurity(ieee)
         self._counter = first_counter & 0xFF
         self._waiting: dict[tuple[int, int, int], _Sending] = {}
-        self._seen: dict[int, dict[tuple[int, int], float]] = {}
+        self._seen: dict[int, dict[tuple[int, int], tuple[float, bytes]]] = {}
         self._reassembly: dict[MessageKey, tuple[Reassembly, Timer]] = {}
         self._taken_by_host: dict[int, deque[tuple[int, int]]] = {}
 
@@ -323,7 +324,7 @@ class ApsLayer:
         if frame.extended is not None and frame.extended.fragmentation is not Fragmentation.NONE:
             self._fragment(arrival, frame, payload, frame.extended)
             return
-        duplicate = self._is_duplicate(source, frame.counter, -1)
+        duplicate = self._is_duplicate(source, frame.counter, -1, payload)
         if frame.ack_request:
             self._send_ack(source, frame, None)
         if duplicate:
@@ -331,27 +332,27 @@ class ApsLayer:
             return
         self._host.aps_indication(_indication(arrival, frame, payload, None))
 
-    def _is_duplicate(self, source: int, counter: int, block: int) -> bool:
+    def _is_duplicate(self, source: int, counter: int, block: int, payload: bytes = b"") -> bool:
         """Whether this was here before; remembers it if not."""
-        if self._was_seen(source, counter, block):
+        if self._was_seen(source, counter, block, payload):
             return True
         seen = self._seen.setdefault(source, {})
         seen.pop((counter, block), None)
-        seen[counter, block] = self._scheduler.now()
+        seen[counter, block] = self._scheduler.now(), payload
         if len(seen) > _MEMORY_COUNTERS:
             del seen[next(iter(seen))]
         return False
 
-    def _was_seen(self, source: int, counter: int, block: int) -> bool:
+    def _was_seen(self, source: int, counter: int, block: int, payload: bytes = b"") -> bool:
         seen = self._seen.get(source)
-        when = None if seen is None else seen.get((counter, block))
-        return when is not None and self._scheduler.now() - when <= _MEMORY_S
+        before = None if seen is None else seen.get((counter, block))
+        return before is not None and self._scheduler.now() - before[0] <= _MEMORY_S and before[1] == payload
 
     def _fragment(self, arrival: Arrival, frame: ApsFrame, payload: bytes, header: ExtendedHeader) -> None:
         source = NwkAddress(arrival.frame.source)
         index = block_index(header)
         if self._host_fragments:
-            if self._is_duplicate(source, frame.counter, index):
+            if self._is_duplicate(source, frame.counter, index, payload):
                 self._counters.aps_duplicates += 1
                 if (frame.counter, index) in self._taken_by_host.get(source, ()):
                     self._send_ack(source, frame, ack_header(index))
