@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Final
 
-from chf.clock import Clock, Now
+from chf.clock import LAST_ZIGBEE_UTC, Clock, Now
 from chf.errors import ChfError, RadioGoneError, RadioRefusedError, RefusedError, UsageError
 from chf.eui64 import Eui64, format_eui64, parse_eui64
 from chf.hub.batch import Batch
@@ -18,7 +18,7 @@ from chf.image.header import OtaHeader
 from chf.image.image import ImageId, ImageKind, parse_image
 from chf.jobs.model import Job, JobId, accept
 from chf.jobs.scheduler import JobPolicy
-from chf.ota.model import ActivateByCommand, ActivateNow, Activation, activation_from_json
+from chf.ota.model import ActivateAt, ActivateByCommand, ActivateNow, Activation, activation_from_json
 from chf.radio.interface import Radio, RadioState
 from chf.store import Store
 from chf.store.device_log import DeviceType
@@ -140,7 +140,7 @@ class Commands:
         order = _Order(
             record,
             OtaHeader.from_bytes(self._store.images.open(record.sha256)).destination,
-            activation_from_json(body["activation"]),
+            _ordered(body["activation"]),
             str(body.get("origin", "cli")),
             lifetime_s,
             allow_downgrade=body.get("allow_downgrade") is True,
@@ -225,7 +225,7 @@ class Commands:
 
     def _activate(self, batch: Batch, body: Mapping[str, Any]) -> dict[str, Any]:
         job = self._active_job(body)
-        activation = activation_from_json(body["activation"])
+        activation = _ordered(body["activation"])
         if isinstance(activation, ActivateByCommand):
             raise UsageError("the supplier's signed command is not the hub's to give")
         if isinstance(job.activation, ActivateByCommand):
@@ -247,6 +247,14 @@ class Commands:
     def _insist_on_radio(self) -> None:
         if self._radio.state is not RadioState.UP:
             raise RadioGoneError("the radio is not up")
+
+
+def _ordered(value: dict[str, Any]) -> Activation:
+    """Raises ValueError for a time that no device can be told. One that is past is for the OTA server to judge."""
+    activation = activation_from_json(value)
+    if isinstance(activation, ActivateAt) and not activation.utc <= LAST_ZIGBEE_UTC:  # NaN is not, either
+        raise ValueError(f"the activation time {activation.utc} is none that a device can be told")
+    return activation
 
 
 def admissible(device_type: DeviceType, kind: ImageKind, wanted: Activation) -> Activation:

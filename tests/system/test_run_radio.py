@@ -48,7 +48,7 @@ def test_a_cable_that_is_cut_in_mid_download_and_a_dongle_that_restarts(tmp_path
         desk.until(lambda: radio_states(desk).count("gone") == 2, "the hub to notice")
         check_activated(desk, number)
         assert radio_states(desk)[-1] == "up"
-        assert "radio up" in desk.chf("watch", "--once").err
+        assert "radio is up" in desk.chf("watch", "--once").err
         started = [event for event in desk.dongle.events() if event["event"] == "download_started"]
         assert len(started) == 1
 
