@@ -10,6 +10,7 @@ import click
 from devices.bench.dongles import KINDS
 from devices.bench.scenario import MAX_SEED
 from devices.bench.serve import ListenError, ServeOptions, serve
+from devices.bench.state_file import StateFileError
 from devices.bench.toml_section import ScenarioError
 
 
@@ -37,6 +38,12 @@ def main() -> None:
     type=click.Path(path_type=Path),
     help="At the end, how long the host took for each image block, as JSON.",
 )
+@click.option(
+    "--state",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    help="Keep the flash of dongle and devices there, and go on from it at the next start. It holds keys.",
+)
 @click.option("--seed", type=click.IntRange(0, MAX_SEED), help="Instead of the scenario's own.")
 def serve_command(
     *,
@@ -49,6 +56,7 @@ def serve_command(
     control: bool,
     tied: bool,
     block_times: Path | None,
+    state: Path | None,
     seed: int | None,
 ) -> None:
     """Serve the dongle and the devices of SCENARIO until SIGTERM or SIGINT.
@@ -69,11 +77,12 @@ def serve_command(
         control=control,
         tied=tied,
         block_times=block_times,
+        state=state,
     )
     try:
         with asyncio.Runner(loop_factory=_precise_loop) as runner:
             runner.run(serve(options))
-    except (ScenarioError, ListenError) as error:
+    except (ScenarioError, ListenError, StateFileError) as error:
         click.echo(f"error: {error}", err=True)
         sys.exit(2)
     except OSError as error:

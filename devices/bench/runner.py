@@ -28,7 +28,10 @@ class Line(Protocol):
 
 
 class Runner:
-    """`queue` must have been made with `loop.time()` as its start. `after_turn` is called when all that was due ran."""
+    """`queue` must have been made with `loop.time()` as its start. `after_turn` is called when all that was due ran.
+
+    `keep` puts away what must outlive this process: before octets leave for the host, and at the end of each turn.
+    """
 
     def __init__(
         self,
@@ -36,12 +39,14 @@ class Runner:
         queue: EventQueue,
         dongle: Dongle,
         after_turn: Callable[[], None] | None = None,
+        keep: Callable[[], None] | None = None,
     ) -> None:
         self.line: Line | None = None
         self._loop = loop
         self._queue = queue
         self._dongle = dongle
         self._after_turn = after_turn
+        self._keep = keep
         self._timer: asyncio.TimerHandle | None = None
         self._stopped = False
 
@@ -60,7 +65,8 @@ class Runner:
         deadline = self._dongle.deadline()
         if deadline is not None and deadline <= now:
             self._dongle.handle_deadline()
-        self._write()
+        if not self._write() and self._keep is not None:
+            self._keep()
         if self._after_turn is not None:
             self._after_turn()
         self._set_timer()
@@ -85,10 +91,14 @@ class Runner:
             self._write()
         self.pump()
 
-    def _write(self) -> None:
+    def _write(self) -> bool:
         octets = self._dongle.data_to_send()
-        if octets and self.line is not None:
-            self.line.write(octets)
+        if not octets or self.line is None:
+            return False
+        if self._keep is not None:
+            self._keep()
+        self.line.write(octets)
+        return True
 
     def stop(self) -> None:
         """Simulated time stands still from here on."""

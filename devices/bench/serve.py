@@ -22,6 +22,7 @@ from devices.bench.ports import Port, PtyPort, TcpPort
 from devices.bench.recordings import Capture, EventLog, KeyFile, NoEvents
 from devices.bench.runner import Runner
 from devices.bench.scenario import Scenario, load_scenario
+from devices.bench.state_file import StateFile, StateFileError
 from devices.bench.world import World, build_world
 
 
@@ -45,6 +46,7 @@ class ServeOptions:
     control: bool = False
     tied: bool = False
     block_times: Path | None = None
+    state: Path | None = None
 
 
 class Bench:
@@ -54,11 +56,18 @@ class Bench:
         loop = asyncio.get_running_loop()
         now = loop.time()
         self._closing = ExitStack()
+        state = self._open_state(scenario, options)
+        if state is not None:
+            # Chance after a start is not that of the start before; a scenario's own seed has 32 bits.
+            scenario = replace(scenario, seed=scenario.seed + (state.starts << 32))
         self._events = self._open_events(options.events, now)
         block_times = None if options.block_times is None else BlockTimes(options.block_times)
         if block_times is not None:
             self._closing.callback(block_times.write)
         self.world: World = build_world(scenario, self._events or NoEvents(), now, block_times, options.ncp)
+        self._state = state
+        if state is not None:
+            self._restore(state)
         self._capture = None if options.pcap is None else Capture(options.pcap, epoch_of(now))
         if self._capture is not None:
             self._closing.callback(self._capture.close)
@@ -70,11 +79,30 @@ class Bench:
         happenings = Happenings(queue, self.world.dongle, scenario.faults, Random(f"{scenario.seed} line"))
         line = happenings.line
         on_the_line = line if block_times is None else block_times.on_the_line(line)
-        self.runner = Runner(loop, queue, on_the_line, self._after_turn if records else None)
+        keep = None if state is None else self._keep
+        self.runner = Runner(loop, queue, on_the_line, self._after_turn if records else None, keep)
         self.port = happenings.port = open_port(options.listen, self.runner)
         self.control = None
         if self._events is not None:
             self.control = Control(self.world, happenings, self._events.write)
+
+    def _open_state(self, scenario: Scenario, options: ServeOptions) -> StateFile | None:
+        if options.state is None:
+            return None
+        state = StateFile.open(options.state, scenario, options.ncp)
+        self._closing.callback(state.close)
+        return state
+
+    def _restore(self, state: StateFile) -> None:
+        try:
+            state.restore(self.world)
+        except StateFileError:
+            self._closing.close()
+            raise
+
+    def _keep(self) -> None:
+        assert self._state is not None
+        self._state.save(self.world)
 
     def _open_events(self, where: str | None, now: float) -> EventLog | None:
         if where is None:
@@ -162,8 +190,8 @@ def _go_on() -> None:
 async def serve(options: ServeOptions) -> None:
     """Print one JSON line once a host can connect, then serve until SIGTERM or SIGINT.
 
-    Raises ScenarioError and ListenError for what the caller can put right. A fault of the virtual world itself ends it
-    with that exception: half a world that goes on would be taken for a radio problem.
+    Raises ScenarioError, ListenError and StateFileError for what the caller can put right. A fault of the virtual world
+    itself ends it with that exception: half a world that goes on would be taken for a radio problem.
     """
     scenario = load_scenario(options.scenario)
     if options.seed is not None:

@@ -5,6 +5,8 @@ operation is left undone, half done or done, as the test wants; after it nothing
 Not modelled: wear, read disturbance, timing.
 """
 
+from collections.abc import Mapping
+
 ERASED = 0xFF
 
 
@@ -23,6 +25,7 @@ class Flash:
         self.sectors = sectors
         self.sector_bytes = sector_bytes
         self.operations = 0
+        self._changed: set[int] = set()
         self._contents: dict[int, bytearray] = {}
         self._powered = True
         self._cut_at: int | None = None
@@ -32,6 +35,22 @@ class Flash:
         """Lose power in the operation of this number (the next one is `operations + 1`), `done` of it carried out."""
         self._cut_at = operation
         self._cut_share = done
+
+    def take_changes(self) -> dict[int, bytes | None]:
+        """The sectors that changed since the last call; None for an erased one."""
+        if not self._changed:
+            return {}
+        changed, self._changed = self._changed, set()
+        contents = self._contents
+        return {sector: bytes(contents[sector]) if sector in contents else None for sector in sorted(changed)}
+
+    def restore(self, sectors: Mapping[int, bytes]) -> None:
+        """Have these sectors, and all others erased. Raises ValueError for what does not fit this memory."""
+        for sector, octets in sectors.items():
+            if not 0 <= sector < self.sectors or len(octets) != self.sector_bytes:
+                raise ValueError(f"sector {sector} of {len(octets)} octets is not of this flash")
+        self._contents = {sector: bytearray(octets) for sector, octets in sectors.items()}
+        self._changed.clear()
 
     def restore_power(self) -> None:
         self._powered = True
@@ -53,6 +72,7 @@ class Flash:
         if not 0 <= sector < self.sectors:
             raise FlashMisuseError(f"there is no sector {sector}")
         share = self._begin()
+        self._changed.add(sector)
         if share is None:
             self._contents.pop(sector, None)
             return
@@ -74,6 +94,7 @@ class Flash:
         if held.count(ERASED, start, end) != len(octets):
             raise FlashMisuseError(f"program of {len(octets)} at {address} hits bytes that are not erased")
         share = self._begin()
+        self._changed.add(sector)
         if share is None:
             held[start:end] = octets
             return

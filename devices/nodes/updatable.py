@@ -74,7 +74,7 @@ class UpdatableNode(Node, ABC):
         super().__init__(stack, scheduler, settings, listener)
         self.gbcs_settings = settings
         self.random = random
-        self._flash = flash
+        self.flash = flash
         keyed = () if settings.credentials is None else (key_establishment.CLUSTER,)
         self.declare_endpoint(self.server_clusters, (*self.client_clusters, *keyed))
         self.keys: KeyCluster | None = None
@@ -88,7 +88,7 @@ class UpdatableNode(Node, ABC):
         if self.powered:
             return
         self.forget_timers()
-        self._flash.restore_power()
+        self.flash.restore_power()
         self.powered = True
         self.powered_run(self._boot)
 
@@ -124,8 +124,8 @@ class UpdatableNode(Node, ABC):
         return None if self.ota is None else self.ota.banks.running_header().file_version
 
     def _boot(self) -> None:
-        journal = Journal(self._flash)
-        banks = ImageBanks(self._flash, journal)
+        journal = Journal(self.flash)
+        banks = ImageBanks(self.flash, journal)
         if banks.is_blank():
             banks.install_factory_image(factory_image(self.gbcs_settings))
         boot = banks.boot()

@@ -25,6 +25,7 @@ from devices.stack.interface import (
     Timer,
 )
 from devices.stack.joining import DeviceTiming, Joining
+from devices.stack.kept import Kept, keep_link_key, key_octets, link_key_from
 from devices.stack.node import OFF_NETWORK, ZigbeeNode
 from devices.stack.nwk_layer import Arrival, Done, is_broadcast
 from devices.wire import mac, nwk, zdp
@@ -118,6 +119,44 @@ class EndDevice(ZigbeeNode):
         self._short_polls = 0
         self._matches: dict[int, Callable[[tuple[int, ...]], None]] = {}
         self._joining = Joining(self, self._radio, self._nwk, scheduler, channels=tuple(channels), timing=timing)
+
+    # Flash
+
+    def retained(self) -> Kept:
+        state = self.persistent_state
+        key = None if state.network_key is None else state.network_key.hex()
+        return {
+            "link_key": keep_link_key(state.link_key),
+            "key_established": state.key_established,
+            "channel": state.channel,
+            "pan_id": state.pan_id,
+            "extended_pan_id": state.extended_pan_id,
+            "address": state.address,
+            "trust_centre": state.trust_centre,
+            "network_key": key,
+            "network_key_sequence": state.network_key_sequence,
+            "network_frame_counter": state.network_frame_counter,
+            "transport_key_counter": self._transport_key_counter,
+            "aps_counter": self.aps_counter_ahead,
+        }
+
+    def restore(self, kept: Kept) -> None:
+        """Before `power_on`."""
+        trust_centre, key = kept["trust_centre"], kept["network_key"]
+        self.persistent_state = DeviceState(
+            link_key_from(kept["link_key"]),
+            channel=int(kept["channel"]),
+            pan_id=int(kept["pan_id"]),
+            extended_pan_id=int(kept["extended_pan_id"]),
+            address=NwkAddress(int(kept["address"])),
+            trust_centre=None if trust_centre is None else Eui64(int(trust_centre)),
+            network_key=None if key is None else key_octets(key),
+            network_key_sequence=int(kept["network_key_sequence"]),
+            network_frame_counter=int(kept["network_frame_counter"]),
+            key_established=bool(kept["key_established"]),
+        )
+        self._transport_key_counter = int(kept["transport_key_counter"])
+        self.use_aps_counters_from(int(kept["aps_counter"]))
 
     # Power and network
 

@@ -8,7 +8,7 @@ outside); what is *not* shared is everything above it. No clock, no randomness a
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import NewType, Protocol
+from typing import Any, NewType, Protocol
 
 Eui64 = NewType("Eui64", int)
 NwkAddress = NewType("NwkAddress", int)
@@ -248,6 +248,14 @@ class DeviceStack(Stack, Protocol):
     """An end device's half: association, Transport-Key, announce, rejoin, polls of a sleepy child, ZDP answers."""
 
     joined: bool
+
+    def retained(self) -> dict[str, Any]:
+        """What flash holds of the network and its keys, as JSON."""
+        ...
+
+    def restore(self, kept: dict[str, Any]) -> None:
+        """Have that in flash, before `power_on`. Raises KeyError, TypeError or ValueError for what makes no sense."""
+        ...
 
     @property
     def key_established(self) -> bool:

@@ -61,6 +61,14 @@ class LinkSecurity:
             cipher = self._ciphers[key] = security.cipher_for(key)
         return cipher
 
+    @property
+    def next_counter(self) -> int:
+        """Above every value that was used under any key."""
+        return self._next_counter
+
+    def go_on_from(self, counter: int) -> None:
+        self._next_counter = max(self._next_counter, counter)
+
     def _take(self, key: LinkKey) -> int | None:
         counter = max(key.outgoing_counter, self._next_counter)
         if counter > security.MAX_FRAME_COUNTER:

@@ -22,6 +22,7 @@ from devices.stack.interface import (
     LinkKey,
     NwkAddress,
 )
+from devices.stack.kept import counter_ahead
 from devices.stack.nwk_layer import Arrival, Done, NwkLayer, is_broadcast
 from devices.wire import zdp
 from devices.wire.errors import MalformedFrameError
@@ -70,6 +71,14 @@ class ZigbeeNode(ABC):
     @address.setter
     def address(self, address: NwkAddress) -> None:
         self._nwk.address = address
+
+    @property
+    def aps_counter_ahead(self) -> int:
+        """An APS frame counter at or above the next one under whatever link key."""
+        return counter_ahead(self._aps.security.next_counter)
+
+    def use_aps_counters_from(self, counter: int) -> None:
+        self._aps.security.go_on_from(counter)
 
     # Sending
 

@@ -70,6 +70,24 @@ def test_the_host_is_told_before_the_air_is_quiet():
     assert told == [[b"a device speaks"]]
 
 
+def test_what_must_outlive_the_process_is_kept_before_its_octets_leave_and_at_the_end_of_a_silent_turn():
+    loop, queue, dongle, line = Loop(), EventQueue(0.0), Dongle(), Line()
+    said_when_kept: list[int] = []
+    runner = Runner(loop, queue, dongle, keep=lambda: said_when_kept.append(len(line.writes)))
+    runner.line = line
+    queue.call_at(1.0, lambda: dongle.receive(b"a device speaks"))
+    queue.call_at(2.0, lambda: None)
+    runner.pump()
+    assert said_when_kept == [0]
+    loop.now = 1.0
+    loop.timer()
+    assert (said_when_kept[:2], line.writes) == ([0, 0], [b"a device speaks"])
+    kept = len(said_when_kept)
+    loop.now = 2.0
+    loop.timer()
+    assert said_when_kept[kept:] == [1]
+
+
 def test_what_a_host_causes_is_told_in_one_write():
     _, queue, dongle, line, runner = bench()
     hear = dongle.receive

@@ -29,6 +29,7 @@ from devices.ncp.ezsp.status import EzspStatus
 from devices.ncp.ezsp.tables import AddressTable, MulticastTable
 from devices.ncp.ezsp.utilities import Utilities
 from devices.ncp.fates import TellFate, tell_at_once
+from devices.stack.kept import Kept, keep_network, key_octets, network_from
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -44,6 +45,9 @@ if TYPE_CHECKING:
         NwkAddress,
         Scheduler,
     )
+
+
+_KEY_PART = "key "
 
 
 @dataclass(slots=True)
@@ -155,6 +159,43 @@ class EzspCoprocessor:
         }
         table = self._commands
         return {command.id: (command, handlers[command.name]) for command in table.values() if not command.is_callback}
+
+    # flash
+
+    def retained(self) -> dict[str, Kept]:
+        """What outlives a power cut, in parts that change one without the other."""
+        flash, network = self._flash, None if self._erase_at_reset else self.stack.network
+        parts: dict[str, Kept] = {
+            "tokens": {
+                "options": flash.trust_center.options,
+                "preconfigured_key": flash.trust_center.preconfigured_key.hex(),
+                "network_counter": flash.counters.network,
+                "aps_counter": flash.counters.aps,
+                "tx_power_dbm": flash.radio.tx_power_dbm,
+                "channels": flash.radio.channels,
+            },
+            "counters": {"aps_counter": self.stack.aps_counter_ahead},
+        }
+        if network is not None:
+            parts["network"] = keep_network(network)
+        for index, entry in self.keys.retained().items():
+            parts[f"{_KEY_PART}{index}"] = entry
+        return parts
+
+    def restore(self, parts: dict[str, Kept]) -> None:
+        """Boot with that in flash. Raises KeyError, TypeError or ValueError for what makes no sense."""
+        tokens = parts["tokens"]
+        self._flash = _Flash(
+            TrustCenterTokens(int(tokens["options"]), key_octets(tokens["preconfigured_key"])),
+            FrameCounters(int(tokens["network_counter"]), int(tokens["aps_counter"])),
+            RadioTokens(int(tokens["tx_power_dbm"]), int(tokens["channels"])),
+        )
+        self.keys.restore(
+            {int(name.removeprefix(_KEY_PART)): kept for name, kept in parts.items() if name.startswith(_KEY_PART)}
+        )
+        self.stack.network = network_from(parts["network"]) if "network" in parts else None
+        self.stack.use_aps_counters_from(int(parts["counters"]["aps_counter"]))
+        self._boot()
 
     # the line
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 
 from devices.ncp.ezsp.status import SlStatus
 from devices.stack.interface import Eui64, LinkKey
+from devices.stack.kept import Kept, keep_link_key, link_key_from
 
 ANY_DEVICE = Eui64(0xFFFF_FFFF_FFFF_FFFF)
 NO_INDEX = 0xFF
@@ -50,6 +51,14 @@ class KeyTables:
         self._now = now
         self._table: dict[int, tuple[Eui64, LinkKey]] = {}
         self._transient: dict[Eui64, TransientKey] = {}
+
+    def retained(self) -> dict[int, Kept]:
+        """The entries that flash holds, by index, those out of reach too."""
+        return {index: {"partner": partner, **keep_link_key(key)} for index, (partner, key) in self._table.items()}
+
+    def restore(self, kept: dict[int, Kept]) -> None:
+        self._table = {index: (Eui64(int(each["partner"])), link_key_from(each)) for index, each in kept.items()}
+        self.revision += 1
 
     def forget_transient(self) -> None:
         self._transient.clear()

@@ -19,13 +19,14 @@ from devices.ncp.znp.layout import Handler, ShortParametersError, Value
 from devices.ncp.znp.messaging import Messaging
 from devices.ncp.znp.mt_frames import MtFrame, MtReceiver, MtType, Subsystem
 from devices.ncp.znp.network import Network, factory_items, obey_startup_option
-from devices.ncp.znp.nvram import Nvram, legacy
+from devices.ncp.znp.nvram import NvKey, Nvram, legacy
 from devices.ncp.znp.personality import ZSTACK_3_30, Personality
 from devices.ncp.znp.security import Security
 from devices.ncp.znp.status import ResetReason, RpcError
 from devices.ncp.znp.utilities import TRANSPORT_REVISION, Utilities
 from devices.ncp.znp.zdo import DeviceObject
 from devices.stack.interface import ZDP_PROFILE, Eui64
+from devices.stack.kept import Kept
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
         Scheduler,
     )
 
+_ITEM_PART = "item "
 _RESET_REQUEST = 0x4100
 _MAX_WAITING = 16  # frames that the serial bridge of a stick holds back while the chip restarts; our choice
 _SUBSYSTEMS = frozenset(Subsystem) - {Subsystem.RPC_ERROR}
@@ -77,6 +79,8 @@ class ZnpCoprocessor:
         self._boots = 0
         self._held_callbacks: list[bytes] = []
         self._waiting: list[MtFrame] = []
+        self._seen: object = None
+        self._parts: dict[str, Kept] = {}
         factory_items(self.nvram, ieee, random, personality.table_size, self.keys.link_key_table_bytes)
         self._boot()
         self._booting = False
@@ -163,6 +167,38 @@ class ZnpCoprocessor:
         return {
             command.id: (command, handlers[command.name]) for command in table.values() if command.request is not None
         }
+
+    # flash
+
+    def retained(self) -> dict[str, Kept]:
+        """What outlives a power cut, item by item. The same object as before when nothing changed."""
+        network = self.stack.network
+        seen = (
+            self.nvram.revision,
+            self.keys.contents(),
+            None if network is None else (id(network), network.network_frame_counter),
+            self.stack.aps_counter_ahead,
+        )
+        if seen != self._seen:
+            self._seen = seen
+            self._parts = {"counters": {"aps_counter": self.stack.aps_counter_ahead}}
+            for key, octets in self.nvram.retained().items():
+                self._parts[_ITEM_PART + " ".join(map(str, key))] = {"octets": octets.hex()}
+        return self._parts
+
+    def restore(self, parts: dict[str, Kept]) -> None:
+        """Boot with that in flash. Raises KeyError, TypeError or ValueError for what makes no sense."""
+        held = {}
+        for name, kept in parts.items():
+            if name.startswith(_ITEM_PART):
+                system, item, sub = map(int, name.removeprefix(_ITEM_PART).split())
+                held[NvKey(system, item, sub)] = bytes.fromhex(kept["octets"])
+        counter = int(parts["counters"]["aps_counter"])
+        self.stack.stop()
+        self.nvram.restore(held)
+        self._boot()
+        self._booting = False
+        self.stack.use_aps_counters_from(counter)
 
     # the line
 

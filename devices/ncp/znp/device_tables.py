@@ -229,6 +229,20 @@ class DeviceTables:
 
     # flash
 
+    def contents(self) -> tuple[object, ...]:
+        """All that flash shows of this, to be compared: cheaper than the octets."""
+        return (
+            [(child.ieee, child.address, child.receiver_on_when_idle) for child in self.children.values()],
+            set(self.disowned),
+            [None if entry is None else (entry.ieee, entry.address) for entry in self._addresses],
+            [
+                (entry.ieee, entry.key.key, entry.key.outgoing_counter, entry.key.incoming_counter)
+                for entry in (*self._trust_center, *self._aps_keys)
+                if entry is not None
+            ],
+            self.revision,
+        )
+
     def mirror(self, nvram: Nvram) -> None:
         """From now on, flash shows what is here."""
         nvram.mirror(ZSTACK, Table.ADDRMGR, self._address_item)

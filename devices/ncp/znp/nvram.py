@@ -6,7 +6,7 @@ asked for when it is read. An item that the host writes is the host's until the 
 nor heeds it before it boots.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 from devices.ncp.znp.items import POLL_RATE_OLD16
@@ -39,10 +39,23 @@ class Nvram:
     """The items, and the handlers of the NV commands. `mirror` makes a table live."""
 
     def __init__(self) -> None:
+        self.revision = 0  # counts what was written; not what a mirror shows
         self._items: dict[NvKey, bytes] = {}
         self._tables: dict[tuple[int, int], Mirror] = {}
         self._singles: dict[NvKey, Callable[[], bytes]] = {}
         self._from_host: set[NvKey] = set()
+
+    def retained(self) -> dict[NvKey, bytes]:
+        """Every item as it is now: what a reset would find."""
+        return {key: self.get(key) or b"" for key in self._items}
+
+    def restore(self, items: Mapping[NvKey, bytes]) -> None:
+        """Have these items and no others, as after a reset."""
+        self._items = dict(items)
+        self.revision += 1
+        self._tables.clear()
+        self._singles.clear()
+        self._from_host.clear()
 
     # for the chip itself
 
@@ -58,17 +71,21 @@ class Nvram:
 
     def put(self, key: NvKey, value: bytes) -> None:
         self._items[key] = value
+        self.revision += 1
 
     def discard(self, key: NvKey) -> None:
+        self.revision += 1
         self._items.pop(key, None)
 
     def mirror(self, system: int, item: int, content: Mirror) -> None:
         """From now on, whatever the host wrote there."""
         self._tables[system, item] = content
+        self.revision += 1
         self._from_host = {key for key in self._from_host if key[:2] != (system, item)}
 
     def mirror_one(self, key: NvKey, content: Callable[[], bytes]) -> None:
         self._singles[key] = content
+        self.revision += 1
 
     def settle(self) -> None:
         """A reset: what the stack knew is in flash now, and what the host wrote counts from here on."""
@@ -79,6 +96,7 @@ class Nvram:
         self._tables.clear()
         self._singles.clear()
         self._from_host.clear()
+        self.revision += 1
 
     # for the host
 
@@ -129,10 +147,12 @@ class Nvram:
             return ZStatus.NV_OPER_FAILED
         self._items[key] = value[:length].ljust(length, b"\xff")
         self._from_host.add(key)
+        self.revision += 1
         return ZStatus.NV_ITEM_UNINIT
 
     def _forget(self, key: NvKey) -> None:
         self._from_host.discard(key)
+        self.revision += 1
         del self._items[key]
 
     def _length(self, key: NvKey) -> int:
@@ -153,5 +173,6 @@ class Nvram:
         if offset + len(value) > len(held):
             return (ZStatus.NV_BAD_ITEM_LEN,)
         self._items[key] = held[:offset] + value + held[offset + len(value) :]
+        self.revision += 1
         self._from_host.add(key)
         return (ZStatus.SUCCESS,)
