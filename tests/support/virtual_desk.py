@@ -17,7 +17,7 @@ from typing import Any
 
 from chf.crypto.install_code import link_key, parse_install_code
 from chf.dcc.pki import Pki, seeded_keys
-from chf.eui64 import format_eui64, parse_eui64
+from chf.eui64 import Eui64, format_eui64, parse_eui64
 from chf.hub import Hub
 from chf.image.image import parse_image
 from chf.jobs.model import JobState
@@ -97,22 +97,44 @@ class Desk:
     def order(self, **command: object) -> None:
         self.bench.command(json.dumps(command).encode() + b"\n")
 
-    async def update_under_way(self, until_bytes: int = 4000) -> bytes:
-        """The device has joined and has so much of an image of 12 kB; gives the whole."""
-        image = parse_image(image_file(self.directory / "new.ota", size_bytes=12_000).read_bytes())
+    async def admit(self, *devices: Eui64) -> None:
+        """They join, and say what they run."""
         now = VirtualClock().now().utc
         key = link_key(parse_install_code(INSTALL_CODE))
-        with self.store.transaction() as tx:
-            tx.devices.add(DeviceEntry(DEVICE, DeviceType.PPMID, now, key))
-            tx.inbox.submit(Verb.DEVICE_PERMIT, {"device": format_eui64(DEVICE), "seconds": 180}, now)
-        await self.until(lambda: (entry := self.store.devices.get(DEVICE)) and entry.file_version is not None, 120)
+        for device in devices:
+            with self.store.transaction() as tx:
+                tx.devices.add(DeviceEntry(device, DeviceType.PPMID, now, key))
+                tx.inbox.submit(Verb.DEVICE_PERMIT, {"device": format_eui64(device), "seconds": 180}, now)
+            await self.until(partial(self._told_version, device), 120)
+
+    def _told_version(self, device: Eui64) -> bool:
+        entry = self.store.devices.get(device)
+        return entry is not None and entry.file_version is not None
+
+    def start_update(self, *devices: Eui64, size_bytes: int) -> bytes:
+        """Gives the image."""
+        now = VirtualClock().now().utc
+        image = parse_image(image_file(self.directory / "new.ota", size_bytes=size_bytes).read_bytes())
         with self.store.transaction() as tx:
             tx.images.add(record_of(image, "new", now), image.content)
-            body = {"devices": [format_eui64(DEVICE)], "image": image.sha256, "activation": {"kind": "now"}}
+            names = [format_eui64(device) for device in devices]
+            body = {"devices": names, "image": image.sha256, "activation": {"kind": "now"}}
             tx.inbox.submit(Verb.UPDATE_START, body, now)
-        progress = partial(self.devices_told, "download_progress")
-        await self.until(lambda: any(record["offset_bytes"] >= until_bytes for record in progress()), 120)
         return bytes(image.content)
+
+    def states_of_updates(self) -> dict[Eui64, JobState]:
+        return {job.device: job.state for job in self.store.jobs.list()}
+
+    async def update_under_way(self, until_bytes: int = 4000) -> bytes:
+        """The device has joined and has so much of an image of 12 kB; gives the whole."""
+        await self.admit(DEVICE)
+        content = self.start_update(DEVICE, size_bytes=12_000)
+        await self.until_offset(until_bytes)
+        return content
+
+    async def until_offset(self, offset_bytes: int) -> None:
+        progress = partial(self.devices_told, "download_progress")
+        await self.until(lambda: any(record["offset_bytes"] >= offset_bytes for record in progress()), 120)
 
 
 @asynccontextmanager

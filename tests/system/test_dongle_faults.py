@@ -141,27 +141,3 @@ def test_a_dongle_without_buffers_for_a_while(working, kind):
     desk.dongle.command(do="exhaust", for_s=3)
     desk.check()
     assert "gone" not in desk.states()
-
-
-@pytest.mark.parametrize("kind", KINDS)
-def test_confirms_that_come_late_or_never(working, kind):
-    desk = working(kind, think_time_s=0.005)
-    desk.desk.until_offset(2000)
-    desk.dongle.command(do="confirms", delay_s=0.2)
-    desk.desk.until_offset(10_000)
-    desk.dongle.command(do="confirms", loss=0.3)
-    desk.check()
-
-
-@pytest.mark.parametrize("kind", KINDS)
-def test_one_device_whose_confirms_never_come_does_not_hold_up_another(tmp_path, kind):
-    scenario = "seed = 4\n" + quick(think_time_s=0.005) + quick(OTHER, think_time_s=0.005)
-    scenario += f'[[faults.confirms]]\neui64 = "{OTHER}"\nloss = 0.3\n'
-    with bench(tmp_path, scenario, "--ncp", kind) as desk:
-        desk.start_hub("--radio", kind)
-        desk.admit(EUI64, OTHER)
-        image = image_file(tmp_path / "new.ota", size_bytes=1500)
-        ran = desk.chf("update", "start", "--device", EUI64, "--device", OTHER, "--image", str(image), "--json")
-        numbers = {entry["device"]: entry["update"] for entry in ran.json["started"]}
-        desk.until_state(numbers[EUI64], JobState.ACTIVATED, timeout_s=15.0)
-        desk.until_state(numbers[OTHER], JobState.ACTIVATED, timeout_s=100.0)
