@@ -5,7 +5,8 @@ The frames of every day (DATA in sequence, and ACK) are read and written here by
 is not of every day is left to bellows, octet for octet. The rules are bellows', and the state is too: numbers, window
 of one frame, adaptive timeout, reject condition (Silicon Labs UG101).
 
-What one turn of the event loop has to say leaves in one write, the acknowledgement first.
+What one turn of the event loop has to say leaves in one write. An ACK frame is last in it, and only there where no DATA
+frame says the same: a frame that acknowledges less than the one before it counts as damaged (Silicon Labs' own ASH).
 """
 
 import asyncio
@@ -121,6 +122,7 @@ class AshLine(AshProtocol):  # type: ignore[misc]
         self.in_turn = False
         self._ack_due = False
         self._unwritten = b""
+        self._acknowledged = 0  # by the last DATA frame in there
 
     # What comes in
 
@@ -195,14 +197,15 @@ class AshLine(AshProtocol):  # type: ignore[misc]
     def _put(self, number: int, payload: bytes, acknowledged: int, *, retransmitted: bool) -> None:
         control = number << 4 | (_RETRANSMITTED if retransmitted else 0) | acknowledged
         self._unwritten += wrap(control, randomise(payload))
+        self._acknowledged = acknowledged
         if not self.in_turn:
             self._flush()
 
     def _flush(self) -> None:
         octets = self._unwritten
-        if self._ack_due:
-            octets = _ACKS[self._rx_seq] + octets
-            self._ack_due = False
+        if self._ack_due and not (octets and self._acknowledged == self._rx_seq):
+            octets += _ACKS[self._rx_seq]
+        self._ack_due = False
         self._unwritten = b""
         if octets and self._transport is not None and not self._transport.is_closing():
             self._transport.write(octets)

@@ -177,6 +177,18 @@ def test_an_acknowledgement_of_what_was_never_sent_means_nothing() -> None:
     assert ash.deadline() == pytest.approx(TIMEOUT_INITIAL_S)
 
 
+@pytest.mark.parametrize("number", [0, 3], ids=["less than before", "never sent"])
+def test_a_frame_with_an_impossible_acknowledgement_is_as_good_as_damaged(number: int) -> None:
+    ash = Ash()
+    for index in range(2):
+        ash.send(bytes([index]) * 3)
+    ash.data_to_send(0.0)
+    assert ash.receive(AckFrame(1).to_bytes() + DataFrame(0, number, PAYLOAD).to_bytes(), 0.1) == ()
+    assert frames(ash.data_to_send(0.1)) == [AckFrame(0, rejecting=True)]
+    assert ash.damaged_frames == 1
+    assert ash.receive(DataFrame(0, 2, PAYLOAD, retransmitted=True).to_bytes(), 0.2) == (PayloadReceived(PAYLOAD),)
+
+
 def test_a_host_that_is_not_ready_gets_answers_and_no_callbacks() -> None:
     ash = Ash()
     ash.receive(AckFrame(0, not_ready=True).to_bytes(), 0.0)

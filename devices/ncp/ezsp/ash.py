@@ -12,7 +12,8 @@ Rules, in the order of UG101 5:
   fails with ERROR 0x51 and stays so until RST.
 - The timeout doubles when it expires and otherwise becomes 7/8 of itself and half of the measured time.
 - A damaged or unexpected frame is answered with one NAK, then with silence until the expected frame comes. A
-  retransmitted frame that was taken before is acknowledged again.
+  retransmitted frame that was taken before is acknowledged again. A frame that acknowledges what was not sent, or less
+  than an earlier one did, counts as damaged (so Silicon Labs' own ASH has it).
 - While the host is "not ready", callbacks wait (not responses), for at most NOT_READY_LIMIT_S.
 
 Left out: the T_RSTACK delay of a booting chip, XON/XOFF as flow control (the octets are dropped), multi-second
@@ -159,6 +160,9 @@ class Ash:
         match frame:
             case DataFrame() if now < self._rejecting_until:
                 self._line += AckFrame(self._expected, rejecting=True).to_bytes()
+            case DataFrame() | AckFrame() if not self._may_be_acknowledged(frame.acknowledged):
+                self.damaged_frames += 1
+                self._reject()
             case DataFrame():
                 self._acknowledge_up_to(frame.acknowledged, now)
                 self._take_data(frame, events)
@@ -193,10 +197,13 @@ class Ash:
             self._rejecting = True
             self._line += AckFrame(self._expected, rejecting=True).to_bytes()
 
+    def _may_be_acknowledged(self, number: int) -> bool:
+        return (number - self._oldest()) % 8 <= len(self._unacknowledged)
+
     def _acknowledge_up_to(self, number: int, now: float) -> None:
-        """`number` is the next frame that the host expects; one outside the window acknowledges nothing."""
+        """`number` is the next frame that the host expects."""
         acknowledged = (number - self._oldest()) % 8
-        if not 0 < acknowledged <= len(self._unacknowledged):
+        if not acknowledged:
             return
         for _ in range(acknowledged):
             frame = self._unacknowledged.popleft()
