@@ -58,8 +58,8 @@ def append(event: Event, tx: Transaction) -> Event:
 
 
 def merged(batches: Sequence[Batch]) -> Batch:
-    """All of them as one, in their order: every write comes before every message."""
-    whole = Batch(batches[0].now)
+    """All of them as one, in their order: every write comes before every message, and waits where one of them must."""
+    whole = Batch(batches[0].now, durable=any(batch.durable for batch in batches))
     for batch in batches:
         whole.writes += batch.writes
         whole.messages += batch.messages

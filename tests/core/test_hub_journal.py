@@ -1,6 +1,9 @@
 """What many devices cause at one moment is written together, and no message leaves before that."""
 
 from contextlib import contextmanager
+from functools import partial
+
+import pytest
 
 from chf.eui64 import Eui64, format_eui64, parse_eui64
 from chf.hub.batch import Batch
@@ -25,15 +28,15 @@ class Paper:
         self.said: list[str] = []
 
     @contextmanager
-    def transaction(self):
+    def transaction(self, *, durable: bool):
         yield self.said
-        self.said.append("on disk")
+        self.said.append("on disk" if durable else "committed")
 
 
-def batch(write: str | None = None, message: str | None = None, *steps) -> Batch:
+def batch(write: str | None = None, message: str | None = None, *steps, durable: bool = True) -> Batch:
     made = Batch(NOW)
     if write is not None:
-        made.write(lambda said: said.append(write))
+        made.write(lambda said: said.append(write), durable=durable)
     if message is not None:
         made.send(message)
     for step in steps:
@@ -70,6 +73,17 @@ def test_a_step_that_fails_takes_nothing_of_the_others_with_it():
         store.said.append("told")
     journal.carry_out(batch("later"))
     assert store.said == ["start", "on disk", "a", "on disk", "message a", "told", "later", "on disk"]
+
+
+@pytest.mark.parametrize("first", [True, False])
+@pytest.mark.parametrize("second", [True, False])
+def test_what_is_written_together_waits_for_the_disk_where_a_part_of_it_must(first, second):
+    store = Paper()
+    journal = Journal(store, store.said.append, store.said.append)
+    parts = [batch("a", "message a", durable=first), batch("b", "message b", durable=second)]
+    journal.carry_out(batch(None, None, *(partial(journal.carry_out, part) for part in parts)))
+    end = "on disk" if first or second else "committed"
+    assert store.said == ["a", "b", end, "message a", "message b"]
 
 
 async def test_many_updates_start_with_few_waits_for_the_disk(tmp_path):
