@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Final
 
-from chf.clock import LAST_ZIGBEE_UTC, ZIGBEE_EPOCH, UtcSeconds
+from chf.clock import LAST_ZIGBEE_UTC, UtcSeconds
 from chf.errors import StoreCorruptError, UsageError
 from chf.eui64 import Eui64, format_eui64, parse_eui64
 from chf.ota.transitions import State
@@ -163,7 +163,7 @@ def activation_from_json(value: dict[str, Any]) -> Activation:
         case "now":
             return ActivateNow()
         case "at":
-            if not ZIGBEE_EPOCH <= value["utc"] <= LAST_ZIGBEE_UTC:
+            if not 0 <= value["utc"] <= LAST_ZIGBEE_UTC:  # from 0, because a hub without a clock counts from there
                 raise ValueError(f"the activation time {value['utc']} is none that a device can be told")
             return ActivateAt(UtcSeconds(value["utc"]), Strategy(value["strategy"]), TimeForm(value["time_form"]))
         case "hold":
