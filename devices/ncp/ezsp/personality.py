@@ -48,12 +48,15 @@ _OTHERS = {9: 0x7020, 10: 0x7120, 11: 0x7220, 12: 0x7320, 14: 0x8000, 16: 0x8100
 
 PERSONALITIES = {
     personality.name: personality
-    for personality in (
-        *(V8, V13, V18),
-        *(
-            Personality(f"v{version}", version, stack_version, "chf", "virtual dongle")
-            for version, stack_version in _OTHERS.items()
+    for personality in sorted(
+        (
+            *(V8, V13, V18),
+            *(
+                Personality(f"v{version}", version, stack_version, "chf", "virtual dongle")
+                for version, stack_version in _OTHERS.items()
+            ),
         ),
+        key=lambda personality: personality.version,
     )
 }
-"""By the name that a scenario file uses."""
+"""By the name that a scenario file uses, the oldest first."""
