@@ -1,7 +1,23 @@
-"""What holds for every test: hypothesis draws the same examples each time, and judges no example by the clock."""
+"""What holds for every test: hypothesis draws the same examples each time, and judges no example by the clock.
 
+And what tests of different folders ask for.
+"""
+
+import gc
+from collections.abc import Iterator
+
+import pytest
 from hypothesis import HealthCheck, settings
 
 # A deadline, or the check for slow drawing, would tell how busy the machine is and nothing of what is tested.
 settings.register_profile("repeatable", derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("repeatable")
+
+
+@pytest.fixture
+def no_complaints(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
+    """Nobody leaves an error in the log, neither asyncio nor a library: no lost task, no exception that nobody took."""
+    yield
+    gc.collect()
+    records = [record for phase in ("setup", "call", "teardown") for record in caplog.get_records(phase)]
+    assert [r.getMessage() for r in records if r.levelname in ("ERROR", "CRITICAL")] == []

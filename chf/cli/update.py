@@ -13,6 +13,7 @@ from chf.clock import SystemClock, UtcSeconds, isoformat
 from chf.errors import ChfError, RefusedError, TimedOutError, UsageError
 from chf.eui64 import Eui64, format_eui64
 from chf.hub import progress
+from chf.hub.commands import LONGEST_LIFETIME_S
 from chf.image.image import ImageKind
 from chf.jobs.model import Job, JobId, JobState
 from chf.ota.model import (
@@ -28,7 +29,6 @@ from chf.store import Store
 from chf.store.inbox import Verb
 
 _POLL_S = 0.1
-_LONGEST_S = 10 * 365 * 86_400.0  # as the hub takes it
 
 
 class UpdateFailedError(ChfError):
@@ -74,7 +74,9 @@ def _activation(at: UtcSeconds | None, hold: bool, strategy: str, time_form: str
 @click.option("--kind", type=KindParameter(), help="Read that file as this kind, whatever it looks like.")
 @activation_options
 @click.option("--hold", is_flag=True, help="Download, and activate only on `chf update activate`.")
-@click.option("--expires", "expires_s", type=SecondsParameter(1, _LONGEST_S), help="Seconds until it is given up.")
+@click.option(
+    "--expires", "expires_s", type=SecondsParameter(1, LONGEST_LIFETIME_S), help="Seconds until it is given up."
+)
 @click.option("--allow-downgrade", is_flag=True, help="Also where a device runs a newer version.")
 @click.option("--wait", is_flag=True, help="Follow it to its end.")
 @home_option

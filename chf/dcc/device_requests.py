@@ -14,11 +14,11 @@ from typing import Final, TypeAlias
 from chf.clock import Now, UtcSeconds, isoformat
 from chf.crypto.install_code import link_key, with_crc
 from chf.dcc.certificates import Usage
-from chf.dcc.firmware_commands import VERSION_USE_CASES
+from chf.dcc.firmware_commands import VERSION_USE_CASES, mac_key_for
 from chf.dcc.intake import InventoryDevice, RequestRefusal
 from chf.dcc.inventory import StoreInventory
 from chf.dcc.pki import Pki
-from chf.dcc.reads import mac_key_for, queue_read, supplier_of
+from chf.dcc.reads import queue_read, supplier_of
 from chf.dcc.settings import DeskPolicy
 from chf.dcc.smi import SmiDevice
 from chf.duis.codes import ResponseCode
@@ -109,7 +109,7 @@ def signed_pre_command(request: SignedPreCommandRequest, bench: Bench) -> Outcom
         return refusal
     try:
         message = _checked_command(request, bench)
-        key = mac_key_for(message.header, device, bench.pki)
+        key = mac_key_for(bench.pki, message.header)
     except (MalformedMessageError, RefusedError) as error:
         return RequestRefusal(ResponseCode.VALIDATION, f"the signed pre-command: {error}")
     except UsageError as error:

@@ -60,7 +60,7 @@ def cs06(
     """Activate Firmware, signed and with its MAC. Raises UsageError where the PKI lacks the device's certificate."""
     command = make_cs06_precommand(pki.supplier, device, counter, manufacturer_image_hash, execution_utc)
     signed = sign(command, pki.private_key(pki.supplier, Usage.DIGITAL_SIGNATURE))
-    return add_mac(signed, _mac_key(pki, device, signed.header)).to_bytes()
+    return add_mac(signed, mac_key_for(pki, signed.header)).to_bytes()
 
 
 def cs08(pki: Pki, device: Eui64, counter: int) -> bytes:
@@ -68,13 +68,13 @@ def cs08(pki: Pki, device: Eui64, counter: int) -> bytes:
     behalf = SupplementaryRemoteParty(pki.supplier, counter)
     code = MessageCode.READ_PPMID_HCALCS_FIRMWARE_VERSION
     header = GroupingHeader(CraFlag.COMMAND, counter, pki.acb, device, code, supplementary=behalf)
-    return make_cs08_command(pki.acb, device, counter, behalf, _mac_key(pki, device, header))
+    return make_cs08_command(pki.acb, device, counter, behalf, mac_key_for(pki, header))
 
 
 def meter_version(pki: Pki, device: Eui64, counter: int, code: MessageCode) -> bytes:
     """ECS52 or GCS38 from the supplier, whom the meter knows."""
     header = GroupingHeader(CraFlag.COMMAND, counter, pki.supplier, device, code)
-    return make_version_command(header, _mac_key(pki, device, header))
+    return make_version_command(header, mac_key_for(pki, header))
 
 
 def read_version(pki: Pki, device: Eui64, device_type: DeviceType, tx: Transaction, now: Now) -> NewDeviceMessage:
@@ -96,7 +96,8 @@ def row(
     return NewDeviceMessage(device, ORIGIN, code, counter, message, now.utc, expires)
 
 
-def _mac_key(pki: Pki, device: Eui64, header: GroupingHeader) -> bytes:
-    public = pki.certificate(device, Usage.KEY_AGREEMENT).public_key()
+def mac_key_for(pki: Pki, command: GroupingHeader) -> bytes:
+    """Of ACB and device. Raises UsageError where the device has no key agreement certificate here."""
+    public = pki.certificate(Eui64(command.recipient), Usage.KEY_AGREEMENT).public_key()
     assert isinstance(public, ec.EllipticCurvePublicKey)
-    return mac_key(pki.private_key(pki.acb, Usage.KEY_AGREEMENT), public, header)
+    return mac_key(pki.private_key(pki.acb, Usage.KEY_AGREEMENT), public, command)

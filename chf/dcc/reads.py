@@ -8,11 +8,9 @@ command; after that, the user gets E30.
 from collections.abc import Callable, Mapping
 from typing import Final
 
-from cryptography.hazmat.primitives.asymmetric import ec
-
 from chf.clock import Now, UtcSeconds
 from chf.dcc.certificates import Usage
-from chf.dcc.firmware_commands import ACB_COUNTER, VERSION_USE_CASES, next_counter
+from chf.dcc.firmware_commands import ACB_COUNTER, VERSION_USE_CASES, mac_key_for, next_counter
 from chf.dcc.pki import Pki
 from chf.dcc.settings import DeskPolicy
 from chf.dcc.smi import Smi, SmiDevice
@@ -21,7 +19,7 @@ from chf.duis.envelope import ServiceResponse
 from chf.duis.identifiers import RequestId
 from chf.errors import UsageError
 from chf.eui64 import Eui64
-from chf.gbcs import CraFlag, GroupingHeader, MessageCode, SupplementaryRemoteParty, mac_key, make_version_command
+from chf.gbcs import CraFlag, GroupingHeader, MessageCode, SupplementaryRemoteParty, make_version_command
 from chf.store import Store
 from chf.store.device_log import DeviceType
 from chf.store.device_messages import NewDeviceMessage
@@ -31,13 +29,6 @@ from chf.store.uplink import NewDocument
 
 _BATCH: Final = 100  # so that the hub never waits long for the store
 SERVICE: Final = "11.2"
-
-
-def mac_key_for(header: GroupingHeader, device: Eui64, pki: Pki) -> bytes:
-    """Raises UsageError where the device has no key agreement certificate here."""
-    public = pki.certificate(device, Usage.KEY_AGREEMENT).public_key()
-    assert isinstance(public, ec.EllipticCurvePublicKey)
-    return mac_key(pki.private_key(pki.acb, Usage.KEY_AGREEMENT), public, header)
 
 
 def supplier_of(device: Eui64, smi: Mapping[Eui64, SmiDevice] | None, pki: Pki) -> Eui64:
@@ -65,7 +56,7 @@ def queue_read(
         counter = next_counter(tx, ACB_COUNTER, now)
         party = SupplementaryRemoteParty(request.originator, request.counter)
         header = GroupingHeader(CraFlag.COMMAND, counter, pki.acb, device, code, supplementary=party)
-    octets = make_version_command(header, mac_key_for(header, device, pki))
+    octets = make_version_command(header, mac_key_for(pki, header))
     expires = UtcSeconds(now.utc + policy.device_message_lifetime_s)
     tx.device_messages.add(NewDeviceMessage(device, str(request), code, counter, octets, now.utc, expires))
 
@@ -83,7 +74,7 @@ class DatedReads:
         for read in reads:
             entry = self._store.devices.get(read.device)
             late = now.utc > read.due + self._policy.device_message_lifetime_s
-            if late or entry is None or not self._has_key(read.device):
+            if late or entry is None or entry.device_type not in VERSION_USE_CASES or not self._has_key(read.device):
                 code = ResponseCode.TIMED_OUT if late else ResponseCode.CANNOT_COMMUNICATE
                 self._give_up(read, code, now)
                 continue

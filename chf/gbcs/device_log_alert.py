@@ -10,11 +10,9 @@ from typing import Self
 from chf.errors import MalformedMessageError
 from chf.gbcs.codes import AlertCode
 from chf.gbcs.cursor import Cursor
-from chf.gbcs.dlms import DATE_TIME, invoke_id, read_invoke_id
+from chf.gbcs.dlms import DATE_TIME, notification_head, read_notification_head
 from chf.gbcs.message import DATE_TIME_OCTETS
 
-_NOTIFICATION = 0x0F  # DLMS data-notification
-_NO_DATE_TIME_STRUCTURE_OF_3_LONG_UNSIGNED = bytes.fromhex("00020312")
 _STRUCTURE_OF_3 = bytes.fromhex("0203")
 _EUI64 = bytes.fromhex("0908")
 _EUI64_OCTETS = 8
@@ -52,7 +50,7 @@ class DeviceLogChangedAlert:
         return AlertCode.CHF_DEVICE_LOG_CHANGED
 
     def to_bytes(self) -> bytes:
-        head = bytes((_NOTIFICATION,)) + invoke_id(self.counter) + _NO_DATE_TIME_STRUCTURE_OF_3_LONG_UNSIGNED
+        head = notification_head(self.counter)
         alert = self.alert_code.to_bytes(2, "big") + DATE_TIME + self.changed
         log = _STRUCTURE_OF_3 + DATE_TIME + (self.logged or self.changed)
         network = _EUI64 + self.extended_pan_id.to_bytes(_EUI64_OCTETS, "big")
@@ -61,9 +59,7 @@ class DeviceLogChangedAlert:
 
     @classmethod
     def read(cls, cursor: Cursor) -> Self:
-        cursor.expect(bytes((_NOTIFICATION,)), "data notification")
-        counter = read_invoke_id(cursor)
-        cursor.expect(_NO_DATE_TIME_STRUCTURE_OF_3_LONG_UNSIGNED, "data notification head")
+        counter = read_notification_head(cursor)
         cursor.expect(AlertCode.CHF_DEVICE_LOG_CHANGED.to_bytes(2, "big"), "alertCode")
         cursor.expect(DATE_TIME, "date-time head")
         changed = cursor.take(DATE_TIME_OCTETS, "date-time")

@@ -10,20 +10,20 @@ from typing import Final, Self
 
 from chf.errors import MalformedMessageError
 from chf.gbcs.cursor import Cursor
-from chf.gbcs.dlms import invoke_id, read_invoke_id
+from chf.gbcs.dlms import NO_DATE_TIME, invoke_id, read_invoke_id
 
 _VERSION_OCTETS: Final = 4
 
 _ACCESS_REQUEST: Final = b"\xd9"
 _ACCESS_RESPONSE: Final = b"\xda"
-_NO_DATE_TIME: Final = b"\x00"
 _GET_VERSION: Final = bytes.fromhex("010100010000000201FF02")  # one Get: class 1, 0-0:0.2.1.255, attribute 2
 _ONE_NULL: Final = bytes.fromhex("0100")
 _NO_SPECIFICATION: Final = b"\x00"  # a response need not repeat what was asked
 _ONE_VERSION: Final = bytes.fromhex("010904")
 _ONE_GET: Final = bytes.fromhex("0101")
 
-_GBZ_HEAD: Final = bytes.fromhex("010901")  # profile 0x0109, one component
+GBZ_HEAD: Final = bytes.fromhex("010901")
+"""Profile 0x0109, one component."""
 _METERING: Final = bytes.fromhex("010702")  # last component, cluster 0x0702
 _READ: Final = bytes.fromhex("0000000602")  # to the server: Read Attributes, 0x0206 (little-endian, as in ZCL)
 _READ_ANSWERED: Final = bytes.fromhex("0800010602")  # Read Attributes Response
@@ -38,13 +38,13 @@ class DlmsReadFirmwareVersionCommand:
     """The low 24 bits of the originator's, as in every DLMS payload."""
 
     def to_bytes(self) -> bytes:
-        return _ACCESS_REQUEST + invoke_id(self.counter) + _NO_DATE_TIME + _GET_VERSION + _ONE_NULL
+        return _ACCESS_REQUEST + invoke_id(self.counter) + NO_DATE_TIME + _GET_VERSION + _ONE_NULL
 
     @classmethod
     def read(cls, cursor: Cursor) -> Self:
         cursor.expect(_ACCESS_REQUEST, "access request")
         counter = read_invoke_id(cursor)
-        cursor.expect(_NO_DATE_TIME, "date-time")
+        cursor.expect(NO_DATE_TIME, "date-time")
         cursor.expect(_GET_VERSION, "access request specification")
         cursor.expect(_ONE_NULL, "access request data")
         return cls(counter)
@@ -61,7 +61,7 @@ class DlmsReadFirmwareVersionResponse:
     """DLMS data-access-result; 0 is success."""
 
     def to_bytes(self) -> bytes:
-        head = _ACCESS_RESPONSE + invoke_id(self.counter) + _NO_DATE_TIME + _NO_SPECIFICATION
+        head = _ACCESS_RESPONSE + invoke_id(self.counter) + NO_DATE_TIME + _NO_SPECIFICATION
         version = self.firmware_version
         data = _ONE_NULL if version is None else _ONE_VERSION + version.to_bytes(_VERSION_OCTETS, "big")
         return head + data + _ONE_GET + bytes((self.result,))
@@ -70,7 +70,7 @@ class DlmsReadFirmwareVersionResponse:
     def read(cls, cursor: Cursor) -> Self:
         cursor.expect(_ACCESS_RESPONSE, "access response")
         counter = read_invoke_id(cursor)
-        cursor.expect(_NO_DATE_TIME, "date-time")
+        cursor.expect(NO_DATE_TIME, "date-time")
         cursor.expect(_NO_SPECIFICATION, "access request specification")
         version = _read_data(cursor)
         cursor.expect(_ONE_GET, "access response specification")
@@ -84,7 +84,7 @@ class GbzReadFirmwareVersionCommand:
     """GCS38 command."""
 
     def to_bytes(self) -> bytes:
-        return _GBZ_HEAD + _component(_READ)
+        return GBZ_HEAD + _component(_READ)
 
     @classmethod
     def read(cls, cursor: Cursor) -> Self:
@@ -104,7 +104,7 @@ class GbzReadFirmwareVersionResponse:
     def to_bytes(self) -> bytes:
         version = self.firmware_version
         value = b"" if version is None else _OCTET_STRING_OF_4 + version.to_bytes(_VERSION_OCTETS, "big")
-        return _GBZ_HEAD + _component(_READ_ANSWERED + bytes((self.status,)) + value)
+        return GBZ_HEAD + _component(_READ_ANSWERED + bytes((self.status,)) + value)
 
     @classmethod
     def read(cls, cursor: Cursor) -> Self:
@@ -134,7 +134,7 @@ def _component(frame: bytes) -> bytes:
 
 def _read_component(cursor: Cursor) -> Cursor:
     """The ZCL frame of the one component."""
-    cursor.expect(_GBZ_HEAD, "GBZ profile and component count")
+    cursor.expect(GBZ_HEAD, "GBZ profile and component count")
     cursor.expect(_METERING, "GBZ component head")
     length = cursor.uint(2, "GBZ component length")
     start = cursor.offset

@@ -21,9 +21,10 @@ from chf.gbcs.codes import (
 from chf.gbcs.cursor import Cursor
 from chf.gbcs.der import DerReader, generalized_time, integer, null, octet_string, sequence
 from chf.gbcs.device_log_alert import DeviceLogChangedAlert
-from chf.gbcs.dlms import DATE_TIME, invoke_id, read_invoke_id
+from chf.gbcs.dlms import DATE_TIME, notification_head, read_notification_head
 from chf.gbcs.message import DATE_TIME_OCTETS, GbcsMessage
 from chf.gbcs.meter_version import (
+    GBZ_HEAD,
     DlmsReadFirmwareVersionCommand,
     DlmsReadFirmwareVersionResponse,
     GbzReadFirmwareVersionCommand,
@@ -232,12 +233,12 @@ class GbzFirmwareDistributionReceiptAlert:
     manufacturer_image_hash: bytes
 
     def to_bytes(self) -> bytes:
-        head = _GBZ_HEAD + self.alert_code.to_bytes(2, "big") + self.zigbee_time.to_bytes(4, "big")
+        head = GBZ_HEAD + self.alert_code.to_bytes(2, "big") + self.zigbee_time.to_bytes(4, "big")
         return head + _DLMS_HASH_HEAD + self.manufacturer_image_hash
 
     @classmethod
     def read(cls, cursor: Cursor) -> Self:
-        cursor.expect(_GBZ_HEAD, "GBZ profile and component count")
+        cursor.expect(GBZ_HEAD, "GBZ profile and component count")
         code = _read_receipt_code(cursor)
         when = cursor.uint(4, "time")
         cursor.expect(_DLMS_HASH_HEAD, "manufacturerImageHash head")
@@ -256,14 +257,12 @@ class DlmsFirmwareDistributionReceiptAlert:
     manufacturer_image_hash: bytes
 
     def to_bytes(self) -> bytes:
-        head = _DATA_NOTIFICATION + invoke_id(self.counter) + _DLMS_HEAD + self.alert_code.to_bytes(2, "big")
+        head = notification_head(self.counter) + self.alert_code.to_bytes(2, "big")
         return head + DATE_TIME + self.date_time + _DLMS_HASH_HEAD + self.manufacturer_image_hash
 
     @classmethod
     def read(cls, cursor: Cursor) -> Self:
-        cursor.expect(_DATA_NOTIFICATION, "data notification")
-        counter = read_invoke_id(cursor)
-        cursor.expect(_DLMS_HEAD, "data notification head")
+        counter = read_notification_head(cursor)
         code = _read_receipt_code(cursor)
         cursor.expect(DATE_TIME, "date-time head")
         when = cursor.take(DATE_TIME_OCTETS, "date-time")
@@ -300,9 +299,6 @@ Payload = (
     | OpaquePayload
 )
 
-_GBZ_HEAD = bytes.fromhex("010901")  # profile 0x0109, one component
-_DATA_NOTIFICATION = b"\x0f"
-_DLMS_HEAD = bytes.fromhex("00020312")  # no date-time, structure of 3, long-unsigned
 _DLMS_HASH_HEAD = bytes.fromhex("0920")
 
 

@@ -31,6 +31,8 @@ class Batch:
     afterwards: list[Step] = field(default_factory=list)
     durable: bool = False
     """Whether one of the writes is, and so all of them."""
+    ordered: bool = False
+    """Whether one of the messages says what an earlier batch decided: it waits where that one waits."""
 
     def write(self, write: Write, *, durable: bool = True) -> None:
         """Not `durable`: nothing depends on it, or whoever does waits for the disk by himself (`Store.sync`)."""
@@ -43,8 +45,9 @@ class Batch:
         """Something that happened: goes into the audit with everything else of this batch, and waits for no disk."""
         self.writes.append(partial(append, Event(self.now.utc, kind, device, job, fields)))
 
-    def send(self, message: Outbound) -> None:
+    def send(self, message: Outbound, *, ordered: bool = False) -> None:
         self.messages.append(message)
+        self.ordered = self.ordered or ordered
 
     def then(self, step: Step) -> None:
         """Do this once the writes are on disk and the messages are on their way."""
@@ -58,8 +61,12 @@ def append(event: Event, tx: Transaction) -> Event:
 
 
 def merged(batches: Sequence[Batch]) -> Batch:
-    """All of them as one, in their order: every write comes before every message."""
-    whole = Batch(batches[0].now)
+    """All of them as one, in their order: every write comes before every message, and waits where one of them must."""
+    whole = Batch(
+        batches[0].now,
+        durable=any(batch.durable for batch in batches),
+        ordered=any(batch.ordered for batch in batches),
+    )
     for batch in batches:
         whole.writes += batch.writes
         whole.messages += batch.messages

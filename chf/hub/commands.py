@@ -12,6 +12,7 @@ from chf.clock import LAST_ZIGBEE_UTC, Clock, Now
 from chf.errors import ChfError, RadioGoneError, RadioRefusedError, RefusedError, UsageError
 from chf.eui64 import Eui64, format_eui64, parse_eui64
 from chf.hub.batch import Batch
+from chf.hub.journal import Journal
 from chf.hub.log_alerts import TOOK_KEY_BACK, LogAlerts
 from chf.hub.updates import Updates
 from chf.image.header import OtaHeader
@@ -52,18 +53,20 @@ class Commands:
         store: Store,
         radio: Radio,
         updates: Updates,
-        carry_out: Callable[[Batch], None],
+        journal: Journal,
         policy: JobPolicy,
         log_alerts: LogAlerts,
         forgotten: Callable[[Eui64, Now], None],
     ) -> None:
-        self._store, self._radio, self._updates, self._carry_out = store, radio, updates, carry_out
+        self._store, self._radio, self._updates, self._journal = store, radio, updates, journal
         self._policy, self._log_alerts, self._forgotten = policy, log_alerts, forgotten
 
     async def take(self, clock: Clock) -> bool:
-        """Do what is pending, in its order, as far as the dongle allows. Whether anything was done."""
+        """Do what is pending, in its order, as far as dongle and disk allow. Whether anything was done."""
         done = False
         for command in self._store.inbox.pending():
+            if self._journal.behind:
+                return done  # the store does not say yet what was done: a command might be taken twice
             now = clock.now()
             try:
                 batch = await self._do(command, now)
@@ -74,7 +77,7 @@ class Commands:
             except (ChfError, KeyError, ValueError, TypeError) as error:
                 reason = str(error) if isinstance(error, ChfError) else f"the command is malformed: {error!r}"
                 batch = _refusal(command, reason, now)
-            self._carry_out(batch)
+            self._journal.carry_out(batch)
             done = True
         return done
 

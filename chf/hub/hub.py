@@ -102,7 +102,7 @@ class Hub:
         raises = settings.security.device_log_alert and self._upward.shares_key_with_acb
         self._log_alerts = LogAlerts(self._upward, enabled=raises)
         self._commands = Commands(
-            store, radio, self._updates, self._journal.carry_out, settings.jobs, self._log_alerts, self._forgotten
+            store, radio, self._updates, self._journal, settings.jobs, self._log_alerts, self._forgotten
         )
         self._keys = Keys(
             radio,

@@ -1,7 +1,8 @@
 """Carries batches out: transaction, messages, consequences. Where the store refuses, batches wait their turn.
 
 A full disk must not stop the radio, and must not lose what happened while it was full: a batch that could not be
-written is kept, with everything after it, and tried again. Its messages are not sent before.
+written is kept, with every write after it, and tried again. Its messages are not sent before, nor is what repeats them
+(`Batch.ordered`).
 """
 
 import logging
@@ -32,7 +33,7 @@ class Journal:
         if self._gathered is not None:
             self._gathered.append(batch)
             return
-        if batch.writes and self._waiting:
+        if self._waiting and (batch.writes or batch.ordered):
             self._waiting.append(batch)
             return
         try:

@@ -34,6 +34,9 @@ from chf.store.store import Transaction
 from chf.trace import Event, Kind
 from chf.zcl import ota as zcl
 
+_DECISIONS: Final = frozenset({ota.Token.HOLD, ota.Token.COMMIT})
+"""What such a message says is in the store first, the message that repeats it too."""
+
 _URGENCY: Final = {urgency: Urgency[urgency.name] for urgency in ota.Urgency}
 
 CarryOut = Callable[[Batch], None]
@@ -112,7 +115,7 @@ class Updates:
     def receive(self, peer: Eui64, endpoint: int, payload: bytes, now: Now) -> Outbound | Batch:
         """One frame of cluster 0x0019. The common case, a block, is one message and nothing else."""
         effects = self.server.receive(peer, endpoint, payload, now)
-        if len(effects) == 1 and type(effects[0]) is ota.Send:
+        if len(effects) == 1 and type(effects[0]) is ota.Send and effects[0].token not in _DECISIONS:
             return self._sent(effects[0])
         batch = Batch(now)
         self._ota_effects(batch, effects)
@@ -275,7 +278,7 @@ class Updates:
         for effect in effects:
             match effect:
                 case ota.Send():
-                    batch.send(self._sent(effect))
+                    batch.send(self._sent(effect), ordered=effect.token in _DECISIONS)
                 case ota.Persist(_, record):
                     batch.write(partial(_save_session, record))
                 case ota.Progress():

@@ -4,6 +4,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from functools import partial
 
 import pytest
@@ -500,3 +501,49 @@ async def test_a_restart_that_was_not_heard_of_is_found_out(bench, monkeypatch, 
     await bench.listener.until(lambda: bench.listener.state_names()[-3:] == ["GONE", "CONNECTING", "UP"])
     assert await bench.radio.send(Outbound(METER, 3, OTA, b"z")) is Delivery.DELIVERED
     assert device.received
+
+
+@pytest.mark.usefixtures("no_complaints")
+async def test_a_dongle_that_fails_while_it_starts_is_told_plainly(cold):
+    starting = asyncio.ensure_future(cold.radio.start(cold.listener, form=True))
+    await cold.dongle.until(lambda: cold.dongle.connections == 1)
+    await cold.dongle.pull_out()
+    with pytest.raises(RadioGoneError, match=cold.dongle.port):
+        await starting
+    assert cold.radio.state is RadioState.STOPPED
+
+
+@pytest.mark.usefixtures("no_complaints")
+async def test_stopping_while_a_dongle_does_not_answer_ends_at_once(cold):
+    async with started(cold):
+        cold.dongle.mute = True
+        connections = cold.dongle.connections
+        cold.dongle.cut()
+        await cold.dongle.until(lambda: cold.dongle.connections > connections)
+        assert cold.radio.state is RadioState.CONNECTING
+        async with asyncio.timeout(2):
+            await cold.radio.stop()
+        assert cold.radio.state is RadioState.STOPPED
+
+
+@pytest.mark.usefixtures("no_complaints")
+async def test_two_devices_that_confirm_late_do_not_slow_eight_others(bench):
+    """Each device asks for its next block when the last one is there, as an OTA client does."""
+    devices = [await bench.invited(Eui64(METER + n), 0x1001 + n) for n in range(10)]
+    slow, quick = devices[:2], devices[2:]
+    for device in devices:
+        device.on_message = lambda _, device=device: bench.dongle.says(device, b"next")
+    for device in slow:
+        device.confirms_after_s = 30.0
+    a_block = message(devices[0], bytes(67), urgency=Urgency.BULK)
+    bench.listener.message_received = lambda inbound: bench.radio.post(replace(a_block, destination=inbound.source))
+    for device in devices:
+        bench.radio.post(replace(a_block, destination=device.ieee))
+    await bench.dongle.until(lambda: all(len(device.received) >= 50 for device in quick))
+    assert all(len(device.received) <= 2 for device in slow)
+
+
+async def test_the_well_known_key_lets_nobody_in(bench):
+    await bench.radio.permit(METER, KEY, 60)
+    assert bench.dongle.ncp.keys.for_join(Eui64(0x1234)) is None
+    assert b"ZigBeeAlliance09" not in {key for _, _, key in await bench.radio.export_keys()}

@@ -12,6 +12,7 @@ from chf.duis import RequestId
 from chf.duis.device_request import ReadFirmwareVersionRequest
 from chf.gbcs import GbcsMessage
 from chf.store import Store
+from chf.store.device_log import DeviceEntry, DeviceType
 from chf.store.device_messages import MessageState
 from tests.support.dcc_bench import NOW, PPMID, SUPPLIER, duis_schema, field, log_devices, make_pki
 
@@ -95,6 +96,14 @@ def test_dated_read_without_an_answer_is_told_with_e30(dated, state):
 
 def test_dated_read_of_a_device_whose_certificate_is_gone_is_told_with_e20(dated):
     (dated.pki.path / f"{PPMID:016x}-ka.pem").unlink()
+    assert dated.at(DUE_S) == ()
+    assert dated.codes() == ["E20"]
+
+
+def test_dated_read_of_a_device_that_came_back_as_one_that_nobody_reads_is_told_with_e20(dated):
+    with dated.store.transaction() as tx:
+        tx.devices.remove(PPMID)
+        tx.devices.add(DeviceEntry(PPMID, DeviceType.IHD, NOW.utc))
     assert dated.at(DUE_S) == ()
     assert dated.codes() == ["E20"]
 

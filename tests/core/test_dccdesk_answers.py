@@ -1,108 +1,49 @@
-"""The desk: one document in, one signed answer out. Every refusal by name; the schema over every answer."""
+"""The desk: one document in, one signed answer out. Updates, and who asks; the schema over every answer."""
 
 from dataclasses import replace
 
 import pytest
 
-from chf.crypto.install_code import link_key, with_crc
 from chf.dcc import device_requests, reception
-from chf.dcc.certificates import Usage
-from chf.dcc.desk import Address, Desk
-from chf.dcc.device_requests import CANCELLATION_UTC_S
+from chf.dcc.desk import Desk
 from chf.dcc.intake import IntakePolicy
 from chf.dcc.products import Cpl, Product, ProductStatus
 from chf.dcc.settings import DccSettings, DeskPolicy, User
-from chf.dcc.signers import NOBODY, SignaturePolicy, Signers
-from chf.dcc.smi import Smi, SmiDevice, SmiStatus
-from chf.duis import DuisSchema, RequestId, ServiceReference
+from chf.dcc.signers import NOBODY, SignaturePolicy
+from chf.dcc.smi import Smi, SmiStatus
+from chf.duis import RequestId, ServiceReference
 from chf.duis.device_request import (
-    ActivateFirmwareRequest,
-    AddToDeviceLog,
     ReadFirmwareVersionRequest,
-    SignedPreCommandRequest,
-    UpdateHanDeviceLogRequest,
 )
-from chf.duis.document import parse_document
-from chf.duis.xml_signature import IssuerSerial, detach, verify
 from chf.errors import MalformedRequestError, RefusedError
 from chf.eui64 import Eui64, format_eui64
-from chf.gbcs import (
-    CANCELLED_UTC_S,
-    DlmsReadFirmwareVersionCommand,
-    GbcsMessage,
-    GbzReadFirmwareVersionCommand,
-    MessageCode,
-    mac_key,
-    make_cs06_precommand,
-    parse_payload,
-    sign,
-    verify_mac,
-)
 from chf.image.image import parse_image
 from chf.store import Store
-from chf.store.device_log import DeviceStatus, DeviceType
+from chf.store.device_log import DeviceType
 from chf.store.inbox import Verb
 from tests.support.dcc_bench import (
     ACB,
-    CHF,
     ESME,
-    GSME,
-    HCALCS,
-    KEYS,
     NOW,
     PPMID,
     REFERENCE,
-    SCHEMA_FILE,
     SECOND,
     STRANGER,
     SUPPLIER,
     field,
     image,
-    log_devices,
-    make_pki,
     signed,
     update_request,
 )
+from tests.support.desk_bench import D, S, T, desk_bench, known
 
-D, S, T = Address.NON_DEVICE, Address.SEND_COMMAND, Address.TRANSFORM
-HASH = bytes(range(32))
 REFERENCE_REASON = "the public DUIS reference data is not beside the checkout"
 
 
 @pytest.fixture
 def bench(tmp_path):
-    pki = make_pki(tmp_path)
-    with Store.open(tmp_path) as store:
-        log_devices(store)
-        yield Bench(store, pki)
-
-
-class Bench:
-    def __init__(self, store, pki) -> None:
-        self.store, self.pki, self.home = store, pki, store.home
-        self.schema = None
-        if REFERENCE.exists():
-            files = {path.name: path.read_bytes() for path in REFERENCE.glob("*.xsd")}
-            self.schema = DuisSchema(files, SCHEMA_FILE)
-
-    def ask(self, request, address=None, *, document=None, **desk):
-        """What the desk answers; the answer is signed by the ACB and valid against the schema."""
-        octets = request.to_bytes() if document is None else document
-        answer = Desk(self.store, self.pki, **desk).take(octets, NOW, address=address)
-        root = parse_document(answer.document)
-        if self.schema is not None:
-            self.schema.check_tree(root)
-        signature = detach(root)
-        certificate = self.pki.certificate(ACB, Usage.DIGITAL_SIGNATURE)
-        assert verify(root, signature, {IssuerSerial.of(certificate): certificate}.get) == certificate
-        return answer
-
-    def signers(self, policy=SignaturePolicy.REQUIRE) -> Signers:
-        return Signers.load(self.pki.path, policy)
-
-
-def to(device: Eui64, counter: int = 1000, originator: Eui64 = SUPPLIER) -> RequestId:
-    return RequestId(originator, device, counter)
+    with desk_bench(tmp_path) as made:
+        yield made
 
 
 # --- updates
@@ -228,10 +169,6 @@ def test_desk_reads_the_product_list_again_when_it_changes(bench):
     assert desk.take(update_request().to_bytes(), NOW).code.value == "E110402"
     listed(bench, product())
     assert desk.take(update_request(counter=1001).to_bytes(), NOW).code.value == "I99"
-
-
-def known(device: Eui64 = PPMID, **changes) -> SmiDevice:
-    return replace(SmiDevice(device, DeviceType.PPMID, manufacturer="1234", model="M1"), **changes)
 
 
 @pytest.mark.parametrize(
@@ -380,270 +317,6 @@ def test_desk_answers_every_public_sample(bench, name, address, code):
     assert answer.code.value == code
     if code == "I0":
         assert "not known" in answer.notes[0]  # the samples carry placeholders for signatures
-
-
-# --- SR 11.3
-
-
-def activate(when=None, device=ESME, counter=1000):
-    return ActivateFirmwareRequest(to(device, counter), HASH, when)
-
-
-def pre_command(answer) -> GbcsMessage:
-    from base64 import b64decode
-
-    return GbcsMessage.from_bytes(b64decode(field(answer.document, "GBCSPayload")))
-
-
-def test_desk_transforms_an_activation_into_a_pre_command(bench):
-    answer = bench.ask(activate(), T)
-    message = pre_command(answer)
-    assert (answer.code.value, field(answer.document, "GBCSVersion")) == ("I0", "4.3")
-    assert message.signature == b""
-    assert replace(message, signature=None) == make_cs06_precommand(SUPPLIER, ESME, 1000, HASH)
-
-
-def test_desk_transform_changes_nothing_and_may_be_repeated(bench):
-    first, second = bench.ask(activate(), T), bench.ask(activate(), T)
-    assert pre_command(first) == pre_command(second)
-    assert bench.store.requests.highest(SUPPLIER) is None
-
-
-@pytest.mark.parametrize(
-    ("asked", "in_command"),
-    [(int(NOW.utc) + 60, int(NOW.utc) + 60), (CANCELLATION_UTC_S, CANCELLED_UTC_S)],
-)
-def test_desk_transform_carries_the_time_and_the_cancellation(bench, asked, in_command):
-    message = pre_command(bench.ask(activate(asked), T))
-    assert parse_payload(message).execution_utc_s == in_command
-
-
-@pytest.mark.parametrize(
-    ("request_", "code"),
-    [
-        (activate(device=STRANGER), "E19"),
-        (activate(device=PPMID), "E4"),
-        (activate(int(NOW.utc) - 1), "E11"),
-        (activate(int(NOW.utc) + 31 * 86400), "E11"),
-        (activate(counter=2**63), "E11"),
-    ],
-)
-def test_desk_transform_refusals(bench, request_, code):
-    settings = DccSettings(policy=DeskPolicy(furthest_execution_s=30 * 86400))
-    assert bench.ask(request_, T, settings=settings).code.value == code
-
-
-def test_desk_transform_for_a_device_that_left_is_refused(bench):
-    with bench.store.transaction() as tx:
-        tx.devices.update(replace(bench.store.devices.get(ESME), status=DeviceStatus.LEFT))
-    assert bench.ask(activate(), T).code.value == "E5"
-
-
-def supplier_signed(device=ESME, counter=1000, signer=SUPPLIER, pki=None, **changes) -> SignedPreCommandRequest:
-    command = make_cs06_precommand(SUPPLIER, device, counter, HASH)
-    message = sign(command, KEYS(f"{signer:016x}-ds"))
-    return replace(SignedPreCommandRequest(to(device, counter), message.to_bytes()), **changes)
-
-
-CARRIED = frozenset({"ESME", "GSME", "HCALCS", "PPMID"})
-
-
-def test_desk_hands_a_signed_command_on_with_the_brokers_mac(bench):
-    answer = bench.ask(supplier_signed(), S, carried=CARRIED)
-    assert answer.code.value == "I99"
-    (queued,) = bench.store.device_messages.waiting(ESME)
-    message = GbcsMessage.from_bytes(queued.message)
-    assert message.to_bytes().endswith(message.mac)
-    device = KEYS(f"{ESME:016x}-ka")
-    acb = bench.pki.certificate(ACB, Usage.KEY_AGREEMENT).public_key()
-    assert verify_mac(message, mac_key(device, acb, message.header))
-    assert bench.pki.verify(message).eui64 == SUPPLIER
-    assert (queued.counter, queued.message_code, queued.expires) == (1000, 0x0012, NOW.utc + 86400)
-
-
-def test_desk_refuses_a_replayed_command(bench):
-    bench.ask(supplier_signed(), S, carried=CARRIED)
-    answer = bench.ask(supplier_signed(), S, carried=CARRIED)
-    assert (answer.code.value, len(bench.store.device_messages.waiting())) == ("E11", 1)
-
-
-def test_desk_refuses_a_command_that_nobody_would_carry(bench):
-    answer = bench.ask(supplier_signed(), S, carried=frozenset())
-    assert (answer.code.value, bench.store.device_messages.waiting()) == ("E20", ())
-    assert "carries no messages for devices of type ESME" in answer.reason
-    assert bench.store.requests.highest(SUPPLIER) is None
-
-
-def test_desk_refuses_a_command_without_a_key_for_the_mac(bench):
-    (bench.pki.path / f"{ESME:016x}-ka.pem").unlink()
-    assert bench.ask(supplier_signed(), S, carried=CARRIED).code.value == "E20"
-
-
-def spoiled(change) -> SignedPreCommandRequest:
-    request = supplier_signed()
-    return replace(request, gbcs_payload=change(request.gbcs_payload))
-
-
-@pytest.mark.parametrize(
-    ("request_", "words"),
-    [
-        (spoiled(lambda octets: octets[:-1]), "signature"),
-        (spoiled(lambda octets: octets + b"\0"), "end of the message"),
-        (spoiled(lambda octets: octets[:-1] + bytes([octets[-1] ^ 1])), "not that of the originator"),
-        (spoiled(lambda _octets: make_cs06_precommand(SUPPLIER, ESME, 1000, HASH).to_bytes()), "not signed"),
-        (supplier_signed(signer=ESME), "not that of the originator"),
-        (replace(supplier_signed(HCALCS), request_id=to(ESME)), "not those of the RequestID"),
-        (supplier_signed(execution_utc_s=int(NOW.utc) + 60), "executionDateTime"),
-        (spoiled(lambda octets: octets.replace(b"\x00\x02\x00\x12", b"\x00\x02\x00\x19")), "not a CS06 command"),
-    ],
-)
-def test_desk_refuses_a_command_that_is_not_the_suppliers(bench, request_, words):
-    answer = bench.ask(request_, S, carried=CARRIED)
-    assert (answer.code.value, bench.store.device_messages.waiting()) == ("E11", ())
-    assert words in answer.reason
-
-
-# --- SR 11.2
-
-
-def test_desk_makes_a_read_command_for_a_ppmid(bench):
-    answer = bench.ask(ReadFirmwareVersionRequest(to(PPMID)), S, carried=CARRIED)
-    assert answer.code.value == "I99"
-    (queued,) = bench.store.device_messages.waiting()
-    message = GbcsMessage.from_bytes(queued.message)
-    assert message.header.message_code == MessageCode.READ_PPMID_HCALCS_FIRMWARE_VERSION
-    assert (message.header.originator, message.header.supplementary.entity_id) == (ACB, SUPPLIER)
-    acb = bench.pki.certificate(ACB, Usage.KEY_AGREEMENT).public_key()
-    assert verify_mac(message, mac_key(KEYS(f"{PPMID:016x}-ka"), acb, message.header))
-
-
-STRANGER_USER = Eui64(0x90B3D51F30030000)
-METERS = [
-    (ESME, MessageCode.READ_FIRMWARE_VERSION_ESME_CHF, DlmsReadFirmwareVersionCommand(1000)),
-    (GSME, MessageCode.READ_FIRMWARE_VERSION_GSME, GbzReadFirmwareVersionCommand()),
-]
-
-
-@pytest.mark.parametrize(("device", "code", "payload"), METERS, ids=["ECS52", "GCS38"])
-def test_desk_reads_a_meter_in_the_name_of_its_supplier(bench, device, code, payload):
-    answer = bench.ask(ReadFirmwareVersionRequest(to(device)), S, carried=CARRIED)
-    assert answer.code.value == "I99"
-    (queued,) = bench.store.device_messages.waiting()
-    message = GbcsMessage.from_bytes(queued.message)
-    assert (message.header.message_code, parse_payload(message)) == (code, payload)
-    assert (message.header.originator, message.header.counter, message.header.supplementary) == (SUPPLIER, 1000, None)
-    acb = bench.pki.certificate(ACB, Usage.KEY_AGREEMENT).public_key()
-    assert verify_mac(message, mac_key(KEYS(f"{device:016x}-ka"), acb, message.header))
-
-
-def test_desk_reads_a_meter_on_behalf_of_a_user_whom_it_does_not_know(bench):
-    bench.ask(ReadFirmwareVersionRequest(to(ESME, originator=STRANGER_USER)), S, carried=CARRIED)
-    (queued,) = bench.store.device_messages.waiting()
-    header = GbcsMessage.from_bytes(queued.message).header
-    assert header.originator == ACB
-    assert (header.supplementary.entity_id, header.supplementary.counter) == (STRANGER_USER, 1000)
-
-
-def test_desk_read_commands_never_share_a_counter(bench):
-    for counter in (1, 2, 3):
-        bench.ask(ReadFirmwareVersionRequest(to(PPMID, counter)), S, carried=CARRIED)
-    counters = [queued.counter for queued in bench.store.device_messages.waiting()]
-    assert len(set(counters)) == 3
-    assert counters == sorted(counters)
-
-
-@pytest.mark.parametrize(
-    ("request_", "carried", "code"),
-    [
-        (ReadFirmwareVersionRequest(to(PPMID)), frozenset(), "E20"),
-        (ReadFirmwareVersionRequest(to(ESME)), frozenset({"PPMID"}), "E20"),
-        (ReadFirmwareVersionRequest(to(STRANGER)), CARRIED, "E19"),
-        (ReadFirmwareVersionRequest(to(PPMID), int(NOW.utc)), CARRIED, "E11"),
-        (ReadFirmwareVersionRequest(to(PPMID), CANCELLATION_UTC_S), CARRIED, "E11"),
-    ],
-)
-def test_desk_read_refusals(bench, request_, carried, code):
-    assert bench.ask(request_, S, carried=carried).code.value == code
-    assert bench.store.device_messages.waiting() == ()
-
-
-# --- SR 8.11
-
-CODE = bytes.fromhex("30313233343536373839414243444546")
-
-
-def han(device=STRANGER, add=AddToDeviceLog(90, CODE), counter=1000, target=CHF, when=None):  # noqa: B008
-    return UpdateHanDeviceLogRequest(to(target, counter), device, add, when)
-
-
-@pytest.mark.parametrize("address", [D, S])
-def test_desk_adds_a_device_and_opens_the_join_window(bench, address):
-    Smi(bench.home).put(known(STRANGER))
-    answer = bench.ask(han(), address)
-    assert answer.code.value == "I99"
-    entry = bench.store.devices.get(STRANGER)
-    assert (entry.device_type, entry.status) == (DeviceType.PPMID, DeviceStatus.PENDING)
-    assert entry.install_code_link_key == link_key(with_crc(CODE))
-    (command,) = bench.store.inbox.pending()
-    assert (command.verb, int(command.body["seconds"])) == (Verb.DEVICE_PERMIT, 90)
-
-
-def test_desk_adds_a_pending_device_again_with_its_new_code(bench):
-    Smi(bench.home).put(known(STRANGER))
-    bench.ask(han())
-    bench.ask(han(add=AddToDeviceLog(60, bytes(16)), counter=1001))
-    assert bench.store.devices.get(STRANGER).install_code_link_key == link_key(with_crc(bytes(16)))
-
-
-def test_desk_removes_a_device_by_the_hub(bench):
-    assert bench.ask(han(PPMID, add=None)).code.value == "I99"
-    (command,) = bench.store.inbox.pending()
-    assert (command.verb, command.body) == (Verb.DEVICE_FORGET, {"device": format_eui64(PPMID)})
-
-
-@pytest.mark.parametrize(
-    ("request_", "code"),
-    [
-        (han(), "E19"),  # not in the inventory
-        (han(PPMID), "E5"),  # has joined
-        (han(STRANGER, add=None), "E19"),
-        (han(PPMID, add=None, target=ESME), "E19"),  # not this hub
-        (han(PPMID, add=None, when=int(NOW.utc) + 60), "E11"),
-    ],
-)
-def test_desk_device_log_refusals(bench, request_, code):
-    assert bench.ask(request_).code.value == code
-    assert bench.store.inbox.pending() == ()
-
-
-def test_desk_never_tells_an_install_code(bench):
-    request = han()
-    assert CODE.hex().upper() not in repr(request)
-    assert repr(CODE) not in repr(request)
-    answer = bench.ask(None, document=request.to_bytes().replace(b"3031", b"303x"))
-    assert "303x" not in answer.reason
-    assert "324344" not in "".join(record.event.to_json() for record in bench.store.audit.tail())
-
-
-@pytest.mark.parametrize(
-    ("old", "new"),
-    [
-        (">90<", ">3601<"),
-        (">90<", ">0<"),
-        ("Add<", "Put<"),
-        ("Add<", "Remove<"),
-        ("-FF<", "<"),
-        ("3031", "30"),
-        ("<sr:JoinTimePeriod>90</sr:JoinTimePeriod>", ""),
-        ("</sr:DeviceID>", "</sr:DeviceID><sr:DeviceID>00-DB-12-34-56-78-90-A4</sr:DeviceID>"),
-    ],
-)
-def test_desk_reads_a_device_log_request_strictly(bench, old, new):
-    Smi(bench.home).put(known(STRANGER))
-    text = han().to_bytes().decode()
-    assert old in text
-    assert bench.ask(None, document=text.replace(old, new).encode()).code.value == "E11"
-    assert bench.store.devices.get(STRANGER) is None
 
 
 def test_desk_keeps_the_hub_waiting_for_no_audit_of_fifty_thousand(bench):

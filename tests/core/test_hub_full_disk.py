@@ -2,19 +2,21 @@
 
 import pytest
 
-from chf.eui64 import parse_eui64
+from chf.eui64 import format_eui64, parse_eui64
 from chf.image.image import parse_image
 from chf.jobs.model import JobState
 from chf.store import Store
 from chf.store.device_log import DeviceEntry, DeviceStatus, DeviceType
 from chf.store.images import record_of
-from chf.store.inbox import Verb
+from chf.store.inbox import CommandState, Verb
 from chf.trace import Kind
 from chf.zcl import ota, time
+from chf.zcl.frame import Frame, Status
 from tests.support.memory_radio import MemoryRadio, hub_on_desk
 from tests.support.programs import image_file
 
 PPMID = parse_eui64("00-DB-12-34-56-78-90-A4")
+OTHER = parse_eui64("00-DB-12-34-56-78-90-A5")
 READ_TIME = bytes.fromhex("00 07 00 0000")
 QUERY = bytes.fromhex("01 01 01 01 d410 0100 01000000 0100")
 
@@ -34,6 +36,14 @@ def store(tmp_path):
 def fill(store) -> None:
     """As SQLite has it when the disk is full: not one page more."""
     store._database._connection.execute("pragma max_page_count = 1")  # it stops at the present size
+
+
+def fall_behind(store, radio) -> None:
+    """Until no page has room left."""
+    fill(store)
+    for _ in range(200):
+        radio.joins(PPMID)
+        radio.says(PPMID, time.CLUSTER, READ_TIME)
 
 
 def free(store) -> None:
@@ -60,3 +70,64 @@ async def test_a_full_disk_stops_no_device_and_loses_nothing(store):
         await desk.until(lambda: store.jobs.list()[0].state is JobState.DOWNLOADING)
         assert [event.kind for event in desk.told].count(Kind.DEVICE_JOINED) == 200
         await desk.until(lambda: store.devices.get(PPMID).refused_frames == 200)
+
+
+async def test_no_device_is_told_to_activate_before_that_is_written_however_often_it_asks(store):
+    radio = MemoryRadio()
+    image = parse_image(store.images.open(store.images.list()[0].sha256))
+    ids = (image.header.manufacturer_code, image.header.image_type, image.header.file_version)
+    async with hub_on_desk(store, radio) as desk:
+        await desk.until(lambda: store.jobs.list() and store.jobs.list()[0].state is JobState.ANNOUNCED)
+        radio.says(PPMID, ota.CLUSTER, QUERY)
+        for offset in range(0, len(image.content), 40):
+            radio.says(PPMID, ota.CLUSTER, ota.command(ota.ImageBlockRequest(*ids, offset, 40), 2))
+        await desk.until(lambda: store.jobs.list()[0].state is JobState.DOWNLOADING)
+        fall_behind(store, radio)
+        for sequence in (3, 4, 5):
+            radio.says(PPMID, ota.CLUSTER, ota.command(ota.UpgradeEndRequest(Status.SUCCESS, *ids), sequence))
+        assert store.jobs.list()[0].state is JobState.DOWNLOADING
+        assert answers_to_the_end(radio) == []
+        free(store)
+        await desk.until(lambda: answers_to_the_end(radio))
+        assert store.jobs.list()[0].state is JobState.ACTIVATING
+
+
+def answers_to_the_end(radio) -> list[int]:
+    frames = [Frame.from_bytes(message.payload) for message in radio.to_cluster(ota.CLUSTER)]
+    return [frame.sequence for frame in frames if frame.command == ota.UpgradeEndResponse.COMMAND]
+
+
+def count_polls(store, monkeypatch) -> list[bool]:
+    """Grows each time that the hub looks for commands."""
+    polls: list[bool] = []
+    look = store.changed_by_others
+
+    def counted() -> bool:
+        polls.append(look())
+        return polls[-1]
+
+    monkeypatch.setattr(store, "changed_by_others", counted)
+    return polls
+
+
+async def test_commands_wait_their_turn_while_the_disk_is_full_and_are_done_once(store, monkeypatch):
+    radio = MemoryRadio()
+    image = store.images.list()[0].sha256
+    async with hub_on_desk(store, radio) as desk:
+        await desk.until(lambda: store.jobs.list() and store.jobs.list()[0].state is JobState.ANNOUNCED)
+        with store.transaction() as tx:
+            tx.devices.add(DeviceEntry(OTHER, DeviceType.PPMID, 0.0, bytes(16), status=DeviceStatus.JOINED))
+            cancel = tx.inbox.submit(Verb.UPDATE_CANCEL, {"update": 1}, 0.0)
+            order = {"image": image, "activation": {"kind": "now"}}
+            started = [
+                tx.inbox.submit(Verb.UPDATE_START, {"devices": [format_eui64(device)], **order}, 0.0)
+                for device in (PPMID, OTHER)
+            ]
+        fall_behind(store, radio)
+        polls = count_polls(store, monkeypatch)
+        await desk.until(lambda: len(polls) > 2)
+        free(store)
+        await desk.until(lambda: not store.inbox.pending())
+        results = [store.inbox.get(number) for number in (cancel, *started)]
+        assert [result.state for result in results] == [CommandState.DONE] * 3
+        assert [job.device for job in store.jobs.list()] == [PPMID, PPMID, OTHER]

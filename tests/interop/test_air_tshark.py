@@ -1,7 +1,5 @@
 """tshark, which shares no line with us, reads captures of whole networks: every layer decodes and decrypts."""
 
-import os
-import shutil
 import struct
 import subprocess
 
@@ -11,6 +9,7 @@ from devices.medium.medium import MediumSettings
 from devices.stack.interface import Eui64
 from devices.wire.pcap import PcapWriter, write_zigbee_pc_keys
 from tests.support.air import DEVICE_IEEE, LINK_KEY, NETWORK_KEY, Air, to_device, to_hub
+from tests.support.air_capture import tshark
 
 pytestmark = pytest.mark.needs_tshark
 
@@ -21,18 +20,14 @@ def record(air: Air, path):
     return stream
 
 
-def tshark(pcap, *arguments: str, keys: tuple[bytes, ...] = (NETWORK_KEY, LINK_KEY)) -> str:
-    if shutil.which("tshark") is None:
-        if os.environ.get("CI") == "true":
-            pytest.fail("tshark is not installed")
-        pytest.skip("tshark is not installed")
+def read(pcap, *arguments: str, keys: tuple[bytes, ...] = (NETWORK_KEY, LINK_KEY)) -> str:
     options = [word for key in keys for word in ("-o", f'uat:zigbee_pc_keys:"{key.hex(":")}","Normal","k"')]
-    command = ["tshark", *options, "-r", str(pcap), *arguments]
+    command = [tshark(), *options, "-r", str(pcap), *arguments]
     return subprocess.run(command, check=True, capture_output=True, text=True, timeout=60).stdout
 
 
 def problems(pcap, **options) -> str:
-    return tshark(
+    return read(
         pcap,
         "-Y",
         "_ws.expert || _ws.malformed || wpan.fcs_ok == 0",
@@ -98,12 +93,12 @@ def test_every_frame_of_a_whole_story_decodes(tmp_path, settings):
     assert not device.joined
     assert air.log.leaves == [DEVICE_IEEE]
     assert problems(pcap) == ""
-    frames = tshark(pcap, "-T", "fields", "-e", "wpan.fcs_ok", "-e", "wpan-tap.ch_num").split()
+    frames = read(pcap, "-T", "fields", "-e", "wpan.fcs_ok", "-e", "wpan-tap.ch_num").split()
     assert len(frames) == 2 * len(air.frames)
     assert set(frames[::2]) == {"1"}
     assert {"11", "15"} == set(frames[1::2])
     # Every APS data frame on the Smart Energy profile is link-key secured, its acknowledgements too.
-    secured = tshark(pcap, "-Y", "zbee_aps.profile==0x0109", "-T", "fields", "-e", "zbee_aps.security").split()
+    secured = read(pcap, "-Y", "zbee_aps.profile==0x0109", "-T", "fields", "-e", "zbee_aps.security").split()
     assert len(secured) >= 16
     assert set(secured) == {"1"}
 
@@ -114,7 +109,7 @@ def test_the_link_key_alone_opens_the_capture_through_transport_key(tmp_path):
     with record(air, pcap):
         whole_story(air)
     assert problems(pcap, keys=(LINK_KEY,)) == ""
-    transported = tshark(pcap, "-Y", "zbee_aps.cmd.key", "-T", "fields", "-e", "zbee_aps.cmd.key", keys=(LINK_KEY,))
+    transported = read(pcap, "-Y", "zbee_aps.cmd.key", "-T", "fields", "-e", "zbee_aps.cmd.key", keys=(LINK_KEY,))
     assert NETWORK_KEY.hex() in transported.replace(":", "")
 
 
@@ -127,7 +122,7 @@ def test_tshark_puts_our_fragments_together(tmp_path):
         device.send(to_hub(message, cluster=0x0704))
         air.coordinator.send(to_device(device, message, cluster=0x0704))
         air.run(2.0)
-    reassembled = tshark(pcap, "-T", "fields", "-e", "zbee_aps.reassembled.length").split()
+    reassembled = read(pcap, "-T", "fields", "-e", "zbee_aps.reassembled.length").split()
     assert reassembled == ["300", "300"]
 
 
@@ -138,7 +133,7 @@ def test_without_keys_nothing_of_the_payload_shows(tmp_path):
         device, _ = air.join()
         air.coordinator.send(to_device(device, b"secret"))
         air.run(1.0)
-    encrypted = tshark(
+    encrypted = read(
         pcap, "-Y", '_ws.expert.message == "Encrypted Payload"', "-T", "fields", "-e", "frame.number", keys=()
     )
     assert len(encrypted.split()) > 5

@@ -1,42 +1,16 @@
 """Wireshark's GBCS dissector over every message that the emulated devices of the second method send."""
 
-import os
-import shutil
-import struct
-import subprocess
-from pathlib import Path
-
 import pytest
 
 from chf.gbcs import CANCELLED_UTC_S
 from devices.nodes.settings import CommandedKind, Faults
 from tests.support.commanded_rig import STRANGER_KEY, CommandedRig, image_hash, signed_image
+from tests.support.gbcs_dissection import dissect
 
 pytestmark = pytest.mark.needs_tshark
 
-USER0 = 147  # DLT_USER0
 IMAGE = signed_image()
 HASH = image_hash(IMAGE)
-
-
-def dissect(messages: list[bytes], directory: Path) -> list[str]:
-    tshark = shutil.which("tshark")
-    if tshark is None:
-        if os.environ.get("CI") == "true":
-            pytest.fail("tshark is missing")
-        pytest.skip("tshark is not installed")
-    pcap = struct.pack("<IHHiIII", 0xA1B2C3D4, 2, 4, 0, 0, 65535, USER0)
-    for number, message in enumerate(messages):
-        pcap += struct.pack("<IIII", number, 0, len(message), len(message)) + message
-    path = directory / "messages.pcap"
-    path.write_bytes(pcap)
-    users = 'uat:user_dlts:"User 0 (DLT=147)","gbcs_message","0","","0",""'
-    shown = subprocess.run(
-        [tshark, "-r", path, "-o", users, "-V"], capture_output=True, text=True, check=True, timeout=60
-    ).stdout
-    packets = ("\n" + shown).split("\nFrame ")[1:]
-    assert len(packets) == len(messages)
-    return packets
 
 
 def everything(kind: CommandedKind) -> list[bytes]:

@@ -2,7 +2,6 @@
 
 import os
 import re
-import shutil
 import subprocess
 from pathlib import Path
 
@@ -12,6 +11,7 @@ from chf.crypto.ecqv import Suite
 from chf.dcc.zigbee_pki import ZigbeePki
 from chf.eui64 import parse_eui64
 from chf.jobs.model import JobState
+from tests.support.air_capture import tshark
 from tests.support.programs import bench, image_file, quick
 from tests.support.virtual_dongle import EUI64, LINK_KEY
 
@@ -27,10 +27,7 @@ class Capture:
     """`keys` are those of the exported file; `established` is the one of them that the store holds."""
 
     def __init__(self, directory: Path, kind: str, suite: Suite) -> None:
-        if shutil.which("tshark") is None:
-            if os.environ.get("CI") == "true":
-                pytest.fail("tshark is missing")
-            pytest.skip("tshark is not installed")
+        self._tshark = tshark()
         self._directory = directory
         made = ZigbeePki(directory / "certificates")
         for eui64 in (DONGLE, EUI64):
@@ -55,7 +52,7 @@ class Capture:
         """One row for each frame that the filter lets through, opened with these keys and no others."""
         columns = [part for field in fields or ("frame.number",) for part in ("-e", field)]
         given = [part for key in keys for part in ("-o", f'uat:zigbee_pc_keys:"{key.hex(":")}","Normal","k"')]
-        command = ["tshark", *given, "-r", str(self.pcap), "-Y", wanted, "-T", "fields", *columns]
+        command = [self._tshark, *given, "-r", str(self.pcap), "-Y", wanted, "-T", "fields", *columns]
         nothing = {**os.environ, "WIRESHARK_CONFIG_DIR": str(self._directory / "nobody")}
         done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60, env=nothing)
         return [line.split("\t") for line in done.stdout.splitlines()]

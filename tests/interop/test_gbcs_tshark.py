@@ -1,9 +1,5 @@
 """Wireshark's own GBCS dissector reads what we make: framing only, it checks no signature and no MAC."""
 
-import os
-import shutil
-import struct
-import subprocess
 from pathlib import Path
 
 import pytest
@@ -35,32 +31,12 @@ from chf.gbcs import (
     make_version_command,
     sign,
 )
+from tests.support.gbcs_dissection import dissect
 
 REFERENCE = Path(__file__).parents[2].parent / "shared" / "reference" / "gbcs" / "vectors"
 KEY = ec.derive_private_key(5, ec.SECP256R1())
 DEVICE, HUB, ACB, SUPPLIER = 0x00DB1234567890A4, 0x00DB1234567890A2, 0x90B3D51F30000002, 0x90B3D51F30010000
-USER0 = 147  # DLT_USER0
 pytestmark = pytest.mark.needs_tshark
-
-
-def dissect(messages: list[bytes], tmp_path: Path) -> list[str]:
-    """The full text of each packet, as tshark prints it."""
-    tshark = shutil.which("tshark")
-    if tshark is None:
-        if os.environ.get("CI") == "true":
-            pytest.fail("tshark is missing")
-        pytest.skip("tshark is not installed")
-    pcap = struct.pack("<IHHiIII", 0xA1B2C3D4, 2, 4, 0, 0, 65535, USER0)
-    for number, message in enumerate(messages):
-        pcap += struct.pack("<IIII", number, 0, len(message), len(message)) + message
-    path = tmp_path / "messages.pcap"
-    path.write_bytes(pcap)
-    users = 'uat:user_dlts:"User 0 (DLT=147)","gbcs_message","0","","0",""'
-    command = [tshark, "-r", path, "-o", users, "-V"]
-    shown = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout
-    packets = ["Frame " + part for part in ("\n" + shown).split("\nFrame ")[1:]]
-    assert len(packets) == len(messages)
-    return packets
 
 
 def meter_headers() -> dict[str, GroupingHeader]:

@@ -3,54 +3,27 @@
 import asyncio
 from pathlib import Path
 
-import zigpy.ota.manager
 import zigpy.types as t
-from zigpy.ota import OtaImageWithMetadata
-from zigpy.ota.image import OTAImage, OTAImageHeader, SubElement
-from zigpy.ota.providers import BaseOtaImageMetadata
 from zigpy.zcl.foundation import Status
 
 from tests.support.bellows_host import host
 from tests.support.virtual_dongle import EUI64, LINK_KEY, VirtualDongle, ppmid, virtual_dongle
-
-IEEE = t.EUI64.convert(EUI64.replace("-", ":").lower())
-RELAXED = {"profile": "home-automation", "aps_security": False, "body_format": "sub-elements", "endpoint": 1}
+from tests.support.zigpy_host import IEEE, RELAXED, ota_image, update
 
 
-def image() -> OtaImageWithMetadata:
-    body = bytes(range(256)) * 16
-    header = OTAImageHeader(
-        upgrade_file_id=OTAImageHeader.MAGIC_VALUE,
-        header_version=0x0100,
-        header_length=56,
-        field_control=0,
-        manufacturer_id=0x10D4,
-        image_type=0x0001,
-        file_version=2,
-        stack_version=2,
-        header_string="firmware".ljust(32, "\0"),
-        image_size=56 + 6 + len(body),
-    )
-    metadata = BaseOtaImageMetadata(file_version=2, manufacturer_id=0x10D4, image_type=0x0001)
-    return OtaImageWithMetadata(metadata, OTAImage(header=header, subelements=[SubElement(tag_id=0, data=body)]))
-
-
-async def update(dongle: VirtualDongle) -> Status:
+async def joined_and_updated(dongle: VirtualDongle) -> Status:
     async with host(dongle, channel=15):
         pass  # the endpoints of the session that forms the network go with the resets in it
     async with host(dongle) as app:
         await app.permit_with_link_key(IEEE, t.KeyData(LINK_KEY), 60)
-        await app.until(lambda: IEEE in app.devices and app.devices[IEEE].is_initialized)
-        device = app.devices[IEEE]
-        device.ota_in_progress = True  # else zigpy's cluster answers each block with ABORT, too
-        return await zigpy.ota.manager.update_firmware(device, image())
+        return await update(app, ota_image())
 
 
 def test_a_device_is_updated_and_runs_the_new_firmware(tmp_path: Path) -> None:
-    with virtual_dongle(tmp_path, ppmid(query_delay_s=0.1, **RELAXED)) as dongle:
-        assert asyncio.run(update(dongle)) is Status.SUCCESS
+    with virtual_dongle(tmp_path, ppmid(**RELAXED)) as dongle:
+        assert asyncio.run(joined_and_updated(dongle)) is Status.SUCCESS
         done = dongle.wait_for("download_complete")
-        assert (done["file_version"], done["size_bytes"]) == (2, 56 + 6 + 4096)
+        assert (done["file_version"], done["size_bytes"]) == (2, len(ota_image().firmware.serialize()))
         dongle.wait_for("activating")
         activating = [record["event"] for record in dongle.seen].index("activating")
         assert dongle.wait_for("booted", after=activating)["file_version"] == 2

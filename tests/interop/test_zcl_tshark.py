@@ -1,7 +1,5 @@
 """Wireshark decodes the OTA, Tunneling and Key Establishment frames that we write, field by field."""
 
-import os
-import shutil
 import struct
 import subprocess
 
@@ -10,22 +8,13 @@ import pytest
 from chf.crypto.ecqv import CertificateAuthority, Suite
 from chf.zcl import key_establishment, tunneling
 from chf.zcl import ota as zcl
+from tests.support.air_capture import tshark
 
 pytestmark = pytest.mark.needs_tshark
 
 OTA = "zbee_zcl_general.ota"
 IEEE802154_NOFCS = 230
 SMART_ENERGY = 0x0109
-
-
-@pytest.fixture(scope="module")
-def tshark():
-    path = shutil.which("tshark")
-    if path is None:
-        if os.environ.get("CI") == "true":
-            pytest.fail("tshark is not installed")
-        pytest.skip("tshark is not installed")
-    return path
 
 
 def capture(frame: bytes, cluster: int) -> bytes:
@@ -38,11 +27,11 @@ def capture(frame: bytes, cluster: int) -> bytes:
     return head + struct.pack("<IIII", 0, 0, len(packet), len(packet)) + packet
 
 
-def read(tshark, tmp_path, frame, cluster, names):
+def read(tmp_path, frame, cluster, names):
     file = tmp_path / "one.pcap"
     file.write_bytes(capture(frame, cluster))
     fields = [argument for name in ("_ws.malformed", *names) for argument in ("-e", name)]
-    command = [tshark, "-r", str(file), "-T", "fields", "-E", "separator=|", *fields]
+    command = [tshark(), "-r", str(file), "-T", "fields", "-E", "separator=|", *fields]
     result = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
     malformed, *values = result.stdout.rstrip("\n").split("|")
     assert malformed == ""
@@ -73,10 +62,10 @@ def read(tshark, tmp_path, frame, cluster, names):
     ],
     ids=lambda value: type(value).__name__ if not isinstance(value, dict) else "",
 )
-def test_wireshark_reads_the_same_fields(tshark, tmp_path, body, expected):
+def test_wireshark_reads_the_same_fields(tmp_path, body, expected):
     frame = zcl.command(body, 0xA5)
     command = f"{OTA}.cmd.srv_tx.id"
-    read_fields = read(tshark, tmp_path, frame, zcl.CLUSTER, (command, *expected))
+    read_fields = read(tmp_path, frame, zcl.CLUSTER, (command, *expected))
     assert int(read_fields.pop(command), 0) == body.COMMAND
     assert {name: number(value) for name, value in read_fields.items()} == {
         name: number(value) for name, value in expected.items()
@@ -88,10 +77,10 @@ def number(text):
     return text if ":" in text else int(text, 0)
 
 
-def test_wireshark_reads_a_tunnel_request(tshark, tmp_path):
+def test_wireshark_reads_a_tunnel_request(tmp_path):
     frame = tunneling.command(tunneling.RequestTunnel(), 5, to_client=False)
     names = ("zbee_zcl_se.tun.protocol_id", "zbee_zcl_se.tun.manufacturer_code", "zbee_zcl_se.tun.max_in_transfer_size")
-    assert [int(value, 0) for value in read(tshark, tmp_path, frame, tunneling.CLUSTER, names).values()] == [
+    assert [int(value, 0) for value in read(tmp_path, frame, tunneling.CLUSTER, names).values()] == [
         6,
         0xFFFF,
         1500,
@@ -102,14 +91,14 @@ KE = "zbee_zcl_se.ke"
 
 
 @pytest.mark.parametrize("suite", Suite)
-def test_wireshark_reads_our_certificates(tshark, tmp_path, suite):
+def test_wireshark_reads_our_certificates(tmp_path, suite):
     authority = CertificateAuthority.generate(suite, 0x4348_462D_5445_5354, 1 << 400)
     own = authority.issue(0xDB_0001, 1 << 400, 1 << 401, serial=77, valid_from=1_800_000_000).certificate
     body = key_establishment.InitiateKeyEstablishment(suite.value, 11, 12, own.octets)
     frame = key_establishment.command(body, 5, to_client=True)
     names = [f"{KE}.{name}" for name in ("attr.suite", "init.ephemeral.time", "init.confirm.time")]
     octets = [f"{KE}.cert.{name}" for name in ("subject", "issuer", "reconst")]
-    found = read(tshark, tmp_path, frame, key_establishment.CLUSTER, (*names, *octets))
+    found = read(tmp_path, frame, key_establishment.CLUSTER, (*names, *octets))
     assert [int(found[name], 0) for name in names] == [suite.value, 11, 12]
     assert [bytes.fromhex(found[name].replace(":", "")) for name in octets] == [
         own.subject.to_bytes(8, "big"),
@@ -118,7 +107,7 @@ def test_wireshark_reads_our_certificates(tshark, tmp_path, suite):
     ]
     if suite is Suite.TWO:
         names = [f"{KE}.cert.{name}" for name in ("serialno", "curve", "hash", "key.usage.agreement")]
-        found = read(tshark, tmp_path, frame, key_establishment.CLUSTER, names)
+        found = read(tmp_path, frame, key_establishment.CLUSTER, names)
         assert [int(value, 0) if value != "True" else 1 for value in found.values()] == [77, 0x0D, 0x08, 1]
 
 
@@ -129,15 +118,15 @@ def test_wireshark_reads_our_certificates(tshark, tmp_path, suite):
         (key_establishment.ConfirmKeyData(bytes(range(16))), f"{KE}.macv"),
     ],
 )
-def test_wireshark_reads_ephemeral_keys_and_macs(tshark, tmp_path, body, name):
+def test_wireshark_reads_ephemeral_keys_and_macs(tmp_path, body, name):
     frame = key_establishment.command(body, 5, to_client=True)
-    found = read(tshark, tmp_path, frame, key_establishment.CLUSTER, (name,))[name]
+    found = read(tmp_path, frame, key_establishment.CLUSTER, (name,))[name]
     assert bytes.fromhex(found.replace(":", "")) == body.to_bytes()
 
 
-def test_wireshark_reads_a_terminate(tshark, tmp_path):
+def test_wireshark_reads_a_terminate(tmp_path):
     body = key_establishment.TerminateKeyEstablishment(key_establishment.TerminateStatus.NO_RESOURCES, 30, 3)
     frame = key_establishment.command(body, 5, to_client=True)
     names = [f"{KE}.{name}" for name in ("terminate.status", "terminate.wait.time", "attr.suite")]
-    found = read(tshark, tmp_path, frame, key_establishment.CLUSTER, names)
+    found = read(tmp_path, frame, key_establishment.CLUSTER, names)
     assert [int(value, 0) for value in found.values()] == [4, 30, 3]

@@ -1,71 +1,16 @@
-"""The real bellows as a host of the virtual dongle, with an ear at what it receives."""
+"""The real bellows as a host of the virtual dongle."""
 
-import asyncio
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
-from typing import Any
+from contextlib import AbstractAsyncContextManager
 
-import zigpy.types as t
 from bellows.zigbee.application import ControllerApplication
 
 from tests.support.virtual_dongle import VirtualDongle
-
-SMART_ENERGY_ENDPOINT = {
-    "endpoint": 3,
-    "profile": 0x0109,
-    "device_type": 0x0500,
-    "device_version": 0,
-    "input_clusters": [0x0019, 0x000A],
-    "output_clusters": [],
-}
+from tests.support.zigpy_host import Ear, config, running
 
 
-class Host(ControllerApplication):
+class Host(Ear, ControllerApplication):
     """bellows, with an ear at what it receives."""
 
-    def __init__(self, config: dict[str, Any]) -> None:
-        super().__init__(config)
-        self.received: list[t.ZigbeePacket] = []
-        self.joins: list[t.EUI64] = []
-        self.changed = asyncio.Event()
 
-    async def until(self, condition: Callable[[], bool], timeout_s: float = 15.0) -> None:
-        """Wait for something that packets and joins make true."""
-        async with asyncio.timeout(timeout_s):
-            while not condition():
-                self.changed.clear()
-                await self.changed.wait()
-
-    def packet_received(self, packet: t.ZigbeePacket) -> None:
-        self.received.append(packet)
-        self.changed.set()
-        super().packet_received(packet)
-
-    def handle_join(self, nwk: t.NWK, ieee: t.EUI64, parent_nwk: t.NWK, **kwargs: Any) -> None:
-        self.joins.append(ieee)
-        self.changed.set()
-        super().handle_join(nwk, ieee, parent_nwk, **kwargs)
-
-
-def config(port: str, **network: object) -> dict[str, Any]:
-    return {
-        "device": {"path": port, "baudrate": 115200, "flow_control": None},
-        "use_thread": False,
-        "database_path": None,
-        "ota": {"enabled": False, "providers": []},
-        "topology_scan_enabled": False,
-        "backup_enabled": False,
-        "watchdog_enabled": False,
-        "network": network,
-        "additional_endpoints": [SMART_ENERGY_ENDPOINT],
-    }
-
-
-@asynccontextmanager
-async def host(dongle: VirtualDongle, **network: object) -> AsyncIterator[Host]:
-    app = Host(config(dongle.port, **network))
-    await app.startup(auto_form=True)
-    try:
-        yield app
-    finally:
-        await app.shutdown()
+def host(dongle: VirtualDongle, **network: object) -> AbstractAsyncContextManager[Host]:
+    return running(Host(config(dongle.port, **network)))

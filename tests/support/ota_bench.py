@@ -9,7 +9,7 @@ from typing import TypeVar
 from chf.clock import Instant, Now, UtcSeconds
 from chf.eui64 import Eui64
 from chf.ota.effects import Alarm, AlarmKind, Effect, Effects, Persist, Send, StateChanged, Token
-from chf.ota.model import ActivateNow, Activation, ImageRef, SessionRecord
+from chf.ota.model import ActivateAt, ActivateNow, Activation, ImageRef, SessionRecord
 from chf.ota.policy import OtaPolicy
 from chf.ota.server import OtaServer
 from chf.ota.transitions import State
@@ -210,3 +210,15 @@ def end_responses(effects: Effects) -> list[zcl.UpgradeEndResponse]:
 
 def alarms(effects: Effects) -> list[AlarmKind]:
     return [alarm.kind for alarm in only(Alarm, effects)]
+
+
+def at(seconds: float, **how) -> ActivateAt:
+    return ActivateAt(START_UTC + seconds, **how)
+
+
+def finished(activation, policy: OtaPolicy | None = None) -> Bench:
+    """A device that was sent every byte and is about to say so."""
+    bench = Bench(policy)
+    bench.offer(activation)
+    bench.served()
+    return bench

@@ -1,11 +1,9 @@
 """What is particular to the EZSP radio, on the real bellows and the virtual co-processor."""
 
 import asyncio
-import gc
 import logging
 import random
 from collections.abc import AsyncIterator
-from dataclasses import replace
 
 import pytest
 
@@ -19,16 +17,7 @@ from tests.support.radio_listener import RecordingListener
 
 METER = Eui64(0x00_DB_12_34_56_78_90_A4)
 KEY = bytes.fromhex("66B6900981E1EE3CA4206B6B861C02BB")
-WELL_KNOWN_KEY = b"ZigBeeAlliance09"
-
-
-@pytest.fixture(autouse=True)
-def no_complaints(caplog):
-    """Neither asyncio nor bellows leaves an error behind: no lost task, no exception that nobody took."""
-    yield
-    gc.collect()
-    complaints = [r.getMessage() for r in caplog.records if r.levelname in ("ERROR", "CRITICAL")]
-    assert complaints == []
+pytestmark = pytest.mark.usefixtures("no_complaints")
 
 
 @pytest.fixture
@@ -184,13 +173,6 @@ async def test_the_network_stays_open_for_as_long_as_was_asked_and_the_policy_go
     assert dongle.stack.permits == [0, 1, 1]
 
 
-async def test_the_well_known_key_lets_nobody_in(dongle, radio):
-    await radio.permit(METER, KEY, 60)
-    anybody = dongle.ncp.keys.for_join(Eui64(0x1234))
-    assert anybody is None
-    assert WELL_KNOWN_KEY not in {key for _, _, key in await radio.export_keys()}
-
-
 async def test_the_key_table_is_made_large_enough(dongle, radio):
     assert dongle.ncp.keys.size == 64
 
@@ -245,29 +227,6 @@ async def test_another_dongle_at_the_same_port_is_not_taken_for_ours(dongle, rad
     assert radio.state is RadioState.CONNECTING
 
 
-async def test_a_dongle_that_fails_while_it_starts_is_told_plainly(dongle, listener):
-    radio = EzspRadio(EzspSettings(dongle.port))
-    starting = asyncio.ensure_future(radio.start(listener, form=True))
-    await dongle.until(lambda: dongle.connections == 1)
-    await dongle.pull_out()
-    with pytest.raises(RadioGoneError, match=dongle.port):
-        await starting
-    assert radio.state is RadioState.STOPPED
-
-
-async def test_stopping_while_a_dongle_does_not_answer_ends_at_once(dongle, listener):
-    radio = EzspRadio(EzspSettings(dongle.port))
-    await radio.start(listener, form=True)
-    dongle.mute = True
-    connections = dongle.connections
-    dongle.cut()
-    await dongle.until(lambda: dongle.connections > connections)
-    assert radio.state is RadioState.CONNECTING
-    async with asyncio.timeout(2):
-        await radio.stop()
-    assert radio.state is RadioState.STOPPED
-
-
 async def test_no_key_is_logged_however_loud_the_log(dongle, listener, caplog, monkeypatch):
     caplog.set_level(logging.DEBUG)
     for name in ("zigpy", "bellows"):
@@ -283,22 +242,6 @@ async def test_no_key_is_logged_however_loud_the_log(dongle, listener, caplog, m
     for key in keys:
         assert key.hex() not in written
         assert repr(key) not in written
-
-
-async def test_two_devices_that_confirm_late_do_not_slow_eight_others(dongle, radio, listener):
-    """Each device asks for its next block when the last one is there, as an OTA client does."""
-    devices = [dongle.add(MemoryDevice(Eui64(METER + n), 0x1001 + n)) for n in range(10)]
-    slow, quick = devices[:2], devices[2:]
-    for device in devices:
-        await radio.permit(device.ieee, KEY, 60)
-        device.on_message = lambda _, device=device: dongle.says(device, b"next")
-    for device in slow:
-        device.confirms_after_s = 30.0
-    listener.message_received = lambda inbound: radio.post(replace(block(devices[0]), destination=inbound.source))
-    for device in devices:
-        radio.post(block(device))
-    await dongle.until(lambda: all(len(device.received) >= 50 for device in quick))
-    assert all(len(device.received) <= 2 for device in slow)
 
 
 @pytest.mark.parametrize("port", ["", "tcp://127.0.0.1", "tcp://:5000", "tcp://127.0.0.1:99999", "tcp://host:x"])

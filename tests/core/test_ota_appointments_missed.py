@@ -1,0 +1,231 @@
+"""What a device does at its time or does not, clocks that are set, and times that have passed."""
+
+import pytest
+
+from chf.errors import UsageError
+from chf.ota.effects import (
+    AlarmKind,
+    Send,
+    TransferEnded,
+)
+from chf.ota.model import (
+    ActivateHold,
+    ActivateNow,
+    Strategy,
+    TransferOutcome,
+)
+from chf.ota.policy import OtaPolicy
+from chf.ota.transitions import State
+from chf.zcl import ota as zcl
+from chf.zcl.frame import DefaultResponse, Frame, FrameType, Status
+from tests.support.ota_bench import (
+    IDS,
+    NEW,
+    OLD,
+    PPMID,
+    Bench,
+    alarms,
+    at,
+    end_response,
+    end_responses,
+    finished,
+    image,
+    only,
+    query_response,
+)
+
+HOUR = 3600
+WINDOW = OtaPolicy().commit_window_s
+WAIT = zcl.WAIT_FOR_COMMAND
+
+
+# After the time
+
+
+def test_a_device_that_does_not_act_is_reminded_a_few_times_and_reported():
+    bench = finished(ActivateNow())
+    bench.end()
+    effects = bench.run(4 * HOUR)
+    assert [response.upgrade_time for response in end_responses(effects)] == [0] * bench.policy.reminders
+    assert alarms(effects) == [AlarmKind.NOT_ACTIVATED]
+
+
+def test_a_device_that_runs_the_new_version_is_left_alone():
+    bench = finished(ActivateNow())
+    bench.end()
+    bench.query(version=NEW)
+    assert bench.state is State.RUNNING
+    assert bench.run(4 * HOUR) == ()
+
+
+def test_a_device_is_not_reminded_before_its_time():
+    bench = finished(at(3000))
+    bench.end()
+    assert not end_responses(bench.run(2990))
+
+
+def test_a_device_that_comes_back_with_the_old_version_is_not_served_again():
+    bench = finished(ActivateNow())
+    bench.end()
+    bench.advance(20)
+    assert query_response(bench.query(version=OLD)).status == Status.NO_IMAGE_AVAILABLE
+    assert bench.state is State.COMMITTED, "what to conclude is for the job"
+
+
+def test_a_device_that_lost_its_image_in_the_countdown_may_fetch_it_again():
+    bench = finished(at(1800))
+    bench.end()
+    assert query_response(bench.query()).status == Status.SUCCESS
+    assert bench.download() == image().content
+    assert 0 < end_response(bench.end()).upgrade_time <= 1800
+
+
+def test_a_device_that_never_heard_the_time_may_fetch_the_image_again():
+    bench = finished(ActivateNow())
+    bench.hear(zcl.UpgradeEndRequest(0, *IDS), report=False)
+    bench.advance(20)
+    assert query_response(bench.query()).status == Status.SUCCESS
+
+
+@pytest.mark.parametrize(
+    ("activation", "early"),
+    [(ActivateHold(), True), (at(4 * HOUR, strategy=Strategy.HOLD), True), (at(1800), True), (ActivateNow(), False)],
+)
+def test_an_activation_before_its_time_is_reported(activation, early):
+    bench = finished(activation)
+    bench.end()
+    effects = bench.query(version=NEW)
+    assert bench.state is State.RUNNING
+    assert alarms(effects) == ([AlarmKind.ACTIVATED_EARLY] if early else [])
+
+
+def test_a_finished_device_that_turns_out_to_be_the_wrong_one_ends_no_second_transfer():
+    bench = finished(ActivateHold())
+    bench.end()
+    effects = bench.query(hardware=9)
+    assert bench.state is State.FAILED
+    assert not only(TransferEnded, effects)
+
+
+def test_a_device_that_refuses_the_time_is_reported():
+    bench = finished(ActivateNow())
+    bench.end()
+    response = DefaultResponse(zcl.UpgradeEndResponse.COMMAND, Status.NOT_AUTHORIZED).to_bytes()
+    effects = bench.hear_octets(Frame(FrameType.GLOBAL, DefaultResponse.COMMAND, 1, response).to_bytes())
+    assert alarms(effects) == [AlarmKind.ACTIVATION_REFUSED]
+    assert not only(Send, effects)
+
+
+# Clocks that are set
+
+
+def test_a_clock_set_back_in_a_hold_moves_the_appointment():
+    bench = finished(at(4 * HOUR, strategy=Strategy.HOLD))
+    bench.end()
+    bench.run(3 * HOUR - 60)
+    bench.utc -= 2 * HOUR
+    assert not end_responses(bench.run(HOUR))
+    assert len(end_responses(bench.run(2 * HOUR))) == 1
+
+
+def test_a_clock_set_forward_in_a_hold_is_noticed_within_a_minute():
+    bench = finished(at(4 * HOUR, strategy=Strategy.HOLD))
+    bench.end()
+    bench.run(60)
+    bench.utc += 4 * HOUR - WINDOW
+    assert len(end_responses(bench.run(61))) == 1
+
+
+def test_a_clock_set_far_beyond_the_time_has_missed_it():
+    bench = finished(at(4 * HOUR, strategy=Strategy.HOLD))
+    bench.end()
+    bench.utc += 10 * 365 * 24 * HOUR
+    bench.run(61)
+    assert bench.state is State.MISSED
+
+
+def test_a_clock_set_back_after_the_time_was_given_makes_no_offset_that_clients_cut():
+    bench = finished(at(1800))
+    bench.end()
+    bench.utc -= 3 * HOUR
+    assert end_response(bench.end()).upgrade_time == WAIT
+    responses = end_responses(bench.run(3 * HOUR))
+    assert 0 < responses[0].upgrade_time <= WINDOW
+
+
+# Missed
+
+
+def missed_while_held() -> Bench:
+    bench = finished(at(4 * HOUR, strategy=Strategy.HOLD))
+    bench.end()
+    bench.restart(down_s=6 * HOUR)
+    assert bench.state is State.MISSED
+    return bench
+
+
+def test_a_missed_device_is_kept_waiting():
+    bench = missed_while_held()
+    assert end_response(bench.end()).upgrade_time == WAIT
+    assert not end_responses(bench.run(HOUR))
+
+
+def test_a_missed_device_is_released_by_a_person():
+    bench = missed_while_held()
+    effects = bench.carry_out(bench.server.release(PPMID, ActivateNow(), bench.now))
+    assert end_response(effects).upgrade_time == 0
+
+
+@pytest.mark.parametrize("activation", [ActivateHold(), at(24 * HOUR)])
+def test_a_missed_device_can_get_another_appointment(activation):
+    bench = missed_while_held()
+    bench.carry_out(bench.server.release(PPMID, activation, bench.now))
+    assert bench.state is State.HELD
+    assert end_response(bench.end()).upgrade_time == WAIT
+
+
+def test_a_missed_and_parked_device_can_get_another_appointment():
+    bench = Bench()
+    bench.offer(at(4 * HOUR))
+    bench.served()
+    bench.restart(down_s=6 * HOUR)
+    assert bench.state is State.MISSED
+    bench.carry_out(bench.server.release(PPMID, at(24 * HOUR), bench.now))
+    assert bench.state is State.PARKED
+
+
+def test_a_missed_device_can_be_cancelled():
+    bench = missed_while_held()
+    bench.carry_out(bench.server.cancel(PPMID, bench.now))
+    assert bench.state is State.CANCELLED
+
+
+def test_a_download_that_ends_beyond_the_grace_is_missed():
+    bench = Bench()
+    bench.offer(at(1800))
+    bench.query()
+    bench.ask_block(0)
+    bench.run(3 * HOUR)
+    assert bench.download(start=50) == image().content[50:950]
+    assert bench.state is State.MISSED
+
+
+def test_an_upgrade_end_beyond_the_grace_is_missed_and_told_to_wait():
+    bench = finished(at(1800))
+    bench.run(3 * HOUR)
+    effects = bench.end()
+    assert end_response(effects).upgrade_time == WAIT
+    assert bench.state is State.MISSED
+    assert only(TransferEnded, effects)[0].outcome is TransferOutcome.SUCCESS
+
+
+# Settings
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [{"commit_window_s": 3600}, {"commit_window_s": 0}, {"park_wait_s": 3601}, {"hold_wait_s": 0}, {"block_bytes": 0}],
+)
+def test_a_setting_that_real_clients_would_turn_against_us_is_refused(setting):
+    with pytest.raises(UsageError):
+        OtaPolicy(**setting)

@@ -1,0 +1,275 @@
+"""Hold, release and cancel, and what a meter is told: nothing activates that is not released."""
+
+import pytest
+
+from chf.errors import RefusedError
+from chf.ota.effects import (
+    AlarmKind,
+    Persist,
+    Send,
+    Token,
+    TransferEnded,
+    Urgency,
+)
+from chf.ota.model import (
+    ActivateByCommand,
+    ActivateHold,
+    ActivateNow,
+    Strategy,
+    TransferOutcome,
+)
+from chf.ota.policy import OtaPolicy
+from chf.ota.transitions import State
+from chf.zcl import ota as zcl
+from chf.zcl.frame import DefaultResponse, Frame, Status
+from tests.support.ota_bench import (
+    IDS,
+    NEW,
+    PPMID,
+    Bench,
+    alarms,
+    at,
+    block_response,
+    default_response,
+    end_response,
+    end_responses,
+    finished,
+    image,
+    only,
+    query_response,
+)
+
+HOUR = 3600
+WINDOW = OtaPolicy().commit_window_s
+WAIT = zcl.WAIT_FOR_COMMAND
+
+
+# Holding
+
+
+def test_a_far_time_with_hold_is_given_when_it_is_near_without_being_asked():
+    bench = finished(at(4 * HOUR, strategy=Strategy.HOLD))
+    assert end_response(bench.end()).upgrade_time == WAIT
+    assert bench.state is State.HELD
+    assert not end_responses(bench.run(4 * HOUR - WINDOW - 10))
+    effects = bench.run(100)
+    (send,) = only(Send, effects)
+    assert send.urgency is Urgency.URGENT
+    assert WINDOW - 60 <= end_response(effects).upgrade_time <= WINDOW
+    assert bench.state is State.COMMITTED
+
+
+def test_a_hold_that_some_clients_do_not_keep_is_reported():
+    assert alarms(finished(at(4 * HOUR, strategy=Strategy.HOLD)).end()) == [AlarmKind.HOLD_LIMIT]
+    assert alarms(finished(at(2 * HOUR, strategy=Strategy.HOLD)).end()) == []
+
+
+def test_a_lost_answer_is_said_again_soon_and_not_for_ever():
+    bench = finished(ActivateHold())
+    times = []
+    sends = only(Send, bench.hear(zcl.UpgradeEndRequest(0, *IDS), report=False))
+    start = bench.instant
+    while sends:
+        assert sends[0].token is Token.HOLD
+        bench.server.delivered(PPMID, Token.HOLD, False, bench.now)
+        deadline = bench.server.deadline()
+        if deadline is None:
+            break
+        bench.advance(deadline - bench.instant)
+        times.append(bench.instant - start)
+        sends = only(Send, bench.carry_out(bench.server.handle_deadline(bench.now), report=False))
+    assert times[:3] == [2, 6, 14]
+    assert len(times) == bench.policy.resends
+
+
+def test_a_time_is_said_again_however_often_the_hold_was():
+    bench = finished(ActivateHold())
+    bench.hear(zcl.UpgradeEndRequest(0, *IDS), report=False)
+    for _ in range(bench.policy.resends):
+        bench.server.delivered(PPMID, Token.HOLD, False, bench.now)
+    bench.carry_out(bench.server.release(PPMID, ActivateNow(), bench.now), report=False)
+    bench.server.delivered(PPMID, Token.COMMIT, False, bench.now)
+    bench.advance(bench.policy.resend_s)
+    assert end_response(bench.server.handle_deadline(bench.now)).upgrade_time == 0
+
+
+def test_an_answer_that_arrived_is_not_said_again():
+    bench = finished(ActivateHold())
+    bench.hear(zcl.UpgradeEndRequest(0, *IDS), report=False)
+    bench.server.delivered(PPMID, Token.HOLD, False, bench.now)
+    bench.server.delivered(PPMID, Token.HOLD, True, bench.now)
+    assert not only(Send, bench.run(600))
+
+
+def test_the_fate_of_an_answer_that_no_longer_matters_changes_nothing():
+    bench = finished(ActivateHold())
+    bench.end()
+    assert bench.server.delivered(PPMID, Token.COMMIT, False, bench.now) == ()
+    assert bench.server.delivered(PPMID, Token.ANSWER, False, bench.now) == ()
+    assert bench.server.delivered(0x42, Token.HOLD, False, bench.now) == ()
+
+
+# Release
+
+
+def test_a_hold_is_released_now():
+    bench = finished(ActivateHold())
+    bench.end()
+    effects = bench.carry_out(bench.server.release(PPMID, ActivateNow(), bench.now))
+    assert end_response(effects).upgrade_time == 0
+    assert bench.state is State.COMMITTED
+
+
+def test_a_hold_is_released_to_a_far_time_and_stays_held():
+    bench = finished(ActivateHold())
+    bench.end()
+    effects = bench.carry_out(bench.server.release(PPMID, at(4 * HOUR), bench.now))
+    assert [type(effect) for effect in effects] == [Persist]
+    assert bench.state is State.HELD
+    bench.run(4 * HOUR - WINDOW + 60)
+    assert bench.state is State.COMMITTED
+
+
+def test_a_parked_hold_is_released_at_the_next_question():
+    bench = Bench()
+    bench.offer(ActivateHold(Strategy.PARK))
+    bench.served()
+    assert block_response(bench.ask_block(950)) == zcl.WaitForData(0, bench.policy.hold_wait_s)
+    bench.carry_out(bench.server.release(PPMID, ActivateNow(), bench.now))
+    assert block_response(bench.ask_block(950)).data == image().content[950:]
+    assert end_response(bench.end()).upgrade_time == 0
+
+
+def test_an_appointment_can_be_moved_while_nothing_was_given():
+    bench = finished(at(4 * HOUR, strategy=Strategy.HOLD))
+    bench.end()
+    bench.carry_out(bench.server.release(PPMID, at(8 * HOUR, strategy=Strategy.HOLD), bench.now))
+    assert not end_responses(bench.run(5 * HOUR))
+
+
+def test_a_release_to_a_time_that_has_passed_means_now():
+    bench = finished(ActivateHold())
+    bench.end()
+    effects = bench.carry_out(bench.server.release(PPMID, at(-10 * HOUR), bench.now))
+    assert end_response(effects).upgrade_time == 0
+
+
+def test_a_release_after_the_time_was_given_is_refused_truthfully():
+    bench = finished(at(1800))
+    bench.end()
+    with pytest.raises(RefusedError, match="was told to activate at 2027-01-15T08:30:00Z"):
+        bench.server.release(PPMID, at(3000), bench.now)
+
+
+def test_a_release_cannot_hand_a_device_to_the_supplier():
+    bench = finished(ActivateHold())
+    with pytest.raises(RefusedError, match="supplier's command"):
+        bench.server.release(PPMID, ActivateByCommand(), bench.now)
+
+
+# Cancel
+
+
+@pytest.mark.parametrize("ask_first", [False, True])
+def test_an_update_is_cancelled_before_and_in_the_download(ask_first):
+    bench = Bench()
+    bench.offer()
+    if ask_first:
+        bench.query()
+        bench.ask_block(0)
+    bench.carry_out(bench.server.cancel(PPMID, bench.now))
+    assert bench.state is State.CANCELLED
+    assert query_response(bench.query()).status == Status.NO_IMAGE_AVAILABLE
+    assert not only(Send, bench.run(HOUR))
+
+
+def test_a_held_device_is_told_to_drop_the_image():
+    bench = finished(ActivateHold())
+    bench.end()
+    sequence = bench.sequence
+    effects = bench.carry_out(bench.server.cancel(PPMID, bench.now))
+    assert default_response(effects) == DefaultResponse(zcl.UpgradeEndRequest.COMMAND, Status.ABORT)
+    (send,) = only(Send, effects)
+    assert Frame.from_bytes(send.payload).sequence == sequence
+    assert not only(TransferEnded, effects), "the transfer had ended well"
+    assert default_response(bench.end()).status == Status.ABORT
+
+
+def test_a_countdown_is_not_cancelled():
+    bench = finished(at(1800))
+    bench.end()
+    with pytest.raises(RefusedError, match="nothing calls it back"):
+        bench.server.cancel(PPMID, bench.now)
+    assert bench.state is State.COMMITTED
+
+
+def test_what_has_ended_cannot_be_cancelled():
+    bench = Bench()
+    bench.offer()
+    bench.carry_out(bench.server.cancel(PPMID, bench.now))
+    with pytest.raises(RefusedError, match="cancelled already"):
+        bench.server.cancel(PPMID, bench.now)
+
+
+def test_a_device_that_failed_and_runs_the_version_all_the_same_stays_failed():
+    bench = finished(ActivateNow())
+    bench.end(Status.INVALID_IMAGE)
+    bench.query(version=NEW)
+    assert bench.state is State.FAILED
+
+
+def test_a_device_that_activates_after_a_cancel_is_reported():
+    bench = finished(ActivateHold())
+    bench.end()
+    bench.carry_out(bench.server.cancel(PPMID, bench.now))
+    effects = bench.query(version=NEW)
+    assert alarms(effects) == [AlarmKind.ACTIVATED_AFTER_CANCEL]
+    assert bench.state is State.CANCELLED
+
+
+def test_an_image_that_must_not_be_served_any_more_is_withdrawn():
+    bench = Bench()
+    bench.offer()
+    bench.query()
+    effects = bench.carry_out(bench.server.withdraw(PPMID, "the stored image has changed", bench.now))
+    (ended,) = only(TransferEnded, effects)
+    assert (ended.outcome, ended.reason) == (TransferOutcome.IMAGE_DISCARDED, "the stored image has changed")
+    assert bench.state is State.FAILED
+    assert block_response(bench.ask_block(0)) == zcl.BlockRefused(Status.ABORT)
+
+
+# Meters
+
+
+def test_a_meter_is_always_told_to_wait_for_the_command():
+    bench = finished(ActivateByCommand())
+    for _ in range(3):
+        assert end_response(bench.end()) == zcl.UpgradeEndResponse(*IDS, 0, WAIT)
+        bench.run(24 * HOUR)
+    assert bench.state is State.HELD
+
+
+def test_a_meter_that_has_the_image_cannot_be_cancelled_here():
+    bench = finished(ActivateByCommand())
+    bench.end()
+    with pytest.raises(RefusedError, match="supplier's command decides"):
+        bench.server.cancel(PPMID, bench.now)
+
+
+@pytest.mark.parametrize("wanted", [ActivateNow(), ActivateHold(), at(3000)], ids=["now", "hold", "at"])
+def test_a_meter_is_released_by_nobody_here_not_even_before_its_download(wanted):
+    bench = Bench()
+    bench.offer(ActivateByCommand())
+    bench.query()
+    with pytest.raises(RefusedError, match="supplier's command"):
+        bench.server.release(PPMID, wanted, bench.now)
+    bench.download()
+    assert end_response(bench.end()) == zcl.UpgradeEndResponse(*IDS, 0, WAIT)
+
+
+def test_a_meter_activates_at_any_time_without_an_alarm():
+    bench = finished(ActivateByCommand())
+    bench.end()
+    effects = bench.query(version=NEW)
+    assert bench.state is State.RUNNING
+    assert not alarms(effects)

@@ -1,0 +1,149 @@
+"""An OTA client on a table: the test is its server, and its clock."""
+
+from __future__ import annotations
+
+from random import Random
+
+from devices.nodes import events
+from devices.nodes.flash import Flash
+from devices.nodes.image_bank import ImageBanks
+from devices.nodes.journal import Journal
+from devices.nodes.ota_client import Activate, OtaClient, Transmit
+from devices.nodes.ota_states import State
+from devices.nodes.personalities import (
+    SPEC_STRICT,
+)
+from devices.wire import ota, zcl
+from devices.wire.zcl import ZclFrame
+from tests.support.model_hub import IMAGE_TYPE, MANUFACTURER, NEW, OLD, START_UTC, image, settings
+
+FOREVER = 0xFFFF_FFFF
+WANTED = ota.ImageId(MANUFACTURER, IMAGE_TYPE, NEW)
+ANY = ota.ImageId(0xFFFF, 0xFFFF, FOREVER)
+
+
+class ClientBench:
+    """A client whose server is this test."""
+
+    def __init__(self, personality=SPEC_STRICT, *, octets: bytes | None = None, knows_time: bool = True, **changes):
+        self.image = image() if octets is None else octets
+        self.now = 0.0
+        self.flash = Flash(sectors=42)
+        self.settings = settings(personality=personality, **changes)
+        self.knows_time = knows_time
+        self._sequence = 0
+        self.effects: list = []
+        self.boot()
+
+    def boot(self) -> None:
+        journal = Journal(self.flash)
+        self.banks = ImageBanks(self.flash, journal)
+        if self.banks.is_blank():
+            self.banks.install_factory_image(image(OLD, 20))
+        self.banks.boot()
+        self.client = OtaClient(
+            self.settings, self.banks, Random(5), next_sequence=self._next, zigbee_time=self._zigbee_time
+        )
+
+    def _next(self) -> int:
+        self._sequence += 1
+        return self._sequence & 0xFF
+
+    def _zigbee_time(self, now: float) -> int | None:
+        return int(START_UTC + now) if self.knows_time else None
+
+    @property
+    def state(self) -> State:
+        return self.client.state
+
+    @property
+    def wait_s(self) -> float | None:
+        return None if self.client.deadline is None else self.client.deadline - self.now
+
+    def take(self, effects: list) -> list:
+        self.effects += effects
+        return effects
+
+    def requests(self, effects: list | None = None) -> list[tuple[int, bytes]]:
+        frames = [
+            ZclFrame.from_bytes(effect.octets)
+            for effect in (self.effects if effects is None else effects)
+            if isinstance(effect, Transmit)
+        ]
+        return [(frame.command, frame.payload) for frame in frames]
+
+    def all(self, kind: type) -> list:
+        return [effect for effect in self.effects if isinstance(effect, kind)]
+
+    def give(self, command: int, payload: bytes, *, unicast: bool = True, secured: bool = True) -> int:
+        frame = ZclFrame(0, command, payload, from_server=True)
+        status, effects = self.client.receive(frame, self.now, unicast=unicast, secured=secured)
+        self.take(effects)
+        return status
+
+    def status(self, command: int, status: int) -> None:
+        self.take(self.client.receive_default_response(zcl.DefaultResponse(command, status), self.now))
+
+    def wait(self) -> list:
+        """Jump to the deadline."""
+        assert self.client.deadline is not None, "it waits for nothing"
+        self.now = self.client.deadline
+        return self.take(self.client.handle_deadline(self.now))
+
+    def found(self) -> None:
+        self.take(self.client.start(self.now))
+        self.take(self.client.server_found(self.now))
+
+    def queried(self) -> None:
+        self.found()
+        self.wait()
+        assert self.state is State.QUERYING
+
+    def offer(self, identity: ota.ImageId = WANTED, size: int | None = None) -> None:
+        size = len(self.image) if size is None else size
+        self.give(ota.Command.QUERY_NEXT_IMAGE_RESPONSE, ota.QueryNextImageResponse(0, identity, size).to_bytes())
+
+    def fetching(self) -> None:
+        self.queried()
+        self.offer()
+        assert self.state is State.FETCHING
+
+    def block(self, offset: int, length: int = 50, *, identity: ota.ImageId = WANTED) -> None:
+        data = self.image[offset : offset + length]
+        self.give(ota.Command.IMAGE_BLOCK_RESPONSE, ota.ImageBlock(identity, offset, data).to_bytes())
+
+    def wait_for_data(self, current: int, request: int, period: int | None = None) -> None:
+        self.give(ota.Command.IMAGE_BLOCK_RESPONSE, ota.WaitForData(current, request, period).to_bytes())
+
+    def download(self) -> None:
+        self.fetching()
+        for offset in range(0, len(self.image), 50):
+            self.block(offset)
+
+    def ending(self) -> None:
+        self.download()
+        assert self.state is State.ENDING
+
+    def end(self, current: int, upgrade: int, identity: ota.ImageId = ANY) -> int:
+        return self.give(
+            ota.Command.UPGRADE_END_RESPONSE, ota.UpgradeEndResponse(identity, current, upgrade).to_bytes()
+        )
+
+    def asks_block(self, effects: list | None = None) -> ota.ImageBlockRequest:
+        command, payload = self.requests(effects)[-1]
+        assert command == ota.Command.IMAGE_BLOCK_REQUEST
+        return ota.ImageBlockRequest.from_bytes(payload)
+
+    def activated(self) -> bool | None:
+        """None: no. Otherwise whether it was its own idea."""
+        if not self.all(Activate):
+            return None
+        return self.all(events.Activating)[-1].by_itself
+
+    def silence(self) -> int:
+        """Let its requests go unanswered until it changes its mind; how many were sent."""
+        before = len(self.requests())
+        state = self.state
+        while self.state is state:
+            self.wait()
+        return len(self.requests()) - before

@@ -1,0 +1,70 @@
+"""The desk of a DCC side on a table: one document in, and its answer held to signature and schema."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+from chf.dcc.certificates import Usage
+from chf.dcc.desk import Address, Desk
+from chf.dcc.signers import SignaturePolicy, Signers
+from chf.dcc.smi import SmiDevice
+from chf.duis import DuisSchema, RequestId
+from chf.duis.document import parse_document
+from chf.duis.xml_signature import IssuerSerial, detach, verify
+from chf.eui64 import Eui64
+from chf.store import Store
+from chf.store.device_log import DeviceType
+from tests.support.dcc_bench import (
+    ACB,
+    NOW,
+    PPMID,
+    REFERENCE,
+    SCHEMA_FILE,
+    SUPPLIER,
+    log_devices,
+    make_pki,
+)
+
+D, S, T = Address.NON_DEVICE, Address.SEND_COMMAND, Address.TRANSFORM
+CARRIED = frozenset({"ESME", "GSME", "HCALCS", "PPMID"})
+
+
+class DeskBench:
+    def __init__(self, store, pki) -> None:
+        self.store, self.pki, self.home = store, pki, store.home
+        self.schema = None
+        if REFERENCE.exists():
+            files = {path.name: path.read_bytes() for path in REFERENCE.glob("*.xsd")}
+            self.schema = DuisSchema(files, SCHEMA_FILE)
+
+    def ask(self, request, address=None, *, document=None, **desk):
+        """What the desk answers; the answer is signed by the ACB and valid against the schema."""
+        octets = request.to_bytes() if document is None else document
+        answer = Desk(self.store, self.pki, **desk).take(octets, NOW, address=address)
+        root = parse_document(answer.document)
+        if self.schema is not None:
+            self.schema.check_tree(root)
+        signature = detach(root)
+        certificate = self.pki.certificate(ACB, Usage.DIGITAL_SIGNATURE)
+        assert verify(root, signature, {IssuerSerial.of(certificate): certificate}.get) == certificate
+        return answer
+
+    def signers(self, policy=SignaturePolicy.REQUIRE) -> Signers:
+        return Signers.load(self.pki.path, policy)
+
+
+@contextmanager
+def desk_bench(home: Path) -> Iterator[DeskBench]:
+    pki = make_pki(home)
+    with Store.open(home) as store:
+        log_devices(store)
+        yield DeskBench(store, pki)
+
+
+def to(device: Eui64, counter: int = 1000, originator: Eui64 = SUPPLIER) -> RequestId:
+    return RequestId(originator, device, counter)
+
+
+def known(device: Eui64 = PPMID, **changes) -> SmiDevice:
+    return replace(SmiDevice(device, DeviceType.PPMID, manufacturer="1234", model="M1"), **changes)
