@@ -9,8 +9,8 @@ INPUTS := pyproject.toml constraints.txt
 demo: $(VENV)/.runtime  ## update an emulated PPMID on a virtual dongle, from service request to alerts
 	@$(VENV)/bin/chf demo $(DEMO)
 
-test: $(VENV)/.dev  ## run the tests, but those that take minutes; the programs under test wait a lot, so three at a time
-	@$(VENV)/bin/python -m pytest -n 3 --dist worksteal -m "not slow" $(TESTS)
+test: $(VENV)/.dev  ## run the tests, but those that take minutes; the programs under test wait a lot, so four at a time
+	@$(VENV)/bin/python -m pytest -n 4 --dist worksteal -m "not slow" $(TESTS)
 
 test-slow: $(VENV)/.dev  ## run those that take minutes
 	@$(VENV)/bin/python -m pytest -m slow $(TESTS)

@@ -1,10 +1,4 @@
-"""What holds for every test: hypothesis draws the same examples each time, and judges no example by the clock.
-
-And what tests of different folders ask for.
-"""
-
-import gc
-from collections.abc import Iterator
+"""What holds for every test: hypothesis draws the same examples each time, and judges no example by the clock."""
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -13,11 +7,13 @@ from hypothesis import HealthCheck, settings
 settings.register_profile("repeatable", derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("repeatable")
 
+_LONGEST_FIRST = ("tests/system/test_dongle_faults", "tests/system/", "tests/interop/")
+"""So that no process is left alone with them at the end."""
 
-@pytest.fixture
-def no_complaints(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
-    """Nobody leaves an error in the log, neither asyncio nor a library: no lost task, no exception that nobody took."""
-    yield
-    gc.collect()
-    records = [record for phase in ("setup", "call", "teardown") for record in caplog.get_records(phase)]
-    assert [r.getMessage() for r in records if r.levelname in ("ERROR", "CRITICAL")] == []
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    def rank(item: pytest.Item) -> int:
+        places = (place for place, start in enumerate(_LONGEST_FIRST) if item.nodeid.startswith(start))
+        return next(places, len(_LONGEST_FIRST))
+
+    items.sort(key=rank)
