@@ -13,7 +13,7 @@ from chf.dcc.zigbee_pki import ZigbeePki, fresh_numbers, seeded_numbers
 from chf.errors import MalformedError, StoreError, UsageError
 from chf.eui64 import Eui64, format_eui64, parse_eui64
 
-_DEFAULT_CHF = parse_eui64("00-DB-12-34-56-78-90-A2")  # the hub of the public test sets (gbcs-duis §5)
+_DEFAULT_CHF = parse_eui64("00-DB-12-34-56-78-90-A2")  # the hub of the public test sets (RTDS)
 
 
 @click.group()

@@ -1,4 +1,4 @@
-"""The shape of SMKI certificates, as far as a test PKI needs it: P-256, one identity and one use each (gbcs-duis §6).
+"""The shape of SMKI certificates, as far as a test PKI needs it: P-256, one identity and one use each (RTDS).
 
 A device's EUI-64 stands in the SubjectAltName (hardwareModuleName), an organisation's in its subject's
 x500UniqueIdentifier, with its role in OU. Left out on purpose: certificate policies, whose OIDs name the real SMKI.
@@ -36,7 +36,7 @@ class Usage(Enum):
 
 
 class Role(Enum):
-    """Roles of organisations, in hex as OU writes them; a device has none (gbcs-duis §5)."""
+    """Roles of organisations, in hex as OU writes them; a device has none (GP)."""
 
     ROOT = "00"
     RECOVERY = "01"

@@ -48,7 +48,7 @@ _T = TypeVar("_T")
 
 
 class Address(Enum):
-    """Where a document was posted (gbcs-duis §11); the value is the last part of the path."""
+    """Where a document was posted (DCC-B); the value is the last part of the path."""
 
     NON_DEVICE = "serviceD"
     SEND_COMMAND = "serviceS"

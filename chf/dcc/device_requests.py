@@ -48,7 +48,7 @@ from chf.store.store import Transaction
 from chf.trace import Event, Kind
 
 CANCELLATION_UTC_S: Final = int(datetime(3000, 12, 31, tzinfo=UTC).timestamp())
-"""The ExecutionDateTime that cancels a future-dated activation (gbcs-duis §3)."""
+"""The ExecutionDateTime that cancels a future-dated activation (DUIS-T)."""
 _LARGEST_COUNTER: Final = 2**63 - 1  # originatorCounter of CS06
 
 _ACTIVATED_BY_COMMAND: Final = frozenset({"ESME", "GSME", "HCALCS"})

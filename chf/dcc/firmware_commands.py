@@ -1,4 +1,4 @@
-"""GBCS commands about firmware, made with the test PKI: the supplier signs, the ACB adds its MAC (gbcs-duis §5).
+"""GBCS commands about firmware, made with the test PKI: the supplier signs, the ACB adds its MAC (RTDS).
 
 For people without a DUIS client, and for whatever turns service requests into commands. Sending is the hub's work: what
 is made here becomes a row of `device_messages`.
@@ -30,7 +30,7 @@ from chf.store.device_messages import NewDeviceMessage
 from chf.store.store import Transaction
 
 MESSAGE_LIFETIME_S = 86_400.0
-"""How long a command waits for its device: the queue timeout of a deployed hub (gbcs-duis §7)."""
+"""How long a command waits for its device: the queue timeout of a deployed hub (SL-CHF)."""
 
 ORIGIN = "cli"
 

@@ -1,4 +1,4 @@
-"""Which devices of a service request may have its image: the DCC side's checks as pure rules (gbcs-duis §10, §15).
+"""Which devices of a service request may have its image: the DCC side's checks as pure rules (DUIS-XSD).
 
 A request is refused as a whole (`RequestRefusal`), or decided device by device: acceptance is partial, and refused
 devices come back in the five lists of DUIS with the reason in words. Every check has a name. One that is not enforced
@@ -25,7 +25,7 @@ from chf.errors import MalformedImageError
 from chf.eui64 import Eui64, format_eui64
 from chf.image.image import DEFAULT_LIMIT_BYTES, FirmwareImage, ImageKind, parse_image
 
-ACCESS_CONTROL_BROKER = Eui64(0x90B3D51F30000002)  # the target of every non-device request (gbcs-duis §11)
+ACCESS_CONTROL_BROKER = Eui64(0x90B3D51F30000002)  # the target of every non-device request (DUIS-T)
 
 
 class Check(Enum):

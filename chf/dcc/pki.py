@@ -43,7 +43,7 @@ from chf.gbcs import GbcsMessage, verify_signature
 
 DEFAULT_ACB = Eui64(0x90B3D51F30000002)
 DEFAULT_SUPPLIER = Eui64(0x90B3D51F30010000)
-"""The identities of the public test sets (gbcs-duis §5)."""
+"""The identities of the public test sets (RTDS)."""
 
 _INDEX = "pki.json"
 _ROOT = "root"

@@ -29,7 +29,7 @@ SUPPLIER_ROLES: Final = frozenset({"IS", "GS"})
 
 SERVICE_ROLES: Final[Mapping[str, frozenset[str]]] = {
     "8.11": SUPPLIER_ROLES,  # our choice: no public table was found for it
-    "11.1": SUPPLIER_ROLES,  # gbcs-duis §11, and so the next three
+    "11.1": SUPPLIER_ROLES,  # DUIS-T, and so the next three
     "11.2": frozenset(USER_ROLES),
     "11.3": SUPPLIER_ROLES,
     "11.4": SUPPLIER_ROLES,

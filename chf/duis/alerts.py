@@ -1,6 +1,6 @@
 """Alerts for users: DCC Alerts made of GBCS messages and of the hub's deliveries, and device alerts passed on.
 
-Each is a Response document with a ResponseID and no RequestID (gbcs-duis §11, §12). A document says what the signed
+Each is a Response document with a ResponseID and no RequestID (DUIS-XSD). A document says what the signed
 message says and adds nothing: whether its signature holds must have been checked before.
 """
 

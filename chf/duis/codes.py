@@ -1,7 +1,7 @@
 """Response codes and DCC Alert codes, in one table each that says which meanings are published and which are ours.
 
 The schema enumerates every code; for those of SR 11.1 and 11.4, and for most DCC Alerts, no public text was found
-(gbcs-duis §11, §12, §18). Where `sourced` is false, `meaning` is how this bench uses the code, and nobody else's word.
+(DUIS-XSD, SECAS). Where `sourced` is false, `meaning` is how this bench uses the code, and nobody else's word.
 """
 
 from collections.abc import Mapping

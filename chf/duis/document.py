@@ -1,8 +1,8 @@
 """XML from strangers: parsed under hard limits, and read element by element in the order of the schema.
 
 Refused before anything is built of it: more octets than a legal request has, anything but UTF-8, a DOCTYPE or an entity
-declaration, processing instructions, depth, and numbers of elements (reliability-queue-libraries §5). Nothing is
-fetched, no entity is expanded. It knows no service request: `request` and `response` do.
+declaration, processing instructions, depth, and numbers of elements. Nothing is fetched, no entity is expanded. It
+knows no service request: `request` and `response` do.
 """
 
 import re

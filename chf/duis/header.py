@@ -22,7 +22,7 @@ COMMAND_VARIANTS: Final[Mapping[str, tuple[int, ...]]] = {
     "11.3": (4, 5),
     "11.4": (8,),
 }
-"""The services of this bench, each with the command variants that it may have (gbcs-duis §11). The reference is also
+"""The services of this bench, each with the command variants that it may have (DUIS-XSD, DUIS-T). The reference is also
 the variant: none of these has several."""
 
 

@@ -1,8 +1,8 @@
 """Validation against the DCC's own schema files, where the user has them; they are not part of this program.
 
-The schema imports two others, one by a name with spaces, which libxml2 does not resolve (reliability-queue-libraries
-§5.3), so the imports are pointed at plain names, which are resolved from memory. Schema files are trusted, unlike
-messages: one of them starts with a DOCTYPE.
+The schema imports two others, one by a name with spaces, which libxml2 does not resolve (measured, libxml2 2.14),
+so the imports are pointed at plain names, which are resolved from memory. Schema files are trusted, unlike messages:
+one of them starts with a DOCTYPE.
 """
 
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""GBCS messages of firmware updates: framing, payloads, codes, signatures, MACs (GBCS 10, 11; see gbcs-duis)."""
+"""GBCS messages of firmware updates: framing, payloads, codes, signatures, MACs (GP, RTDS: docs/sources.md)."""
 
 from chf.gbcs.build import (
     cosem_date_time,

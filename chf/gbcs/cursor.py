@@ -73,7 +73,7 @@ class Cursor:
 
 
 def encode_length(length: int) -> bytes:
-    """One octet below 128, else 0x81 or 0x82 and one or two octets (gbcs-duis §5)."""
+    """One octet below 128, else 0x81 or 0x82 and one or two octets (RTDS)."""
     if not 0 <= length <= _LONGEST_LENGTH:
         raise MalformedMessageError(f"a length of {length} octets does not fit a GBCS message")
     if length < _SHORT_LENGTHS:

@@ -13,7 +13,7 @@ from chf.gbcs.cursor import Cursor, encode_length
 
 _E = TypeVar("_E", bound=IntEnum)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_GENERALIZED_TIME_OCTETS = 15  # YYYYMMDDHHMMSSZ, and no other form (gbcs-duis §4)
+_GENERALIZED_TIME_OCTETS = 15  # YYYYMMDDHHMMSSZ, and no other form (RTDS)
 
 
 class Tag(IntEnum):

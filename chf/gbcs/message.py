@@ -1,4 +1,4 @@
-"""The GBCS message: grouping header, payload, signature, and MAC where there is one (gbcs-duis §5).
+"""The GBCS message: grouping header, payload, signature, and MAC where there is one (RTDS).
 
     [ DD 00*6 len 11 00*4 ]
     DF  09 CRA counter  08 originator  08 recipient  date-time  other-information  length payload  40 r||s

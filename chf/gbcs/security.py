@@ -1,4 +1,4 @@
-"""Signatures and MACs of GBCS messages (gbcs-duis §5): ECDSA P-256, ECDH and KDF, AES-128-GMAC.
+"""Signatures and MACs of GBCS messages (RTDS): ECDSA P-256, ECDH and KDF, AES-128-GMAC.
 
 Keys are `cryptography` key objects that the caller holds; none is stored, printed or compared here. Whose certificate a
 public key came from is the business of the PKI.

@@ -1,4 +1,4 @@
-"""The payloads of the firmware use cases (gbcs-duis §4), one frozen dataclass each.
+"""The payloads of the firmware use cases (GP, RTDS), one frozen dataclass each.
 
 `parse_payload` picks the class by message code and CRA flag. A message of another use case is an OpaquePayload: the hub
 relays it without understanding it. Alert codes that follow from a response code are properties, not fields, and a
@@ -34,7 +34,7 @@ from chf.gbcs.meter_version import (
 HASH_OCTETS = 32
 VERSION_OCTETS = 4
 CANCELLED_UTC_S = 253402300799
-"""99991231235959Z: the executionDateTime that cancels a future-dated CS06 (gbcs-duis §3)."""
+"""99991231235959Z: the executionDateTime that cancels a future-dated CS06 (DUIS-T, RTDS)."""
 
 
 @dataclass(frozen=True, slots=True)

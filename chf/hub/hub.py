@@ -164,7 +164,7 @@ class Hub:
         elif (reason := self._inadmissible(message)) is not None:
             self._refuse(message, now, reason, answer=not message.broadcast)
         elif message.cluster == key_establishment.CLUSTER and self._keys.serving:
-            if not message.broadcast:  # facts §4.6: ignored
+            if not message.broadcast:  # Ember-KE: ignored
                 self._devices.hear(message.source, now)
                 self._keys.receive(message, now)
                 self._plan()

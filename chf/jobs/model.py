@@ -93,7 +93,7 @@ class Job:
     def distributed(self) -> bool:
         """The device holds the image, and its supplier has not activated it: another image may replace it at any time.
 
-        So a deployed meter has it (gbcs-duis §2).
+        So a deployed meter has it (HW).
         """
         waits = self.state is JobState.WAITING and self.transfer is TransferOutcome.SUCCESS
         return waits and isinstance(self.activation, ActivateByCommand)

@@ -87,7 +87,7 @@ class Responder:
         try:
             body = parse(frame)
         except MalformedFrameError as error:
-            # The exchange goes on: a device, or somebody in its name, sent octets that mean nothing (facts §4.6).
+            # The exchange goes on: a device, or somebody in its name, sent octets that mean nothing (Ember-KE).
             return self._refuse(peer, endpoint, frame, TerminateStatus.BAD_MESSAGE, str(error))
         if body is None:
             return _answer(peer, endpoint, frame.unsupported())
@@ -296,7 +296,7 @@ class Responder:
 def _read_certificate(
     own: Certificate, octets: bytes, peer: Eui64, now: Now
 ) -> Certificate | tuple[TerminateStatus, str]:
-    """The certificate, or what keeps it from being taken (facts §4.6)."""
+    """The certificate, or what keeps it from being taken (Ember-KE)."""
     if len(octets) != own.suite.certificate_octets:
         return TerminateStatus.BAD_MESSAGE, f"a certificate of {len(octets)} octets"
     try:

@@ -16,15 +16,15 @@ class KeyEstablishmentSettings:
     """At once; further devices are told to wait."""
     busy_wait_s: int = 5
     """How long they are told to."""
-    ephemeral_time_s: int = 10  # advertised, as a deployed hub does (facts §4.6)
+    ephemeral_time_s: int = 10  # advertised, as a deployed hub does (HG)
     confirm_time_s: int = 10
     step_timeout_s: float = 10.0
-    """For each message of the device, on top of the time that it advertised (facts §4.6)."""
+    """For each message of the device, on top of the time that it advertised (Ember-KE)."""
     longest_partner_time_s: int = 60
     """Of what a device advertises, so much is believed."""
     free_attempts: int = 3
     """Computations for one device in a row without success; then it has to wait, longer each time."""
-    first_back_off_s: float = 10.0  # facts §4.6
+    first_back_off_s: float = 10.0  # Ember-KE
     longest_back_off_s: float = 250.0  # a wait time fits one octet
 
     def back_off_s(self, attempts: int) -> float:

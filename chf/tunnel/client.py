@@ -119,7 +119,7 @@ class TunnelClient:
             return ()
         if not endpoints:
             return self._not_found(session, now)
-        session.endpoint = endpoints[0]  # gbcs-duis §7: the first endpoint of the answer
+        session.endpoint = endpoints[0]  # SL-CHF: the first endpoint of the answer
         session.attempts = 0
         return self._queue(session, Input.FOUND, now)
 
@@ -154,7 +154,7 @@ class TunnelClient:
         session = self._sessions.get(peer)
         if session is None:
             return (Alarm(peer, "a tunnel frame of a device that is not in the device log was dropped"),)
-        if not secured:  # gbcs-duis §9: all of 0x0704 is encrypted with the link key
+        if not secured:  # Smart Energy 5.4.6
             return (Alarm(peer, "a tunnel frame without APS link-key security was dropped"),)
         try:
             frame = Frame.from_bytes(octets)

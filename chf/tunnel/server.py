@@ -1,6 +1,6 @@
 """The Tunneling server of the hub, for the GSME alone: a sleepy device opens the tunnel and fetches what waits for it.
 
-    device                        hub            (first octet of each TransferData, gbcs-duis §7)
+    device                        hub            (first octet of each TransferData: SL-CHF, HG)
     GET  01                  ->
                              <-   GET-RESPONSE  02 || how many remain || message, or `02 00`
     PUT  03 || message       ->                  a response or alert

@@ -17,18 +17,18 @@ class TunnelSettings:
     response_timeout_s: float = 10.0
     """For RequestTunnelResponse, and for the Default Response to a message."""
     discovery_timeout_s: float = 30.0
-    discovery_attempts: int = 5  # per round (gbcs-duis §7)
+    discovery_attempts: int = 5  # per round (SL-CHF)
     request_attempts: int = 5
     requests_at_once: int = 8
-    """A deployed hub asks one device at a time (gbcs-duis §7); then one that is away keeps all others waiting."""
+    """A deployed hub asks one device at a time (SL-CHF); then one that is away keeps all others waiting."""
     first_retry_s: float = 2.0
     """Doubled with each attempt, up to `longest_retry_s`."""
     longest_retry_s: float = 60.0
-    busy_retry_s: float = 180.0  # gbcs-duis §7: ask again after three minutes
-    no_more_ids_retry_s: float = 5.0  # gbcs-duis §7
+    busy_retry_s: float = 180.0  # SL-CHF: ask again after three minutes
+    no_more_ids_retry_s: float = 5.0  # SL-CHF
     check_interval_s: float = 900.0
     """How long a device rests that cannot be reached or refused."""
-    message_lifetime_s: float = 86_400.0  # the queue timeout of a deployed hub (gbcs-duis §7)
+    message_lifetime_s: float = 86_400.0  # the queue timeout of a deployed hub (SL-CHF)
     queue_length: int = 64
 
     def retry_after_s(self, attempt: int) -> float:

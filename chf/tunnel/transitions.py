@@ -1,4 +1,4 @@
-"""The states of the tunnel to one device, as a table (gbcs-duis §7).
+"""The states of the tunnel to one device, as a table (SL-CHF).
 
 Rules:
 

@@ -1,6 +1,6 @@
 """The mirror of a sleepy GSME (Metering, 0x0702): its Functional Notification Flags, and nothing of metering.
 
-A GSME that wakes reads them to learn whether anything waits for it (GBCS 10.2.2.1; gbcs-duis §2, §7). They are an
+A GSME that wakes reads them to learn whether anything waits for it (GBCS 10.2.2.1 in SL-CHF; HG). They are an
 attribute of the cluster's client side, so the device, whose side is the server, asks in the server's direction. One
 endpoint answers for every mirror, since what it answers depends on who asks (our choice).
 """

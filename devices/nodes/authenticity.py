@@ -64,7 +64,7 @@ class Authenticity:
                 raise NotAuthenticError(NO_USE_CASE.format(header.message_code))
         if settings.key_agreement_key is None or settings.acb_key is None:
             raise NotAuthenticError("no key agreement with the Access Control Broker is set up")
-        # SME.C: the parties of the MAC are the ACB and the device, whoever signed (gbcs-duis §5).
+        # SME.C: the parties of the MAC are the ACB and the device, whoever signed (RTDS).
         if not verify_mac(message, mac_key(settings.key_agreement_key, settings.acb_key, header)):
             raise NotAuthenticError("the MAC is not the Access Control Broker's")
         if header.counter <= self._heard().get(header.originator, -1):

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from chf.crypto.ecqv import Credentials
     from devices.stack.interface import Eui64
 
-EPHEMERAL_S = 10  # advertised, as a deployed stack does (facts 4.6)
+EPHEMERAL_S = 10  # advertised, as a deployed stack does (HG)
 CONFIRM_S = 15
 STEP_S = 10.0  # and the partner's advertised time on top
 BACK_OFF_S = 10.0

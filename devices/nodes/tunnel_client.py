@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 GET, GET_RESPONSE, PUT = 0x01, 0x02, 0x03
 HEADER_BYTES = 2  # of GET-RESPONSE, before the message
-BUSY_RETRY_S = 180.0  # gbcs-duis §7: ask again after three minutes
+BUSY_RETRY_S = 180.0  # SL-CHF: ask again after three minutes
 _ANSWER_TIMEOUT_S = 10.0
 
 

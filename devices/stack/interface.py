@@ -123,7 +123,7 @@ class Stack(Protocol):
         ...
 
     def maximum_payload(self, *, secured: bool) -> int:
-        """Bytes of APS payload that fit one frame: 82, 73 with a link key (Zigbee PRO; facts section 2.3)."""
+        """Bytes of APS payload that fit one frame: 82, 73 with a link key (Zigbee PRO: 127 less every header)."""
         ...
 
 

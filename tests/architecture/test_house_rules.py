@@ -79,3 +79,11 @@ def test_help_imports_no_radio_library() -> None:
     )
     result = run("-c", probe)
     assert result.returncode == 0, result.stderr
+
+
+def test_every_source_on_the_page_of_sources_is_cited() -> None:
+    code = [(ROOT / name).read_text() for name in tracked("chf/**.py", "devices/**.py")]
+    names = re.findall(r"^\| ([A-Z][A-Za-z-]+) \|", (ROOT / "docs/sources.md").read_text(), re.MULTILINE)
+    assert names
+    for source in names:
+        assert any(re.search(rf"\b{source}\b", text) for text in code), f"{source} is cited nowhere"
