@@ -21,7 +21,7 @@ from chf.dcc.seal import Seal
 from chf.dcc.settings import DccSettings
 from chf.dcc.signers import Signers
 from chf.duis.schema import DuisSchema
-from chf.errors import ChfError, StoreError, UsageError
+from chf.errors import StoreError, UsageError
 from chf.store import Store
 
 _LOG = logging.getLogger(__name__)
@@ -79,9 +79,9 @@ def in_a_thread(side: DccSide) -> Iterator[str]:
     def main() -> None:
         try:
             asyncio.run(run())
-        except ChfError as error:
+        except Exception as error:  # noqa: BLE001 the outermost of its thread, which may not take the hub along
             if started.done():
-                _LOG.error("the DCC side has ended, and the hub goes on without it: %s", error)
+                _LOG.error("the DCC side has ended, and the hub goes on without it: %r", error)
             else:
                 started.set_exception(error)
         finally:

@@ -108,7 +108,7 @@ class DccSettings:
             document = tomllib.loads(path.read_text(encoding="utf-8"))
         except OSError as error:
             raise UsageError(f"cannot read {path}: {error.strerror}") from error
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:  # ValueError: also of no UTF-8, and of numbers without end
             raise UsageError(f"{path} is not TOML: {error}") from error
         unknown = sorted(document.keys() - {"user", "policy", "delivery"})
         if unknown:
