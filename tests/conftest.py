@@ -1,4 +1,10 @@
-"""What holds for every test: hypothesis draws the same examples each time, and judges no example by the clock."""
+"""What holds for every test: hypothesis draws the same examples each time, and judges no example by the clock.
+
+And what tests of different folders ask for.
+"""
+
+import gc
+from collections.abc import Iterator
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -17,3 +23,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         return next(places, len(_LONGEST_FIRST))
 
     items.sort(key=rank)
+
+
+@pytest.fixture
+def no_complaints(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
+    """Nobody leaves an error in the log, neither asyncio nor a library: no lost task, no exception that nobody took."""
+    yield
+    gc.collect()
+    records = [record for phase in ("setup", "call", "teardown") for record in caplog.get_records(phase)]
+    assert [r.getMessage() for r in records if r.levelname in ("ERROR", "CRITICAL")] == []
