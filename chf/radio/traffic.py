@@ -5,6 +5,7 @@ the frames look like, and who cuts and puts together long messages, is for `ezsp
 takes slow commands and time is asked of `Errands`.
 """
 
+from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -98,7 +99,7 @@ class Surroundings:
     call_later: Callable[[float, Callable[[], None]], object]
 
 
-class Traffic(Generic[Heard]):
+class Traffic(ABC, Generic[Heard]):
     """One for the life of a link; opened and `closed` with it. A kind of dongle fills in `_deliver`."""
 
     def __init__(self, around: Surroundings, tags: Iterable[int]) -> None:
@@ -129,12 +130,12 @@ class Traffic(Generic[Heard]):
         for letter in letters:
             letter.told(Delivery.RADIO_GONE)
 
+    @abstractmethod
     def _held(self) -> list[Letter]:
         """Give up letters that wait elsewhere than in the outbox, and whatever else is kept of the link."""
-        raise NotImplementedError
 
-    def _deliver(self, device: Eui64, message: Heard) -> None:
-        raise NotImplementedError
+    @abstractmethod
+    def _deliver(self, device: Eui64, message: Heard) -> None: ...
 
     def post(self, letter: Letter) -> None:
         if not self._is_open:
