@@ -17,7 +17,7 @@ def device(number: int) -> str:
     return f"00-DB-12-34-56-78-92-{number:02X}"
 
 
-SLOW, PARKED, HELD, AT_END, AT_ALERT, MISSED, GRACEFUL, QUEUED = map(device, range(8))
+SLOW, PARKED, HELD, AT_END, AT_ALERT, MISSED, GRACEFUL, QUEUED, WRITTEN = map(device, range(9))
 FLEET = {
     SLOW: {"think_time_s": 0.02},
     PARKED: {},
@@ -27,6 +27,7 @@ FLEET = {
     MISSED: {},
     GRACEFUL: {"think_time_s": 0.02},
     QUEUED: {},
+    WRITTEN: {},
 }
 # A killed hub's downloads go on a block timeout later, parked ones ask every second, and read-backs come soon.
 CONFIG = (
@@ -111,11 +112,19 @@ def test_while_a_finished_device_is_held(desk):
 def test_right_after_the_upgrade_end(desk):
     """The device reboots while no hub runs, and offers its alert to a hub that was not there."""
     number = start(desk, AT_END)
-    desk.until_state(number, JobState.ACTIVATING)
+    desk.until(lambda: told_by(desk, AT_END, "activating"), "the device to be told")
     desk.kill_hub()
     desk.until(lambda: told_by(desk, AT_END, "booted") >= 3, "the device to run its new firmware")
     desk.start_hub(config=CONFIG)
     check_whole_story(desk, AT_END, number)
+
+
+def test_right_after_the_activation_is_written(desk):
+    """Whether the answer has left or not: the device asks again for what it did not hear."""
+    number = start(desk, WRITTEN)
+    desk.until_state(number, JobState.ACTIVATING)
+    restart(desk)
+    check_whole_story(desk, WRITTEN, number)
 
 
 def told_by(desk, eui64, event):
