@@ -29,7 +29,8 @@ _ACK_S = 192e-6 + (_PHY_HEADER_OCTETS + 5) * _OCTET_S
 _ACK_WAIT_S = 864e-6  # macAckWaitDuration, 54 symbols
 _LONG_SPACING_S, _SHORT_SPACING_S, _SHORT_FRAME_OCTETS = 640e-6, 192e-6, 18
 _LOSS_AT_1_M_DB = 40.2  # free space at 2.45 GHz
-_LQI_PER_DB = 255 / 40  # full quality from 40 dB above the sensitivity, our choice
+_FULL_QUALITY_DB = 40  # above the sensitivity, our choice
+_LQI_PER_DB = 255 / _FULL_QUALITY_DB
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,18 +127,19 @@ class Medium:
         """The frame goes over the air now. Returns (acknowledged, the ACK's pending bit, who heard it how well)."""
         settings = self.settings
         heard: list[tuple[Radio, float]] = []
-        self._capture(sender.channel, octets)
-        wants_ack = bool(octets[0] & 0x20)
+        if self.taps:
+            self._capture(sender.channel, octets)
+        wants_ack = octets[0] & 0x20
         acked = pending = False
         for receiver in self._listeners(sender, octets):
             rssi = self.rssi_dbm(sender, receiver)
-            if rssi < settings.sensitivity_dbm or self._chance(settings.loss):
+            if rssi < settings.sensitivity_dbm or (settings.loss and self._chance(settings.loss)):
                 continue
             if wants_ack and not acked:
-                bit = receiver.pending_for is not None and octets[0] & 7 == mac.MacType.COMMAND
-                bit = bit and receiver.pending_for is not None and receiver.pending_for(octets)
-                self._capture(sender.channel, mac.ack_frame(octets[2], pending=bit), _ACK_S)
-                if not self._chance(settings.loss):
+                bit = octets[0] & 7 == mac.MacType.COMMAND and receiver.has_pending(octets)
+                if self.taps:
+                    self._capture(sender.channel, mac.ack_frame(octets[2], pending=bit), _ACK_S)
+                if not (settings.loss and self._chance(settings.loss)):
                     acked, pending = True, bit
             heard.append((receiver, rssi))
         return acked, pending, heard
@@ -175,11 +177,12 @@ class Medium:
     def hand_over(self, receiver: "Radio", octets: bytes, rssi: float) -> None:
         """What a radio heard reaches the stack above it, now or late, once or twice."""
         settings = self.settings
-        quality = max(0, min(255, round((rssi - settings.sensitivity_dbm) * _LQI_PER_DB)))
+        above = rssi - settings.sensitivity_dbm
+        quality = 255 if above >= _FULL_QUALITY_DB else round(above * _LQI_PER_DB)
         delay = settings.delay_s + receiver.delay_s
-        if self._chance(settings.reordering):
+        if settings.reordering and self._chance(settings.reordering):
             delay += settings.reordering_hold_s
-        copies = 2 if self._chance(settings.duplication) else 1
+        copies = 2 if (settings.duplication and self._chance(settings.duplication)) else 1
         for _ in range(copies):
             if delay:
                 self.scheduler.call_later(delay, lambda: receiver.hear(octets, quality, round(rssi)))
@@ -187,15 +190,14 @@ class Medium:
                 receiver.hear(octets, quality, round(rssi))
 
     def _capture(self, channel: int, octets: bytes, after_s: float = 0.0) -> None:
-        if self.taps:
-            at = self.scheduler.now() + (after_s if self.settings.airtime else 0.0)
-            whole = octets + fcs.fcs(octets)
-            rssi = self.settings.transmit_dbm - _LOSS_AT_1_M_DB  # a sniffer one metre away
-            for tap in self.taps:
-                tap(at, channel, rssi, whole)
+        at = self.scheduler.now() + (after_s if self.settings.airtime else 0.0)
+        whole = octets + fcs.fcs(octets)
+        rssi = self.settings.transmit_dbm - _LOSS_AT_1_M_DB  # a sniffer one metre away
+        for tap in self.taps:
+            tap(at, channel, rssi, whole)
 
     def _chance(self, probability: float) -> bool:
-        return probability > 0.0 and self._random.random() < probability
+        return self._random.random() < probability
 
 
 class Radio:
@@ -258,6 +260,10 @@ class Radio:
         self._queue.clear()
         self._attempts = 0
         self._generation += 1
+
+    def has_pending(self, octets: bytes) -> bool:
+        """Whether the ACK of this command has its pending bit set."""
+        return self.pending_for is not None and self.pending_for(octets)
 
     def hear(self, octets: bytes, lqi: int, rssi_dbm: int) -> None:
         """A frame from the medium, which may have been under way when the radio was switched off."""

@@ -33,7 +33,7 @@ from devices.stack.interface import (
 )
 from devices.stack.link_security import LinkSecurity
 from devices.stack.nwk_layer import Arrival, Done, is_broadcast
-from devices.wire import mac, nwk
+from devices.wire import mac, nwk, secured_data
 from devices.wire.aps import (
     DATA_HEADER_BYTES,
     EXTENDED_HEADER_BYTES,
@@ -46,6 +46,7 @@ from devices.wire.aps import (
 )
 from devices.wire.errors import FrameSecurityError, MalformedFrameError
 from devices.wire.fcs import FCS_BYTES
+from devices.wire.secured_data import ApsHeaders
 from devices.wire.security import APS_OVERHEAD_BYTES, NWK_OVERHEAD_BYTES, AuxiliaryHeader, KeyIdentifier
 
 ACK_WAIT_S = 1.6  # apscAckWaitDuration on 2.4 GHz, Zigbee PRO table 2.24
@@ -60,6 +61,7 @@ _MEMORY_S = ACK_WAIT_S * (MAX_RETRIES + 1)  # a retry can come so much later
 # At the pace of a simulated air a counter comes round within that, as on a real one it does not: so only so many of the
 # latest count, and what says something else under the same counter is another message.
 _MEMORY_COUNTERS = 16
+_HOPELESS = (ApsStatus.EXPIRED, ApsStatus.NO_NETWORK, ApsStatus.UNKNOWN_DESTINATION)
 _WHOLE_MESSAGE = -2  # in the place of a block: the message was completed
 
 
@@ -241,7 +243,7 @@ class ApsLayer:
         key = (sending.request.destination, sending.counter, sending.block)
         if self._waiting.get(key) is not sending:
             return  # the acknowledgement was quicker than the report of the MAC
-        if status in {ApsStatus.EXPIRED, ApsStatus.NO_NETWORK, ApsStatus.UNKNOWN_DESTINATION}:
+        if status in _HOPELESS:
             self._finish(key, sending, status)  # trying again would end the same way
             return
         sending.timer = self._scheduler.call_later(ACK_WAIT_S, lambda: self._ack_missing(key, sending))
@@ -269,44 +271,82 @@ class ApsLayer:
     def receive(self, arrival: Arrival) -> None:
         """The payload of a NWK data frame. What is wrong is counted and dropped."""
         octets = arrival.payload
+        headers = secured_data.read_aps(octets)
         try:
-            kind = frame_type(octets)
-            if kind == ApsType.COMMAND:
-                self._host.aps_command(octets, arrival)
-                return
-            if arrival.sender is None:
-                self._counters.nwk_unsecured += 1
-                return
-            frame = ApsFrame.from_bytes(octets)
-            payload = frame.payload
-            if frame.secured:
-                opened = self._open(octets, frame, arrival.originator)
-                if opened is None:
-                    return
-                payload = opened
+            if headers is not None:
+                opened = self._open_data(octets, headers, arrival)
+            else:
+                opened = self._open_any(octets, arrival)
         except MalformedFrameError:
             self._counters.malformed += 1
             return
         except FrameSecurityError:
             self._counters.aps_security_failures += 1
             return
+        if opened is None:
+            return
+        frame, payload = opened
         if frame.type is ApsType.ACK:
             self._acknowledged(NwkAddress(arrival.frame.source), frame)
         else:
             self._data(arrival, frame, payload)
 
-    def _open(self, octets: bytes, frame: ApsFrame, sender: int | None) -> bytes | None:
+    def _open_any(self, octets: bytes, arrival: Arrival) -> tuple[ApsFrame, bytes] | None:
+        """The frame and its plain payload; None where there is nothing more to do."""
+        if frame_type(octets) == ApsType.COMMAND:
+            self._host.aps_command(octets, arrival)
+            return None
+        if arrival.sender is None:
+            self._counters.nwk_unsecured += 1
+            return None
+        frame = ApsFrame.from_bytes(octets)
+        if not frame.secured:
+            return frame, frame.payload
         header_bytes = len(octets) - len(frame.payload)
         auxiliary = AuxiliaryHeader.from_bytes(octets, header_bytes)
-        originator = sender if auxiliary.source is None else auxiliary.source
-        key = None if originator is None else self._host.link_key(Eui64(originator))
-        if originator is None or key is None or auxiliary.key is not KeyIdentifier.DATA:
-            self._counters.aps_no_link_key += 1
+        originator = arrival.originator if auxiliary.source is None else auxiliary.source
+        if auxiliary.key is not KeyIdentifier.DATA:
+            originator = None
+        key = self._key_for(originator, auxiliary.frame_counter)
+        if key is None or originator is None:
             return None
-        if auxiliary.frame_counter <= key.incoming_counter:
+        return frame, self.security.unseal(octets, header_bytes, auxiliary, key, originator)
+
+    def _open_data(self, octets: bytes, headers: ApsHeaders, arrival: Arrival) -> tuple[ApsFrame, bytes] | None:
+        """`_open_any` for the shape of `secured_data`."""
+        _, destination_endpoint, cluster, profile, source_endpoint, counter, _, frame_counter = headers
+        if arrival.sender is None:
+            self._counters.nwk_unsecured += 1
+            return None
+        originator = arrival.originator
+        key = self._key_for(originator, frame_counter)
+        if key is None or originator is None:
+            return None
+        payload = self.security.unseal_data(octets, frame_counter, key, originator)
+        frame = ApsFrame(
+            destination_endpoint,
+            cluster,
+            profile,
+            source_endpoint,
+            counter,
+            payload,
+            ApsType.ACK if secured_data.is_acknowledgement(headers) else ApsType.DATA,
+            Delivery.UNICAST,
+            0,
+            True,
+            secured_data.wants_acknowledgement(headers),
+        )
+        return frame, payload
+
+    def _key_for(self, originator: int | None, frame_counter: int) -> LinkKey | None:
+        """To open a frame with; None, and counted, where it is not to be opened."""
+        key = None if originator is None else self._host.link_key(Eui64(originator))
+        if key is None:
+            self._counters.aps_no_link_key += 1
+        elif frame_counter <= key.incoming_counter:
             self._counters.aps_replays += 1
             return None
-        return self.security.unseal(octets, header_bytes, auxiliary, key, originator)
+        return key
 
     def _acknowledged(self, source: NwkAddress, frame: ApsFrame) -> None:
         block = -1 if frame.extended is None else frame.extended.block

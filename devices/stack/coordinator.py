@@ -161,10 +161,10 @@ class ZigbeeCoordinator(ZigbeeNode):
         return child.address if child else None
 
     def ieee_of(self, address: NwkAddress) -> Eui64 | None:
-        if address == self.address:
-            return self.ieee
         child = self._by_address.get(address)
-        return child.ieee if child else None
+        if child is not None:
+            return child.ieee
+        return self.ieee if address == self.address else None
 
     def known_address(self, ieee: int) -> int | None:
         return self.address_of(Eui64(ieee))
@@ -256,7 +256,7 @@ class ZigbeeCoordinator(ZigbeeNode):
             self._send_away(arrival.frame.source)
         return False
 
-    def _after_data(self, frame: MacFrame) -> None:
+    def _after_data(self, destination: int, *, pending: bool) -> None:
         pass  # a parent never sleeps
 
     def _arrived(self, arrival: Arrival) -> None:

@@ -337,10 +337,10 @@ class EndDevice(ZigbeeNode):
         if self.joined and self._poll_interval_s is not None:
             self._radio.listening = False
 
-    def _after_data(self, frame: MacFrame) -> None:
-        if self._poll_interval_s is None or frame.destination != self.address:
+    def _after_data(self, destination: int, *, pending: bool) -> None:
+        if self._poll_interval_s is None or destination != self.address:
             return
-        if frame.pending and (self.joined or self._joining.asks_its_parent):
+        if pending and (self.joined or self._joining.asks_its_parent):
             self.poll()
         else:
             self._fall_asleep()
@@ -516,7 +516,7 @@ class EndDevice(ZigbeeNode):
     def ieee_of(self, address: NwkAddress) -> Eui64 | None:
         if address == COORDINATOR:
             return self.persistent_state.trust_centre
-        return self.ieee if address == self.address else None
+        return self.ieee if address == self._nwk.address else None
 
     def link_key(self, partner: Eui64) -> LinkKey | None:
         return self.persistent_state.link_key if partner == self.persistent_state.trust_centre else None

@@ -8,7 +8,7 @@ outside); what is *not* shared is everything above it. No clock, no randomness a
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Any, NewType, Protocol
+from typing import Any, NamedTuple, NewType, Protocol
 
 Eui64 = NewType("Eui64", int)
 NwkAddress = NewType("NwkAddress", int)
@@ -66,8 +66,7 @@ class ApsStatus(Enum):
     BUFFERS_FULL = "no buffer left"
 
 
-@dataclass(frozen=True, slots=True)
-class ApsRequest:
+class ApsRequest(NamedTuple):
     """APSDE-DATA.request. With `fragment` the caller cuts the message (as EZSP hosts do), else the stack does."""
 
     destination: NwkAddress
@@ -84,8 +83,7 @@ class ApsRequest:
     counter: int | None = None  # the APS counter to use; None takes the next
 
 
-@dataclass(frozen=True, slots=True)
-class ApsIndication:
+class ApsIndication(NamedTuple):
     """APSDE-DATA.indication, after security, duplicates and (unless the host does it) reassembly."""
 
     source: NwkAddress

@@ -4,7 +4,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESCCM
 
 from chf.crypto.mmo import key_transport_key
 from devices.stack.interface import LinkKey
-from devices.wire import security
+from devices.wire import secured_data, security
 from devices.wire.aps import ApsCommandFrame, TransportNetworkKey
 from devices.wire.security import AuxiliaryHeader, KeyIdentifier
 
@@ -29,8 +29,13 @@ class LinkSecurity:
         counter = self._take(key)
         if counter is None:
             return None
-        auxiliary = AuxiliaryHeader(KeyIdentifier.DATA, counter)
-        return security.seal(self._cipher(key.key), header, auxiliary, payload, self._ieee)
+        return secured_data.seal_aps(self._cipher(key.key), header, counter, payload, self._ieee)
+
+    def unseal_data(self, octets: bytes, counter: int, key: LinkKey, sender: int) -> bytes:
+        """`unseal` for a frame of the shape of `secured_data`."""
+        payload = secured_data.unseal_aps(self._cipher(key.key), octets, counter, sender)
+        key.incoming_counter = counter
+        return payload
 
     def unseal(self, octets: bytes, header_bytes: int, auxiliary: AuxiliaryHeader, key: LinkKey, sender: int) -> bytes:
         """The plain payload. The caller has compared the counter; this moves it on."""

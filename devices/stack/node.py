@@ -24,7 +24,7 @@ from devices.stack.interface import (
 )
 from devices.stack.kept import counter_ahead
 from devices.stack.nwk_layer import Arrival, Done, NwkLayer, is_broadcast
-from devices.wire import zdp
+from devices.wire import mac, secured_data, zdp
 from devices.wire.errors import MalformedFrameError
 from devices.wire.mac import MacFrame, MacType
 from devices.wire.nwk import NwkFrame, NwkType
@@ -84,11 +84,12 @@ class ZigbeeNode(ABC):
 
     def send(self, request: ApsRequest, confirm: Confirm | None = None) -> int:
         """See `Stack.send`. A message to the node itself never touches the air."""
-        if self.address == OFF_NETWORK or not self._nwk.can_secure:
+        address = self._nwk.address
+        if address == OFF_NETWORK or not self._nwk.can_secure:
             if confirm is not None:
                 self._scheduler.call_later(0.0, lambda: confirm(ApsStatus.NO_NETWORK))
             return self._aps.next_counter() if request.counter is None else request.counter
-        if request.destination == self.address and request.group is None:
+        if request.destination == address and request.group is None:
             return self._send_to_self(request, confirm)
         return self._aps.send(request, confirm)
 
@@ -133,13 +134,20 @@ class ZigbeeNode(ABC):
     # Receiving
 
     def _heard(self, octets: bytes, lqi: int, rssi: int) -> None:
+        headers = secured_data.read_nwk(octets)
         try:
+            if headers is not None:
+                arrival = self._nwk.receive_secured_data(octets, headers, lqi, rssi)
+                if arrival is not None:
+                    self._arrived(arrival)
+                self._after_data(headers[3], pending=bool(headers[0] & mac.PENDING))
+                return
             frame = MacFrame.from_bytes(octets)
             if frame.type is MacType.DATA:
                 arrival = self._nwk.receive(frame.payload, frame.source, lqi, rssi)
                 if arrival is not None:
                     self._arrived(arrival)
-                self._after_data(frame)
+                self._after_data(frame.destination, pending=frame.pending)
             elif frame.type is not MacType.ACK:
                 self._mac_received(frame, lqi)
         except MalformedFrameError:
@@ -147,11 +155,12 @@ class ZigbeeNode(ABC):
 
     def _arrived(self, arrival: Arrival) -> None:
         frame = arrival.frame
-        if frame.source == self.address or not self._accepts(arrival):
+        address = self._nwk.address
+        if frame.source == address or not self._accepts(arrival):
             return
         if frame.type is NwkType.COMMAND:
             self._nwk_command(arrival)
-        elif frame.destination == self.address or self._hears(frame.destination):
+        elif frame.destination == address or self._hears(frame.destination):
             self._aps.receive(arrival)
         else:
             self.counters.unexpected += 1
@@ -200,8 +209,8 @@ class ZigbeeNode(ABC):
         """A beacon or a command."""
 
     @abstractmethod
-    def _after_data(self, frame: MacFrame) -> None:
-        """A data frame has been dealt with, whatever became of it."""
+    def _after_data(self, destination: int, *, pending: bool) -> None:
+        """A MAC data frame has been dealt with, whatever became of it."""
 
     @abstractmethod
     def _indicate(self, indication: ApsIndication) -> None: ...

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, NamedTuple
 from devices.medium.medium import Radio
 from devices.stack.counters import Counters, FrameCounter
 from devices.stack.interface import ApsStatus
-from devices.wire import mac, security
+from devices.wire import mac, secured_data, security
 from devices.wire.errors import FrameSecurityError, MalformedFrameError
 from devices.wire.nwk import NwkFrame, NwkType
+from devices.wire.secured_data import NwkHeaders
 from devices.wire.security import AuxiliaryHeader, KeyIdentifier
 
 if TYPE_CHECKING:
@@ -139,18 +140,13 @@ class NwkLayer:
             header_bytes = len(octets) - len(frame.payload)
             auxiliary = AuxiliaryHeader.from_bytes(octets, header_bytes)
             sender = auxiliary.source
-            if (
-                self._cipher is None
-                or sender is None
-                or auxiliary.key is not KeyIdentifier.NETWORK
-                or auxiliary.key_sequence != self._key_sequence
-            ):
+            if sender is None or auxiliary.key is not KeyIdentifier.NETWORK:
                 counters.nwk_security_failures += 1
                 return None
-            if auxiliary.frame_counter <= self.incoming.get(sender, -1):
-                counters.nwk_replays += 1
+            cipher = self._cipher_for(sender, auxiliary.frame_counter, auxiliary.key_sequence)
+            if cipher is None:
                 return None
-            payload = security.unseal(self._cipher, octets, header_bytes, auxiliary, sender)
+            payload = security.unseal(cipher, octets, header_bytes, auxiliary, sender)
         except MalformedFrameError:
             counters.malformed += 1
             return None
@@ -160,6 +156,31 @@ class NwkLayer:
         self.incoming[sender] = auxiliary.frame_counter
         return Arrival(frame, payload, sender, mac_source, lqi, rssi)
 
+    def receive_secured_data(self, octets: bytes, headers: NwkHeaders, lqi: int, rssi: int) -> Arrival | None:
+        """`receive` for a whole MAC frame of the usual shape, whose headers were read."""
+        _, _, _, _, mac_source, _, destination, source, radius, sequence, _, counter, sender, key_sequence = headers
+        cipher = self._cipher_for(sender, counter, key_sequence)
+        if cipher is None:
+            return None
+        try:
+            payload = secured_data.unseal_nwk(cipher, octets, counter, sender)
+        except FrameSecurityError:
+            self._counters.nwk_security_failures += 1
+            return None
+        self.incoming[sender] = counter
+        frame = NwkFrame(destination, source, radius, sequence, payload, NwkType.DATA, True)
+        return Arrival(frame, payload, sender, mac_source, lqi, rssi)
+
+    def _cipher_for(self, sender: int, counter: int, key_sequence: int) -> "AESCCM | None":
+        """Of the network key; None, and counted, where this frame is not to be opened with it."""
+        if self._cipher is None or key_sequence != self._key_sequence:
+            self._counters.nwk_security_failures += 1
+            return None
+        if counter <= self.incoming.get(sender, -1):
+            self._counters.nwk_replays += 1
+            return None
+        return self._cipher
+
     def _protect(self, frame: NwkFrame) -> bytes | None:
         if not frame.secured:
             return frame.to_bytes()
@@ -168,5 +189,17 @@ class NwkLayer:
         counter = self._counter.take()
         if counter is None:
             return None
+        if frame.is_usual:
+            return secured_data.seal_nwk(
+                self._cipher,
+                frame.destination,
+                frame.source,
+                frame.radius,
+                frame.sequence,
+                counter,
+                self._ieee,
+                self._key_sequence,
+                frame.payload,
+            )
         auxiliary = AuxiliaryHeader(KeyIdentifier.NETWORK, counter, self._ieee, self._key_sequence)
         return security.seal(self._cipher, frame.header_to_bytes(), auxiliary, frame.payload, self._ieee)

@@ -15,7 +15,7 @@ MAX_PSDU_BYTES = 127  # aMaxPHYPacketSize, FCS included
 BROADCAST = 0xFFFF
 NO_SHORT_ADDRESS = 0xFFFE  # associated, but addressed by its extended address (IEEE 802.15.4 5.3.2)
 
-_PENDING = 0x0010
+PENDING = 0x0010
 _ACK_REQUEST = 0x0020
 _COMPRESSED = 0x0040
 _RESERVED = 0x0380  # bits 7-9
@@ -90,7 +90,7 @@ class MacFrame(NamedTuple):
                     source,
                     octets[9:],
                     bool(control & _ACK_REQUEST),
-                    bool(control & _PENDING),
+                    bool(control & PENDING),
                 )
         return cls._from_any(octets, control)
 
@@ -123,7 +123,7 @@ class MacFrame(NamedTuple):
             source,
             octets[at:],
             bool(control & _ACK_REQUEST),
-            bool(control & _PENDING),
+            bool(control & PENDING),
         )
 
     def to_bytes(self) -> bytes:
@@ -131,7 +131,7 @@ class MacFrame(NamedTuple):
         if self.ack_request:
             control |= _ACK_REQUEST
         if self.pending:
-            control |= _PENDING
+            control |= PENDING
         both = self.destination_mode and self.source_mode
         if both and self.destination_pan == self.source_pan:
             control |= _COMPRESSED
@@ -152,7 +152,7 @@ def data_frame(
     """A data frame between short addresses of one PAN: what nearly every frame is. Broadcasts ask for no ACK."""
     control = 0x8841 if destination == BROADCAST else 0x8861
     if pending:
-        control |= _PENDING
+        control |= PENDING
     return _SHORT_PAIR.pack(control, sequence, pan, destination, source) + payload
 
 

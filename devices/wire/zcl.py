@@ -9,6 +9,7 @@ from __future__ import annotations
 import struct
 from dataclasses import dataclass
 from enum import IntEnum
+from typing import NamedTuple
 
 from devices.wire.errors import MalformedFrameError
 
@@ -55,8 +56,7 @@ _MANUFACTURER = struct.Struct("<H")
 _HEADER_BYTES = 3
 
 
-@dataclass(frozen=True, slots=True)
-class ZclFrame:
+class ZclFrame(NamedTuple):
     """One frame; `payload` is what follows the command id."""
 
     sequence: int

@@ -1,7 +1,7 @@
 """A whole network in memory: a coordinator, its key table, devices, and a record of everything that was said."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from random import Random
 
 from devices.medium.medium import Medium, MediumSettings
@@ -158,11 +158,11 @@ class Air:
 
 
 def to_device(device: EndDevice, payload: bytes, **options) -> ApsRequest:
-    return replace(ApsRequest(device.address, SMART_ENERGY, OTA, 3, 7, payload, secured=True), **options)
+    return ApsRequest(device.address, SMART_ENERGY, OTA, 3, 7, payload, secured=True)._replace(**options)
 
 
 def to_hub(payload: bytes, **options) -> ApsRequest:
-    return replace(ApsRequest(NwkAddress(0), SMART_ENERGY, OTA, 7, 3, payload, secured=True), **options)
+    return ApsRequest(NwkAddress(0), SMART_ENERGY, OTA, 7, 3, payload, secured=True)._replace(**options)
 
 
 class Confirms(list[ApsStatus]):

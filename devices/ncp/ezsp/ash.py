@@ -22,7 +22,7 @@ synchronous callbacks.
 
 from collections import deque
 from dataclasses import dataclass
-from typing import assert_never
+from typing import NamedTuple, assert_never
 
 from devices.ncp.ezsp.ash_frames import (
     CANCEL,
@@ -54,8 +54,7 @@ _SUBSTITUTE_OCTET = bytes([SUBSTITUTE])
 _FLOW_OCTETS = bytes([XON, XOFF])
 
 
-@dataclass(frozen=True, slots=True)
-class PayloadReceived:
+class PayloadReceived(NamedTuple):
     """An EZSP frame from the host, in order and once."""
 
     payload: bytes
@@ -132,7 +131,7 @@ class Ash:
     def receive(self, octets: bytes, now: float) -> tuple[Event, ...]:
         """Take what came off the line, cut anywhere; junk is counted and never an error."""
         *complete, partial = (self._partial + octets.translate(None, _FLOW_OCTETS)).split(FLAG_OCTET)
-        self._partial = self._shorten(partial)
+        self._partial = self._shorten(partial) if partial else partial
         events: list[Event] = []
         for piece in complete:
             # A cancel octet forgets what stood before it, substitutes included.
@@ -228,17 +227,23 @@ class Ash:
     def data_to_send(self, now: float) -> bytes:
         """What is due on the line now. Call it after every `receive`, `send` and `handle_deadline`."""
         if self.failed is None:
-            while len(self._unacknowledged) < self._window and (payload := self._next_payload(now)) is not None:
+            while (
+                self._waiting
+                and len(self._unacknowledged) < self._window
+                and (payload := self._next_payload(now)) is not None
+            ):
                 self._transmit(payload, now)
             if self._acknowledgement_due:
                 self._line += AckFrame(self._expected).to_bytes()
                 self._acknowledgement_due = False
+        if not self._line:
+            return b""
         due = bytes(self._line)
         self._line.clear()
         return due
 
     def _next_payload(self, now: float) -> bytes | None:
-        if not self._waiting or self._unacknowledged_bytes >= self._window_bytes - _MAX_PARTIAL_BYTES:
+        if self._unacknowledged_bytes >= self._window_bytes - _MAX_PARTIAL_BYTES:
             return None
         if self._not_ready_until is None or now >= self._not_ready_until:
             return self._waiting.popleft()[0]

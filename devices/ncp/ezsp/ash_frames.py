@@ -7,6 +7,7 @@ operations that run in C (`bytes.replace`, one big-integer XOR, `binascii.crc_hq
 import binascii
 from dataclasses import dataclass
 from enum import IntEnum
+from typing import NamedTuple
 
 FLAG = 0x7E  # ends a frame
 ESCAPE = 0x7D  # the next octet has bit 5 inverted
@@ -90,8 +91,7 @@ def unwrap(octets: bytes) -> bytes | None:
     return frame[:-CRC_BYTES]
 
 
-@dataclass(frozen=True, slots=True)
-class DataFrame:
+class DataFrame(NamedTuple):
     """DATA(frame number, acknowledge number, retransmitted), with the EZSP frame in clear."""
 
     number: int
@@ -104,8 +104,7 @@ class DataFrame:
         return wrap(control, randomise(self.payload))
 
 
-@dataclass(frozen=True, slots=True)
-class AckFrame:
+class AckFrame(NamedTuple):
     """ACK, or with `rejecting` NAK. `not_ready` asks the other side to hold back what can wait."""
 
     acknowledged: int

@@ -5,7 +5,7 @@ Up to version 7, and for the first `version` command of every host, it is `seque
 """
 
 import struct
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from devices.ncp.ezsp.commands import VERSION
 
@@ -21,8 +21,7 @@ _EXTENDED = struct.Struct("<BBBH")
 assert _EXTENDED.size == 5
 
 
-@dataclass(frozen=True, slots=True)
-class Header:
+class Header(NamedTuple):
     sequence: int
     control: int
     id: int

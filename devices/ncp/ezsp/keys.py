@@ -50,6 +50,7 @@ class KeyTables:
         self._own = own
         self._now = now
         self._table: dict[int, tuple[Eui64, LinkKey]] = {}
+        self._found_at: dict[Eui64, int] = {}  # where a partner's key was last, to be looked at first
         self._transient: dict[Eui64, TransientKey] = {}
 
     def retained(self) -> dict[int, Kept]:
@@ -113,8 +114,13 @@ class KeyTables:
         """Index of the partner's key, of the first free entry for partner 0, else NO_INDEX."""
         if partner == 0:
             return next((index for index in range(self.size) if index not in self._table), NO_INDEX)
+        index = self._found_at.get(partner, NO_INDEX)
+        entry = self._table.get(index)
+        if entry is not None and entry[0] == partner and index < self.size:
+            return index
         for index, (holder, _) in self._table.items():
             if holder == partner and index < self.size:
+                self._found_at[partner] = index
                 return index
         return NO_INDEX
 
