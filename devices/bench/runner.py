@@ -1,8 +1,8 @@
 """Ties simulated time to the event loop: the one place where the virtual world's seconds become real ones.
 
-There is one timer and no task per frame. Whatever comes in from the line, `pump` runs all that is due in the world and
-then writes what the dongle has to say with a single write. What the clock lets happen is told as soon as the dongle has
-heard it: a chip does not keep its host waiting until the air is quiet again.
+There is one timer and no task per frame. A chip does not keep its host waiting until the air is quiet again: a command
+is answered before the world goes on, and what the clock lets happen is told as soon as the dongle has heard it. `pump`
+runs all that is due in the world and then writes the rest of what the dongle has to say with a single write.
 """
 
 import asyncio
@@ -54,6 +54,7 @@ class Runner:
         """The host wrote something."""
         self._queue.run_until(self._loop.time())
         self._dongle.receive(octets)
+        self._write()
         self.pump()
 
     def pump(self) -> None:

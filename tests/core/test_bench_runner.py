@@ -88,17 +88,21 @@ def test_what_must_outlive_the_process_is_kept_before_its_octets_leave_and_at_th
     assert said_when_kept[kept:] == [1]
 
 
-def test_what_a_host_causes_is_told_in_one_write():
+def test_a_host_is_answered_before_the_world_goes_on_and_told_the_rest_in_one_write():
     _, queue, dongle, line, runner = bench()
     hear = dongle.receive
+    answered: list[list[bytes]] = []
 
     def receive(octets: bytes) -> None:
         hear(b"answer to " + octets)
-        queue.call_later(0.0, lambda: hear(b", and its fate"))
+        queue.call_later(0.0, lambda: answered.append(list(line.writes)))
+        queue.call_later(0.0, lambda: hear(b"its fate"))
+        queue.call_later(0.0, lambda: hear(b", and an alert"))
 
     dongle.receive = receive
     runner.octets_received(b"request")
-    assert line.writes == [b"answer to request, and its fate"]
+    assert answered == [[b"answer to request"]]
+    assert line.writes == [b"answer to request", b"its fate, and an alert"]
 
 
 def test_what_is_not_due_waits_and_a_stopped_world_stands_still():
