@@ -196,6 +196,13 @@ class ZigbeeCoordinator(ZigbeeNode):
 
     # Sending
 
+    def send_nwk(self, destination: NwkAddress, payload: bytes, radius: int, done: Done | None) -> None:
+        child = self._by_address.get(destination)
+        if child is not None and child.receiver_on_when_idle:
+            self._nwk.emit_data(destination, payload, radius, destination, done)
+        else:
+            super().send_nwk(destination, payload, radius, done)
+
     def _forward(self, frame: NwkFrame, done: Done | None) -> None:
         destination = frame.destination
         if is_broadcast(destination):

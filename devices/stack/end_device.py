@@ -365,7 +365,13 @@ class EndDevice(ZigbeeNode):
             self._schedule_poll()
         return counter
 
+    def send_nwk(self, destination: NwkAddress, payload: bytes, radius: int, done: Done | None) -> None:
+        self._nwk.emit_data(destination, payload, radius, COORDINATOR, self._by_way_of_parent(done))
+
     def _forward(self, frame: NwkFrame, done: Done | None) -> None:
+        self._nwk.emit(frame, COORDINATOR, self._by_way_of_parent(done))
+
+    def _by_way_of_parent(self, done: Done | None) -> Done:
         """Everything goes through the parent, broadcasts too (Zigbee PRO 3.6.5; for every child: our choice)."""
 
         def sent(status: ApsStatus) -> None:
@@ -373,7 +379,7 @@ class EndDevice(ZigbeeNode):
             if done is not None:
                 done(status)
 
-        self._nwk.emit(frame, COORDINATOR, sent)
+        return sent
 
     def _hears(self, destination: int) -> bool:
         return destination == BROADCAST_ALL or (destination == BROADCAST_RX_ON and self._poll_interval_s is None)

@@ -117,7 +117,30 @@ class NwkLayer:
             if done is not None:
                 done(ApsStatus.NO_NETWORK)
             return
-        sequence = self.next_mac_sequence()
+        self._transmit(octets, mac_destination, done, pending=pending)
+
+    def emit_data(self, destination: int, payload: bytes, radius: int, mac_destination: int, done: Done | None) -> None:
+        """`emit` of a secured data `frame` that need not wait for anything."""
+        counter = None if self._counter is None else self._counter.take()
+        if counter is None or self._cipher is None:
+            if done is not None:
+                done(ApsStatus.NO_NETWORK)
+            return
+        sequence = self._sequence = (self._sequence + 1) & 0xFF
+        octets = secured_data.seal_nwk(
+            self._cipher,
+            destination,
+            self.address,
+            radius,
+            sequence,
+            counter,
+            self._ieee,
+            self._key_sequence,
+            payload,
+        )
+        self._transmit(octets, mac_destination, done, pending=False)
+
+    def _transmit(self, octets: bytes, mac_destination: int, done: Done | None, *, pending: bool) -> None:
         counters = self._counters
 
         def sent(acked: bool, _pending: bool) -> None:
@@ -126,9 +149,10 @@ class NwkLayer:
             if done is not None:
                 done(ApsStatus.SUCCESS if acked else ApsStatus.NO_ACK)
 
-        self._radio.transmit(
-            mac.data_frame(sequence, self.pan, mac_destination, self.address, octets, pending=pending), sent
+        frame = mac.data_frame(
+            self.next_mac_sequence(), self.pan, mac_destination, self.address, octets, pending=pending
         )
+        self._radio.transmit(frame, sent)
 
     def receive(self, octets: bytes, mac_source: int, lqi: int, rssi: int) -> Arrival | None:
         """Open the payload of a MAC data frame. What fails is counted and dropped: None."""
@@ -189,17 +213,5 @@ class NwkLayer:
         counter = self._counter.take()
         if counter is None:
             return None
-        if frame.is_usual:
-            return secured_data.seal_nwk(
-                self._cipher,
-                frame.destination,
-                frame.source,
-                frame.radius,
-                frame.sequence,
-                counter,
-                self._ieee,
-                self._key_sequence,
-                frame.payload,
-            )
         auxiliary = AuxiliaryHeader(KeyIdentifier.NETWORK, counter, self._ieee, self._key_sequence)
         return security.seal(self._cipher, frame.header_to_bytes(), auxiliary, frame.payload, self._ieee)

@@ -86,11 +86,6 @@ class NwkFrame(NamedTuple):
             bool(control & _END_DEVICE_INITIATOR),
         )
 
-    @property
-    def is_usual(self) -> bool:
-        """Secured data without the optional parts of a header: what `secured_data` is for."""
-        return self[5:] == _USUAL
-
     def header_to_bytes(self) -> bytes:
         """The header alone: what NWK security authenticates ahead of the auxiliary header."""
         control = _VERSION | self.type
@@ -113,9 +108,6 @@ class NwkFrame(NamedTuple):
 
     def to_bytes(self) -> bytes:
         return self.header_to_bytes() + self.payload
-
-
-_USUAL = NwkFrame(0, 0, 0, 0, b"", secured=True)[5:]
 
 
 def _read_ieee(octets: bytes, at: int) -> int:

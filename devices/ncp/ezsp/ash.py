@@ -28,6 +28,7 @@ from devices.ncp.ezsp.ash_frames import (
     CANCEL,
     FLAG_OCTET,
     MAX_DATA_FIELD_BYTES,
+    PLAIN_ACKS,
     SUBSTITUTE,
     XOFF,
     XON,
@@ -234,7 +235,7 @@ class Ash:
             ):
                 self._transmit(payload, now)
             if self._acknowledgement_due:
-                self._line += AckFrame(self._expected).to_bytes()
+                self._line += PLAIN_ACKS[self._expected]
                 self._acknowledgement_due = False
         if not self._line:
             return b""

@@ -148,10 +148,15 @@ class ErrorFrame:
 Frame = DataFrame | AckFrame | ResetFrame | ResetAckFrame | ErrorFrame
 
 _MIN_DATA_FIELD_BYTES = 3  # UG101 2.5
+PLAIN_ACKS = tuple(AckFrame(number).to_bytes() for number in range(8))
+"""Every second frame of a busy line is one of these."""
+_PLAIN_ACKS = {octets.removesuffix(FLAG_OCTET): AckFrame(number) for number, octets in enumerate(PLAIN_ACKS)}
 
 
 def parse_frame(octets: bytes) -> Frame | None:
     """What stood between two flags, or None where it is not a frame (UG101 2.1, table of control octets)."""
+    if (plain := _PLAIN_ACKS.get(octets)) is not None:
+        return plain
     frame = unwrap(octets)
     if frame is None:
         return None

@@ -52,30 +52,30 @@ class TruncatedParametersError(ValueError):
 
 
 class _Run:
-    """Fields of fixed size in a row, read and written by one struct."""
+    """Fields of fixed size in a row, one APS frame among them at most, read and written by one struct."""
 
     def __init__(self, kinds: tuple[str, ...], version: int) -> None:
         self.struct = struct.Struct("<" + "".join(_code(kind, version) for kind in kinds))
-        self.aps_at = tuple(index for index, kind in enumerate(kinds) if kind == "aps")
+        assert kinds.count("aps") <= 1
+        self.aps_at = kinds.index("aps") if "aps" in kinds else None
         self.count = len(kinds)
 
     def decode(self, octets: bytes, offset: int, into: list[Value]) -> int:
-        values = list(self.struct.unpack_from(octets, offset))
-        for at in self.aps_at:
-            values[at : at + 7] = [ApsFrame(*values[at : at + 7])]
-        into += values
+        values = self.struct.unpack_from(octets, offset)
+        at = self.aps_at
+        if at is None:
+            into += values
+        else:
+            into += (*values[:at], ApsFrame(*values[at : at + 7]), *values[at + 7 :])
         return offset + self.struct.size
 
     def encode(self, values: tuple[Value, ...]) -> bytes:
-        if not self.aps_at:
+        at = self.aps_at
+        if at is None:
             return self.struct.pack(*values)
-        flat: list[Value] = []
-        for value in values:
-            if isinstance(value, ApsFrame):
-                flat += value
-            else:
-                flat.append(value)
-        return self.struct.pack(*flat)
+        aps = values[at]
+        assert isinstance(aps, ApsFrame)
+        return self.struct.pack(*values[:at], *aps, *values[at + 1 :])
 
 
 class _Counted:
