@@ -3,11 +3,11 @@
 import asyncio
 import sys
 from pathlib import Path
-from selectors import SelectSelector
 
 import click
 
 from devices.bench.dongles import KINDS
+from devices.bench.punctual import punctual_loop
 from devices.bench.scenario import MAX_SEED
 from devices.bench.serve import ListenError, ServeOptions, serve
 from devices.bench.state_file import StateFileError
@@ -80,7 +80,7 @@ def serve_command(
         state=state,
     )
     try:
-        with asyncio.Runner(loop_factory=_precise_loop) as runner:
+        with asyncio.Runner(loop_factory=punctual_loop) as runner:
             runner.run(serve(options))
     except (ScenarioError, ListenError, StateFileError) as error:
         click.echo(f"error: {error}", err=True)
@@ -88,14 +88,6 @@ def serve_command(
     except OSError as error:
         click.echo(f"error: {error}", err=True)
         sys.exit(2)
-
-
-def _precise_loop() -> asyncio.AbstractEventLoop:
-    """epoll_wait counts in whole milliseconds, and Python rounds up: a device that thinks for 2 ms would take up to 3.
-
-    select counts in microseconds; what it has against it, many files, a dongle does not have.
-    """
-    return asyncio.SelectorEventLoop(SelectSelector())
 
 
 if __name__ == "__main__":

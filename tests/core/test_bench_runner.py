@@ -1,9 +1,14 @@
 """When the virtual dongle's octets reach its host, and how exact its clock is."""
 
 import asyncio
+import subprocess
+import sys
 import time
+from pathlib import Path
 
-from devices.__main__ import _precise_loop
+import pytest
+
+from devices.bench.punctual import punctual_loop
 from devices.bench.runner import Runner
 from devices.medium.schedule import EventQueue
 
@@ -149,5 +154,16 @@ def test_the_loop_of_the_virtual_dongle_waits_for_fractions_of_a_millisecond():
             took.append(time.perf_counter() - began)
         return took
 
-    with asyncio.Runner(loop_factory=_precise_loop) as runner:
+    with asyncio.Runner(loop_factory=punctual_loop) as runner:
         assert min(runner.run(waits())) < 0.001
+
+
+@pytest.mark.skipif(not Path("/proc/self/timerslack_ns").exists(), reason="only Linux has timer slack")
+def test_the_loop_of_the_virtual_dongle_asks_not_to_oversleep():
+    """In a process of its own: the slack is the process's."""
+    program = (
+        "from pathlib import Path; from devices.bench.punctual import punctual_loop; punctual_loop().close();"
+        "print(Path('/proc/self/timerslack_ns').read_text())"
+    )
+    told = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert int(told.stdout) == 1
