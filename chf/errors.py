@@ -12,7 +12,7 @@ ChfError (1)
 |-- RadioGoneError (5)         the dongle does not answer, or is not one
 |   `-- RadioRefusedError      the dongle answered, and refused
 `-- StoreError (1)             the store cannot be opened, read or written
-    |-- StoreInUseError        another hub has it
+    |-- StoreInUseError        another hub, or another DCC side, has it
     `-- StoreCorruptError      it is not what was written
 """
 

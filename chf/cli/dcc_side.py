@@ -23,6 +23,7 @@ from chf.dcc.signers import Signers
 from chf.duis.schema import DuisSchema
 from chf.errors import StoreError, UsageError
 from chf.store import Store
+from chf.store.lock import Only, StoreLock
 
 _LOG = logging.getLogger(__name__)
 _POLL_S = 0.2  # how soon what the hub wrote is passed on
@@ -48,9 +49,12 @@ class DccSide:
     schema: DuisSchema | None
 
     async def run(self, stop: asyncio.Event, ready: Callable[[str], None]) -> None:
-        """Until `stop`, with a connection to the store of its own; `ready` is given the address."""
+        """Until `stop`, with a connection to the store of its own; `ready` is given the address.
+
+        Raises StoreInUseError where another DCC side has the store.
+        """
         clock = SystemClock()
-        with Store.open(self.home) as store:
+        with StoreLock.acquire(self.home, Only.DCC_SIDE), Store.open(self.home) as store:
             desk = Desk(store, self.pki, self.settings, signers=self.signers, schema=self.schema)
             conversion = Conversion(store, self.pki, Seal(self.pki), self.settings.policy)
             delivery = Delivery(store, self.settings, clock)

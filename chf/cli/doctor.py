@@ -120,7 +120,7 @@ def _home(home: Path) -> Iterator[Finding]:
     else:
         yield Finding("home", Verdict.GOOD, f"{home}, mode {mode:04o}")
     from chf.store import Store  # noqa: PLC0415 slow to import
-    from chf.store.lock import hub_pid  # noqa: PLC0415
+    from chf.store.lock import Only, holder_pid  # noqa: PLC0415
 
     try:
         if (home / "chf.db").exists():
@@ -132,11 +132,12 @@ def _home(home: Path) -> Iterator[Finding]:
                 yield Finding(
                     "store", Verdict.BAD, f"the audit chain breaks: {broken.reason}", "keep a copy, and ask who"
                 )
-        pid = hub_pid(home)
+        running = {"hub": holder_pid(home, Only.HUB), "dcc side": holder_pid(home, Only.DCC_SIDE)}
     except ChfError as error:
         yield Finding("store", Verdict.BAD, str(error), "restore a copy, or use another --home")
         return
-    yield Finding("hub", Verdict.GOOD, "none runs on this home" if pid is None else f"runs, process {pid}")
+    for what, pid in running.items():
+        yield Finding(what, Verdict.GOOD, "none runs on this home" if pid is None else f"runs, process {pid}")
 
 
 def _ports() -> Iterator[Finding]:

@@ -29,7 +29,7 @@ from chf.store.followed import FollowedCommands, FollowedCommandsWriter
 from chf.store.images import Images, ImagesWriter
 from chf.store.inbox import Inbox, InboxWriter
 from chf.store.job_table import Jobs, JobsWriter
-from chf.store.lock import HubLock
+from chf.store.lock import Only, StoreLock
 from chf.store.scheduled import ScheduledReads, ScheduledReadsWriter
 from chf.store.uplink import Uplink, UplinkWriter
 
@@ -56,7 +56,7 @@ class Transaction:
 class Store:
     """The tables, readable. Errors: StoreError and its children, for every way in which a file can fail."""
 
-    def __init__(self, home: Path, database: Database, lock: HubLock | None) -> None:
+    def __init__(self, home: Path, database: Database, lock: StoreLock | None) -> None:
         self.home = home
         self._database, self._lock = database, lock
         self.devices = DeviceLog(database)
@@ -82,7 +82,7 @@ class Store:
         """
         if not hub:
             return cls(home, Database.open(home), None)
-        lock = HubLock.acquire(home)
+        lock = StoreLock.acquire(home, Only.HUB)
         try:
             database = Database.open(home, HUB_PATIENCE_S)
             database.check()

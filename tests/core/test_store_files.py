@@ -11,6 +11,7 @@ import pytest
 from chf.clock import UtcSeconds
 from chf.errors import StoreCorruptError, StoreError, StoreInUseError
 from chf.store import Store, hub_pid, hub_running
+from chf.store.lock import Only, StoreLock, holder_pid
 from chf.store.schema import APPLICATION_ID, MIGRATIONS, migrate
 
 T0 = UtcSeconds(1_800_000_000.0)
@@ -99,6 +100,14 @@ def test_a_second_hub_is_told_who_has_the_store(home):
     assert not hub_running(home)
     with Store.open(home, hub=True) as store:
         assert store.meta.get("k") == "v"
+
+
+def test_a_hub_and_a_dcc_side_do_not_shut_each_other_out(home):
+    with Store.open(home, hub=True), StoreLock.acquire(home, Only.DCC_SIDE):
+        assert holder_pid(home, Only.DCC_SIDE) == hub_pid(home) == os.getpid()
+        with pytest.raises(StoreInUseError, match=rf"a DCC side runs on .* \(process {os.getpid()}\)"):
+            StoreLock.acquire(home, Only.DCC_SIDE)
+    assert holder_pid(home, Only.DCC_SIDE) is None
 
 
 def test_no_hub_runs_where_there_is_nothing(home):
