@@ -8,7 +8,7 @@
 
 Private keys are files of mode 0600, written once, never replaced, and never part of a message, an error or a repr.
 Whoever may write into the directory decides whose signatures count; a certificate without a key (`add`) is how a real
-device comes in. Validity dates are not judged: the public test certificates expired in 2025. Not fit for production.
+device comes in. Validity dates are not judged (docs/supported-spec.md, DUIS). Not fit for production.
 """
 
 import hashlib

@@ -1,6 +1,6 @@
 """Whose XML signatures count: a directory of certificates, and the rule for documents that are signed by nobody known.
 
-Validity dates are not judged: the public test certificates expired in 2025.
+Validity dates are not judged: nothing public says how the DCC does (docs/supported-spec.md, DUIS).
 """
 
 from collections.abc import Mapping

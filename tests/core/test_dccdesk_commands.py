@@ -1,9 +1,11 @@
 """The desk and commands for devices: SR 11.3 as pre-command and as signed command, SR 11.2. Every refusal by name."""
 
 from dataclasses import replace
+from datetime import UTC, datetime
 
 import pytest
 
+from chf.dcc import certificates
 from chf.dcc.certificates import Usage
 from chf.dcc.device_requests import CANCELLATION_UTC_S
 from chf.dcc.settings import DccSettings, DeskPolicy
@@ -37,6 +39,7 @@ from tests.support.dcc_bench import (
     STRANGER,
     SUPPLIER,
     field,
+    signed,
 )
 from tests.support.desk_bench import CARRIED, S, T, desk_bench, to
 
@@ -110,6 +113,24 @@ def supplier_signed(device=ESME, counter=1000, signer=SUPPLIER, pki=None, **chan
     command = make_cs06_precommand(SUPPLIER, device, counter, HASH)
     message = sign(command, KEYS(f"{signer:016x}-ds"))
     return replace(SignedPreCommandRequest(to(device, counter), message.to_bytes()), **changes)
+
+
+@pytest.mark.parametrize(
+    ("field_", "moment"),
+    [("NOT_AFTER", datetime(2025, 10, 29, tzinfo=UTC)), ("NOT_BEFORE", datetime(2038, 1, 1, tzinfo=UTC))],
+    ids=["expired", "not valid yet"],
+)
+def test_desk_judges_no_dates_of_certificates(tmp_path, monkeypatch, field_, moment):
+    """docs/supported-spec.md says why. Both signatures are the supplier's: of the document, and of the command in it."""
+    monkeypatch.setattr(certificates, field_, moment)
+    with desk_bench(tmp_path) as bench:
+        known = bench.pki.certificate(SUPPLIER, Usage.DIGITAL_SIGNATURE)
+        taken = datetime.fromtimestamp(NOW.utc, UTC)
+        assert not known.not_valid_before_utc <= taken <= known.not_valid_after_utc
+        document = signed(supplier_signed().to_bytes(), bench.pki)
+        answer = bench.ask(None, S, document=document, carried=CARRIED, signers=bench.signers())
+        assert (answer.code.value, answer.notes) == ("I99", ())
+        assert len(bench.store.device_messages.waiting(ESME)) == 1
 
 
 def test_desk_hands_a_signed_command_on_with_the_brokers_mac(bench):
