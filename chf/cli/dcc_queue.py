@@ -43,12 +43,16 @@ def list_documents(*, everything: bool, home: Path, as_json: bool) -> None:
 @queue.command()
 @click.argument("number", type=int)
 @home_option
-def show(*, number: int, home: Path) -> None:
-    """Print one document as it is (or was) posted."""
+@json_option
+def show(*, number: int, home: Path, as_json: bool) -> None:
+    """Print one document as it is (or was) posted. With --json, what `list` says of it, and its text as `xml`."""
     with Store.open(home) as store:
         document = store.uplink.get(number)
     if document is None:
         raise UsageError(f"there is no document {number}")
+    if as_json:
+        print_json({"schema": 1, "document": {**_described(document), "xml": document.document.decode()}})
+        return
     click.echo(document.document)
 
 

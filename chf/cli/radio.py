@@ -150,8 +150,9 @@ def form(*, dongle: Dongle, replace: bool, home: Path, as_json: bool) -> None:
 @dongle_options(port=True, kind_may_be_asked=True)
 @click.option("--out", type=click.Path(dir_okay=False, path_type=Path), required=True, help="A new file, mode 0600.")
 @home_option
-def keys(*, dongle: Dongle, out: Path, home: Path) -> None:
-    """Write the network's keys to a file that Wireshark takes as zigbee_pc_keys. They are secret."""
+@json_option
+def keys(*, dongle: Dongle, out: Path, home: Path, as_json: bool) -> None:
+    """Write the network's keys to a file that Wireshark takes as zigbee_pc_keys. They are secret, and never printed."""
     leave_to_hub(home, dongle.port)
 
     async def run() -> tuple[tuple[str, str, bytes], ...]:
@@ -165,6 +166,10 @@ def keys(*, dongle: Dongle, out: Path, home: Path) -> None:
     exported = asyncio.run(run())
     lines = "".join(f'"{key.hex(":")}","Normal","{label}"\n' for label, _kind, key in exported)
     write_secret(out, lines)
+    if as_json:
+        told = [{"label": label, "kind": kind} for label, kind, _key in exported]
+        print_json({"schema": 1, "port": dongle.port, "file": str(out), "keys": told})
+        return
     talk(f"{len(exported)} keys written to {out}")
 
 

@@ -131,6 +131,9 @@ def test_dcc_queue_shows_and_repeats(chf):
     )
     assert "put aside" in chf("queue", "list")
     assert chf("queue", "show", "1") == "<a/>\n"
+    shown = json.loads(chf("queue", "show", "1", "--json"))
+    assert shown == {"schema": 1, "document": {**told, "xml": "<a/>"}}
+    chf("queue", "show", "2", "--json", fails="no document 2")
     chf("queue", "show", "2", fails="no document 2")
     chf("queue", "retry", "1")
     assert json.loads(chf("queue", "list", "--json"))["documents"][0]["state"] == "waiting"

@@ -57,7 +57,8 @@ def certified(tmp_path_factory, request):
         assert desk.stop_hub() == 0
         desk.chf("radio", "probe", desk.dongle.port, "--security", "--json")
         desk.chf("radio", "backup", "--port", desk.dongle.port, str(directory / "backup.json"))
-        desk.chf("radio", "keys", "--port", desk.dongle.port, "--radio", request.param, "--out", str(directory / "out"))
+        out = str(directory / "out")
+        desk.chf("radio", "keys", "--port", desk.dongle.port, "--radio", request.param, "--out", out, "--json")
         desk.chf("doctor", "--json", code=None)
         desk.chf("dcc", "pki", "show", "--json")
         desk.chf("dcc", "pki", "add-zigbee", str(desk.pki.path / "zigbee" / f"{parse_eui64(EUI64):016x}-suite2.txt"))

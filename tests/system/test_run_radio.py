@@ -184,6 +184,12 @@ def test_form_probe_and_keys(tmp_path):
         assert formed["pan_id"] in again.err
         assert run_chf("radio", "probe", dongle.port, "--json", home=home).json["pan_id"] == formed["pan_id"]
         keys = tmp_path / "zigbee_pc_keys"
-        assert run_chf("radio", "keys", "--port", dongle.port, "--out", str(keys), home=home).code == 0
+        ran = run_chf("radio", "keys", "--port", dongle.port, "--out", str(keys), "--json", home=home)
+        (network_key,) = ran.json["keys"]
+        assert (ran.code, ran.json["port"], ran.json["file"]) == (0, dongle.port, str(keys))
+        assert network_key == {"label": "network", "kind": "nwk"}
+        key = keys.read_text()[1:48]
+        assert len(bytes.fromhex(key.replace(":", ""))) == 16, "that is the key"
+        assert not any(spelling in ran.out + ran.err for spelling in (key, key.replace(":", "")))
         assert keys.stat().st_mode & 0o777 == 0o600
         assert run_chf("radio", "keys", "--port", dongle.port, "--out", str(keys), home=home).code == 2
