@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from chf.cli.options import UTC_TIME, home_option, json_option, print_json, print_table, talk
+from chf.cli.options import SINCE, home_option, json_option, print_json, print_table, talk
 from chf.clock import UtcSeconds, isoformat
 from chf.errors import UsageError
 from chf.eui64 import format_eui64
@@ -67,7 +67,7 @@ def retry(*, number: int, home: Path) -> None:
 
 
 @queue.command()
-@click.option("--since", type=UTC_TIME, required=True, help="2026-11-23T18:00:00Z")
+@click.option("--since", type=SINCE, required=True, help="2026-11-23T18:00:00Z, 18:00Z, -90s, -8h.")
 @home_option
 @json_option
 def resend(*, since: UtcSeconds, home: Path, as_json: bool) -> None:

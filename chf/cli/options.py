@@ -3,7 +3,7 @@
 import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
@@ -11,6 +11,9 @@ from chf.clock import LAST_ZIGBEE_UTC, UtcSeconds, isoformat
 from chf.errors import UsageError
 from chf.eui64 import Eui64, parse_eui64
 from chf.view.text import printable
+
+if TYPE_CHECKING:
+    from datetime import datetime
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -41,36 +44,63 @@ class Eui64Parameter(click.ParamType[Eui64]):
 
 
 class UtcParameter(click.ParamType[UtcSeconds]):
-    """`2026-11-23T18:00:00Z` (or with an offset), `18:00Z` for the next such time, or `+90s`, `+30m`, `+8h`, `+2d`."""
+    """A time to come: `2026-11-23T18:00:00Z` (or with an offset), `18:00Z`, or `+90s`, `+30m`, `+8h`, `+2d`."""
 
     name = "time"
+    sign = "+"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> UtcSeconds:
-        from datetime import UTC, datetime, timedelta  # noqa: PLC0415
+        from datetime import UTC, datetime  # noqa: PLC0415
 
         text = str(value).strip()
         now = datetime.now(UTC)  # the shell's edge: a relative time on a command line means the wall clock here
         try:
-            if text[:1] == "+" and text[1:2].isdigit():
-                unit = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}[text[-1]]
-                moment = now + timedelta(**{unit: float(text[1:-1])})
-            elif len(text) == len("18:00Z") and text.endswith("Z"):
-                hour, minute = text[:-1].split(":")
-                moment = now.replace(hour=int(hour), minute=int(minute), second=0, microsecond=0)
-                moment = moment if moment > now else moment + timedelta(days=1)
-            else:
-                moment = datetime.fromisoformat(text)
+            moment = _moment(text, now, self.sign)
         except (ValueError, KeyError, OverflowError):
-            self.fail(
-                f"{text[:40]!r} is not a time: write 2026-11-23T18:00:00Z, 18:00Z or +90s/+30m/+8h/+2d", param, ctx
-            )
+            forms = f"2026-11-23T18:00:00Z, 18:00Z or {self.sign}90s/{self.sign}30m/{self.sign}8h/{self.sign}2d"
+            self.fail(f"{text[:40]!r} is not a time: write {forms}", param, ctx)
         if moment.tzinfo is None:
             self.fail(f"{text!r} has no time zone: end it with Z for UTC", param, ctx)
-        if moment < now:
-            self.fail(f"{text[:40]!r} has passed: leave it out for at once", param, ctx)
-        if moment.timestamp() > LAST_ZIGBEE_UTC:
-            self.fail(f"{text[:40]!r} is beyond what a device can be told: {isoformat(LAST_ZIGBEE_UTC)}", param, ctx)
+        self.check(text[:40], moment, now, param, ctx)
         return UtcSeconds(moment.timestamp())
+
+    def check(
+        self, text: str, moment: "datetime", now: "datetime", param: click.Parameter | None, ctx: click.Context | None
+    ) -> None:
+        if moment < now:
+            self.fail(f"{text!r} has passed: leave it out for at once", param, ctx)
+        if moment.timestamp() > LAST_ZIGBEE_UTC:
+            self.fail(f"{text!r} is beyond what a device can be told: {isoformat(LAST_ZIGBEE_UTC)}", param, ctx)
+
+
+class SinceParameter(UtcParameter):
+    """A time that has passed, in the same forms: `18:00Z` is the last one, and `-90s` so long ago."""
+
+    sign = "-"
+
+    def check(
+        self, text: str, moment: "datetime", now: "datetime", param: click.Parameter | None, ctx: click.Context | None
+    ) -> None:
+        if moment > now:
+            self.fail(f"{text!r} is yet to come", param, ctx)
+
+
+def _moment(text: str, now: "datetime", sign: str) -> "datetime":
+    """Raises ValueError, KeyError or OverflowError for what is no time."""
+    from datetime import datetime, timedelta  # noqa: PLC0415
+
+    ahead = sign == "+"
+    if text[:1] == sign and text[1:2].isdigit():
+        unit = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}[text[-1]]
+        distance = timedelta(**{unit: float(text[1:-1])})
+        return now + distance if ahead else now - distance
+    if len(text) == len("18:00Z") and text.endswith("Z"):
+        hour, minute = text[:-1].split(":")
+        moment = now.replace(hour=int(hour), minute=int(minute), second=0, microsecond=0)
+        if (moment > now) is ahead:
+            return moment
+        return moment + timedelta(days=1) if ahead else moment - timedelta(days=1)
+    return datetime.fromisoformat(text)
 
 
 class SecondsParameter(click.FloatRange):
@@ -85,6 +115,7 @@ class SecondsParameter(click.FloatRange):
 
 EUI64 = Eui64Parameter()
 UTC_TIME = UtcParameter()
+SINCE = SinceParameter()
 
 
 def print_json(value: Mapping[str, Any] | Sequence[Any]) -> None:

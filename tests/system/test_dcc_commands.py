@@ -141,11 +141,13 @@ def test_dcc_queue_shows_and_repeats(chf):
 
 def test_dcc_queue_posts_again_what_a_user_lost(chf):
     """The user's own store was put back from a backup: what was taken since then comes again, under the same ids."""
+    taken = UtcSeconds(1_700_000_000.0)
     with Store.open(chf.home) as store, store.transaction() as tx:
         for number in range(1, 4):
-            tx.uplink.add(NewDocument(f"x/{number}", SUPPLIER, PPMID, "PPMIDAlert", b"<a/>", NOW.utc))
-            tx.uplink.delivered(number, UtcSeconds(NOW.utc + number))
-    since = isoformat(UtcSeconds(NOW.utc + 2))
+            tx.uplink.add(NewDocument(f"x/{number}", SUPPLIER, PPMID, "PPMIDAlert", b"<a/>", taken))
+            tx.uplink.delivered(number, UtcSeconds(taken + number))
+    chf("queue", "resend", "--since", "2999-01-01T00:00:00Z", fails="is yet to come")
+    since = isoformat(UtcSeconds(taken + 2))
     assert json.loads(chf("queue", "resend", "--since", since, "--json"))["resent"] == 2
     waiting = json.loads(chf("queue", "list", "--json"))["documents"]
     assert [(document["id"], document["state"]) for document in waiting] == [("x/2", "waiting"), ("x/3", "waiting")]
