@@ -14,6 +14,7 @@ from chf.clock import isoformat
 from chf.eui64 import Eui64, format_eui64
 from chf.store import Store
 from chf.store.alerts import Alert
+from chf.view.records import alert_record
 
 _POLL_S = 0.2
 
@@ -53,7 +54,7 @@ def list_alerts(*, device: Eui64 | None, use_case: str | None, home: Path, as_js
     with Store.open(home) as store:
         alerts = store.alerts.list(device=device, use_case=use_case)
     if as_json:
-        print_json({"schema": 1, "alerts": [described(line) for line in alerts]})
+        print_json({"schema": 1, "alerts": [alert_record(line) for line in alerts]})
         return
     print_table(["NO", "TIME", "DEVICE", "USE CASE", "CODE", "OUTCOME", "SIGNATURE"], [_row(line) for line in alerts])
 
@@ -68,7 +69,7 @@ def tail(*, device: Eui64 | None, use_case: str | None, follow: bool, after: int
     with Store.open(home) as store:
         while True:
             for line in store.alerts.list(device=device, use_case=use_case, after_seq=after):
-                click.echo(json.dumps(described(line)))
+                click.echo(json.dumps(alert_record(line)))
                 after = line.seq
             if not follow:
                 return
@@ -87,23 +88,8 @@ def export(*, file: Path, device: Eui64 | None, use_case: str | None, binary: bo
     if binary:
         write_whole_directory(file, {f"{line.seq:06d}-{line.use_case}.bin": line.message for line in alerts})
     else:
-        write_whole(file, "".join(json.dumps(described(line)) + "\n" for line in alerts).encode())
+        write_whole(file, "".join(json.dumps(alert_record(line)) + "\n" for line in alerts).encode())
     talk(f"{len(alerts)} alerts written to {file}")
-
-
-def described(line: Alert) -> dict[str, Any]:
-    return {
-        "seq": line.seq,
-        "id": line.msg_id,
-        "time": isoformat(line.created),
-        "device": format_eui64(line.device),
-        "use_case": line.use_case,
-        "alert_code": f"0x{line.alert_code:04X}",
-        "outcome": line.outcome,
-        "signature_verified": line.verified,
-        "update": line.job,
-        "message": line.message.hex(),
-    }
 
 
 def _row(line: Alert) -> tuple[str, ...]:

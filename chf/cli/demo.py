@@ -18,7 +18,6 @@ from typing import Any
 
 import click
 
-from chf.cli.alert import described as described_alert
 from chf.cli.demo_methods import METHODS, Method, Supplier
 from chf.cli.dongle import KINDS, Dongle
 from chf.cli.image_file import load_image
@@ -45,6 +44,7 @@ from chf.store.device_log import DeviceEntry, DeviceStatus
 from chf.store.inbox import Verb
 from chf.trace import Event, Kind
 from chf.view.bars import TransferBars
+from chf.view.records import alert_record
 
 HUB = parse_eui64("00-DB-12-34-56-78-90-A2")
 
@@ -294,7 +294,7 @@ class _Demo:
             },
             "transfer": {name: transfer[name] for name in ("blocks", "bytes", "seconds")},
             "alerts": [
-                {name: described_alert(alert)[name] for name in ("use_case", "alert_code", "outcome", "message")}
+                {name: alert_record(alert)[name] for name in ("use_case", "alert_code", "outcome", "message")}
                 | {"signature_verified": alert.verified}
                 for alert in self._alerts(job)
             ],

@@ -27,6 +27,7 @@ from chf.ota.model import (
 )
 from chf.store import Store
 from chf.store.inbox import Verb
+from chf.view.records import event_record, update_record
 
 _POLL_S = 0.1
 
@@ -151,7 +152,7 @@ def list_updates(*, active: bool, home: Path, as_json: bool) -> None:
     """Every update, oldest first."""
     with Store.open(home) as store:
         jobs = store.jobs.list(active_only=active)
-        lines = [described(store, job) for job in jobs]
+        lines = [_described(store, job) for job in jobs]
     if as_json:
         print_json({"schema": 1, "updates": lines})
         return
@@ -177,13 +178,10 @@ def show(*, number: int, home: Path, as_json: bool) -> None:
     """One update, with its history."""
     with Store.open(home) as store:
         job = _job(store, JobId(number))
-        described_job = described(store, job)
+        described_job = _described(store, job)
         history = [record.event for record in store.audit.tail(limit=-1) if record.event.job == number]
     if as_json:
-        events = [
-            {"time": isoformat(event.utc), "kind": event.kind.value, "fields": dict(event.fields)} for event in history
-        ]
-        print_json({"schema": 1, **described_job, "history": events})
+        print_json({"schema": 1, **described_job, "history": [event_record(event) for event in history]})
         return
     print_table(
         ["FIELD", "VALUE"],
@@ -226,7 +224,7 @@ def follow(store: Store, numbers: list[JobId], timeout_s: float | None, *, as_js
                 raise TimedOutError(f"not ended in {timeout_s:g} s: " + ", ".join(_state(job) for job in jobs))
             time.sleep(_POLL_S)
     if as_json:
-        print_json({"schema": 1, "updates": [described(store, job) for job in jobs]})
+        print_json({"schema": 1, "updates": [_described(store, job) for job in jobs]})
     for job in jobs:
         talk(_state(job))
     failed = [job for job in jobs if job.state is not JobState.ACTIVATED]
@@ -280,30 +278,5 @@ def _job(store: Store, number: JobId) -> Job:
     return job
 
 
-def described(store: Store, job: Job) -> dict[str, Any]:
-    """An update for people and programs."""
-    known = progress.read(store.meta, job.id)
-    return {
-        "update": int(job.id),
-        "device": format_eui64(job.device),
-        "state": job.state.value,
-        "reason": job.reason,
-        "image": job.image,
-        "file_version": f"0x{job.file_version:08X}",
-        "version_before": None if job.version_before is None else f"0x{job.version_before:08X}",
-        "version_seen": None if job.version_seen is None else f"0x{job.version_seen:08X}",
-        "percent": None if known is None else round(100 * known.offset_bytes / known.size_bytes, 1),
-        "origin": job.origin,
-        "activation": activation_to_json(job.activation)["kind"],
-        "waiting_for": None if job.waiting_for is None else job.waiting_for.value,
-        "waiting_until": _time(job.waiting_until),
-        "activation_at": _time(job.activation_at),
-        "transfer": None if job.transfer is None else job.transfer.value,
-        "created": _time(job.created),
-        "ended": _time(job.ended),
-        "deadline": _time(job.deadline),
-    }
-
-
-def _time(utc: UtcSeconds | None) -> str | None:
-    return None if utc is None else isoformat(utc)
+def _described(store: Store, job: Job) -> dict[str, Any]:
+    return update_record(job, progress.read(store.meta, job.id))

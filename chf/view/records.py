@@ -1,0 +1,64 @@
+"""Updates, alerts and events as JSON objects: the same wherever a command, a report or a test prints one."""
+
+from typing import Any
+
+from chf.clock import UtcSeconds, isoformat
+from chf.eui64 import format_eui64
+from chf.hub.progress import TransferProgress
+from chf.jobs.model import Job
+from chf.ota.model import activation_to_json
+from chf.store.alerts import Alert
+from chf.trace import Event
+
+
+def update_record(job: Job, moved: TransferProgress | None) -> dict[str, Any]:
+    """An update; `moved` is how far its transfer came, where that is known."""
+    return {
+        "update": int(job.id),
+        "device": format_eui64(job.device),
+        "state": job.state.value,
+        "reason": job.reason,
+        "image": job.image,
+        "file_version": version_text(job.file_version),
+        "version_before": version_text(job.version_before),
+        "version_seen": version_text(job.version_seen),
+        "percent": None if moved is None else round(100 * moved.offset_bytes / moved.size_bytes, 1),
+        "origin": job.origin,
+        "activation": activation_to_json(job.activation)["kind"],
+        "waiting_for": None if job.waiting_for is None else job.waiting_for.value,
+        "waiting_until": time_text(job.waiting_until),
+        "activation_at": time_text(job.activation_at),
+        "transfer": None if job.transfer is None else job.transfer.value,
+        "created": time_text(job.created),
+        "ended": time_text(job.ended),
+        "deadline": time_text(job.deadline),
+    }
+
+
+def alert_record(alert: Alert) -> dict[str, Any]:
+    """`message` is what was signed, in hex."""
+    return {
+        "seq": alert.seq,
+        "id": alert.msg_id,
+        "time": isoformat(alert.created),
+        "device": format_eui64(alert.device),
+        "use_case": alert.use_case,
+        "alert_code": f"0x{alert.alert_code:04X}",
+        "outcome": alert.outcome,
+        "signature_verified": alert.verified,
+        "update": alert.job,
+        "message": alert.message.hex(),
+    }
+
+
+def event_record(event: Event) -> dict[str, Any]:
+    """One event of an update's history, where the update and its device are said beside it."""
+    return {"time": isoformat(event.utc), "kind": event.kind.value, "fields": dict(event.fields)}
+
+
+def time_text(utc: UtcSeconds | None) -> str | None:
+    return None if utc is None else isoformat(utc)
+
+
+def version_text(file_version: int | None) -> str | None:
+    return None if file_version is None else f"0x{file_version:08X}"
