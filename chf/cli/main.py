@@ -21,6 +21,7 @@ _NOUNS = {
     "gbcs": ("chf.cli.gbcs", "Read GBCS messages."),
     "image": ("chf.cli.image", "Firmware images: build, inspect, verify, store."),
     "radio": ("chf.cli.radio", "The dongle: who answers, which network."),
+    "report": ("chf.cli.report", "What became of updates: text, one HTML file, JUnit, JSON."),
     "run": ("chf.cli.run", "Run the hub on a dongle."),
     "update": ("chf.cli.update", "Firmware updates: start, follow, cancel."),
     "watch": ("chf.cli.watch", "A live table of what the hub is doing."),

@@ -27,7 +27,7 @@ from chf.ota.model import (
 )
 from chf.store import Store
 from chf.store.inbox import Verb
-from chf.view.records import event_record, update_record
+from chf.view.records import event_detail, event_record, update_record
 
 _POLL_S = 0.1
 
@@ -190,10 +190,7 @@ def show(*, number: int, home: Path, as_json: bool) -> None:
     click.echo()
     print_table(
         ["TIME", "EVENT", "DETAIL"],
-        [
-            (isoformat(event.utc), event.kind.value, ", ".join(f"{k}={v}" for k, v in event.fields.items() if v != ""))
-            for event in history
-        ],
+        [(isoformat(event.utc), event.kind.value, event_detail(event)) for event in history],
     )
 
 

@@ -56,6 +56,11 @@ def event_record(event: Event) -> dict[str, Any]:
     return {"time": isoformat(event.utc), "kind": event.kind.value, "fields": dict(event.fields)}
 
 
+def event_detail(event: Event) -> str:
+    """The fields of an event that say something, for a line of text."""
+    return ", ".join(f"{name}={value}" for name, value in event.fields.items() if value not in ("", None))
+
+
 def time_text(utc: UtcSeconds | None) -> str | None:
     return None if utc is None else isoformat(utc)
 

@@ -1,4 +1,4 @@
-"""Text from a device or a file, for a terminal: it may not drive it."""
+"""Text from a device or a file, for a terminal or a page: it may not drive either."""
 
 
 def printable(text: str, *, lines: bool = False) -> str:

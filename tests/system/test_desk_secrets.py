@@ -63,7 +63,13 @@ def certified(tmp_path_factory, request):
         desk.chf("dcc", "pki", "show", "--json")
         desk.chf("dcc", "pki", "add-zigbee", str(desk.pki.path / "zigbee" / f"{parse_eui64(EUI64):016x}-suite2.txt"))
         desk.chf("alert", "export", str(directory / "alerts.jsonl"))
+        write_reports(desk)
         yield desk
+
+
+def write_reports(desk) -> None:
+    for name in ("html", "junit", "json"):
+        desk.chf("report", f"--{name}", str(desk.directory / f"report.{name}"))
 
 
 def established_secrets(desk) -> dict[str, bytes]:
@@ -107,6 +113,7 @@ def story(tmp_path_factory):
             desk.chf(*arguments, "--json")
         desk.chf("watch", "--once")
         desk.chf("alert", "export", str(directory / "alerts.jsonl"))
+        write_reports(desk)
         assert desk.stop_hub() == 0
         yield desk
 
@@ -144,7 +151,7 @@ def test_no_key_of_key_establishment_is_in_anything_that_is_no_secret(certified)
         for path in certified.directory.rglob("*")
         if path.is_file() and path.name not in secret_files and "pki" not in path.parts
     }
-    assert {"hub.log", "air.pcap", "alerts.jsonl"} <= written.keys()
+    assert {"hub.log", "air.pcap", "alerts.jsonl", "report.html", "report.junit", "report.json"} <= written.keys()
     assert b"DEBUG" in written["hub.log"] or b"asyncio" in written["hub.log"] or len(written["hub.log"]) > 2000
     written["commands"] = "".join(certified.said).encode()
     written["events"] = repr(certified.dongle.seen).encode()
@@ -170,13 +177,14 @@ def test_every_file_with_a_secret_of_the_certified_story_is_for_its_owner_alone(
     assert (certified.directory / "backup.json").stat().st_mode & 0o777 == 0o600
 
 
-@pytest.mark.parametrize("artefact", ["log", "commands", "events", "alerts", "audit"])
+@pytest.mark.parametrize("artefact", ["log", "commands", "events", "alerts", "reports", "audit"])
 def test_no_key_is_in(story, artefact):
     written = {
         "log": story.log.read_bytes,
         "commands": lambda: "".join(story.said).encode(),
         "events": lambda: repr(story.dongle.seen).encode(),
         "alerts": (story.directory / "alerts.jsonl").read_bytes,
+        "reports": lambda: b"".join(path.read_bytes() for path in story.directory.glob("report.*")),
         "audit": lambda: repr([record.event for record in story.store.audit.tail(limit=-1)]).encode(),
     }[artefact]()
     assert len(written) > 500

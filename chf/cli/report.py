@@ -1,0 +1,79 @@
+"""`chf report`: what became of updates, for people and for CI servers."""
+
+import json
+from pathlib import Path
+
+import click
+
+from chf.cli.options import SINCE, home_option, print_table, talk
+from chf.cli.update import UpdateFailedError
+from chf.cli.whole_file import write_whole
+from chf.clock import SystemClock, UtcSeconds
+from chf.errors import UsageError
+from chf.jobs.model import JobId
+from chf.store import Store
+from chf.view.report import COLUMNS, REFUSAL_COLUMNS, Report, Selection, refusal_cells
+
+_STDOUT = Path("-")
+_FILE = click.Path(dir_okay=False, allow_dash=True, path_type=Path)
+
+
+@click.command()
+@click.option("--job", "numbers", type=click.IntRange(1), multiple=True, help="Only this update. May be given again.")
+@click.option("--since", type=SINCE, help="Only those begun since: 2026-11-23T18:00:00Z, 18:00Z, -90s, -8h.")
+@click.option("--html", type=_FILE, help="Write one HTML file that needs nothing else.")
+@click.option("--junit", type=_FILE, help="Write JUnit XML: a test case for each update.")
+@click.option("--json", "json_", type=_FILE, help="Write JSON (docs/report.md).")
+@home_option
+def report(
+    *,
+    numbers: tuple[int, ...],
+    since: UtcSeconds | None,
+    html: Path | None,
+    junit: Path | None,
+    json_: Path | None,
+    home: Path,
+) -> None:
+    """What became of updates: all of them, or those selected. FILE may be - for standard output.
+
+    Exit code 0 only if there are some, and all of them ended as activated.
+    """
+    if numbers and since is not None:
+        raise UsageError("--job and --since exclude each other")
+    if [html, junit, json_].count(_STDOUT) > 1:
+        raise UsageError("only one of --html, --junit and --json can go to standard output")
+    selection = Selection(tuple(JobId(number) for number in dict.fromkeys(numbers)), since)
+    with Store.open(home) as store:
+        made = Report.read(store, selection, SystemClock().now().utc)
+    if html is not None:
+        from chf.view.report_html import to_html  # noqa: PLC0415 lxml is slow to import
+
+        _write(html, to_html(made))
+    if junit is not None:
+        from chf.view.report_junit import to_junit  # noqa: PLC0415
+
+        _write(junit, to_junit(made))
+    if json_ is not None:
+        _write(json_, json.dumps(made.record, indent=1, ensure_ascii=True).encode() + b"\n")
+    if _STDOUT not in (html, junit, json_):
+        _print(made)
+    if not made.updates:
+        raise UpdateFailedError("there is no update to report: nothing was shown to work")
+    if not made.good:
+        raise UpdateFailedError(made.headline)
+    talk(made.headline)
+
+
+def _write(file: Path, content: bytes) -> None:
+    if file == _STDOUT:
+        click.echo(content, nl=False)
+        return
+    write_whole(file, content)
+    talk(f"written: {file}")
+
+
+def _print(made: Report) -> None:
+    print_table([column.upper() for column in COLUMNS], [update.cells for update in made.updates])
+    if made.refusals:
+        click.echo("\nREFUSED")
+        print_table([column.upper() for column in REFUSAL_COLUMNS], [refusal_cells(event) for event in made.refusals])
