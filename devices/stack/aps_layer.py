@@ -93,10 +93,11 @@ class _Sending:
 
 
 class ApsLayer:
-    """`ApsLayer(host, ieee, scheduler, counters, host_fragments=False, first_counter=0)`.
+    """`ApsLayer(host, ieee, scheduler, counters, host_fragments=False, first_counter=0, tells_first=False)`.
 
     With `host_fragments` nothing is cut or put together: blocks are indicated as they come, and acknowledged by
-    `acknowledge`.
+    `acknowledge`. With `tells_first` a message is indicated before its acknowledgement is made, in the same moment of
+    simulated time: the co-processor's host need not wait for that.
     """
 
     def __init__(
@@ -108,11 +109,13 @@ class ApsLayer:
         *,
         host_fragments: bool = False,
         first_counter: int = 0,
+        tells_first: bool = False,
     ) -> None:
         self._host = host
         self._scheduler = scheduler
         self._counters = counters
         self._host_fragments = host_fragments
+        self._tells_first = tells_first
         self.security = LinkSecurity(ieee)
         self._counter = first_counter & 0xFF
         self._waiting: dict[tuple[int, int, int], _Sending] = {}
@@ -366,7 +369,10 @@ class ApsLayer:
             return
         duplicate = self._is_duplicate(source, frame.counter, -1, payload)
         if frame.ack_request:
-            self._send_ack(source, frame, None)
+            if self._tells_first:
+                self._scheduler.call_later(0.0, lambda: self._send_ack(source, frame, None))
+            else:
+                self._send_ack(source, frame, None)
         if duplicate:
             self._counters.aps_duplicates += 1
             return

@@ -63,7 +63,15 @@ class ZigbeeCoordinator(ZigbeeNode):
         host_fragments: bool = False,
         position_m: tuple[float, float] = (0.0, 0.0),
     ) -> None:
-        super().__init__(ieee, medium, scheduler, random, host_fragments=host_fragments, position_m=position_m)
+        super().__init__(
+            ieee,
+            medium,
+            scheduler,
+            random,
+            host_fragments=host_fragments,
+            tells_first=True,
+            position_m=position_m,
+        )
         self.network: NetworkState | None = None
         self.permitting_until = 0.0
         self.manufacturer = 0x1049  # Silicon Labs, as most dongles say; a setting

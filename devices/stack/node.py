@@ -49,6 +49,7 @@ class ZigbeeNode(ABC):
         random: "Random",
         *,
         host_fragments: bool = False,
+        tells_first: bool = False,
         position_m: tuple[float, float] = (0.0, 0.0),
     ) -> None:
         self.ieee = ieee
@@ -60,7 +61,13 @@ class ZigbeeNode(ABC):
         self._radio = medium.attach(ieee, self._heard, position_m)
         self._nwk = NwkLayer(ieee, self._radio, self.counters)
         self._aps = ApsLayer(
-            self, ieee, scheduler, self.counters, host_fragments=host_fragments, first_counter=random.randrange(256)
+            self,
+            ieee,
+            scheduler,
+            self.counters,
+            host_fragments=host_fragments,
+            first_counter=random.randrange(256),
+            tells_first=tells_first,
         )
         self._zdp_sequence = 0
 
