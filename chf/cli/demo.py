@@ -271,7 +271,7 @@ class _Demo:
         image = self._options.image
         ended = [
             record.event.fields
-            for record in self._store.audit.tail()
+            for record in self._store.audit.tail(limit=-1)
             if record.event.kind is Kind.OTA_TRANSFER_ENDED and record.event.job == job.id
         ]
         transfer = ended[-1] if ended else {"blocks": 0, "bytes": 0, "seconds": 0.0}
