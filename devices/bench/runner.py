@@ -11,6 +11,10 @@ from typing import Protocol
 
 from devices.medium.schedule import EventQueue
 
+TURN_S = 0.0003
+"""The world goes on for so long at a time, then whoever waits on the line is heard: air and line do not wait for each
+other, however much there is to compute."""
+
 
 class Dongle(Protocol):
     """A network co-processor as the shell sees it: octets in, octets out, a timer of its own."""
@@ -48,29 +52,48 @@ class Runner:
         self._after_turn = after_turn
         self._keep = keep
         self._timer: asyncio.TimerHandle | None = None
+        self._is_behind = False
         self._stopped = False
 
     def octets_received(self, octets: bytes) -> None:
-        """The host wrote something."""
-        self._queue.run_until(self._loop.time())
+        """The host wrote something. A world that is behind does not keep it waiting."""
+        if not self._is_behind:
+            self._go_on()
         self._dongle.receive(octets)
         self._write()
         self.pump()
 
     def pump(self) -> None:
         """Run what is due, write what is ready, and come back when the next thing is due."""
+        self._turn(telling=False)
+
+    def _turn(self, *, telling: bool) -> None:
         if self._stopped:
             return
-        now = self._loop.time()
-        self._queue.run_until(now)
+        self._go_on(telling=telling)
         deadline = self._dongle.deadline()
-        if deadline is not None and deadline <= now:
+        if deadline is not None and deadline <= self._queue.now():
             self._dongle.handle_deadline()
         if not self._write() and self._keep is not None:
             self._keep()
         if self._after_turn is not None:
             self._after_turn()
         self._set_timer()
+
+    def _go_on(self, *, telling: bool = False) -> None:
+        """Let happen what is due, for TURN_S at most. `telling`: the host is told of each thing as it happens."""
+        queue, clock = self._queue, self._loop.time
+        now = clock()
+        end_of_turn = now + TURN_S
+        while queue.run_next(now):
+            if telling:
+                self._write()
+            if clock() >= end_of_turn or self._stopped:
+                break
+        due = queue.next_due()
+        self._is_behind = due is not None and due <= now
+        if not self._is_behind:
+            queue.run_until(now)
 
     def _set_timer(self) -> None:
         due = self._queue.next_due()
@@ -87,10 +110,7 @@ class Runner:
 
     def _timer_fired(self) -> None:
         self._timer = None
-        now = self._loop.time()
-        while not self._stopped and self._queue.run_next(now):
-            self._write()
-        self.pump()
+        self._turn(telling=True)
 
     def _write(self) -> bool:
         octets = self._dongle.data_to_send()

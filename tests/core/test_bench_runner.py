@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from devices.bench.punctual import punctual_loop
-from devices.bench.runner import Runner
+from devices.bench.runner import TURN_S, Runner
 from devices.medium.schedule import EventQueue
 
 
@@ -108,6 +108,27 @@ def test_a_host_is_answered_before_the_world_goes_on_and_told_the_rest_in_one_wr
     runner.octets_received(b"request")
     assert answered == [[b"answer to request"]]
     assert line.writes == [b"answer to request", b"its fate, and an alert"]
+
+
+def test_a_world_with_much_to_do_lets_the_host_in_between():
+    """Each event takes a turn's time; the answer to the host comes after one of them, and none is lost or overtakes."""
+    loop, queue, dongle, line, runner = bench()
+
+    def event(name: bytes) -> None:
+        dongle.receive(name)
+        loop.now += TURN_S
+
+    for name in (b"1", b"2", b"3", b"4"):
+        queue.call_at(1.0, lambda name=name: event(name))
+    runner.pump()
+    loop.now = 1.0
+    loop.timer()
+    runner.octets_received(b"answer")
+    while queue.next_due() is not None:
+        loop.timer()
+    assert line.writes == [b"1", b"answer", b"2", b"3", b"4"]
+    runner.pump()
+    assert queue.now() == loop.now
 
 
 def test_what_is_not_due_waits_and_a_stopped_world_stands_still():
