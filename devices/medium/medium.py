@@ -17,7 +17,7 @@ from devices.wire import fcs, mac
 if TYPE_CHECKING:
     from random import Random
 
-    from devices.stack.interface import Scheduler
+    from devices.stack.interface import Scheduler, Timer
 
 MAX_RETRIES = 3  # macMaxFrameRetries, IEEE 802.15.4 table 8-81
 _OCTET_S = 32e-6  # 250 kb/s
@@ -111,17 +111,18 @@ class Medium:
                 del self._by_short[old]
         self._by_short.setdefault(new, []).append(radio)
 
-    def schedule_attempt(self, octets_on_air: int, channel: int, callback: Callable[[], None], wait_s: float) -> None:
+    def schedule_attempt(
+        self, octets_on_air: int, channel: int, callback: Callable[[], None], wait_s: float
+    ) -> "Timer":
         """Call back at the end of a transmission that starts after `wait_s`, backoff and what is on the channel."""
         if not self.settings.airtime:
-            self.scheduler.call_later(0.0, callback)
-            return
+            return self.scheduler.call_later(0.0, callback)
         start = max(self.scheduler.now() + wait_s, self._busy_until.get(channel, 0.0))
         start += self._random.randint(0, _MAX_BACKOFF_UNITS) * _UNIT_BACKOFF_S + _CCA_AND_TURNAROUND_S
         end = start + (_PHY_HEADER_OCTETS + octets_on_air) * _OCTET_S
         spacing = _SHORT_SPACING_S if octets_on_air <= _SHORT_FRAME_OCTETS else _LONG_SPACING_S
         self._busy_until[channel] = end + _ACK_S + spacing
-        self.scheduler.call_at(end, callback)
+        return self.scheduler.call_at(end, callback)
 
     def propagate(self, sender: "Radio", octets: bytes) -> "tuple[bool, bool, list[tuple[Radio, float]]]":
         """The frame goes over the air now. Returns (acknowledged, the ACK's pending bit, who heard it how well)."""
@@ -205,10 +206,10 @@ class Radio:
 
     __slots__ = (
         "_attempts",
-        "_generation",
         "_medium",
         "_queue",
         "_receive",
+        "_under_way",
         "channel",
         "delay_s",
         "extended",
@@ -238,7 +239,7 @@ class Radio:
         self._receive = receive
         self._queue: deque[tuple[bytes, Done | None]] = deque()
         self._attempts = 0
-        self._generation = 0
+        self._under_way: Timer | None = None
 
     def tune(self, channel: int, pan: int, short: int) -> None:
         """Listen (once `listening`) to this channel and these addresses."""
@@ -259,7 +260,8 @@ class Radio:
         self.listening = False
         self._queue.clear()
         self._attempts = 0
-        self._generation += 1
+        if self._under_way is not None:
+            self._under_way.cancel()
 
     def has_pending(self, octets: bytes) -> bool:
         """Whether the ACK of this command has its pending bit set."""
@@ -271,14 +273,12 @@ class Radio:
             self._receive(octets, lqi, rssi_dbm)
 
     def _attempt(self, wait_s: float) -> None:
-        generation = self._generation
         length = len(self._queue[0][0]) + fcs.FCS_BYTES
-        self._medium.schedule_attempt(length, self.channel, lambda: self._sent(generation), wait_s)
+        self._under_way = self._medium.schedule_attempt(length, self.channel, self._sent, wait_s)
 
-    def _sent(self, generation: int) -> None:
-        if generation != self._generation:
-            return
-        octets, done = self._queue[0]
+    def _sent(self) -> None:
+        frame = self._queue[0]
+        octets, done = frame
         wants_ack = octets[0] & 0x20
         acked, pending, heard = self._medium.propagate(self, octets)
         if wants_ack and not acked and self._attempts < MAX_RETRIES:
@@ -288,7 +288,7 @@ class Radio:
             self._attempts = 0
             if done is not None:
                 done(acked or not wants_ack, pending)
-            if generation == self._generation:  # `done` may have switched the radio off
+            if self._queue and self._queue[0] is frame:  # `done` may have switched the radio off
                 self._queue.popleft()
                 if self._queue:
                     self._attempt(0.0)
