@@ -16,6 +16,9 @@ _MAX_UNREAD_BYTES = 65_536
 """What a stalled host may leave unread before the dongle's octets are dropped."""
 
 
+_READ_BYTES = 65_536
+
+
 class TcpPort:
     """A `Line`. `url` is valid once `open` has returned."""
 
@@ -67,10 +70,13 @@ class TcpPort:
             await self._server.wait_closed()
 
 
-class _TcpHost(asyncio.Protocol):
+class _TcpHost(asyncio.BufferedProtocol):
+    """With a buffer of its own: else asyncio makes one of 256 KiB for each read, and the system maps it anew."""
+
     def __init__(self, port: TcpPort, received: Callable[[bytes], None]) -> None:
         self._port = port
-        self.data_received = received  # type: ignore[assignment]  # no call in between on the hot path
+        self._received = received
+        self._buffer = memoryview(bytearray(_READ_BYTES))
         self._transport: asyncio.Transport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -82,6 +88,13 @@ class _TcpHost(asyncio.Protocol):
         del exc
         self._transport = None
         self._port.host_gone(self)
+
+    def get_buffer(self, sizehint: int) -> memoryview:
+        del sizehint
+        return self._buffer
+
+    def buffer_updated(self, nbytes: int) -> None:
+        self._received(bytes(self._buffer[:nbytes]))
 
     def write(self, octets: bytes) -> None:
         transport = self._transport

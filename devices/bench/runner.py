@@ -56,8 +56,10 @@ class Runner:
         self._stopped = False
 
     def octets_received(self, octets: bytes) -> None:
-        """The host wrote something. A world that is behind does not keep it waiting."""
-        if not self._is_behind:
+        """The host wrote something. A world that is behind does not keep it waiting, and does not make it early."""
+        if self._is_behind:
+            self._queue.pass_until(self._loop.time())
+        else:
             self._go_on()
         self._dongle.receive(octets)
         self._write()

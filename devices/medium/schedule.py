@@ -39,7 +39,8 @@ class EventQueue:
     """The `Scheduler` of devices/stack/interface.py, as a value that its owner drives.
 
     `EventQueue(now=0.0)`: `now` is any monotonic reading in seconds. Events run in the order of their time, then of
-    their making. An event in the past runs at once in the next `run_until`; time never goes back.
+    their making. An event in the past runs at once in the next `run_until`; time never goes back. Whoever cannot run
+    all that is due lets time `pass_until`: the rest is late then.
     """
 
     __slots__ = ("_heap", "_husks", "_now", "_sequence")
@@ -90,11 +91,15 @@ class EventQueue:
             if callback is None:
                 self._husks -= 1
                 continue
-            self._now = when
+            self._now = max(self._now, when)
             ran += 1
             callback()
         self._now = until
         return ran
+
+    def pass_until(self, when: float) -> None:
+        """It is that late, whatever has not run yet."""
+        self._now = max(self._now, when)
 
     def run_next(self, until: float) -> bool:
         """Run the next event where it is due by `until`; False where none is, and the time is as it was."""
@@ -104,6 +109,6 @@ class EventQueue:
         _, _, call = heappop(self._heap)
         callback = call._take()  # noqa: SLF001 one module
         assert callback is not None, "next_due leaves an event that is pending at the front"
-        self._now = due
+        self._now = max(self._now, due)
         callback()
         return True

@@ -131,6 +131,28 @@ def test_a_world_with_much_to_do_lets_the_host_in_between():
     assert queue.now() == loop.now
 
 
+def test_a_host_that_a_late_world_lets_in_is_heard_at_its_own_time():
+    """Else a device that gets its answer would be that much earlier with its next request."""
+    loop, queue, dongle, _line, runner = bench()
+    heard: list[float] = []
+    ran: list[float] = []
+    dongle.receive = lambda _octets: heard.append(queue.now())
+
+    def event() -> None:
+        ran.append(queue.now())
+        loop.now += TURN_S
+
+    queue.call_at(1.0, event)
+    queue.call_at(1.0, event)
+    loop.now = 1.0
+    runner.pump()
+    assert ran == [1.0]
+    loop.now = 1.5
+    runner.octets_received(b"an answer")
+    assert heard == [1.5]
+    assert ran == [1.0, 1.5]
+
+
 def test_what_is_not_due_waits_and_a_stopped_world_stands_still():
     loop, queue, dongle, line, runner = bench()
     queue.call_at(1.0, lambda: dongle.receive(b"first"))

@@ -102,3 +102,17 @@ def test_any_mix_runs_exactly_what_is_due(entries, until):
     remaining = [when for when, cancelled in entries if not cancelled and when > until]
     assert queue.next_due() == min(remaining, default=None)
     assert math.isclose(queue.now(), until)
+
+
+def test_what_could_not_run_in_time_runs_late_and_in_its_order():
+    queue = EventQueue(0.0)
+    ran: list[tuple[str, float]] = []
+    queue.call_at(1.0, lambda: ran.append(("first", queue.now())))
+    queue.call_at(2.0, lambda: ran.append(("second", queue.now())))
+    queue.pass_until(5.0)
+    queue.call_later(0.0, lambda: ran.append(("third", queue.now())))
+    queue.pass_until(4.0)
+    assert queue.now() == 5.0
+    assert queue.run_next(5.0)
+    queue.run_until(5.0)
+    assert ran == [("first", 5.0), ("second", 5.0), ("third", 5.0)]
