@@ -36,6 +36,7 @@ from chf.ota.server import OtaServer
 from chf.radio.interface import (
     HUB_ENDPOINT,
     SMART_ENERGY_PROFILE,
+    Answer,
     Delivery,
     Inbound,
     Outbound,
@@ -177,6 +178,24 @@ class Hub:
         else:
             self._devices.hear(message.source, now)
             self._answer(message, now)
+
+    def answer_at_once(
+        self, device: Eui64, endpoint: int, cluster: int, payload: bytes, room_bytes: int
+    ) -> Answer | None:
+        """What `message_received` refuses is left to it, and so is all but an image block."""
+        entry = self._devices.get(device)
+        if cluster != zcl_ota.CLUSTER or entry is None or entry.status is not DeviceStatus.JOINED:
+            return None
+        established = entry.link_key is not None
+        if admission.refusal(cluster, self._mode, aps_secured=True, established=established) is not None:
+            return None
+        return self._updates.block_at_once(device, endpoint, payload, self._clock.now(), room_bytes)
+
+    def answered(self, message: Outbound) -> None:
+        now = self._clock.now()
+        self._keys.heard(message.destination, now)
+        self._devices.hear(message.destination, now, message.destination_endpoint)
+        self._updates.block_left(message.destination)
 
     def message_sent(self, message: Outbound, delivery: Delivery) -> None:
         token = message.reference

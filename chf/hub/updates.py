@@ -23,10 +23,11 @@ from chf.jobs.model import Job, JobEvent, JobId
 from chf.jobs.scheduler import Effect as JobEffect
 from chf.jobs.scheduler import SaveJob, Scheduler
 from chf.ota import effects as ota
+from chf.ota.blocks import RESPONSE_BYTES
 from chf.ota.model import ActivateAt, ActivateHold, ActivateNow, ImageRef, SessionRecord, TransferOutcome
 from chf.ota.server import OtaServer
 from chf.ota.transitions import State
-from chf.radio.interface import Outbound, Urgency
+from chf.radio.interface import Answer, Outbound, Urgency
 from chf.store import Store
 from chf.store.device_log import DeviceEntry
 from chf.store.images import ImageRecord
@@ -120,6 +121,19 @@ class Updates:
         batch = Batch(now)
         self._ota_effects(batch, effects)
         return batch
+
+    def block_at_once(self, peer: Eui64, endpoint: int, payload: bytes, now: Now, room_bytes: int) -> Answer | None:
+        """That one message as payload, acknowledged and reference, if it has room; `block_left` follows."""
+        policy = self.server.policy
+        if room_bytes < RESPONSE_BYTES + policy.block_bytes:
+            return None
+        block = self.server.block_at_once(peer, endpoint, payload, now)
+        return None if block is None else (block, policy.acknowledge_blocks, ota.Token.BLOCK)
+
+    def block_left(self, peer: Eui64) -> None:
+        transfer = self.transfers.get(peer)
+        if transfer is not None:
+            transfer.blocks += 1
 
     def delivered(self, peer: Eui64, token: ota.Token, delivered: bool, now: Now) -> Batch | None:
         effects = self.server.delivered(peer, token, delivered, now)
@@ -299,8 +313,8 @@ class Updates:
                     assert_never(effect)
 
     def _sent(self, send: ota.Send) -> Outbound:
-        if send.token is ota.Token.BLOCK and (transfer := self.transfers.get(send.peer)) is not None:
-            transfer.blocks += 1
+        if send.token is ota.Token.BLOCK:
+            self.block_left(send.peer)
         return outbound(send)
 
     def _tell_job(self, batch: Batch, job: str, event: JobEvent) -> None:

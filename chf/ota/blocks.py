@@ -28,8 +28,10 @@ _REQUEST = Struct("<BBBBHHIIB")
 _REQUEST_SIZE = 17
 _PERIOD_SIZE = 2
 _RESPONSE = Struct("<BBBBHHIIB")
+RESPONSE_BYTES: Final = 17
+"""Of a plain Image Block Response but for its data."""
 assert _REQUEST.size == _REQUEST_SIZE
-assert _RESPONSE.size == 17
+assert _RESPONSE.size == RESPONSE_BYTES
 _unpack = _REQUEST.unpack_from
 _pack = _RESPONSE.pack
 _TYPE_AND_DIRECTION = 0b0000_1111  # frame type, manufacturer specific, direction
@@ -46,6 +48,16 @@ _STREAMING: Final = frozenset(
 
 
 def plain_block(session: Session, endpoint: int, octets: bytes, now: Now) -> Effects | None:
+    """What an ordinary Image Block Request in the middle of a download causes; None for everything else."""
+    payload = plain_payload(session, endpoint, octets, now.instant)
+    return None if payload is None else (plain_send(session, endpoint, payload),)
+
+
+def plain_send(session: Session, endpoint: int, payload: bytes) -> Send:
+    return Send(session.peer, endpoint, payload, _BULK, _BLOCK, session.policy.acknowledge_blocks)
+
+
+def plain_payload(session: Session, endpoint: int, octets: bytes, instant: Instant) -> bytes | None:
     """The answer to an ordinary Image Block Request in the middle of a download; None for everything else.
 
     This is what happens thousands of times per update, so no frame objects are made.
@@ -53,9 +65,11 @@ def plain_block(session: Session, endpoint: int, octets: bytes, now: Now) -> Eff
     if len(octets) < _REQUEST_SIZE:
         return None
     control, sequence, command, fields, manufacturer, image_type, version, offset, maximum = _unpack(octets)
-    end = offset + min(session.policy.block_bytes, maximum)
+    policy = session.policy
+    length = policy.block_bytes
+    length = min(length, maximum)
+    end = offset + length
     coverage = session.coverage
-    instant = now.instant
     if (
         command != _REQUEST_COMMAND
         or control & _TYPE_AND_DIRECTION != _CLUSTER_TO_SERVER
@@ -66,7 +80,7 @@ def plain_block(session: Session, endpoint: int, octets: bytes, now: Now) -> Eff
         or endpoint != session.endpoint
         or session.page is not None
         or session.state not in _STREAMING
-        or session.in_flight >= session.policy.blocks_in_flight
+        or session.in_flight >= policy.blocks_in_flight
         or offset > coverage.contiguous
         or not coverage.simple
         or instant >= session.progress_at
@@ -78,18 +92,9 @@ def plain_block(session: Session, endpoint: int, octets: bytes, now: Now) -> Eff
         session.in_flight_since = instant
     session.in_flight += 1
     header = _pack(
-        _CLUSTER_TO_CLIENT,
-        sequence,
-        _RESPONSE_COMMAND,
-        _SUCCESS,
-        manufacturer,
-        image_type,
-        version,
-        offset,
-        end - offset,
+        _CLUSTER_TO_CLIENT, sequence, _RESPONSE_COMMAND, _SUCCESS, manufacturer, image_type, version, offset, length
     )
-    payload = header + session.image.content[offset:end]
-    return (Send(session.peer, endpoint, payload, _BULK, _BLOCK, session.policy.acknowledge_blocks),)
+    return header + session.image.content[offset:end]
 
 
 def serve_block(session: Session, frame: Frame, request: zcl.ImageBlockRequest, now: Now, out: list[Effect]) -> None:

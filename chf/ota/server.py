@@ -152,6 +152,14 @@ class OtaServer:
                 return effects
         return self._receive_any(peer, source_endpoint, payload, now)
 
+    def block_at_once(self, peer: Eui64, source_endpoint: int, payload: bytes, now: Now) -> bytes | None:
+        """The answer to a block request that causes nothing else; as one `Send` it is all that `receive` would return.
+
+        None for everything else, which is then for `receive`.
+        """
+        session = self._sessions.get(peer)
+        return None if session is None else blocks.plain_payload(session, source_endpoint, payload, now.instant)
+
     def refuse(self, peer: Eui64, source_endpoint: int, payload: bytes) -> Effects:
         """Answer a device that may not be served (not in the device log, no link key): NOT_AUTHORIZED, no bytes."""
         self._refused("not authorized")

@@ -5,13 +5,13 @@ The frames of every day (DATA in sequence, and ACK) are read and written here by
 is not of every day is left to bellows, octet for octet. The rules are bellows', and the state is too: numbers, window
 of one frame, adaptive timeout, reject condition (Silicon Labs UG101).
 
-What one turn of the event loop has to say leaves in one write. An ACK frame is last in it, and only there where no DATA
+What one turn of the event loop has to say leaves in one write, but for the answer to an image block's request, which
+waits for nothing. An ACK frame is last in it, and only there where no DATA
 frame says the same: a frame that acknowledges less than the one before it counts as damaged (Silicon Labs' own ASH).
 """
 
 import asyncio
-import binascii
-import re
+from binascii import crc_hqx
 from collections.abc import Callable
 from typing import Any
 
@@ -34,11 +34,10 @@ PRIVATE = (
 )
 """What is used of bellows' protocol that is not public."""
 
-_FLAG, _ESCAPE, _BIT = 0x7E, 0x7D, 0x20
-_FLAG_OCTET = bytes((_FLAG,))
-_ESCAPE_OCTET = bytes((_ESCAPE,))
-_RARE = re.compile(rb"[\x11\x13\x18\x1a]")  # XON, XOFF, SUBSTITUTE, CANCEL: never within a sound frame
-_RESERVED = re.compile(rb"[\x11\x13\x18\x1a\x7d\x7e]")
+_FLAG, _ESCAPE = b"\x7e", b"\x7d"
+_RARE = b"\x11\x13\x18\x1a"  # XON, XOFF, SUBSTITUTE, CANCEL: never within a sound frame
+_ESCAPED_ESCAPE = b"\x7d\x5d"
+_ESCAPED = tuple((bytes((octet,)), bytes((0x7D, octet ^ 0x20))) for octet in (0x7E, *_RARE))
 _CRC_BYTES = 2
 _RANDOM = tuple(
     int.from_bytes(PSEUDO_RANDOM_DATA_SEQUENCE[:length], "big")
@@ -57,27 +56,25 @@ def randomise(data: bytes) -> bytes:
 def wrap(control: int, data: bytes = b"") -> bytes:
     """A whole frame, ready for the line; `data` is randomised already."""
     frame = bytes((control,)) + data
-    frame += binascii.crc_hqx(frame, 0xFFFF).to_bytes(_CRC_BYTES, "big")
-    if _RESERVED.search(frame):
-        frame = _RESERVED.sub(_escaped, frame)
-    return frame + _FLAG_OCTET
-
-
-def _escaped(found: "re.Match[bytes]") -> bytes:
-    return bytes((_ESCAPE, found[0][0] ^ _BIT))
+    frame += crc_hqx(frame, 0xFFFF).to_bytes(_CRC_BYTES, "big")
+    if _ESCAPE in frame:
+        frame = frame.replace(_ESCAPE, _ESCAPED_ESCAPE)  # first: the others bring escapes of their own
+    for octet, escaped in _ESCAPED:
+        if octet in frame:
+            frame = frame.replace(octet, escaped)
+    return frame + _FLAG
 
 
 def unwrap(octets: bytes) -> bytes | None:
     """Control octet and data of what stood before a flag; None where bellows is to say what is wrong with it."""
-    if _ESCAPE_OCTET in octets:
-        first, *escaped = octets.split(_ESCAPE_OCTET)
-        if not all(escaped):
+    if _ESCAPE in octets:
+        for octet, escaped in _ESCAPED:
+            if escaped in octets:
+                octets = octets.replace(escaped, octet)
+        if octets.count(_ESCAPE) != octets.count(_ESCAPED_ESCAPE):  # one that escapes nothing that is escaped
             return None
-        parts = [bytes((part[0] ^ _BIT,)) for part in escaped]
-        if not all(map(_RESERVED.match, parts)):
-            return None
-        octets = first + b"".join(part + rest[1:] for part, rest in zip(parts, escaped, strict=True))
-    if len(octets) <= _CRC_BYTES or binascii.crc_hqx(octets, 0xFFFF):  # over a frame with its CRC it is zero
+        octets = octets.replace(_ESCAPED_ESCAPE, _ESCAPE)
+    if len(octets) <= _CRC_BYTES or crc_hqx(octets, 0xFFFF):  # over a frame with its CRC it is zero
         return None
     return octets[:-_CRC_BYTES]
 
@@ -136,28 +133,31 @@ class AshLine(AshProtocol):  # type: ignore[misc]
             self._flush()
 
     def _receive(self, data: bytes) -> None:
-        self._buffer += data
-        while True:
-            buffer = self._buffer
-            end = buffer.find(_FLAG_OCTET)
-            rare = self._discarding_until_next_flag or (end < 0 and len(buffer) > MAX_BUFFER_SIZE)
-            if rare or _RARE.search(buffer):
+        if self._buffer:
+            data = bytes(self._buffer) + data
+            self._buffer = bytearray()
+        if self._discarding_until_next_flag or len(data.translate(None, _RARE)) != len(data):
+            super().data_received(data)
+            return
+        end = data.find(_FLAG)
+        start = 0
+        while end >= 0:
+            frame = unwrap(data[start:end])
+            if frame is None or not self._take(frame):
                 break
-            if end < 0:
-                return
-            frame = unwrap(bytes(buffer[:end]))
-            if frame is None or not self._take(frame, end):
-                break
-        rest, self._buffer = bytes(self._buffer), bytearray()
-        super().data_received(rest)  # from the start of a frame, by whose control octet bellows decides on a NAK
+            start = end + 1
+            end = data.find(_FLAG, start)
+        if end >= 0 or len(data) - start > MAX_BUFFER_SIZE:
+            super().data_received(data[start:])  # from the start of a frame, by whose control octet it decides on a NAK
+        elif start < len(data):
+            self._buffer += data[start:]
 
-    def _take(self, frame: bytes, end: int) -> bool:
-        """A frame of every day is taken from the buffer, which it ends at `end`; False for all others."""
+    def _take(self, frame: bytes) -> bool:
+        """A frame of every day is taken; False for all others."""
         control = frame[0]
         if control < _DATA_BELOW:
             if control >> 4 != self._rx_seq or len(frame) - 1 > len(PSEUDO_RANDOM_DATA_SEQUENCE):
                 return False
-            del self._buffer[: end + 1]
             self._rx_seq = (self._rx_seq + 1) % 8
             self._handle_number(control & 7)
             self._send_ack()
@@ -166,7 +166,6 @@ class AshLine(AshProtocol):  # type: ignore[misc]
             self._ezsp_protocol.data_received(randomise(frame[1:]))
             return True
         if control & AckFrame.MASK == AckFrame.MASK_VALUE:
-            del self._buffer[: end + 1]
             self._handle_number(control & 7)
             return True
         return False
@@ -212,24 +211,48 @@ class AshLine(AshProtocol):  # type: ignore[misc]
 
     # The fast lane
 
+    @property
+    def is_free(self) -> bool:
+        """Whether a frame can be sent just now."""
+        transport = self._transport
+        return (
+            transport is not None
+            and not transport.is_closing()
+            and self._ncp_state is not NcpState.FAILED
+            and not self.window.locked()
+        )
+
     def send_at_once(self, payload: bytes) -> bool:
         """Send a frame, again where need be. False where nothing can be sent just now."""
-        if self._transport is None or self._transport.is_closing() or self._ncp_state is NcpState.FAILED:
-            return False
-        if self.window.locked():
-            return False
-        take(self.window)
-        sending = _Sending(self, self._tx_seq, payload)
-        self._tx_seq = (self._tx_seq + 1) % 8
-        self._pending_data_frames[sending.number] = sending
-        self._transmit(sending)
-        return True
+        if self.is_free:
+            self._send(payload)
+            return True
+        return False
 
-    def _transmit(self, sending: _Sending) -> None:
+    def answer(self, payload: bytes) -> None:
+        """The same, where `is_free`, of what the turn was for: it is written before the rest is seen to."""
+        self._send(payload, at_once=True)
+
+    def _send(self, payload: bytes, *, at_once: bool = False) -> None:
+        number = self._tx_seq
+        self._tx_seq = (number + 1) % 8
+        try:
+            self._put(number, payload, self._rx_seq, retransmitted=False)
+            if at_once:
+                self._flush()
+        finally:
+            take(self.window)
+            sending = self._pending_data_frames[number] = _Sending(self, number, payload)
+            self._sent(sending)
+
+    def _transmit_again(self, sending: _Sending) -> None:
+        self._put(sending.number, sending.payload, self._rx_seq, retransmitted=True)
+        self._sent(sending)
+
+    def _sent(self, sending: _Sending) -> None:
+        sending.attempts += 1
         sending.sent_at = self._loop.time()
         sending.timer = self._loop.call_later(self._t_rx_ack, self._expired, sending)
-        self._put(sending.number, sending.payload, self._rx_seq, retransmitted=sending.attempts > 0)
-        sending.attempts += 1
 
     def acknowledged(self, sending: _Sending) -> None:
         self._adapt_timeout(sending)
@@ -255,7 +278,7 @@ class AshLine(AshProtocol):  # type: ignore[misc]
         if closed or self._ncp_state is NcpState.FAILED:
             self._end(sending)
         elif sending.attempts < ACK_TIMEOUTS:
-            self._transmit(sending)
+            self._transmit_again(sending)
         else:
             self._end(sending)
             self._enter_failed_state(NcpResetCode.ERROR_EXCEEDED_MAXIMUM_ACK_TIMEOUT_COUNT)

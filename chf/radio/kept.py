@@ -20,8 +20,6 @@ from chf.radio.addresses import Addresses
 from chf.radio.backoff import delays_s
 from chf.radio.guarded import GuardedListener
 from chf.radio.interface import (
-    HUB_ENDPOINT,
-    SMART_ENERGY_PROFILE,
     Delivery,
     Outbound,
     Radio,
@@ -33,7 +31,7 @@ from chf.radio.link import Kind, Link
 from chf.radio.ports import trouble_with
 from chf.radio.security_report import SecurityReport
 from chf.radio.session import Session
-from chf.radio.traffic import Letter
+from chf.radio.traffic import letter_of
 
 OPEN_LIMIT_S = 120.0  # of one attempt: a Z-Stack dongle writes some hundred flash items when it forms a network
 START_ATTEMPTS = 3
@@ -177,20 +175,7 @@ class KeptRadio(Radio):
         if self._session is None or self.state is not RadioState.UP:
             asyncio.get_running_loop().call_soon(told, Delivery.RADIO_GONE)
             return
-        self._session.traffic.post(
-            Letter(
-                destination=message.destination,
-                profile=SMART_ENERGY_PROFILE,
-                cluster=message.cluster,
-                source_endpoint=HUB_ENDPOINT,
-                destination_endpoint=message.destination_endpoint,
-                payload=message.payload,
-                urgency=message.urgency,
-                aps_secured=message.aps_secured,
-                acknowledged=message.acknowledged,
-                told=told,
-            )
-        )
+        self._session.traffic.post(letter_of(message, told))
 
     def _change(self, state: RadioState, reason: str) -> None:
         self.state = state

@@ -53,14 +53,17 @@ class _Lane(Generic[Item]):
 class Outbox(Generic[Item]):
     def __init__(self, places: Places) -> None:
         self._places = places
-        self._lanes: dict[tuple[Urgency, Eui64], _Lane[Item]] = {}
+        self._lanes: dict[Urgency, dict[Eui64, _Lane[Item]]] = {urgency: {} for urgency in Urgency}
         self._rings: dict[Urgency, deque[_Lane[Item]]] = {urgency: deque() for urgency in Urgency}
         self._under_way = 0
         self._normal_under_way = 0
+        self._all_rings = tuple(self._rings.values())
+        self._bulk_lanes = self._lanes[Urgency.BULK]
+        self._bulk_together = max(places.together - places.kept_from_bulk, 1)
 
     def __len__(self) -> int:
         """Messages that wait."""
-        return sum(len(lane.waiting) for lane in self._lanes.values())
+        return sum(len(lane.waiting) for lanes in self._lanes.values() for lane in lanes.values())
 
     @property
     def under_way(self) -> int:
@@ -69,9 +72,10 @@ class Outbox(Generic[Item]):
 
     def put(self, device: Eui64, urgency: Urgency, item: Item) -> bool:
         """Queue behind what waits for this device in this class. False where that is too much already."""
-        lane = self._lanes.get((urgency, device))
+        lanes = self._lanes[urgency]
+        lane = lanes.get(device)
         if lane is None:
-            lane = self._lanes[urgency, device] = _Lane(self._places.of_one_device(urgency))
+            lane = lanes[device] = _Lane(self._places.of_one_device(urgency))
         if len(lane.waiting) >= self._places.waiting:
             return False
         lane.waiting.append(item)
@@ -81,8 +85,7 @@ class Outbox(Generic[Item]):
     def take(self) -> Item | None:
         """The message to hand to the dongle now; it holds a place until `done`."""
         for urgency, ring in self._rings.items():
-            kept = self._places.kept_from_bulk if urgency is Urgency.BULK else 0
-            if self._under_way >= max(self._places.together - kept, 1):
+            if self._under_way >= (self._bulk_together if urgency is Urgency.BULK else max(self._places.together, 1)):
                 continue
             if urgency is Urgency.NORMAL and self._normal_under_way >= self._places.normal_together:
                 continue
@@ -95,18 +98,36 @@ class Outbox(Generic[Item]):
                 return item
         return None
 
+    def bulk_goes_at_once(self, device: Eui64) -> bool:
+        """Whether a bulk message to this device, put now, is what `take` would give next."""
+        for ring in self._all_rings:
+            if ring:
+                return False
+        lane = self._bulk_lanes.get(device)
+        return self._under_way < self._bulk_together and (
+            lane is None or (lane.under_way < lane.places and not lane.waiting)
+        )
+
+    def took_bulk(self, device: Eui64) -> None:
+        """`put` and `take` in one, of a bulk message that goes at once: it holds a place until `done`."""
+        lane = self._bulk_lanes.get(device)
+        if lane is None:
+            lane = self._bulk_lanes[device] = _Lane(self._places.bulk)
+        lane.under_way += 1
+        self._under_way += 1
+
     def done(self, device: Eui64, urgency: Urgency) -> None:
         """A message that was taken met its fate: its place is free."""
-        lane = self._lanes[urgency, device]
+        lane = self._lanes[urgency][device]
         self._count(lane, urgency, -1)
         if lane.waiting:
             self._enter_ring(urgency, lane)
         elif not lane.under_way:
-            del self._lanes[urgency, device]
+            del self._lanes[urgency][device]
 
     def put_back(self, device: Eui64, urgency: Urgency, item: Item) -> None:
         """The dongle had no room for a message that was taken: it is first in line again, before other devices too."""
-        lane = self._lanes[urgency, device]
+        lane = self._lanes[urgency][device]
         self._count(lane, urgency, -1)
         lane.waiting.appendleft(item)
         ring = self._rings[urgency]
@@ -117,8 +138,9 @@ class Outbox(Generic[Item]):
 
     def drain(self) -> Iterator[Item]:
         """Give up everything that waits, and forget what is under way."""
-        lanes = tuple(self._lanes.values())
-        self._lanes.clear()
+        lanes = [lane for lanes in self._lanes.values() for lane in lanes.values()]
+        for of_urgency in self._lanes.values():
+            of_urgency.clear()
         for ring in self._rings.values():
             ring.clear()
         self._under_way = self._normal_under_way = 0

@@ -8,8 +8,6 @@ subsystem (CMD0), then its number (CMD1), as in the API's tables.
 import struct
 from dataclasses import dataclass
 from enum import Enum
-from functools import reduce
-from operator import xor
 from typing import NamedTuple
 
 from chf.errors import MalformedFrameError
@@ -54,6 +52,8 @@ _DEVICE_STATE_AT = 12
 _FULL = frozenset({0x10, 0x11, 0x1A, 0xBB, 0xF1})  # memory, buffers, MAC resources, table, transactions
 
 _REQUEST = struct.Struct("<HBBHBBBB")
+_WHOLE_REQUEST = struct.Struct("<BBBHBBHBBBB")  # with length and command
+_DATA_REQUEST = divmod(DATA_REQUEST, 0x100)
 _LONG_REQUEST = struct.Struct("<BQBHBHBBBH")
 _STORE = struct.Struct("<HB")
 _RETRIEVE = struct.Struct("<IHB")
@@ -90,6 +90,11 @@ class IncomingMessage(NamedTuple):
     payload: bytes | None
 
 
+Unicast = tuple[int, int, int, int, bytes]
+"""Of an `IncomingMessage`: sender, source endpoint, destination endpoint, cluster, payload. A bare tuple, which costs
+least, because the device waits."""
+
+
 @dataclass(frozen=True, slots=True)
 class ZdoMessage:
     """ZDO_MSG_CB_INCOMING; `frame` is the ZDP frame, transaction first, which MT tells apart."""
@@ -120,10 +125,18 @@ class DeviceLeft:
     rejoins: bool
 
 
+def exclusive_or(octets: bytes) -> int:
+    """Of up to 256 octets, by halves: octet by octet takes several times as long."""
+    number = int.from_bytes(octets, "big")
+    for bits in (1024, 512, 256, 128, 64, 32, 16, 8):
+        number ^= number >> bits
+    return number & 0xFF
+
+
 def frame(command: int, data: bytes) -> bytes:
     """2.1.1: the check is the exclusive or of everything between the start and itself."""
     body = bytes((len(data), command >> 8, command & 0xFF)) + data
-    return b"\xfe" + body + bytes((reduce(xor, body),))
+    return b"\xfe" + body + bytes((exclusive_or(body),))
 
 
 def take_frame(buffer: bytearray) -> tuple[int, bytes] | None:
@@ -135,7 +148,7 @@ def take_frame(buffer: bytearray) -> tuple[int, bytes] | None:
             if len(buffer) < end:
                 return None
             whole = bytes(buffer[:end])
-            if not reduce(xor, whole[1:]):
+            if exclusive_or(whole) == START:
                 del buffer[:end]
                 return whole[2] << 8 | whole[3], whole[4:-1]
         drop_to_next_start(buffer)
@@ -161,6 +174,18 @@ def data_request(
         _REQUEST.pack(destination, destination_endpoint, source_endpoint, cluster, tag, options, _RADIUS, len(payload))
         + payload
     )
+
+
+def whole_data_request(
+    destination: int, endpoints: tuple[int, int], cluster: int, tag: int, options: int, payload: bytes
+) -> bytes:
+    """`frame` of `data_request` in one; endpoints: the device's, ours."""
+    size = len(payload)
+    head = _WHOLE_REQUEST.pack(
+        _REQUEST.size + size, *_DATA_REQUEST, destination, *endpoints, cluster, tag, options, _RADIUS, size
+    )
+    body = head + payload
+    return b"\xfe" + body + bytes((exclusive_or(body),))
 
 
 def long_data_request(
@@ -224,6 +249,17 @@ def incoming(data: bytes) -> IncomingMessage:
     return IncomingMessage(
         sender, source, destination, cluster, bool(broadcast), lqi, bool(security), timestamp, length, payload
     )
+
+
+def unicast(data: bytes) -> Unicast | None:
+    """What `incoming` reads of a unicast under a link key; None for everything else, and for what is malformed."""
+    if len(data) < _INCOMING.size:
+        return None
+    _, cluster, sender, source, destination, broadcast, _, security, _, _, length = _INCOMING.unpack_from(data)
+    payload = data[_INCOMING.size : _INCOMING.size + length]
+    if broadcast or not security or len(payload) != length:
+        return None
+    return sender, source, destination, cluster, payload
 
 
 def incoming_ext(data: bytes) -> IncomingMessage:

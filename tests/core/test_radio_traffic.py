@@ -144,6 +144,14 @@ def test_a_refusal_is_told_and_frees_the_place(rig):
     assert rig.hand_over() is not None
 
 
+def test_a_refusal_of_a_message_whose_fate_was_told_already_is_nothing(rig):
+    rig.post()
+    command = rig.traffic.next_command()
+    rig.confirm({"to": 0x1001, "tag": command.body[14]})
+    command.answered(REFUSED)
+    assert rig.fates == [Delivery.DELIVERED]
+
+
 def test_a_confirm_that_never_comes_is_a_loss_after_a_while_and_holds_up_nobody(rig):
     rig.post(A)
     lost = rig.hand_over()

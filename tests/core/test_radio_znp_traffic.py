@@ -117,6 +117,14 @@ def test_a_confirm_of_nobodys_message_is_nothing(rig):
     assert rig.fates == [Delivery.DELIVERED]
 
 
+def test_a_refusal_of_a_message_whose_fate_was_told_already_is_nothing(rig):
+    rig.post()
+    request = rig.traffic.next_request()
+    rig.confirm(tag_of(request))
+    request.answered(NO_KEY)
+    assert rig.fates == [Delivery.DELIVERED]
+
+
 def test_a_message_without_a_confirm_is_lost_after_a_while(rig):
     rig.post()
     tag = tag_of(rig.hand_over())
