@@ -189,7 +189,9 @@ class Hub:
         established = entry.link_key is not None
         if admission.refusal(cluster, self._mode, aps_secured=True, established=established) is not None:
             return None
-        return self._updates.block_at_once(device, endpoint, payload, self._clock.now(), room_bytes)
+        server = self._updates.server
+        block = server.block_at_once(device, endpoint, payload, self._clock.now(), room_bytes)
+        return None if block is None else (block, server.policy.acknowledge_blocks, Token.BLOCK)
 
     def answered(self, message: Outbound) -> None:
         now = self._clock.now()

@@ -23,11 +23,10 @@ from chf.jobs.model import Job, JobEvent, JobId
 from chf.jobs.scheduler import Effect as JobEffect
 from chf.jobs.scheduler import SaveJob, Scheduler
 from chf.ota import effects as ota
-from chf.ota.blocks import RESPONSE_BYTES
 from chf.ota.model import ActivateAt, ActivateHold, ActivateNow, ImageRef, SessionRecord, TransferOutcome
 from chf.ota.server import OtaServer
 from chf.ota.transitions import State
-from chf.radio.interface import Answer, Outbound, Urgency
+from chf.radio.interface import Outbound, Urgency
 from chf.store import Store
 from chf.store.device_log import DeviceEntry
 from chf.store.images import ImageRecord
@@ -121,14 +120,6 @@ class Updates:
         batch = Batch(now)
         self._ota_effects(batch, effects)
         return batch
-
-    def block_at_once(self, peer: Eui64, endpoint: int, payload: bytes, now: Now, room_bytes: int) -> Answer | None:
-        """That one message as payload, acknowledged and reference, if it has room; `block_left` follows."""
-        policy = self.server.policy
-        if room_bytes < RESPONSE_BYTES + policy.block_bytes:
-            return None
-        block = self.server.block_at_once(peer, endpoint, payload, now)
-        return None if block is None else (block, policy.acknowledge_blocks, ota.Token.BLOCK)
 
     def block_left(self, peer: Eui64) -> None:
         transfer = self.transfers.get(peer)

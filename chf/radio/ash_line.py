@@ -35,14 +35,19 @@ PRIVATE = (
 """What is used of bellows' protocol that is not public."""
 
 _FLAG, _ESCAPE = b"\x7e", b"\x7d"
-_RARE = b"\x11\x13\x18\x1a"  # XON, XOFF, SUBSTITUTE, CANCEL: never within a sound frame
-_ESCAPED_ESCAPE = b"\x7d\x5d"
-_ESCAPED = tuple((bytes((octet,)), bytes((0x7D, octet ^ 0x20))) for octet in (0x7E, *_RARE))
+_XON, _XOFF, _SUBSTITUTE, _CANCEL = b"\x11", b"\x13", b"\x18", b"\x1a"  # never within a sound frame
+_BIT = 0x20
+_ESCAPED = tuple(
+    (octet, _ESCAPE + bytes((octet[0] ^ _BIT,)))
+    for octet in (_ESCAPE, _FLAG, _XON, _XOFF, _SUBSTITUTE, _CANCEL)  # in this order: the others bring escapes
+)
+_UNESCAPED = {escaped[1:]: octet for octet, escaped in _ESCAPED}
 _CRC_BYTES = 2
 _RANDOM = tuple(
     int.from_bytes(PSEUDO_RANDOM_DATA_SEQUENCE[:length], "big")
     for length in range(len(PSEUDO_RANDOM_DATA_SEQUENCE) + 1)
 )
+_LONGEST = 1 + len(PSEUDO_RANDOM_DATA_SEQUENCE)
 _DATA_BELOW = 0x80  # control octet: 0, frame number, retransmitted, acknowledgement number
 _RETRANSMITTED = 0x08
 
@@ -57,8 +62,6 @@ def wrap(control: int, data: bytes = b"") -> bytes:
     """A whole frame, ready for the line; `data` is randomised already."""
     frame = bytes((control,)) + data
     frame += crc_hqx(frame, 0xFFFF).to_bytes(_CRC_BYTES, "big")
-    if _ESCAPE in frame:
-        frame = frame.replace(_ESCAPE, _ESCAPED_ESCAPE)  # first: the others bring escapes of their own
     for octet, escaped in _ESCAPED:
         if octet in frame:
             frame = frame.replace(octet, escaped)
@@ -68,12 +71,12 @@ def wrap(control: int, data: bytes = b"") -> bytes:
 def unwrap(octets: bytes) -> bytes | None:
     """Control octet and data of what stood before a flag; None where bellows is to say what is wrong with it."""
     if _ESCAPE in octets:
-        for octet, escaped in _ESCAPED:
-            if escaped in octets:
-                octets = octets.replace(escaped, octet)
-        if octets.count(_ESCAPE) != octets.count(_ESCAPED_ESCAPE):  # one that escapes nothing that is escaped
-            return None
-        octets = octets.replace(_ESCAPED_ESCAPE, _ESCAPE)
+        octets, *escaped = octets.split(_ESCAPE)
+        for part in escaped:
+            octet = _UNESCAPED.get(part[:1])
+            if octet is None:
+                return None
+            octets += octet + part[1:]
     if len(octets) <= _CRC_BYTES or crc_hqx(octets, 0xFFFF):  # over a frame with its CRC it is zero
         return None
     return octets[:-_CRC_BYTES]
@@ -117,6 +120,7 @@ class AshLine(AshProtocol):  # type: ignore[misc]
         self._turn_ended = turn_ended
         self.window: asyncio.Semaphore = self._send_data_frame_semaphore
         self.in_turn = False
+        self._acknowledges = not suppress_acks
         self._ack_due = False
         self._unwritten = b""
         self._acknowledged = 0  # by the last DATA frame in there
@@ -133,10 +137,9 @@ class AshLine(AshProtocol):  # type: ignore[misc]
             self._flush()
 
     def _receive(self, data: bytes) -> None:
-        if self._buffer:
-            data = bytes(self._buffer) + data
-            self._buffer = bytearray()
-        if self._discarding_until_next_flag or len(data.translate(None, _RARE)) != len(data):
+        data = bytes(self._buffer + data if self._buffer else data)
+        self._buffer = bytearray()
+        if self._discarding_until_next_flag or _XON in data or _XOFF in data or _SUBSTITUTE in data or _CANCEL in data:
             super().data_received(data)
             return
         end = data.find(_FLAG)
@@ -156,11 +159,11 @@ class AshLine(AshProtocol):  # type: ignore[misc]
         """A frame of every day is taken; False for all others."""
         control = frame[0]
         if control < _DATA_BELOW:
-            if control >> 4 != self._rx_seq or len(frame) - 1 > len(PSEUDO_RANDOM_DATA_SEQUENCE):
+            if control >> 4 != self._rx_seq or len(frame) > _LONGEST:
                 return False
             self._rx_seq = (self._rx_seq + 1) % 8
             self._handle_number(control & 7)
-            self._send_ack()
+            self._ack_due = self._acknowledges
             if self._in_reject_condition:
                 self._clear_reject_condition()
             self._ezsp_protocol.data_received(randomise(frame[1:]))
@@ -179,7 +182,7 @@ class AshLine(AshProtocol):  # type: ignore[misc]
     # What leaves
 
     def _send_ack(self) -> None:
-        if not self.suppress_acks:
+        if self._acknowledges:
             self._ack_due = True
             if not self.in_turn:
                 self._flush()
@@ -211,39 +214,36 @@ class AshLine(AshProtocol):  # type: ignore[misc]
 
     # The fast lane
 
-    @property
     def is_free(self) -> bool:
-        """Whether a frame can be sent just now."""
-        transport = self._transport
-        return (
-            transport is not None
-            and not transport.is_closing()
-            and self._ncp_state is not NcpState.FAILED
-            and not self.window.locked()
-        )
+        """Whether a frame can be sent just now, if the line is open."""
+        return self._ncp_state is not NcpState.FAILED and not self.window.locked()
 
     def send_at_once(self, payload: bytes) -> bool:
         """Send a frame, again where need be. False where nothing can be sent just now."""
-        if self.is_free:
-            self._send(payload)
-            return True
-        return False
-
-    def answer(self, payload: bytes) -> None:
-        """The same, where `is_free`, of what the turn was for: it is written before the rest is seen to."""
-        self._send(payload, at_once=True)
-
-    def _send(self, payload: bytes, *, at_once: bool = False) -> None:
+        if self._transport is None or self._transport.is_closing() or not self.is_free():
+            return False
         number = self._tx_seq
-        self._tx_seq = (number + 1) % 8
         try:
             self._put(number, payload, self._rx_seq, retransmitted=False)
-            if at_once:
-                self._flush()
         finally:
-            take(self.window)
-            sending = self._pending_data_frames[number] = _Sending(self, number, payload)
-            self._sent(sending)
+            self._began(number, payload)
+        return True
+
+    def answer(self, payload: bytes) -> None:
+        """The same, where `is_free`, of what the turn was for: it is written before anything is noted of it."""
+        number, acknowledged = self._tx_seq, self._rx_seq
+        self._unwritten += wrap(number << 4 | acknowledged, randomise(payload))
+        self._acknowledged = acknowledged
+        try:
+            self._flush()
+        finally:
+            self._began(number, payload)
+
+    def _began(self, number: int, payload: bytes) -> None:
+        take(self.window)
+        self._tx_seq = (number + 1) % 8
+        sending = self._pending_data_frames[number] = _Sending(self, number, payload)
+        self._sent(sending)
 
     def _transmit_again(self, sending: _Sending) -> None:
         self._put(sending.number, sending.payload, self._rx_seq, retransmitted=True)

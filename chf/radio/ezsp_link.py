@@ -119,6 +119,7 @@ class HotEzsp(bellows.ezsp.EZSP):  # type: ignore[misc]
     async def _open_line(self) -> Any:
         path, flow_control = self._config["path"], self._config["flow_control"]
         gateway = bellows.uart.Gateway(self, self._loop.create_future())
+        gateway.data_received = self.frame_received  # which is all that bellows' own does
         in_between = bellows.uart.is_esphome_url(path)  # an ESPHome proxy acknowledges in our place
         self.line = line = AshLine(gateway, self._turn_ended, suppress_acks=in_between)
         await create_serial_connection(
@@ -303,7 +304,7 @@ class HotEzsp(bellows.ezsp.EZSP):  # type: ignore[misc]
     def _answers_at_once(self, hot: HotPath, data: bytes) -> bool:
         """Let the answer leave before anything is noted of it: its device waits, and the rest does not matter to it."""
         line = self.line
-        if self._turn is not None or line is None or not line.is_free or not self._may_send():
+        if self._turn is not None or line is None or not line.is_free() or not self._may_send():
             return False
         protocol = self._protocol
         turn, sequence = protocol._send_semaphore, protocol._seq
