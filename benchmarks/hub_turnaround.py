@@ -27,7 +27,7 @@ from throughput.fleet import BLOCK_BYTES, Fleet
 from throughput.processes import BrokenRunError, Process, running
 
 from chf.cli.dongle import Dongle
-from chf.cli.run import open_pki
+from chf.cli.run import open_pki, settle
 from chf.clock import SystemClock
 from chf.hub import Hub
 from chf.store import Store
@@ -131,6 +131,7 @@ async def measure(line: Line, radio: str, fleet: Fleet) -> float:
                     await _told(dongle, "server_found", fleet.devices)
                     await asyncio.sleep(_SETTLE_S)
 
+                    settle()
                     line.forget()
                     before = time.process_time()
                     await host.start_updates()
