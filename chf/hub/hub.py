@@ -58,6 +58,8 @@ NO_ADDRESS: Final = 0xFFFE  # Zigbee R22 3.6.1.7: a short address that is not kn
 POLL_S: Final = 0.2  # how soon a command of the CLI is taken
 SAVE_S: Final = 0.5  # how often progress and what was heard are written
 
+_JOINED: Final = DeviceStatus.JOINED  # looked up for every block
+
 RADIO_NOTE: Final = "radio"
 """Under this key the store's meta table tells what the radio is doing."""
 
@@ -77,6 +79,11 @@ class Hub:
         settings = settings or HubSettings()
         self._store, self._radio, self._clock, self._pki = store, radio, clock, pki
         self._mode = settings.security.mode
+        self._serves_at_once = tuple(
+            admission.refusal(zcl_ota.CLUSTER, self._mode, aps_secured=True, established=established) is None
+            for established in (False, True)
+        )
+        """Whether secured OTA frames are admitted, of a device without and with a key by certificate: asked once."""
         self._journal = Journal(store, self._post, tell)
         self._devices = KnownDevices(store)
         self._upward = Upward(pki)
@@ -184,13 +191,15 @@ class Hub:
     ) -> Answer | None:
         """What `message_received` refuses is left to it, and so is all but an image block."""
         entry = self._devices.get(device)
-        if cluster != zcl_ota.CLUSTER or entry is None or entry.status is not DeviceStatus.JOINED:
-            return None
-        established = entry.link_key is not None
-        if admission.refusal(cluster, self._mode, aps_secured=True, established=established) is not None:
+        if (
+            cluster != zcl_ota.CLUSTER
+            or entry is None
+            or entry.status is not _JOINED
+            or not self._serves_at_once[entry.link_key is not None]
+        ):
             return None
         server = self._updates.server
-        block = server.block_at_once(device, endpoint, payload, self._clock.now(), room_bytes)
+        block = server.block_at_once(device, endpoint, payload, self._clock.instant(), room_bytes)
         return None if block is None else (block, server.policy.acknowledge_blocks, Token.BLOCK)
 
     def answered(self, message: Outbound) -> None:

@@ -154,7 +154,7 @@ class OtaServer:
         return self._receive_any(peer, source_endpoint, payload, now)
 
     def block_at_once(
-        self, peer: Eui64, source_endpoint: int, payload: bytes, now: Now, room_bytes: int
+        self, peer: Eui64, source_endpoint: int, payload: bytes, instant: Instant, room_bytes: int
     ) -> bytes | None:
         """The answer to a block request that causes nothing else; as one `Send` it is all that `receive` would return.
 
@@ -163,7 +163,7 @@ class OtaServer:
         session = self._sessions.get(peer)
         if session is None or room_bytes < self._longest_block:
             return None
-        return blocks.plain_payload(session, source_endpoint, payload, now.instant)
+        return blocks.plain_payload(session, source_endpoint, payload, instant)
 
     def refuse(self, peer: Eui64, source_endpoint: int, payload: bytes) -> Effects:
         """Answer a device that may not be served (not in the device log, no link key): NOT_AUTHORIZED, no bytes."""

@@ -137,8 +137,10 @@ class AshLine(AshProtocol):  # type: ignore[misc]
             self._flush()
 
     def _receive(self, data: bytes) -> None:
-        data = bytes(self._buffer + data if self._buffer else data)
-        self._buffer = bytearray()
+        data = bytes(data)
+        if self._buffer:
+            data = bytes(self._buffer) + data
+            self._buffer = bytearray()
         if self._discarding_until_next_flag or _XON in data or _XOFF in data or _SUBSTITUTE in data or _CANCEL in data:
             super().data_received(data)
             return

@@ -33,6 +33,9 @@ class StoppedClock:
     def now(self) -> Now:
         return NOW
 
+    def instant(self) -> Instant:
+        return NOW.instant
+
 
 class KeptRadio(MemoryRadio):
     def post(self, message: Outbound) -> None:

@@ -69,6 +69,9 @@ class VirtualClock:
         seconds = asyncio.get_running_loop().time()
         return Now(Instant(seconds), UtcSeconds(MORNING_UTC_S + seconds))
 
+    def instant(self) -> Instant:
+        return Instant(asyncio.get_running_loop().time())
+
 
 @contextmanager
 def virtual_time(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[Coroutine[Any, Any, None]], None]]:
