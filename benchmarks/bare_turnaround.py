@@ -14,6 +14,9 @@ from selectors import SelectSelector
 from statistics import median, quantiles
 
 REQUEST, ANSWER = bytes(42), bytes(82)
+LARGE_BYTES = 1 << 20
+"""Once such a block was freed, glibc takes the 256 KiB of each read from its heap. Before that it maps them anew every
+time, which takes longer than all the rest; programs that have loaded something do not know it."""
 
 
 class Echo(asyncio.Protocol):
@@ -78,6 +81,8 @@ def serve(port: int) -> None:
 
 
 def main() -> None:
+    large = bytes(LARGE_BYTES)
+    del large
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--pause-ms", type=float, default=2.0)
     parser.add_argument("--rounds", type=int, default=500)
