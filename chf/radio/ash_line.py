@@ -34,11 +34,12 @@ PRIVATE = (
 )
 """What is used of bellows' protocol that is not public."""
 
-_FLAG, _ESCAPE = b"\x7e", b"\x7d"
-_XON, _XOFF, _SUBSTITUTE, _CANCEL = b"\x11", b"\x13", b"\x18", b"\x1a"  # never within a sound frame
-_BIT = 0x20
+# Octets as numbers: Python looks for those without the detour that it makes for bytes
+_FLAG, _ESCAPE, _BIT = 0x7E, 0x7D, 0x20
+_XON, _XOFF, _SUBSTITUTE, _CANCEL = 0x11, 0x13, 0x18, 0x1A  # never within a sound frame
+_ESCAPE_OCTET, _FLAG_OCTET = bytes((_ESCAPE,)), bytes((_FLAG,))
 _ESCAPED = tuple(
-    (octet, _ESCAPE + bytes((octet[0] ^ _BIT,)))
+    (bytes((octet,)), bytes((_ESCAPE, octet ^ _BIT)))
     for octet in (_ESCAPE, _FLAG, _XON, _XOFF, _SUBSTITUTE, _CANCEL)  # in this order: the others bring escapes
 )
 _UNESCAPED = {escaped[1:]: octet for octet, escaped in _ESCAPED}
@@ -63,15 +64,14 @@ def wrap(control: int, data: bytes = b"") -> bytes:
     frame = bytes((control,)) + data
     frame += crc_hqx(frame, 0xFFFF).to_bytes(_CRC_BYTES, "big")
     for octet, escaped in _ESCAPED:
-        if octet in frame:
-            frame = frame.replace(octet, escaped)
-    return frame + _FLAG
+        frame = frame.replace(octet, escaped)
+    return frame + _FLAG_OCTET
 
 
 def unwrap(octets: bytes) -> bytes | None:
     """Control octet and data of what stood before a flag; None where bellows is to say what is wrong with it."""
     if _ESCAPE in octets:
-        octets, *escaped = octets.split(_ESCAPE)
+        octets, *escaped = octets.split(_ESCAPE_OCTET)
         for part in escaped:
             octet = _UNESCAPED.get(part[:1])
             if octet is None:

@@ -139,18 +139,26 @@ def frame(command: int, data: bytes) -> bytes:
     return b"\xfe" + body + bytes((exclusive_or(body),))
 
 
+def whole_frame(octets: bytes) -> tuple[int, bytes] | None:
+    """Command and data of what is one whole frame and nothing else; None where it is not."""
+    size = len(octets)
+    if size < _OVERHEAD_BYTES or octets[0] != START or octets[1] + _OVERHEAD_BYTES != size:
+        return None
+    if size > MAXIMUM_DATA_BYTES + _OVERHEAD_BYTES or exclusive_or(octets) != START:
+        return None
+    return octets[2] << 8 | octets[3], octets[4:-1]
+
+
 def take_frame(buffer: bytearray) -> tuple[int, bytes] | None:
     """The first whole frame in what was received, as command and data; it is taken out, and so is noise before it."""
     while len(buffer) >= _OVERHEAD_BYTES:
-        length = buffer[1]
-        if buffer[0] == START and length <= MAXIMUM_DATA_BYTES:
-            end = length + _OVERHEAD_BYTES
+        end = buffer[1] + _OVERHEAD_BYTES
+        if buffer[0] == START and end <= MAXIMUM_DATA_BYTES + _OVERHEAD_BYTES:
             if len(buffer) < end:
                 return None
-            whole = bytes(buffer[:end])
-            if exclusive_or(whole) == START:
+            if (found := whole_frame(bytes(buffer[:end]))) is not None:
                 del buffer[:end]
-                return whole[2] << 8 | whole[3], whole[4:-1]
+                return found
         drop_to_next_start(buffer)
     return None
 

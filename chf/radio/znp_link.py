@@ -100,9 +100,12 @@ class _MtLine(ZnpMtProtocol):  # type: ignore[misc]
 
     def data_received(self, data: bytes) -> None:
         buffer = self._buffer
-        buffer += data
         self.in_turn = True
         try:
+            if not buffer and self._api is not None and (found := frames.whole_frame(data)) is not None:
+                self._api.mt_received(*found)
+            else:
+                buffer += data
             while self._api is not None and (found := frames.take_frame(buffer)) is not None:
                 self._api.mt_received(*found)
         finally:

@@ -1,6 +1,8 @@
 """MT frames by hand: against zigpy-znp's tables, and on a noisy line."""
 
 import random
+from functools import reduce
+from operator import xor
 
 import pytest
 import zigpy_znp.commands as mt
@@ -243,3 +245,23 @@ def test_junk_on_the_line_ends(junk):
     while frames.take_frame(buffer) is not None:
         pass
     assert len(buffer) < 256
+
+
+@settings(max_examples=200, derandomize=True, deadline=None)
+@given(st.integers(0, 0xFFFF), st.binary(max_size=255), st.integers(0, 259), st.integers(1, 255))
+def test_one_whole_frame_is_what_would_be_taken_from_the_line_and_nothing_else_is(command, data, place, noise):
+    whole = frames.frame(command, data)
+    fits = len(data) <= frames.MAXIMUM_DATA_BYTES
+    assert frames.whole_frame(whole) == ((command, data) if fits else None)
+    assert frames.whole_frame(whole) == frames.take_frame(bytearray(whole))
+    assert frames.whole_frame(whole + b"\xfe") is None
+    assert frames.whole_frame(whole[:-1]) is None
+    hit = bytearray(whole)
+    hit[place % len(whole)] ^= noise
+    assert frames.whole_frame(bytes(hit)) is None
+
+
+@settings(max_examples=200, derandomize=True, deadline=None)
+@given(st.binary(max_size=256))
+def test_exclusive_or_by_halves_is_that_by_octets(octets):
+    assert frames.exclusive_or(octets) == reduce(xor, octets, 0)
