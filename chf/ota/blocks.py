@@ -66,8 +66,7 @@ def plain_payload(session: Session, endpoint: int, octets: bytes, instant: Insta
         return None
     control, sequence, command, fields, manufacturer, image_type, version, offset, maximum = _unpack(octets)
     policy = session.policy
-    length = policy.block_bytes
-    length = min(length, maximum)
+    length = min(policy.block_bytes, maximum)
     end = offset + length
     coverage = session.coverage
     if (
