@@ -39,7 +39,6 @@ LINK_ERRORS = (OSError, TimeoutError, RuntimeError, AshException, EzspError)
 _VERSION_NOT_SET = (b"\x30",)  # EzspStatus; from version 14 on no source says what a chip puts there
 _RESTARTED = "the dongle restarted without a word"
 _CALLBACK_BITS = 0x18  # frame control: not the answer to a command
-_AFTER_BELLOWS = -1  # bellows' commands first, as it does with its own sendUnicast
 
 
 @dataclass(frozen=True, slots=True)
@@ -262,7 +261,7 @@ class HotEzsp(bellows.ezsp.EZSP):  # type: ignore[misc]
             turn.release()
 
     async def pump(self) -> None:
-        """Wait for bellows' own commands where a hot one found the line taken.
+        """Wait for the end of bellows' command where a hot one found the line taken, and send that before its next.
 
         Until the link fails, or the dongle turns out to have restarted, which raises one of LINK_ERRORS.
         """
@@ -272,9 +271,17 @@ class HotEzsp(bellows.ezsp.EZSP):  # type: ignore[misc]
             if self._is_stranger:
                 raise ConnectionResetError(_RESTARTED)
             assert self.line is not None
-            async with self._protocol._send_semaphore(priority=_AFTER_BELLOWS), self.line.window:
-                pass
-            self._send_next()
+            turn = self._protocol._send_semaphore
+            await turn.acquire()
+            try:
+                async with self.line.window:
+                    pass
+                if self._may_send() and self._hot is not None and (command := self._hot.next_command()) is not None:
+                    # With this turn: one that is given back goes to who reads a table, command after command.
+                    self._send(self.line, turn, command)
+            finally:
+                if self._turn is None:
+                    turn.release()
 
     def frame_received(self, data: bytes) -> None:
         self.frames_received += 1

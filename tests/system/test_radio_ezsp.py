@@ -119,6 +119,23 @@ async def test_a_dongle_with_fewer_places_than_it_says_is_no_obstacle(dongle, ra
     assert all(len(device.received) == 1 for device in devices)
 
 
+async def test_blocks_go_between_the_commands_of_a_long_series(dongle, radio, listener):
+    device = await invited(dongle, radio)
+    reading = asyncio.ensure_future(radio.export_keys())  # one command after the other, for each entry of the table
+    read_before: list[bool] = []
+
+    def ask_for_the_next(_request: object) -> None:
+        read_before.append(reading.done())
+        if len(read_before) < 10:
+            radio.post(block(device, len(read_before)))
+
+    device.on_message = ask_for_the_next
+    radio.post(block(device))
+    await listener.until(lambda: len(listener.sent) == 10)
+    assert read_before == [False] * 10
+    assert len(await reading) == 2
+
+
 async def test_a_noisy_cable_costs_time_and_no_message(dongle, radio, listener):
     device = dongle.add(MemoryDevice(METER, 0x1001))
     await radio.permit(METER, KEY, 60)
