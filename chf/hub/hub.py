@@ -57,6 +57,7 @@ _LOG = logging.getLogger(__name__)
 NO_ADDRESS: Final = 0xFFFE  # Zigbee R22 3.6.1.7: a short address that is not known
 POLL_S: Final = 0.2  # how soon a command of the CLI is taken
 SAVE_S: Final = 0.5  # how often progress and what was heard are written
+ALERT_PAUSE_S: Final = 0.005  # before each alert of the device log
 
 _JOINED: Final = DeviceStatus.JOINED  # looked up for every block
 
@@ -122,6 +123,7 @@ class Hub:
             self._on_disk,
             settings.key_establishment,
         )
+        self._log_changed = asyncio.Event()
         self._timer: asyncio.TimerHandle | None = None
         self._due: Instant | None = None  # what the timer is set to
         self._tasks: asyncio.TaskGroup | None = None
@@ -144,6 +146,7 @@ class Hub:
                 self._journal.carry_out(batch)
                 self._take_up()
                 tasks.create_task(self._take_commands())
+                tasks.create_task(self._tell_of_log())
                 tasks.create_task(self._save_now_and_then())
                 ready(self.info)
         except* (RadioGoneError, UsageError) as group:
@@ -239,7 +242,7 @@ class Hub:
             self._arrived(device, now)
 
     def _key_established(self, device: Eui64, now: Now) -> None:
-        self._tell_of_log()
+        self._log_changed.set()
         self._arrived(device, now)
 
     def _arrived(self, device: Eui64, now: Now) -> None:
@@ -404,22 +407,26 @@ class Hub:
         while True:
             if self._store.changed_by_others():
                 self._devices.reload()
-                self._tell_of_log()
+                self._log_changed.set()
             if await self._commands.take(self._clock):
                 self._devices.reload()
             self._tunnels.take_messages(self._clock.now())
             self._plan()
             await asyncio.sleep(POLL_S)
 
-    def _tell_of_log(self) -> None:
-        batch = Batch(self._clock.now())
-        self._log_alerts.raise_missing(self._store, batch)
-        if batch.writes:
-            batch.then(lambda: self._spawn(self._sync))
-        self._journal.carry_out(batch)
-
-    async def _sync(self) -> None:
-        await self._on_disk()
+    async def _tell_of_log(self) -> None:
+        """CS14, one alert at a time: each takes most of a millisecond, and image blocks go between any two."""
+        while True:
+            await self._log_changed.wait()
+            await asyncio.sleep(ALERT_PAUSE_S)
+            batch = Batch(self._clock.now())
+            if self._journal.behind:
+                await asyncio.sleep(SAVE_S)
+            elif self._log_alerts.raise_next(self._store, batch):
+                self._journal.carry_out(batch)
+            else:
+                self._log_changed.clear()
+                await self._on_disk()
 
     async def _on_disk(self) -> bool:
         """Wait for the disk beside the event loop, where blocks do not wait with it."""

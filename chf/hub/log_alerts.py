@@ -6,6 +6,7 @@ change made by a command while the hub was down is told when it next runs, and n
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 from chf.clock import UtcSeconds
@@ -27,6 +28,8 @@ _CHANGES: Final = {
     Kind.DEVICE_PERMITTED: "has no link key any more",
 }  # GBCS CS14: an address is added or removed, or a hashed link key changes
 
+_AT_ONCE: Final = 10  # audit records that are looked through in one turn of the event loop
+
 TOOK_KEY_BACK: Final = "took_key_back"
 """Where a `device.permitted` has this field, the device had established a link key, and is to establish another."""
 
@@ -39,37 +42,41 @@ class LogAlerts:
     """Of the hub's network, once it is known; the hub raises nothing before."""
     _searched: int = 0  # audit records up to this one hold no change that is not told
 
-    def raise_missing(self, store: Store, batch: Batch) -> None:
-        """Into the batch, for every change that nobody was told of. The disk is for the caller to wait for."""
+    def raise_next(self, store: Store, batch: Batch) -> bool:
+        """Look through some of the audit; into the batch, with the first change there that nobody was told of.
+
+        False once there is nothing to look through. The disk is for the caller to wait for.
+        """
         if not self.enabled:
-            return
-        head, _ = store.audit.head()
-        missing = len(tuple(_changes(store.audit, self._after(store.meta.get(TOLD)))))
-        if missing == 0:
-            self._searched = head
-        for _ in range(missing):
-            batch.write(lambda tx: self._raise_next(tx, batch.now.utc), durable=False)
+            return False
+        records = store.audit.tail(self._after(store.meta.get(TOLD)), _AT_ONCE)
+        for record in records:
+            if _is_change(record.event):
+                batch.write(partial(self._raise_one, record, batch.now.utc), durable=False)
+                break
+            self._searched = record.seq
+        return bool(records)
 
     def raise_all(self, store: Store, batch: Batch) -> None:
-        """The same, and for what the batch's own transaction has changed so far."""
-        self.raise_missing(store, batch)
-        if self.enabled:
-            batch.write(lambda tx: self._raise_rest(tx, batch.now.utc))
+        """For every change that nobody was told of, and for what the batch's own transaction has changed so far."""
+        if not self.enabled:
+            return
+        for record in _changes(store.audit, self._after(store.meta.get(TOLD))):
+            batch.write(partial(self._raise_one, record, batch.now.utc), durable=False)
+        batch.write(partial(self._raise_rest, batch.now.utc))
 
-    def _raise_next(self, tx: Transaction, utc: UtcSeconds) -> Event | None:
-        record = next(_changes(tx.audit, self._after(tx.meta.get(TOLD))), None)
-        return None if record is None else self._raise_one(tx, record, utc)
-
-    def _raise_rest(self, tx: Transaction, utc: UtcSeconds) -> Event | None:
+    def _raise_rest(self, utc: UtcSeconds, tx: Transaction) -> Event | None:
         told = None
-        while (event := self._raise_next(tx, utc)) is not None:
-            told = event
+        for record in _changes(tx.audit, self._after(tx.meta.get(TOLD))):
+            told = self._raise_one(record, utc, tx)
         return told
 
     def _after(self, row: str | None) -> int:
         return max(self._searched, int(row or 0))
 
-    def _raise_one(self, tx: Transaction, record: AuditRecord, utc: UtcSeconds) -> Event:
+    def _raise_one(self, record: AuditRecord, utc: UtcSeconds, tx: Transaction) -> Event | None:
+        if record.seq <= int(tx.meta.get(TOLD) or 0):
+            return None  # this write had to wait, and somebody was faster
         device = record.event.device
         assert device is not None, "a change of the log names its device"
         tx.meta.set(TOLD, str(record.seq))

@@ -129,6 +129,7 @@ async def test_a_device_gets_its_key_and_then_everything_else(store, suite):
         desk.radio.says(PPMID, time.CLUSTER, READ_TIME)
         assert desk.radio.to_cluster(time.CLUSTER)[-1].aps_secured
         assert Kind.KEY_ESTABLISHED in desk.kinds()
+        await desk.until(lambda: store.alerts.list(use_case="CS14"))
         (told,) = store.alerts.list(use_case="CS14")  # GBCS CS14: a hashed link key changed in the device log
         assert told.outcome == "00-DB-12-34-56-78-90-A4 has a new link key"
         assert aes_mmo(link_key(store)) in told.message
