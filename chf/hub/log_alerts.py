@@ -28,7 +28,7 @@ _CHANGES: Final = {
     Kind.DEVICE_PERMITTED: "has no link key any more",
 }  # GBCS CS14: an address is added or removed, or a hashed link key changes
 
-_AT_ONCE: Final = 10  # audit records that are looked through in one turn of the event loop
+_AT_ONCE: Final = 5  # audit records that are looked through in one turn of the event loop
 
 TOOK_KEY_BACK: Final = "took_key_back"
 """Where a `device.permitted` has this field, the device had established a link key, and is to establish another."""

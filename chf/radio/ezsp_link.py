@@ -4,7 +4,7 @@ bellows parses every frame through generic types and sends every command as a ta
 block that is most of the work, so the frames of the hot path are taken from the stream before bellows' tables see them
 (`frame_received`), and hot commands leave without a task, in turn with bellows' own commands, for which `pump` waits.
 
-What it uses of bellows that is not public: `_protocol`, `_gw`, and of the protocol `_seq`, `_awaiting`,
+What it uses of bellows that is not public: `_protocol`, `_gw`, `_command`, and of the protocol `_seq`, `_awaiting`,
 `_send_semaphore`; `ash_line.py` names what it uses itself. `refuse_unknown_bellows` looks at them when a link opens; a
 test does so against the installed version. Faults of bellows 1.2.1 that are worked around here say so where they are.
 """
@@ -190,6 +190,12 @@ class HotEzsp(bellows.ezsp.EZSP):  # type: ignore[misc]
                 future.set_exception(error)
                 future.exception()  # told: whoever is still sending and never comes to wait for it is no complaint
         self._end_turn()
+
+    async def _command(self, name: str, *args: Any, **kwargs: Any) -> Any:
+        """As bellows does it; what waited for the end of it leaves before the caller goes on."""
+        answer = await super()._command(name, *args, **kwargs)
+        await asyncio.sleep(0)
+        return answer
 
     def open_fast_lane(self, hot: HotPath) -> frames.Dialect:
         self._dialect = frames.Dialect(self.ezsp_version)

@@ -169,6 +169,7 @@ async def test_the_inside_of_bellows_is_as_the_link_expects():
     for version in VERSIONS:
         ezsp._switch_protocol_version(version)
         refuse_unknown_bellows(ezsp)
+        assert ezsp.nop.func == ezsp._command
         assert isinstance(ezsp._protocol._awaiting, dict)
         assert isinstance(ezsp._protocol._seq, int)
         async with ezsp._protocol._send_semaphore(priority=-1):

@@ -136,6 +136,26 @@ async def test_blocks_go_between_the_commands_of_a_long_series(dongle, radio, li
     assert len(await reading) == 2
 
 
+async def test_a_block_that_waited_for_a_command_leaves_before_who_gave_it_goes_on(dongle, radio, listener):
+    device = await invited(dongle, radio)
+    posted: list[bytes] = []
+
+    def ask_for_the_next(_request: object) -> None:
+        posted.append(bytes((len(posted),)) * 67)
+        radio.post(Outbound(METER, 3, 0x0019, posted[-1], Urgency.BULK))
+
+    device.on_message = ask_for_the_next
+    ask_for_the_next(None)
+    await radio.install_link_key(METER, KEY[::-1])
+    waited = len(posted)
+    radio.post(speech(device, b"more urgent"))
+    await listener.until(lambda: any(message.payload == b"more urgent" for message in device.received))
+    device.on_message = lambda _request: None
+    received = [message.payload for message in device.received]
+    assert waited > 1
+    assert posted[waited - 1] in received[: received.index(b"more urgent")]
+
+
 async def test_a_noisy_cable_costs_time_and_no_message(dongle, radio, listener):
     device = dongle.add(MemoryDevice(METER, 0x1001))
     await radio.permit(METER, KEY, 60)
