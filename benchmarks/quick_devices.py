@@ -1,8 +1,9 @@
 """`python -m devices` whose devices agree on keys in a process beside it, for benchmarks of the hub.
 
 Real devices have processors of their own. The emulated ones share the virtual dongle's, where the tens of milliseconds
-of each device's own arithmetic would be taken for a hub that does not answer. The process beside has the lowest
-priority, and the curves' arithmetic from OpenSSL where there is one, since it shares the machine's processors, too.
+of each device's own arithmetic would be taken for a hub that does not answer. The process beside runs where nobody else
+wants a processor (a niceness of 19 still had it take 4 ms now and then), and has the curves' arithmetic from OpenSSL
+where there is one, since it shares the machine's processors, too.
 """
 
 import asyncio
@@ -76,7 +77,7 @@ def _use_openssl_if_there() -> None:
 
 
 def _go_last() -> None:
-    os.nice(19)
+    os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
     _use_openssl_if_there()
 
 
