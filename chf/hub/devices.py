@@ -128,4 +128,5 @@ class KnownDevices:
             self._entries[device] = entry
 
     def unwritten_devices(self) -> tuple[Eui64, ...]:
+        """Who has waited longest comes first."""
         return tuple(self._heard)

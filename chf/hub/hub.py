@@ -57,6 +57,7 @@ _LOG = logging.getLogger(__name__)
 NO_ADDRESS: Final = 0xFFFE  # Zigbee R22 3.6.1.7: a short address that is not known
 POLL_S: Final = 0.2  # how soon a command of the CLI is taken
 SAVE_S: Final = 0.5  # how often progress and what was heard are written
+SAVED_AT_ONCE: Final = 4  # devices; the others the next time: a row takes 0.07 ms, and image blocks wait meanwhile
 ALERT_PAUSE_S: Final = 0.005  # before each alert of the device log
 
 _JOINED: Final = DeviceStatus.JOINED  # looked up for every block
@@ -440,13 +441,13 @@ class Hub:
     async def _save_now_and_then(self) -> None:
         while True:
             await asyncio.sleep(SAVE_S)
-            self._save()
+            self._save(SAVED_AT_ONCE)
 
-    def _save(self) -> None:
+    def _save(self, devices_at_most: int | None = None) -> None:
         """Progress, and what was learned of devices: worth little each, so written together."""
         self._journal.retry()
         unwritten = [transfer for transfer in self._updates.transfers.values() if transfer.unwritten]
-        heard = self._devices.unwritten_devices()
+        heard = self._devices.unwritten_devices()[:devices_at_most]
         if self._journal.behind or not (unwritten or heard):
             return
         try:

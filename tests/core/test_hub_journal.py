@@ -14,6 +14,7 @@ from chf.store import Store
 from chf.store.device_log import DeviceEntry, DeviceStatus, DeviceType
 from chf.store.images import record_of
 from chf.store.inbox import Verb
+from chf.zcl import time
 from tests.support.memory_radio import MemoryRadio, hub_on_desk
 from tests.support.programs import image_file
 
@@ -109,3 +110,28 @@ async def test_many_updates_start_with_few_waits_for_the_disk(tmp_path):
                 )
             )
             assert 0 < len(commits) < 20
+
+
+async def test_what_was_heard_of_many_devices_is_written_a_few_at_a_time_and_all_at_the_end(tmp_path):
+    devices = [Eui64(FIRST + number) for number in range(10)]
+    with Store.open(tmp_path / "home", hub=True) as store:
+        with store.transaction() as tx:
+            for device in devices:
+                tx.devices.add(DeviceEntry(device, DeviceType.PPMID, 0.0, bytes(16), status=DeviceStatus.JOINED))
+        rows: list[int] = []  # of devices, in each transaction
+
+        def note(statement: str) -> None:
+            if statement.startswith("begin"):
+                rows.append(0)
+            elif statement.startswith("update devices"):
+                rows[-1] += 1
+
+        radio = MemoryRadio()
+        async with hub_on_desk(store, radio) as desk:
+            store._database._connection.set_trace_callback(note)
+            for device in devices:
+                radio.says(device, time.CLUSTER, bytes.fromhex("00 07 00 0000"))
+            await desk.until(lambda: any(rows))
+            assert [device for device in devices if store.devices.get(device).last_seen] == devices[: max(rows)]
+            assert max(rows) < len(devices)
+        assert all(store.devices.get(device).last_seen for device in devices)
