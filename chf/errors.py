@@ -13,6 +13,7 @@ ChfError (1)
 |   `-- RadioRefusedError      the dongle answered, and refused
 `-- StoreError (1)             the store cannot be opened, read or written
     |-- StoreInUseError        another hub, or another DCC side, has it
+    |-- StoreUnavailableError  not now: the disk is full or fails, or another process writes; it may pass
     `-- StoreCorruptError      it is not what was written
 """
 
@@ -71,6 +72,10 @@ class StoreError(ChfError):
 
 
 class StoreInUseError(StoreError):
+    pass
+
+
+class StoreUnavailableError(StoreError):
     pass
 
 

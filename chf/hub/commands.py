@@ -24,7 +24,7 @@ from chf.radio.interface import Radio, RadioState
 from chf.store import Store
 from chf.store.device_log import DeviceType
 from chf.store.images import ImageRecord
-from chf.store.inbox import Command, Verb
+from chf.store.inbox import Command, CommandState, Verb
 from chf.store.store import Transaction
 from chf.trace import Kind
 
@@ -78,8 +78,15 @@ class Commands:
                 reason = str(error) if isinstance(error, ChfError) else f"the command is malformed: {error!r}"
                 batch = _refusal(command, reason, now)
             self._journal.carry_out(batch)
+            if not self._journal.behind and self._is_pending(command):
+                self._journal.carry_out(_refusal(command, "what it decides cannot be written: see the log", now))
             done = True
         return done
+
+    def _is_pending(self, command: Command) -> bool:
+        """Its batch was set aside: without an end it would be taken again, for ever."""
+        taken = self._store.inbox.get(command.id)
+        return taken is not None and taken.state is CommandState.PENDING
 
     async def _do(self, command: Command, now: Now) -> Batch:
         batch = Batch(now)

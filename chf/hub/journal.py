@@ -3,19 +3,26 @@
 A full disk must not stop the radio, and must not lose what happened while it was full: a batch that could not be
 written is kept, with every write after it, and tried again. Its messages are not sent before, nor is what repeats them
 (`Batch.ordered`).
+
+What no disk would help, because the store refuses what it says, is set aside instead, and nothing behind it waits: an
+alarm tells of it, the log has what had happened, and its messages and steps are not carried out.
 """
 
 import logging
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 
-from chf.errors import StoreError
-from chf.hub.batch import Batch, merged
+from chf.errors import ChfError, StoreCorruptError, StoreUnavailableError
+from chf.hub.batch import Batch, append, merged
 from chf.radio.interface import Outbound
 from chf.store import Store
-from chf.trace import Event
+from chf.trace import Event, Kind
 
 _LOG = logging.getLogger(__name__)
+
+_NOT_ITS_FAULT = (StoreUnavailableError, StoreCorruptError)
+"""Whatever is to be written: another batch would fare no better."""
 
 
 class Journal:
@@ -23,6 +30,8 @@ class Journal:
         self._store, self._post, self._tell = store, post, tell
         self._waiting: deque[Batch] = deque()
         self._gathered: list[Batch] | None = None  # while the steps of one batch are being taken
+        self._reason = ""  # why something waits, as was logged last
+        self._alarm: Batch | None = None  # the last one
 
     @property
     def behind(self) -> bool:
@@ -38,9 +47,12 @@ class Journal:
             return
         try:
             events = self._write(batch)
-        except StoreError as error:
-            _LOG.error("not written yet, and kept until it is: %s", error)
+        except _NOT_ITS_FAULT as error:
+            self._note(error)
             self._waiting.append(batch)
+            return
+        except ChfError as error:
+            self._set_aside(batch, error)
             return
         self._go_on(batch, events)
 
@@ -49,9 +61,32 @@ class Journal:
         while self._waiting:
             try:
                 events = self._write(self._waiting[0])
-            except StoreError:
+            except _NOT_ITS_FAULT as error:
+                self._note(error)
                 return
+            except ChfError as error:
+                self._set_aside(self._waiting.popleft(), error)
+                continue
             self._go_on(self._waiting.popleft(), events)
+        self._reason = ""
+
+    def _note(self, error: ChfError) -> None:
+        """Once for each reason: what waits is tried twice a second."""
+        if str(error) != self._reason:
+            self._reason = str(error)
+            _LOG.error("not written yet, and kept until it is: %s", error)
+
+    def _set_aside(self, batch: Batch, error: ChfError) -> None:
+        _LOG.error("set aside, because it can never be written: %s", error)
+        for write in batch.writes:
+            if isinstance(write, partial) and write.func is append:
+                _LOG.error("set aside: %s", write.args[0].to_json())
+        if batch is self._alarm:
+            return
+        self._alarm = alarm = Batch(batch.now)
+        told = f"{len(batch.writes)} writes and {len(batch.messages)} messages"
+        alarm.event(Kind.ALARM, {"reason": f"{told} were set aside, because the store refuses them for good: {error}"})
+        self.carry_out(alarm)
 
     def _write(self, batch: Batch) -> list[Event]:
         if not batch.writes:

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final, TypeAlias
 
-from chf.errors import StoreCorruptError, StoreError, UsageError
+from chf.errors import StoreCorruptError, StoreError, StoreUnavailableError, UsageError
 from chf.store.schema import APPLICATION_ID, migrate
 
 FILE_NAME: Final = "chf.db"
@@ -26,6 +26,10 @@ Row: TypeAlias = tuple[Any, ...]
 Parameter: TypeAlias = str | bytes | int | float | None
 
 _CORRUPT = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
+_PASSING = {
+    *(sqlite3.SQLITE_FULL, sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_READONLY),
+    *(sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_NOMEM, sqlite3.SQLITE_PROTOCOL),
+}
 
 
 class Database:
@@ -101,6 +105,9 @@ class Database:
             yield
             with translated(self._path):
                 self._connection.execute("commit")
+        except sqlite3.IntegrityError as error:
+            self._undo()
+            raise StoreError(f"a write that breaks a rule of the schema: {error}") from error
         except BaseException:
             self._undo()
             raise
@@ -160,7 +167,8 @@ def translated(path: Path) -> Iterator[None]:
                 reason = "it is read-only"
             case _:
                 reason = str(error)
-        raise StoreError(f"cannot use {path}: {reason}") from error
+        kind = StoreUnavailableError if code in _PASSING else StoreError
+        raise kind(f"cannot use {path}: {reason}") from error
 
 
 def _set_up(connection: sqlite3.Connection, path: Path) -> None:

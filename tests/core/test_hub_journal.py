@@ -2,9 +2,12 @@
 
 from contextlib import contextmanager
 from functools import partial
+from types import SimpleNamespace
 
 import pytest
 
+from chf.clock import SystemClock
+from chf.errors import ChfError, RefusedError, StoreError, StoreUnavailableError, UsageError
 from chf.eui64 import Eui64, format_eui64, parse_eui64
 from chf.hub.batch import Batch
 from chf.hub.journal import Journal
@@ -13,7 +16,8 @@ from chf.jobs.model import JobState
 from chf.store import Store
 from chf.store.device_log import DeviceEntry, DeviceStatus, DeviceType
 from chf.store.images import record_of
-from chf.store.inbox import Verb
+from chf.store.inbox import CommandState, InboxWriter, Verb
+from chf.trace import Event, Kind
 from chf.zcl import time
 from tests.support.memory_radio import MemoryRadio, hub_on_desk
 from tests.support.programs import image_file
@@ -87,6 +91,113 @@ def test_what_is_written_together_waits_for_the_disk_where_a_part_of_it_must(fir
     assert store.said == ["a", "b", end, "message a", "message b"]
 
 
+class Refusing(Paper):
+    """A store that refuses what it was told to, until it is not any more."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.disk_full = False
+
+    @contextmanager
+    def transaction(self, *, durable: bool):
+        if self.disk_full:
+            raise StoreUnavailableError("the disk is full")
+        before = list(self.said)
+        try:
+            with super().transaction(durable=durable):
+                yield self
+        except ChfError:
+            self.said[:] = before
+            raise
+
+    @property
+    def audit(self):
+        return SimpleNamespace(append=lambda event: self.said.append(f"audit: {event.fields['reason']}"))
+
+
+def never(_tx) -> None:
+    raise StoreError("command 5 is not pending")
+
+
+def refusing_journal() -> tuple[Refusing, Journal, list[Event]]:
+    store, told = Refusing(), []
+    return store, Journal(store, store.said.append, told.append), told
+
+
+def written(name: str) -> Batch:
+    made = Batch(SystemClock().now())
+    made.write(lambda tx: tx.said.append(name))
+    made.send(f"message {name}")
+    return made
+
+
+def impossible() -> Batch:
+    made = written("half")
+    made.event(Kind.ALARM, {"reason": "what happened"})
+    made.write(never)
+    made.then(lambda: pytest.fail("a step of what is not written"))
+    return made
+
+
+ALARM = (
+    "audit: 3 writes and 1 messages were set aside, because the store refuses them for good: command 5 is not pending"
+)
+
+
+def test_what_can_never_be_written_is_told_and_set_aside(caplog):
+    store, journal, told = refusing_journal()
+    journal.carry_out(impossible())
+    journal.carry_out(written("later"))
+    assert store.said == [ALARM, "committed", "later", "on disk", "message later"]
+    assert [event.kind for event in told] == [Kind.ALARM]
+    assert not journal.behind
+    assert "what happened" in caplog.text
+
+
+@pytest.mark.parametrize("error", [StoreError("no"), RefusedError("it was forgotten meanwhile"), UsageError("no text")])
+def test_what_can_never_be_written_does_not_keep_what_waits_behind_it(error):
+    store, journal, told = refusing_journal()
+
+    def fail(_tx) -> None:
+        raise error
+
+    unlucky = Batch(SystemClock().now())
+    unlucky.write(fail)
+    store.disk_full = True
+    for waiting in (written("first"), unlucky, written("last")):
+        journal.carry_out(waiting)
+    journal.retry()
+    assert journal.behind
+    store.disk_full = False
+    journal.retry()
+    assert store.said[:6] == ["first", "on disk", "message first", "last", "on disk", "message last"]
+    assert [str(error) in event.fields["reason"] for event in told] == [True]
+    assert not journal.behind
+
+
+def test_a_full_disk_is_logged_once_and_again_when_it_is_something_else(caplog):
+    store, journal, _told = refusing_journal()
+    store.disk_full = True
+    journal.carry_out(written("first"))
+    for _ in range(3):
+        journal.retry()
+    assert caplog.text.count("the disk is full") == 1
+    store.disk_full = False
+    journal.retry()
+    store.disk_full = True
+    journal.carry_out(written("second"))
+    assert caplog.text.count("the disk is full") == 2
+
+
+def test_an_alarm_that_cannot_be_written_either_is_only_logged(caplog):
+    store, journal, told = refusing_journal()
+    store.__class__ = type("Hopeless", (Refusing,), {"audit": SimpleNamespace(append=never)})
+    journal.carry_out(impossible())
+    assert not journal.behind
+    assert told == []
+    assert caplog.text.count("can never be written") == 2
+
+
 async def test_many_updates_start_with_few_waits_for_the_disk(tmp_path):
     devices = [Eui64(FIRST + number) for number in range(20)]
     image = parse_image(image_file(tmp_path / "new.ota", size_bytes=500).read_bytes())
@@ -135,3 +246,15 @@ async def test_what_was_heard_of_many_devices_is_written_a_few_at_a_time_and_all
             assert [device for device in devices if store.devices.get(device).last_seen] == devices[: max(rows)]
             assert max(rows) < len(devices)
         assert all(store.devices.get(device).last_seen for device in devices)
+
+
+async def test_a_command_whose_decision_can_never_be_written_is_refused_and_not_taken_again(tmp_path, monkeypatch):
+    with Store.open(tmp_path / "home", hub=True) as store:
+        with store.transaction() as tx:
+            tx.devices.add(DeviceEntry(FIRST, DeviceType.PPMID, 0.0, bytes(16)))
+            number = tx.inbox.submit(Verb.DEVICE_PERMIT, {"device": format_eui64(FIRST), "seconds": 60}, 0.0)
+        monkeypatch.setattr(InboxWriter, "finish", lambda *_: never(None))
+        async with hub_on_desk(store, MemoryRadio()) as desk:
+            await desk.until(lambda: not store.inbox.pending())
+            assert store.inbox.get(number).state is CommandState.REFUSED
+            assert desk.kinds().count(Kind.ALARM) == 1

@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from chf.clock import UtcSeconds
-from chf.errors import StoreCorruptError, StoreError, StoreInUseError
+from chf.errors import StoreCorruptError, StoreError, StoreInUseError, StoreUnavailableError
 from chf.store import Store, hub_pid, hub_running
 from chf.store.lock import Only, StoreLock, holder_pid
 from chf.store.schema import APPLICATION_ID, MIGRATIONS, migrate
@@ -332,11 +332,11 @@ def test_a_full_disk_loses_nothing_and_passes(home):
                 tx.meta.set("small", "undone too")
                 tx.meta.set("large", "x" * 100_000)
 
-        with pytest.raises(StoreError, match="the disk is full"):
+        with pytest.raises(StoreUnavailableError, match="the disk is full"):
             fill()
         assert store.meta.get("before") == "kept"
         assert store.meta.get("small") is None
-        with pytest.raises(StoreError, match="the disk is full"):
+        with pytest.raises(StoreUnavailableError, match="the disk is full"):
             fill()
         database.read("pragma max_page_count = 1000000")
         with store.transaction() as tx:
@@ -369,8 +369,22 @@ def test_a_write_that_the_system_refuses_loses_nothing_and_passes(home):
     )
     assert result.returncode == 0, result.stderr
     error, size = result.stdout.splitlines()
-    assert error.startswith("StoreError cannot use")
+    assert error.startswith("StoreUnavailableError cannot use")
     assert size == "200000"
+
+
+def test_a_write_that_breaks_a_rule_of_the_schema_will_not_do_later_either(home):
+    with Store.open(home) as store:
+
+        def break_a_rule():
+            with store.transaction() as tx:
+                tx.meta.set("k", "v")
+                store._database.write("insert into meta (key, value) values (null, null)")
+
+        with pytest.raises(StoreError, match="breaks a rule") as caught:
+            break_a_rule()
+        assert not isinstance(caught.value, StoreUnavailableError)
+        assert store.meta.get("k") is None
 
 
 def test_a_read_only_store_can_be_read_and_says_why_it_cannot_be_written(home):
@@ -378,7 +392,7 @@ def test_a_read_only_store_can_be_read_and_says_why_it_cannot_be_written(home):
     with Store.open(home) as store:
         store._database.read("pragma query_only = on")
         assert store.meta.get("k") == "v"
-        with pytest.raises(StoreError, match="read-only"), store.transaction() as tx:
+        with pytest.raises(StoreUnavailableError, match="read-only"), store.transaction() as tx:
             tx.meta.set("k", "w")
 
 
@@ -386,7 +400,10 @@ def test_a_hub_is_not_kept_waiting_by_a_command_that_hangs(home):
     with Store.open(home, hub=True) as hub, Store.open(home) as command:
         with command.transaction() as tx:
             tx.meta.set("k", "v")
-            with pytest.raises(StoreError, match="another process is writing, and takes too long"), hub.transaction():
+            with (
+                pytest.raises(StoreUnavailableError, match="another process is writing, and takes too long"),
+                hub.transaction(),
+            ):
                 pass
         with hub.transaction() as tx:
             assert tx.meta.get("k") == "v"
