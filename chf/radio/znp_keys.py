@@ -83,11 +83,13 @@ async def _trust_center_keys(dongle: HotZnp) -> AsyncIterator[_TrustCenterKey]:
     """Of devices that have a key of their own; the well-known one is not told."""
     seed = await dongle.nvram.osal_read(OsalNvIds.TCLK_SEED, item_type=znp.KeyData)
     place = 0
-    async for entry in dongle.nvram.read_table(item_id=ExNvIds.TCLK_TABLE, item_type=znp.TCLKDevEntry):
+    async for octets in dongle.nvram.read_table(item_id=ExNvIds.TCLK_TABLE, item_type=znp.Bytes):
+        entry = dongle.nvram.deserialize(octets, znp.TCLKDevEntry)
         attributes, index = entry.keyAttributes, entry.SeedShift_IcIndex
         if _eui64(entry.extAddr) not in _NOBODY and attributes != znp.KeyAttributes.DEFAULT_KEY:
             if attributes == znp.KeyAttributes.PROVISIONAL_KEY:
-                key = await _install_code_key(dongle, index)
+                # Since its SDK 5.30, TI has the place of this key in the octet that was padding, and 0 before it.
+                key = await _install_code_key(dongle, index or octets[-1])
             else:
                 key = security.compute_key(entry.extAddr, seed, index)
             if key is not None:

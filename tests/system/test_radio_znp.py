@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from chf.errors import RadioGoneError, RadioRefusedError
+from chf.eui64 import format_eui64, parse_eui64
 from chf.radio import znp_frames as frames
 from chf.radio.interface import Delivery, Outbound, RadioState, Urgency
 from chf.radio.znp import ZnpRadio, ZnpSettings
@@ -257,6 +258,22 @@ async def test_a_full_key_table_is_refused_with_what_to_do(dongle, radio):
     dongle.add(MemoryDevice(METER, 0x1001))
     await radio.forget(METER)
     await radio.permit(Eui64(METER + size), KEY, 60)
+
+
+@pytest.mark.parametrize("old_layout", [False, True], ids=["since SDK 5.30", "before"])
+async def test_each_install_code_is_read_with_its_own_key(dongle, radio, monkeypatch, old_layout):
+    if old_layout:
+        place = dongle.ncp.keys._trust_center_item
+        monkeypatch.setattr(
+            dongle.ncp.keys,
+            "_trust_center_item",
+            lambda slot: (octets := place(slot))[:18] + bytes((octets[18] | octets[19], 0)),
+        )
+        dongle.ncp.keys.mirror(dongle.ncp.nvram)
+    codes = {format_eui64(Eui64(METER + n)): bytes((0x20 + n,)) * 16 for n in range(3)}
+    for eui64, key in codes.items():
+        await radio.permit(parse_eui64(eui64), key, 60)
+    assert {label: key for label, kind, key in await radio.export_keys() if kind == "link"} == codes
 
 
 async def test_a_build_that_cannot_remove_a_device_is_rid_of_its_key_by_its_memory(dongle, radio, listener):
