@@ -13,7 +13,6 @@ from devices.ncp.ezsp.configuration import APS_UNICAST_MESSAGE_COUNT, KEY_TABLE_
 from devices.ncp.ezsp.coprocessor import EzspCoprocessor
 from devices.ncp.znp import personality as znp
 from devices.ncp.znp.coprocessor import ZnpCoprocessor
-from devices.ncp.znp.status import ResetReason
 from devices.stack.coordinator import ZigbeeCoordinator
 from devices.stack.interface import CoordinatorListener, Eui64, LinkKeys
 
@@ -73,7 +72,7 @@ def cut_for(dongle: Dongle) -> Cut:
 
 def power_on(dongle: Dongle) -> None:
     if isinstance(dongle, ZnpCoprocessor):
-        dongle.reboot(ResetReason.POWER_UP)
+        dongle.reboot()  # a CC2652 does not say why
     else:
         dongle.reboot(ResetCode.POWER_ON)
 
@@ -81,6 +80,6 @@ def power_on(dongle: Dongle) -> None:
 def restart(dongle: Dongle) -> None:
     """As its watchdog does."""
     if isinstance(dongle, ZnpCoprocessor):
-        dongle.reboot(ResetReason.WATCHDOG)
+        dongle.reboot()
     else:
         dongle.reboot(ResetCode.WATCHDOG)

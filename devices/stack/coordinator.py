@@ -76,6 +76,8 @@ class ZigbeeCoordinator(ZigbeeNode):
         self.permitting_until = 0.0
         self.manufacturer = 0x1049  # Silicon Labs, as most dongles say; a setting
         self.capability_octet = 0x8F  # alternate PAN coordinator, router, mains, receiver on, allocates addresses
+        self.self_description: zdp.NodeDescriptor | None = None
+        """Instead of the two settings above, where a dongle has its own."""
         self.unsecured_rejoin_allowed = True
         self.indirect = IndirectQueue(scheduler, self._indirect_expired)
         self._link_keys = link_keys
@@ -184,6 +186,8 @@ class ZigbeeCoordinator(ZigbeeNode):
         return self._medium.energy_dbm(channel)
 
     def node_descriptor(self) -> zdp.NodeDescriptor:
+        if self.self_description is not None:
+            return self.self_description
         # Server mask: primary trust centre, network manager, stack compliance revision 21 (Zigbee PRO table 2.32).
         return zdp.NodeDescriptor(0, self.capability_octet, self.manufacturer, 0x0041 | 21 << 9)
 

@@ -124,7 +124,7 @@ def _active_endpoints(subject: ZdpSubject, body: bytes, _broadcast: bool) -> byt
     address = zdp.AddressOfInterest.from_bytes(body).address
     if address != subject.address:
         return DescriptorResponse(ZdpStatus.DEVICE_NOT_FOUND, address).to_bytes()
-    return DescriptorResponse(ZdpStatus.SUCCESS, address, bytes(sorted(subject.endpoints))).to_bytes()
+    return DescriptorResponse(ZdpStatus.SUCCESS, address, bytes(subject.endpoints)).to_bytes()
 
 
 def _match_descriptor(subject: ZdpSubject, body: bytes, broadcast: bool) -> bytes | None:

@@ -172,12 +172,12 @@ def test_a_z_stack_dongle_keeps_every_item_and_goes_on_from_them():
     device = joined_znp(host)
     device.send(b"up")
     host.run(1.0)
-    host.put(0x0F00, b"a note of the host")
+    host.put(0x0300, b"a note of the host")
     kept = through_a_file(host.dongle.retained())
     again = ZnpHost(seed=5)
     again.dongle.restore(kept)
     assert again.dongle.retained() == kept
-    assert again.get(0x0F00) == b"a note of the host"
+    assert again.get(0x0300) == b"a note of the host"
     again.start()
     again.register(3)
     before, after = host.dongle.stack.network, again.dongle.stack.network
@@ -216,9 +216,9 @@ def test_a_z_stack_dongle_sees_each_change_of_what_it_keeps():
     device.send(b"up")
     host.run(1.0)
     assert changed()
-    host.put(0x0F00, b"item")
+    host.put(0x0300, b"item")
     assert changed()
-    host.call(0x2112, struct.pack("<HH", 0x0F00, 4))
+    host.call(0x2112, struct.pack("<HH", 0x0300, 4))
     assert changed()
     device.stack.power_off()
     assert not changed()

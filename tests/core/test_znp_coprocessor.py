@@ -17,6 +17,7 @@ from tests.support.znp_host import (
     DEVICE_ANNOUNCE_IND,
     DONGLE,
     EXTENDED_PAN,
+    FORMING,
     LEAVE_IND,
     MSG_CB_INCOMING,
     STATE_CHANGE_IND,
@@ -36,7 +37,8 @@ def host() -> ZnpHost:
 
 
 def test_forming_is_told_step_by_step(host: ZnpHost) -> None:
-    assert host.heard(STATE_CHANGE_IND) == [b"\x08", b"\x09"]
+    assert host.heard(STATE_CHANGE_IND) == FORMING
+    assert [host.callbacks[at].command for at in (0, 1, 2)] == [STATE_CHANGE_IND, BDB_NOTIFICATION, STATE_CHANGE_IND]
     assert host.heard(BDB_NOTIFICATION) == [bytes([1, 2, 4]), bytes([0, 2, 0])]
 
 
@@ -93,7 +95,7 @@ def test_a_reset_forgets_endpoints_groups_and_permission(host: ZnpHost) -> None:
 
 def test_endpoints_are_registered_once(host: ZnpHost) -> None:
     layout = struct.pack("<HHBBBB", 0x0109, 0x0500, 0, 0, 0, 0)
-    assert host.call(0x2400, b"\x03" + layout) == b"\xb8"
+    assert host.call(0x2400, b"\x03" + layout) == b"\x02"
     assert host.call(0x2400, b"\x00" + layout) == b"\x02"
     assert host.call(0x2400, b"\xff" + layout) == b"\x02"
     assert host.call(0x2404, b"\x03") == b"\x00"

@@ -164,7 +164,7 @@ def test_broadcasts_and_groups(host: ZnpHost) -> None:
         device.stack.send(request)
     host.run(1.0)
     heard = [(*struct.unpack_from("<H5xBB", message), message[17:-3]) for message in host.heard(INCOMING_MSG)]
-    assert heard == [(0, 3, 1, b"all"), (0, 8, 1, b"all"), (5, 8, 0, b"five")]
+    assert heard == [(0, 8, 1, b"all"), (0, 3, 1, b"all"), (5, 8, 0, b"five")]
     assert host.call(0x2402, data_ext(15, 0xFFFF, b"down", options=0x70, endpoint=0xFF)) == b"\x00"
     assert host.call(0x2402, data_ext(1, 0x0005, b"group", options=0, endpoint=0xFF)) == b"\x00"
     host.run(1.0)
@@ -179,7 +179,7 @@ def test_a_long_message_to_a_device_goes_through_the_store(host: ZnpHost) -> Non
     device = joined(host)
     message = bytes(range(256)) * 4
     head = data_ext(2, device.stack.address, b"", length=len(message), options=ACKNOWLEDGED | SECURED)
-    assert host.call(0x2411, b"\x00\x00\x01x") == b"\x02"  # nothing was announced
+    assert host.call(0x2411, b"\x00\x00\x01x") == b"\x10"  # nothing was announced
     assert host.call(0x2402, head) == b"\x00"
     for at in range(0, len(message), 240):
         part = message[at : at + 240]

@@ -18,7 +18,6 @@ from devices.ncp.ezsp.personality import V13, Personality
 from devices.ncp.znp.coprocessor import ZnpCoprocessor
 from devices.ncp.znp.items import Item
 from devices.ncp.znp.nvram import legacy
-from devices.ncp.znp.status import ResetReason
 from devices.stack.interface import (
     COORDINATOR,
     ApsIndication,
@@ -261,7 +260,10 @@ class Dongle:
     def reboot(self) -> None:
         """A watchdog bites."""
         self._catch_up()
-        self.ncp.reboot(ResetReason.WATCHDOG if isinstance(self.ncp, ZnpCoprocessor) else ResetCode.WATCHDOG)
+        if isinstance(self.ncp, ZnpCoprocessor):
+            self.ncp.reboot()
+        else:
+            self.ncp.reboot(ResetCode.WATCHDOG)
         self._flush()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -31,6 +31,8 @@ BDB_NOTIFICATION = 0x4F80
 SMALL = replace(ZSTACK_3_30, table_size=4)
 KEY = bytes(range(0x31, 0x41))
 EXTENDED_PAN = 0x1122334455667788
+FORMING = [b"\x08"] * 5 + [b"\x09"]
+"""The states that a CC2652 tells of while it forms a network by commissioning."""
 
 
 @dataclass(frozen=True)

@@ -160,9 +160,9 @@ def test_a_watchdog_reset_is_told_unasked(tmp_path: Path) -> None:
         address = dongle.port.removeprefix("tcp://").split(":")
         with socket.create_connection((address[0], int(address[1])), timeout=5.0) as line:
             line.sendall(bytes.fromhex("FE00210120"))
-            assert line.recv(64) == bytes.fromhex("FE02610159043F")
+            assert line.recv(64) == bytes.fromhex("FE02610159063D")
             assert dongle.command(do="restart_dongle")["event"] == "control"
-            assert line.recv(64) == bytes.fromhex("FE064180020201020701C2")
+            assert line.recv(64) == bytes.fromhex("FE064180000201020701C0")
 
 
 async def test_starts_on_a_line_full_of_noise(tmp_path: Path) -> None:

@@ -117,6 +117,7 @@ _ROWS: tuple[tuple[int, str, str | None, str], ...] = (
     (0x2506, "matchDescReq", _ZDP, _STATUS),
     (0x2521, "bindReq", "destination:u16 source:ieee endpoint:u8 cluster:u16 mode:u8 target:rest", _STATUS),
     (0x2522, "unbindReq", "destination:u16 source:ieee endpoint:u8 cluster:u16 mode:u8 target:rest", _STATUS),
+    (0x2526, "networkDiscoveryReq", "channels:u32 duration:u8", _STATUS),
     (0x2531, "mgmtLqiReq", _ZDP, _STATUS),
     (0x2532, "mgmtRtgReq", _ZDP, _STATUS),
     (0x2533, "mgmtBindReq", _ZDP, _STATUS),
@@ -164,6 +165,7 @@ _ROWS: tuple[tuple[int, str, str | None, str], ...] = (
     (0x45B8, "mgmtNwkUpdateNotify", None, _ANSWER),
     (0x45C0, "stateChangeInd", None, "state:u8"),
     (0x45C1, "endDeviceAnnceInd", None, "source:u16 address:u16 ieee:ieee capability:u8"),
+    (0x45C7, "nwkDiscoveryCnf", None, _STATUS),
     (0x45C9, "leaveInd", None, "source:u16 ieee:ieee request:u8 remove:u8 rejoin:u8"),
     (0x45CA, "tcDeviceInd", None, "source:u16 ieee:ieee parent:u16"),
     (

@@ -18,11 +18,11 @@ from devices.ncp.znp.items import Item
 from devices.ncp.znp.layout import Handler, ShortParametersError, Value
 from devices.ncp.znp.messaging import Messaging
 from devices.ncp.znp.mt_frames import MtFrame, MtReceiver, MtType, Subsystem
-from devices.ncp.znp.network import Network, factory_items, obey_startup_option
+from devices.ncp.znp.network import Network, complete_items, obey_startup_option
 from devices.ncp.znp.nvram import NvKey, Nvram, legacy
 from devices.ncp.znp.personality import ZSTACK_3_30, Personality
 from devices.ncp.znp.security import Security
-from devices.ncp.znp.status import ResetReason, RpcError
+from devices.ncp.znp.status import RpcError
 from devices.ncp.znp.utilities import TRANSPORT_REVISION, Utilities
 from devices.ncp.znp.zdo import DeviceObject
 from devices.stack.interface import ZDP_PROFILE, Eui64
@@ -44,6 +44,7 @@ if TYPE_CHECKING:
 
 _ITEM_PART = "item "
 _RESET_REQUEST = 0x4100
+_POWER_UP = 0x00  # a reset reason (3.8.1.2)
 _MAX_WAITING = 16  # frames that the serial bridge of a stick holds back while the chip restarts; our choice
 _SUBSYSTEMS = frozenset(Subsystem) - {Subsystem.RPC_ERROR}
 
@@ -81,7 +82,6 @@ class ZnpCoprocessor:
         self._waiting: list[MtFrame] = []
         self._seen: object = None
         self._parts: dict[str, Kept] = {}
-        factory_items(self.nvram, ieee, random, personality.table_size, self.keys.link_key_table_bytes)
         self._boot()
         self._booting = False
 
@@ -97,10 +97,12 @@ class ZnpCoprocessor:
         self.stack.stop()
         self.nvram.settle()
         self.stack.network = None
-        obey_startup_option(self.nvram, self.personality.table_size, self.keys.link_key_table_bytes)
+        self._take_address()
+        sizes = self.personality.table_size, self.keys.link_key_table_bytes
+        obey_startup_option(self.nvram, self.stack.ieee, self._random, *sizes)
+        complete_items(self.nvram, self.stack.ieee, self._random, *sizes)
         self.keys.load(self.nvram, self._item(Item.TCLK_SEED).ljust(16, b"\0")[:16])
         self.keys.mirror(self.nvram)
-        self._take_address()
         self.stack.endpoints.clear()
         self._handlers = self._wire(self._boots)
 
@@ -114,7 +116,7 @@ class ZnpCoprocessor:
         self.nvram.put(legacy(Item.EXTADDR), ieee.to_bytes(8, "little"))
         if ieee != self.stack.ieee:
             self.stack = self._make_stack(self, self.keys, ieee)
-        self.stack.manufacturer = 0x0000  # as TI's own build says
+        self.stack.self_description = self.personality.node_descriptor
 
     def _wire(self, boot: int) -> dict[int, tuple[Command, Handler]]:
         """Make everything that lives in RAM, and say which command goes where."""
@@ -214,7 +216,7 @@ class ZnpCoprocessor:
             elif frame.type == MtType.SYNCHRONOUS_REQUEST:
                 self._request(frame)
             elif frame.command == _RESET_REQUEST:
-                self.reboot(ResetReason.EXTERNAL)
+                self.reboot()
 
     def data_to_send(self) -> bytes:
         due = bytes(self._line)
@@ -228,8 +230,8 @@ class ZnpCoprocessor:
     def handle_deadline(self) -> None:
         pass
 
-    def reboot(self, reason: ResetReason = ResetReason.WATCHDOG) -> None:
-        """Restart, on the host's wish or on its own. The host is told when it is done."""
+    def reboot(self) -> None:
+        """Restart, on the host's wish or on its own. The host is told when it is done, and not why (mt_sys.c)."""
         self._boot()
         boot = self._boots
 
@@ -238,7 +240,7 @@ class ZnpCoprocessor:
                 return
             self._booting = False
             personality = self.personality
-            self._call_back("resetInd", (reason, TRANSPORT_REVISION, personality.product, *personality.version))
+            self._call_back("resetInd", (_POWER_UP, TRANSPORT_REVISION, personality.product, *personality.version))
             waiting, self._waiting = self._waiting, []
             self._take(waiting)
 

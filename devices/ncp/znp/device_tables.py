@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 WELL_KNOWN_KEY = b"ZigBeeAlliance09"
 _MAX_OFFERED = 16  # joins under way; our choice
+_FIRST_BROADCAST = 0xFFF8
 
 
 @dataclass(slots=True)
@@ -31,6 +32,8 @@ class Address:
 
     ieee: Eui64
     address: int = items.NO_ADDRESS
+    awaited: bool = False
+    """A child by what a host restored, whose address is not known: no part of the network until it is back."""
 
 
 @dataclass(slots=True)
@@ -172,7 +175,7 @@ class DeviceTables:
         entry = self._addresses[index]
         assert entry is not None
         if address != items.NO_ADDRESS:
-            entry.address = address
+            entry.address, entry.awaited = address, False
         return True
 
     def joined(self, ieee: Eui64, address: NwkAddress, kind: JoinKind) -> None:
@@ -195,18 +198,22 @@ class DeviceTables:
         entry = self._trust_center_of.get(ieee)
         if entry is not None and entry.attributes == KeyAttributes.DEFAULT:
             self._remove_from_trust_center(ieee)
+        index = self.index_of(ieee)
+        if index is not None and (address := self._addresses[index]) is not None:
+            address.awaited = False
         self._tidy(ieee)
 
     def _tidy(self, ieee: Eui64) -> None:
         """Nobody uses the address of a device that is no child and has no key."""
         index = self.index_of(ieee)
-        if index is not None and not self._users(ieee):
+        if index is not None and (entry := self._addresses[index]) is not None and not self._users(entry):
             self._addresses[index] = None
 
-    def _users(self, ieee: Eui64) -> int:
-        users = AddressUser.ASSOCIATED if ieee in self.children and ieee not in self.disowned else 0
+    def _users(self, entry: Address) -> int:
+        ieee = entry.ieee
+        associated = entry.awaited or (ieee in self.children and ieee not in self.disowned)
         keys = ieee in self._aps_key_of or ieee in self._trust_center_of
-        return users | (AddressUser.SECURITY if keys else 0)
+        return (AddressUser.ASSOCIATED if associated else 0) | (AddressUser.SECURITY if keys else 0)
 
     def index_of(self, ieee: Eui64) -> int | None:
         return next((index for index, entry in enumerate(self._addresses) if entry and entry.ieee == ieee), None)
@@ -222,9 +229,8 @@ class DeviceTables:
     def associated(self, child: Child) -> bytes:
         """associated_devices_t."""
         index = self.index_of(child.ieee)
-        relation = NodeRelation.CHILD_RX_ON if child.receiver_on_when_idle else NodeRelation.CHILD_SLEEPING
         return items.ASSOCIATED.pack(
-            child.address, 0xFFFF if index is None else index, relation, 0, 0, 0, bytes(12), bytes(8), 0, 0, 0
+            child.address, 0xFFFF if index is None else index, relation(child), 0, 0, 0, bytes(12), bytes(8), 0, 0, 0
         )
 
     # flash
@@ -234,7 +240,7 @@ class DeviceTables:
         return (
             [(child.ieee, child.address, child.receiver_on_when_idle) for child in self.children.values()],
             set(self.disowned),
-            [None if entry is None else (entry.ieee, entry.address) for entry in self._addresses],
+            [None if entry is None else (entry.ieee, entry.address, entry.awaited) for entry in self._addresses],
             [
                 (entry.ieee, entry.key.key, entry.key.outgoing_counter, entry.key.incoming_counter)
                 for entry in (*self._trust_center, *self._aps_keys)
@@ -256,32 +262,36 @@ class DeviceTables:
         entry = self._addresses[index] if index < self.size else None
         if entry is None:
             return items.EMPTY_ADDRESS
-        return items.ADDRESS.pack(self._users(entry.ieee), entry.address, entry.ieee)
+        return items.ADDRESS.pack(self._users(entry), items.PADDING, entry.address, entry.ieee)
 
     def _device_item(self, index: int) -> bytes:
         entry = self._addresses[index] if index < self.size else None
         child = None if entry is None else self.children.get(entry.ieee)
-        return items.EMPTY_ASSOCIATED if child is None or child.ieee in self.disowned else self.associated(child)
+        if child is None or child.ieee in self.disowned:
+            return items.EMPTY_LISTED
+        return items.LISTED.pack(child.address, index, relation(child), 0, 0, 0, bytes(8))
 
     def _trust_center_item(self, slot: int) -> bytes:
         entry = self._trust_center[slot] if slot < self.size else None
         if entry is None:
-            return items.TCLK.pack(0, 0, 0, KeyAttributes.DEFAULT, 0, 0)
+            return items.TCLK.pack(0, 0, 0, KeyAttributes.DEFAULT, 0, 0, 0)
         key = entry.key
+        provisional = entry.attributes == KeyAttributes.PROVISIONAL
         return items.TCLK.pack(
             key.outgoing_counter,
             key.incoming_counter + 1,
             entry.ieee,
             entry.attributes,
             entry.key_type,
-            entry.shift_or_index,
+            0 if provisional else entry.shift_or_index,
+            entry.shift_or_index if provisional else 0,
         )
 
     def _install_code_item(self, slot: int) -> bytes:
         for entry in self._trust_center:
             if entry is not None and entry.attributes == KeyAttributes.PROVISIONAL and entry.shift_or_index == slot:
-                return _link_key_item(entry.key)
-        return bytes(items.LINK_KEY.size)
+                return entry.key.key
+        return bytes(items.INSTALL_CODE_KEY_BYTES)
 
     def _aps_key_item(self, slot: int) -> bytes:
         entry = self._aps_keys[slot] if slot < self.size else None
@@ -289,7 +299,7 @@ class DeviceTables:
 
     def _link_key_table(self) -> bytes:
         entries = [
-            items.LINK_KEY_ENTRY.pack(self.index_of(entry.ieee) or 0, slot, entry.authentication)
+            items.LINK_KEY_ENTRY.pack(self.index_of(entry.ieee) or 0, slot, entry.authentication, items.PADDING)
             for slot, entry in enumerate(self._aps_keys)
             if entry is not None
         ]
@@ -312,10 +322,12 @@ class DeviceTables:
         self._offered.clear()
         self.install_codes_only = False
         for index, octets in _entries(nvram, Table.ADDRMGR, self.size, items.ADDRESS.size):
-            users, address, ieee = items.ADDRESS.unpack(octets)
+            users, _, address, ieee = items.ADDRESS.unpack(octets)
             if ieee not in items.NOBODY and users != 0xFF:
-                self._addresses[index] = Address(ieee, address)
-                if users & AddressUser.ASSOCIATED and address < 0xFFF8:
+                child = bool(users & AddressUser.ASSOCIATED)
+                known = address < _FIRST_BROADCAST
+                self._addresses[index] = Address(ieee, address, awaited=child and not known)
+                if child and known:
                     self._load_child(nvram, index, ieee, address)
         for slot, octets in _entries(nvram, Table.TCLK, self.size, items.TCLK.size):
             self._load_trust_center_entry(nvram, slot, octets, seed)
@@ -325,18 +337,20 @@ class DeviceTables:
     def _load_child(self, nvram: Nvram, index: int, ieee: Eui64, address: NwkAddress) -> None:
         """Its entry in the device list says whether it sleeps; a host that restores a network writes none."""
         octets = nvram.get(NvKey(ZSTACK, Table.DEVICE_LIST, index)) or b""
-        sleeps = len(octets) == items.ASSOCIATED.size and octets[4] == NodeRelation.CHILD_SLEEPING
+        sleeps = len(octets) >= items.LISTED.size and octets[4] == NodeRelation.CHILD_SLEEPING
         self.children[ieee] = Child(ieee, address, receiver_on_when_idle=not sleeps)
 
     def _load_trust_center_entry(self, nvram: Nvram, slot: int, octets: bytes, seed: bytes) -> None:
-        outgoing, incoming, ieee, attributes, key_type, shift_or_index = items.TCLK.unpack(octets)
+        outgoing, incoming, ieee, attributes, key_type, shift, index = items.TCLK.unpack(octets)
         if ieee in items.NOBODY or ieee in self._trust_center_of:
             return
+        shift_or_index = shift
         if attributes == KeyAttributes.PROVISIONAL:
+            shift_or_index = shift or index  # builds before SDK 5.30 had one octet for both
             held = nvram.get(NvKey(ZSTACK, Table.TCLK_IC, shift_or_index)) or b""
-            if len(held) != items.LINK_KEY.size:
+            if len(held) < items.INSTALL_CODE_KEY_BYTES:
                 return
-            key = held[:16]
+            key = held[: items.INSTALL_CODE_KEY_BYTES]
         elif attributes == KeyAttributes.DEFAULT:
             key = WELL_KNOWN_KEY
         else:
@@ -348,7 +362,8 @@ class DeviceTables:
         table = nvram.get(legacy(Item.APS_LINK_KEY_TABLE)) or b""
         count = min(int.from_bytes(table[:2], "little"), (len(table) - 2) // items.LINK_KEY_ENTRY.size)
         for place in range(max(count, 0)):
-            index, slot, authentication = items.LINK_KEY_ENTRY.unpack_from(table, 2 + place * items.LINK_KEY_ENTRY.size)
+            at = 2 + place * items.LINK_KEY_ENTRY.size
+            index, slot, authentication, _ = items.LINK_KEY_ENTRY.unpack_from(table, at)
             held = nvram.get(NvKey(ZSTACK, Table.APS_KEY_DATA, slot)) or b""
             address = self._addresses[index] if index < self.size else None
             if address is None or address.ieee in self._aps_key_of or slot >= self.size:
@@ -366,6 +381,10 @@ def key_from_seed(seed: bytes, ieee: int, shift: int) -> bytes:
     rotated = seed[shift:] + seed[:shift]
     twice = ieee.to_bytes(8, "little") * 2
     return bytes(one ^ other for one, other in zip(rotated, twice, strict=True))
+
+
+def relation(child: Child) -> NodeRelation:
+    return NodeRelation.CHILD_RX_ON if child.receiver_on_when_idle else NodeRelation.CHILD_SLEEPING
 
 
 def _link_key_item(key: LinkKey) -> bytes:

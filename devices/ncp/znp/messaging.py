@@ -137,9 +137,13 @@ class Messaging:
     ) -> tuple[int]:
         if not 1 <= number <= _LAST_ENDPOINT:
             return (ZStatus.INVALID_PARAMETER,)
-        if number in self._stack.endpoints:
-            return (ZStatus.APS_DUPLICATE_ENTRY,)
-        self._stack.endpoints[number] = Endpoint(number, profile, device, version & 0x0F, inputs, outputs)
+        endpoints = self._stack.endpoints
+        if number in endpoints:
+            return (ZStatus.INVALID_PARAMETER,)
+        others = dict(endpoints)
+        endpoints.clear()
+        endpoints[number] = Endpoint(number, profile, device, version & 0x0F, inputs, outputs)
+        endpoints.update(others)  # the chip lists the newest first (af.c)
         return (ZStatus.SUCCESS,)
 
     def delete(self, number: int) -> tuple[int]:
@@ -216,7 +220,9 @@ class Messaging:
         return (self._send(request),)
 
     def data_store(self, index: int, data: bytes) -> tuple[int]:
-        if self._storing is None or index + len(data) > len(self._store):
+        if self._storing is None:
+            return (ZStatus.MEMORY,)
+        if index + len(data) > len(self._store):
             return (ZStatus.INVALID_PARAMETER,)
         if data:
             self._store[index : index + len(data)] = data

@@ -36,6 +36,7 @@ class Subsystem(IntEnum):
     ZDO = 0x05
     UTIL = 0x07
     APP_CONFIG = 0x0F
+    GREEN_POWER = 0x15
 
 
 @dataclass(frozen=True, slots=True)

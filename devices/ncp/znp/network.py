@@ -25,22 +25,22 @@ CHANNELS_MASK = 0x07FF_F800  # 11 to 26
 _DEFAULT_CHANNELS = 1 << 11
 _ANY_PAN = 0xFFFF
 _CLEAR_CONFIGURATION, _CLEAR_STATE = 0x01, 0x02  # STARTUP_OPTION
-_CONFIGURATION = {
-    Item.EXTENDED_PAN_ID: bytes(8),
-    Item.APS_USE_EXT_PANID: bytes(8),
-    Item.PRECFGKEY: bytes(16),
-    Item.PRECFGKEYS_ENABLE: b"\0",
-    Item.PANID: b"\xff\xff",  # any
-    Item.CHANLIST: bytes(4),
+_NO_NETWORK_ITEMS = {
+    Item.BDB_NODE_IS_ON_A_NETWORK: b"\0",
+    Item.NWK_ACTIVE_KEY_INFO: bytes(items.KEY_INFO.size),
+    Item.NWK_ALTERN_KEY_INFO: bytes(items.KEY_INFO.size),
+    Item.NWKKEY: bytes(items.ACTIVE_KEY.size),
 }
-"""What a host may say of the network that it wants, and the values that say nothing."""
-_SEC_MATERIAL_ENTRIES = 4
+_SEC_MATERIAL_ENTRIES = 5
+_NO_SEC_MATERIAL = bytes(items.SEC_MATERIAL.size)
 _ANY_NETWORK = 0xFFFF_FFFF_FFFF_FFFF  # the entry that counts for every network
 
 _STEERING, _FORMATION = 0x02, 0x04  # commissioning modes (3.14.2.5)
 _STEERING_S = 180  # bdbcMinCommissioningTime, base device behaviour 5.1
 _SUCCESS, _IN_PROGRESS, _NO_NETWORK, _FORMATION_FAILURE, _RESTORED = 0x00, 0x01, 0x02, 0x08, 0x0D  # commissioning
 _RESTORED_NETWORK, _NEW_NETWORK = 0, 1  # answers of ZDO_STARTUP_FROM_APP
+_STILL_STARTING = 4
+"""How often the chip says again that it starts while it forms (a recording that is part of zigpy-znp's tests)."""
 _ALL_DEVICE_TYPES = 0x07
 
 
@@ -48,57 +48,62 @@ class Callback(Protocol):
     def __call__(self, name: str, *values: "Value") -> None: ...
 
 
-def factory_items(nvram: Nvram, ieee: Eui64, random: "Random", table_size: int, link_key_table_bytes: int) -> None:
-    """What a freshly flashed chip has; `ieee` is that of its hardware."""
-    settings = {
-        Item.EXTADDR: ieee.to_bytes(8, "little"),
+def complete_items(nvram: Nvram, ieee: Eui64, random: "Random", table_size: int, link_key_table_bytes: int) -> None:
+    """At boot: make what is missing, with the values of a freshly flashed chip.
+
+    `ieee` is the address that the chip boots with. A host may have deleted any item, or all of them.
+    """
+    by_number = {
+        **_settings(ieee),
         Item.STARTUP_OPTION: b"\0",
-        Item.BCAST_DELIVERY_TIME: b"\x1e",
-        Item.CONCENTRATOR_ENABLE: b"\1",
-        Item.CONCENTRATOR_DISCOVERY: b"\x78",
-        Item.CONCENTRATOR_RC: b"\1",
-        Item.SRC_RTG_EXPIRY_TIME: b"\xff",
-        Item.NWK_CHILD_AGE_ENABLE: b"\0",
-        Item.APS_LINK_KEY_TABLE: bytes(link_key_table_bytes),
-        Item.BDB_NODE_IS_ON_A_NETWORK: b"\0",
-        Item.NWK_ACTIVE_KEY_INFO: bytes(items.KEY_INFO.size),
-        Item.NWK_ALTERN_KEY_INFO: bytes(items.KEY_INFO.size),
-        Item.NWKKEY: bytes(items.ACTIVE_KEY.size),
-        Item.LOGICAL_TYPE: b"\0",
         Item.ZDO_DIRECT_CB: b"\1",
-        Item.TCLK_SEED: random.randbytes(16),
+        **_NO_NETWORK_ITEMS,
     }
-    for number, value in (*items.FURTHER_SETTINGS.items(), *_CONFIGURATION.items(), *settings.items()):
-        nvram.put(legacy(number), value)
-    for sub in range(_SEC_MATERIAL_ENTRIES):
-        nvram.put(NvKey(ZSTACK, Table.NWK_SEC_MATERIAL, sub), bytes(items.SEC_MATERIAL.size))
-    clear_devices(nvram, table_size, link_key_table_bytes)
+    wanted = {
+        **{legacy(number): value for number, value in by_number.items()},
+        **{NvKey(ZSTACK, Table.NWK_SEC_MATERIAL, sub): _NO_SEC_MATERIAL for sub in range(_SEC_MATERIAL_ENTRIES)},
+        **_no_devices(table_size, link_key_table_bytes),
+    }
+    for key, value in wanted.items():
+        if nvram.get(key) is None:
+            nvram.put(key, value)
+    for secret in (Item.TCLK_SEED, Item.PRECFGKEY):
+        if nvram.get(legacy(secret)) is None:
+            nvram.put(legacy(secret), random.randbytes(16))
 
 
-def clear_devices(nvram: Nvram, table_size: int, link_key_table_bytes: int) -> None:
+def _settings(ieee: Eui64) -> dict[int, bytes]:
+    return {**items.SETTINGS, Item.EXTENDED_PAN_ID: ieee.to_bytes(8, "little")}
+
+
+def _no_devices(table_size: int, link_key_table_bytes: int) -> dict[NvKey, bytes]:
     empty = {
         Table.ADDRMGR: items.EMPTY_ADDRESS,
-        Table.DEVICE_LIST: items.EMPTY_ASSOCIATED,
+        Table.DEVICE_LIST: items.EMPTY_LISTED,
         Table.TCLK: bytes(items.TCLK.size),
-        Table.TCLK_IC: bytes(items.LINK_KEY.size),
+        Table.TCLK_IC: bytes(items.INSTALL_CODE_KEY_BYTES),
         Table.APS_KEY_DATA: bytes(items.LINK_KEY.size),
     }
-    for table, octets in empty.items():
-        for sub in range(table_size):
-            nvram.put(NvKey(ZSTACK, table, sub), octets)
-    nvram.put(legacy(Item.APS_LINK_KEY_TABLE), bytes(link_key_table_bytes))
+    entries = {NvKey(ZSTACK, table, sub): octets for table, octets in empty.items() for sub in range(table_size)}
+    return {legacy(Item.APS_LINK_KEY_TABLE): bytes(link_key_table_bytes), **entries}
 
 
-def obey_startup_option(nvram: Nvram, table_size: int, link_key_table_bytes: int) -> None:
+def obey_startup_option(
+    nvram: Nvram, ieee: Eui64, random: "Random", table_size: int, link_key_table_bytes: int
+) -> None:
     """At boot: forget what the host asked to be forgotten (ZCD_STARTOPT_*)."""
     option = (nvram.get(legacy(Item.STARTUP_OPTION)) or b"\0")[0]
     if option & _CLEAR_CONFIGURATION:
-        for item, value in _CONFIGURATION.items():
-            nvram.put(legacy(item), value)
+        for number, value in _settings(ieee).items():
+            nvram.put(legacy(number), value)
+        nvram.put(legacy(Item.PRECFGKEY), random.randbytes(16))
+        nvram.put(legacy(Item.BDB_NODE_IS_ON_A_NETWORK), b"\0")
     if option & _CLEAR_STATE:
         nvram.discard(legacy(Item.NIB))
-        nvram.put(legacy(Item.BDB_NODE_IS_ON_A_NETWORK), b"\0")
-        clear_devices(nvram, table_size, link_key_table_bytes)
+        for item, value in _NO_NETWORK_ITEMS.items():
+            nvram.put(legacy(item), value)
+        for key, value in _no_devices(table_size, link_key_table_bytes).items():
+            nvram.put(key, value)
     nvram.put(legacy(Item.STARTUP_OPTION), b"\0")
 
 
@@ -199,6 +204,8 @@ class Network:
         self._starting = False
         if self._commissioning and not self._restoring:
             self._callback("bdbCommissioningNotification", _IN_PROGRESS, _STEERING, _FORMATION)
+            for _ in range(_STILL_STARTING):
+                self._change_state(DeviceState.STARTING_AS_COORDINATOR)
         self._change_state(DeviceState.COORDINATOR)
         if self._commissioning:
             if self._restoring:
@@ -254,16 +261,13 @@ class Network:
 
     def _store(self, network: NetworkState) -> None:
         channels = self._channels or _number(self._item(Item.CHANLIST)) & CHANNELS_MASK or 1 << network.channel
-        nib = Nib(network.channel, network.pan_id, network.extended_pan_id, self._stack.ieee, channels)
+        nib = Nib(network.channel, network.pan_id, network.extended_pan_id, channels)
         key_info = items.KEY_INFO.pack(network.network_key_sequence, network.network_key)
         values = {
             Item.NIB: nib.to_bytes(),
             Item.BDB_NODE_IS_ON_A_NETWORK: b"\1",
             Item.NWK_ACTIVE_KEY_INFO: key_info,
             Item.NWK_ALTERN_KEY_INFO: key_info,
-            Item.NWKKEY: items.ACTIVE_KEY.pack(
-                network.network_key_sequence, network.network_key, network.network_frame_counter
-            ),
         }
         for item, value in values.items():
             self._nvram.put(legacy(item), value)
@@ -281,7 +285,9 @@ class Network:
         return counters.get(extended_pan_id, counters.get(_ANY_NETWORK, 0))
 
     def _mirror_counter(self, network: NetworkState) -> None:
-        """The running network's frame counter shows in its entry; a new network takes the place of the oldest."""
+        """The running network's frame counter shows in its entry, where a new network takes the place of the oldest,
+        and beside its key.
+        """
         entries = self._sec_material()
         mine = (network.network_frame_counter, network.extended_pan_id)
         others = [entry for entry in entries if entry[1] not in {0, network.extended_pan_id}]
@@ -293,6 +299,12 @@ class Network:
             return items.SEC_MATERIAL.pack(*kept[sub]) if sub < len(kept) else bytes(items.SEC_MATERIAL.size)
 
         self._nvram.mirror(ZSTACK, Table.NWK_SEC_MATERIAL, content)
+        self._nvram.mirror_one(
+            legacy(Item.NWKKEY),
+            lambda: items.ACTIVE_KEY.pack(
+                network.network_key_sequence, network.network_key, network.network_frame_counter
+            ),
+        )
 
     # questions
 

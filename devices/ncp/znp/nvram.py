@@ -1,22 +1,26 @@
 """The co-processor's flash, item by item, through both sets of NV commands (Z-Stack Monitor and Test API 3.8.1).
 
 An item has a system, an item and a sub number; the 16-bit numbers of the older commands are the subs of ZStack's item
-0, so that both see the same octets. Some items mirror what the running stack knows (counters, tables): their content is
-asked for when it is read. An item that the host writes is the host's until the next reset: the stack neither changes
-nor heeds it before it boots.
+0, so that both see the same octets. What is refused, and with which status, is as TI's mt_sys.c and osal_nv.c have it;
+the newer commands answer with the numbers of the flash driver.
+
+Some items mirror what the running stack knows (counters, tables): their content is asked for when it is read. An item
+that the host writes is the host's until the next reset: the stack neither changes nor heeds it before it boots.
 """
 
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
-from devices.ncp.znp.items import POLL_RATE_OLD16
+from devices.ncp.znp.items import POLL_RATE, POLL_RATE_OLD16
 from devices.ncp.znp.layout import Handler
 from devices.ncp.znp.status import ZStatus
 
 ZSTACK = 1
 LEGACY = 0
-MAX_ITEM_BYTES = 4096  # our choice, as is the next: what a host creates must not fill the memory
-MAX_ITEMS = 4096
+MAX_ITEM_BYTES = 0x0FFF  # what the header of an item in flash holds (nvocmp.c), as are the next two
+_LAST_SYSTEM = 0x3F
+_LAST_NUMBER = 0x03FF  # of items and of subs, and with it of the older commands' numbers
+MAX_ITEMS = 4096  # our choice: what a host creates must not fill the memory
 _LONGEST_READ = 248  # with status and length, the data of one frame
 
 
@@ -103,24 +107,55 @@ class Nvram:
     def handlers(self) -> dict[str, Handler]:
         return {
             "osalNvItemInit": self.osal_item_init,
-            "osalNvRead": lambda number, offset: self._read(legacy(number), offset, _LONGEST_READ),
-            "osalNvReadExt": lambda number, offset: self._read(legacy(number), offset, _LONGEST_READ),
-            "osalNvWrite": lambda number, offset, value: self._write(legacy(number), offset, value),
-            "osalNvWriteExt": lambda number, offset, value: self._write(legacy(number), offset, value),
+            "osalNvRead": self.osal_read,
+            "osalNvReadExt": self.osal_read,
+            "osalNvWrite": self.osal_write,
+            "osalNvWriteExt": self.osal_write_ext,
             "osalNvDelete": self.osal_delete,
             "osalNvLength": lambda number: (0 if number == POLL_RATE_OLD16 else self._length(legacy(number)),),
             "nvCreate": self.create,
             "nvDelete": self.delete,
             "nvLength": lambda system, item, sub: (self._length(NvKey(system, item, sub)),),
-            "nvRead": lambda system, item, sub, offset, length: self._read(NvKey(system, item, sub), offset, length),
-            "nvWrite": lambda system, item, sub, offset, value: self._write(NvKey(system, item, sub), offset, value),
+            "nvRead": self.read,
+            "nvWrite": self.write,
         }
 
     def osal_item_init(self, number: int, length: int, value: bytes) -> tuple[int]:
-        """Answers NV_ITEM_UNINIT where there was no such item, although there is one now."""
-        return (self._create(legacy(number), length, value),)
+        """Answers NV_ITEM_UNINIT where there was no such item of this length, although there is one now."""
+        key = legacy(number)
+        held = self.get(key)
+        if number == POLL_RATE_OLD16 or (held is not None and len(held) == length):
+            return (ZStatus.SUCCESS,)
+        return (self._make(key, value[:length].ljust(length, b"\xff")),)
+
+    def osal_read(self, number: int, offset: int) -> tuple[int, bytes]:
+        if number == POLL_RATE_OLD16:
+            held = self.get(legacy(POLL_RATE))
+            return (ZStatus.FAILURE, b"") if held is None else (ZStatus.SUCCESS, held[:2])
+        held = self.get(legacy(number))
+        if held is None or offset >= len(held):
+            return ZStatus.INVALID_PARAMETER, b""
+        return ZStatus.SUCCESS, held[offset : offset + _LONGEST_READ]
+
+    def osal_write(self, number: int, offset: int, value: bytes) -> tuple[int]:
+        """The offset counts for the length that must be there, and the octets go to the start all the same."""
+        if offset + len(value) > self._length(legacy(number)) and number != POLL_RATE_OLD16:
+            return (ZStatus.INVALID_PARAMETER,)
+        return self.osal_write_ext(number, 0, value)
+
+    def osal_write_ext(self, number: int, offset: int, value: bytes) -> tuple[int]:
+        if number == POLL_RATE_OLD16:
+            number, offset, value = POLL_RATE, 0, value[:2].ljust(4, b"\0")
+        key = legacy(number)
+        held = self.get(key)
+        if held is None or offset + len(value) > len(held):
+            return (ZStatus.INVALID_PARAMETER,)
+        self._overwrite(key, held, offset, value)
+        return (ZStatus.SUCCESS,)
 
     def osal_delete(self, number: int, length: int) -> tuple[int]:
+        if number == POLL_RATE_OLD16:
+            return (ZStatus.SUCCESS,)
         key = legacy(number)
         held = self.get(key)
         if held is None:
@@ -131,24 +166,49 @@ class Nvram:
         return (ZStatus.SUCCESS,)
 
     def create(self, system: int, item: int, sub: int, length: int) -> tuple[int]:
-        return (self._create(NvKey(system, item, sub), length, b""),)
+        key = NvKey(system, item, sub)
+        return (ZStatus.SUCCESS if key in self._items else self._make(key, bytes(min(length, MAX_ITEM_BYTES + 1))),)
 
     def delete(self, system: int, item: int, sub: int) -> tuple[int]:
         key = NvKey(system, item, sub)
         if key not in self._items:
-            return (ZStatus.NV_ITEM_UNINIT,)
+            return (ZStatus.NV_NOT_FOUND,)
         self._forget(key)
         return (ZStatus.SUCCESS,)
 
-    def _create(self, key: NvKey, length: int, value: bytes) -> ZStatus:
-        if key in self._items:
-            return ZStatus.SUCCESS
-        if not 0 < length <= MAX_ITEM_BYTES or len(self._items) >= MAX_ITEMS:
+    def read(self, system: int, item: int, sub: int, offset: int, length: int) -> tuple[int, bytes]:
+        held = self.get(NvKey(system, item, sub))
+        if held is None:
+            return ZStatus.NV_NOT_FOUND, b""
+        if offset > len(held):
+            return ZStatus.INVALID_PARAMETER, b""
+        return ZStatus.SUCCESS, held[offset : offset + min(length, _LONGEST_READ)]
+
+    def write(self, system: int, item: int, sub: int, offset: int, value: bytes) -> tuple[int]:
+        key = NvKey(system, item, sub)
+        held = self.get(key)
+        if held is None:
+            return (ZStatus.NV_NOT_FOUND,)
+        if offset + len(value) > len(held):
+            return (ZStatus.NV_BAD_ITEM_LEN,)
+        self._overwrite(key, held, offset, value)
+        return (ZStatus.SUCCESS,)
+
+    def _make(self, key: NvKey, value: bytes) -> ZStatus:
+        """In place of one of another length, where there is one."""
+        fits = key.system <= _LAST_SYSTEM and key.item <= _LAST_NUMBER and key.sub <= _LAST_NUMBER
+        full = key not in self._items and len(self._items) >= MAX_ITEMS
+        if not fits or full or not 0 < len(value) <= MAX_ITEM_BYTES:
             return ZStatus.NV_OPER_FAILED
-        self._items[key] = value[:length].ljust(length, b"\xff")
+        self._items[key] = value
         self._from_host.add(key)
         self.revision += 1
         return ZStatus.NV_ITEM_UNINIT
+
+    def _overwrite(self, key: NvKey, held: bytes, offset: int, value: bytes) -> None:
+        self._items[key] = held[:offset] + value + held[offset + len(value) :]
+        self._from_host.add(key)
+        self.revision += 1
 
     def _forget(self, key: NvKey) -> None:
         self._from_host.discard(key)
@@ -157,22 +217,3 @@ class Nvram:
 
     def _length(self, key: NvKey) -> int:
         return len(self.get(key) or b"")
-
-    def _read(self, key: NvKey, offset: int, length: int) -> tuple[int, bytes]:
-        held = self.get(key)
-        if held is None or offset > len(held):
-            return ZStatus.INVALID_PARAMETER, b""
-        return ZStatus.SUCCESS, held[offset : offset + min(length, _LONGEST_READ)]
-
-    def _write(self, key: NvKey, offset: int, value: bytes) -> tuple[int]:
-        if key == legacy(POLL_RATE_OLD16):
-            return (ZStatus.SUCCESS,)  # whatever its length: the chip keeps the rate elsewhere, and here none matters
-        held = self.get(key)
-        if held is None:
-            return (ZStatus.NV_OPER_FAILED,)
-        if offset + len(value) > len(held):
-            return (ZStatus.NV_BAD_ITEM_LEN,)
-        self._items[key] = held[:offset] + value + held[offset + len(value) :]
-        self.revision += 1
-        self._from_host.add(key)
-        return (ZStatus.SUCCESS,)

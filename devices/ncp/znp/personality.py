@@ -5,6 +5,19 @@ One personality so far: Z-Stack 3.30 as built for CC2652 sticks, the newest that
 
 from dataclasses import dataclass
 
+from devices.wire.zdp import NodeDescriptor
+
+_CC2652 = NodeDescriptor(
+    logical_type=0,
+    capability=0x8F,
+    manufacturer=0x0000,
+    server_mask=22 << 9 | 0x01,  # stack compliance revision 22, primary trust centre
+    maximum_buffer=80,
+    maximum_incoming=160,
+    maximum_outgoing=160,
+)
+"""As recorded from one (zigpy-znp's tests)."""
+
 
 @dataclass(frozen=True, slots=True)
 class Personality:
@@ -15,6 +28,7 @@ class Personality:
     table_size: int = 64  # our choice: hosts read every entry, and write them all when they form a network
     reset_s: float = 0.02  # our choice; the chip needs longer
     """How long a reset takes."""
+    node_descriptor: NodeDescriptor = _CC2652
 
 
 ZSTACK_3_30 = Personality("zstack-3.30", 1, (2, 7, 1), 20221226)

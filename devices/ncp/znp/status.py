@@ -9,7 +9,9 @@ class ZStatus(IntEnum):
     INVALID_PARAMETER = 0x02
     NV_ITEM_UNINIT = 0x09  # also: the item was made just now
     NV_OPER_FAILED = 0x0A
+    NV_NOT_FOUND = 0x0A  # in an answer to the newer NV commands (nvintf.h)
     NV_BAD_ITEM_LEN = 0x0C
+    MEMORY = 0x10
     BUFFER_FULL = 0x11
     SEC_NO_KEY = 0xA1
     APS_TABLE_FULL = 0xB2
@@ -36,11 +38,3 @@ class DeviceState(IntEnum):
     HOLD = 0x00
     STARTING_AS_COORDINATOR = 0x08
     COORDINATOR = 0x09
-
-
-class ResetReason(IntEnum):
-    """3.8.1.2 SYS_RESET_IND."""
-
-    POWER_UP = 0x00
-    EXTERNAL = 0x01
-    WATCHDOG = 0x02

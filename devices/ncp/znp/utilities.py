@@ -3,9 +3,9 @@
 from typing import TYPE_CHECKING
 
 from devices.ncp.znp import items
-from devices.ncp.znp.items import NodeRelation
+from devices.ncp.znp.device_tables import relation
 from devices.ncp.znp.status import ZStatus
-from devices.stack.interface import Child, Coordinator, Eui64, NwkAddress, Scheduler
+from devices.stack.interface import Coordinator, Eui64, NwkAddress, Scheduler
 
 if TYPE_CHECKING:
     from random import Random
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from devices.ncp.znp.personality import Personality
 
 TRANSPORT_REVISION = 2
-_CAPABILITIES = 0x0459  # SYS, AF, ZDO, UTIL, APP_CNF (3.8.1.3)
+_CAPABILITIES = 0x0659  # SYS, AF, ZDO, UTIL, GP, APP_CNF (3.8.1.3), as the builds for sticks say
 _MAX_POWER_DBM = 20
 _NO_IEEE = 0
 
@@ -61,7 +61,7 @@ class Utilities:
         }
 
     def assoc_count(self, first: int, last: int) -> tuple[int]:
-        return (sum(first <= _relation(child) <= last for child in self._tables.association_list()),)
+        return (sum(first <= relation(child) <= last for child in self._tables.association_list()),)
 
     def assoc_find_device(self, index: int) -> tuple[bytes]:
         children = self._tables.association_list()
@@ -86,7 +86,3 @@ class Utilities:
             return (ZStatus.FAILURE,)
         self._tables.disowned.discard(Eui64(ieee))
         return (ZStatus.SUCCESS,)
-
-
-def _relation(child: Child) -> NodeRelation:
-    return NodeRelation.CHILD_RX_ON if child.receiver_on_when_idle else NodeRelation.CHILD_SLEEPING

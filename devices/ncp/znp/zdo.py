@@ -4,13 +4,14 @@ Its requests become ZDP messages to the device that they name, which may be the 
 device is told twice where the host asked for both: as the indication of its own that most have (ZDO_DIRECT_CB), and as
 ZDO_MSG_CB_INCOMING for hosts that registered for its cluster.
 
-Left out: discovery caches, user and complex descriptors, the routing and binding tables (they are empty), scans for
-other networks, changes of channel.
+Left out: discovery caches, user and complex descriptors, the routing and binding tables (they are empty), changes of
+channel. A scan for other networks finds none: there is one on the air of a bench.
 """
 
 from typing import TYPE_CHECKING
 
 from devices.ncp.znp.items import Item
+from devices.ncp.znp.network import CHANNELS_MASK
 from devices.ncp.znp.nvram import Nvram, legacy
 from devices.ncp.znp.status import ZStatus
 from devices.stack.interface import (
@@ -98,6 +99,7 @@ class DeviceObject:
             "mgmtNwkUpdateReq": self.nwk_update,
             "msgCallbackRegister": self.register,
             "msgCallbackRemove": self.remove,
+            "networkDiscoveryReq": self.discover_networks,
             "extRouteDisc": lambda _destination, _options, _radius: (self._only_when_up(),),
             "extRouteChk": self.ext_route_chk,
         }
@@ -150,6 +152,15 @@ class DeviceObject:
             return (ZStatus.INVALID_PARAMETER,)
         body = channels.to_bytes(4, "little") + bytes((duration, count))
         return (self._ask(destination, ZdpCluster.MGMT_NWK_UPDATE_REQUEST, body),)
+
+    def discover_networks(self, channels: int, _duration: int) -> tuple[int]:
+        """For a chip that is in no network, which is how hosts ask."""
+        if self._network.is_up:
+            return (ZStatus.NWK_INVALID_REQUEST,)
+        if not channels & CHANNELS_MASK:
+            return (ZStatus.INVALID_PARAMETER,)
+        self._callback("nwkDiscoveryCnf", ZStatus.SUCCESS)
+        return (ZStatus.SUCCESS,)
 
     def ext_route_chk(self, destination: int, _route_status: int, _options: int) -> tuple[int]:
         ieee = self._stack.ieee_of(NwkAddress(destination))
