@@ -21,5 +21,5 @@ def test_its_example_loads_and_suits_hosts_without_smart_energy(tmp_path: Path) 
 
 def test_the_tests_that_it_names_exist() -> None:
     named = re.findall(r"`(tests/[\w/.]+)`", PAGE)
-    assert len(named) == 2
+    assert len(named) == 3
     assert all((ROOT / name).is_file() for name in named)
