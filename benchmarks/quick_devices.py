@@ -3,23 +3,27 @@
 Real devices have processors of their own. The emulated ones share the virtual dongle's, where the tens of milliseconds
 of each device's own arithmetic would be taken for a hub that does not answer. The process beside runs where nobody else
 wants a processor (a niceness of 19 still had it take 4 ms now and then), and has the curves' arithmetic from OpenSSL
-where there is one, since it shares the machine's processors, too.
+where there is one, since it shares the machine's processors, too. The ephemeral keys are drawn before the world begins.
 """
 
 import asyncio
 import contextlib
 import os
+import secrets
 from concurrent.futures import Future, ProcessPoolExecutor
 
 from openssl_curves import OpenSslCurve
 
 from chf.crypto import ecmqv
 from chf.crypto.binary_curve import SECT163K1, SECT283K1, BinaryCurve, Point
+from chf.crypto.ecmqv import Ephemeral
 from devices.__main__ import main
 from devices.nodes import key_establishment
 from devices.nodes.key_cluster import KeyCluster
 from devices.nodes.key_establishment import KeyEstablishmentClient
 from devices.wire.zcl import Status
+
+EXCHANGES = 64
 
 
 def use_openssl() -> None:
@@ -71,6 +75,22 @@ def compute_beside(pool: ProcessPoolExecutor) -> None:
     KeyCluster.__init__, KeyEstablishmentClient._exchanged = begin_known, exchanged_later
 
 
+def draw_ephemeral_keys() -> None:
+    """For as many exchanges as a run may have; after that the devices draw their own."""
+    drawn = {
+        curve.name: [Ephemeral.from_scalar(curve, 1 + secrets.randbelow(curve.order - 1)) for _ in range(EXCHANGES)]
+        for curve in (SECT163K1, SECT283K1)
+    }
+
+    class Drawn:
+        @staticmethod
+        def from_scalar(curve: BinaryCurve, private_key: int) -> Ephemeral:
+            stock = drawn[curve.name]
+            return stock.pop() if stock else Ephemeral.from_scalar(curve, private_key)
+
+    key_establishment.Ephemeral = Drawn
+
+
 def _use_openssl_if_there() -> None:
     with contextlib.suppress(OSError, AttributeError):
         use_openssl()
@@ -85,5 +105,6 @@ if __name__ == "__main__":
     with ProcessPoolExecutor(1, initializer=_go_last) as workers:
         workers.submit(os.getpid).result()  # it is there before the world is
         compute_beside(workers)
-        _use_openssl_if_there()  # for the ephemeral keys, which are drawn here
+        _use_openssl_if_there()
+        draw_ephemeral_keys()
         main(prog_name="python benchmarks/quick_devices.py")

@@ -34,7 +34,7 @@ from chf.gbcs.meter_version import (
     GbzReadFirmwareVersionCommand,
     GbzReadFirmwareVersionResponse,
 )
-from chf.gbcs.security import add_mac, mac_key, sign, verify_mac, verify_signature
+from chf.gbcs.security import add_mac, mac_key, mac_key_of, sign, verify_mac, verify_signature
 from chf.gbcs.use_cases import (
     CANCELLED_UTC_S,
     ActivateFirmwareCommand,
@@ -86,6 +86,7 @@ __all__ = [
     "cosem_date_time",
     "cs14_header",
     "mac_key",
+    "mac_key_of",
     "make_ccs08_alert",
     "make_cs06_precommand",
     "make_cs06_response",

@@ -47,9 +47,13 @@ def mac_key(
 
     For commands the parties are the ACB and the device, whoever signed the command.
     """
-    shared = private_key.exchange(ec.ECDH(), public_key)
+    return mac_key_of(private_key.exchange(ec.ECDH(), public_key), header)
+
+
+def mac_key_of(agreed: bytes, header: GroupingHeader) -> bytes:
+    """`mac_key` for whoever keeps the secret that the two keys agree on, which is the same for every message."""
     kdf = Hash(SHA256())
-    kdf.update(b"\x00\x00\x00\x01" + shared + _KDF_ALGORITHM_ID)
+    kdf.update(b"\x00\x00\x00\x01" + agreed + _KDF_ALGORITHM_ID)
     kdf.update(header.originator.to_bytes(8, "big") + header.transaction_id + header.recipient.to_bytes(8, "big"))
     return kdf.finalize()[:_MAC_KEY_OCTETS]
 

@@ -26,6 +26,7 @@ from chf.gbcs import (
     TransferResponseCode,
     cs14_header,
     mac_key,
+    mac_key_of,
     make_ccs08_alert,
     make_cs14_alert,
     parse_payload,
@@ -116,17 +117,17 @@ class Upward:
         return self._pki.has_private_key(self._pki.chf, Usage.KEY_AGREEMENT)
 
     @cached_property
-    def _agreed_with_acb(self) -> tuple[ec.EllipticCurvePrivateKey, ec.EllipticCurvePublicKey]:
-        """Read once: parsing them takes longer than all else of an alert, and image blocks wait behind it."""
+    def _agreed_with_acb(self) -> bytes:
+        """Made once: that takes longer than all else of an alert, and image blocks wait behind it."""
         public = self._pki.certificate(self._pki.acb, Usage.KEY_AGREEMENT).public_key()
         assert isinstance(public, ec.EllipticCurvePublicKey)
-        return self._pki.private_key(self._pki.chf, Usage.KEY_AGREEMENT), public
+        return self._pki.private_key(self._pki.chf, Usage.KEY_AGREEMENT).exchange(ec.ECDH(), public)
 
     def device_log_alert(self, tx: Transaction, change: str, extended_pan_id: int, utc: UtcSeconds) -> NewAlert:
         """Make and write a CS14: what the device log is now, for the ACB, under the MAC that they share."""
         hub, acb = self._pki.chf, self._pki.acb
         counter = tx.counters.take(COUNTER, first=int(utc * 1000))
-        key = mac_key(*self._agreed_with_acb, cs14_header(hub, acb, counter))
+        key = mac_key_of(self._agreed_with_acb, cs14_header(hub, acb, counter))
         devices = [_logged(entry) for entry in tx.devices.list()][:MOST_ENTRIES]
         alert = NewAlert(
             msg_id=alert_id(hub, counter, MessageCode.CHF_DEVICE_LOG_ALERT),

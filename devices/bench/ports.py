@@ -7,6 +7,7 @@ a host that died without closing must not keep the dongle.
 
 import asyncio
 import os
+import select
 import tty
 from collections.abc import Callable
 from contextlib import suppress
@@ -49,6 +50,9 @@ class TcpPort:
         if self._host is not None:
             self._host.write(octets)
 
+    def host_spoke(self) -> bool:
+        return self._host is not None and bool(self._host.unread.poll(0))
+
     def host_connected(self, host: "_TcpHost") -> None:
         if self._away:
             host.cut_off()
@@ -77,11 +81,13 @@ class _TcpHost(asyncio.BufferedProtocol):
         self._port = port
         self._received = received
         self._buffer = memoryview(bytearray(_READ_BYTES))
+        self.unread = select.poll()
         self._transport: asyncio.Transport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
         self._transport = transport
+        self.unread.register(transport.get_extra_info("socket"), select.POLLIN)
         self._port.host_connected(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -114,6 +120,7 @@ class PtyPort:
         self._received = received
         self._link = link
         self._ends: tuple[int, int] | None = None
+        self._unread = select.poll()
         self._unwritten = bytearray()
 
     async def open(self) -> None:
@@ -126,6 +133,8 @@ class PtyPort:
         for end in self._ends:
             tty.setraw(end)
         os.set_blocking(near, False)
+        self._unread = select.poll()
+        self._unread.register(near, select.POLLIN)
         self.url = os.ttyname(far)
         if self._link is not None:
             if self._is_ours(self._link):  # of a run that was killed
@@ -146,6 +155,9 @@ class PtyPort:
         assert self._ends is not None
         with suppress(BlockingIOError):
             self._received(os.read(self._ends[0], _MAX_UNREAD_BYTES))
+
+    def host_spoke(self) -> bool:
+        return self._ends is not None and bool(self._unread.poll(0))
 
     def write(self, octets: bytes) -> None:
         if self._ends is None:

@@ -11,8 +11,8 @@ from typing import Protocol
 
 from devices.medium.schedule import EventQueue
 
-TURN_S = 0.0003
-"""The world goes on for so long at a time, then whoever waits on the line is heard: air and line do not wait for each
+TURN_S = 0.002
+"""The world goes on for so long at a time and no longer than until its host speaks: air and line do not wait for each
 other, however much there is to compute."""
 
 
@@ -29,6 +29,9 @@ class Line(Protocol):
     """Where the dongle's octets go; nobody at the other end means they are lost, as on a serial cable."""
 
     def write(self, octets: bytes) -> None: ...
+    def host_spoke(self) -> bool:
+        """Whether there are octets to be read."""
+        ...
 
 
 class Runner:
@@ -83,14 +86,14 @@ class Runner:
         self._set_timer()
 
     def _go_on(self, *, telling: bool = False) -> None:
-        """Let happen what is due, for TURN_S at most. `telling`: the host is told of each thing as it happens."""
-        queue, clock = self._queue, self._loop.time
+        """Let happen what is due, for one turn at most. `telling`: the host is told of each thing as it happens."""
+        queue, clock, line = self._queue, self._loop.time, self.line
         now = clock()
         end_of_turn = now + TURN_S
         while queue.run_next(now):
             if telling:
                 self._write()
-            if clock() >= end_of_turn or self._stopped:
+            if (line is not None and line.host_spoke()) or clock() >= end_of_turn or self._stopped:
                 break
         due = queue.next_due()
         self._is_behind = due is not None and due <= now

@@ -33,6 +33,10 @@ class Dongle:
 class Line:
     def __init__(self) -> None:
         self.writes: list[bytes] = []
+        self.unread = b""
+
+    def host_spoke(self) -> bool:
+        return bool(self.unread)
 
     def write(self, octets: bytes) -> None:
         self.writes.append(octets)
@@ -129,6 +133,21 @@ def test_a_world_with_much_to_do_lets_the_host_in_between():
     assert line.writes == [b"1", b"answer", b"2", b"3", b"4"]
     runner.pump()
     assert queue.now() == loop.now
+
+
+def test_a_host_that_speaks_is_heard_after_the_event_of_that_moment():
+    _, queue, dongle, line, runner = bench()
+
+    def host_speaks() -> None:
+        line.unread = b"answer"
+
+    queue.call_at(0.0, host_speaks)
+    queue.call_at(0.0, lambda: dongle.receive(b"a device speaks"))
+    runner.pump()
+    assert line.writes == []
+    octets, line.unread = line.unread, b""
+    runner.octets_received(octets)
+    assert line.writes == [b"answer", b"a device speaks"]
 
 
 def test_a_host_that_a_late_world_lets_in_is_heard_at_its_own_time():
