@@ -72,7 +72,7 @@ class KeyFile:
 class EventLog:
     """A `NodeListener` that writes one JSON object a line: time, event, eui64, and the event's own fields.
 
-    Progress is told once for each whole per cent; octets are hex.
+    Progress is told once for each whole per cent; octets are hex. Readers have a line once it was flushed.
     """
 
     def __init__(self, stream: TextIO, started_s: float, now: Callable[[], float]) -> None:
@@ -80,6 +80,7 @@ class EventLog:
         self._started_s = started_s
         self._now = now
         self._percent: dict[Eui64, int] = {}
+        self._is_flushed = True
 
     @staticmethod
     def name_of(kind: type[NodeEvent]) -> str:
@@ -101,7 +102,12 @@ class EventLog:
     def write(self, name: str, values: dict[str, object]) -> None:
         record = {"time_s": round(self._now() - self._started_s, 6), "event": name, **values}
         self._stream.write(json.dumps(record) + "\n")
-        self._stream.flush()
+        self._is_flushed = False
+
+    def flush(self) -> None:
+        if not self._is_flushed:
+            self._is_flushed = True
+            self._stream.flush()
 
 
 class NoEvents:

@@ -75,7 +75,7 @@ class Bench:
             self.world.medium.taps.append(self._capture.write)
         link_keys = {entry.settings.eui64: entry.settings.link_key for entry in scenario.devices}
         self._keys = None if options.keys is None else KeyFile(options.keys, link_keys)
-        records = self._capture or self._keys
+        records = self._capture or self._keys or self._events
         queue = self.world.queue
         happenings = Happenings(queue, self.world.dongle, scenario.faults, Random(f"{scenario.seed} line"))
         line = happenings.line
@@ -140,6 +140,8 @@ class Bench:
         self.runner.pump()
 
     def _after_turn(self) -> None:
+        if self._events is not None:
+            self._events.flush()
         if self._capture is not None:
             self._capture.flush()
         if self._keys is not None:
@@ -161,6 +163,8 @@ class Bench:
         await self.port.close()
         if self._keys is not None:
             self._keys.look_at(self.world.dongle)
+        if self._events is not None:
+            self._events.flush()
         self._closing.close()
 
 
