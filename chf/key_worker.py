@@ -1,5 +1,9 @@
 """The process that computes key agreements for the hub: `python -m chf.key_worker`, one JSON line in, one out.
 
+It computes when nobody else wants a processor, where the system has such a class (SCHED_IDLE), so that hub and dongle
+do not share one because of it. On a machine that is always busy that would be never: with `--pressing` it takes its
+share.
+
 A process, not a thread: the arithmetic holds the interpreter's lock for tens of milliseconds at a time, and image
 blocks wait behind that. Not multiprocessing: it must end with the hub however the hub ends, and the end of standard
 input says so. Private keys come and link keys go through the two pipes and nowhere else; nothing is logged.
@@ -16,6 +20,7 @@ from chf.crypto.ecmqv import Ephemeral, agree
 from chf.crypto.ecqv import Certificate, CertificateError, Credentials
 from chf.errors import MalformedError
 
+PRESSING = "--pressing"
 _NICENESS = 5  # the radio goes first
 
 
@@ -41,9 +46,18 @@ def answer(line: bytes, known: dict[str, Credentials]) -> dict[str, str]:
     }
 
 
+def _go_last() -> bool:
+    try:
+        os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
+    except (AttributeError, OSError):
+        return False
+    return True
+
+
 def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C at the terminal is the hub's to handle
-    os.nice(_NICENESS)
+    if PRESSING in sys.argv or not _go_last():
+        os.nice(_NICENESS)
     known: dict[str, Credentials] = {}
     for line in sys.stdin.buffer:
         sys.stdout.write(json.dumps(answer(line, known)) + "\n")

@@ -55,15 +55,11 @@ class Runner:
         self._after_turn = after_turn
         self._keep = keep
         self._timer: asyncio.TimerHandle | None = None
-        self._is_behind = False
         self._stopped = False
 
     def octets_received(self, octets: bytes) -> None:
-        """The host wrote something. A world that is behind does not keep it waiting, and does not make it early."""
-        if self._is_behind:
-            self._queue.pass_until(self._loop.time())
-        else:
-            self._go_on()
+        """The host wrote something: what is due in the world waits for it, and is that much later."""
+        self._queue.pass_until(self._loop.time())
         self._dongle.receive(octets)
         self._write()
         self.pump()
@@ -96,9 +92,8 @@ class Runner:
             if (line is not None and line.host_spoke()) or clock() >= end_of_turn or self._stopped:
                 break
         due = queue.next_due()
-        self._is_behind = due is not None and due <= now
-        if not self._is_behind:
-            queue.run_until(now)
+        if due is None or due > now:
+            queue.pass_until(now)
 
     def _set_timer(self) -> None:
         due = self._queue.next_due()

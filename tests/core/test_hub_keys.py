@@ -4,6 +4,7 @@ The device is the emulated one's initiator; what a real dongle would do with key
 """
 
 import asyncio
+import os
 import shutil
 from dataclasses import replace
 from random import Random
@@ -447,6 +448,27 @@ async def test_a_worker_that_dies_costs_one_exchange(store, monkeypatch):
         device.failed.clear()
         await device.establish()
         assert device.taken
+
+
+@pytest.mark.skipif(not hasattr(os, "SCHED_IDLE"), reason="only Linux has a class for what goes last")
+async def test_a_worker_that_gets_no_processor_is_replaced_by_one_that_takes_its_share(store, monkeypatch):
+    """By the scheduling class of the one that gave the answer, with which the device gets its key."""
+    answered_in = []
+    ask = key_agreement.KeyAgreement._ask
+
+    async def watched(self, line):
+        answer = await ask(self, line)
+        answered_in.append(os.sched_getscheduler(self._worker.pid))
+        return answer
+
+    monkeypatch.setattr(key_agreement.KeyAgreement, "_ask", watched)
+    monkeypatch.setattr(key_agreement, "PATIENCE_S", 0.0)
+    async with hub_on_desk(store, MemoryRadio(), CBKE) as desk:
+        desk.radio.joins(PPMID)
+        device = Device(desk)
+        await device.establish()
+    assert (len(device.taken), device.failed) == (1, [])
+    assert answered_in == [os.SCHED_OTHER]
 
 
 async def test_in_lab_mode_there_is_no_key_establishment(store):

@@ -1,6 +1,7 @@
 """The process that computes key agreements: what it answers, and that it ends with whoever asked."""
 
 import json
+import os
 import subprocess
 import sys
 
@@ -9,7 +10,7 @@ import pytest
 from chf.crypto.credentials_text import format_credentials
 from chf.crypto.ecmqv import Ephemeral, agree
 from chf.crypto.ecqv import CertificateAuthority, Suite
-from chf.key_worker import answer
+from chf.key_worker import PRESSING, answer
 
 BIG = 1 << 400
 
@@ -47,11 +48,21 @@ def test_what_is_wrong_with_the_device_is_an_answer_too():
     assert answer(question(Suite.TWO, ephemeral=b"\2" + bytes(36)), {}) == {"failure": "EPHEMERAL"}
 
 
-def test_it_ends_when_nobody_asks_any_more():
+@pytest.mark.parametrize("urgency", [[], [PRESSING]])
+def test_it_ends_when_nobody_asks_any_more(urgency):
     lines = question(Suite.ONE) + question(Suite.ONE)
-    command = [sys.executable, "-m", "chf.key_worker"]
+    command = [sys.executable, "-m", "chf.key_worker", *urgency]
     done = subprocess.run(command, input=lines, capture_output=True, timeout=60, check=True)
     assert [json.loads(line).keys() for line in done.stdout.splitlines()] == 2 * [
         {"ephemeral", "mac_u", "mac_v", "link_key"}
     ]
     assert done.stderr == b""
+
+
+@pytest.mark.skipif(not hasattr(os, "SCHED_IDLE"), reason="only Linux has a class for what goes last")
+@pytest.mark.parametrize(("urgency", "scheduled"), [([], "SCHED_IDLE"), ([PRESSING], "SCHED_OTHER")])
+def test_it_goes_last_unless_it_is_pressing(urgency, scheduled):
+    program = "import os; from chf import key_worker; key_worker.main(); print(os.sched_getscheduler(0))"
+    command = [sys.executable, "-c", program, *urgency]
+    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=60, check=True)
+    assert int(done.stdout) == getattr(os, scheduled)
