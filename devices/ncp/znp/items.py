@@ -1,7 +1,7 @@
 """What the chip's flash items are called and how their octets lie (Z-Stack 3.30 on an aligned 32-bit core).
 
 The layouts are those of the C structures, with the compiler's padding: ZComDef.h, nwk.h, AddrMgr.h, ZDSecMgr.h,
-AssocList.h. What nothing here uses has the values that public memory dumps of a CC2652R show, new and with a network.
+AssocList.h. What nothing here uses has the values of a CC2652R's memory, new and with a network (ZNP-T).
 """
 
 from dataclasses import dataclass

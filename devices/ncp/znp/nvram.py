@@ -1,8 +1,8 @@
 """The co-processor's flash, item by item, through both sets of NV commands (Z-Stack Monitor and Test API 3.8.1).
 
 An item has a system, an item and a sub number; the 16-bit numbers of the older commands are the subs of ZStack's item
-0, so that both see the same octets. What is refused, and with which status, is as TI's mt_sys.c and osal_nv.c have it;
-the newer commands answer with the numbers of the flash driver.
+0, so that both see the same octets. What is refused, and how, is as in mt_sys.c and osal_nv.c (TI-MT); the newer
+commands answer with the numbers of the flash driver.
 
 Some items mirror what the running stack knows (counters, tables): their content is asked for when it is read. An item
 that the host writes is the host's until the next reset: the stack neither changes nor heeds it before it boots.
