@@ -424,6 +424,7 @@ class Hub:
             if self._journal.behind:
                 await asyncio.sleep(SAVE_S)
             elif self._log_alerts.raise_next(self._store, batch):
+                await asyncio.sleep(0)  # it has read: a block may go before it writes
                 self._journal.carry_out(batch)
             else:
                 self._log_changed.clear()
