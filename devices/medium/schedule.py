@@ -28,7 +28,7 @@ class ScheduledCall:
         """Forget the callback; harmless when it has run or was cancelled before."""
         if self._callback is not None:
             self._callback = None
-            self._queue._husks += 1  # noqa: SLF001 one module
+            self._queue._count_husk()  # noqa: SLF001 one module
 
     def _take(self) -> Callable[[], None] | None:
         callback, self._callback = self._callback, None
@@ -79,21 +79,9 @@ class EventQueue:
         behind (a real clock that was read before the last call) runs what is due now and leaves the time alone.
         """
         until = max(until, self._now)
-        if self._husks > _COMPACT_FROM and self._husks * 2 > len(self._heap):
-            self._heap = [entry for entry in self._heap if entry[2].pending]
-            heapify(self._heap)
-            self._husks = 0
-        heap = self._heap
         ran = 0
-        while heap and heap[0][0] <= until:
-            when, _, call = heappop(heap)
-            callback = call._take()  # noqa: SLF001 one module
-            if callback is None:
-                self._husks -= 1
-                continue
-            self._now = max(self._now, when)
+        while self.run_next(until):
             ran += 1
-            callback()
         self._now = until
         return ran
 
@@ -112,3 +100,12 @@ class EventQueue:
         self._now = max(self._now, due)
         callback()
         return True
+
+    def _count_husk(self) -> None:
+        """Rebuild the heap once most of it is husks, in place: somebody may be running its events."""
+        self._husks += 1
+        heap = self._heap
+        if self._husks > _COMPACT_FROM and self._husks * 2 > len(heap):
+            heap[:] = [entry for entry in heap if entry[2].pending]
+            heapify(heap)
+            self._husks = 0

@@ -67,12 +67,17 @@ def test_cancelled_calls_do_not_run_and_do_not_show():
     assert not second.pending
 
 
-def test_cancelled_calls_do_not_pile_up():
+def test_cancelled_calls_do_not_pile_up_and_the_others_stay():
     queue = EventQueue()
-    for _ in range(5000):
+    ran: list[int] = []
+    for number in range(5000):
         queue.call_later(1000.0, lambda: None).cancel()
-        queue.run_until(queue.now() + 0.001)
+        if number % 100 == 0:
+            queue.call_later(2000.0 + number, lambda number=number: ran.append(number))
+        queue.run_next(queue.now())
     assert len(queue._heap) < 1000
+    queue.run_until(10_000.0)
+    assert ran == list(range(0, 5000, 100))
 
 
 def test_a_call_that_cancels_another_due_at_the_same_time():
