@@ -10,37 +10,17 @@ from chf.radio.interface import Delivery, Urgency
 from chf.radio.traffic import CONFIRM_LIMIT_S, MAXIMUM_MESSAGE_BYTES, Letter, Surroundings
 from chf.radio.znp_frames import DataConfirm, IncomingMessage, Outcome
 from chf.radio.znp_traffic import ROUTE_S, ZnpTraffic
-from tests.support.radio_listener import RecordingListener
+from tests.support.radio_listener import RecordingErrands, RecordingListener
 
 A, B = Eui64(0xA1), Eui64(0xB2)
 TAKEN, FULL, NO_KEY = b"\x00", b"\x11", b"\xa1"
-
-
-class Errands:
-    def __init__(self) -> None:
-        self.asked: list[tuple[str, int]] = []
-
-    def locate(self, device):
-        self.asked.append(("locate", device))
-
-    def identify(self, network_address):
-        self.asked.append(("identify", network_address))
-
-    def extend_timeout(self, device, network_address):
-        self.asked.append(("extend", device))
-
-    def announced(self, device, network_address):
-        self.asked.append(("announced", device))
-
-    def zdp_response(self, cluster, sender, frame):
-        self.asked.append(("zdp", cluster))
 
 
 class Rig:
     def __init__(self) -> None:
         self.time = 0.0
         self.timers: list[tuple[float, object]] = []
-        self.listener, self.errands, self.addresses = RecordingListener(), Errands(), Addresses()
+        self.listener, self.errands, self.addresses = RecordingListener(), RecordingErrands(), Addresses()
         self.fates: list[Delivery] = []
         self.traffic = ZnpTraffic(
             Surroundings(

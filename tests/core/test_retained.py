@@ -19,12 +19,12 @@ from devices.wire.mac import MacFrame
 from devices.wire.nwk import NwkFrame
 from devices.wire.ota import ImageId
 from devices.wire.security import AuxiliaryHeader
-from tests.core.test_ezsp_coprocessor import DEVICE, KEY
-from tests.core.test_ezsp_coprocessor import Device as EzspDevice
-from tests.core.test_ezsp_coprocessor import joined as joined_ezsp
 from tests.core.test_znp_coprocessor import Device as ZnpDevice
 from tests.core.test_znp_coprocessor import joined as joined_znp
 from tests.support.air import DEVICE_IEEE, Air, to_device, to_hub
+from tests.support.ezsp_device import DEVICE, KEY
+from tests.support.ezsp_device import Device as EzspDevice
+from tests.support.ezsp_device import joined as joined_ezsp
 from tests.support.ezsp_host import EzspHost
 from tests.support.model_hub import image, settings
 from tests.support.znp_host import ZnpHost

@@ -16,6 +16,7 @@ from chf.radio.interface import Delivery, Inbound, Outbound, Urgency
 from chf.radio.outbox import Places
 from chf.radio.traffic import FULL_PAUSE_S, Letter, Surroundings, letter_of
 from chf.radio.znp_traffic import ZnpTraffic
+from tests.support.radio_listener import RecordingErrands
 
 DEVICES = (Eui64(0xA1), Eui64(0xB2), Eui64(0xC3))
 ADDRESSES = (0x1001, 0x1002, 0x1003)  # the last is not known
@@ -70,24 +71,13 @@ def answer_to(payload: bytes) -> tuple[bytes, Urgency, bool, bool] | None:
     return 9 * payload, Urgency.BULK, True, payload[-1] % 2 == 0
 
 
-class Errands:
-    def __init__(self) -> None:
-        self.asked: list[tuple[str, int]] = []
-
-    def locate(self, device):
-        self.asked.append(("locate", device))
-
-    def identify(self, network_address):
-        self.asked.append(("identify", network_address))
-
-
 class Side:
     """One traffic and its link, which hands over a message at a time."""
 
     def __init__(self, kind: str, *, quick: bool) -> None:
         self.time = 100.0
         self.timers: list[tuple[float, object]] = []
-        self.hub, self.errands, self.addresses = Hub(), Errands(), Addresses()
+        self.hub, self.errands, self.addresses = Hub(), RecordingErrands(), Addresses()
         around = Surroundings(
             listener=self.hub,
             addresses=self.addresses,

@@ -62,3 +62,28 @@ class RecordingListener:
         self.order.append(what)
         where.append(value)
         self._news.set()
+
+
+class RecordingErrands:
+    """The `Errands` of a `Traffic` that has no link: what it asked for, in order."""
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[str, int]] = []
+
+    def locate(self, device: Eui64) -> None:
+        self.asked.append(("locate", device))
+
+    def identify(self, network_address: int) -> None:
+        self.asked.append(("identify", network_address))
+
+    def extend_timeout(self, device: Eui64, network_address: int) -> None:
+        del network_address
+        self.asked.append(("extend", device))
+
+    def announced(self, device: Eui64, network_address: int) -> None:
+        del network_address
+        self.asked.append(("announced", device))
+
+    def zdp_response(self, cluster: int, sender: int, frame: bytes) -> None:
+        del sender, frame
+        self.asked.append(("zdp", cluster))

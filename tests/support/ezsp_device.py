@@ -1,0 +1,59 @@
+"""A device in memory beside the EZSP co-processor, and the commands that let it in."""
+
+import struct
+from random import Random
+from typing import Any
+
+from devices.stack.end_device import EndDevice
+from devices.stack.interface import ApsIndication, Endpoint, Eui64, NwkAddress
+from tests.support.ezsp_host import (
+    EzspHost,
+)
+
+DEVICE = Eui64(0x00DB_1234_5678_90A4)
+KEY = bytes.fromhex("66B6900981E1EE3CA4206B6B861C02BB")
+SECURED = 0x0160
+SL_OK, SL_INVALID_INDEX, SL_NOT_FOUND = 0x00, 0x27, 0x2D
+
+
+class Device:
+    """An end device that keeps what it hears."""
+
+    def __init__(self, host: EzspHost, ieee: Eui64 = DEVICE, key: bytes = KEY, **options: Any) -> None:
+        self.received: list[ApsIndication] = []
+        self.failures: list[str] = []
+        self.stack = EndDevice(ieee, key, host.medium, host.queue, Random(9), listener=self, **options)
+        self.stack.endpoints[3] = Endpoint(3, 0x0109, 0x0502, client_clusters=(0x0019,))
+
+    def joined(self, address: NwkAddress, *, rejoined: bool) -> None: ...
+    def left(self) -> None: ...
+
+    def join_failed(self, reason: str) -> None:
+        self.failures.append(reason)
+
+    def message_received(self, indication: ApsIndication) -> None:
+        self.received.append(indication)
+
+
+def transient(eui64: int, key: bytes) -> bytes:
+    return struct.pack("<Q16sB", eui64, key, 0)
+
+
+def link_key(index: int, eui64: int, key: bytes) -> bytes:
+    return struct.pack("<BQ16s", index, eui64, key)
+
+
+def sl(octets: bytes) -> int:
+    return int.from_bytes(octets, "little")
+
+
+def joined(host: EzspHost, **options: Any) -> Device:
+    """A device that is in, with its key in the table."""
+    assert sl(host.call(0x010E, link_key(0, DEVICE, KEY))) == SL_OK
+    host.call(0x0022, bytes([60]))
+    device = Device(host, **options)
+    device.stack.power_on()
+    host.run(8.0)
+    assert device.stack.joined
+    host.callbacks.clear()
+    return device
