@@ -52,16 +52,16 @@ class Line:
     def install(self) -> None:
         """Around what asyncio calls for octets that came, and what a transport is told to write."""
         receive, write = _SelectorSocketTransport._read_ready, _SelectorSocketTransport.write
-        hub = self
+        line = self
 
         def received(transport: Any) -> None:
-            hub.begin()
+            line.begin()
             receive(transport)
             sys.setprofile(None)
 
         def written(transport: Any, data: bytes) -> None:
             if len(data) > _ANSWER_BYTES:
-                hub.end()
+                line.end()
             write(transport, data)
 
         _SelectorSocketTransport._read_ready = received

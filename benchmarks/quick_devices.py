@@ -17,6 +17,7 @@ from openssl_curves import OpenSslCurve
 from chf.crypto import ecmqv
 from chf.crypto.binary_curve import SECT163K1, SECT283K1, BinaryCurve, Point
 from chf.crypto.ecmqv import Ephemeral
+from chf.key_worker import go_last
 from devices.__main__ import main
 from devices.nodes import key_establishment
 from devices.nodes.key_cluster import KeyCluster
@@ -96,13 +97,14 @@ def _use_openssl_if_there() -> None:
         use_openssl()
 
 
-def _go_last() -> None:
-    os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
+def _start_beside() -> None:
+    if not go_last():
+        os.nice(19)
     _use_openssl_if_there()
 
 
 if __name__ == "__main__":
-    with ProcessPoolExecutor(1, initializer=_go_last) as workers:
+    with ProcessPoolExecutor(1, initializer=_start_beside) as workers:
         workers.submit(os.getpid).result()  # it is there before the world is
         compute_beside(workers)
         _use_openssl_if_there()

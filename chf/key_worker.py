@@ -46,7 +46,8 @@ def answer(line: bytes, known: dict[str, Credentials]) -> dict[str, str]:
     }
 
 
-def _go_last() -> bool:
+def go_last() -> bool:
+    """Run this process only when nobody else wants a processor; False where the system has no such class."""
     try:
         os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
     except (AttributeError, OSError):
@@ -56,7 +57,7 @@ def _go_last() -> bool:
 
 def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C at the terminal is the hub's to handle
-    if PRESSING in sys.argv or not _go_last():
+    if PRESSING in sys.argv or not go_last():
         os.nice(_NICENESS)
     known: dict[str, Credentials] = {}
     for line in sys.stdin.buffer:

@@ -6,8 +6,8 @@ is not of every day is left to bellows, octet for octet. The rules are bellows',
 of one frame, adaptive timeout, reject condition (Silicon Labs UG101).
 
 What one turn of the event loop has to say leaves in one write, but for the answer to an image block's request, which
-waits for nothing. An ACK frame is last in it, and only there where no DATA
-frame says the same: a frame that acknowledges less than the one before it counts as damaged (Silicon Labs' own ASH).
+waits for nothing. An ACK frame is last in it, and only there where no DATA frame says the same: a frame that
+acknowledges less than the one before it counts as damaged (Silicon Labs' own ASH).
 """
 
 import asyncio

@@ -15,9 +15,7 @@ from pathlib import Path
 
 _MAX_UNREAD_BYTES = 65_536
 """What a stalled host may leave unread before the dongle's octets are dropped."""
-
-
-_READ_BYTES = 65_536
+_READ_BYTES = 65_536  # at once
 
 
 class TcpPort:
@@ -133,7 +131,6 @@ class PtyPort:
         for end in self._ends:
             tty.setraw(end)
         os.set_blocking(near, False)
-        self._unread = select.poll()
         self._unread.register(near, select.POLLIN)
         self.url = os.ttyname(far)
         if self._link is not None:
@@ -154,7 +151,7 @@ class PtyPort:
     def _readable(self) -> None:
         assert self._ends is not None
         with suppress(BlockingIOError):
-            self._received(os.read(self._ends[0], _MAX_UNREAD_BYTES))
+            self._received(os.read(self._ends[0], _READ_BYTES))
 
     def host_spoke(self) -> bool:
         return self._ends is not None and bool(self._unread.poll(0))
@@ -185,6 +182,7 @@ class PtyPort:
         if self._ends is None:
             return
         loop = asyncio.get_running_loop()
+        self._unread.unregister(self._ends[0])
         loop.remove_reader(self._ends[0])
         loop.remove_writer(self._ends[0])
         for end in self._ends:

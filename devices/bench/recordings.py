@@ -80,7 +80,6 @@ class EventLog:
         self._started_s = started_s
         self._now = now
         self._percent: dict[Eui64, int] = {}
-        self._is_flushed = True
 
     @staticmethod
     def name_of(kind: type[NodeEvent]) -> str:
@@ -102,12 +101,9 @@ class EventLog:
     def write(self, name: str, values: dict[str, object]) -> None:
         record = {"time_s": round(self._now() - self._started_s, 6), "event": name, **values}
         self._stream.write(json.dumps(record) + "\n")
-        self._is_flushed = False
 
     def flush(self) -> None:
-        if not self._is_flushed:
-            self._is_flushed = True
-            self._stream.flush()
+        self._stream.flush()
 
 
 class NoEvents:

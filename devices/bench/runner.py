@@ -2,7 +2,8 @@
 
 There is one timer and no task per frame. A chip does not keep its host waiting until the air is quiet again: a command
 is answered before the world goes on, and what the clock lets happen is told as soon as the dongle has heard it. `pump`
-runs all that is due in the world and then writes the rest of what the dongle has to say with a single write.
+runs what is due in the world until the host speaks, and then writes the rest of what the dongle has to say with a
+single write; what is still due comes in the next turn of the loop.
 """
 
 import asyncio
@@ -81,7 +82,7 @@ class Runner:
             self._after_turn()
         self._set_timer()
 
-    def _go_on(self, *, telling: bool = False) -> None:
+    def _go_on(self, *, telling: bool) -> None:
         """Let happen what is due, for one turn at most. `telling`: the host is told of each thing as it happens."""
         queue, clock, line = self._queue, self._loop.time, self.line
         now = clock()

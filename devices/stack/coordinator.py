@@ -213,7 +213,7 @@ class ZigbeeCoordinator(ZigbeeNode):
         if child is not None and child.receiver_on_when_idle:
             self._nwk.emit_data(destination, payload, radius, destination, done)
         else:
-            super().send_nwk(destination, payload, radius, done)
+            self._forward(self._nwk.frame(destination, payload, radius=radius), done)
 
     def _forward(self, frame: NwkFrame, done: Done | None) -> None:
         destination = frame.destination

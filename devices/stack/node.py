@@ -126,10 +126,6 @@ class ZigbeeNode(ABC):
         self._scheduler.call_later(0.0, loop_back)
         return counter
 
-    def send_nwk(self, destination: NwkAddress, payload: bytes, radius: int, done: Done | None) -> None:
-        """For the APS layer: an APS frame in a secured NWK data frame."""
-        self._forward(self._nwk.frame(destination, payload, radius=radius), done)
-
     def _send_zdp(self, destination: NwkAddress, cluster: int, body: bytes, sequence: int | None = None) -> int:
         if sequence is None:
             sequence = self._zdp_sequence = (self._zdp_sequence + 1) & 0xFF
@@ -196,6 +192,10 @@ class ZigbeeNode(ABC):
         return True
 
     # What the two ends do differently
+
+    @abstractmethod
+    def send_nwk(self, destination: NwkAddress, payload: bytes, radius: int, done: Done | None) -> None:
+        """For the APS layer: an APS frame in a secured NWK data frame."""
 
     @abstractmethod
     def _forward(self, frame: NwkFrame, done: Done | None) -> None:

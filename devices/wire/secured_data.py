@@ -7,18 +7,16 @@ is different in anything, malformed frames too: `mac`, `nwk`, `aps` and `securit
 
 from struct import Struct
 
-from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESCCM
 
-from devices.wire.errors import FrameSecurityError
-from devices.wire.security import MIC_BYTES
+from devices.wire.security import MIC_BYTES, NONCE, decrypt
 
-_NONCE = Struct("<QIB")  # source, frame counter, security control
+_LEVEL = 5  # ENC-MIC-32: in the nonce and in what is authenticated; on the air the level is 0 (Zigbee PRO 4.3.1.1)
 
 _MAC_BYTES = 9
 _NWK_SECURED_DATA = 0x0208  # protocol version 2, security (Zigbee PRO 3.3.1.1)
-_NETWORK_KEY = 0x28  # with the extended nonce (4.5.1.1); the level is 0 on the air and 5 in the nonce
-_NETWORK_KEY_LEVEL_5 = _NETWORK_KEY | 5
+_NETWORK_KEY = 0x28  # with the extended nonce (4.5.1.1)
+_NETWORK_KEY_ON_AIR, _NETWORK_KEY_INSIDE = bytes((_NETWORK_KEY,)), bytes((_NETWORK_KEY | _LEVEL,))
 _NWK_HEADERS = Struct("<HHHBB BIQB")  # NWK header and auxiliary header
 _NWK_CONTROL_AT = 8
 _MAC_NWK_HEADERS = Struct("<HBHHH HHHBB BIQB")
@@ -32,7 +30,7 @@ _APS_HEADERS = Struct("<BBHHBB BI")  # APS header and auxiliary header
 _APS_BYTES = _APS_HEADERS.size
 _APS_CONTROL_AT = 8
 _APS_DATA, _APS_DATA_WITH_ACK, _APS_ACK = 0x20, 0x60, 0x22
-_LINK_KEY_LEVEL_5 = 5
+_LINK_KEY_ON_AIR, _LINK_KEY_INSIDE = bytes(1), bytes((_LEVEL,))
 assert _APS_BYTES == 13
 
 NwkHeaders = tuple[int, int, int, int, int, int, int, int, int, int, int, int, int, int]
@@ -58,8 +56,10 @@ def read_nwk(octets: bytes) -> NwkHeaders | None:
 
 def unseal_nwk(cipher: AESCCM, octets: bytes, counter: int, source: int) -> bytes:
     """The plain NWK payload of a whole MAC frame of this shape."""
-    authenticated = octets[_MAC_BYTES : _MAC_BYTES + _NWK_CONTROL_AT] + b"\x2d" + octets[18:_MAC_NWK_BYTES]
-    return _decrypt(cipher, _NONCE.pack(source, counter, _NETWORK_KEY_LEVEL_5), octets[_MAC_NWK_BYTES:], authenticated)
+    control_at = _MAC_BYTES + _NWK_CONTROL_AT
+    authenticated = octets[_MAC_BYTES:control_at] + _NETWORK_KEY_INSIDE + octets[control_at + 1 : _MAC_NWK_BYTES]
+    nonce = NONCE.pack(source, counter, _NETWORK_KEY | _LEVEL)
+    return decrypt(cipher, nonce, octets[_MAC_NWK_BYTES:], authenticated)
 
 
 def seal_nwk(
@@ -75,10 +75,10 @@ def seal_nwk(
 ) -> bytes:
     """The MAC payload: NWK header, auxiliary header, ciphertext and MIC."""
     authenticated = _NWK_HEADERS.pack(
-        _NWK_SECURED_DATA, destination, source, radius, sequence, _NETWORK_KEY_LEVEL_5, counter, ieee, key_sequence
+        _NWK_SECURED_DATA, destination, source, radius, sequence, _NETWORK_KEY | _LEVEL, counter, ieee, key_sequence
     )
-    ciphertext = cipher.encrypt(_NONCE.pack(ieee, counter, _NETWORK_KEY_LEVEL_5), payload, authenticated)
-    return authenticated[:_NWK_CONTROL_AT] + b"\x28" + authenticated[_NWK_CONTROL_AT + 1 :] + ciphertext
+    ciphertext = cipher.encrypt(NONCE.pack(ieee, counter, _NETWORK_KEY | _LEVEL), payload, authenticated)
+    return authenticated[:_NWK_CONTROL_AT] + _NETWORK_KEY_ON_AIR + authenticated[_NWK_CONTROL_AT + 1 :] + ciphertext
 
 
 def read_aps(octets: bytes) -> ApsHeaders | None:
@@ -101,20 +101,13 @@ def wants_acknowledgement(headers: ApsHeaders) -> bool:
 
 def unseal_aps(cipher: AESCCM, octets: bytes, counter: int, source: int) -> bytes:
     """The plain APS payload; `source` is the IEEE address of who made the frame."""
-    authenticated = octets[:_APS_CONTROL_AT] + b"\x05" + octets[_APS_CONTROL_AT + 1 : _APS_BYTES]
-    return _decrypt(cipher, _NONCE.pack(source, counter, _LINK_KEY_LEVEL_5), octets[_APS_BYTES:], authenticated)
+    authenticated = octets[:_APS_CONTROL_AT] + _LINK_KEY_INSIDE + octets[_APS_CONTROL_AT + 1 : _APS_BYTES]
+    return decrypt(cipher, NONCE.pack(source, counter, _LEVEL), octets[_APS_BYTES:], authenticated)
 
 
 def seal_aps(cipher: AESCCM, header: bytes, counter: int, payload: bytes, originator: int) -> bytes:
     """Behind any APS header: auxiliary header, ciphertext and MIC."""
     counter_octets = counter.to_bytes(4, "little")
-    nonce = _NONCE.pack(originator, counter, _LINK_KEY_LEVEL_5)
-    ciphertext = cipher.encrypt(nonce, payload, header + b"\x05" + counter_octets)
-    return header + b"\x00" + counter_octets + ciphertext
-
-
-def _decrypt(cipher: AESCCM, nonce: bytes, ciphertext: bytes, authenticated: bytes) -> bytes:
-    try:
-        return cipher.decrypt(nonce, ciphertext, authenticated)
-    except InvalidTag:
-        raise FrameSecurityError("the frame does not authenticate") from None
+    nonce = NONCE.pack(originator, counter, _LEVEL)
+    ciphertext = cipher.encrypt(nonce, payload, header + _LINK_KEY_INSIDE + counter_octets)
+    return header + _LINK_KEY_ON_AIR + counter_octets + ciphertext

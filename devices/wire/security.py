@@ -24,8 +24,8 @@ _EXTENDED_NONCE = 0x20
 _CONTROL_COUNTER = Struct("<BI")
 _CONTROL_COUNTER_IEEE = Struct("<BIQ")
 _CONTROL_COUNTER_IEEE_SEQUENCE = Struct("<BIQB")
-_NONCE = Struct("<QIB")
-assert _NONCE.size == 13
+NONCE = Struct("<QIB")  # originator, frame counter, security control (4.5.2.2)
+assert NONCE.size == 13
 assert _CONTROL_COUNTER_IEEE_SEQUENCE.size + MIC_BYTES == NWK_OVERHEAD_BYTES
 
 
@@ -98,7 +98,7 @@ def cipher_for(key: bytes) -> AESCCM:
 def seal(cipher: AESCCM, header: bytes, auxiliary: AuxiliaryHeader, payload: bytes, originator: int) -> bytes:
     """The protected frame: header, auxiliary header, ciphertext, MIC. `originator` goes into the nonce."""
     authenticated = auxiliary.to_bytes(_LEVEL)
-    nonce = _NONCE.pack(originator, auxiliary.frame_counter, authenticated[0])
+    nonce = NONCE.pack(originator, auxiliary.frame_counter, authenticated[0])
     ciphertext = cipher.encrypt(nonce, payload, header + authenticated)
     return header + bytes((authenticated[0] & 0xF8,)) + authenticated[1:] + ciphertext
 
@@ -111,7 +111,12 @@ def unseal(cipher: AESCCM, octets: bytes, header_bytes: int, auxiliary: Auxiliar
     # The level that came over the air is ignored (4.3.1.2).
     control = octets[header_bytes] & 0xF8 | _LEVEL
     authenticated = octets[:header_bytes] + bytes((control,)) + octets[header_bytes + 1 : at]
+    return decrypt(cipher, NONCE.pack(originator, auxiliary.frame_counter, control), octets[at:], authenticated)
+
+
+def decrypt(cipher: AESCCM, nonce: bytes, ciphertext: bytes, authenticated: bytes) -> bytes:
+    """The plain octets. Raises FrameSecurityError where they, or what is authenticated with them, are not genuine."""
     try:
-        return cipher.decrypt(_NONCE.pack(originator, auxiliary.frame_counter, control), octets[at:], authenticated)
+        return cipher.decrypt(nonce, ciphertext, authenticated)
     except InvalidTag:
         raise FrameSecurityError("the frame does not authenticate") from None

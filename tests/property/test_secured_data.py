@@ -14,7 +14,6 @@ from devices.wire.security import AuxiliaryHeader, KeyIdentifier
 KEY = bytes(range(16))
 OTHER_KEY = bytes(range(1, 17))
 CIPHER = security.cipher_for(KEY)
-NONCE_OCTETS = 13
 
 u8, u16, u32, u64 = (st.integers(0, 2**bits - 1) for bits in (8, 16, 32, 64))
 payloads = st.binary(max_size=60)

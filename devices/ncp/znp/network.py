@@ -40,7 +40,7 @@ _STEERING_S = 180  # bdbcMinCommissioningTime, base device behaviour 5.1
 _SUCCESS, _IN_PROGRESS, _NO_NETWORK, _FORMATION_FAILURE, _RESTORED = 0x00, 0x01, 0x02, 0x08, 0x0D  # commissioning
 _RESTORED_NETWORK, _NEW_NETWORK = 0, 1  # answers of ZDO_STARTUP_FROM_APP
 _STILL_STARTING = 4
-"""How often the chip says again that it starts while it forms (a recording that is part of zigpy-znp's tests)."""
+"""How often the chip says again that it starts while it forms (ZNP-T)."""
 _ALL_DEVICE_TYPES = 0x07
 
 

@@ -16,7 +16,7 @@ _CC2652 = NodeDescriptor(
     maximum_incoming=160,
     maximum_outgoing=160,
 )
-"""As recorded from one (zigpy-znp's tests)."""
+"""As recorded from one (ZNP-T)."""
 
 
 @dataclass(frozen=True, slots=True)
