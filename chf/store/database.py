@@ -177,9 +177,17 @@ def _set_up(connection: sqlite3.Connection, path: Path) -> None:
     connection.execute("pragma synchronous = full")
     connection.execute("pragma foreign_keys = on")
     connection.execute("pragma trusted_schema = off")
+    _log_ahead(connection, path)
+    migrate(connection)
+
+
+def _log_ahead(connection: sqlite3.Connection, path: Path) -> None:
+    """Have the file kept with a write-ahead log, once and for all.
+
+    The change needs the file to itself and is refused, without waiting, while anybody writes; so a new file is made so.
+    """
     if connection.execute("pragma journal_mode = wal").fetchone()[0] != "wal":
         raise StoreError(f"{path} is on a file system that cannot share memory: choose a local --home")
-    migrate(connection)
 
 
 def _create(home: Path, path: Path) -> None:
@@ -190,13 +198,15 @@ def _create(home: Path, path: Path) -> None:
         if path.exists():
             return
         draft = path.with_suffix(".new")
-        draft.unlink(missing_ok=True)
+        for ending in ("", "-wal", "-shm"):  # left by a process that was killed here
+            draft.with_name(draft.name + ending).unlink(missing_ok=True)
         os.close(os.open(draft, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
         with translated(path):
             connection = sqlite3.connect(draft, isolation_level=None)
             try:
                 connection.execute(f"pragma application_id = {APPLICATION_ID}")
                 connection.execute("pragma synchronous = full")
+                _log_ahead(connection, path)
                 migrate(connection)
             finally:
                 connection.close()

@@ -1,5 +1,6 @@
 """The store as a file: made whole, locked, migrated, and never silently replaced."""
 
+import contextlib
 import os
 import sqlite3
 import stat
@@ -10,7 +11,7 @@ import pytest
 
 from chf.clock import UtcSeconds
 from chf.errors import StoreCorruptError, StoreError, StoreInUseError, StoreUnavailableError
-from chf.store import Store, hub_pid, hub_running
+from chf.store import Store, database, hub_pid, hub_running
 from chf.store.lock import Only, StoreLock, holder_pid
 from chf.store.schema import APPLICATION_ID, MIGRATIONS, migrate
 
@@ -159,6 +160,20 @@ def test_many_processes_may_be_the_first(home):
     assert not list(home.glob("*.new"))
 
 
+def test_a_store_that_was_just_made_opens_while_another_process_writes(home, monkeypatch):
+    def overtaken(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(database, "_set_up", overtaken)
+        with pytest.raises(KeyboardInterrupt):
+            Store.open(home)
+    with contextlib.closing(sqlite3.connect(home / "chf.db", isolation_level=None)) as other:
+        other.execute("begin immediate")
+        with Store.open(home) as store:
+            assert store.inbox.pending() == ()
+
+
 # --- files that are not a store
 
 
@@ -228,7 +243,8 @@ def test_a_log_without_its_database_is_not_taken_for_a_new_store(home):
 
 def test_a_store_that_was_cut_off_while_it_was_made_is_made_anew(home):
     home.mkdir()
-    (home / "chf.new").write_bytes(b"half a store")
+    for name in ("chf.new", "chf.new-wal", "chf.new-shm"):
+        (home / name).write_bytes(b"half a store")
     write(home)
     assert [path.name for path in home.iterdir()] == ["chf.db"]
 

@@ -152,14 +152,18 @@ def test_a_failure_alert_of_a_device_that_runs_the_new_version(fleet):
 def test_ota_without_link_key_security_gets_nothing_and_is_counted(fleet):
     desk, jobs = fleet
     name = NAMES["without link key security"]
-    desk.until(lambda: desk.store.devices.get(parse_eui64(name)).refused_frames > 0, "refused frames")
+
+    def refused():
+        return [event for event in desk.events(Kind.FRAME_REFUSED) if event.device == parse_eui64(name)]
+
+    desk.until(
+        lambda: "0x0019" in {event.fields["cluster"] for event in refused()}, "refused frames of the OTA cluster"
+    )
     shown = desk.chf("device", "show", name, "--json").json
     assert shown["device"]["refused_frames"] > 0
     assert shown["device"]["file_version"] is None
     assert desk.job(jobs["without link key security"]).active
-    refused = [event for event in desk.events(Kind.FRAME_REFUSED) if event.device == parse_eui64(name)]
-    assert {event.fields["reason"] for event in refused} == {"without APS link-key security"}
-    assert "0x0019" in {event.fields["cluster"] for event in refused}
+    assert {event.fields["reason"] for event in refused()} == {"without APS link-key security"}
 
 
 def test_waiting_for_updates_that_did_not_all_activate_fails(fleet):
