@@ -211,8 +211,10 @@ def _utc_text(utc: UtcSeconds) -> str:
 
 
 def _parse_utc(text: str) -> UtcSeconds:
-    moment = datetime.strptime(text, "%Y-%m-%dT%H:%M:%S.%fZ").replace(tzinfo=UTC)
-    return UtcSeconds((moment - _EPOCH) // timedelta(milliseconds=1) / 1000)
+    utc = UtcSeconds((datetime.fromisoformat(text).replace(tzinfo=UTC) - _EPOCH) // timedelta(milliseconds=1) / 1000)
+    if _utc_text(utc) != text:
+        raise ValueError(f"{text!r} is not how a trace writes a time")
+    return utc
 
 
 def _milliseconds(utc: UtcSeconds) -> int:

@@ -87,6 +87,11 @@ class DeviceLog:
         """In the order in which they were added."""
         return tuple(map(_entry, self._database.read(f"select {_COLUMNS} from devices order by added_utc, eui64")))
 
+    def link_keys(self) -> tuple[tuple[Eui64, bytes | None], ...]:
+        """Every device and its key by certificate, in the order in which they were added."""
+        rows = self._database.read("select eui64, link_key from devices order by added_utc, eui64")
+        return tuple((parse_eui64(eui64), link_key) for eui64, link_key in rows)
+
 
 class DeviceLogWriter(DeviceLog):
     """Reading and writing, within a transaction."""

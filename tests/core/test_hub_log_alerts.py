@@ -212,3 +212,17 @@ def test_a_log_with_a_time_of_its_own_is_written_back_and_no_key_hash_is_shown()
     read = DeviceLogChangedAlert.read(Cursor(alert.to_bytes()))
     assert read == alert
     assert repr(HASH)[2:-1] not in repr(read)
+
+
+async def test_a_link_key_that_replaces_another_is_told_with_its_own_hash(store):
+    keys = (bytes(range(0x30, 0x40)), bytes(range(0x40, 0x50)))
+    add(store, PPMID)
+    async with hub_on_desk(store, MemoryRadio()) as desk:
+        await desk.until(lambda: len(told(store)) == 1)
+        for number, key in enumerate(keys, 1):
+            with Store.open(store.home) as beside, beside.transaction() as tx:
+                tx.devices.update(replace(tx.devices.get(PPMID), link_key=key, key_suite=2, key_utc=float(number)))
+                tx.audit.append(Event(float(number), Kind.KEY_ESTABLISHED, PPMID, None, {"suite": 2}))
+            await desk.until(lambda: len(told(store)) == 1 + number)  # noqa: B023 waited for within the turn
+            (device,) = payload_of(store.alerts.list()[-1]).devices
+            assert device.hashed_link_key == aes_mmo(key)
