@@ -10,6 +10,7 @@ import json
 import logging
 import os
 from collections.abc import Callable, Coroutine, Mapping
+from functools import partial
 from typing import Any, Final
 
 from chf import __version__
@@ -27,6 +28,7 @@ from chf.hub.devices import KnownDevices
 from chf.hub.journal import Journal
 from chf.hub.keys import Keys
 from chf.hub.log_alerts import LogAlerts
+from chf.hub.lulls import Lulls
 from chf.hub.settings import HubSettings
 from chf.hub.tunnels import Tunnels
 from chf.hub.updates import Updates
@@ -58,7 +60,6 @@ NO_ADDRESS: Final = 0xFFFE  # Zigbee R22 3.6.1.7: a short address that is not kn
 POLL_S: Final = 0.2  # how soon a command of the CLI is taken
 SAVE_S: Final = 0.5  # how often progress and what was heard are written
 SAVED_AT_ONCE: Final = 4  # devices; the others the next time: a row takes 0.07 ms, and image blocks wait meanwhile
-ALERT_PAUSE_S: Final = 0.005  # before each alert of the device log
 
 _JOINED: Final = DeviceStatus.JOINED  # looked up for every block
 
@@ -88,6 +89,7 @@ class Hub:
         """Whether secured OTA frames are admitted, of a device without and with a key by certificate: asked once."""
         self._journal = Journal(store, self._post, tell)
         self._devices = KnownDevices(store)
+        self._lulls = Lulls(clock)
         self._upward = Upward(pki)
         self._updates = Updates(
             store,
@@ -122,6 +124,7 @@ class Hub:
             self._spawn,
             self._key_established,
             self._on_disk,
+            self._lulls.wait,
             settings.key_establishment,
         )
         self._log_changed = asyncio.Event()
@@ -156,6 +159,7 @@ class Hub:
             self._tasks = None
             if self._timer is not None:
                 self._timer.cancel()
+            self._lulls.close()
             await self._keys.close()
             await self._radio.stop()
             self._save()
@@ -164,6 +168,14 @@ class Hub:
     # What the radio tells (RadioListener)
 
     def message_received(self, message: Inbound) -> None:
+        """In the order of the air; what is not of the OTA cluster may wait for the next block to be answered."""
+        if message.cluster == zcl_ota.CLUSTER:
+            self._lulls.catch_up()
+            self._received(message)
+        else:
+            self._lulls.do(partial(self._received, message))
+
+    def _received(self, message: Inbound) -> None:
         now = self._clock.now()
         entry = self._devices.get(message.source)
         self._keys.heard(message.source, now)
@@ -216,12 +228,17 @@ class Hub:
         token = message.reference
         if isinstance(token, Token):
             now = self._clock.now()
+            if token is Token.BLOCK:
+                self._lulls.begin(now.instant)
             batch = self._updates.delivered(message.destination, token, delivery is Delivery.DELIVERED, now)
             if batch is not None:
                 self._journal.carry_out(batch)
                 self._plan()
 
     def device_joined(self, device: Eui64, network_address: int) -> None:
+        self._lulls.do(partial(self._joined, device, network_address))
+
+    def _joined(self, device: Eui64, network_address: int) -> None:
         now = self._clock.now()
         batch = Batch(now)
         if self._devices.get(device) is None:
@@ -257,9 +274,12 @@ class Hub:
     def _absent_speaks(self, message: Inbound) -> None:
         """Its announcement, a broadcast, was lost: but whoever speaks under its link key is on the network."""
         if message.aps_secured and not self._journal.behind:
-            self.device_joined(message.source, NO_ADDRESS)
+            self._joined(message.source, NO_ADDRESS)
 
     def device_left(self, device: Eui64) -> None:
+        self._lulls.do(partial(self._left, device))
+
+    def _left(self, device: Eui64) -> None:
         if self._devices.get(device) is None:
             return
         now = self._clock.now()
@@ -406,6 +426,7 @@ class Hub:
 
     async def _take_commands(self) -> None:
         while True:
+            await self._lulls.wait()
             if self._store.changed_by_others():
                 self._devices.reload()
                 self._log_changed.set()
@@ -419,12 +440,12 @@ class Hub:
         """CS14, one alert at a time: each takes most of a millisecond, and image blocks go between any two."""
         while True:
             await self._log_changed.wait()
-            await asyncio.sleep(ALERT_PAUSE_S)
+            await self._lulls.wait()
             batch = Batch(self._clock.now())
             if self._journal.behind:
                 await asyncio.sleep(SAVE_S)
             elif self._log_alerts.raise_next(self._store, batch):
-                await asyncio.sleep(0)  # it has read: a block may go before it writes
+                await self._lulls.wait()
                 self._journal.carry_out(batch)
             else:
                 self._log_changed.clear()
@@ -442,6 +463,7 @@ class Hub:
     async def _save_now_and_then(self) -> None:
         while True:
             await asyncio.sleep(SAVE_S)
+            await self._lulls.wait()
             self._save(SAVED_AT_ONCE)
 
     def _save(self, devices_at_most: int | None = None) -> None:

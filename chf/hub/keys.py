@@ -42,10 +42,12 @@ class Keys:
         spawn: Callable[[Callable[[], Coroutine[Any, Any, None]]], None],
         established: Callable[[Eui64, Now], None],
         on_disk: Callable[[], Coroutine[Any, Any, bool]],
+        lull: Callable[[], Coroutine[Any, Any, None]],
         settings: ke.KeyEstablishmentSettings,
     ) -> None:
         self._radio, self._devices, self._clock = radio, devices, clock
-        self._carry_out, self._spawn, self._established, self._on_disk = carry_out, spawn, established, on_disk
+        self._carry_out, self._spawn, self._established = carry_out, spawn, established
+        self._on_disk, self._lull = on_disk, lull
         self._responder = ke.Responder(settings)
         self._agreement: KeyAgreement | None = None
         self._missing: dict[Eui64, Instant] = {}  # whose keys the dongle did not take, and when to try again
@@ -146,6 +148,7 @@ class Keys:
         async def compute() -> None:
             assert self._agreement is not None
             result = await self._agreement.compute(wanted)
+            await self._lull()
             now = self._clock.now()
             self._do(self._responder.computed(wanted.token, result, now.instant), now)
 
@@ -164,7 +167,8 @@ class Keys:
         batch.then(lambda: self._spawn(partial(self._install_new, token, link_key, before)))
 
     async def _install_new(self, token: ke.Token, link_key: bytes, before: DeviceEntry) -> None:
-        ok = await self._on_disk() and await self._install(token.peer, link_key)
+        ok = await self._on_disk() and await self._install(token.peer, link_key, fresh=True)
+        await self._lull()
         if ok:
             self._missing.pop(token.peer, None)
         now = self._clock.now()
@@ -175,9 +179,9 @@ class Keys:
             self._carry_out(batch)
         self._do(self._responder.installed(token, now.instant, ok=ok), now)
 
-    async def _install(self, device: Eui64, link_key: bytes) -> bool:
+    async def _install(self, device: Eui64, link_key: bytes, *, fresh: bool = False) -> bool:
         try:
-            await self._radio.install_link_key(device, link_key)
+            await self._radio.install_link_key(device, link_key, fresh=fresh)
         except RadioGoneError as error:
             _LOG.warning("the link key of %s is not in the dongle: %s", format_eui64(device), error)
             return False

@@ -161,8 +161,10 @@ class EzspDongle:
     async def install_link_key(self, device: Eui64, link_key: bytes) -> None:
         await install_link_key(self._application.ezsp, device, link_key)
 
-    async def establish_link_key(self, device: Eui64, link_key: bytes, network_address: int | None) -> None:
-        del network_address
+    async def establish_link_key(
+        self, device: Eui64, link_key: bytes, network_address: int | None, *, fresh: bool
+    ) -> None:
+        del network_address, fresh  # it finds a device's entry by itself
         await establish_link_key(self._application.ezsp, device, link_key)
 
     async def remove_link_key(self, device: Eui64) -> None:

@@ -20,7 +20,8 @@ _NO_INDEX = 0xFF
 
 async def install_link_key(ezsp: HotEzsp, device: Eui64, link_key: bytes) -> None:
     """Let the device join with this key and secure its APS data with it; a key that it had is replaced."""
-    await _write_link_key(ezsp, device, link_key)  # first: a device that finds no place here must not get in
+    (index,) = await ezsp.findKeyTableEntry(address=ember_eui64(device), linkKey=True)
+    await _write_link_key(ezsp, device, link_key, index)  # first: a device that finds no place here must not get in
     added = await ezsp.add_transient_link_key(ember_eui64(device), KeyData(link_key))
     _require_ok(added, "the key of the joining device")
 
@@ -29,7 +30,7 @@ async def establish_link_key(ezsp: HotEzsp, device: Eui64, link_key: bytes) -> N
     """Into the key table alone. Writing a key resets its counters, so that one that is there already stays."""
     (index,) = await ezsp.findKeyTableEntry(address=ember_eui64(device), linkKey=True)
     if index == _NO_INDEX or await _key_at(ezsp, index) != link_key:
-        await _write_link_key(ezsp, device, link_key)
+        await _write_link_key(ezsp, device, link_key, index)
 
 
 async def _key_at(ezsp: HotEzsp, index: int) -> bytes:
@@ -40,13 +41,15 @@ async def _key_at(ezsp: HotEzsp, index: int) -> bytes:
     return next(bytes(field.serialize()) for field in answer if isinstance(field, KeyData))
 
 
-async def _write_link_key(ezsp: HotEzsp, device: Eui64, link_key: bytes) -> None:
+async def _write_link_key(ezsp: HotEzsp, device: Eui64, link_key: bytes, index: int) -> None:
+    """`index` is that of the device's entry, or `_NO_INDEX`."""
     eui64, key = ember_eui64(device), KeyData(link_key)
     if ezsp.ezsp_version < SECURITY_MANAGER_VERSION:
         (status,) = await ezsp.addOrUpdateKeyTableEntry(address=eui64, linkKey=True, keyData=key)
     else:
         # bellows' own write_link_keys starts at index 0 and overwrites the keys of other devices
-        (status,) = await ezsp.importLinkKey(index=await _index_for(ezsp, eui64), address=eui64, key=key)
+        place = await _free_index(ezsp) if index == _NO_INDEX else index
+        (status,) = await ezsp.importLinkKey(index=place, address=eui64, key=key)
     _require_ok(status, f"the link key of {format_eui64(device)}", "; where its table is full, forget a device first")
 
 
@@ -66,10 +69,7 @@ async def read_keys(ezsp: HotEzsp) -> tuple[tuple[str, str, bytes], ...]:
     return (("network", "nwk", bytes(network.key.serialize())), *links)
 
 
-async def _index_for(ezsp: HotEzsp, eui64: Any) -> int:
-    (index,) = await ezsp.findKeyTableEntry(address=eui64, linkKey=True)
-    if index != _NO_INDEX:
-        return int(index)
+async def _free_index(ezsp: HotEzsp) -> int:
     _, size = await ezsp.getConfigurationValue(configId=ember.EzspConfigId.CONFIG_KEY_TABLE_SIZE)
     for free in range(size):
         answer = await ezsp.exportLinkKeyByIndex(index=free)

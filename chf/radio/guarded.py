@@ -19,7 +19,7 @@ class GuardedListener:
         self._listener = listener
 
     def message_received(self, message: Inbound) -> None:
-        _tell(self._listener.message_received, message)
+        tell(self._listener.message_received, message)
 
     def answer_at_once(
         self, device: Eui64, endpoint: int, cluster: int, payload: bytes, room_bytes: int
@@ -31,22 +31,22 @@ class GuardedListener:
             return None
 
     def answered(self, message: Outbound) -> None:
-        _tell(self._listener.answered, message)
+        tell(self._listener.answered, message)
 
     def message_sent(self, message: Outbound, delivery: Delivery) -> None:
-        _tell(self._listener.message_sent, message, delivery)
+        tell(self._listener.message_sent, message, delivery)
 
     def device_joined(self, device: Eui64, network_address: int) -> None:
-        _tell(self._listener.device_joined, device, network_address)
+        tell(self._listener.device_joined, device, network_address)
 
     def device_left(self, device: Eui64) -> None:
-        _tell(self._listener.device_left, device)
+        tell(self._listener.device_left, device)
 
     def radio_state_changed(self, state: RadioState, reason: str) -> None:
-        _tell(self._listener.radio_state_changed, state, reason)
+        tell(self._listener.radio_state_changed, state, reason)
 
 
-def _tell(listener: Callable[_Told, None], *args: _Told.args, **kwargs: _Told.kwargs) -> None:
+def tell(listener: Callable[_Told, None], *args: _Told.args, **kwargs: _Told.kwargs) -> None:
     """Where the radio calls the hub, the hub's outermost loop is."""
     try:
         listener(*args, **kwargs)

@@ -184,11 +184,12 @@ class Radio(Protocol):
         """Let this device join within the window, with this preconfigured link key (16 octets). Returns at once."""
         ...
 
-    async def install_link_key(self, device: Eui64, link_key: bytes) -> None:
+    async def install_link_key(self, device: Eui64, link_key: bytes, *, fresh: bool = False) -> None:
         """Secure data to and from this device with this key from now on; one that it had is replaced.
 
-        A key that the dongle has already is left alone, with its frame counters. Some dongles refuse the key of a
-        device whose network address they do not know: see `locate`.
+        A key that the dongle has already is left alone, with its frame counters; a `fresh` one was established just
+        now, so that no dongle can have it, which spares some of them a search through hundreds of entries. Some dongles
+        refuse the key of a device whose network address they do not know: see `locate`.
         """
         ...
 

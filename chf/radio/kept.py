@@ -144,9 +144,9 @@ class KeptRadio(Radio):
             await self._up().permit(device, link_key, seconds)
         self._invited[device] = (link_key, until)
 
-    async def install_link_key(self, device: Eui64, link_key: bytes) -> None:
+    async def install_link_key(self, device: Eui64, link_key: bytes, *, fresh: bool = False) -> None:
         with self._said_plainly():
-            await self._up().install_link_key(device, link_key)
+            await self._up().install_link_key(device, link_key, fresh=fresh)
         self._invited.pop(device, None)  # it has joined, and its install code's key must not come back
 
     async def locate(self, device: Eui64) -> bool:

@@ -76,8 +76,13 @@ class Link(Protocol):
         """Let the device join with this key, and secure its data with it; a key that it had is replaced."""
         ...
 
-    async def establish_link_key(self, device: Eui64, link_key: bytes, network_address: int | None) -> None:
-        """Secure the data of a device that joined with this key. What the dongle has already is left as it is."""
+    async def establish_link_key(
+        self, device: Eui64, link_key: bytes, network_address: int | None, *, fresh: bool
+    ) -> None:
+        """Secure the data of a device that joined with this key. What the dongle has already is left as it is.
+
+        `fresh`: it cannot have this key.
+        """
         ...
 
     async def remove_link_key(self, device: Eui64) -> None: ...

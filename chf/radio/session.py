@@ -251,9 +251,10 @@ class Session:
         if not self._permit_seconds():
             await self._link.invite_only(on=False)
 
-    async def install_link_key(self, device: Eui64, link_key: bytes) -> None:
+    async def install_link_key(self, device: Eui64, link_key: bytes, *, fresh: bool) -> None:
         async with self._key_table:
-            await self._link.establish_link_key(device, link_key, self._addresses.network(device))
+            address = self._addresses.network(device)
+            await self._link.establish_link_key(device, link_key, address, fresh=fresh)
 
     async def find(self, device: Eui64) -> bool:
         if self._addresses.network(device) is None:

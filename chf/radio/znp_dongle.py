@@ -154,9 +154,11 @@ class ZnpDongle:
                 " forget a device first"
             )
 
-    async def establish_link_key(self, device: Eui64, link_key: bytes, network_address: int | None) -> None:
+    async def establish_link_key(
+        self, device: Eui64, link_key: bytes, network_address: int | None, *, fresh: bool
+    ) -> None:
         """ZDO_SEC_ADD_LINK_KEY: made for this in TI's stack, and not part of every build."""
-        if await znp_keys.holds_link_key(self._application.znp, device, link_key):
+        if not fresh and await znp_keys.holds_link_key(self._application.znp, device, link_key):
             return
         if network_address is None:
             raise RadioRefusedError(f"the dongle wants an address with the key of {format_eui64(device)}")

@@ -171,6 +171,14 @@ async def test_a_key_of_a_device_that_was_not_heard_yet_goes_in_once_the_device_
     assert (await bench.radio.export_keys())[1:] == (("00-DB-12-34-56-78-90-A4", "link", KEY),)
 
 
+async def test_a_fresh_key_takes_the_place_of_the_one_before(bench):
+    bench.device()
+    assert await bench.radio.locate(METER)
+    await bench.radio.install_link_key(METER, KEY[::-1])
+    await bench.radio.install_link_key(METER, KEY, fresh=True)
+    assert (await bench.radio.export_keys())[1:] == (("00-DB-12-34-56-78-90-A4", "link", KEY),)
+
+
 async def test_match_descriptor_tells_the_devices_endpoints_in_its_order(bench):
     device = bench.device()
 

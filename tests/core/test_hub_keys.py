@@ -227,7 +227,7 @@ async def test_a_restart_between_confirm_and_installation_makes_both_start_again
     radio = MemoryRadio()
     installing = asyncio.Event()
 
-    async def never(*_):
+    async def never(*_, **__):
         installing.set()
         await asyncio.get_running_loop().create_future()
 
@@ -289,7 +289,7 @@ async def test_a_dongle_that_refuses_the_key_leaves_everybody_with_the_old_one(s
         tx.devices.update(replace(tx.devices.get(PPMID), link_key=old, key_suite=1, key_utc=5.0))
     radio = MemoryRadio()
 
-    async def refuse(device, key):
+    async def refuse(device, key, **_):
         if key != old:
             raise RadioGoneError("the table is full")
 
@@ -333,11 +333,11 @@ class AddresslessRadio(MemoryRadio):
         super().__init__()
         self.attempts = 0
 
-    async def install_link_key(self, device, link_key):
+    async def install_link_key(self, device, link_key, **how):
         self.attempts += 1
         if device not in self.located:
             raise RadioRefusedError("the dongle wants an address with the key")
-        await super().install_link_key(device, link_key)
+        await super().install_link_key(device, link_key, **how)
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from chf.clock import SystemClock
+from chf.clock import Clock, SystemClock
 from chf.dcc.pki import Pki, seeded_keys
 from chf.errors import RadioGoneError, TimedOutError
 from chf.eui64 import Eui64, parse_eui64
@@ -75,7 +75,8 @@ class MemoryRadio:
         self._insist()
         self.permitted.append((device, link_key, seconds))
 
-    async def install_link_key(self, device: Eui64, link_key: bytes) -> None:
+    async def install_link_key(self, device: Eui64, link_key: bytes, *, fresh: bool = False) -> None:
+        del fresh
         self._insist()
         self.installed.append((device, link_key))
 
@@ -144,10 +145,10 @@ class HubOnDesk:
 
 @asynccontextmanager
 async def hub_on_desk(
-    store: Store, radio: MemoryRadio, settings: HubSettings | None = None
+    store: Store, radio: MemoryRadio, settings: HubSettings | None = None, clock: Clock | None = None
 ) -> AsyncIterator[HubOnDesk]:
     desk = HubOnDesk(store, radio)
-    hub = Hub(store, radio, desk_pki(store.home), SystemClock(), settings, desk.told.append)
+    hub = Hub(store, radio, desk_pki(store.home), clock or SystemClock(), settings, desk.told.append)
     running = asyncio.ensure_future(hub.run(form=True, ready=lambda _info: desk.up.set()))
     try:
         async with asyncio.timeout(LIMIT_S):

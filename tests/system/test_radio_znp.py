@@ -4,6 +4,7 @@ import asyncio
 import logging
 import random
 from collections.abc import AsyncIterator
+from unittest.mock import ANY
 
 import pytest
 
@@ -499,6 +500,16 @@ async def test_a_port_that_closes_while_a_dongle_is_being_woken_is_told_plainly(
             port = f"tcp://127.0.0.1:{server.sockets[0].getsockname()[1]}"
             with pytest.raises(RadioGoneError, match=port):
                 await ZnpRadio(ZnpSettings(port)).probe()
+
+
+async def test_a_fresh_key_is_not_looked_for_in_the_dongles_tables(dongle, radio):
+    device = dongle.add(MemoryDevice(METER, 0x1001))
+    assert await radio.locate(device.ieee)
+    handlers = dict(dongle.ncp._handlers)
+    without(dongle, "osalNvRead", "osalNvReadExt", "nvRead")
+    await radio.install_link_key(device.ieee, KEY, fresh=True)
+    dongle.ncp._handlers = handlers
+    assert await radio.export_keys() == (ANY, (format_eui64(device.ieee), "link", KEY))
 
 
 async def test_blocks_do_not_wait_for_the_many_requests_of_a_key(dongle, radio):

@@ -1,0 +1,103 @@
+"""When the hub does what can wait: in the lull after a block, while the device that has it writes it to its flash.
+
+A device asks for its next block as soon as the last one is written, and whatever else the hub is at by then holds it
+up. So that is done once a block has arrived, one thing at a time and in order, or a little later where none does. While
+nobody downloads, nothing waits.
+"""
+
+import asyncio
+import math
+from collections import deque
+from collections.abc import Callable
+from functools import partial
+from typing import Final
+
+from chf.clock import Clock, Instant
+from chf.radio.guarded import tell
+
+PATIENCE_S: Final = 0.01
+"""Each thing waits for so long at most once it is its turn: establishing a key takes a dozen of them."""
+
+DOWNLOADING_S: Final = 0.05
+"""After a block, the next one is expected for so long."""
+
+MOST: Final = 64
+"""So many things wait at once."""
+
+
+class Lulls:
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._waiting: deque[Callable[[], None]] = deque()
+        self._last_block = Instant(-math.inf)
+        self._next: asyncio.Handle | None = None  # there is one as long as something waits
+        self._is_soon = False  # it waits for no block
+        self._closed = False
+
+    def begin(self, now: Instant) -> None:
+        """A device has its block."""
+        self._last_block = now
+        if self._waiting and not self._is_soon:
+            self._plan(soon=True)
+
+    def do(self, work: Callable[[], None]) -> None:
+        """What the radio told, and what may wait; in the order of the calls."""
+        if self._nothing_is_to_wait():
+            work()
+            return
+        if len(self._waiting) == MOST:
+            self._do_one()  # somebody sends more than there are blocks: that comes at their cost, and in order
+        self._waiting.append(work)
+        if self._next is None:
+            self._plan(soon=False)
+
+    async def wait(self) -> None:
+        """For the turn of the task that calls this; other tasks get theirs before, whether or not anybody downloads."""
+        if self._nothing_is_to_wait():
+            await asyncio.sleep(0)
+            return
+        turn = asyncio.get_running_loop().create_future()
+        self.do(partial(_give, turn))
+        await turn
+
+    def catch_up(self) -> None:
+        """Do all that waits: for what must not overtake it, and waits for nothing."""
+        while self._waiting:
+            self._do_one()
+        if self._next is not None:
+            self._next.cancel()
+            self._next = None
+
+    def close(self) -> None:
+        """From here on nothing waits."""
+        self._closed = True
+        self.catch_up()
+
+    def _nothing_is_to_wait(self) -> bool:
+        return self._closed or (not self._waiting and not self._is_downloading())
+
+    def _is_downloading(self) -> bool:
+        return self._clock.instant() - self._last_block < DOWNLOADING_S
+
+    def _do_one(self) -> None:
+        tell(self._waiting.popleft())
+
+    def _plan(self, *, soon: bool) -> None:
+        if self._next is not None:
+            self._next.cancel()
+        loop = asyncio.get_running_loop()
+        self._is_soon = soon
+        self._next = loop.call_soon(self._turn) if soon else loop.call_later(PATIENCE_S, self._turn)
+
+    def _turn(self) -> None:
+        self._next = None
+        self._is_soon = False
+        if self._waiting:
+            self._do_one()
+        if self._waiting:
+            self._plan(soon=not self._is_downloading())
+
+
+def _give(turn: asyncio.Future[None]) -> None:
+    if not turn.done():
+        turn.set_result(None)
