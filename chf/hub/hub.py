@@ -59,6 +59,7 @@ _LOG = logging.getLogger(__name__)
 NO_ADDRESS: Final = 0xFFFE  # Zigbee R22 3.6.1.7: a short address that is not known
 POLL_S: Final = 0.2  # how soon a command of the CLI is taken
 SAVE_S: Final = 0.5  # how often progress and what was heard are written
+CHECKPOINT_S: Final = 30.0  # how often SQLite's log is moved into its file
 SAVED_AT_ONCE: Final = 4  # devices; the others the next time: a row takes 0.07 ms, and image blocks wait meanwhile
 
 _JOINED: Final = DeviceStatus.JOINED  # looked up for every block
@@ -152,6 +153,7 @@ class Hub:
                 tasks.create_task(self._take_commands())
                 tasks.create_task(self._tell_of_log())
                 tasks.create_task(self._save_now_and_then())
+                tasks.create_task(self._keep_log_short())
                 ready(self.info)
         except* (RadioGoneError, UsageError) as group:
             raise group.exceptions[0] from None
@@ -452,13 +454,12 @@ class Hub:
                 await self._on_disk()
 
     async def _on_disk(self) -> bool:
-        """Wait for the disk beside the event loop, where blocks do not wait with it."""
-        try:
-            await asyncio.to_thread(self._store.sync)
-        except StoreError as error:
-            _LOG.warning("not on disk yet: %s", error)
-            return False
-        return True
+        return await _beside_the_loop(self._store.sync, "not on disk yet")
+
+    async def _keep_log_short(self) -> None:
+        while True:
+            await asyncio.sleep(CHECKPOINT_S)
+            await _beside_the_loop(self._store.checkpoint, "the store's log was not moved into its file")
 
     async def _save_now_and_then(self) -> None:
         while True:
@@ -498,6 +499,16 @@ class Hub:
         batch = Batch(self._clock.now())
         batch.event(kind, fields)
         self._journal.carry_out(batch)
+
+
+async def _beside_the_loop(wait: Callable[[], None], in_vain: str) -> bool:
+    """Wait for the disk in a thread: blocks do not wait with it. False where it refused."""
+    try:
+        await asyncio.to_thread(wait)
+    except StoreError as error:
+        _LOG.warning("%s: %s", in_vain, error)
+        return False
+    return True
 
 
 def _failure(octets: bytes) -> bytes | None:

@@ -7,7 +7,7 @@ import fcntl
 import os
 import sqlite3
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, Final, TypeAlias
 
@@ -21,6 +21,10 @@ PATIENCE_S: Final = 5.0
 
 HUB_PATIENCE_S: Final = 0.25
 """The same of the hub, whose devices wait with it: it is told sooner, keeps what it has, and tries again."""
+
+HUB_LOG_PAGES: Final = 8192
+"""The hub's log is moved into the file beside its event loop (`checkpoint`). Should that fail, a commit of its own does
+it at 32 MB; one of any other process, as SQLite has it, at 4 MB."""
 
 Row: TypeAlias = tuple[Any, ...]
 Parameter: TypeAlias = str | bytes | int | float | None
@@ -40,7 +44,7 @@ class Database:
         self._data_version: int | None = None
 
     @classmethod
-    def open(cls, home: Path, patience_s: float = PATIENCE_S) -> "Database":
+    def open(cls, home: Path, *, hub: bool = False) -> "Database":
         """Open the store in `home`, making both where they are missing, and bring its schema up to date.
 
         Raises StoreCorruptError for a file that is not a whole store of ours (it is left as it is), StoreError where
@@ -62,11 +66,12 @@ class Database:
         if status.st_size == 0:
             raise StoreCorruptError(f"{path} is empty: a store is never made empty, so its content was lost")
         with translated(path):
-            uri = path.absolute().as_uri() + "?mode=rw"  # never made by opening it
-            connection = sqlite3.connect(uri, uri=True, isolation_level=None, timeout=patience_s)
+            connection = _connect(path, HUB_PATIENCE_S if hub else PATIENCE_S)
         try:
             with translated(path):
                 _set_up(connection, path)
+                if hub:
+                    connection.execute(f"pragma wal_autocheckpoint = {HUB_LOG_PAGES}")
         except BaseException:
             connection.close()
             raise
@@ -117,7 +122,7 @@ class Database:
             self._connection.execute("rollback")
 
     def sync(self) -> None:
-        """Wait for the disk to have all that was committed. The one call that may be made in another thread.
+        """Wait for the disk to have all that was committed. May be made in another thread.
 
         Raises StoreError. What is committed lies in the log, or was moved from there into the file, which SQLite does
         only after a sync of its own.
@@ -130,6 +135,14 @@ class Database:
                 os.close(log)  # SQLite holds its locks on other files
         except OSError as error:
             raise StoreError(f"cannot use {self._path}: {error.strerror}") from error
+
+    def checkpoint(self) -> None:
+        """Move what is in the log into the file, as far as nobody reads it there. May be made in another thread.
+
+        Raises StoreError. Otherwise the commit that finds the log long does it, and waits for the disk twice.
+        """
+        with translated(self._path), closing(_connect(self._path, PATIENCE_S)) as beside:
+            beside.execute("pragma wal_checkpoint(passive)").fetchall()
 
     def changed_by_others(self) -> bool:
         """Whether another connection has committed since the last call; True the first time. Cheap enough to poll."""
@@ -169,6 +182,11 @@ def translated(path: Path) -> Iterator[None]:
                 reason = str(error)
         kind = StoreUnavailableError if code in _PASSING else StoreError
         raise kind(f"cannot use {path}: {reason}") from error
+
+
+def _connect(path: Path, patience_s: float) -> sqlite3.Connection:
+    uri = path.absolute().as_uri() + "?mode=rw"  # never made by opening it
+    return sqlite3.connect(uri, uri=True, isolation_level=None, timeout=patience_s)
 
 
 def _set_up(connection: sqlite3.Connection, path: Path) -> None:

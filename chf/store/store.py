@@ -22,7 +22,7 @@ from typing import Self
 from chf.store.alerts import Alerts, AlertsWriter
 from chf.store.audit import Audit, AuditWriter
 from chf.store.counters import Counters, CountersWriter, Meta, MetaWriter, Requests, RequestsWriter
-from chf.store.database import HUB_PATIENCE_S, Database
+from chf.store.database import Database
 from chf.store.device_log import DeviceLog, DeviceLogWriter
 from chf.store.device_messages import DeviceMessages, DeviceMessagesWriter
 from chf.store.followed import FollowedCommands, FollowedCommandsWriter
@@ -84,7 +84,7 @@ class Store:
             return cls(home, Database.open(home), None)
         lock = StoreLock.acquire(home, Only.HUB)
         try:
-            database = Database.open(home, HUB_PATIENCE_S)
+            database = Database.open(home, hub=True)
             database.check()
         except BaseException:
             lock.release()
@@ -103,6 +103,10 @@ class Store:
     def sync(self) -> None:
         """Wait until all that was committed without waiting is on disk. May be called in another thread."""
         self._database.sync()
+
+    def checkpoint(self) -> None:
+        """Move SQLite's log into the file, so that no commit has to. May be called in another thread."""
+        self._database.checkpoint()
 
     def changed_by_others(self) -> bool:
         """Whether somebody else has written since the last call (True the first time): for the hub's poll."""
