@@ -59,10 +59,14 @@ def show(*, number: int, home: Path, as_json: bool) -> None:
 @queue.command()
 @click.argument("number", type=int)
 @home_option
-def retry(*, number: int, home: Path) -> None:
+@json_option
+def retry(*, number: int, home: Path, as_json: bool) -> None:
     """Post a document again at once, also one that was put aside."""
     with Store.open(home) as store, store.transaction() as tx:
         tx.uplink.retry(number)
+    if as_json:
+        print_json({"schema": 1, "retried": number})
+        return
     talk(f"document {number} goes again while `chf dcc serve` runs")
 
 

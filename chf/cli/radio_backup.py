@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from chf.cli.dongle import Dongle, dongle_options, leave_to_hub
-from chf.cli.options import home_option, json_option, talk
+from chf.cli.options import home_option, json_option, print_json, talk
 from chf.cli.radio_print import print_info
 from chf.cli.secret_file import write_secret
 from chf.errors import RefusedError, UsageError
@@ -21,7 +21,8 @@ _LARGEST_BYTES = 4 << 20  # a network of thousands of devices is a tenth of that
 @click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
 @dongle_options(port=True, kind_may_be_asked=True)
 @home_option
-def backup(*, file: Path, dongle: Dongle, home: Path) -> None:
+@json_option
+def backup(*, file: Path, dongle: Dongle, home: Path, as_json: bool) -> None:
     """Write the dongle's network with all its keys to a new FILE, mode 0600, in zigpy's backup format."""
     leave_to_hub(home, dongle.port)
 
@@ -32,7 +33,11 @@ def backup(*, file: Path, dongle: Dongle, home: Path) -> None:
         raise UsageError(f"{file} is there already")
     described = asyncio.run(run())
     write_secret(file, json.dumps(described, indent=2) + "\n")
-    talk(f"the network is in {file}, with {len(described['devices'])} devices; it is as secret as its keys")
+    count = len(described["devices"])
+    if as_json:
+        print_json({"schema": 1, "port": dongle.port, "file": str(file), "devices": count})
+        return
+    talk(f"the network is in {file}, with {count} devices; it is as secret as its keys")
 
 
 @click.command()

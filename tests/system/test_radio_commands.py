@@ -88,7 +88,8 @@ def test_a_network_moves_by_a_file_that_is_secret(tmp_path, old, new):
         assert "no network" in nothing.err
         assert not file.exists()
         formed = run_chf("radio", "form", "--port", dongle.port, "--json", home=home).json
-        run_chf("radio", "backup", str(file), "--port", dongle.port, home=home)
+        told = run_chf("radio", "backup", str(file), "--port", dongle.port, "--json", home=home).json
+        assert told == {"schema": 1, "port": dongle.port, "file": str(file), "devices": 0}
         keys = tmp_path / "keys"
         run_chf("radio", "keys", "--port", dongle.port, "--out", str(keys), home=home)
         again = run_chf("radio", "backup", str(file), "--port", dongle.port, home=home)
