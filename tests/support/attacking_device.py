@@ -31,7 +31,7 @@ from devices.wire.mac import AddressMode, MacCommand, MacFrame, MacType
 from devices.wire.nwk import NwkFrame, NwkType
 from devices.wire.security import AuxiliaryHeader, KeyIdentifier, cipher_for, seal, unseal
 
-LIMIT_S = 10.0
+LIMIT_S = 60.0
 HUB_ENDPOINT, ENDPOINT = 0x0B, 3
 SMART_ENERGY = 0x0109
 EVERYBODY = 0xFFFD

@@ -28,7 +28,7 @@ from chf.radio.interface import (
 from chf.store import Store
 from chf.trace import Event, Kind
 
-LIMIT_S = 10.0
+LIMIT_S = 60.0
 HUB = parse_eui64("00-DB-12-34-56-78-90-A2")
 
 

@@ -34,7 +34,7 @@ from devices.stack.interface import (
     NwkAddress,
 )
 
-LIMIT_S = 10.0
+LIMIT_S = 60.0
 DONGLE = Eui64(0x00_12_4B_00_01_02_03_04)
 ANNOUNCE = 0x0013
 NWK_ADDR_REQ = 0x0000

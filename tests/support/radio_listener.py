@@ -6,7 +6,7 @@ from collections.abc import Callable
 from chf.eui64 import Eui64
 from chf.radio.interface import Answer, Delivery, Inbound, Outbound, RadioState
 
-LIMIT_S = 10.0
+LIMIT_S = 60.0
 
 
 class RecordingListener:

@@ -53,7 +53,7 @@ class Ear(ControllerApplication):
         self.joins: list[t.EUI64] = []
         self.changed = asyncio.Event()
 
-    async def until(self, condition: Callable[[], bool], timeout_s: float = 15.0) -> None:
+    async def until(self, condition: Callable[[], bool], timeout_s: float = 60.0) -> None:
         """Wait for something that packets and joins make true."""
         async with asyncio.timeout(timeout_s):
             while not condition():

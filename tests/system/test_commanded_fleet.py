@@ -1,5 +1,7 @@
 """Both update methods side by side: 750 KiB to ten HCALCSs and ten PPMIDs at once, each method's own end."""
 
+from functools import partial
+
 import pytest
 
 from chf.gbcs import AlertCode
@@ -46,6 +48,7 @@ def test_ten_hcalcs_and_ten_ppmids_at_once(tmp_path):
         for number in commanded_jobs:
             desk.until_state(number, JobState.ACTIVATED, timeout_s=120)
         for device in HCALCS:
+            desk.until(partial(desk.alerts, "CS06", device), "the response")
             told = {(alert.use_case, alert.alert_code) for alert in desk.alerts(device=device)}
             assert told == {
                 ("CCS08", AlertCode.FIRMWARE_TRANSFER_SUCCESS),

@@ -11,7 +11,7 @@ from chf.store.device_messages import MessageState
 from chf.trace import Kind
 from tests.support.programs import Bench, bench, commanded, signed_image_file
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = pytest.mark.timeout(240)
 
 HCALCS, GSME = (f"00-DB-12-34-56-78-90-A{digit}" for digit in "51")
 FLEET = {HCALCS: DeviceType.HCALCS, GSME: DeviceType.GSME}  # the hub's tunnel as client and as server

@@ -78,7 +78,7 @@ def test_a_device_without_power_at_the_time_activates_when_it_is_back(tmp_path):
     with bench(tmp_path, commanded("hcalcs", HCALCS), issue=[HCALCS]) as desk:
         image = signed_image_file(tmp_path / "new.ota", desk.pki)
         number = distributed(desk, image)
-        cs06(desk, image, "--at", "+6s")
+        cs06(desk, image, "--at", "+12s")
         desk.until(lambda: ("CS06", 0, "accepted", True) in told(desk, HCALCS), "the acceptance")
         when = desk.job(number).waiting_until
         assert when is not None
@@ -88,7 +88,7 @@ def test_a_device_without_power_at_the_time_activates_when_it_is_back(tmp_path):
         assert desk.job(number).state is JobState.WAITING
         desk.dongle.command(do="power_on", eui64=HCALCS)
         desk.until_state(number, JobState.ACTIVATED)
-        assert ("0x00CA", 0x8F66, "success", True) in told(desk, HCALCS)
+        desk.until(lambda: ("0x00CA", 0x8F66, "success", True) in told(desk, HCALCS), "the alert")
 
 
 def test_a_cancelled_activation_does_not_happen(tmp_path):

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import io
 import sqlite3
+from dataclasses import replace
 
 import aiohttp
 import pytest
@@ -251,7 +252,8 @@ class Receiver:
             await runner.cleanup()
 
 
-POLICY = DeliveryPolicy(timeout_s=0.5, first_pause_s=0.01, longest_pause_s=0.05, refusals_until_parked=3)
+POLICY = DeliveryPolicy(timeout_s=30.0, first_pause_s=0.01, longest_pause_s=0.05, refusals_until_parked=3)
+HASTY = replace(POLICY, timeout_s=0.5)
 
 
 def queue(store, *names, device=PPMID, recipient=SUPPLIER):
@@ -338,7 +340,7 @@ async def test_delivery_to_a_slow_receiver_times_out_and_repeats_the_same_docume
     queue(store, "a")
     async with Receiver().listening() as receiver:
         receiver.delay_s = 1.0
-        async with delivering(store, receiver.url):
+        async with delivering(store, receiver.url, HASTY):
             await until(lambda: len(receiver.got) >= 2)
             assert "no answer within 0.5 s" in store.uplink.get(1).last_error
             receiver.delay_s = 0.0
@@ -377,11 +379,12 @@ async def test_delivery_to_an_address_that_hangs_is_bounded(store):
         queue(store, f"{number}", device=Eui64(number))
     async with Receiver().listening() as receiver:
         receiver.delay_s = 60.0
-        async with delivering(store, receiver.url):
+        async with delivering(store, receiver.url, HASTY):
             await until(lambda: store.uplink.get(1).attempts >= 2)
     assert POLICY.at_once <= len(receiver.got) <= POLICY.at_once + 2
 
 
+@pytest.mark.timeout(300)
 async def test_delivery_of_ten_thousand_documents_after_a_long_silence(store):
     """Eight hours without the address, as far as the queue is concerned: all arrive, once, each device's in order."""
     with store.transaction() as tx:
@@ -401,7 +404,7 @@ async def test_delivery_of_ten_thousand_documents_after_a_long_silence(store):
 async def test_delivery_of_one_device_does_not_wait_for_another(store):
     queue(store, "a", "b", device=PPMID)
     queue(store, "c", device=SECOND)
-    policy = DeliveryPolicy(timeout_s=0.5, first_pause_s=30.0)
+    policy = replace(POLICY, first_pause_s=30.0, longest_pause_s=60.0)
     async with Receiver(500).listening() as receiver, delivering(store, receiver.url, policy):
         await until(lambda: len(receiver.taken) == 1 and len(receiver.got) == 2)
     assert sorted(receiver.got) == ["a", "c"]

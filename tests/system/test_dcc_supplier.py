@@ -169,6 +169,7 @@ def test_a_supplier_is_told_of_a_command_that_its_device_never_took(tmp_path):
             assert told["ResponseCode"] == "E20"
             desk.until(lambda: desk.store.uplink.waiting() == 0, "it to be taken")
             dcc.kill()
+        config.write_text(EAGER)
         with serving(desk.home, *options) as dcc:
             desk.dongle.command(do="power_on", eui64=HCALCS)
             again = ReadFirmwareVersionRequest(supplier.request_id(HCALCS))

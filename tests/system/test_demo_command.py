@@ -29,7 +29,7 @@ KEYS = {
 
 
 def demo(tmp_path, *options, code=0):
-    ran = run_chf("demo", "--json", *map(str, options), home=tmp_path / "unused")
+    ran = run_chf("demo", "--json", *map(str, options), home=tmp_path / "unused", timeout_s=250.0)
     assert code is None or ran.code == code, ran.err
     return ran
 

@@ -12,7 +12,7 @@ from tests.support.virtual_dongle import EUI64, ROOT, serve_command, virtual_don
 
 pytestmark = pytest.mark.timeout(120)
 
-SCENARIO = quick(think_time_s=0.02)
+SCENARIO = quick(think_time_s=0.05)
 
 
 @contextmanager

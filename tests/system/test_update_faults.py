@@ -29,7 +29,10 @@ FLEET = {
     "says it twice": {"faults": {"alert": "twice"}},
     "signs badly": {"faults": {"alert": "bad-signature"}},
     "reports failure": {"faults": {"alert": "failure"}},
-    "without link key security": {"aps_security": False},
+    "without link key security": {
+        "aps_security": False,
+        "query_interval_s": 1.7,
+    },  # one refusal in half a second is told
     "telink": {"personality": "telink"},
     "silicon-labs": {"personality": "silicon-labs"},
 }
@@ -42,7 +45,7 @@ def fleet(tmp_path_factory):
     directory = tmp_path_factory.mktemp("fleet")
     scenario = "".join(quick(NAMES[name], **{"hardware_version": 0x0101, **how}) for name, how in FLEET.items())
     with bench(directory, scenario) as desk:
-        desk.start_hub(config="[jobs]\nverify_s = 6.0\nread_interval_s = 1.0\n")
+        desk.start_hub(config="[jobs]\nverify_s = 60.0\nread_interval_s = 1.0\n")
         desk.pki.issue(parse_eui64(NAMES["plain"]))
         desk.pki.issue(parse_eui64(NAMES["signs badly"]))
         secured = [name for name in NAMES if name != "without link key security"]

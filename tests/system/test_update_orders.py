@@ -19,8 +19,8 @@ SLOW, PARKED, HELD, GIVEN, AT_PARK, AT_HOLD, AT_UTC, BY_HAND, TWICE, MOVED, LOST
 )
 NOBODY = device(0xEE)  # in the device log, never on the network
 FLEET = {
-    SLOW: {"think_time_s": 0.05},
-    GIVEN: {},
+    SLOW: {"think_time_s": 0.2},
+    GIVEN: {"reboot_s": 4.0},
     LOST: {"faults": {"stalls_at_offset": 1000}},
     ELSEWHERE: {"manufacturer": 0x1111},
     OTHER_TYPE: {"image_type": 0x0077},
@@ -109,7 +109,7 @@ def test_cancel_while_held(desk):
 
 def test_cancel_of_an_update_whose_device_was_given_a_time_is_refused(desk):
     """It counts down by itself and cannot be called back: exit code 3, with the truth, and it activates."""
-    number = waiting(desk, GIVEN, "--at", "+6s", "--strategy", "hold")
+    number = start(desk, GIVEN, "--at", "+6s", "--strategy", "hold")
     desk.until_state(number, JobState.ACTIVATING)
     ran = desk.chf("update", "cancel", str(number), code=3)
     assert "the device was told to activate at" in ran.err
@@ -122,7 +122,7 @@ def test_cancel_of_an_update_whose_device_was_given_a_time_is_refused(desk):
     ("eui64", "strategy"), [(AT_PARK, ()), (AT_HOLD, ("--strategy", "hold"))], ids=["park", "hold"]
 )
 def test_a_time_is_kept(desk, eui64, strategy):
-    number = start(desk, eui64, "--at", "+6s", *strategy)
+    number = start(desk, eui64, "--at", "+10s", *strategy)
     due = desk.job(number).activation.utc
     job = desk.until_state(number, JobState.WAITING)
     assert job.waiting_until == pytest.approx(due)
@@ -138,7 +138,7 @@ def test_a_time_is_kept(desk, eui64, strategy):
 
 def test_a_time_in_utc(desk):
     """Told as UTC on the command line, and to the device."""
-    when = isoformat(UtcSeconds(SystemClock().now().utc + 5))
+    when = isoformat(UtcSeconds(SystemClock().now().utc + 15))
     number = start(desk, AT_UTC, "--at", when, "--time-form", "absolute")
     job = desk.until_state(number, JobState.ACTIVATED)
     assert isoformat(job.activation.utc) == when
