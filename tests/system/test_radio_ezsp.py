@@ -201,13 +201,13 @@ async def test_a_hung_dongle_is_noticed_and_its_messages_are_told(dongle, radio,
 
 
 async def test_the_network_stays_open_for_as_long_as_was_asked_and_the_policy_goes_back(dongle, radio, monkeypatch):
-    monkeypatch.setattr("chf.radio.ezsp_dongle.EzspDongle.longest_permit_s", 1)
+    monkeypatch.setattr("chf.radio.ezsp_dongle.EzspDongle.longest_permit_s", 3)
     monkeypatch.setattr("chf.radio.session.POLICY_LINGERS_S", 0.05)
     assert not dongle.ncp.keys.policy.install_code_keys_only
-    await radio.permit(METER, KEY, 2)
+    await radio.permit(METER, KEY, 6)
     assert dongle.ncp.keys.policy.install_code_keys_only
     await dongle.until(lambda: not dongle.ncp.keys.policy.install_code_keys_only)
-    assert dongle.stack.permits == [0, 1, 1]
+    assert dongle.stack.permits == [0, 3, 3]
 
 
 async def test_the_key_table_is_made_large_enough(dongle, radio):

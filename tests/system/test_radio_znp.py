@@ -241,13 +241,13 @@ async def test_a_dongle_that_hangs_while_nobody_wants_anything_is_noticed(dongle
 
 
 async def test_the_network_stays_open_for_as_long_as_was_asked_and_the_policy_goes_back(dongle, radio, monkeypatch):
-    monkeypatch.setattr("chf.radio.znp_dongle.ZnpDongle.longest_permit_s", 1)
+    monkeypatch.setattr("chf.radio.znp_dongle.ZnpDongle.longest_permit_s", 3)
     monkeypatch.setattr("chf.radio.session.POLICY_LINGERS_S", 0.05)
     assert not dongle.ncp.keys.install_codes_only
-    await radio.permit(METER, KEY, 2)
+    await radio.permit(METER, KEY, 6)
     assert dongle.ncp.keys.install_codes_only
     await dongle.until(lambda: not dongle.ncp.keys.install_codes_only)
-    assert dongle.stack.permits == [1, 1]
+    assert dongle.stack.permits == [3, 3]
 
 
 async def test_a_full_key_table_is_refused_with_what_to_do(dongle, radio):
