@@ -92,8 +92,7 @@ class Lulls:
     def _turn(self) -> None:
         self._next = None
         self._is_soon = False
-        if self._waiting:
-            self._do_one()
+        self._do_one()
         if self._waiting:
             self._plan(soon=not self._is_downloading())
 
