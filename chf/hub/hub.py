@@ -172,10 +172,10 @@ class Hub:
     def message_received(self, message: Inbound) -> None:
         """In the order of the air; what is not of the OTA cluster may wait for the next block to be answered."""
         if message.cluster == zcl_ota.CLUSTER:
-            self._lulls.catch_up()
+            self._lulls.catch_up_with(message.source)
             self._received(message)
         else:
-            self._lulls.do(partial(self._received, message))
+            self._lulls.do(partial(self._received, message), message.source)
 
     def _received(self, message: Inbound) -> None:
         now = self._clock.now()
@@ -225,6 +225,7 @@ class Hub:
         self._keys.heard(message.destination, now)
         self._devices.hear(message.destination, now, message.destination_endpoint)
         self._updates.block_left(message.destination)
+        self._lulls.end()
 
     def message_sent(self, message: Outbound, delivery: Delivery) -> None:
         token = message.reference
@@ -238,7 +239,7 @@ class Hub:
                 self._plan()
 
     def device_joined(self, device: Eui64, network_address: int) -> None:
-        self._lulls.do(partial(self._joined, device, network_address))
+        self._lulls.do(partial(self._joined, device, network_address), device)
 
     def _joined(self, device: Eui64, network_address: int) -> None:
         now = self._clock.now()
@@ -279,7 +280,7 @@ class Hub:
             self._joined(message.source, NO_ADDRESS)
 
     def device_left(self, device: Eui64) -> None:
-        self._lulls.do(partial(self._left, device))
+        self._lulls.do(partial(self._left, device), device)
 
     def _left(self, device: Eui64) -> None:
         if self._devices.get(device) is None:
@@ -335,6 +336,7 @@ class Hub:
         done = self._updates.receive(message.source, message.source_endpoint, message.payload, now)
         if isinstance(done, Outbound):
             self._radio.post(done)
+            self._lulls.end()
             due = self._updates.server.deadline()  # the first block of a page is one message too, with more to follow
             if due is not None and (self._due is None or due < self._due):
                 self._plan()

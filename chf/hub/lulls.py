@@ -13,6 +13,7 @@ from functools import partial
 from typing import Final
 
 from chf.clock import Clock, Instant
+from chf.eui64 import Eui64
 from chf.radio.guarded import tell
 
 PATIENCE_S: Final = 0.01
@@ -28,10 +29,11 @@ MOST: Final = 64
 class Lulls:
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._waiting: deque[Callable[[], None]] = deque()
+        self._waiting: deque[tuple[Eui64 | None, Callable[[], None]]] = deque()
         self._last_block = Instant(-math.inf)
         self._next: asyncio.Handle | None = None  # there is one as long as something waits
         self._is_soon = False  # it waits for no block
+        self._latest = 0.0  # when it comes without one, by the event loop's clock
         self._closed = False
 
     def begin(self, now: Instant) -> None:
@@ -40,16 +42,21 @@ class Lulls:
         if self._waiting and not self._is_soon:
             self._plan(soon=True)
 
-    def do(self, work: Callable[[], None]) -> None:
-        """What the radio told, and what may wait; in the order of the calls."""
+    def end(self) -> None:
+        """Another block is on its way: what was to be done in this lull is for the one after it."""
+        if self._is_soon and self._next is not None and self._latest > asyncio.get_running_loop().time():
+            self._plan(soon=False)
+
+    def do(self, work: Callable[[], None], device: Eui64 | None = None) -> None:
+        """What the radio told (of this device), and what may wait; in the order of the calls."""
         if self._nothing_is_to_wait():
             work()
             return
         if len(self._waiting) == MOST:
             self._do_one()  # somebody sends more than there are blocks: that comes at their cost, and in order
-        self._waiting.append(work)
+        self._waiting.append((device, work))
         if self._next is None:
-            self._plan(soon=False)
+            self._wait_for_block()
 
     async def wait(self) -> None:
         """For the turn of the task that calls this; other tasks get theirs before, whether or not anybody downloads."""
@@ -60,8 +67,12 @@ class Lulls:
         self.do(partial(_give, turn))
         await turn
 
-    def catch_up(self) -> None:
-        """Do all that waits: for what must not overtake it, and waits for nothing."""
+    def catch_up_with(self, device: Eui64) -> None:
+        """Do all that waits where some of it is this device's: for what must not overtake that, and cannot wait."""
+        if any(whose == device for whose, _ in self._waiting):
+            self._catch_up()
+
+    def _catch_up(self) -> None:
         while self._waiting:
             self._do_one()
         if self._next is not None:
@@ -71,7 +82,7 @@ class Lulls:
     def close(self) -> None:
         """From here on nothing waits."""
         self._closed = True
-        self.catch_up()
+        self._catch_up()
 
     def _nothing_is_to_wait(self) -> bool:
         return self._closed or (not self._waiting and not self._is_downloading())
@@ -80,21 +91,29 @@ class Lulls:
         return self._clock.instant() - self._last_block < DOWNLOADING_S
 
     def _do_one(self) -> None:
-        tell(self._waiting.popleft())
+        _, work = self._waiting.popleft()
+        tell(work)
+
+    def _wait_for_block(self) -> None:
+        self._latest = asyncio.get_running_loop().time() + PATIENCE_S
+        self._plan(soon=False)
 
     def _plan(self, *, soon: bool) -> None:
         if self._next is not None:
             self._next.cancel()
         loop = asyncio.get_running_loop()
         self._is_soon = soon
-        self._next = loop.call_soon(self._turn) if soon else loop.call_later(PATIENCE_S, self._turn)
+        self._next = loop.call_soon(self._turn) if soon else loop.call_at(self._latest, self._turn)
 
     def _turn(self) -> None:
         self._next = None
         self._is_soon = False
         self._do_one()
-        if self._waiting:
-            self._plan(soon=not self._is_downloading())
+        if self._waiting and self._is_downloading():
+            self._wait_for_block()
+        elif self._waiting:
+            self._latest = 0.0
+            self._plan(soon=True)
 
 
 def _give(turn: asyncio.Future[None]) -> None:

@@ -77,6 +77,36 @@ def test_one_thing_is_done_after_each_block_in_order_and_not_within_it(run):
     run(story())
 
 
+def test_a_lull_that_the_next_block_ends_is_left_to_it(run):
+    async def story():
+        lulls, done = downloading()
+        lulls.do(lambda: done.append("a"))
+        lulls.begin(VirtualClock().instant())
+        lulls.end()
+        await asyncio.sleep(0)
+        assert done == []
+        lulls.begin(VirtualClock().instant())
+        await asyncio.sleep(0)
+        assert done == ["a"]
+
+    run(story())
+
+
+def test_where_there_is_always_a_block_under_way_nothing_waits_longer(run):
+    async def story():
+        lulls, done = downloading()
+        start = VirtualClock().instant()
+        for _ in range(2):
+            lulls.do(lambda: done.append(VirtualClock().instant() - start))
+        for _ in range(30):
+            lulls.begin(VirtualClock().instant())
+            lulls.end()
+            await asyncio.sleep(PATIENCE_S / 10)
+        assert done == pytest.approx([PATIENCE_S, 2 * PATIENCE_S], abs=PATIENCE_S / 9)
+
+    run(story())
+
+
 def test_where_no_block_comes_each_waits_so_long_and_no_longer(run):
     async def story():
         lulls, done = downloading()
@@ -124,12 +154,14 @@ def test_tasks_and_callbacks_take_turns_in_the_order_in_which_they_came(run):
     run(story())
 
 
-def test_what_must_not_be_overtaken_is_done_at_once(run):
+def test_what_a_device_must_not_overtake_is_done_at_once_with_all_before_it(run):
     async def story():
         lulls, done = downloading()
-        for name in "abc":
-            lulls.do(partial(done.append, name))
-        lulls.catch_up()
+        for name, device in (("a", None), ("b", DEVICE), ("c", None)):
+            lulls.do(partial(done.append, name), device)
+        lulls.catch_up_with(OTHER)
+        assert done == []
+        lulls.catch_up_with(DEVICE)
         assert done == ["a", "b", "c"]
         await asyncio.sleep(DOWNLOADING_S * 2)
         assert done == ["a", "b", "c"]
@@ -141,9 +173,9 @@ def test_a_flood_is_kept_in_order_and_does_not_fill_the_memory(run):
     async def story():
         lulls, done = downloading()
         for number in range(10 * MOST):
-            lulls.do(partial(done.append, number))
+            lulls.do(partial(done.append, number), DEVICE)
         assert done == list(range(9 * MOST))
-        lulls.catch_up()
+        lulls.catch_up_with(DEVICE)
         assert done == list(range(10 * MOST))
 
     run(story())
@@ -153,9 +185,9 @@ def test_a_failure_is_logged_and_holds_nothing_up(run, caplog):
     async def story():
         lulls, done = downloading()
         lulls.do(lambda: 1 / 0)
-        lulls.do(lambda: done.append("next"))
+        lulls.do(lambda: done.append("next"), DEVICE)
         with caplog.at_level(logging.ERROR):
-            lulls.catch_up()
+            lulls.catch_up_with(DEVICE)
         assert done == ["next"]
 
     run(story())

@@ -6,10 +6,13 @@ from functools import partial
 from hypothesis import given
 from hypothesis import strategies as st
 
+from chf.eui64 import Eui64
 from chf.hub.lulls import MOST, PATIENCE_S, Lulls
 from tests.support.virtual_time import VirtualClock, VirtualLoop
 
-STEPS = st.lists(st.one_of(st.sampled_from(["do", "wait", "block", "turn", "catch up"]), st.floats(0.0, 0.1)))
+STEPS = st.lists(
+    st.one_of(st.sampled_from(["do", "wait", "block", "next block", "turn", "catch up"]), st.floats(0.0, 0.1))
+)
 
 
 @given(STEPS)
@@ -34,7 +37,8 @@ async def play(steps) -> None:
             match step:
                 case "do":
                     asked.append(clock.instant())
-                    lulls.do(partial(finish, len(asked) - 1))
+                    number = len(asked) - 1
+                    lulls.do(partial(finish, number), Eui64(number % 3))
                 case "wait":
                     asked.append(clock.instant())
                     tasks.create_task(wait(len(asked) - 1))
@@ -42,10 +46,12 @@ async def play(steps) -> None:
                     await asyncio.sleep(0)
                 case "block":
                     lulls.begin(clock.instant())
+                case "next block":
+                    lulls.end()
                 case "turn":
                     await asyncio.sleep(0)
                 case "catch up":
-                    lulls.catch_up()
+                    lulls.catch_up_with(Eui64(len(asked) % 3))
                     await asyncio.sleep(0)
                 case seconds:
                     await asyncio.sleep(seconds)
