@@ -170,7 +170,7 @@ class Hub:
     # What the radio tells (RadioListener)
 
     def message_received(self, message: Inbound) -> None:
-        """In the order of the air; what is not of the OTA cluster may wait for the next block to be answered."""
+        """Each device's in their order; what is not of the OTA cluster may wait until a block has arrived."""
         if message.cluster == zcl_ota.CLUSTER:
             self._lulls.catch_up_with(message.source)
             self._received(message)
