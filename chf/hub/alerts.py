@@ -79,7 +79,7 @@ class Upward:
     def __init__(self, pki: Pki) -> None:
         self._pki = pki
         self._key = pki.private_key(pki.chf, Usage.DIGITAL_SIGNATURE)
-        self._hashed: dict[Eui64, tuple[bytes, bytes]] = {}  # link keys and their hashes, which every CS14 repeats
+        self._hashes: dict[bytes, bytes] = {}  # of the link keys in the log, which every CS14 repeats
 
     def transfer_alert(self, tx: Transaction, job: Job, outcome: TransferOutcome, utc: UtcSeconds) -> NewAlert:
         """Make, sign and write the CCS08 of this job, under a counter that is never used again."""
@@ -128,7 +128,9 @@ class Upward:
         hub, acb = self._pki.chf, self._pki.acb
         counter = tx.counters.take(COUNTER, first=int(utc * 1000))
         key = mac_key_of(self._agreed_with_acb, cs14_header(hub, acb, counter))
-        devices = [self._logged(*held) for held in tx.devices.link_keys()][:MOST_ENTRIES]
+        held = tx.devices.link_keys()[:MOST_ENTRIES]
+        self._hashes = {key: self._hashes.get(key) or aes_mmo(key) for _, key in held if key is not None}
+        devices = [LoggedDevice(device, b"" if key is None else self._hashes[key]) for device, key in held]
         alert = NewAlert(
             msg_id=alert_id(hub, counter, MessageCode.CHF_DEVICE_LOG_ALERT),
             device=hub,
@@ -143,15 +145,6 @@ class Upward:
         )
         tx.alerts.add(alert)
         return alert
-
-    def _logged(self, device: Eui64, link_key: bytes | None) -> LoggedDevice:
-        if link_key is None:
-            return LoggedDevice(device)
-        known, hashed = self._hashed.get(device, (None, b""))
-        if known != link_key:
-            hashed = aes_mmo(link_key)
-            self._hashed[device] = link_key, hashed
-        return LoggedDevice(device, hashed)
 
     def read(self, device: Eui64, octets: bytes, job: Job | None, utc: UtcSeconds) -> DeviceMessageRead:
         """Read what a device sent through its tunnel. Never raises for what it holds."""

@@ -441,7 +441,7 @@ class Hub:
             await asyncio.sleep(POLL_S)
 
     async def _tell_of_log(self) -> None:
-        """CS14, one alert at a time: each takes most of a millisecond, and image blocks go between any two."""
+        """CS14, one alert at a time: to look for what to tell, and to tell it, takes a lull each."""
         while True:
             await self._log_changed.wait()
             await self._lulls.wait()

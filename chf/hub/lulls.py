@@ -31,21 +31,21 @@ class Lulls:
         self._clock = clock
         self._waiting: deque[tuple[Eui64 | None, Callable[[], None]]] = deque()
         self._last_block = Instant(-math.inf)
-        self._next: asyncio.Handle | None = None  # there is one as long as something waits
-        self._is_soon = False  # it waits for no block
-        self._latest = 0.0  # when it comes without one, by the event loop's clock
+        self._in_lull: asyncio.Handle | None = None
+        self._without_lull: asyncio.TimerHandle | None = None  # there is one as long as something waits
         self._closed = False
 
     def begin(self, now: Instant) -> None:
         """A device has its block."""
         self._last_block = now
-        if self._waiting and not self._is_soon:
-            self._plan(soon=True)
+        if self._waiting and self._in_lull is None:
+            self._in_lull = asyncio.get_running_loop().call_soon(self._turn)
 
     def end(self) -> None:
         """Another block is on its way: what was to be done in this lull is for the one after it."""
-        if self._is_soon and self._next is not None and self._latest > asyncio.get_running_loop().time():
-            self._plan(soon=False)
+        if self._in_lull is not None:
+            self._in_lull.cancel()
+            self._in_lull = None
 
     def do(self, work: Callable[[], None], device: Eui64 | None = None) -> None:
         """What the radio told (of this device), and what may wait; in the order of the calls."""
@@ -55,8 +55,7 @@ class Lulls:
         if len(self._waiting) == MOST:
             self._do_one()  # somebody sends more than there are blocks: that comes at their cost, and in order
         self._waiting.append((device, work))
-        if self._next is None:
-            self._wait_for_block()
+        self._wait_for_lull()
 
     async def wait(self) -> None:
         """For the turn of the task that calls this; other tasks get theirs before, whether or not anybody downloads."""
@@ -75,9 +74,7 @@ class Lulls:
     def _catch_up(self) -> None:
         while self._waiting:
             self._do_one()
-        if self._next is not None:
-            self._next.cancel()
-            self._next = None
+        self._wait_no_more()
 
     def close(self) -> None:
         """From here on nothing waits."""
@@ -94,26 +91,22 @@ class Lulls:
         _, work = self._waiting.popleft()
         tell(work)
 
-    def _wait_for_block(self) -> None:
-        self._latest = asyncio.get_running_loop().time() + PATIENCE_S
-        self._plan(soon=False)
+    def _wait_for_lull(self) -> None:
+        if self._without_lull is None:
+            patience_s = PATIENCE_S if self._is_downloading() else 0.0
+            self._without_lull = asyncio.get_running_loop().call_later(patience_s, self._turn)
 
-    def _plan(self, *, soon: bool) -> None:
-        if self._next is not None:
-            self._next.cancel()
-        loop = asyncio.get_running_loop()
-        self._is_soon = soon
-        self._next = loop.call_soon(self._turn) if soon else loop.call_at(self._latest, self._turn)
+    def _wait_no_more(self) -> None:
+        for handle in (self._in_lull, self._without_lull):
+            if handle is not None:
+                handle.cancel()
+        self._in_lull = self._without_lull = None
 
     def _turn(self) -> None:
-        self._next = None
-        self._is_soon = False
+        self._wait_no_more()
         self._do_one()
-        if self._waiting and self._is_downloading():
-            self._wait_for_block()
-        elif self._waiting:
-            self._latest = 0.0
-            self._plan(soon=True)
+        if self._waiting:
+            self._wait_for_lull()
 
 
 def _give(turn: asyncio.Future[None]) -> None:

@@ -49,6 +49,7 @@ from tests.support.dcc_bench import (
     make_pki,
     update_request,
 )
+from tests.support.oracles import missing
 
 NODE_MODULES = Path(os.environ.get("CHF_NODE_MODULES", Path(__file__).parents[2] / ".node" / "node_modules"))
 SCRIPT = """
@@ -64,12 +65,11 @@ process.stdout.write(await done)
 @pytest.fixture(scope="module")
 def tool():
     """Runs the tool; its verdict is the exit code."""
-    missing = [name for name in ("node", "java") if shutil.which(name) is None]
+    lacking = [name for name in ("node", "java") if shutil.which(name) is None]
     if not (NODE_MODULES / "@smartdcc" / "duis-sign-wrap").is_dir():
-        missing.append("@smartdcc/duis-sign-wrap in .node/node_modules")
-    if missing:
-        text = f"the signing tool is not here: {', '.join(missing)}"
-        pytest.fail(text) if os.environ.get("CI") == "true" else pytest.skip(text)
+        lacking.append("@smartdcc/duis-sign-wrap in .node/node_modules")
+    if lacking:
+        missing(f"the signing tool is not here: {', '.join(lacking)}")
 
     def run(what: str, document: bytes) -> subprocess.CompletedProcess[bytes]:
         command = ["node", "--input-type=module", "-e", SCRIPT, what]
@@ -84,8 +84,7 @@ def tool():
 def keystore():
     path = NODE_MODULES / "@smartdcc" / "dccboxed-keystore" / "keystore.json"
     if not path.exists():
-        text = "@smartdcc/dccboxed-keystore is not in .node/node_modules"
-        pytest.fail(text) if os.environ.get("CI") == "true" else pytest.skip(text)
+        missing("@smartdcc/dccboxed-keystore is not in .node/node_modules")
     return json.loads(path.read_text())
 
 

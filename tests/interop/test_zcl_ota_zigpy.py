@@ -1,13 +1,12 @@
 """zigpy reads the OTA frames that we write, and we read those that it writes."""
 
 import pytest
+import zigpy.types as t
+from zigpy.zcl import foundation
+from zigpy.zcl.clusters import general
 
 from chf.zcl import ota as zcl
 from chf.zcl.frame import Frame
-
-general = pytest.importorskip("zigpy.zcl.clusters.general")
-t = pytest.importorskip("zigpy.types")
-foundation = pytest.importorskip("zigpy.zcl.foundation")
 
 FROM_SERVER = general.Ota.ClientCommandDefs
 FROM_CLIENT = general.Ota.ServerCommandDefs

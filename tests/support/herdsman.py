@@ -10,8 +10,7 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-import pytest
-
+from tests.support.oracles import missing
 from tests.support.virtual_dongle import ROOT
 
 _MODULES = ROOT / ".node" / "node_modules"
@@ -20,15 +19,10 @@ _SCRIPT = Path(__file__).with_name("herdsman_host.js")
 
 def need_herdsman() -> None:
     """Skip the test where it is not installed; in CI that is an error."""
-    missing = None
     if shutil.which("node") is None:
-        missing = "node is not installed"
-    elif not (_MODULES / "zigbee-herdsman").is_dir():
-        missing = "zigbee-herdsman is not in .node: see .ci/run"
-    if missing is not None:
-        if os.environ.get("CI") == "true":
-            pytest.fail(missing)
-        pytest.skip(missing)
+        missing("node is not installed")
+    if not (_MODULES / "zigbee-herdsman").is_dir():
+        missing("zigbee-herdsman is not in .node: see .ci/run")
 
 
 def run_herdsman(

@@ -13,6 +13,7 @@ from chf.eui64 import Eui64, parse_eui64
 from chf.radio.ezsp import EzspRadio, EzspSettings
 from chf.radio.interface import Delivery, Inbound, Outbound, RadioState
 from devices.ncp.ezsp.ash_frames import ResetCode
+from tests.support.oracles import missing
 from tests.support.virtual_dongle import EUI64, LINK_KEY, local_dongle, ppmid
 
 DEVICE = parse_eui64(EUI64)
@@ -95,9 +96,7 @@ async def test_the_hub_outlives_a_restart_of_the_dongle(tmp_path: Path) -> None:
 def tshark(directory: Path, pcap: Path, keys: Path, wanted: str) -> list[str]:
     """The frames that Wireshark finds in the capture, with the very file of keys that was written for it."""
     if shutil.which("tshark") is None:
-        if os.environ.get("CI") == "true":
-            pytest.fail("tshark is not installed")
-        pytest.skip("tshark is not installed")
+        missing("tshark is not installed")
     assert keys.name == "zigbee_pc_keys"
     configuration = directory / "wireshark"
     configuration.mkdir(exist_ok=True)

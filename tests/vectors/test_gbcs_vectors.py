@@ -41,6 +41,7 @@ from chf.gbcs import (
     verify_mac,
     verify_signature,
 )
+from tests.support.oracles import missing
 
 REFERENCE = Path(__file__).parents[2].parent / "shared" / "reference" / "gbcs"
 pytestmark = pytest.mark.skipif(
@@ -172,7 +173,7 @@ def acb_key_agreement_key() -> ec.EllipticCurvePrivateKey:
     where = Path(os.environ.get("CHF_NODE_MODULES", Path(__file__).parents[2] / ".node" / "node_modules"))
     keystore = where / "@smartdcc" / "dccboxed-keystore" / "keystore.json"
     if not keystore.exists():
-        pytest.skip("npm package @smartdcc/dccboxed-keystore is not installed (CHF_NODE_MODULES)")
+        missing("npm package @smartdcc/dccboxed-keystore is not installed (CHF_NODE_MODULES)")
     for stored in walk(json.loads(keystore.read_text())):
         if stored.get("name") == "Z1-accessControlBroker-ka":
             key = load_pem_private_key(stored["privateKey"].encode(), None)
