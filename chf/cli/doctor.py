@@ -119,8 +119,8 @@ def _home(home: Path) -> Iterator[Finding]:
         yield Finding("home", Verdict.BAD, f"{home} has mode {mode:04o}: others may look in", f"chmod 700 {home}")
     else:
         yield Finding("home", Verdict.GOOD, f"{home}, mode {mode:04o}")
-    from chf.store import Store  # noqa: PLC0415 slow to import
-    from chf.store.lock import Only, holder_pid  # noqa: PLC0415
+    from chf.store import Store  # slow to import
+    from chf.store.lock import Only, holder_pid
 
     try:
         if (home / "chf.db").exists():
@@ -141,7 +141,7 @@ def _home(home: Path) -> Iterator[Finding]:
 
 
 def _ports() -> Iterator[Finding]:
-    from chf.radio.ports import list_ports  # noqa: PLC0415 the serial library is slow to import
+    from chf.radio.ports import list_ports  # the serial library is slow to import
 
     ports = [port for port in list_ports() if port.usb_id is not None]
     if not ports:

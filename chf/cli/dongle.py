@@ -38,11 +38,11 @@ class Dongle:
         """A radio of its kind; the port is opened when it is asked something."""
         match self.kind:
             case "znp":
-                from chf.radio.znp import ZnpRadio, ZnpSettings  # noqa: PLC0415 zigpy-znp is slow to import
+                from chf.radio.znp import ZnpRadio, ZnpSettings  # zigpy-znp is slow to import
 
                 return ZnpRadio(ZnpSettings(self.port, self.baudrate, self.flow_control, self.channel))
             case _:
-                from chf.radio.ezsp import EzspRadio, EzspSettings  # noqa: PLC0415 so is bellows
+                from chf.radio.ezsp import EzspRadio, EzspSettings  # so is bellows
 
                 return EzspRadio(EzspSettings(self.port, self.baudrate, self.flow_control, self.channel))
 
@@ -50,8 +50,8 @@ class Dongle:
         """With its kind, by what it answers. Raises RadioGoneError where that is nothing that a hub can use."""
         if self.kind is not None:
             return self
-        from chf.radio.detect import Answer, who_answers  # noqa: PLC0415 the serial library is slow to import
-        from chf.radio.settings import DongleSettings  # noqa: PLC0415
+        from chf.radio.detect import Answer, who_answers  # the serial library is slow to import
+        from chf.radio.settings import DongleSettings
 
         answer = await who_answers(DongleSettings(self.port, self.baudrate, self.flow_control))
         match answer:
@@ -81,7 +81,7 @@ def hub_at(home: Path, port: str) -> int | None:
     pid = hub_pid(home)
     if pid is None:
         return None
-    from chf.store import Store  # noqa: PLC0415 slow to import
+    from chf.store import Store  # slow to import
 
     with Store.open(home) as store:
         its = store.meta.get(PORT_NOTE)

@@ -66,8 +66,8 @@ def build(recipe: Path, output: Path | None, public_key: Path | None, limit_byte
 
     A recipe with a [fault] builds a damaged image on purpose, and says what is wrong with it.
     """
-    from chf.image.build import build_image, suggested_file_name  # noqa: PLC0415
-    from chf.image.recipe import parse_recipe  # noqa: PLC0415
+    from chf.image.build import build_image, suggested_file_name
+    from chf.image.recipe import parse_recipe
 
     parsed = parse_recipe(_text(recipe))
     content = build_image(parsed, partial(_read_beside, recipe))
@@ -103,7 +103,7 @@ def inspect(
     as_json: bool,
 ) -> None:
     """Say what FILE is (- for standard input): kind, versions, sizes, hashes, signatures, sub-elements."""
-    from chf.image import inspection  # noqa: PLC0415
+    from chf.image import inspection
 
     signer, authority = load_signer(certificate), load_zigbee_authority(zigbee_ca)
     read = load_image(file, kind=kind, limit_bytes=limit_bytes)
@@ -141,7 +141,7 @@ def verify(
     as_json: bool,
 ) -> None:
     """Check FILE (- for standard input), every check listed. Exit code 0: all passed, 1: one did not."""
-    from chf.image.checks import Check, Expectation, check_image  # noqa: PLC0415
+    from chf.image.checks import Check, Expectation, check_image
 
     signer, authority = load_signer(certificate), load_zigbee_authority(zigbee_ca)
     expected = Expectation(sha256, manufacturer_image_hash, file_version, hardware_version, signer, authority)
@@ -165,7 +165,7 @@ def _print_checks(checks: "Sequence[Check]") -> None:
 
 
 def _report_build(target: Path, content: bytes, refusal: MalformedImageError | None, *, as_json: bool) -> None:
-    from hashlib import sha256  # noqa: PLC0415
+    from hashlib import sha256
 
     digest = sha256(content).hexdigest()
     if as_json:
@@ -192,7 +192,7 @@ def _text(recipe: Path) -> str:
 
 def _read_beside(recipe: Path, name: str) -> bytes:
     """A file that a recipe names: relative to the recipe, and no larger than any payload may be."""
-    from chf.image.build import MAX_PAYLOAD_BYTES  # noqa: PLC0415
+    from chf.image.build import MAX_PAYLOAD_BYTES
 
     octets = read_at_most(recipe.parent / name, MAX_PAYLOAD_BYTES + 1)
     if len(octets) > MAX_PAYLOAD_BYTES:
@@ -201,9 +201,9 @@ def _read_beside(recipe: Path, name: str) -> bytes:
 
 
 def _public_key(parsed: "Recipe", recipe: Path) -> bytes:
-    from chf.image.build import signing_key  # noqa: PLC0415
-    from chf.image.signature import public_key_pem  # noqa: PLC0415
-    from chf.image.zigbee_signature import authority_text, seeded_authority  # noqa: PLC0415
+    from chf.image.build import signing_key
+    from chf.image.signature import public_key_pem
+    from chf.image.zigbee_signature import authority_text, seeded_authority
 
     wanted = parsed.zigbee_signature
     if wanted is not None:

@@ -81,14 +81,14 @@ zigbee_ca_option = click.option(
 
 def load_signer(certificate: Path | None) -> "Signer | None":
     """Who should have signed: None where nobody is named. Raises UsageError for what is no certificate or key."""
-    from chf.image.signature import signer_from_certificate  # noqa: PLC0415
+    from chf.image.signature import signer_from_certificate
 
     return None if certificate is None else signer_from_certificate(read_at_most(certificate, _PEM_LIMIT_BYTES))
 
 
 def load_zigbee_authority(given: str | None) -> "ZigbeeAuthority | None":
     """From hex digits, or from a file that holds them. None where no CA is named. Raises UsageError."""
-    from chf.image.zigbee_signature import authority_from_text  # noqa: PLC0415
+    from chf.image.zigbee_signature import authority_from_text
 
     if given is None:
         return None

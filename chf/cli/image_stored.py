@@ -109,7 +109,7 @@ def remove(*, image: str, home: Path, as_json: bool) -> None:
 
 
 def _insist_on_signature(image: FirmwareImage, certificate: Path) -> None:
-    from chf.image.checks import signature_check  # noqa: PLC0415
+    from chf.image.checks import signature_check
 
     check = signature_check(image, load_signer(certificate))
     if check is not None and not check.passed:

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Mapping, Sequence
+from math import isnan
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -50,7 +51,7 @@ class UtcParameter(click.ParamType[UtcSeconds]):
     sign = "+"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> UtcSeconds:
-        from datetime import UTC, datetime  # noqa: PLC0415
+        from datetime import UTC, datetime
 
         text = str(value).strip()
         now = datetime.now(UTC)  # the shell's edge: a relative time on a command line means the wall clock here
@@ -87,7 +88,7 @@ class SinceParameter(UtcParameter):
 
 def _moment(text: str, now: "datetime", sign: str) -> "datetime":
     """Raises ValueError, KeyError or OverflowError for what is no time."""
-    from datetime import datetime, timedelta  # noqa: PLC0415
+    from datetime import datetime, timedelta
 
     ahead = sign == "+"
     if text[:1] == sign and text[1:2].isdigit():
@@ -108,7 +109,7 @@ class SecondsParameter(click.FloatRange):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
         seconds = float(super().convert(value, param, ctx))
-        if seconds != seconds:  # noqa: PLR0124 nan, without the import
+        if isnan(seconds):
             self.fail(f"{value!r} is no number of seconds", param, ctx)
         return seconds
 

@@ -58,7 +58,7 @@ async def _probe_security(dongle: Dongle) -> SecurityReport:
 
 
 def _list_ports(dongle: Dongle, home: Path, *, list_only: bool, as_json: bool) -> None:
-    from chf.radio.ports import SerialPort, list_ports  # noqa: PLC0415 the serial library is slow to import
+    from chf.radio.ports import SerialPort, list_ports  # the serial library is slow to import
 
     def answer(port: SerialPort) -> str:
         if list_only or port.usb_id is None:
@@ -101,8 +101,8 @@ def info(*, port: str | None, dongle: Dongle, home: Path, as_json: bool) -> None
         leave_to_hub(home, port)
         print_info(port, asyncio.run(_probe(dongle.on(port))), as_json=as_json)
         return
-    from chf.hub.hub import RADIO_NOTE  # noqa: PLC0415 the hub is slow to import
-    from chf.store import Store  # noqa: PLC0415
+    from chf.hub.hub import RADIO_NOTE  # the hub is slow to import
+    from chf.store import Store
 
     with Store.open(home) as store:
         text = store.meta.get(RADIO_NOTE)

@@ -46,11 +46,11 @@ def report(
     with Store.open(home) as store:
         made = Report.read(store, selection, SystemClock().now().utc)
     if html is not None:
-        from chf.view.report_html import to_html  # noqa: PLC0415 lxml is slow to import
+        from chf.view.report_html import to_html  # lxml is slow to import
 
         _write(html, to_html(made))
     if junit is not None:
-        from chf.view.report_junit import to_junit  # noqa: PLC0415
+        from chf.view.report_junit import to_junit
 
         _write(junit, to_junit(made))
     if json_ is not None:

@@ -136,8 +136,8 @@ def _stored(store: Store, image: str, kind: ImageKind | None) -> str:
     path = Path(image)
     if not path.is_file():
         return store.images.find(image).sha256
-    from chf.cli.image_file import load_image  # noqa: PLC0415 only here are files read
-    from chf.cli.image_stored import file_name, keep  # noqa: PLC0415
+    from chf.cli.image_file import load_image  # only here are files read
+    from chf.cli.image_stored import file_name, keep
 
     loaded = load_image(path, kind=kind)
     keep(store, loaded, file_name(path))
@@ -206,7 +206,7 @@ def wait(*, numbers: tuple[int, ...], timeout_s: float | None, home: Path, as_js
 
 
 def follow(store: Store, numbers: list[JobId], timeout_s: float | None, *, as_json: bool) -> None:
-    from chf.view.bars import TransferBars  # noqa: PLC0415 rich is slow to import
+    from chf.view.bars import TransferBars  # rich is slow to import
 
     clock = SystemClock()
     give_up = None if timeout_s is None else clock.now().instant + timeout_s

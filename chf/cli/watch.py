@@ -20,10 +20,10 @@ def watch(*, once: bool, home: Path, as_json: bool) -> None:
 
     With --json, or where the output is no terminal, once.
     """
-    from rich.console import Console  # noqa: PLC0415 slow to import
-    from rich.live import Live  # noqa: PLC0415
+    from rich.console import Console  # slow to import
+    from rich.live import Live
 
-    from chf.view.table import Board  # noqa: PLC0415
+    from chf.view.table import Board
 
     console = Console()
     with Store.open(home) as store:

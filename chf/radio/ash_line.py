@@ -15,7 +15,7 @@ from binascii import crc_hqx
 from collections.abc import Callable
 from typing import Any
 
-from bellows.ash import (  # type: ignore[import-untyped]
+from bellows.ash import (
     ACK_TIMEOUTS,
     MAX_BUFFER_SIZE,
     PSEUDO_RANDOM_DATA_SEQUENCE,
@@ -26,7 +26,7 @@ from bellows.ash import (  # type: ignore[import-untyped]
     NcpState,
     NotAcked,
 )
-from bellows.types import NcpResetCode  # type: ignore[import-untyped]
+from bellows.types import NcpResetCode
 
 PRIVATE = (
     *("_transport", "_buffer", "_discarding_until_next_flag", "_pending_data_frames", "_send_data_frame_semaphore"),

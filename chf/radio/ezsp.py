@@ -3,7 +3,7 @@
 import logging
 
 import zigpy.exceptions
-from bellows.exception import InvalidCommandError  # type: ignore[import-untyped]
+from bellows.exception import InvalidCommandError
 
 from chf.radio.ezsp_dongle import EzspDongle, EzspSettings
 from chf.radio.ezsp_link import LINK_ERRORS

@@ -6,13 +6,13 @@ link key that bellows hands to any joining device.
 
 from typing import Any
 
-import bellows.types as ember  # type: ignore[import-untyped]
+import bellows.types as ember
 import zigpy.application
 import zigpy.config
 import zigpy.exceptions
 import zigpy.zdo
-from bellows.ash import NcpFailure  # type: ignore[import-untyped]
-from bellows.zigbee.application import ControllerApplication  # type: ignore[import-untyped]
+from bellows.ash import NcpFailure
+from bellows.zigbee.application import ControllerApplication
 from zigpy.types import BroadcastAddress
 from zigpy.zdo.types import ZDOCmd
 

@@ -4,7 +4,7 @@ from collections.abc import Coroutine
 from dataclasses import dataclass
 from typing import Any
 
-import bellows.types as ember  # type: ignore[import-untyped]
+import bellows.types as ember
 import zigpy.exceptions
 from zigpy.types import BroadcastAddress
 

@@ -6,7 +6,7 @@ APS data between the hub and the device from then on.
 
 from typing import Any
 
-import bellows.types as ember  # type: ignore[import-untyped]
+import bellows.types as ember
 from zigpy.types import KeyData
 
 from chf.errors import RadioRefusedError

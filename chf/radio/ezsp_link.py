@@ -17,12 +17,12 @@ from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-import bellows.ezsp  # type: ignore[import-untyped]
-import bellows.types as ember  # type: ignore[import-untyped]
-import bellows.uart  # type: ignore[import-untyped]
+import bellows.ezsp
+import bellows.types as ember
+import bellows.uart
 import zigpy.state
-from bellows.ash import AshException, AshProtocol  # type: ignore[import-untyped]
-from bellows.exception import EzspError  # type: ignore[import-untyped]
+from bellows.ash import AshException, AshProtocol
+from bellows.exception import EzspError
 from zigpy.serial import create_serial_connection
 
 from chf.errors import MalformedFrameError, RadioRefusedError

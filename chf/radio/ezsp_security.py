@@ -8,8 +8,8 @@ import secrets
 from dataclasses import dataclass
 from typing import Any
 
-import bellows.types as ember  # type: ignore[import-untyped]
-from bellows.exception import InvalidCommandError  # type: ignore[import-untyped]
+import bellows.types as ember
+from bellows.exception import InvalidCommandError
 from zigpy.types import KeyData
 
 from chf.errors import RadioRefusedError

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-import bellows.types as ember  # type: ignore[import-untyped]
+import bellows.types as ember
 
 from chf.eui64 import Eui64, from_little_endian, to_little_endian
 

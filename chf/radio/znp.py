@@ -3,7 +3,7 @@
 import logging
 
 import zigpy.exceptions
-from zigpy_znp.exceptions import CommandNotRecognized  # type: ignore[import-untyped]
+from zigpy_znp.exceptions import CommandNotRecognized
 
 from chf.radio.kept import KeptRadio
 from chf.radio.link import Kind

@@ -10,10 +10,10 @@ from typing import Any
 
 import zigpy.config
 import zigpy.exceptions
-import zigpy_znp.commands as mt  # type: ignore[import-untyped]
-import zigpy_znp.types as znp  # type: ignore[import-untyped]
-from zigpy_znp.commands.af import TransmitOptions  # type: ignore[import-untyped]
-from zigpy_znp.zigbee.application import ControllerApplication  # type: ignore[import-untyped]
+import zigpy_znp.commands as mt
+import zigpy_znp.types as znp
+from zigpy_znp.commands.af import TransmitOptions
+from zigpy_znp.zigbee.application import ControllerApplication
 
 from chf.radio import zdp
 from chf.radio.application import configuration, endpoints

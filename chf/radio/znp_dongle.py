@@ -4,11 +4,11 @@ from collections.abc import Coroutine
 from typing import Any
 
 import zigpy.exceptions
-import zigpy_znp.commands as mt  # type: ignore[import-untyped]
-import zigpy_znp.types as znp  # type: ignore[import-untyped]
-from zigpy_znp.commands.af import TransmitOptions  # type: ignore[import-untyped]
-from zigpy_znp.commands.app_config import InstallCodeFormat  # type: ignore[import-untyped]
-from zigpy_znp.exceptions import CommandNotRecognized  # type: ignore[import-untyped]
+import zigpy_znp.commands as mt
+import zigpy_znp.types as znp
+from zigpy_znp.commands.af import TransmitOptions
+from zigpy_znp.commands.app_config import InstallCodeFormat
+from zigpy_znp.exceptions import CommandNotRecognized
 
 from chf.clock import Instant
 from chf.errors import RadioRefusedError

@@ -10,12 +10,12 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Any
 
-import zigpy_znp.commands as mt  # type: ignore[import-untyped]
-import zigpy_znp.types as znp  # type: ignore[import-untyped]
+import zigpy_znp.commands as mt
+import zigpy_znp.types as znp
 from zigpy.state import Key
-from zigpy_znp.exceptions import CommandNotRecognized  # type: ignore[import-untyped]
-from zigpy_znp.types.nvids import ExNvIds, OsalNvIds  # type: ignore[import-untyped]
-from zigpy_znp.znp import security  # type: ignore[import-untyped]
+from zigpy_znp.exceptions import CommandNotRecognized
+from zigpy_znp.types.nvids import ExNvIds, OsalNvIds
+from zigpy_znp.znp import security
 
 from chf.eui64 import Eui64, format_eui64, from_little_endian
 from chf.radio.znp_link import HotZnp

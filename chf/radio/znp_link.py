@@ -17,13 +17,13 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-import zigpy_znp.commands as mt  # type: ignore[import-untyped]
+import zigpy_znp.commands as mt
 from zigpy.serial import create_serial_connection
-from zigpy_znp.api import ZNP  # type: ignore[import-untyped]
-from zigpy_znp.exceptions import CommandNotRecognized, InvalidCommandResponse  # type: ignore[import-untyped]
-from zigpy_znp.frames import GeneralFrame  # type: ignore[import-untyped]
-from zigpy_znp.types import Bytes, CommandHeader, MTCapabilities  # type: ignore[import-untyped]
-from zigpy_znp.uart import ZnpMtProtocol  # type: ignore[import-untyped]
+from zigpy_znp.api import ZNP
+from zigpy_znp.exceptions import CommandNotRecognized, InvalidCommandResponse
+from zigpy_znp.frames import GeneralFrame
+from zigpy_znp.types import Bytes, CommandHeader, MTCapabilities
+from zigpy_znp.uart import ZnpMtProtocol
 
 from chf.errors import MalformedFrameError, RadioRefusedError
 from chf.eui64 import Eui64

@@ -8,11 +8,11 @@ that reads tells of both, and nothing has to be taken back.
 import secrets
 from typing import Any
 
-import zigpy_znp.commands as mt  # type: ignore[import-untyped]
-import zigpy_znp.types as znp  # type: ignore[import-untyped]
-from zigpy_znp.commands.zdo import SecurityEntry  # type: ignore[import-untyped]
-from zigpy_znp.exceptions import CommandNotRecognized  # type: ignore[import-untyped]
-from zigpy_znp.types.nvids import ExNvIds  # type: ignore[import-untyped]
+import zigpy_znp.commands as mt
+import zigpy_znp.types as znp
+from zigpy_znp.commands.zdo import SecurityEntry
+from zigpy_znp.exceptions import CommandNotRecognized
+from zigpy_znp.types.nvids import ExNvIds
 
 from chf.radio.security_report import Observation, Question, Standing
 from chf.radio.znp_link import HotZnp

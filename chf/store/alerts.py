@@ -4,9 +4,6 @@ An alert's id is made in the transaction that writes it, so that every later att
 that repeats an alert repeats its id. Delivering them is somebody else's work.
 """
 
-# ruff: noqa: S608
-# What is put into the statements are column names of this package; values are always bound.
-
 from dataclasses import dataclass
 from typing import Final
 

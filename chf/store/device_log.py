@@ -4,9 +4,6 @@ The only list that the hub trusts: a device that is not in it gets nothing. Link
 is 0600; they are left out of every repr.
 """
 
-# ruff: noqa: S608
-# What is put into the statements are column names of this package; values are always bound.
-
 import sqlite3
 from collections.abc import Sequence
 from dataclasses import dataclass, field

@@ -5,9 +5,6 @@ much later. The octets are relayed untouched. An answer is found again by the de
 of the command, because a GBCS response repeats them.
 """
 
-# ruff: noqa: S608
-# What is put into the statements are column names of this package; values are always bound.
-
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final

@@ -3,9 +3,6 @@
 Whether the bytes make sense as an image was decided before they came here (chf.image).
 """
 
-# ruff: noqa: S608
-# What is put into the statements are column names of this package; values are always bound.
-
 import hashlib
 from dataclasses import dataclass
 from typing import Final

@@ -3,9 +3,6 @@
 What a verb means is the hub's business; bodies and results are JSON objects.
 """
 
-# ruff: noqa: S608
-# What is put into the statements are column names of this package; values are always bound.
-
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass

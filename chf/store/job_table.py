@@ -4,9 +4,6 @@ The schema holds that a device has at most one active job. What a job may become
 record is text that only the OTA server reads.
 """
 
-# ruff: noqa: S608
-# What is put into the statements are column names of this package; values are always bound.
-
 import json
 import sqlite3
 from typing import Any, Final

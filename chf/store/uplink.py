@@ -5,9 +5,6 @@ about one device keep their order; one that its recipient keeps calling invalid 
 rest for ever. Sending them is the work of chf.dcc.
 """
 
-# ruff: noqa: S608
-# What is put into the statements are column names of this package; values are always bound.
-
 from dataclasses import dataclass
 from typing import Final
 

@@ -1,14 +1,11 @@
 """A device in memory beside the EZSP co-processor, and the commands that let it in."""
 
 import struct
-from random import Random
 from typing import Any
 
-from devices.stack.end_device import EndDevice
-from devices.stack.interface import ApsIndication, Endpoint, Eui64, NwkAddress
-from tests.support.ezsp_host import (
-    EzspHost,
-)
+from devices.stack.interface import Eui64
+from tests.support.ezsp_host import EzspHost
+from tests.support.heard_device import HeardDevice
 
 DEVICE = Eui64(0x00DB_1234_5678_90A4)
 KEY = bytes.fromhex("66B6900981E1EE3CA4206B6B861C02BB")
@@ -16,23 +13,9 @@ SECURED = 0x0160
 SL_OK, SL_INVALID_INDEX, SL_NOT_FOUND = 0x00, 0x27, 0x2D
 
 
-class Device:
-    """An end device that keeps what it hears."""
-
+class Device(HeardDevice):
     def __init__(self, host: EzspHost, ieee: Eui64 = DEVICE, key: bytes = KEY, **options: Any) -> None:
-        self.received: list[ApsIndication] = []
-        self.failures: list[str] = []
-        self.stack = EndDevice(ieee, key, host.medium, host.queue, Random(9), listener=self, **options)
-        self.stack.endpoints[3] = Endpoint(3, 0x0109, 0x0502, client_clusters=(0x0019,))
-
-    def joined(self, address: NwkAddress, *, rejoined: bool) -> None: ...
-    def left(self) -> None: ...
-
-    def join_failed(self, reason: str) -> None:
-        self.failures.append(reason)
-
-    def message_received(self, indication: ApsIndication) -> None:
-        self.received.append(indication)
+        super().__init__(host, ieee, key, 3, **options)
 
 
 def transient(eui64: int, key: bytes) -> bytes:

@@ -1,14 +1,11 @@
 """Devices on the air of the TI co-processor in memory, and what its host says to reach them."""
 
 import struct
-from random import Random
 from typing import Any
 
-from devices.stack.end_device import EndDevice
-from devices.stack.interface import ApsIndication, ApsRequest, ApsStatus, Endpoint, Eui64, NwkAddress
-from tests.support.znp_host import (
-    ZnpHost,
-)
+from devices.stack.interface import ApsRequest, ApsStatus, Eui64, NwkAddress
+from tests.support.heard_device import HeardDevice
+from tests.support.znp_host import ZnpHost
 
 DEVICE = Eui64(0x00DB_1234_5678_90A4)
 KEY = bytes.fromhex("66B6900981E1EE3CA4206B6B861C02BB")
@@ -17,24 +14,10 @@ ACKNOWLEDGED, SECURED = 0x10, 0x40
 NO_KEY, NO_ACK, INVALID_REQUEST, NO_ROUTE, MAC_NO_ACK, EXPIRED = 0xA1, 0xB7, 0xC2, 0xCD, 0xE9, 0xF0
 
 
-class Device:
-    """An end device that keeps what it hears."""
-
+class Device(HeardDevice):
     def __init__(self, host: ZnpHost, ieee: Eui64 = DEVICE, key: bytes = KEY, **options: Any) -> None:
-        self.received: list[ApsIndication] = []
+        super().__init__(host, ieee, key, 5, **options)
         self.confirms: list[ApsStatus] = []
-        self.failures: list[str] = []
-        self.stack = EndDevice(ieee, key, host.medium, host.queue, Random(9), listener=self, **options)
-        self.stack.endpoints[5] = Endpoint(5, 0x0109, 0x0502, client_clusters=(0x0019,))
-
-    def joined(self, address: NwkAddress, *, rejoined: bool) -> None: ...
-    def left(self) -> None: ...
-
-    def join_failed(self, reason: str) -> None:
-        self.failures.append(reason)
-
-    def message_received(self, indication: ApsIndication) -> None:
-        self.received.append(indication)
 
     def send(self, payload: bytes, *, secured: bool = True, endpoint: int = 3, cluster: int = 0x0019) -> None:
         request = ApsRequest(NwkAddress(0), 0x0109, cluster, 5, endpoint, payload, secured=secured)
