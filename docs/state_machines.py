@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from chf.jobs import transitions as jobs
-from chf.keyestablishment import transitions as keys
+from chf.keys import transitions as keys
 from chf.ota import transitions as ota
 from chf.tunnel import transitions as tunnel
 
@@ -69,7 +69,7 @@ def document() -> str:
             section("Update job", "chf/jobs/transitions.py", jobs.S.ACCEPTED, job_rows()),
             section(ota.TITLE, "chf/ota/transitions.py", ota.INITIAL, input_rows(ota.TRANSITIONS)),
             section(tunnel.TITLE, "chf/tunnel/transitions.py", tunnel.INITIAL, input_rows(tunnel.TRANSITIONS)),
-            section(keys.TITLE, "chf/keyestablishment/transitions.py", keys.INITIAL, input_rows(keys.TRANSITIONS)),
+            section(keys.TITLE, "chf/keys/transitions.py", keys.INITIAL, input_rows(keys.TRANSITIONS)),
         )
     )
 

@@ -18,9 +18,9 @@ from statistics import median
 from typing import Any
 
 from chf.crypto.ecqv import Suite
-from chf.dcc.pki import Pki
-from chf.dcc.zigbee_pki import ZigbeePki
 from chf.eui64 import Eui64
+from chf.pki.gbcs import Pki
+from chf.pki.zigbee import ZigbeePki
 from chf.store import Store
 from throughput.chf_host import ChfHost
 from throughput.fleet import FIRST_EUI64, INSTALL_CODE, MANUFACTURER, Fleet

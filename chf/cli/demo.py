@@ -27,18 +27,18 @@ from chf.clock import Clock, SystemClock
 from chf.crypto.install_code import link_key, with_crc
 from chf.dcc.desk import Desk
 from chf.dcc.intake import IntakePolicy
-from chf.dcc.pki import DEFAULT_ACB, DEFAULT_SUPPLIER, Pki, seeded_keys
-from chf.dcc.zigbee_pki import ZigbeePki, seeded_numbers
 from chf.duis import UpdateFirmwareRequest
 from chf.duis.identifiers import RequestId
 from chf.errors import ChfError, RadioGoneError, RefusedError, TimedOutError, UsageError
 from chf.eui64 import Eui64, format_eui64, parse_eui64
-from chf.hub import Hub, HubSettings, progress
+from chf.hub import Hub, HubSettings
 from chf.hub.admission import SecurityMode
 from chf.hub.settings import SecuritySettings
 from chf.image.image import FirmwareImage, ImageKind
 from chf.jobs.model import Job, JobId, JobState
-from chf.store import Store
+from chf.pki.gbcs import DEFAULT_ACB, DEFAULT_SUPPLIER, Pki, seeded_keys
+from chf.pki.zigbee import ZigbeePki, seeded_numbers
+from chf.store import Store, progress
 from chf.store.alerts import Alert
 from chf.store.device_log import DeviceEntry, DeviceStatus
 from chf.store.inbox import Verb

@@ -9,9 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from chf.clock import Now
-from chf.dcc.certificates import Usage
 from chf.dcc.firmware_commands import SUPPLIER_COUNTER, VERSION_USE_CASES, cs06, next_counter, read_version, row
-from chf.dcc.pki import Pki
 from chf.duis import ServiceReference
 from chf.eui64 import Eui64, format_eui64, parse_eui64
 from chf.gbcs import AlertCode, MessageCode
@@ -20,6 +18,8 @@ from chf.image.build import build_image
 from chf.image.image import FirmwareImage, parse_image
 from chf.image.recipe import parse_recipe
 from chf.jobs.model import Job, JobState
+from chf.pki.certificates import Usage
+from chf.pki.gbcs import Pki
 from chf.store import Store
 from chf.store.alerts import Alert
 from chf.store.device_log import DeviceType

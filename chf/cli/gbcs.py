@@ -88,7 +88,7 @@ def _from_hex(text: str, name: str, otherwise: str) -> bytes:
 
 
 def _verdict(message: GbcsMessage, certificate: Path) -> bool:
-    from chf.cli.dcc_pki import load_certificate  # X.509 is loaded only where it is asked for
+    from chf.cli.dcc.pki import load_certificate  # X.509 is loaded only where it is asked for
 
     key = load_certificate(certificate).public_key()
     if not isinstance(key, ec.EllipticCurvePublicKey):

@@ -14,7 +14,7 @@ INTERRUPTED = 130
 
 _NOUNS = {
     "alert": ("chf.cli.alert", "Alerts that devices and the hub sent upward."),
-    "dcc": ("chf.cli.dcc", "The DCC side: service requests in, answers and alerts out, test PKI."),
+    "dcc": ("chf.cli.dcc.group", "The DCC side: service requests in, answers and alerts out, test PKI."),
     "demo": ("chf.cli.demo", "The whole story on a virtual dongle, no hardware."),
     "device": ("chf.cli.device", "The device log: who may be on this hub's network."),
     "doctor": ("chf.cli.doctor", "What may keep a hub from running here, and what to do."),

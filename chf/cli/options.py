@@ -135,3 +135,13 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
 def talk(text: str) -> None:
     """Say something to the person at the terminal, on stderr; what a device said may be part of it."""
     click.echo(printable(text, lines=True), err=True)
+
+
+class HostPort(click.ParamType[tuple[str, int]]):
+    name = "host:port"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, int]:
+        host, _, port = str(value).rpartition(":")
+        if not host or not port.isascii() or not port.isdigit() or int(port) > 0xFFFF:
+            self.fail(f"{str(value)[:80]!r} is not an address such as 127.0.0.1:8079", param, ctx)
+        return host.strip("[]"), int(port)

@@ -9,15 +9,15 @@ from pathlib import Path
 
 import click
 
-from chf.cli.dcc_intake import IntakeRules, intake_options
-from chf.cli.dcc_side import DccSide, HostPort, in_a_thread
+from chf.cli.dcc.intake import IntakeRules, intake_options
 from chf.cli.dongle import PORT_NOTE, Dongle, dongle_options
-from chf.cli.options import home_option, talk
+from chf.cli.options import HostPort, home_option, talk
 from chf.clock import SystemClock, isoformat
-from chf.dcc.pki import Pki
+from chf.dcc.side import DccSide, in_a_thread
 from chf.errors import UsageError
 from chf.eui64 import format_eui64, parse_eui64
 from chf.hub import Hub, HubSettings
+from chf.pki.gbcs import Pki
 from chf.radio.interface import RadioInfo
 from chf.store import Store
 from chf.trace import Event

@@ -12,7 +12,6 @@ from chf.cli.options import EUI64, UTC_TIME, SecondsParameter, home_option, json
 from chf.clock import SystemClock, UtcSeconds, isoformat
 from chf.errors import ChfError, RefusedError, TimedOutError, UsageError
 from chf.eui64 import Eui64, format_eui64
-from chf.hub import progress
 from chf.hub.commands import LONGEST_LIFETIME_S
 from chf.image.image import ImageKind
 from chf.jobs.model import Job, JobId, JobState
@@ -25,7 +24,7 @@ from chf.ota.model import (
     TimeForm,
     activation_to_json,
 )
-from chf.store import Store
+from chf.store import Store, progress
 from chf.store.inbox import Verb
 from chf.view.records import event_detail, event_record, update_record
 

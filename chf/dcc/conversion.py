@@ -17,8 +17,6 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from chf.clock import Now, UtcSeconds
 from chf.dcc.asked import request_of, service_of
-from chf.dcc.certificates import Usage
-from chf.dcc.pki import Pki
 from chf.dcc.reads import DatedReads
 from chf.dcc.settings import DeskPolicy
 from chf.dcc.smi import Smi
@@ -56,6 +54,8 @@ from chf.gbcs import (
     verify_mac,
 )
 from chf.jobs.model import JobId
+from chf.pki.certificates import Usage
+from chf.pki.gbcs import Pki
 from chf.store import Store
 from chf.store.alerts import Alert
 from chf.store.device_messages import DeviceMessage, MessageState

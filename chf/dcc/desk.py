@@ -15,7 +15,6 @@ from chf.dcc import device_requests
 from chf.dcc.device_requests import Bench, Outcome
 from chf.dcc.intake import IntakeDecision, IntakePolicy, RequestRefusal
 from chf.dcc.inventory import StoreInventory
-from chf.dcc.pki import Pki
 from chf.dcc.products import Cpl
 from chf.dcc.reception import take_update, use_counter
 from chf.dcc.register_file import RegisterFile
@@ -41,6 +40,7 @@ from chf.duis.xml_signature import detach
 from chf.errors import MalformedRequestError, RefusedError
 from chf.eui64 import format_eui64
 from chf.ota.model import Activation
+from chf.pki.gbcs import Pki
 from chf.store import Store
 from chf.trace import Event, Kind
 

@@ -13,11 +13,9 @@ from typing import Final, TypeAlias
 
 from chf.clock import Now, UtcSeconds, isoformat
 from chf.crypto.install_code import link_key, with_crc
-from chf.dcc.certificates import Usage
 from chf.dcc.firmware_commands import VERSION_USE_CASES, mac_key_for
 from chf.dcc.intake import InventoryDevice, RequestRefusal
 from chf.dcc.inventory import StoreInventory
-from chf.dcc.pki import Pki
 from chf.dcc.reads import queue_read, supplier_of
 from chf.dcc.settings import DeskPolicy
 from chf.dcc.smi import SmiDevice
@@ -39,6 +37,8 @@ from chf.gbcs import (
     make_cs06_precommand,
     parse_payload,
 )
+from chf.pki.certificates import Usage
+from chf.pki.gbcs import Pki
 from chf.store import Store
 from chf.store.device_log import DeviceEntry, DeviceStatus, DeviceType
 from chf.store.device_messages import NewDeviceMessage

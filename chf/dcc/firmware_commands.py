@@ -10,8 +10,6 @@ from typing import Final
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from chf.clock import Now, UtcSeconds
-from chf.dcc.certificates import Usage
-from chf.dcc.pki import Pki
 from chf.eui64 import Eui64
 from chf.gbcs import (
     CraFlag,
@@ -25,6 +23,8 @@ from chf.gbcs import (
     make_version_command,
     sign,
 )
+from chf.pki.certificates import Usage
+from chf.pki.gbcs import Pki
 from chf.store.device_log import DeviceType
 from chf.store.device_messages import NewDeviceMessage
 from chf.store.store import Transaction

@@ -9,9 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import Final
 
 from chf.clock import Now, UtcSeconds
-from chf.dcc.certificates import Usage
 from chf.dcc.firmware_commands import ACB_COUNTER, VERSION_USE_CASES, mac_key_for, next_counter
-from chf.dcc.pki import Pki
 from chf.dcc.settings import DeskPolicy
 from chf.dcc.smi import Smi, SmiDevice
 from chf.duis.codes import ResponseCode
@@ -20,6 +18,8 @@ from chf.duis.identifiers import RequestId
 from chf.errors import UsageError
 from chf.eui64 import Eui64
 from chf.gbcs import CraFlag, GroupingHeader, MessageCode, SupplementaryRemoteParty, make_version_command
+from chf.pki.certificates import Usage
+from chf.pki.gbcs import Pki
 from chf.store import Store
 from chf.store.device_log import DeviceType
 from chf.store.device_messages import NewDeviceMessage

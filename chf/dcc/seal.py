@@ -2,10 +2,10 @@
 
 from lxml import etree
 
-from chf.dcc.certificates import Usage
-from chf.dcc.pki import Pki
 from chf.duis.document import compact, parse_document
 from chf.duis.xml_signature import sign
+from chf.pki.certificates import Usage
+from chf.pki.gbcs import Pki
 
 
 class Seal:

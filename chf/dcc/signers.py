@@ -12,10 +12,10 @@ from typing import Final
 from cryptography import x509
 from lxml.etree import _Element
 
-from chf.dcc.certificates import Usage, identity
 from chf.duis.xml_signature import DetachedSignature, IssuerSerial, verify
 from chf.errors import RefusedError, UsageError
 from chf.eui64 import Eui64, format_eui64
+from chf.pki.certificates import Usage, identity
 
 _ENDINGS: Final = frozenset({".pem", ".crt", ".cer", ".der"})
 

@@ -13,8 +13,6 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from chf.clock import UtcSeconds
 from chf.crypto.mmo import aes_mmo
-from chf.dcc.certificates import Usage
-from chf.dcc.pki import Pki
 from chf.errors import MalformedMessageError, RefusedError, UsageError
 from chf.eui64 import Eui64
 from chf.gbcs import (
@@ -36,6 +34,8 @@ from chf.gbcs.device_log_alert import MOST_ENTRIES, LoggedDevice
 from chf.hub.meaning import USE_CASES, meaning
 from chf.jobs.model import Job, JobEvent
 from chf.ota.model import TransferOutcome
+from chf.pki.certificates import Usage
+from chf.pki.gbcs import Pki
 from chf.store.alerts import NewAlert, alert_id
 from chf.store.store import Transaction
 

@@ -15,11 +15,9 @@ from typing import Any, Final
 
 from chf import __version__
 from chf.clock import Clock, Instant, Now, isoformat
-from chf.dcc.pki import Pki
-from chf.dcc.zigbee_pki import ZigbeePki
 from chf.errors import MalformedFrameError, RadioGoneError, StoreError, UsageError
 from chf.eui64 import Eui64
-from chf.hub import admission, progress
+from chf.hub import admission
 from chf.hub.admission import SecurityMode
 from chf.hub.alerts import Upward
 from chf.hub.batch import Batch
@@ -35,6 +33,8 @@ from chf.hub.updates import Updates
 from chf.jobs.scheduler import Scheduler
 from chf.ota.effects import Token
 from chf.ota.server import OtaServer
+from chf.pki.gbcs import Pki
+from chf.pki.zigbee import ZigbeePki
 from chf.radio.interface import (
     HUB_ENDPOINT,
     SMART_ENERGY_PROFILE,
@@ -46,7 +46,7 @@ from chf.radio.interface import (
     RadioInfo,
     RadioState,
 )
-from chf.store import Store
+from chf.store import Store, progress
 from chf.store.device_log import DeviceStatus
 from chf.trace import Event, Kind
 from chf.zcl import basic, key_establishment, metering, time

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from chf.crypto.credentials_text import format_credentials
 from chf.crypto.ecqv import Credentials, Suite
 from chf.key_worker import PRESSING
-from chf.keyestablishment import ComputationFailure, Compute, Computed
+from chf.keys import ComputationFailure, Compute, Computed
 
 _LOG = logging.getLogger(__name__)
 

@@ -11,7 +11,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any, assert_never
 
-from chf import keyestablishment as ke
+from chf import keys as ke
 from chf.clock import Clock, Instant, Now
 from chf.crypto.ecqv import Credentials, Suite
 from chf.errors import RadioGoneError

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 from chf.errors import UsageError
 from chf.hub.admission import SecurityMode
 from chf.jobs.scheduler import JobPolicy
-from chf.keyestablishment import KeyEstablishmentSettings
+from chf.keys import KeyEstablishmentSettings
 from chf.ota.policy import OtaPolicy
 from chf.tunnel import TunnelSettings
 

@@ -12,11 +12,9 @@ from typing import Final, assert_never
 from chf.clock import Now, UtcSeconds
 from chf.errors import RefusedError, StoreCorruptError, UsageError
 from chf.eui64 import Eui64
-from chf.hub import progress
 from chf.hub.alerts import Upward
 from chf.hub.batch import Batch, append
 from chf.hub.devices import KnownDevices
-from chf.hub.progress import TransferProgress
 from chf.image.image import ImageId
 from chf.jobs import model as jobs
 from chf.jobs.model import Job, JobEvent, JobId
@@ -27,9 +25,10 @@ from chf.ota.model import ActivateAt, ActivateHold, ActivateNow, ImageRef, Sessi
 from chf.ota.server import OtaServer
 from chf.ota.transitions import State
 from chf.radio.interface import Outbound, Urgency
-from chf.store import Store
+from chf.store import Store, progress
 from chf.store.device_log import DeviceEntry
 from chf.store.images import ImageRecord
+from chf.store.progress import TransferProgress
 from chf.store.store import Transaction
 from chf.trace import Event, Kind
 from chf.zcl import ota as zcl

@@ -5,7 +5,7 @@
 `backups.py` and `settings.py` are what is told to zigpy; `outbox.py` (who sends next), `fragments.py`, `addresses.py`,
 `zdp.py`, `backoff.py`, `guarded.py`, `ports.py`.
 
-Of EZSP dongles: `ezsp.py` names the parts, `ezsp_dongle.py` its commands, `ezsp_link.py` bellows with a fast lane,
-`ezsp_application.py` what is left of zigpy's application, `ezsp_traffic.py`, `ezsp_frames.py`, `ezsp_keys.py`. Of TI's
-Z-Stack dongles the same parts, on zigpy-znp: `znp*.py`. `detect.py` finds out which of them answers at a port.
+Of EZSP dongles, in `ezsp/`: `dongle.py` its commands, `link.py` bellows with a fast lane, `application.py` what is
+left of zigpy's application, `traffic.py`, `frames.py`, `keys.py`. Of TI's Z-Stack dongles the same parts on zigpy-znp,
+in `znp/`. `detect.py` finds out which of them answers at a port.
 """

@@ -1,6 +1,6 @@
 """What a session needs of a dongle of any kind: the commands that are given now and then, as against the messages.
 
-`ezsp_dongle.py` and `znp_dongle.py` implement it, each by way of its library.
+`ezsp/dongle.py` and `znp/dongle.py` implement it, each by way of its library.
 """
 
 from collections.abc import Callable, Coroutine

@@ -1,7 +1,7 @@
 """The hub's messages over a dongle of any kind: who waits for what, what is under way, what became of it, what came in.
 
 Event-driven and without tasks, so that a frame costs little: the link asks for what is next, and tells what came. What
-the frames look like, and who cuts and puts together long messages, is for `ezsp_traffic.py` and `znp_traffic.py`; what
+the frames look like, and who cuts and puts together long messages, is for `ezsp/traffic.py` and `znp/traffic.py`; what
 takes slow commands and time is asked of `Errands`.
 """
 

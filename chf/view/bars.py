@@ -16,8 +16,8 @@ from rich.progress import (
 from rich.table import Column
 
 from chf.eui64 import format_eui64
-from chf.hub.progress import TransferProgress
 from chf.jobs.model import Job, JobId
+from chf.store.progress import TransferProgress
 
 
 class TransferBars:

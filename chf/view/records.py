@@ -4,10 +4,10 @@ from typing import Any
 
 from chf.clock import UtcSeconds, isoformat
 from chf.eui64 import format_eui64
-from chf.hub.progress import TransferProgress
 from chf.jobs.model import Job
 from chf.ota.model import activation_to_json
 from chf.store.alerts import Alert
+from chf.store.progress import TransferProgress
 from chf.trace import Event
 
 

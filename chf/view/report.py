@@ -15,15 +15,14 @@ from chf import __version__
 from chf.clock import UtcSeconds, isoformat
 from chf.errors import StoreCorruptError, UsageError
 from chf.eui64 import Eui64, format_eui64
-from chf.hub import progress
 from chf.hub.hub import RADIO_NOTE
-from chf.hub.progress import TransferProgress
 from chf.jobs.model import Job, JobId, JobState
 from chf.ota.model import SessionRecord
-from chf.store import Store
+from chf.store import Store, progress
 from chf.store.alerts import Alert
 from chf.store.device_log import DeviceType
 from chf.store.images import ImageRecord
+from chf.store.progress import TransferProgress
 from chf.trace import Event, Kind
 from chf.view.records import alert_record, event_detail, event_record, time_text, update_record, version_text
 

@@ -10,13 +10,12 @@ from rich.text import Text
 
 from chf.clock import Clock, SystemClock, isoformat
 from chf.eui64 import format_eui64
-from chf.hub import progress
 from chf.hub.hub import RADIO_NOTE
-from chf.hub.progress import TransferProgress
 from chf.jobs.model import Job, JobId
-from chf.store import Store
+from chf.store import Store, progress
 from chf.store.device_log import DeviceEntry
 from chf.store.lock import hub_running
+from chf.store.progress import TransferProgress
 from chf.trace import Event
 from chf.view.text import printable
 

@@ -5,8 +5,6 @@ from datetime import UTC, datetime
 
 import pytest
 
-from chf.dcc import certificates
-from chf.dcc.certificates import Usage
 from chf.dcc.device_requests import CANCELLATION_UTC_S
 from chf.dcc.settings import DccSettings, DeskPolicy
 from chf.duis.device_request import (
@@ -27,6 +25,8 @@ from chf.gbcs import (
     sign,
     verify_mac,
 )
+from chf.pki import certificates
+from chf.pki.certificates import Usage
 from chf.store.device_log import DeviceStatus
 from tests.support.dcc_bench import (
     ACB,

@@ -15,13 +15,13 @@ import time
 import pytest
 from lxml import etree
 
-from chf.dcc.certificates import Role, Usage, organisation_certificate
 from chf.dcc.desk import Desk
 from chf.dcc.signers import SignaturePolicy, Signers
 from chf.duis.document import parse_document
 from chf.duis.xml_signature import IssuerSerial, sign
 from chf.errors import ChfError
 from chf.image.image import parse_image
+from chf.pki.certificates import Role, Usage, organisation_certificate
 from chf.store import Store
 from tests.support.dcc_bench import (
     FILE_VERSION,

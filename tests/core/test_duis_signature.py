@@ -7,13 +7,13 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 from lxml import etree
 
-from chf.dcc.certificates import Role, Usage, organisation_certificate
-from chf.dcc.pki import seeded_keys
 from chf.duis import RequestId, ServiceReference, UpdateFirmwareRequest
 from chf.duis.document import parse_document
 from chf.duis.xml_signature import EXCLUSIVE_C14N, IssuerSerial, detach, sign, verify
 from chf.errors import ChfError, MalformedRequestError, RefusedError
 from chf.eui64 import Eui64
+from chf.pki.certificates import Role, Usage, organisation_certificate
+from chf.pki.gbcs import seeded_keys
 
 KEYS = seeded_keys(b"xml signature")
 SUPPLIER, ACB, PPMID = Eui64(0x90B3D51F30010000), Eui64(0x90B3D51F30000002), Eui64(0x00DB1234567890A4)

@@ -14,12 +14,12 @@ import pytest
 from chf.clock import SystemClock
 from chf.crypto.ecqv import Suite
 from chf.crypto.mmo import aes_mmo
-from chf.dcc.zigbee_pki import ZigbeePki, seeded_numbers
 from chf.errors import RadioGoneError, RadioRefusedError, StoreError, UsageError
 from chf.eui64 import Eui64, parse_eui64
 from chf.hub import Hub, HubSettings, key_agreement
 from chf.hub.admission import SecurityMode
 from chf.hub.settings import SecuritySettings
+from chf.pki.zigbee import ZigbeePki, seeded_numbers
 from chf.radio.interface import RadioState
 from chf.store import Store
 from chf.store.device_log import DeviceEntry, DeviceStatus, DeviceType

@@ -7,7 +7,6 @@ import pytest
 
 from chf.clock import SystemClock
 from chf.crypto.mmo import aes_mmo
-from chf.dcc.certificates import Usage
 from chf.dcc.conversion import Conversion
 from chf.errors import MalformedMessageError
 from chf.eui64 import parse_eui64
@@ -18,6 +17,7 @@ from chf.hub.alerts import Upward
 from chf.hub.batch import Batch
 from chf.hub.log_alerts import LogAlerts
 from chf.hub.settings import SecuritySettings
+from chf.pki.certificates import Usage
 from chf.store import Store
 from chf.store.device_log import DeviceEntry, DeviceType
 from chf.store.inbox import Verb

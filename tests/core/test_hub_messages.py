@@ -3,7 +3,6 @@
 import pytest
 
 from chf.clock import SystemClock, UtcSeconds
-from chf.dcc.certificates import Usage
 from chf.eui64 import parse_eui64
 from chf.gbcs import (
     CANCELLED_UTC_S,
@@ -17,6 +16,7 @@ from chf.gbcs import (
     make_cs06_response,
 )
 from chf.hub import HubSettings
+from chf.pki.certificates import Usage
 from chf.store import Store
 from chf.store.device_log import DeviceEntry, DeviceStatus, DeviceType
 from chf.store.device_messages import MessageState, NewDeviceMessage

@@ -6,7 +6,7 @@ from chf.clock import Instant, Now, UtcSeconds
 from chf.crypto.ecmqv import Ephemeral, agree
 from chf.crypto.ecqv import CertificateAuthority, CertificateError, InvalidPointError, Suite
 from chf.eui64 import Eui64
-from chf.keyestablishment import (
+from chf.keys import (
     ComputationFailure,
     Compute,
     Computed,
@@ -19,7 +19,7 @@ from chf.keyestablishment import (
     State,
     Token,
 )
-from chf.keyestablishment.transitions import ENDS, TRANSITIONS, Input, next_state
+from chf.keys.transitions import ENDS, TRANSITIONS, Input, next_state
 from chf.zcl.frame import DefaultResponse, Frame, FrameType, Status
 from chf.zcl.key_establishment import (
     ConfirmKeyData,

@@ -7,7 +7,9 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.x509.name import _ASN1Type
 from cryptography.x509.oid import NameOID
 
-from chf.dcc.certificates import (
+from chf.errors import UsageError
+from chf.eui64 import Eui64
+from chf.pki.certificates import (
     NOT_AFTER,
     NOT_BEFORE,
     Role,
@@ -19,8 +21,6 @@ from chf.dcc.certificates import (
     root_certificate,
     root_name,
 )
-from chf.errors import UsageError
-from chf.eui64 import Eui64
 
 ROOT, KEY = (ec.derive_private_key(number, ec.SECP256R1()) for number in (1, 2))
 DEVICE = Eui64(0x00DB1234567890A4)

@@ -4,9 +4,9 @@ import pytest
 
 from chf.crypto.credentials_text import format_credentials
 from chf.crypto.ecqv import CertificateAuthority, Suite
-from chf.dcc.zigbee_pki import TEST_ISSUER, ZigbeePki, seeded_numbers
 from chf.errors import MalformedError, RefusedError, StoreCorruptError, StoreError, UsageError
 from chf.eui64 import Eui64
+from chf.pki.zigbee import TEST_ISSUER, ZigbeePki, seeded_numbers
 
 HUB, DEVICE = Eui64(0xDB_0001), Eui64(0x90B3D51F30000002)
 BIG = 1 << 400

@@ -7,8 +7,8 @@ import pytest
 
 from chf.errors import RadioRefusedError
 from chf.eui64 import Eui64
-from chf.radio.ezsp_keys import establish_link_key, install_link_key, read_keys, remove_link_key
-from chf.radio.ezsp_status import ember_eui64, eui64_of
+from chf.radio.ezsp.keys import establish_link_key, install_link_key, read_keys, remove_link_key
+from chf.radio.ezsp.status import ember_eui64, eui64_of
 
 METER, OTHER, THIRD = Eui64(0x00DB1234567890A4), Eui64(0xB), Eui64(0xC)
 KEY, OTHER_KEY = bytes(range(16)), bytes(range(16, 32))

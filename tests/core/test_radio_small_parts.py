@@ -13,7 +13,7 @@ from chf.eui64 import Eui64
 from chf.radio import ports, zdp
 from chf.radio.addresses import Addresses
 from chf.radio.backoff import LONGEST_S, delays_s
-from chf.radio.ezsp_frames import HEADER_BYTES, Acceptance, ApsFrame, Dialect
+from chf.radio.ezsp.frames import HEADER_BYTES, Acceptance, ApsFrame, Dialect
 
 A, B = Eui64(0xA), Eui64(0xB)
 

@@ -6,10 +6,10 @@ import pytest
 
 from chf.clock import Instant
 from chf.eui64 import Eui64
-from chf.radio import ezsp_frames as frames
 from chf.radio.addresses import Addresses
-from chf.radio.ezsp_frames import ApsFrame, Dialect, IncomingMessage, MessageSent
-from chf.radio.ezsp_traffic import EzspTraffic
+from chf.radio.ezsp import frames
+from chf.radio.ezsp.frames import ApsFrame, Dialect, IncomingMessage, MessageSent
+from chf.radio.ezsp.traffic import EzspTraffic
 from chf.radio.interface import Delivery, Urgency
 from chf.radio.outbox import Places
 from chf.radio.traffic import (

@@ -13,8 +13,8 @@ from zigpy_znp.frames import TransportFrame
 
 from chf.errors import MalformedFrameError
 from chf.eui64 import Eui64
-from chf.radio import znp_frames as frames
-from chf.radio.znp_frames import Acceptance, Outcome
+from chf.radio.znp import frames
+from chf.radio.znp.frames import Acceptance, Outcome
 
 IEEE = znp.EUI64.deserialize(bytes(range(1, 9)))[0]
 DEVICE = Eui64(int.from_bytes(bytes(range(1, 9)), "little"))

@@ -4,12 +4,12 @@ import pytest
 
 from chf.clock import Instant
 from chf.eui64 import Eui64
-from chf.radio import znp_frames as frames
 from chf.radio.addresses import Addresses
 from chf.radio.interface import Delivery, Urgency
 from chf.radio.traffic import CONFIRM_LIMIT_S, MAXIMUM_MESSAGE_BYTES, Letter, Surroundings
-from chf.radio.znp_frames import DataConfirm, IncomingMessage, Outcome
-from chf.radio.znp_traffic import ROUTE_S, ZnpTraffic
+from chf.radio.znp import frames
+from chf.radio.znp.frames import DataConfirm, IncomingMessage, Outcome
+from chf.radio.znp.traffic import ROUTE_S, ZnpTraffic
 from tests.support.radio_listener import RecordingErrands, RecordingListener
 
 A, B = Eui64(0xA1), Eui64(0xB2)

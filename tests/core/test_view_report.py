@@ -13,16 +13,15 @@ from chf.cli.main import chf
 from chf.cli.update import UpdateFailedError
 from chf.errors import UsageError
 from chf.eui64 import Eui64, format_eui64
-from chf.hub import progress
 from chf.hub.hub import RADIO_NOTE
-from chf.hub.progress import TransferProgress
 from chf.image.image import ImageId, parse_image
 from chf.jobs.model import JobId, JobState, accept
 from chf.ota.model import ActivateNow, SessionRecord, State, TransferOutcome
-from chf.store import Store
+from chf.store import Store, progress
 from chf.store.alerts import NewAlert
 from chf.store.device_log import DeviceEntry, DeviceType
 from chf.store.images import record_of
+from chf.store.progress import TransferProgress
 from chf.trace import Event, Kind
 from chf.view.report import Report, Selection, Verdict
 from chf.view.report_html import to_html

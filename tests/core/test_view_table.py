@@ -8,14 +8,13 @@ import pytest
 from rich.console import Console
 
 from chf.eui64 import Eui64, format_eui64
-from chf.hub import progress
-from chf.hub.progress import TransferProgress
 from chf.image.image import ImageId, parse_image
 from chf.jobs.model import JobId, JobState, accept
 from chf.ota.model import ActivateNow
-from chf.store import Store
+from chf.store import Store, progress
 from chf.store.device_log import DeviceEntry, DeviceType
 from chf.store.images import record_of
+from chf.store.progress import TransferProgress
 from chf.trace import Event, Kind
 from chf.view.table import COLUMNS, Board
 from tests.support.programs import image_file

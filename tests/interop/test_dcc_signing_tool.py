@@ -17,7 +17,6 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from lxml import etree
 
-from chf.dcc.certificates import Usage, identity
 from chf.dcc.desk import Address, Desk
 from chf.dcc.device_requests import CANCELLATION_UTC_S
 from chf.dcc.settings import DccSettings, User
@@ -33,6 +32,7 @@ from chf.duis.document import compact, parse_document
 from chf.duis.xml_signature import sign
 from chf.gbcs import CANCELLED_UTC_S, GbcsMessage, make_cs06_precommand, parse_payload
 from chf.gbcs import sign as gbcs_sign
+from chf.pki.certificates import Usage, identity
 from chf.store import Store
 from tests.support.dcc_bench import (
     ACB,

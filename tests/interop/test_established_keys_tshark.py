@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from chf.crypto.ecqv import Suite
-from chf.dcc.zigbee_pki import ZigbeePki
 from chf.eui64 import parse_eui64
 from chf.jobs.model import JobState
+from chf.pki.zigbee import ZigbeePki
 from tests.support.air_capture import tshark
 from tests.support.programs import bench, image_file, quick
 from tests.support.virtual_dongle import EUI64, LINK_KEY

@@ -8,7 +8,7 @@ from chf.clock import Instant, Now, UtcSeconds
 from chf.crypto.ecmqv import Ephemeral, agree
 from chf.crypto.ecqv import CertificateAuthority, Suite
 from chf.eui64 import Eui64
-from chf.keyestablishment import Compute, Computed, Established, Failed, Install, Responder, Send
+from chf.keys import Compute, Computed, Established, Failed, Install, Responder, Send
 from devices.nodes import events
 from devices.nodes.key_establishment import Discover, KeyEstablishmentClient, State, TakeKey, Transmit
 from devices.wire.key_establishment import Command, Initiate, Terminate, TerminateStatus

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from chf.dcc.pki import Pki, seeded_keys
 from chf.eui64 import parse_eui64
 from chf.gbcs import CraFlag, GbcsMessage, MessageCode
+from chf.pki.gbcs import Pki, seeded_keys
 from chf.store import Store
 from tests.support.air_capture import AirCapture, tshark
 from tests.support.programs import run_chf, signed_image_file

@@ -9,9 +9,9 @@ import pytest
 
 from chf.errors import RadioRefusedError
 from chf.eui64 import Eui64
-from chf.radio import ezsp_frames as frames
-from chf.radio.ezsp_frames import Acceptance, ApsFrame, Dialect
-from chf.radio.ezsp_link import HotEzsp, refuse_unknown_bellows
+from chf.radio.ezsp import frames
+from chf.radio.ezsp.frames import Acceptance, ApsFrame, Dialect
+from chf.radio.ezsp.link import HotEzsp, refuse_unknown_bellows
 
 VERSIONS = [version for version in bellows.ezsp.EZSP._BY_VERSION if version >= frames.OLDEST_VERSION]
 APS = ApsFrame(0x0109, 0x0019, 11, 3, 0x0160, 0x1234, 0x77)

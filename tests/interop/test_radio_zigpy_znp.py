@@ -11,7 +11,7 @@ from zigpy_znp.uart import ZnpMtProtocol
 from zigpy_znp.zigbee.application import ControllerApplication
 
 from chf.errors import RadioRefusedError
-from chf.radio.znp_link import HotZnp, refuse_unknown_zigpy_znp
+from chf.radio.znp.link import HotZnp, refuse_unknown_zigpy_znp
 
 
 class Ears:
@@ -64,7 +64,7 @@ async def test_closing_cancels_whoever_waits_which_is_why_the_link_tells_a_loss_
 
 
 async def test_the_key_of_an_install_code_is_misread_which_is_why_the_radio_reads_keys_itself():
-    """The fault that `znp_keys.py` works around; when this fails, it may go."""
+    """The fault that `znp/keys.py` works around; when this fails, it may go."""
     entry = znp.TCLKDevEntry(
         txFrmCntr=0,
         rxFrmCntr=0,

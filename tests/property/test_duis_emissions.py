@@ -7,7 +7,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chf.dcc.certificates import Usage
 from chf.dcc.seal import Seal
 from chf.duis import RequestId
 from chf.duis.alerts import AlertDocument, CommsHubAlert, CspFirmwareDeliveryStatus, DeviceAlert, PpmidAlert
@@ -22,6 +21,7 @@ from chf.gbcs import (
     PpmidFirmwareActivationAlert,
     TransferResponseCode,
 )
+from chf.pki.certificates import Usage
 from tests.support.dcc_bench import duis_schema, field, make_pki
 
 PROFILE = settings(derandomize=True, deadline=None, max_examples=200)

@@ -9,7 +9,7 @@ from chf.clock import Instant, Now, UtcSeconds
 from chf.crypto.ecqv import CertificateAuthority, Suite
 from chf.errors import MalformedFrameError
 from chf.eui64 import Eui64
-from chf.keyestablishment import Responder
+from chf.keys import Responder
 from chf.zcl import key_establishment as hub
 from chf.zcl.frame import Frame
 from devices.wire import key_establishment as device

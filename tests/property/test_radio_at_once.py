@@ -9,13 +9,14 @@ from hypothesis import strategies as st
 
 from chf.clock import Instant
 from chf.eui64 import Eui64
-from chf.radio import ezsp_frames, znp_frames
 from chf.radio.addresses import Addresses
-from chf.radio.ezsp_traffic import EzspTraffic
+from chf.radio.ezsp import frames as ezsp_frames
+from chf.radio.ezsp.traffic import EzspTraffic
 from chf.radio.interface import Delivery, Inbound, Outbound, Urgency
 from chf.radio.outbox import Places
 from chf.radio.traffic import FULL_PAUSE_S, Letter, Surroundings, letter_of
-from chf.radio.znp_traffic import ZnpTraffic
+from chf.radio.znp import frames as znp_frames
+from chf.radio.znp.traffic import ZnpTraffic
 from tests.support.radio_listener import RecordingErrands
 
 DEVICES = (Eui64(0xA1), Eui64(0xB2), Eui64(0xC3))

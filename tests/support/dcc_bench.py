@@ -9,13 +9,13 @@ import pytest
 from lxml import etree
 
 from chf.clock import Instant, Now, UtcSeconds
-from chf.dcc.certificates import Usage
-from chf.dcc.pki import Pki, seeded_keys
 from chf.duis import DuisSchema, RequestId, ServiceReference, UpdateFirmwareRequest
 from chf.duis.document import NAMESPACE, parse_document
 from chf.duis.xml_signature import sign
 from chf.eui64 import Eui64
 from chf.image.header import HardwareVersions, OtaHeader
+from chf.pki.certificates import Usage
+from chf.pki.gbcs import Pki, seeded_keys
 from chf.store import Store
 from chf.store.device_log import DeviceEntry, DeviceStatus, DeviceType
 

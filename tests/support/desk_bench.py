@@ -5,7 +5,6 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from chf.dcc.certificates import Usage
 from chf.dcc.desk import Address, Desk
 from chf.dcc.signers import SignaturePolicy, Signers
 from chf.dcc.smi import SmiDevice
@@ -13,6 +12,7 @@ from chf.duis import DuisSchema, RequestId
 from chf.duis.document import parse_document
 from chf.duis.xml_signature import IssuerSerial, detach, verify
 from chf.eui64 import Eui64
+from chf.pki.certificates import Usage
 from chf.store import Store
 from chf.store.device_log import DeviceType
 from tests.support.dcc_bench import (

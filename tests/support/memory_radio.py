@@ -10,10 +10,10 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from chf.clock import Clock, SystemClock
-from chf.dcc.pki import Pki, seeded_keys
 from chf.errors import RadioGoneError, TimedOutError
 from chf.eui64 import Eui64, parse_eui64
 from chf.hub import Hub, HubSettings
+from chf.pki.gbcs import Pki, seeded_keys
 from chf.radio.interface import (
     HUB_ENDPOINT,
     SMART_ENERGY_PROFILE,

@@ -26,11 +26,11 @@ from typing import Any
 
 from chf.clock import SystemClock
 from chf.crypto.install_code import link_key, parse_install_code
-from chf.dcc.pki import Pki, seeded_keys
 from chf.eui64 import parse_eui64
 from chf.image.build import build_image
 from chf.image.recipe import parse_recipe
 from chf.jobs.model import Job, JobId, JobState
+from chf.pki.gbcs import Pki, seeded_keys
 from chf.store import Store
 from chf.store.alerts import Alert
 from chf.store.device_log import DeviceEntry, DeviceStatus, DeviceType

@@ -19,11 +19,11 @@ from urllib.parse import urlsplit
 
 from lxml import etree
 
-from chf.dcc.certificates import Usage
-from chf.dcc.pki import Pki
 from chf.duis.document import NAMESPACE, parse_document
 from chf.duis.xml_signature import IssuerSerial, detach, sign, verify
 from chf.eui64 import Eui64
+from chf.pki.certificates import Usage
+from chf.pki.gbcs import Pki
 from tests.support.dcc_bench import REFERENCE, SCHEMA_FILE
 from tests.support.programs import ROOT, chf_command
 

@@ -16,11 +16,11 @@ from pathlib import Path
 from typing import Any
 
 from chf.crypto.install_code import link_key, parse_install_code
-from chf.dcc.pki import Pki, seeded_keys
 from chf.eui64 import Eui64, format_eui64, parse_eui64
 from chf.hub import Hub
 from chf.image.image import parse_image
 from chf.jobs.model import JobState
+from chf.pki.gbcs import Pki, seeded_keys
 from chf.radio.ezsp import EzspRadio, EzspSettings
 from chf.radio.znp import ZnpRadio, ZnpSettings
 from chf.store import Store

@@ -19,13 +19,13 @@ from chf.crypto.credentials_text import format_credentials
 from chf.crypto.ecmqv import Ephemeral, agree
 from chf.crypto.ecqv import Certificate, CertificateAuthority, Credentials, Suite
 from chf.crypto.install_code import link_key, with_crc
-from chf.dcc.pki import Pki, seeded_keys
-from chf.dcc.zigbee_pki import ZigbeePki
 from chf.eui64 import Eui64, format_eui64
 from chf.hub import Hub, HubSettings
 from chf.hub.admission import SecurityMode
 from chf.hub.settings import SecuritySettings
 from chf.image.image import parse_image
+from chf.pki.gbcs import Pki, seeded_keys
+from chf.pki.zigbee import ZigbeePki
 from chf.radio.ezsp import EzspRadio, EzspSettings
 from chf.radio.znp import ZnpRadio, ZnpSettings
 from chf.store import Store

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 import pytest
 from click.testing import CliRunner
 
-from chf.cli.dcc import dcc
+from chf.cli.dcc.group import dcc
 from chf.clock import UtcSeconds, isoformat
 from chf.dcc.products import Cpl
 from chf.dcc.smi import Smi

@@ -9,8 +9,6 @@ from contextlib import ExitStack
 import pytest
 
 from chf.clock import SystemClock
-from chf.dcc.certificates import Usage
-from chf.dcc.pki import DEFAULT_ACB, DEFAULT_SUPPLIER
 from chf.duis import RequestId, ServiceReference, UpdateFirmwareRequest
 from chf.duis.device_request import (
     ActivateFirmwareRequest,
@@ -20,6 +18,8 @@ from chf.duis.device_request import (
 from chf.eui64 import parse_eui64
 from chf.gbcs import GbcsMessage, ReadFirmwareVersionResponse, parse_payload, sign
 from chf.image.image import parse_image
+from chf.pki.certificates import Usage
+from chf.pki.gbcs import DEFAULT_ACB, DEFAULT_SUPPLIER
 from chf.store.device_log import DeviceType
 from chf.store.device_messages import MessageState
 from tests.support.dcc_bench import duis_schema

@@ -5,12 +5,12 @@ from pathlib import Path
 import pytest
 from lxml import etree
 
-from chf.dcc.pki import DEFAULT_ACB, DEFAULT_SUPPLIER
 from chf.duis import ServiceReference, UpdateFirmwareRequest
 from chf.duis.identifiers import RequestId
 from chf.duis.schema import DuisSchema
 from chf.eui64 import parse_eui64
 from chf.jobs.model import JobState
+from chf.pki.gbcs import DEFAULT_ACB, DEFAULT_SUPPLIER
 from tests.support.programs import bench, image_file, quick
 from tests.support.virtual_dongle import EUI64
 

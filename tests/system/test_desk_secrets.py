@@ -6,9 +6,9 @@ import re
 import pytest
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
-from chf.dcc.zigbee_pki import ZigbeePki
 from chf.eui64 import parse_eui64
 from chf.jobs.model import JobState
+from chf.pki.zigbee import ZigbeePki
 from tests.support.programs import bench, image_file, quick, steal_connection
 from tests.support.virtual_dongle import EUI64, INSTALL_CODE, LINK_KEY
 

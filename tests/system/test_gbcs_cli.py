@@ -10,8 +10,6 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from chf.cli.gbcs import gbcs
-from chf.dcc.certificates import Usage
-from chf.dcc.pki import Pki, seeded_keys
 from chf.errors import MalformedMessageError, RefusedError, UsageError
 from chf.eui64 import Eui64
 from chf.gbcs import (
@@ -39,6 +37,8 @@ from chf.gbcs import (
     make_future_dated_alert,
 )
 from chf.gbcs.use_cases import CANCELLED_UTC_S
+from chf.pki.certificates import Usage
+from chf.pki.gbcs import Pki, seeded_keys
 
 PPMID, CHF, ACB = 0x00DB1234567890A4, 0x00DB1234567890A2, 0x90B3D51F30000002
 KEYS = seeded_keys(b"decode")

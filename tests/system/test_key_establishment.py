@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 
 from chf.crypto.ecqv import Suite
-from chf.dcc.zigbee_pki import ZigbeePki
 from chf.eui64 import parse_eui64
 from chf.jobs.model import JobState
+from chf.pki.zigbee import ZigbeePki
 from chf.store.device_log import DeviceStatus
 from chf.trace import Kind
 from tests.support.programs import bench, image_file

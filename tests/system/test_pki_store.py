@@ -12,12 +12,12 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
 
-from chf.cli.dcc_pki import pki as pki_command
-from chf.dcc.certificates import Role, Usage, identity
-from chf.dcc.pki import DEFAULT_ACB, DEFAULT_SUPPLIER, Pki, seeded_keys
+from chf.cli.dcc.pki import pki as pki_command
 from chf.errors import RefusedError, StoreCorruptError, StoreError, UsageError
 from chf.eui64 import Eui64
 from chf.gbcs import GbcsMessage, make_cs09_alert
+from chf.pki.certificates import Role, Usage, identity
+from chf.pki.gbcs import DEFAULT_ACB, DEFAULT_SUPPLIER, Pki, seeded_keys
 from tests.support.oracles import missing
 
 REFERENCE = Path(__file__).parents[2].parent / "shared" / "reference" / "gbcs"

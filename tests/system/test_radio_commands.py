@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from chf.radio.detect import Answer, recognised
-from chf.radio.znp_frames import PING, RESET_IND, RESPONSE, frame
+from chf.radio.znp.frames import PING, RESET_IND, RESPONSE, frame
 from tests.support.programs import run_chf
 from tests.support.virtual_dongle import ppmid, virtual_dongle
 

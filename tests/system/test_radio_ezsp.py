@@ -188,7 +188,7 @@ async def test_a_dongle_that_restarted_unheard_and_takes_frames_all_the_same_is_
 
 
 async def test_a_hung_dongle_is_noticed_and_its_messages_are_told(dongle, radio, listener, monkeypatch):
-    monkeypatch.setattr("chf.radio.ezsp_dongle.ANSWER_LIMIT_S", 0.05)
+    monkeypatch.setattr("chf.radio.ezsp.dongle.ANSWER_LIMIT_S", 0.05)
     monkeypatch.setattr("chf.radio.session.TICK_S", 0.02)
     device = dongle.add(MemoryDevice(METER, 0x1001))
     await radio.permit(METER, KEY, 60)
@@ -201,7 +201,7 @@ async def test_a_hung_dongle_is_noticed_and_its_messages_are_told(dongle, radio,
 
 
 async def test_the_network_stays_open_for_as_long_as_was_asked_and_the_policy_goes_back(dongle, radio, monkeypatch):
-    monkeypatch.setattr("chf.radio.ezsp_dongle.EzspDongle.longest_permit_s", 3)
+    monkeypatch.setattr("chf.radio.ezsp.dongle.EzspDongle.longest_permit_s", 3)
     monkeypatch.setattr("chf.radio.session.POLICY_LINGERS_S", 0.05)
     assert not dongle.ncp.keys.policy.install_code_keys_only
     await radio.permit(METER, KEY, 6)
@@ -324,7 +324,7 @@ async def test_an_error_of_the_hub_in_a_session_is_logged_and_the_radio_goes_on(
         monkeypatch.undo()
         raise ZeroDivisionError
 
-    monkeypatch.setattr("chf.radio.ezsp_traffic.EzspTraffic.tick", fail)
+    monkeypatch.setattr("chf.radio.ezsp.traffic.EzspTraffic.tick", fail)
     await listener.until(lambda: listener.state_names()[-2:] == ["CONNECTING", "UP"] and len(listener.states) == 5)
     assert "ZeroDivisionError" in dict(listener.states)[RadioState.GONE]
     caplog.clear()

@@ -10,10 +10,9 @@ import pytest
 
 from chf.errors import RadioGoneError, RadioRefusedError
 from chf.eui64 import format_eui64, parse_eui64
-from chf.radio import znp_frames as frames
 from chf.radio.interface import Delivery, Outbound, RadioState, Urgency
-from chf.radio.znp import ZnpRadio, ZnpSettings
-from chf.radio.znp_dongle import ZnpDongle
+from chf.radio.znp import ZnpRadio, ZnpSettings, frames
+from chf.radio.znp.dongle import ZnpDongle
 from devices.ncp.znp.commands import commands
 from devices.ncp.znp.status import ZStatus
 from devices.stack.interface import ApsStatus, Eui64
@@ -165,7 +164,7 @@ async def test_a_dongle_without_room_is_asked_again(dongle, radio, listener):
     ],
 )
 async def test_what_is_made_of_a_confirm(dongle, radio, listener, monkeypatch, status, attempts, fate):
-    monkeypatch.setattr("chf.radio.znp_traffic.ROUTE_S", 0.01)
+    monkeypatch.setattr("chf.radio.znp.traffic.ROUTE_S", 0.01)
     device = await invited(dongle, radio, delivery=status)
     radio.post(block(device))
     await dongle.until(lambda: bool(device.received))
@@ -178,11 +177,11 @@ async def test_what_is_made_of_a_confirm(dongle, radio, listener, monkeypatch, s
 async def test_a_route_that_is_not_found_is_told_and_one_that_is_searched_for_at_the_end_too(
     dongle, radio, listener, monkeypatch
 ):
-    monkeypatch.setattr("chf.radio.znp_traffic.ROUTE_S", 0.01)
+    monkeypatch.setattr("chf.radio.znp.traffic.ROUTE_S", 0.01)
     device = await invited(dongle, radio, delivery=ApsStatus.UNKNOWN_DESTINATION)
     assert await radio.send(block(device)) is Delivery.NOT_DELIVERED
     assert len(device.received) == 2
-    monkeypatch.setattr("chf.radio.znp_traffic.ROUTE_S", 60.0)
+    monkeypatch.setattr("chf.radio.znp.traffic.ROUTE_S", 60.0)
     radio.post(block(device))
     await dongle.until(lambda: len(device.received) == 3)
     await radio.stop()
@@ -192,7 +191,7 @@ async def test_a_route_that_is_not_found_is_told_and_one_that_is_searched_for_at
 async def test_a_noisy_cable_costs_messages_and_never_the_link(dongle, radio, listener, monkeypatch):
     """MT repeats nothing: what noise hits is lost, and the hub says so."""
     monkeypatch.setattr("chf.radio.session.TICK_S", 0.01)
-    monkeypatch.setattr("chf.radio.znp_link.ANSWER_LIMIT_S", 0.1)
+    monkeypatch.setattr("chf.radio.znp.link.ANSWER_LIMIT_S", 0.1)
     monkeypatch.setattr("chf.radio.traffic.CONFIRM_LIMIT_S", 0.5)
     monkeypatch.setattr("chf.radio.traffic.SUPERSEDED_S", 0.5)  # `tick` does not look at younger letters
     device = await invited(dongle, radio)
@@ -219,7 +218,7 @@ async def test_a_noisy_cable_costs_messages_and_never_the_link(dongle, radio, li
 
 
 async def test_a_hung_dongle_is_noticed_and_its_messages_are_told(dongle, radio, listener, monkeypatch):
-    monkeypatch.setattr("chf.radio.znp_link.ANSWER_LIMIT_S", 0.05)
+    monkeypatch.setattr("chf.radio.znp.link.ANSWER_LIMIT_S", 0.05)
     monkeypatch.setattr("chf.radio.session.TICK_S", 0.02)
     device = await invited(dongle, radio)
     await radio.send(block(device))
@@ -233,7 +232,7 @@ async def test_a_hung_dongle_is_noticed_and_its_messages_are_told(dongle, radio,
 
 
 async def test_a_dongle_that_hangs_while_nobody_wants_anything_is_noticed(dongle, radio, listener, monkeypatch):
-    monkeypatch.setattr("chf.radio.znp_link.ANSWER_LIMIT_S", 0.05)
+    monkeypatch.setattr("chf.radio.znp.link.ANSWER_LIMIT_S", 0.05)
     monkeypatch.setattr("chf.radio.session.TICK_S", 0.02)
     monkeypatch.setattr("chf.radio.session.SILENCE_S", 0.1)
     dongle.mute = True
@@ -241,7 +240,7 @@ async def test_a_dongle_that_hangs_while_nobody_wants_anything_is_noticed(dongle
 
 
 async def test_the_network_stays_open_for_as_long_as_was_asked_and_the_policy_goes_back(dongle, radio, monkeypatch):
-    monkeypatch.setattr("chf.radio.znp_dongle.ZnpDongle.longest_permit_s", 3)
+    monkeypatch.setattr("chf.radio.znp.dongle.ZnpDongle.longest_permit_s", 3)
     monkeypatch.setattr("chf.radio.session.POLICY_LINGERS_S", 0.05)
     assert not dongle.ncp.keys.install_codes_only
     await radio.permit(METER, KEY, 6)
@@ -375,7 +374,7 @@ async def test_a_word_that_is_lost_while_a_dongle_comes_back_costs_one_attempt(d
 async def test_an_answer_that_is_lost_while_a_dongle_comes_back_costs_a_moment(
     dongle, radio, listener, monkeypatch, command
 ):
-    monkeypatch.setattr("chf.radio.znp_link.ANSWER_LIMIT_S", 0.1)
+    monkeypatch.setattr("chf.radio.znp.link.ANSWER_LIMIT_S", 0.1)
     lost, answer = [], (command ^ frames.RESPONSE).to_bytes(2, "big")
 
     def line(octets: bytes) -> bytes:
@@ -446,8 +445,8 @@ async def test_no_key_is_logged_however_loud_the_log(dongle, listener, caplog, m
 
 
 async def test_a_port_where_something_else_answers_is_told_plainly(listener, monkeypatch):
-    monkeypatch.setattr("chf.radio.znp_link.WAKE_LIMIT_S", 0.2)
-    monkeypatch.setattr("chf.radio.znp_link.PING_LIMIT_S", 0.05)
+    monkeypatch.setattr("chf.radio.znp.link.WAKE_LIMIT_S", 0.2)
+    monkeypatch.setattr("chf.radio.znp.link.PING_LIMIT_S", 0.05)
 
     async def chatter(reader, writer) -> None:
         while await reader.read(100):
@@ -489,7 +488,7 @@ async def test_an_older_z_stack_is_refused_with_what_to_do(answers, reason):
 
 
 async def test_a_port_that_closes_while_a_dongle_is_being_woken_is_told_plainly(monkeypatch):
-    monkeypatch.setattr("chf.radio.znp_link.PING_LIMIT_S", 0.05)
+    monkeypatch.setattr("chf.radio.znp.link.PING_LIMIT_S", 0.05)
     for octets in (frames.frame(frames.PING, b""), bytes(10)):
 
         async def closing(reader, writer, octets=octets) -> None:

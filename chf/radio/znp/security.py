@@ -15,7 +15,7 @@ from zigpy_znp.exceptions import CommandNotRecognized
 from zigpy_znp.types.nvids import ExNvIds
 
 from chf.radio.security_report import Observation, Question, Standing
-from chf.radio.znp_link import HotZnp
+from chf.radio.znp.link import HotZnp
 
 _TABLES = (
     ("address manager", ExNvIds.ADDRMGR),

@@ -19,8 +19,8 @@ from chf.radio import zdp
 from chf.radio.application import configuration, endpoints
 from chf.radio.interface import HUB_ENDPOINT
 from chf.radio.settings import DongleSettings
-from chf.radio.znp_keys import read_link_keys
-from chf.radio.znp_link import HotZnp, MtEvents
+from chf.radio.znp.keys import read_link_keys
+from chf.radio.znp.link import HotZnp, MtEvents
 
 _EVERY_CLUSTER = 0xFFFF
 _SCAN_LIMIT_S = 15.0

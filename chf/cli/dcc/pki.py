@@ -7,11 +7,11 @@ import click
 from cryptography import x509
 
 from chf.cli.options import EUI64, home_option, json_option, print_json, print_table, talk
-from chf.dcc.certificates import Usage, describe
-from chf.dcc.pki import DEFAULT_ACB, DEFAULT_SUPPLIER, Pki, fresh_keys, seeded_keys
-from chf.dcc.zigbee_pki import ZigbeePki, fresh_numbers, seeded_numbers
 from chf.errors import MalformedError, StoreError, UsageError
 from chf.eui64 import Eui64, format_eui64, parse_eui64
+from chf.pki.certificates import Usage, describe
+from chf.pki.gbcs import DEFAULT_ACB, DEFAULT_SUPPLIER, Pki, fresh_keys, seeded_keys
+from chf.pki.zigbee import ZigbeePki, fresh_numbers, seeded_numbers
 
 _DEFAULT_CHF = parse_eui64("00-DB-12-34-56-78-90-A2")  # the hub of the public test sets (RTDS)
 

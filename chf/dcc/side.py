@@ -9,34 +9,22 @@ from dataclasses import dataclass
 from pathlib import Path
 from threading import Thread
 
-import click
-
 from chf.clock import Clock, SystemClock
 from chf.dcc.conversion import Conversion
 from chf.dcc.delivery import Delivery
 from chf.dcc.desk import Desk
 from chf.dcc.gateway import Gateway
-from chf.dcc.pki import Pki
 from chf.dcc.seal import Seal
 from chf.dcc.settings import DccSettings
 from chf.dcc.signers import Signers
 from chf.duis.schema import DuisSchema
 from chf.errors import StoreError, UsageError
+from chf.pki.gbcs import Pki
 from chf.store import Store
 from chf.store.lock import Only, StoreLock
 
 _LOG = logging.getLogger(__name__)
 _POLL_S = 0.2  # how soon what the hub wrote is passed on
-
-
-class HostPort(click.ParamType[tuple[str, int]]):
-    name = "host:port"
-
-    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, int]:
-        host, _, port = str(value).rpartition(":")
-        if not host or not port.isascii() or not port.isdigit() or int(port) > 0xFFFF:
-            self.fail(f"{str(value)[:80]!r} is not an address such as 127.0.0.1:8079", param, ctx)
-        return host.strip("[]"), int(port)
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,8 +8,8 @@ from zigpy_znp.exceptions import CommandNotRecognized
 from chf.radio.kept import KeptRadio
 from chf.radio.link import Kind
 from chf.radio.settings import DongleSettings
-from chf.radio.znp_dongle import ZnpDongle
-from chf.radio.znp_link import LINK_ERRORS
+from chf.radio.znp.dongle import ZnpDongle
+from chf.radio.znp.link import LINK_ERRORS
 
 __all__ = ["ZnpRadio", "ZnpSettings"]
 

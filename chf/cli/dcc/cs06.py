@@ -5,17 +5,17 @@ from typing import Any
 
 import click
 
-from chf.cli.dcc_pki import pki_path
+from chf.cli.dcc.pki import pki_path
 from chf.cli.image_file import load_image
 from chf.cli.options import EUI64, UTC_TIME, home_option, json_option, print_json, talk
 from chf.clock import SystemClock, UtcSeconds, isoformat
 from chf.dcc.firmware_commands import SUPPLIER_COUNTER, next_counter, read_version, row
 from chf.dcc.firmware_commands import cs06 as make_cs06
-from chf.dcc.pki import Pki
 from chf.errors import RefusedError, UsageError
 from chf.eui64 import Eui64, format_eui64
 from chf.gbcs import CANCELLED_UTC_S, MessageCode
 from chf.image.image import FirmwareImage, ImageKind, parse_image
+from chf.pki.gbcs import Pki
 from chf.store import Store
 from chf.store.device_log import DeviceType
 from chf.store.lock import hub_running

@@ -10,11 +10,12 @@ from zigpy.types import BroadcastAddress
 
 from chf.clock import Instant
 from chf.eui64 import Eui64
-from chf.radio import backups, ezsp_security, zdp
-from chf.radio.ezsp_application import HubApplication
-from chf.radio.ezsp_keys import establish_link_key, install_link_key, read_keys, remove_link_key
-from chf.radio.ezsp_status import ember_eui64, eui64_of, is_ok
-from chf.radio.ezsp_traffic import EzspTraffic
+from chf.radio import backups, zdp
+from chf.radio.ezsp import security
+from chf.radio.ezsp.application import HubApplication
+from chf.radio.ezsp.keys import establish_link_key, install_link_key, read_keys, remove_link_key
+from chf.radio.ezsp.status import ember_eui64, eui64_of, is_ok
+from chf.radio.ezsp.traffic import EzspTraffic
 from chf.radio.interface import NetworkInfo, RadioInfo
 from chf.radio.link import DongleEvents
 from chf.radio.outbox import Places
@@ -72,9 +73,7 @@ class EzspDongle:
 
     async def describe_security(self) -> SecurityReport:
         info = await self.describe()
-        return SecurityReport(
-            info, *await ezsp_security.ask(self._application.ezsp, on_network=info.network is not None)
-        )
+        return SecurityReport(info, *await security.ask(self._application.ezsp, on_network=info.network is not None))
 
     def traffic(self, around: Surroundings) -> EzspTraffic:
         self._traffic = EzspTraffic(around)

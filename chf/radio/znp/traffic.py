@@ -11,11 +11,11 @@ from typing import assert_never
 
 from chf.eui64 import Eui64
 from chf.radio import zdp
-from chf.radio import znp_frames as frames
 from chf.radio.interface import HUB_ENDPOINT, SMART_ENERGY_PROFILE, Delivery, Inbound
 from chf.radio.outbox import Places
 from chf.radio.traffic import BROADCAST_ENDPOINT, MAXIMUM_MESSAGE_BYTES, Letter, Surroundings, Traffic
-from chf.radio.znp_link import Request
+from chf.radio.znp import frames
+from chf.radio.znp.link import Request
 
 PLACES = Places(together=16)
 """Unconfirmed messages that Z-Stack 3 on a CC26x2 takes (as zigpy-znp and zigbee2mqtt have it)."""
@@ -27,7 +27,7 @@ _WAITING_MESSAGES = 64  # behind one that is being fetched
 
 
 class ZnpTraffic(Traffic[frames.IncomingMessage]):
-    """A `HotPath` of `znp_link.py`. The tag of a message is the transaction number that its confirm quotes."""
+    """A `HotPath` of `znp/link.py`. The tag of a message is the transaction number that its confirm quotes."""
 
     def __init__(self, around: Surroundings) -> None:
         super().__init__(around, range(256))

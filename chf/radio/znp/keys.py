@@ -1,4 +1,4 @@
-"""Keys in a Z-Stack dongle: list them, take one out. Putting one in is a command of its own (`znp_dongle.py`).
+"""Keys in a Z-Stack dongle: list them, take one out. Putting one in is a command of its own (`znp/dongle.py`).
 
 Z-Stack keeps a device's key in one of two places. The trust centre's table has an entry for each device that joined or
 may: its key is that of an install code, which lies in a third table, or comes from a seed. The APS link key table has
@@ -18,7 +18,7 @@ from zigpy_znp.types.nvids import ExNvIds, OsalNvIds
 from zigpy_znp.znp import security
 
 from chf.eui64 import Eui64, format_eui64, from_little_endian
-from chf.radio.znp_link import HotZnp
+from chf.radio.znp.link import HotZnp
 
 _NOBODY = frozenset({0, 0xFFFF_FFFF_FFFF_FFFF})
 _KEY_BYTES = 16

@@ -5,8 +5,8 @@ import logging
 import zigpy.exceptions
 from bellows.exception import InvalidCommandError
 
-from chf.radio.ezsp_dongle import EzspDongle, EzspSettings
-from chf.radio.ezsp_link import LINK_ERRORS
+from chf.radio.ezsp.dongle import EzspDongle, EzspSettings
+from chf.radio.ezsp.link import LINK_ERRORS
 from chf.radio.kept import KeptRadio
 from chf.radio.link import Kind
 

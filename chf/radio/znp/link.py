@@ -27,7 +27,7 @@ from zigpy_znp.uart import ZnpMtProtocol
 
 from chf.errors import MalformedFrameError, RadioRefusedError
 from chf.eui64 import Eui64
-from chf.radio import znp_frames as frames
+from chf.radio.znp import frames
 
 OLDEST_VERSION = 3.30
 PING_LIMIT_S = 0.5  # of a dongle that runs

@@ -14,9 +14,9 @@ from zigpy.types import KeyData
 
 from chf.errors import RadioRefusedError
 from chf.eui64 import Eui64
-from chf.radio.ezsp_keys import SECURITY_MANAGER_VERSION
-from chf.radio.ezsp_link import HotEzsp
-from chf.radio.ezsp_status import ember_eui64, is_ok, status_name
+from chf.radio.ezsp.keys import SECURITY_MANAGER_VERSION
+from chf.radio.ezsp.link import HotEzsp
+from chf.radio.ezsp.status import ember_eui64, is_ok, status_name
 from chf.radio.security_report import Observation, Question, Standing
 
 _LIBRARIES = (  # library ids of getLibraryStatus, which firmware of 2013 numbers otherwise above 0x0D

@@ -17,8 +17,8 @@ from zigpy.types import BroadcastAddress
 from zigpy.zdo.types import ZDOCmd
 
 from chf.radio.application import configuration, endpoints
-from chf.radio.ezsp_link import HotEzsp
-from chf.radio.ezsp_status import eui64_of, is_ok
+from chf.radio.ezsp.link import HotEzsp
+from chf.radio.ezsp.status import eui64_of, is_ok
 from chf.radio.link import DongleEvents
 from chf.radio.settings import DongleSettings
 

@@ -9,9 +9,9 @@ from functools import partial
 from typing import assert_never
 
 from chf.eui64 import Eui64
-from chf.radio import ezsp_frames as frames
 from chf.radio import zdp
-from chf.radio.ezsp_link import Command
+from chf.radio.ezsp import frames
+from chf.radio.ezsp.link import Command
 from chf.radio.fragments import Fragment, FragmentKey, Reassembler, cut
 from chf.radio.interface import HUB_ENDPOINT, SMART_ENERGY_PROFILE, Delivery, Inbound
 from chf.radio.outbox import Places
@@ -32,7 +32,7 @@ _TAGS = 200  # how many of a dialect's tags are in use in turn
 
 
 class EzspTraffic(Traffic[frames.IncomingMessage]):
-    """A `HotPath` of `ezsp_link.py`."""
+    """A `HotPath` of `ezsp/link.py`."""
 
     def __init__(self, around: Surroundings) -> None:
         super().__init__(around, range(1, _TAGS + 1))

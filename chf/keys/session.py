@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 from chf.clock import Instant
 from chf.crypto.ecqv import Certificate
-from chf.keyestablishment.effects import Computed, Token
-from chf.keyestablishment.transitions import INITIAL, State
+from chf.keys.effects import Computed, Token
+from chf.keys.transitions import INITIAL, State
 
 
 @dataclass(frozen=True, slots=True)

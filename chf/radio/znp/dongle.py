@@ -13,15 +13,15 @@ from zigpy_znp.exceptions import CommandNotRecognized
 from chf.clock import Instant
 from chf.errors import RadioRefusedError
 from chf.eui64 import Eui64, format_eui64, from_little_endian
-from chf.radio import backups, zdp, znp_keys, znp_security
-from chf.radio import znp_frames as frames
+from chf.radio import backups, zdp
 from chf.radio.interface import NetworkInfo, RadioInfo
 from chf.radio.link import DongleEvents
 from chf.radio.security_report import SecurityReport
 from chf.radio.settings import DongleSettings
 from chf.radio.traffic import Surroundings
-from chf.radio.znp_application import HubApplication
-from chf.radio.znp_traffic import ZnpTraffic
+from chf.radio.znp import frames, keys, security
+from chf.radio.znp.application import HubApplication
+from chf.radio.znp.traffic import ZnpTraffic
 
 _NO_NODE = 0xFFFE  # and above: what the address manager says of an address that it does not know
 _NOBODY = frozenset({0, 0xFFFF_FFFF_FFFF_FFFF})
@@ -63,7 +63,7 @@ class ZnpDongle:
         )
 
     async def describe_security(self) -> SecurityReport:
-        return SecurityReport(await self.describe(), *await znp_security.ask(self._application.znp))
+        return SecurityReport(await self.describe(), *await security.ask(self._application.znp))
 
     def traffic(self, around: Surroundings) -> ZnpTraffic:
         self._traffic = ZnpTraffic(around)
@@ -158,7 +158,7 @@ class ZnpDongle:
         self, device: Eui64, link_key: bytes, network_address: int | None, *, fresh: bool
     ) -> None:
         """ZDO_SEC_ADD_LINK_KEY: made for this in TI's stack, and not part of every build."""
-        if not fresh and await znp_keys.holds_link_key(self._application.znp, device, link_key):
+        if not fresh and await keys.holds_link_key(self._application.znp, device, link_key):
             return
         if network_address is None:
             raise RadioRefusedError(f"the dongle wants an address with the key of {format_eui64(device)}")
@@ -172,10 +172,10 @@ class ZnpDongle:
             raise RadioRefusedError(f"the dongle refused the link key of {format_eui64(device)}: {answer.Status.name}")
 
     async def remove_link_key(self, device: Eui64) -> None:
-        await znp_keys.remove_link_key(self._application.znp, device)
+        await keys.remove_link_key(self._application.znp, device)
 
     async def read_keys(self) -> tuple[tuple[str, str, bytes], ...]:
-        return await znp_keys.read_keys(self._application.znp)
+        return await keys.read_keys(self._application.znp)
 
     async def invite_only(self, *, on: bool) -> None:
         await self._application.znp.request(

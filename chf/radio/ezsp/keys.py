@@ -11,8 +11,8 @@ from zigpy.types import KeyData
 
 from chf.errors import RadioRefusedError
 from chf.eui64 import Eui64, format_eui64
-from chf.radio.ezsp_link import HotEzsp
-from chf.radio.ezsp_status import ember_eui64, eui64_of, is_ok, status_name
+from chf.radio.ezsp.link import HotEzsp
+from chf.radio.ezsp.status import ember_eui64, eui64_of, is_ok, status_name
 
 SECURITY_MANAGER_VERSION = 13  # from here importLinkKey and exportLinkKeyByIndex, before the EmberKeyStruct commands
 _NO_INDEX = 0xFF

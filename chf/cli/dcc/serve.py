@@ -8,11 +8,11 @@ from pathlib import Path
 
 import click
 
-from chf.cli.dcc_intake import IntakeRules, intake_options
-from chf.cli.dcc_side import DccSide, HostPort
-from chf.cli.options import home_option, talk
+from chf.cli.dcc.intake import IntakeRules, intake_options
+from chf.cli.options import HostPort, home_option, talk
 from chf.cli.run import open_pki
 from chf.dcc.gateway import is_loopback
+from chf.dcc.side import DccSide
 
 
 @click.command()

@@ -29,7 +29,10 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
 )
 
-from chf.dcc.certificates import (
+from chf.errors import RefusedError, StoreCorruptError, StoreError, UsageError
+from chf.eui64 import Eui64, format_eui64, parse_eui64
+from chf.gbcs import GbcsMessage, verify_signature
+from chf.pki.certificates import (
     Role,
     Usage,
     device_certificate,
@@ -37,9 +40,6 @@ from chf.dcc.certificates import (
     organisation_certificate,
     root_certificate,
 )
-from chf.errors import RefusedError, StoreCorruptError, StoreError, UsageError
-from chf.eui64 import Eui64, format_eui64, parse_eui64
-from chf.gbcs import GbcsMessage, verify_signature
 
 DEFAULT_ACB = Eui64(0x90B3D51F30000002)
 DEFAULT_SUPPLIER = Eui64(0x90B3D51F30010000)

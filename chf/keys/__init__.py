@@ -1,6 +1,6 @@
 """Certificate-based key establishment (SE1.4 C): the hub's side, one exchange with each device at a time."""
 
-from chf.keyestablishment.effects import (
+from chf.keys.effects import (
     ComputationFailure,
     Compute,
     Computed,
@@ -12,9 +12,9 @@ from chf.keyestablishment.effects import (
     Send,
     Token,
 )
-from chf.keyestablishment.responder import Responder
-from chf.keyestablishment.session import KeyEstablishmentSettings
-from chf.keyestablishment.transitions import State
+from chf.keys.responder import Responder
+from chf.keys.session import KeyEstablishmentSettings
+from chf.keys.transitions import State
 
 __all__ = [
     "ComputationFailure",

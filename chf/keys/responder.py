@@ -14,7 +14,7 @@ from chf.clock import Instant, Now
 from chf.crypto.ecqv import Certificate, CertificateError, Suite
 from chf.errors import MalformedFrameError
 from chf.eui64 import Eui64
-from chf.keyestablishment.effects import (
+from chf.keys.effects import (
     ComputationFailure,
     Compute,
     Computed,
@@ -25,8 +25,8 @@ from chf.keyestablishment.effects import (
     Send,
     Token,
 )
-from chf.keyestablishment.session import Exchange, KeyEstablishmentSettings, Record
-from chf.keyestablishment.transitions import Input, State, next_state
+from chf.keys.session import Exchange, KeyEstablishmentSettings, Record
+from chf.keys.transitions import Input, State, next_state
 from chf.zcl import attributes
 from chf.zcl.frame import DefaultResponse, Frame, FrameType, Status, status_name
 from chf.zcl.key_establishment import (

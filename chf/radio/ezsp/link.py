@@ -27,8 +27,8 @@ from zigpy.serial import create_serial_connection
 
 from chf.errors import MalformedFrameError, RadioRefusedError
 from chf.radio import ash_line
-from chf.radio import ezsp_frames as frames
 from chf.radio.ash_line import AshLine, take
+from chf.radio.ezsp import frames
 
 RESET_ATTEMPTS = 3
 CLOSE_LIMIT_S = 5.0
