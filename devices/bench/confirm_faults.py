@@ -4,7 +4,8 @@ from collections.abc import Callable
 from random import Random
 
 from devices.bench.faults import ConfirmFaults
-from devices.stack.interface import Eui64, Scheduler
+from devices.stack.interface import Eui64
+from devices.time import Scheduler
 
 
 class LateConfirms:

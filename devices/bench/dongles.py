@@ -6,7 +6,6 @@ from random import Random
 
 from devices.bench.line_faults import Cut, cut_ash, cut_mt
 from devices.bench.scenario import NcpSettings
-from devices.medium.schedule import EventQueue
 from devices.ncp.ezsp import personality as ezsp
 from devices.ncp.ezsp.ash_frames import ResetCode
 from devices.ncp.ezsp.configuration import APS_UNICAST_MESSAGE_COUNT, KEY_TABLE_SIZE
@@ -15,6 +14,7 @@ from devices.ncp.znp import personality as znp
 from devices.ncp.znp.coprocessor import ZnpCoprocessor
 from devices.stack.coordinator import ZigbeeCoordinator
 from devices.stack.interface import CoordinatorListener, Eui64, LinkKeys
+from devices.time import EventQueue
 
 Dongle = EzspCoprocessor | ZnpCoprocessor
 

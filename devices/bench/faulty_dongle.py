@@ -11,7 +11,7 @@ from random import Random
 from devices.bench.dongles import Dongle, cut_for
 from devices.bench.faults import FaultEvent, FaultSettings, LineFaults
 from devices.bench.line_faults import DisturbedLine
-from devices.medium.schedule import EventQueue
+from devices.time import EventQueue
 
 
 class FaultyDongle:

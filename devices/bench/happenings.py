@@ -6,8 +6,8 @@ from typing import Protocol, assert_never
 from devices.bench.dongles import Dongle, power_on, restart
 from devices.bench.faults import FaultEvent, FaultSettings, Happening
 from devices.bench.faulty_dongle import FaultyDongle
-from devices.medium.schedule import EventQueue
 from devices.ncp.ezsp.coprocessor import EzspCoprocessor
+from devices.time import EventQueue
 
 
 class Pluggable(Protocol):

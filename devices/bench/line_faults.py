@@ -7,7 +7,7 @@ from collections.abc import Callable
 from random import Random
 
 from devices.bench.faults import LineFaults
-from devices.stack.interface import Scheduler
+from devices.time import Scheduler
 
 Cut = Callable[[bytes], tuple[list[bytes], bytes]]
 """The whole frames at the front of some octets, each with its delimiters, and the rest."""

@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import Callable
 from typing import Protocol
 
-from devices.medium.schedule import EventQueue
+from devices.time import EventQueue
 
 TURN_S = 0.002
 """The world goes on for so long at a time and no longer than until its host speaks: air and line do not wait for each

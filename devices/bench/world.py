@@ -9,7 +9,6 @@ from devices.bench.confirm_faults import LateConfirms
 from devices.bench.dongles import Dongle, make_dongle
 from devices.bench.scenario import DeviceEntry, Scenario
 from devices.medium.medium import Medium
-from devices.medium.schedule import EventQueue
 from devices.nodes.commanded import CommandedDevice
 from devices.nodes.events import NodeListener
 from devices.nodes.flash import Flash
@@ -20,6 +19,7 @@ from devices.nodes.updatable import UpdatableNode
 from devices.stack.coordinator import ZigbeeCoordinator
 from devices.stack.end_device import EndDevice
 from devices.stack.interface import CoordinatorListener, Eui64, LinkKeys
+from devices.time import EventQueue
 
 
 @dataclass(frozen=True, slots=True)

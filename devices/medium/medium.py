@@ -17,7 +17,7 @@ from devices.wire import fcs, mac
 if TYPE_CHECKING:
     from random import Random
 
-    from devices.stack.interface import Scheduler, Timer
+    from devices.time import Scheduler, Timer
 
 MAX_RETRIES = 3  # macMaxFrameRetries, IEEE 802.15.4 table 8-81
 _OCTET_S = 32e-6  # 250 kb/s

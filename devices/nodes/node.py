@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 
     from devices.nodes.events import NodeEvent, NodeListener
     from devices.nodes.settings import DeviceSettings
-    from devices.stack.interface import ApsIndication, DeviceStack, Scheduler, Timer
+    from devices.stack.interface import ApsIndication, DeviceStack
+    from devices.time import Scheduler, Timer
 
 BASIC = 0x0000
 METERING = 0x0702

@@ -32,7 +32,8 @@ if TYPE_CHECKING:
     from devices.nodes.node import Cluster
     from devices.nodes.settings import DeviceSettings, GbcsSettings
     from devices.nodes.tunnel_client import TunnelClient
-    from devices.stack.interface import ApsIndication, DeviceStack, NwkAddress, Scheduler
+    from devices.stack.interface import ApsIndication, DeviceStack, NwkAddress
+    from devices.time import Scheduler
 
 _EXPECTING = frozenset({State.QUERYING, State.FETCHING, State.ENDING, State.FAILING})
 _LAST_ANSWERS_S = 0.1

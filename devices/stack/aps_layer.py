@@ -19,20 +19,10 @@ from devices.stack.fragments import (
     cut,
     message_key,
 )
-from devices.stack.interface import (
-    ApsIndication,
-    ApsRequest,
-    ApsStatus,
-    Confirm,
-    Eui64,
-    Fragment,
-    LinkKey,
-    NwkAddress,
-    Scheduler,
-    Timer,
-)
+from devices.stack.interface import ApsIndication, ApsRequest, ApsStatus, Confirm, Eui64, Fragment, LinkKey, NwkAddress
 from devices.stack.link_security import LinkSecurity
 from devices.stack.nwk_layer import Arrival, Done, is_broadcast
+from devices.time import Scheduler, Timer
 from devices.wire import mac, nwk, secured_data
 from devices.wire.aps import (
     DATA_HEADER_BYTES,

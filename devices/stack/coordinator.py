@@ -22,7 +22,6 @@ from devices.stack.interface import (
     LinkKeys,
     NetworkState,
     NwkAddress,
-    Timer,
 )
 from devices.stack.node import OFF_NETWORK, ZigbeeNode
 from devices.stack.nwk_layer import Arrival, Done, is_broadcast
@@ -35,7 +34,7 @@ from devices.wire.nwk import NwkCommand, NwkFrame, NwkType
 if TYPE_CHECKING:
     from random import Random
 
-    from devices.stack.interface import Scheduler
+    from devices.time import Scheduler, Timer
 
 AUTHENTICATION_S = 10.0  # a device that has not used the network key by then has not understood it; our choice
 AGEING_INTERVAL_S = 30.0

@@ -22,7 +22,6 @@ from devices.stack.interface import (
     Eui64,
     LinkKey,
     NwkAddress,
-    Timer,
 )
 from devices.stack.joining import DeviceTiming, Joining
 from devices.stack.kept import Kept, keep_link_key, key_octets, link_key_from
@@ -39,7 +38,7 @@ from devices.wire.zdp import ZdpCluster
 if TYPE_CHECKING:
     from random import Random
 
-    from devices.stack.interface import Scheduler
+    from devices.time import Scheduler, Timer
 
 PARENT_LOST_AFTER = 4  # transmissions in a row without MAC acknowledgement; our choice
 AWAKE_S = 0.1  # after a poll whose ACK said that something waits

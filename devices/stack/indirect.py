@@ -4,8 +4,9 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from devices.stack.interface import ApsStatus, Scheduler, Timer
+from devices.stack.interface import ApsStatus
 from devices.stack.nwk_layer import Done
+from devices.time import Scheduler, Timer
 
 PERSISTENCE_S = 7.68  # macTransactionPersistenceTime with ZigBee's and EmberZNet's usual 7680 ms
 

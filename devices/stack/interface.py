@@ -1,8 +1,8 @@
 """What a network co-processor and an emulated device need of the NWK/APS stack beneath them.
 
 The stack is shared by both ends on purpose (it is one small implementation of the standard, checked by tshark from
-outside); what is *not* shared is everything above it. No clock, no randomness and no I/O of its own: time comes from a
-`Scheduler`, chance from the seeded generator of the scenario, frames go to and come from the medium.
+outside); what is *not* shared is everything above it. It has no clock, no randomness and no I/O of its own: time comes
+from the `Scheduler` of devices/time.py, chance from the scenario's seeded generator, frames from the medium.
 """
 
 from collections.abc import Callable
@@ -21,18 +21,6 @@ BROADCAST_ROUTERS = NwkAddress(0xFFFC)
 SMART_ENERGY_PROFILE = 0x0109
 HOME_AUTOMATION_PROFILE = 0x0104
 ZDP_PROFILE = 0x0000
-
-
-class Timer(Protocol):
-    def cancel(self) -> None: ...
-
-
-class Scheduler(Protocol):
-    """Simulated seconds. Callbacks run in order of their time, then of their making; never from within `call_*`."""
-
-    def now(self) -> float: ...
-    def call_at(self, when: float, callback: Callable[[], None]) -> Timer: ...
-    def call_later(self, delay_s: float, callback: Callable[[], None]) -> Timer: ...
 
 
 @dataclass(frozen=True, slots=True)

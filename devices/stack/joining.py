@@ -10,8 +10,9 @@ from enum import Enum, auto
 from typing import TYPE_CHECKING, Protocol
 
 from devices.medium.medium import Radio
-from devices.stack.interface import COORDINATOR, Eui64, NwkAddress, Scheduler, Timer
+from devices.stack.interface import COORDINATOR, Eui64, NwkAddress
 from devices.stack.nwk_layer import Arrival, NwkLayer
+from devices.time import Scheduler, Timer
 from devices.wire import mac, nwk
 from devices.wire.errors import MalformedFrameError
 from devices.wire.mac import AddressMode, AssociationStatus, Capability, MacCommand, MacFrame, MacType

@@ -33,7 +33,7 @@ from devices.wire.security import APS_OVERHEAD_BYTES
 if TYPE_CHECKING:
     from random import Random
 
-    from devices.stack.interface import Scheduler
+    from devices.time import Scheduler
 
 OFF_NETWORK = NwkAddress(0xFFFF)
 

@@ -10,7 +10,7 @@ import pytest
 
 from devices.bench.punctual import punctual_loop
 from devices.bench.runner import TURN_S, Runner
-from devices.medium.schedule import EventQueue
+from devices.time import EventQueue
 
 
 class Dongle:

@@ -6,8 +6,8 @@ from random import Random
 
 from devices.bench.block_times import BlockTimes
 from devices.medium.medium import Medium
-from devices.medium.schedule import EventQueue
 from devices.stack.interface import Eui64
+from devices.time import EventQueue
 
 DEVICE = Eui64(0x00DB_1234_5678_90A4)
 

@@ -12,7 +12,7 @@ from devices.bench.line_faults import REORDER_HOLD_S, DisturbedLine, cut_ash, cu
 from devices.bench.recordings import NoEvents
 from devices.bench.scenario import Scenario
 from devices.bench.world import build_world
-from devices.medium.schedule import EventQueue
+from devices.time import EventQueue
 
 FRAMES = [bytes([number]) * 3 + b"\x7e" for number in range(1, 60)]
 

@@ -6,7 +6,7 @@ from random import Random
 import pytest
 
 from devices.medium.medium import Medium, MediumSettings
-from devices.medium.schedule import EventQueue
+from devices.time import EventQueue
 from devices.wire import mac
 from devices.wire.fcs import fcs_is_good
 

@@ -9,11 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from devices.medium.medium import Medium
-from devices.medium.schedule import EventQueue
 from devices.ncp.ezsp.keys import KeyTables
 from devices.stack.end_device import DeviceState, EndDevice
 from devices.stack.interface import Child, Eui64, LinkKey, NetworkState, NwkAddress
 from devices.stack.kept import keep_network, network_from
+from devices.time import EventQueue
 from tests.support.ezsp_host import EzspHost
 from tests.support.znp_host import ZnpHost
 

@@ -5,7 +5,6 @@ from dataclasses import dataclass, field
 from random import Random
 
 from devices.medium.medium import Medium, MediumSettings
-from devices.medium.schedule import EventQueue
 from devices.stack.coordinator import ZigbeeCoordinator
 from devices.stack.end_device import EndDevice
 from devices.stack.interface import (
@@ -19,6 +18,7 @@ from devices.stack.interface import (
     NetworkState,
     NwkAddress,
 )
+from devices.time import EventQueue
 
 COORDINATOR_IEEE = Eui64(0x00124B0000000001)
 DEVICE_IEEE = Eui64(0x00124B00000000D1)

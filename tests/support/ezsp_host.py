@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from random import Random
 
 from devices.medium.medium import Medium
-from devices.medium.schedule import EventQueue
 from devices.ncp.ezsp.coprocessor import EzspCoprocessor
 from devices.ncp.ezsp.personality import V13, Personality
 from devices.stack.coordinator import ZigbeeCoordinator
 from devices.stack.interface import CoordinatorListener, Eui64, LinkKeys
+from devices.time import EventQueue
 
 DONGLE = Eui64(0x00DB_1234_5678_0001)
 

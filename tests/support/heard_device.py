@@ -4,9 +4,9 @@ from random import Random
 from typing import Any, Protocol
 
 from devices.medium.medium import Medium
-from devices.medium.schedule import EventQueue
 from devices.stack.end_device import EndDevice
 from devices.stack.interface import ApsIndication, Endpoint, Eui64, NwkAddress
+from devices.time import EventQueue
 
 
 class World(Protocol):

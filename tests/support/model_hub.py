@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING
 
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from devices.medium.schedule import EventQueue
 from devices.nodes.flash import Flash
 from devices.nodes.ppmid import Ppmid
 from devices.nodes.settings import PpmidSettings
 from devices.stack.interface import ApsIndication, ApsRequest, ApsStatus, Endpoint, Eui64, NwkAddress
+from devices.time import EventQueue
 from devices.wire import ota, time_cluster, tunneling, zcl
 from devices.wire.ota_file import OtaHeader
 from devices.wire.zcl import General, ZclFrame

@@ -11,7 +11,6 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from types import SimpleNamespace
 
-from devices.medium.schedule import EventQueue
 from devices.ncp.ezsp.ash_frames import ResetCode
 from devices.ncp.ezsp.coprocessor import EzspCoprocessor
 from devices.ncp.ezsp.personality import V13, Personality
@@ -33,6 +32,7 @@ from devices.stack.interface import (
     NetworkState,
     NwkAddress,
 )
+from devices.time import EventQueue
 
 LIMIT_S = 60.0
 DONGLE = Eui64(0x00_12_4B_00_01_02_03_04)

@@ -8,11 +8,11 @@ from dataclasses import dataclass, replace
 from random import Random
 
 from devices.medium.medium import Medium
-from devices.medium.schedule import EventQueue
 from devices.ncp.znp.coprocessor import ZnpCoprocessor
 from devices.ncp.znp.personality import ZSTACK_3_30, Personality
 from devices.stack.coordinator import ZigbeeCoordinator
 from devices.stack.interface import CoordinatorListener, Eui64, LinkKeys
+from devices.time import EventQueue
 
 DONGLE = Eui64(0x00DB_1234_5678_0001)
 

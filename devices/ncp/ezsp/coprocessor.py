@@ -36,15 +36,8 @@ if TYPE_CHECKING:
     from random import Random
 
     from devices.stack.coordinator import ZigbeeCoordinator
-    from devices.stack.interface import (
-        ApsIndication,
-        CoordinatorListener,
-        Eui64,
-        JoinKind,
-        LinkKeys,
-        NwkAddress,
-        Scheduler,
-    )
+    from devices.stack.interface import ApsIndication, CoordinatorListener, Eui64, JoinKind, LinkKeys, NwkAddress
+    from devices.time import Scheduler
 
 
 _KEY_PART = "key "

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Protocol
 
 from devices.ncp.ezsp.layout import Handler, Value
 from devices.ncp.ezsp.status import EmberStatus
-from devices.stack.interface import Child, Coordinator, Eui64, JoinKind, NetworkState, NwkAddress, Scheduler
+from devices.stack.interface import Child, Coordinator, Eui64, JoinKind, NetworkState, NwkAddress
+from devices.time import Scheduler
 
 if TYPE_CHECKING:
     from random import Random

@@ -33,14 +33,8 @@ if TYPE_CHECKING:
     from random import Random
 
     from devices.stack.coordinator import ZigbeeCoordinator
-    from devices.stack.interface import (
-        ApsIndication,
-        CoordinatorListener,
-        JoinKind,
-        LinkKeys,
-        NwkAddress,
-        Scheduler,
-    )
+    from devices.stack.interface import ApsIndication, CoordinatorListener, JoinKind, LinkKeys, NwkAddress
+    from devices.time import Scheduler
 
 _ITEM_PART = "item "
 _RESET_REQUEST = 0x4100

@@ -25,8 +25,8 @@ from devices.stack.interface import (
     Endpoint,
     Eui64,
     NwkAddress,
-    Scheduler,
 )
+from devices.time import Scheduler
 
 if TYPE_CHECKING:
     from collections.abc import Callable

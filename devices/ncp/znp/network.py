@@ -13,7 +13,8 @@ from devices.ncp.znp import items
 from devices.ncp.znp.items import Item, Nib, Table
 from devices.ncp.znp.nvram import ZSTACK, NvKey, Nvram, legacy
 from devices.ncp.znp.status import DeviceState, ZStatus
-from devices.stack.interface import Coordinator, Eui64, NetworkState, NwkAddress, Scheduler
+from devices.stack.interface import Coordinator, Eui64, NetworkState, NwkAddress
+from devices.time import Scheduler
 
 if TYPE_CHECKING:
     from random import Random

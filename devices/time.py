@@ -1,16 +1,18 @@
 """Simulated time: the one queue of what is to happen next in the virtual world.
 
-It reads no clock. Whoever owns it says how far time has come, either in jumps (`run_until(next_due())`, a whole day in
-a moment) or by passing the real clock. It is on the path of every frame, so it is a plain heap and nothing else.
+Everything in devices waits through a `Scheduler`; whoever runs the world owns the `EventQueue` behind it and says how
+far time has come, either in jumps (`run_until(next_due())`, a whole day in a moment) or by passing the real clock. It
+reads no clock itself. It is on the path of every frame, so it is a plain heap and nothing else.
 """
 
 from collections.abc import Callable
 from heapq import heapify, heappop, heappush
+from typing import Protocol
 
 _COMPACT_FROM = 256  # cancelled entries; below this they cost less than rebuilding the heap
 
 
-class ScheduledCall:
+class Timer:
     """A callback with a time. Cancelling is cheap: a husk stays in the heap until its time or the next rebuild."""
 
     __slots__ = ("_callback", "_queue", "when")
@@ -35,8 +37,16 @@ class ScheduledCall:
         return callback
 
 
+class Scheduler(Protocol):
+    """Simulated seconds. Callbacks run in order of their time, then of their making; never from within `call_*`."""
+
+    def now(self) -> float: ...
+    def call_at(self, when: float, callback: Callable[[], None]) -> Timer: ...
+    def call_later(self, delay_s: float, callback: Callable[[], None]) -> Timer: ...
+
+
 class EventQueue:
-    """The `Scheduler` of devices/stack/interface.py, as a value that its owner drives.
+    """The `Scheduler` as a value that its owner drives.
 
     `EventQueue(now=0.0)`: `now` is any monotonic reading in seconds. Events run in the order of their time, then of
     their making. An event in the past runs at once in the next `run_until`; time never goes back. Whoever cannot run
@@ -47,21 +57,21 @@ class EventQueue:
 
     def __init__(self, now: float = 0.0) -> None:
         self._now = now
-        self._heap: list[tuple[float, int, ScheduledCall]] = []
+        self._heap: list[tuple[float, int, Timer]] = []
         self._sequence = 0
         self._husks = 0
 
     def now(self) -> float:
         return self._now
 
-    def call_at(self, when: float, callback: Callable[[], None]) -> ScheduledCall:
+    def call_at(self, when: float, callback: Callable[[], None]) -> Timer:
         when = max(when, self._now)
-        call = ScheduledCall(when, callback, self)
+        call = Timer(when, callback, self)
         self._sequence += 1
         heappush(self._heap, (when, self._sequence, call))
         return call
 
-    def call_later(self, delay_s: float, callback: Callable[[], None]) -> ScheduledCall:
+    def call_later(self, delay_s: float, callback: Callable[[], None]) -> Timer:
         return self.call_at(self._now + delay_s, callback)
 
     def next_due(self) -> float | None:

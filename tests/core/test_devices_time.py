@@ -3,7 +3,7 @@ import math
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from devices.medium.schedule import EventQueue
+from devices.time import EventQueue
 
 
 def test_runs_in_order_of_time_then_of_making():
