@@ -7,11 +7,11 @@ from pathlib import Path
 from chf.clock import SystemClock
 from chf.eui64 import Eui64, format_eui64
 from chf.image.image import parse_image
-from chf.ota.model import ActivateNow, activation_to_json
 from chf.store import Store
 from chf.store.device_log import DeviceEntry, DeviceType
 from chf.store.images import record_of
 from chf.store.inbox import CommandState, Verb
+from chf.update.model import ActivateNow, activation_to_json
 from throughput.fleet import LINK_KEY, Fleet
 from throughput.processes import Process
 

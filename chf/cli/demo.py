@@ -35,7 +35,6 @@ from chf.hub import Hub, HubSettings
 from chf.hub.admission import SecurityMode
 from chf.hub.settings import SecuritySettings
 from chf.image.image import FirmwareImage, ImageKind
-from chf.jobs.model import Job, JobId, JobState
 from chf.pki.gbcs import DEFAULT_ACB, DEFAULT_SUPPLIER, Pki, seeded_keys
 from chf.pki.zigbee import ZigbeePki, seeded_numbers
 from chf.store import Store, progress
@@ -43,6 +42,7 @@ from chf.store.alerts import Alert
 from chf.store.device_log import DeviceEntry, DeviceStatus
 from chf.store.inbox import Verb
 from chf.trace import Event, Kind
+from chf.update.model import Update, UpdateId, UpdateState
 from chf.view.bars import TransferBars
 from chf.view.records import alert_record
 
@@ -128,7 +128,7 @@ def demo(
         print_json(outcome)
     else:
         _print(outcome)
-    if outcome["result"] != JobState.ACTIVATED:
+    if outcome["result"] != UpdateState.ACTIVATED:
         raise ChfError(f"the update ended as {outcome['result']}: {outcome['reason']}")
 
 
@@ -197,7 +197,7 @@ class _Demo:
         await self._until(self._has_joined, f"the {self._method.name} did not join")
         job_id = self._submit()
         job = await self._follow(job_id)
-        if job.state in (JobState.ACTIVATED, JobState.REVERTED):
+        if job.state in (UpdateState.ACTIVATED, UpdateState.REVERTED):
             if self._method.commanded:
                 self._supplier.read_version(self._device, self._clock.now())
             done = f"what the {self._method.name} has to tell did not come"
@@ -234,7 +234,7 @@ class _Demo:
             raise RefusedError(f"the request is refused: {answer.reason}")
         return answer.command
 
-    async def _follow(self, command: int) -> Job:
+    async def _follow(self, command: int) -> Update:
         row = self._store.inbox.get(command)
         give_up = self._clock.now().instant + 10
         while row is None or row.result is None:
@@ -244,7 +244,7 @@ class _Demo:
             row = self._store.inbox.get(command)
         if not row.result.get("started"):
             raise RefusedError(f"the hub refused the update: {row.result}")
-        number = JobId(row.result["started"][0]["update"])
+        number = UpdateId(row.result["started"][0]["update"])
         with ExitStack() as stack:
             bars = None if self._quiet else stack.enter_context(TransferBars())
             while True:
@@ -264,10 +264,10 @@ class _Demo:
                 raise TimedOutError(f"{failure} within {limit_s:.0f} s")
             await asyncio.sleep(_POLL_S)
 
-    def _alerts(self, job: Job) -> tuple[Alert, ...]:
+    def _alerts(self, job: Update) -> tuple[Alert, ...]:
         return self._store.alerts.list(job=int(job.id))
 
-    def _outcome(self, job: Job) -> dict[str, Any]:
+    def _outcome(self, job: Update) -> dict[str, Any]:
         image = self._options.image
         ended = [
             record.event.fields

@@ -17,12 +17,12 @@ from chf.hub.meaning import USE_CASES
 from chf.image.build import build_image
 from chf.image.image import FirmwareImage, parse_image
 from chf.image.recipe import parse_recipe
-from chf.jobs.model import Job, JobState
 from chf.pki.certificates import Usage
 from chf.pki.gbcs import Pki
 from chf.store import Store
 from chf.store.alerts import Alert
 from chf.store.device_log import DeviceType
+from chf.update.model import Update, UpdateState
 
 _RECIPE = """
 kind = "{kind}"
@@ -103,9 +103,9 @@ class Supplier:
         self._method, self._store, self._pki, self._image, self._say = method, store, pki, image, say
         self._commanded = not method.commanded
 
-    def look(self, job: Job, now: Now) -> None:
+    def look(self, job: Update, now: Now) -> None:
         """Send CS06, once, when the device holds the image and has told that it is good."""
-        if self._commanded or job.state is not JobState.WAITING or not self._received(job):
+        if self._commanded or job.state is not UpdateState.WAITING or not self._received(job):
             return
         self._commanded = True
         image_hash = bytes.fromhex(self._image.manufacturer_image_hash)
@@ -128,6 +128,6 @@ class Supplier:
             wanted = {"CCS08", "FDRA", "CS06", USE_CASES[VERSION_USE_CASES[self._method.device_type]]}
         return wanted <= told
 
-    def _received(self, job: Job) -> bool:
+    def _received(self, job: Update) -> bool:
         alerts = self._store.alerts.list(device=job.device, use_case="FDRA")
         return any(alert.alert_code == AlertCode.FIRMWARE_VERIFICATION_SUCCESSFUL for alert in alerts)

@@ -10,8 +10,8 @@ from chf.cli.update import UpdateFailedError
 from chf.cli.whole_file import write_whole
 from chf.clock import SystemClock, UtcSeconds
 from chf.errors import UsageError
-from chf.jobs.model import JobId
 from chf.store import Store
+from chf.update.model import UpdateId
 from chf.view.report import COLUMNS, REFUSAL_COLUMNS, Report, Selection, refusal_cells
 
 _STDOUT = Path("-")
@@ -42,7 +42,7 @@ def report(
         raise UsageError("--job and --since exclude each other")
     if [html, junit, json_].count(_STDOUT) > 1:
         raise UsageError("only one of --html, --junit and --json can go to standard output")
-    selection = Selection(tuple(JobId(number) for number in dict.fromkeys(numbers)), since)
+    selection = Selection(tuple(UpdateId(number) for number in dict.fromkeys(numbers)), since)
     with Store.open(home) as store:
         made = Report.read(store, selection, SystemClock().now().utc)
     if html is not None:

@@ -14,18 +14,20 @@ from chf.errors import ChfError, RefusedError, TimedOutError, UsageError
 from chf.eui64 import Eui64, format_eui64
 from chf.hub.commands import LONGEST_LIFETIME_S
 from chf.image.image import ImageKind
-from chf.jobs.model import Job, JobId, JobState
-from chf.ota.model import (
+from chf.store import Store, progress
+from chf.store.inbox import Verb
+from chf.update.model import (
     ActivateAt,
     ActivateHold,
     ActivateNow,
     Activation,
     Strategy,
     TimeForm,
+    Update,
+    UpdateId,
+    UpdateState,
     activation_to_json,
 )
-from chf.store import Store, progress
-from chf.store.inbox import Verb
 from chf.view.records import event_detail, event_record, update_record
 
 _POLL_S = 0.1
@@ -125,7 +127,7 @@ def start(
         if refused and not started:
             raise RefusedError("no device was accepted")
         if wait:
-            follow(store, [JobId(line["update"]) for line in started], None, as_json=as_json)
+            follow(store, [UpdateId(line["update"]) for line in started], None, as_json=as_json)
         if refused:  # the others were served, and a script must not take that for all
             raise RefusedError(f"{len(refused)} of {len(started) + len(refused)} devices were refused")
 
@@ -176,7 +178,7 @@ def list_updates(*, active: bool, home: Path, as_json: bool) -> None:
 def show(*, number: int, home: Path, as_json: bool) -> None:
     """One update, with its history."""
     with Store.open(home) as store:
-        job = _job(store, JobId(number))
+        job = _job(store, UpdateId(number))
         described_job = _described(store, job)
         history = [record.event for record in store.audit.tail(limit=-1) if record.event.job == number]
     if as_json:
@@ -201,10 +203,10 @@ def show(*, number: int, home: Path, as_json: bool) -> None:
 def wait(*, numbers: tuple[int, ...], timeout_s: float | None, home: Path, as_json: bool) -> None:
     """Follow updates to their end. Exit code 0 only if all are activated; 4 if the time is over first."""
     with Store.open(home) as store:
-        follow(store, [JobId(number) for number in numbers], timeout_s, as_json=as_json)
+        follow(store, [UpdateId(number) for number in numbers], timeout_s, as_json=as_json)
 
 
-def follow(store: Store, numbers: list[JobId], timeout_s: float | None, *, as_json: bool) -> None:
+def follow(store: Store, numbers: list[UpdateId], timeout_s: float | None, *, as_json: bool) -> None:
     from chf.view.bars import TransferBars  # rich is slow to import
 
     clock = SystemClock()
@@ -223,12 +225,12 @@ def follow(store: Store, numbers: list[JobId], timeout_s: float | None, *, as_js
         print_json({"schema": 1, "updates": [_described(store, job) for job in jobs]})
     for job in jobs:
         talk(_state(job))
-    failed = [job for job in jobs if job.state is not JobState.ACTIVATED]
+    failed = [job for job in jobs if job.state is not UpdateState.ACTIVATED]
     if failed:
         raise UpdateFailedError(f"{len(failed)} of {len(jobs)} updates did not end as activated")
 
 
-def _state(job: Job) -> str:
+def _state(job: Update) -> str:
     return f"update {job.id} is {job.state.value}" + (f": {job.reason}" if job.reason else "")
 
 
@@ -239,7 +241,7 @@ def _state(job: Job) -> str:
 def cancel(*, number: int, home: Path, as_json: bool) -> None:
     """Call an update off. Refused (exit code 3) once the device was told a real time: it counts down by itself."""
     with Store.open(home) as store:
-        _job(store, JobId(number))
+        _job(store, UpdateId(number))
         answer = ask(store, home, Verb.UPDATE_CANCEL, {"update": number})
     _say(answer.result, as_json=as_json, done=f"update {number} is cancelled")
 
@@ -253,7 +255,7 @@ def activate(*, number: int, at: UtcSeconds | None, strategy: str, time_form: st
     """Decide when: at once, or --at a time. Ends a hold and moves an appointment, until a real time was given."""
     activation = _activation(at, hold=False, strategy=strategy, time_form=time_form)
     with Store.open(home) as store:
-        _job(store, JobId(number))
+        _job(store, UpdateId(number))
         answer = ask(
             store, home, Verb.UPDATE_ACTIVATE, {"update": number, "activation": activation_to_json(activation)}
         )
@@ -267,12 +269,12 @@ def _say(result: Any, *, as_json: bool, done: str) -> None:
         talk(done if result is not None else "queued: no hub runs on this home directory; `chf run` will do it")
 
 
-def _job(store: Store, number: JobId) -> Job:
+def _job(store: Store, number: UpdateId) -> Update:
     job = store.jobs.get(number)
     if job is None:
         raise UsageError(f"there is no update {number}")
     return job
 
 
-def _described(store: Store, job: Job) -> dict[str, Any]:
+def _described(store: Store, job: Update) -> dict[str, Any]:
     return update_record(job, progress.read(store.meta, job.id))

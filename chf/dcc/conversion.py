@@ -53,7 +53,6 @@ from chf.gbcs import (
     parse_payload,
     verify_mac,
 )
-from chf.jobs.model import JobId
 from chf.pki.certificates import Usage
 from chf.pki.gbcs import Pki
 from chf.store import Store
@@ -64,6 +63,7 @@ from chf.store.inbox import Command, CommandState, Verb
 from chf.store.store import Transaction
 from chf.store.uplink import NewDocument
 from chf.trace import Event, Kind
+from chf.update.model import UpdateId
 
 CURSOR: Final = "dcc converted"
 DCC_ALERT_COUNTER: Final = "dcc alert counter"
@@ -251,7 +251,7 @@ class Conversion:
 
     def _request_of(self, alert: Alert) -> RequestId | None:
         """The service request that the update came from; None where it was started at the hub."""
-        job = None if alert.job is None else self._store.jobs.get(JobId(alert.job))
+        job = None if alert.job is None else self._store.jobs.get(UpdateId(alert.job))
         try:
             return None if job is None else RequestId.parse(job.origin)
         except MalformedRequestError:

@@ -39,10 +39,10 @@ from chf.duis.service_request import ReadRequest, read_service_request
 from chf.duis.xml_signature import detach
 from chf.errors import MalformedRequestError, RefusedError
 from chf.eui64 import format_eui64
-from chf.ota.model import Activation
 from chf.pki.gbcs import Pki
 from chf.store import Store
 from chf.trace import Event, Kind
+from chf.update.model import Activation
 
 _T = TypeVar("_T")
 

@@ -15,13 +15,13 @@ from chf.duis import FirmwareResponse, RequestId, ResponseCode, UpdateFirmwareRe
 from chf.errors import RefusedError
 from chf.eui64 import format_eui64
 from chf.image.image import FirmwareImage
-from chf.ota.model import ActivateNow, Activation, activation_to_json
 from chf.store import Store
 from chf.store.followed import Followed
 from chf.store.images import record_of
 from chf.store.inbox import Verb
 from chf.store.store import Transaction
 from chf.trace import Event, Kind
+from chf.update.model import ActivateNow, Activation, activation_to_json
 
 MOST_NAMED_REFUSALS: Final = 100
 """So many refused devices of one request get an audit record each; the rest are counted in one."""

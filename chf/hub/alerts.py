@@ -32,12 +32,11 @@ from chf.gbcs import (
 )
 from chf.gbcs.device_log_alert import MOST_ENTRIES, LoggedDevice
 from chf.hub.meaning import USE_CASES, meaning
-from chf.jobs.model import Job, JobEvent
-from chf.ota.model import TransferOutcome
 from chf.pki.certificates import Usage
 from chf.pki.gbcs import Pki
 from chf.store.alerts import NewAlert, alert_id
 from chf.store.store import Transaction
+from chf.update.model import TransferOutcome, Update, UpdateEvent
 
 COUNTER = "chf originator counter"
 
@@ -68,7 +67,7 @@ class DeviceMessageRead:
     alert: NewAlert
     signature: Signature
     believed: bool = False
-    events: tuple[JobEvent, ...] = ()
+    events: tuple[UpdateEvent, ...] = ()
     answers: tuple[int, int] | None = None
     accepts: bool = False
 
@@ -81,7 +80,7 @@ class Upward:
         self._key = pki.private_key(pki.chf, Usage.DIGITAL_SIGNATURE)
         self._hashes: dict[bytes, bytes] = {}  # of the link keys in the log, which every CS14 repeats
 
-    def transfer_alert(self, tx: Transaction, job: Job, outcome: TransferOutcome, utc: UtcSeconds) -> NewAlert:
+    def transfer_alert(self, tx: Transaction, job: Update, outcome: TransferOutcome, utc: UtcSeconds) -> NewAlert:
         """Make, sign and write the CCS08 of this job, under a counter that is never used again."""
         code = _RESPONSE_CODES[outcome]
         # The wall clock's milliseconds as the floor: a store that starts anew does not repeat old counters.
@@ -146,7 +145,7 @@ class Upward:
         tx.alerts.add(alert)
         return alert
 
-    def read(self, device: Eui64, octets: bytes, job: Job | None, utc: UtcSeconds) -> DeviceMessageRead:
+    def read(self, device: Eui64, octets: bytes, job: Update | None, utc: UtcSeconds) -> DeviceMessageRead:
         """Read what a device sent through its tunnel. Never raises for what it holds."""
         job_id = None if job is None else int(job.id)
         try:

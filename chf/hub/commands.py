@@ -17,9 +17,6 @@ from chf.hub.log_alerts import TOOK_KEY_BACK, LogAlerts
 from chf.hub.updates import Updates
 from chf.image.header import OtaHeader
 from chf.image.image import ImageId, ImageKind, parse_image
-from chf.jobs.model import Job, JobId, accept
-from chf.jobs.scheduler import JobPolicy
-from chf.ota.model import ActivateAt, ActivateByCommand, ActivateNow, Activation, activation_from_json
 from chf.radio.interface import Radio, RadioState
 from chf.store import Store
 from chf.store.device_log import DeviceType
@@ -27,6 +24,17 @@ from chf.store.images import ImageRecord
 from chf.store.inbox import Command, CommandState, Verb
 from chf.store.store import Transaction
 from chf.trace import Kind
+from chf.update.model import (
+    ActivateAt,
+    ActivateByCommand,
+    ActivateNow,
+    Activation,
+    Update,
+    UpdateId,
+    accept,
+    activation_from_json,
+)
+from chf.update.scheduler import SchedulePolicy
 
 COMMANDED: Final = frozenset({DeviceType.HCALCS, DeviceType.ESME, DeviceType.GSME})
 """They activate on the word of their supplier (CS06), never on that of the hub."""
@@ -54,7 +62,7 @@ class Commands:
         radio: Radio,
         updates: Updates,
         journal: Journal,
-        policy: JobPolicy,
+        policy: SchedulePolicy,
         log_alerts: LogAlerts,
         forgotten: Callable[[Eui64, Now], None],
     ) -> None:
@@ -165,7 +173,7 @@ class Commands:
                 refused.append({"device": format_eui64(device), "reason": str(error)})
                 batch.event(Kind.REQUEST_REFUSED, {"request": order.origin, "reason": str(error)}, device=device)
                 continue
-            next_id = JobId(next_id + 1)
+            next_id = UpdateId(next_id + 1)
             batch.write(partial(_add_job, job))
             fields = {"request": order.origin, "sha256": record.sha256}
             batch.event(Kind.REQUEST_ACCEPTED, fields, device=device, job=int(job.id))
@@ -173,7 +181,7 @@ class Commands:
             started.append({"device": format_eui64(device), "update": int(job.id)})
         return {"started": started, "refused": refused}
 
-    def _accept(self, device: Eui64, job_id: JobId, order: _Order, batch: Batch) -> Job:
+    def _accept(self, device: Eui64, job_id: UpdateId, order: _Order, batch: Batch) -> Update:
         """Raises RefusedError with the reason why this device gets no update now."""
         entry = self._store.devices.get(device)
         if entry is None:
@@ -215,7 +223,7 @@ class Commands:
             self._updates.replace(batch, active, f"replaced by image {order.image.sha256[:16]}, {how}")
         return job
 
-    def _gives_way(self, active: Job, record: ImageRecord) -> bool:
+    def _gives_way(self, active: Update, record: ImageRecord) -> bool:
         """Whether the device may have this image instead.
 
         What it has whole it may have replaced. While it still loads, that takes ForceReplace: our reading of it, since
@@ -243,16 +251,16 @@ class Commands:
         self._updates.activate(batch, job, activation)
         return {"update": int(job.id)}
 
-    def _active_job(self, body: Mapping[str, Any]) -> Job:
-        job = self._store.jobs.get(JobId(int(body["update"])))
+    def _active_job(self, body: Mapping[str, Any]) -> Update:
+        job = self._store.jobs.get(UpdateId(int(body["update"])))
         if job is None:
             raise RefusedError(f"there is no update {body['update']}")
         if not job.active:
             raise RefusedError(f"update {job.id} is {job.state.value} already")
         return job
 
-    def _next_id(self) -> JobId:
-        return JobId(max((int(job.id) for job in self._store.jobs.list()), default=0) + 1)
+    def _next_id(self) -> UpdateId:
+        return UpdateId(max((int(job.id) for job in self._store.jobs.list()), default=0) + 1)
 
     def _insist_on_radio(self) -> None:
         if self._radio.state is not RadioState.UP:
@@ -297,5 +305,5 @@ def _begin_anew(device: Eui64, tx: Transaction) -> None:
         tx.devices.update(replace(entry, link_key=None, key_suite=None, key_utc=None))
 
 
-def _add_job(job: Job, tx: Transaction) -> None:
+def _add_job(job: Update, tx: Transaction) -> None:
     tx.jobs.add(job)

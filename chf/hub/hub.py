@@ -1,6 +1,6 @@
 """The hub itself: listens to the radio, keeps the deadlines, takes commands from the inbox. One task group, one thread.
 
-It decides nothing about updates or tunnels (chf.ota, chf.jobs, chf.tunnel do), and it never sends what is not written.
+It decides nothing about updates or tunnels (chf.update, chf.tunnel do), and it never sends what is not written.
 What it does see to is who may speak: a device that is not in the device log gets nothing, and what others may say, and
 be told, under which protection is in one table (`admission`).
 """
@@ -30,9 +30,6 @@ from chf.hub.lulls import Lulls
 from chf.hub.settings import HubSettings
 from chf.hub.tunnels import Tunnels
 from chf.hub.updates import Updates
-from chf.jobs.scheduler import Scheduler
-from chf.ota.effects import Token
-from chf.ota.server import OtaServer
 from chf.pki.gbcs import Pki
 from chf.pki.zigbee import ZigbeePki
 from chf.radio.interface import (
@@ -49,6 +46,9 @@ from chf.radio.interface import (
 from chf.store import Store, progress
 from chf.store.device_log import DeviceStatus
 from chf.trace import Event, Kind
+from chf.update.scheduler import Scheduler
+from chf.update.transfer.effects import Token
+from chf.update.transfer.server import OtaServer
 from chf.zcl import basic, key_establishment, metering, time
 from chf.zcl import ota as zcl_ota
 from chf.zcl import tunneling as zcl_tunneling

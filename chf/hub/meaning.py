@@ -26,16 +26,17 @@ from chf.gbcs import (
     ReadFirmwareVersionResponseCode,
     parse_payload,
 )
-from chf.jobs.model import (
+from chf.update.model import (
+    ActivateByCommand,
     ActivationGiven,
     ActivationReported,
-    Job,
-    JobEvent,
+    TransferOutcome,
+    Update,
+    UpdateEvent,
     VersionObserved,
     WaitingFor,
     WaitReason,
 )
-from chf.ota.model import ActivateByCommand, TransferOutcome
 
 USE_CASES: Final[Mapping[int, str]] = {
     MessageCode.ACTIVATE_FIRMWARE: "CS06",
@@ -59,10 +60,10 @@ class Meaning:
 
     outcome: str = "relayed"
     alert_code: int = 0
-    events: tuple[JobEvent, ...] = ()
+    events: tuple[UpdateEvent, ...] = ()
 
 
-def meaning(payload: Payload, job: Job | None, utc: UtcSeconds) -> Meaning:
+def meaning(payload: Payload, job: Update | None, utc: UtcSeconds) -> Meaning:
     """`job` is the device's active update, or its last."""
     match payload:
         case PpmidFirmwareActivationAlert(_, version, result):
@@ -102,7 +103,7 @@ def _words(outcome: ExecutionOutcome) -> str:
     return outcome.response_code.name.lower().replace("_", " ")
 
 
-def _carried_out(outcome: ExecutionOutcome, job: Job | None, utc: UtcSeconds) -> tuple[JobEvent, ...]:
+def _carried_out(outcome: ExecutionOutcome, job: Update | None, utc: UtcSeconds) -> tuple[UpdateEvent, ...]:
     """The device tried its image, as its supplier commanded: the read-back has the last word, as with every device.
 
     Where it held none, or another, nothing was tried: the update waits for a better command.

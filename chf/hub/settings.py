@@ -8,10 +8,10 @@ from typing import Any, TypeVar
 
 from chf.errors import UsageError
 from chf.hub.admission import SecurityMode
-from chf.jobs.scheduler import JobPolicy
 from chf.keys import KeyEstablishmentSettings
-from chf.ota.policy import OtaPolicy
 from chf.tunnel import TunnelSettings
+from chf.update.scheduler import SchedulePolicy
+from chf.update.transfer.policy import OtaPolicy
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +23,7 @@ class SecuritySettings:
     """Whether CS14 is raised. It holds a hash of each established link key (docs/security.md)."""
 
 
-Policy = TypeVar("Policy", OtaPolicy, JobPolicy, TunnelSettings, SecuritySettings, KeyEstablishmentSettings)
+Policy = TypeVar("Policy", OtaPolicy, SchedulePolicy, TunnelSettings, SecuritySettings, KeyEstablishmentSettings)
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +31,7 @@ class HubSettings:
     """Sections of the file are named like the fields: `[ota]`, `[jobs]`, `[tunnel]`, `[security]`..."""
 
     ota: OtaPolicy = field(default_factory=OtaPolicy)
-    jobs: JobPolicy = field(default_factory=JobPolicy)
+    jobs: SchedulePolicy = field(default_factory=SchedulePolicy)
     tunnel: TunnelSettings = field(default_factory=TunnelSettings)
     security: SecuritySettings = field(default_factory=SecuritySettings)
     key_establishment: KeyEstablishmentSettings = field(default_factory=KeyEstablishmentSettings)
@@ -51,7 +51,7 @@ class HubSettings:
             raise UsageError(f"{path}: there is no section [{unknown[0]}]; there are {', '.join(sorted(policies))}")
         return cls(
             ota=_policy(OtaPolicy, document.get("ota", {}), f"{path} [ota]"),
-            jobs=_policy(JobPolicy, document.get("jobs", {}), f"{path} [jobs]"),
+            jobs=_policy(SchedulePolicy, document.get("jobs", {}), f"{path} [jobs]"),
             tunnel=_policy(TunnelSettings, document.get("tunnel", {}), f"{path} [tunnel]"),
             security=_policy(SecuritySettings, document.get("security", {}), f"{path} [security]"),
             key_establishment=_policy(

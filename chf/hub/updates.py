@@ -16,14 +16,6 @@ from chf.hub.alerts import Upward
 from chf.hub.batch import Batch, append
 from chf.hub.devices import KnownDevices
 from chf.image.image import ImageId
-from chf.jobs import model as jobs
-from chf.jobs.model import Job, JobEvent, JobId
-from chf.jobs.scheduler import Effect as JobEffect
-from chf.jobs.scheduler import SaveJob, Scheduler
-from chf.ota import effects as ota
-from chf.ota.model import ActivateAt, ActivateHold, ActivateNow, ImageRef, SessionRecord, TransferOutcome
-from chf.ota.server import OtaServer
-from chf.ota.transitions import State
 from chf.radio.interface import Outbound, Urgency
 from chf.store import Store, progress
 from chf.store.device_log import DeviceEntry
@@ -31,6 +23,23 @@ from chf.store.images import ImageRecord
 from chf.store.progress import TransferProgress
 from chf.store.store import Transaction
 from chf.trace import Event, Kind
+from chf.update import model as jobs
+from chf.update.model import (
+    ActivateAt,
+    ActivateHold,
+    ActivateNow,
+    ImageRef,
+    SessionRecord,
+    TransferOutcome,
+    Update,
+    UpdateEvent,
+    UpdateId,
+)
+from chf.update.scheduler import Effect as JobEffect
+from chf.update.scheduler import SaveJob, Scheduler
+from chf.update.transfer import effects as ota
+from chf.update.transfer.server import OtaServer
+from chf.update.transfer.transitions import State
 from chf.zcl import ota as zcl
 
 _DECISIONS: Final = frozenset({ota.Token.HOLD, ota.Token.COMMIT})
@@ -45,7 +54,7 @@ CarryOut = Callable[[Batch], None]
 class Transfer:
     """What was served to a device in this process."""
 
-    job: JobId
+    job: UpdateId
     blocks: int = 0
     progress: TransferProgress | None = None
     unwritten: bool = False
@@ -80,7 +89,7 @@ class Updates:
         self.transfers: dict[Eui64, Transfer] = {}
         self._store, self._upward, self._devices, self._carry_out = store, upward, devices, carry_out
         self._images: dict[ImageId, ImageRef] = {}
-        self._unasked: set[JobId] = set()
+        self._unasked: set[UpdateId] = set()
 
     # From the store, at the start
 
@@ -142,7 +151,7 @@ class Updates:
 
     # From people
 
-    def add(self, batch: Batch, job: Job) -> None:
+    def add(self, batch: Batch, job: Update) -> None:
         """A new job: its row is among the batch's writes already."""
 
         def start() -> None:
@@ -153,7 +162,7 @@ class Updates:
 
         batch.then(start)
 
-    def cancel(self, batch: Batch, job: Job) -> None:
+    def cancel(self, batch: Batch, job: Update) -> None:
         """Raises RefusedError where the device cannot be called back any more."""
         now = batch.now
         effects = self.server.cancel(job.device, now) if self._in_session(job) else ()
@@ -161,11 +170,11 @@ class Updates:
         self._job_effects(batch, self.scheduler.handle(job.id, jobs.Cancelled(), now))
         self._ota_effects(batch, effects)
 
-    def replace(self, batch: Batch, job: Job, reason: str) -> None:
+    def replace(self, batch: Batch, job: Update, reason: str) -> None:
         """End an update that has not activated anything, so that another of the same device may begin."""
         self._job_effects(batch, self.scheduler.handle(job.id, jobs.Refused(reason), batch.now))
 
-    def activate(self, batch: Batch, job: Job, activation: ActivateNow | ActivateAt | ActivateHold) -> None:
+    def activate(self, batch: Batch, job: Update, activation: ActivateNow | ActivateAt | ActivateHold) -> None:
         """Decide anew when the device activates. Raises RefusedError once it was told a time."""
         now = batch.now
         effects = self.server.release(job.device, activation, now) if self._in_session(job) else ()
@@ -175,11 +184,11 @@ class Updates:
     def announced(self, device: Eui64) -> bool:
         """An image is on offer that the device has not asked for."""
         job = self.scheduler.for_device(device)
-        return job is not None and job.state is jobs.JobState.ANNOUNCED
+        return job is not None and job.state is jobs.UpdateState.ANNOUNCED
 
     # Into the jobs
 
-    def tell(self, batch: Batch, device: Eui64, event: JobEvent) -> None:
+    def tell(self, batch: Batch, device: Eui64, event: UpdateEvent) -> None:
         job = self.scheduler.for_device(device)
         if job is not None:
             self._job_effects(batch, self.scheduler.handle(job.id, event, batch.now))
@@ -203,7 +212,7 @@ class Updates:
                 case _:
                     assert_never(effect)
 
-    def _raise_ccs08(self, batch: Batch, job: Job, outcome: TransferOutcome) -> None:
+    def _raise_ccs08(self, batch: Batch, job: Update, outcome: TransferOutcome) -> None:
         now = batch.now
 
         def write(tx: Transaction) -> Event:
@@ -220,7 +229,7 @@ class Updates:
 
     # Into the OTA server
 
-    def _offer(self, job: Job, now: Now) -> None:
+    def _offer(self, job: Update, now: Now) -> None:
         if self._in_session(job):
             return  # restored from its record, or released by name
         batch = Batch(now)
@@ -249,7 +258,7 @@ class Updates:
         self._ota_effects(batch, effects)
         self._carry_out(batch)
 
-    def _withdraw(self, job: Job, now: Now) -> None:
+    def _withdraw(self, job: Update, now: Now) -> None:
         """The job has ended: its session ends too, or is forgotten where the device can no longer be called back."""
         if not self._in_session(job):
             return
@@ -260,12 +269,12 @@ class Updates:
             return
         self._carry_out(self._batch(effects, now))
 
-    def _ask_version(self, job: Job, now: Now) -> None:
+    def _ask_version(self, job: Update, now: Now) -> None:
         endpoint = self._devices.endpoint(job.device)
         if endpoint is not None:
             self._carry_out(self._batch(self.server.ask_version(job.device, endpoint), now))
 
-    def _in_session(self, job: Job) -> bool:
+    def _in_session(self, job: Update) -> bool:
         try:
             return self.server.snapshot(job.device).job == str(job.id)
         except RefusedError:
@@ -307,8 +316,8 @@ class Updates:
             self.block_left(send.peer)
         return outbound(send)
 
-    def _tell_job(self, batch: Batch, job: str, event: JobEvent) -> None:
-        self._job_effects(batch, self.scheduler.handle(JobId(int(job)), event, batch.now))
+    def _tell_job(self, batch: Batch, job: str, event: UpdateEvent) -> None:
+        self._job_effects(batch, self.scheduler.handle(UpdateId(int(job)), event, batch.now))
 
     def _state_changed(self, batch: Batch, change: ota.StateChanged) -> None:
         """A session's state, in the words of the job."""
@@ -336,7 +345,7 @@ class Updates:
 
     def _transfer_ended(self, batch: Batch, ended: ota.TransferEnded) -> None:
         transfer = self.transfers.get(ended.peer)
-        job = self.scheduler.get(JobId(int(ended.job)))
+        job = self.scheduler.get(UpdateId(int(ended.job)))
         started = None if job is None else job.download_started
         fields: dict[str, str | int | float] = {
             "outcome": ended.outcome.value,
@@ -375,7 +384,7 @@ class Updates:
         if entry.file_version not in (None, seen.file_version):
             return True
         job = self.scheduler.for_device(seen.peer)
-        return seen.manufacturer_code is not None and job is not None and job.state is jobs.JobState.ACTIVATING
+        return seen.manufacturer_code is not None and job is not None and job.state is jobs.UpdateState.ACTIVATING
 
     def _note_other_wish(self, batch: Batch, seen: ota.VersionSeen) -> None:
         """A device that asks for another kind of image than it is offered may do so for ever: told once, for people.
@@ -383,7 +392,7 @@ class Updates:
         It is no failure: a device with several images asks for each of them.
         """
         job = self.scheduler.for_device(seen.peer)
-        if job is None or job.state is not jobs.JobState.ANNOUNCED or job.id in self._unasked:
+        if job is None or job.state is not jobs.UpdateState.ANNOUNCED or job.id in self._unasked:
             return
         if seen.manufacturer_code is None or seen.image_type is None:
             return
@@ -405,7 +414,7 @@ class Updates:
     def _transfer(self, peer: Eui64, job: str) -> Transfer:
         transfer = self.transfers.get(peer)
         if transfer is None or transfer.job != int(job):
-            transfer = self.transfers[peer] = Transfer(JobId(int(job)))
+            transfer = self.transfers[peer] = Transfer(UpdateId(int(job)))
         return transfer
 
     def _image(self, sha256: ImageId) -> ImageRef:
@@ -432,9 +441,9 @@ def _image_ref(record: ImageRecord, content: bytes) -> ImageRef:
     )
 
 
-def _save_job(job: Job, tx: Transaction) -> None:
+def _save_job(job: Update, tx: Transaction) -> None:
     tx.jobs.update(job)
 
 
 def _save_session(record: SessionRecord, tx: Transaction) -> None:
-    tx.jobs.save_session(JobId(int(record.job)), json.dumps(record.to_json(), sort_keys=True))
+    tx.jobs.save_session(UpdateId(int(record.job)), json.dumps(record.to_json(), sort_keys=True))

@@ -1,6 +1,6 @@
 """Update jobs, one row each, with the OTA server's session record beside it.
 
-The schema holds that a device has at most one active job. What a job may become is decided in chf.jobs; the session
+The schema holds that a device has at most one active job. What a job may become is decided in chf.update; the session
 record is text that only the OTA server reads.
 """
 
@@ -10,10 +10,18 @@ from typing import Any, Final
 
 from chf.errors import RefusedError, StoreCorruptError, StoreError, UsageError
 from chf.eui64 import Eui64, format_eui64, parse_eui64
-from chf.jobs.model import ActivationReport, Job, JobId, JobState, WaitReason
-from chf.ota.model import TransferOutcome, activation_from_json, activation_to_json
 from chf.store.database import Database, Parameter, Row
 from chf.store.schema import ACTIVE_JOB
+from chf.update.model import (
+    ActivationReport,
+    TransferOutcome,
+    Update,
+    UpdateId,
+    UpdateState,
+    WaitReason,
+    activation_from_json,
+    activation_to_json,
+)
 
 _COLUMNS: Final = (
     "id, device, image, file_version, activation, origin, created_utc, deadline_utc, changed_utc, allow_downgrade, "
@@ -28,22 +36,22 @@ class Jobs:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def get(self, job_id: JobId) -> Job | None:
+    def get(self, job_id: UpdateId) -> Update | None:
         rows = self._database.read(f"select {_COLUMNS} from jobs where id = ?", (job_id,))
         return _job(rows[0]) if rows else None
 
-    def active_for(self, device: Eui64) -> Job | None:
+    def active_for(self, device: Eui64) -> Update | None:
         rows = self._database.read(
             f"select {_COLUMNS} from jobs where device = ? and {ACTIVE_JOB}", (format_eui64(device),)
         )
         return _job(rows[0]) if rows else None
 
-    def list(self, *, active_only: bool = False) -> tuple[Job, ...]:
+    def list(self, *, active_only: bool = False) -> tuple[Update, ...]:
         """In the order of their making."""
         where = f"where {ACTIVE_JOB}" if active_only else ""
         return tuple(map(_job, self._database.read(f"select {_COLUMNS} from jobs {where} order by id")))
 
-    def session(self, job_id: JobId) -> str | None:
+    def session(self, job_id: UpdateId) -> str | None:
         """The OTA server's record of this job's transfer."""
         rows = self._database.read("select ota_session from jobs where id = ?", (job_id,))
         return rows[0][0] if rows else None
@@ -52,11 +60,11 @@ class Jobs:
 class JobsWriter(Jobs):
     """Reading and writing, within a transaction."""
 
-    def next_id(self) -> JobId:
+    def next_id(self) -> UpdateId:
         """The number for a new job: one more than the highest, so that numbers are never used twice."""
-        return JobId(int(self._database.read("select coalesce(max(id), 0) + 1 from jobs")[0][0]))
+        return UpdateId(int(self._database.read("select coalesce(max(id), 0) + 1 from jobs")[0][0]))
 
-    def add(self, job: Job) -> None:
+    def add(self, job: Update) -> None:
         """Raises RefusedError where the device has an active job."""
         marks = ", ".join("?" * len(_COLUMNS.split(", ")))
         try:
@@ -67,20 +75,20 @@ class JobsWriter(Jobs):
                 raise StoreError(f"update {job.id} cannot be written: {error}") from error
             raise RefusedError(f"{format_eui64(job.device)} has update {other.id} in progress") from error
 
-    def update(self, job: Job) -> None:
+    def update(self, job: Update) -> None:
         assignments = ", ".join(f"{column} = ?" for column in _COLUMNS.split(", ")[1:])
         parameters = _parameters(job)
         cursor = self._database.write(f"update jobs set {assignments} where id = ?", (*parameters[1:], parameters[0]))
         if cursor.rowcount == 0:
             raise StoreError(f"there is no update {job.id}")
 
-    def save_session(self, job_id: JobId, record: str | None) -> None:
+    def save_session(self, job_id: UpdateId, record: str | None) -> None:
         cursor = self._database.write("update jobs set ota_session = ? where id = ?", (record, job_id))
         if cursor.rowcount == 0:
             raise StoreError(f"there is no update {job_id}")
 
 
-def _parameters(job: Job) -> tuple[Parameter, ...]:
+def _parameters(job: Update) -> tuple[Parameter, ...]:
     return (
         job.id,
         format_eui64(job.device),
@@ -108,7 +116,7 @@ def _parameters(job: Job) -> tuple[Parameter, ...]:
     )
 
 
-def _job(row: Row) -> Job:
+def _job(row: Row) -> Update:
     named = dict(zip(_COLUMNS.split(", "), row, strict=True))
     try:
         return _job_of(named)
@@ -116,9 +124,9 @@ def _job(row: Row) -> Job:
         raise StoreCorruptError(f"the row of update {named['id']} is damaged: {error}") from error
 
 
-def _job_of(named: dict[str, Any]) -> Job:
-    return Job(
-        id=JobId(named["id"]),
+def _job_of(named: dict[str, Any]) -> Update:
+    return Update(
+        id=UpdateId(named["id"]),
         device=parse_eui64(named["device"]),
         image=named["image"],
         file_version=named["file_version"],
@@ -128,7 +136,7 @@ def _job_of(named: dict[str, Any]) -> Job:
         deadline=named["deadline_utc"],
         changed=named["changed_utc"],
         allow_downgrade=bool(named["allow_downgrade"]),
-        state=JobState(named["state"]),
+        state=UpdateState(named["state"]),
         reason=named["reason"],
         version_before=named["version_before"],
         version_seen=named["version_seen"],

@@ -4,8 +4,8 @@ import json
 from dataclasses import asdict, dataclass
 
 from chf.clock import UtcSeconds
-from chf.jobs.model import JobId
 from chf.store.counters import Meta, MetaWriter
+from chf.update.model import UpdateId
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,14 +18,14 @@ class TransferProgress:
     utc: UtcSeconds
 
 
-def write(meta: MetaWriter, job: JobId, progress: TransferProgress) -> None:
+def write(meta: MetaWriter, job: UpdateId, progress: TransferProgress) -> None:
     meta.set(_key(job), json.dumps(asdict(progress)))
 
 
-def read(meta: Meta, job: JobId) -> TransferProgress | None:
+def read(meta: Meta, job: UpdateId) -> TransferProgress | None:
     text = meta.get(_key(job))
     return None if text is None else TransferProgress(**json.loads(text))
 
 
-def _key(job: JobId) -> str:
+def _key(job: UpdateId) -> str:
     return f"progress of update {job}"

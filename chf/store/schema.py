@@ -78,7 +78,7 @@ create table jobs (
 """
 
 ACTIVE_JOB: Final = "state not in ('activated', 'reverted', 'failed', 'cancelled', 'expired')"
-"""Of a row of `jobs`: it has not ended. The same as the complement of chf.jobs.model.ENDS."""
+"""Of a row of `jobs`: it has not ended. The same as the complement of chf.update.model.ENDS."""
 
 _AUDIT = """
 create table audit (

@@ -16,8 +16,8 @@ from rich.progress import (
 from rich.table import Column
 
 from chf.eui64 import format_eui64
-from chf.jobs.model import Job, JobId
 from chf.store.progress import TransferProgress
+from chf.update.model import Update, UpdateId
 
 
 class TransferBars:
@@ -34,9 +34,9 @@ class TransferBars:
             console=Console(stderr=True),
             refresh_per_second=8,
         )
-        self._tasks: dict[JobId, TaskID] = {}
+        self._tasks: dict[UpdateId, TaskID] = {}
 
-    def show(self, job: Job, progress: TransferProgress | None) -> None:
+    def show(self, job: Update, progress: TransferProgress | None) -> None:
         if job.id not in self._tasks:
             self._tasks[job.id] = self._bars.add_task(format_eui64(job.device), total=None, state=job.state.value)
         task = self._tasks[job.id]

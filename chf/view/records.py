@@ -4,14 +4,13 @@ from typing import Any
 
 from chf.clock import UtcSeconds, isoformat
 from chf.eui64 import format_eui64
-from chf.jobs.model import Job
-from chf.ota.model import activation_to_json
 from chf.store.alerts import Alert
 from chf.store.progress import TransferProgress
 from chf.trace import Event
+from chf.update.model import Update, activation_to_json
 
 
-def update_record(job: Job, moved: TransferProgress | None) -> dict[str, Any]:
+def update_record(job: Update, moved: TransferProgress | None) -> dict[str, Any]:
     """An update; `moved` is how far its transfer came, where that is known."""
     return {
         "update": int(job.id),

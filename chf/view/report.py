@@ -16,14 +16,13 @@ from chf.clock import UtcSeconds, isoformat
 from chf.errors import StoreCorruptError, UsageError
 from chf.eui64 import Eui64, format_eui64
 from chf.hub.hub import RADIO_NOTE
-from chf.jobs.model import Job, JobId, JobState
-from chf.ota.model import SessionRecord
 from chf.store import Store, progress
 from chf.store.alerts import Alert
 from chf.store.device_log import DeviceType
 from chf.store.images import ImageRecord
 from chf.store.progress import TransferProgress
 from chf.trace import Event, Kind
+from chf.update.model import SessionRecord, Update, UpdateId, UpdateState
 from chf.view.records import alert_record, event_detail, event_record, time_text, update_record, version_text
 
 SCHEMA: Final = 1
@@ -45,15 +44,15 @@ class Verdict(StrEnum):
 class Selection:
     """Which updates: these numbers, or those that were begun since then, or all."""
 
-    numbers: tuple[JobId, ...] = ()
+    numbers: tuple[UpdateId, ...] = ()
     since: UtcSeconds | None = None
 
-    def takes(self, job: Job) -> bool:
+    def takes(self, job: Update) -> bool:
         if self.numbers:
             return job.id in self.numbers
         return self.since is None or job.created >= self.since
 
-    def takes_refusal(self, event: Event, jobs: tuple[Job, ...]) -> bool:
+    def takes_refusal(self, event: Event, jobs: tuple[Update, ...]) -> bool:
         """With numbers: those of the service requests that the updates come from. `cli` is everybody's origin."""
         if self.numbers:
             return event.fields.get("request") in {job.origin for job in jobs if job.origin != "cli"}
@@ -86,7 +85,7 @@ class UpdateReport:
     the update, and of its device while the update ran. `seconds` is its time until its end, or until now.
     """
 
-    job: Job
+    job: Update
     device_type: DeviceType | None
     image: ImageRecord | None
     moved: TransferProgress | None
@@ -100,7 +99,7 @@ class UpdateReport:
     def verdict(self) -> Verdict:
         if self.job.active:
             return Verdict.UNDER_WAY
-        return Verdict.ACTIVATED if self.job.state is JobState.ACTIVATED else Verdict.NOT_ACTIVATED
+        return Verdict.ACTIVATED if self.job.state is UpdateState.ACTIVATED else Verdict.NOT_ACTIVATED
 
     @property
     def versions(self) -> str:
@@ -194,7 +193,7 @@ class Report:
 
     @property
     def record(self) -> dict[str, Any]:
-        counts = {state.value: 0 for state in JobState}
+        counts = {state.value: 0 for state in UpdateState}
         for update in self.updates:
             counts[update.job.state.value] += 1
         return {
@@ -218,7 +217,7 @@ def refusal_cells(event: Event) -> tuple[str, str, str]:
     return isoformat(event.utc), _device(event) or "-", event_detail(event)
 
 
-def _update(store: Store, job: Job, history: list[Event], now: UtcSeconds) -> UpdateReport:
+def _update(store: Store, job: Update, history: list[Event], now: UtcSeconds) -> UpdateReport:
     entry = store.devices.get(job.device)
     moved = progress.read(store.meta, job.id)
     return UpdateReport(
@@ -234,7 +233,7 @@ def _update(store: Store, job: Job, history: list[Event], now: UtcSeconds) -> Up
     )
 
 
-def _download(job: Job, moved: TransferProgress | None, history: list[Event]) -> Download | None:
+def _download(job: Update, moved: TransferProgress | None, history: list[Event]) -> Download | None:
     """What the end of the transfer told; before that, how far it is."""
     ended = [event for event in history if event.kind is Kind.OTA_TRANSFER_ENDED]
     if ended:
@@ -250,7 +249,7 @@ def _number(event: Event, name: str) -> float:
     return float(value) if isinstance(value, int | float) else 0.0
 
 
-def _retries(store: Store, job: Job) -> int | None:
+def _retries(store: Store, job: Update) -> int | None:
     """From the OTA server's record. One that cannot be read has its alarm in the history."""
     text = store.jobs.session(job.id)
     try:
@@ -260,18 +259,18 @@ def _retries(store: Store, job: Job) -> int | None:
 
 
 def _audit(
-    store: Store, selection: Selection, jobs: tuple[Job, ...], now: UtcSeconds
-) -> tuple[dict[JobId, list[Event]], tuple[Event, ...]]:
+    store: Store, selection: Selection, jobs: tuple[Update, ...], now: UtcSeconds
+) -> tuple[dict[UpdateId, list[Event]], tuple[Event, ...]]:
     """The history of each update, and the refusals, in one walk."""
-    histories: dict[JobId, list[Event]] = {job.id: [] for job in jobs}
-    of_device: dict[Eui64, list[Job]] = defaultdict(list)
+    histories: dict[UpdateId, list[Event]] = {job.id: [] for job in jobs}
+    of_device: dict[Eui64, list[Update]] = defaultdict(list)
     for job in jobs:
         of_device[job.device].append(job)
     refusals = []
     for event in _events(store):
         if event.job is not None:
             if event.job in histories:
-                histories[JobId(event.job)].append(event)
+                histories[UpdateId(event.job)].append(event)
         elif event.kind is Kind.REQUEST_REFUSED:
             if selection.takes_refusal(event, jobs):
                 refusals.append(event)

@@ -11,12 +11,12 @@ from rich.text import Text
 from chf.clock import Clock, SystemClock, isoformat
 from chf.eui64 import format_eui64
 from chf.hub.hub import RADIO_NOTE
-from chf.jobs.model import Job, JobId
 from chf.store import Store, progress
 from chf.store.device_log import DeviceEntry
 from chf.store.lock import hub_running
 from chf.store.progress import TransferProgress
 from chf.trace import Event
+from chf.update.model import Update, UpdateId
 from chf.view.text import printable
 
 _BAR_CHARACTERS = 20
@@ -69,7 +69,7 @@ class Board:
     def __init__(self, store: Store, home: Path, clock: Clock | None = None) -> None:
         self._store, self._home = store, home
         self._clock = clock or SystemClock()
-        self._before: dict[JobId, list[TransferProgress]] = {}
+        self._before: dict[UpdateId, list[TransferProgress]] = {}
 
     def render(self, width: int, height: int) -> Table:
         """For a terminal of so many characters and lines. What does not fit is left out; only the last event is cut."""
@@ -124,7 +124,7 @@ class Board:
         last = self._last_events()
         return [self._line(entry, jobs.get(entry.eui64), last.get(entry.eui64)) for entry in self._store.devices.list()]
 
-    def _line(self, entry: DeviceEntry, job: Job | None, event: Event | None) -> "_Line":
+    def _line(self, entry: DeviceEntry, job: Update | None, event: Event | None) -> "_Line":
         device = format_eui64(entry.eui64)
         running = "?" if entry.file_version is None else f"{entry.file_version:08X}"
         happened = "" if event is None else f"{isoformat(event.utc)} {_sentence(event)}"
@@ -140,7 +140,7 @@ class Board:
         numbers = (f"{100 * moved.offset_bytes / moved.size_bytes:.0f}", f"{rate / 1000:.1f}" if rate else "-", left)
         return _Line(device, version, state, moved, numbers, happened, job.active)
 
-    def _rate(self, job: JobId, known: TransferProgress) -> float:
+    def _rate(self, job: UpdateId, known: TransferProgress) -> float:
         """Bytes per second over the last seconds; 0 where nothing moved."""
         seen = self._before.setdefault(job, [])
         if not seen or seen[-1] != known:

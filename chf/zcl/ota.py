@@ -1,6 +1,6 @@
 """The commands of the OTA Upgrade cluster (0x0019), both directions, ZCL8 11.13.
 
-Frames only: what is answered, and when, is decided in `chf.ota`. `from_bytes` and `to_bytes` are of the command's
+Frames only: what is answered, and when, is decided in `chf.update`. `from_bytes` and `to_bytes` are of the command's
 payload, after the ZCL header. Octets behind a complete command are ignored, as ZCL8 2.4.1 wants of a receiver that may
 be older than the sender. Numbers stay plain where a device may send anything (statuses, image types).
 """

@@ -39,13 +39,12 @@ from chf.gbcs import (
     sign,
 )
 from chf.image.image import ImageId, parse_image
-from chf.jobs.model import JobId, accept
-from chf.ota.model import ActivateNow
 from chf.store import Store
 from chf.store.alerts import NewAlert, alert_id
 from chf.store.device_log import DeviceType
 from chf.store.device_messages import MessageState
 from chf.store.images import record_of
+from chf.update.model import ActivateNow, UpdateId, accept
 from tests.support.dcc_bench import (
     ACB,
     CHF,
@@ -89,7 +88,7 @@ class Upward:
     def job(self, device=PPMID, origin=str(REQUEST_ID)) -> int:
         parsed = parse_image(image())
         job = accept(
-            job_id=JobId(len(self.store.jobs.list()) + 1),
+            job_id=UpdateId(len(self.store.jobs.list()) + 1),
             device=device,
             image=ImageId(parsed.sha256),
             file_version=2,

@@ -5,11 +5,11 @@ import pytest
 from chf.eui64 import format_eui64, parse_eui64
 from chf.image.header import OtaHeader
 from chf.image.image import parse_image
-from chf.jobs.model import JobState
 from chf.store import Store
 from chf.store.device_log import DeviceEntry, DeviceStatus, DeviceType
 from chf.store.images import record_of
 from chf.store.inbox import CommandState, Verb
+from chf.update.model import UpdateState
 from chf.zcl import ota
 from chf.zcl.frame import Status
 from tests.support.memory_radio import MemoryRadio, hub_on_desk
@@ -61,7 +61,7 @@ class Fetcher:
 
 
 async def downloading(desk, image):
-    await desk.until(lambda: desk.store.jobs.list() and desk.store.jobs.list()[0].state is JobState.ANNOUNCED)
+    await desk.until(lambda: desk.store.jobs.list() and desk.store.jobs.list()[0].state is UpdateState.ANNOUNCED)
     desk.radio.says(DEVICE, ota.CLUSTER, QUERY)
     fetcher = Fetcher(desk, image, DEVICE)
     assert fetcher.asks(0) == (Status.SUCCESS, image.content[:BLOCK_BYTES])
@@ -101,7 +101,7 @@ async def test_a_block_request_of_another_device_gets_no_block_and_does_not_dist
             assert image.content[offset : offset + BLOCK_BYTES] not in data + bytes(1)
         assert fetcher.asks(40) == (Status.SUCCESS, image.content[40:80])
         (job,) = store.jobs.list()
-        assert (job.device, job.state) == (DEVICE, JobState.DOWNLOADING)
+        assert (job.device, job.state) == (DEVICE, UpdateState.DOWNLOADING)
 
 
 async def test_an_image_for_another_device_only_is_refused_before_anything_is_sent(store):

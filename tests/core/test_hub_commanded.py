@@ -20,10 +20,21 @@ from chf.gbcs import (
 from chf.hub.commands import admissible
 from chf.hub.meaning import meaning
 from chf.image.image import ImageId, ImageKind
-from chf.jobs.model import Job, JobId, JobState, VersionObserved, WaitReason, accept
-from chf.jobs.transitions import apply
-from chf.ota.model import ActivateAt, ActivateByCommand, ActivateHold, ActivateNow, TransferOutcome
 from chf.store.device_log import DeviceType
+from chf.update.model import (
+    ActivateAt,
+    ActivateByCommand,
+    ActivateHold,
+    ActivateNow,
+    TransferOutcome,
+    Update,
+    UpdateId,
+    UpdateState,
+    VersionObserved,
+    WaitReason,
+    accept,
+)
+from chf.update.transitions import apply
 
 OLD, NEW = 1, 2
 UTC = UtcSeconds(2_000_000_000.0)
@@ -58,10 +69,10 @@ def test_a_ppmid_obeys_no_supplier():
     assert admissible(DeviceType.PPMID, ImageKind.GBCS_PPMID, ActivateHold()) == ActivateHold()
 
 
-def waiting(**changes) -> Job:
+def waiting(**changes) -> Update:
     """An update whose device holds the image."""
     job = accept(
-        job_id=JobId(1),
+        job_id=UpdateId(1),
         device=Eui64(5),
         image=ImageId("a" * 64),
         file_version=NEW,
@@ -71,17 +82,17 @@ def waiting(**changes) -> Job:
         now_utc=UTC,
         lifetime_s=1000,
     )
-    held = {"state": JobState.WAITING, "waiting_for": WaitReason.COMMAND, "transfer": TransferOutcome.SUCCESS}
+    held = {"state": UpdateState.WAITING, "waiting_for": WaitReason.COMMAND, "transfer": TransferOutcome.SUCCESS}
     return replace(job, **{**held, **changes})
 
 
-def after(job: Job, payload) -> Job:
+def after(job: Update, payload) -> Update:
     for event in meaning(payload, job, NOW.utc).events:
         job, _ = apply(job, event, NOW)
     return job
 
 
-def read_back(job: Job, version: int) -> Job:
+def read_back(job: Update, version: int) -> Update:
     return apply(job, VersionObserved(version), NOW)[0]
 
 
@@ -89,15 +100,15 @@ def read_back(job: Job, version: int) -> Job:
 def test_success_is_believed_after_the_read_back(dated):
     outcome = ExecutionOutcome(CODES.SUCCESS, NEW)
     job = after(waiting(), FutureDatedFirmwareActivationAlert(1, 1, outcome) if dated else outcome)
-    assert job.state is JobState.ACTIVATING
-    assert read_back(job, NEW).state is JobState.ACTIVATED
-    assert read_back(job, OLD).state is JobState.REVERTED
+    assert job.state is UpdateState.ACTIVATING
+    assert read_back(job, NEW).state is UpdateState.ACTIVATED
+    assert read_back(job, OLD).state is UpdateState.REVERTED
 
 
 def test_activation_failure_ends_the_update_after_the_read_back():
     job = after(waiting(), ExecutionOutcome(CODES.ACTIVATION_FAILURE, OLD))
     ended = read_back(job, OLD)
-    assert ended.state is JobState.FAILED
+    assert ended.state is UpdateState.FAILED
     assert "reported failure" in ended.reason
 
 
@@ -118,14 +129,14 @@ def test_an_update_of_the_first_method_is_not_moved_by_cs06():
 
 
 def test_an_update_whose_device_holds_nothing_is_not_moved_by_cs06():
-    job = waiting(state=JobState.DOWNLOADING, transfer=None)
+    job = waiting(state=UpdateState.DOWNLOADING, transfer=None)
     assert after(job, ExecutionOutcome(CODES.SUCCESS, NEW)) == job
 
 
 def test_cs08_reads_the_version_back():
     job = after(waiting(), ExecutionOutcome(CODES.SUCCESS, NEW))
     told = ReadFirmwareVersionResponse(NEW, ReadFirmwareVersionResponseCode.READ_SUCCESS)
-    assert after(job, told).state is JobState.ACTIVATED
+    assert after(job, told).state is UpdateState.ACTIVATED
     failed = ReadFirmwareVersionResponse(0, ReadFirmwareVersionResponseCode.READ_FAILURE)
     assert meaning(failed, job, UTC).events == ()
 

@@ -4,12 +4,12 @@ import pytest
 
 from chf.eui64 import format_eui64, parse_eui64
 from chf.image.image import parse_image
-from chf.jobs.model import JobState
 from chf.store import Store
 from chf.store.device_log import DeviceEntry, DeviceStatus, DeviceType
 from chf.store.images import record_of
 from chf.store.inbox import CommandState, Verb
 from chf.trace import Kind
+from chf.update.model import UpdateState
 from chf.zcl import ota, time
 from chf.zcl.frame import Frame, Status
 from tests.support.memory_radio import MemoryRadio, hub_on_desk
@@ -53,7 +53,7 @@ def free(store) -> None:
 async def test_a_full_disk_stops_no_device_and_loses_nothing(store):
     radio = MemoryRadio()
     async with hub_on_desk(store, radio) as desk:
-        await desk.until(lambda: store.jobs.list() and store.jobs.list()[0].state is JobState.ANNOUNCED)
+        await desk.until(lambda: store.jobs.list() and store.jobs.list()[0].state is UpdateState.ANNOUNCED)
         fill(store)
         for _ in range(200):  # until no page has room left
             radio.says(PPMID, time.CLUSTER, READ_TIME, secured=False)
@@ -65,9 +65,9 @@ async def test_a_full_disk_stops_no_device_and_loses_nothing(store):
         assert len(radio.to_cluster(time.CLUSTER)) == before + 1  # served on, though nothing can be written
         radio.says(PPMID, ota.CLUSTER, QUERY)
         assert len(desk.told) == told
-        assert store.jobs.list()[0].state is JobState.ANNOUNCED
+        assert store.jobs.list()[0].state is UpdateState.ANNOUNCED
         free(store)
-        await desk.until(lambda: store.jobs.list()[0].state is JobState.DOWNLOADING)
+        await desk.until(lambda: store.jobs.list()[0].state is UpdateState.DOWNLOADING)
         assert [event.kind for event in desk.told].count(Kind.DEVICE_JOINED) == 200
         await desk.until(lambda: store.devices.get(PPMID).refused_frames == 200)
 
@@ -77,19 +77,19 @@ async def test_no_device_is_told_to_activate_before_that_is_written_however_ofte
     image = parse_image(store.images.open(store.images.list()[0].sha256))
     ids = (image.header.manufacturer_code, image.header.image_type, image.header.file_version)
     async with hub_on_desk(store, radio) as desk:
-        await desk.until(lambda: store.jobs.list() and store.jobs.list()[0].state is JobState.ANNOUNCED)
+        await desk.until(lambda: store.jobs.list() and store.jobs.list()[0].state is UpdateState.ANNOUNCED)
         radio.says(PPMID, ota.CLUSTER, QUERY)
         for offset in range(0, len(image.content), 40):
             radio.says(PPMID, ota.CLUSTER, ota.command(ota.ImageBlockRequest(*ids, offset, 40), 2))
-        await desk.until(lambda: store.jobs.list()[0].state is JobState.DOWNLOADING)
+        await desk.until(lambda: store.jobs.list()[0].state is UpdateState.DOWNLOADING)
         fall_behind(store, radio)
         for sequence in (3, 4, 5):
             radio.says(PPMID, ota.CLUSTER, ota.command(ota.UpgradeEndRequest(Status.SUCCESS, *ids), sequence))
-        assert store.jobs.list()[0].state is JobState.DOWNLOADING
+        assert store.jobs.list()[0].state is UpdateState.DOWNLOADING
         assert answers_to_the_end(radio) == []
         free(store)
         await desk.until(lambda: answers_to_the_end(radio))
-        assert store.jobs.list()[0].state is JobState.ACTIVATING
+        assert store.jobs.list()[0].state is UpdateState.ACTIVATING
 
 
 def answers_to_the_end(radio) -> list[int]:
@@ -114,7 +114,7 @@ async def test_commands_wait_their_turn_while_the_disk_is_full_and_are_done_once
     radio = MemoryRadio()
     image = store.images.list()[0].sha256
     async with hub_on_desk(store, radio) as desk:
-        await desk.until(lambda: store.jobs.list() and store.jobs.list()[0].state is JobState.ANNOUNCED)
+        await desk.until(lambda: store.jobs.list() and store.jobs.list()[0].state is UpdateState.ANNOUNCED)
         with store.transaction() as tx:
             tx.devices.add(DeviceEntry(OTHER, DeviceType.PPMID, 0.0, bytes(16), status=DeviceStatus.JOINED))
             cancel = tx.inbox.submit(Verb.UPDATE_CANCEL, {"update": 1}, 0.0)

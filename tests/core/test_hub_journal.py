@@ -12,12 +12,12 @@ from chf.eui64 import Eui64, format_eui64, parse_eui64
 from chf.hub.batch import Batch
 from chf.hub.journal import Journal
 from chf.image.image import parse_image
-from chf.jobs.model import JobState
 from chf.store import Store
 from chf.store.device_log import DeviceEntry, DeviceStatus, DeviceType
 from chf.store.images import record_of
 from chf.store.inbox import CommandState, InboxWriter, Verb
 from chf.trace import Event, Kind
+from chf.update.model import UpdateState
 from chf.zcl import time
 from tests.support.memory_radio import MemoryRadio, hub_on_desk
 from tests.support.programs import image_file
@@ -217,7 +217,7 @@ async def test_many_updates_start_with_few_waits_for_the_disk(tmp_path):
         async with hub_on_desk(store, MemoryRadio()) as desk:
             await desk.until(
                 lambda: (
-                    len(store.jobs.list()) == 20 and {job.state for job in store.jobs.list()} == {JobState.ANNOUNCED}
+                    len(store.jobs.list()) == 20 and {job.state for job in store.jobs.list()} == {UpdateState.ANNOUNCED}
                 )
             )
             assert 0 < len(commits) < 20

@@ -10,11 +10,11 @@ from chf.clock import Instant, Now, UtcSeconds
 from chf.eui64 import format_eui64, parse_eui64
 from chf.hub.lulls import DOWNLOADING_S, MOST, PATIENCE_S, Lulls
 from chf.image.image import parse_image
-from chf.jobs.model import JobState
 from chf.store import Store
 from chf.store.device_log import DeviceEntry, DeviceStatus, DeviceType
 from chf.store.images import record_of
 from chf.store.inbox import Verb
+from chf.update.model import UpdateState
 from chf.zcl import ota, time
 from tests.support.memory_radio import MemoryRadio, hub_on_desk
 from tests.support.programs import image_file
@@ -242,11 +242,11 @@ def served(tmp_path):
 
 
 async def begin_download(desk, image) -> None:
-    await desk.until(lambda: desk.store.jobs.list() and desk.store.jobs.list()[0].state is JobState.ANNOUNCED)
+    await desk.until(lambda: desk.store.jobs.list() and desk.store.jobs.list()[0].state is UpdateState.ANNOUNCED)
     desk.radio.says(DEVICE, ota.CLUSTER, QUERY)
     desk.radio.says(DEVICE, ota.CLUSTER, block_request(image, 0))
     await asyncio.sleep(0)  # in which it is told that the block arrived
-    assert desk.store.jobs.list()[0].state is JobState.DOWNLOADING
+    assert desk.store.jobs.list()[0].state is UpdateState.DOWNLOADING
 
 
 async def test_what_a_device_asks_beside_a_download_is_answered_once_a_block_has_arrived(served):

@@ -313,7 +313,7 @@ async def test_only_the_flags_are_mirrored(store):
 
 def test_an_appointment_is_what_the_command_says():
     from chf.hub.meaning import appointment
-    from chf.jobs.model import WaitingFor, WaitReason
+    from chf.update.model import WaitingFor, WaitReason
 
     def command(when):
         return make_cs06_precommand(SUPPLIER, HCALCS, 1, bytes(32), when).to_bytes()

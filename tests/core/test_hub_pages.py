@@ -2,11 +2,11 @@
 
 from chf.eui64 import format_eui64, parse_eui64
 from chf.image.image import parse_image
-from chf.jobs.model import JobState
 from chf.store import Store
 from chf.store.device_log import DeviceEntry, DeviceStatus, DeviceType
 from chf.store.images import record_of
 from chf.store.inbox import Verb
+from chf.update.model import UpdateState
 from chf.zcl import ota
 from tests.support.memory_radio import MemoryRadio, hub_on_desk
 from tests.support.programs import image_file
@@ -24,7 +24,7 @@ async def test_the_rest_of_a_page_is_planned_with_its_first_block(tmp_path):
             body = {"devices": [format_eui64(DEVICE)], "image": image.sha256, "activation": {"kind": "now"}}
             tx.inbox.submit(Verb.UPDATE_START, body, 0.0)
         async with hub_on_desk(store, MemoryRadio()) as desk:
-            await desk.until(lambda: store.jobs.list() and store.jobs.list()[0].state is JobState.ANNOUNCED)
+            await desk.until(lambda: store.jobs.list() and store.jobs.list()[0].state is UpdateState.ANNOUNCED)
             desk.radio.says(DEVICE, ota.CLUSTER, QUERY)
             header = image.header
             ids = header.manufacturer_code.to_bytes(2, "little") + header.image_type.to_bytes(2, "little")

@@ -6,7 +6,7 @@ import pytest
 
 from chf.errors import UsageError
 from chf.hub.settings import HubSettings
-from chf.ota.model import TimeForm
+from chf.update.model import TimeForm
 
 
 def load(tmp_path, text):

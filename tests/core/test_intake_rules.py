@@ -12,10 +12,9 @@ from chf.duis import RequestId, ResponseCode, ServiceReference, UpdateFirmwareRe
 from chf.eui64 import Eui64
 from chf.image.header import HardwareVersions, OtaHeader
 from chf.image.image import ImageId, parse_image
-from chf.jobs.model import JobId, JobState, accept
-from chf.ota.model import ActivateByCommand, TransferOutcome
 from chf.store import Store
 from chf.store.images import record_of
+from chf.update.model import ActivateByCommand, TransferOutcome, UpdateId, UpdateState, accept
 from tests.support.dcc_bench import ESME as LOGGED
 from tests.support.dcc_bench import NOW, log_devices
 
@@ -136,9 +135,9 @@ def test_intake_an_update_under_way_gives_way_to_force_replace_alone(flag, taken
 @pytest.mark.parametrize(
     ("state", "transfer", "busy"),
     [
-        (JobState.DOWNLOADING, None, True),
-        (JobState.WAITING, TransferOutcome.SUCCESS, False),
-        (JobState.ACTIVATING, TransferOutcome.SUCCESS, True),
+        (UpdateState.DOWNLOADING, None, True),
+        (UpdateState.WAITING, TransferOutcome.SUCCESS, False),
+        (UpdateState.ACTIVATING, TransferOutcome.SUCCESS, True),
     ],
 )
 def test_intake_an_image_that_waits_for_its_supplier_is_no_request_in_progress(tmp_path, state, transfer, busy):
@@ -146,7 +145,7 @@ def test_intake_an_image_that_waits_for_its_supplier_is_no_request_in_progress(t
         log_devices(store)
         parsed = parse_image(image())
         job = accept(
-            job_id=JobId(1),
+            job_id=UpdateId(1),
             device=LOGGED,
             image=ImageId(parsed.sha256),
             file_version=2,

@@ -8,28 +8,29 @@ from chf.clock import Instant, Now, UtcSeconds
 from chf.errors import UsageError
 from chf.eui64 import Eui64
 from chf.image.image import ImageId
-from chf.jobs.model import (
+from chf.update.model import (
+    ActivateNow,
     ActivationGiven,
     ActivationReported,
     Announced,
     Cancelled,
     DeviceRejoined,
     DownloadStarted,
-    Job,
-    JobId,
-    JobState,
     Offer,
     RaiseCcs08,
     ReadVersion,
     Refused,
     Stored,
     TransferEnded,
+    TransferOutcome,
+    Update,
+    UpdateId,
+    UpdateState,
     VersionObserved,
     accept,
 )
-from chf.jobs.scheduler import JobPolicy, SaveJob, Scheduler
-from chf.jobs.transitions import FIRST_READ_S
-from chf.ota.model import ActivateNow, TransferOutcome
+from chf.update.scheduler import SaveJob, SchedulePolicy, Scheduler
+from chf.update.transitions import FIRST_READ_S
 
 T0 = 1_800_000_000.0
 OLD, NEW = 1, 2
@@ -40,9 +41,9 @@ def at(seconds: float, step_s: float = 0.0) -> Now:
     return Now(Instant(seconds), UtcSeconds(T0 + seconds + step_s))
 
 
-def new_job(number: int, **changes) -> Job:
+def new_job(number: int, **changes) -> Update:
     job = accept(
-        job_id=JobId(number),
+        job_id=UpdateId(number),
         device=Eui64(number),
         image=ImageId("cd" * 32),
         file_version=NEW,
@@ -55,8 +56,8 @@ def new_job(number: int, **changes) -> Job:
     return replace(job, **changes)
 
 
-def stored(number: int, **changes) -> Job:
-    return new_job(number, state=JobState.STORED, **changes)
+def stored(number: int, **changes) -> Update:
+    return new_job(number, state=UpdateState.STORED, **changes)
 
 
 def offers(effects) -> list[int]:
@@ -70,16 +71,16 @@ def reads(effects) -> list[int]:
 def tell(scheduler: Scheduler, number: int, *events, seconds: float = 0.0):
     effects = []
     for event in events:
-        effects += scheduler.handle(JobId(number), event, at(seconds))
+        effects += scheduler.handle(UpdateId(number), event, at(seconds))
     return effects
 
 
 def test_a_row_is_saved_before_anything_is_done_about_it():
-    scheduler = Scheduler(JobPolicy())
+    scheduler = Scheduler(SchedulePolicy())
     scheduler.add(new_job(1), at(0))
     effects = tell(scheduler, 1, Stored())
     assert isinstance(effects[0], SaveJob)
-    assert (effects[0].before.state, effects[0].job.state) == (JobState.ACCEPTED, JobState.STORED)
+    assert (effects[0].before.state, effects[0].job.state) == (UpdateState.ACCEPTED, UpdateState.STORED)
     assert offers(effects) == [1]
     effects = tell(scheduler, 1, Announced(), DownloadStarted(), SUCCESS)
     kinds = [type(effect) for effect in effects]
@@ -88,7 +89,7 @@ def test_a_row_is_saved_before_anything_is_done_about_it():
 
 
 def test_jobs_run_in_the_order_of_their_making_as_many_as_are_allowed():
-    scheduler = Scheduler(JobPolicy(concurrent=2))
+    scheduler = Scheduler(SchedulePolicy(concurrent=2))
     assert offers(scheduler.load([stored(n) for n in (1, 2, 3, 4)], at(0))) == [1, 2]
     assert offers(tell(scheduler, 1, Announced(), DownloadStarted())) == []
     assert offers(tell(scheduler, 1, SUCCESS)) == [3]
@@ -97,18 +98,18 @@ def test_jobs_run_in_the_order_of_their_making_as_many_as_are_allowed():
 
 
 def test_a_device_that_keeps_silent_loses_its_place_and_may_come_back():
-    policy = JobPolicy(concurrent=1, slot_s=600.0)
+    policy = SchedulePolicy(concurrent=1, slot_s=600.0)
     scheduler = Scheduler(policy)
     scheduler.load([stored(1), stored(2)], at(0))
     tell(scheduler, 1, Announced(), seconds=1)
     assert scheduler.deadline() == 601.0
     assert offers(scheduler.handle_deadline(at(601))) == [2]
     effects = tell(scheduler, 1, DownloadStarted(), seconds=700)
-    assert effects[0].job.state is JobState.DOWNLOADING
+    assert effects[0].job.state is UpdateState.DOWNLOADING
 
 
 def test_progress_keeps_the_place():
-    scheduler = Scheduler(JobPolicy(concurrent=1, slot_s=600.0))
+    scheduler = Scheduler(SchedulePolicy(concurrent=1, slot_s=600.0))
     scheduler.load([stored(1), stored(2)], at(0))
     tell(scheduler, 1, Announced(), DownloadStarted(), seconds=1)
     assert tell(scheduler, 1, DownloadStarted(), seconds=500) == []
@@ -117,7 +118,7 @@ def test_progress_keeps_the_place():
 
 
 def test_one_job_per_device():
-    scheduler = Scheduler(JobPolicy())
+    scheduler = Scheduler(SchedulePolicy())
     scheduler.add(new_job(1), at(0))
     with pytest.raises(UsageError, match="update 1 in progress"):
         scheduler.add(new_job(2, device=Eui64(1)), at(0))
@@ -140,27 +141,27 @@ def due_reads(scheduler: Scheduler, until_s: float) -> list[float]:
 
 
 def test_read_backs_come_ever_more_rarely_until_the_device_has_had_its_time():
-    scheduler = Scheduler(JobPolicy(read_interval_s=3, read_interval_limit_s=60, verify_s=200))
+    scheduler = Scheduler(SchedulePolicy(read_interval_s=3, read_interval_limit_s=60, verify_s=200))
     activating(scheduler, at_s=1000)
     assert due_reads(scheduler, 1199) == [1002, 1005, 1011, 1023, 1047, 1095, 1155]
     effects = scheduler.handle_deadline(at(1200))
-    assert effects[0].job.state is JobState.FAILED
+    assert effects[0].job.state is UpdateState.FAILED
     assert scheduler.deadline() is None
 
 
 def test_a_device_that_comes_back_is_asked_soon_and_again():
-    scheduler = Scheduler(JobPolicy(read_interval_s=3, verify_s=600))
+    scheduler = Scheduler(SchedulePolicy(read_interval_s=3, verify_s=600))
     activating(scheduler)
     due_reads(scheduler, 100)
     tell(scheduler, 1, DeviceRejoined(), seconds=100)
     assert due_reads(scheduler, 110) == [100 + FIRST_READ_S, 100 + FIRST_READ_S + 3]
     effects = tell(scheduler, 1, VersionObserved(NEW), seconds=111)
-    assert effects[0].job.state is JobState.ACTIVATED
+    assert effects[0].job.state is UpdateState.ACTIVATED
     assert scheduler.deadline() is None
 
 
 def test_a_second_sign_of_life_postpones_no_read_back():
-    scheduler = Scheduler(JobPolicy())
+    scheduler = Scheduler(SchedulePolicy())
     activating(scheduler)
     due_reads(scheduler, 100)
     tell(scheduler, 1, DeviceRejoined(), seconds=100)
@@ -169,22 +170,22 @@ def test_a_second_sign_of_life_postpones_no_read_back():
 
 
 def test_a_device_that_counts_down_is_read_beyond_the_lifetime_of_its_job():
-    scheduler = Scheduler(JobPolicy(verify_s=600))
+    scheduler = Scheduler(SchedulePolicy(verify_s=600))
     scheduler.load([stored(1, deadline=UtcSeconds(T0 + 50))], at(0))
     tell(scheduler, 1, Announced(), SUCCESS, ActivationGiven(UtcSeconds(T0 + 100)), seconds=1)
     assert due_reads(scheduler, 110) == [102, 105]
-    assert scheduler.get(JobId(1)).state is JobState.ACTIVATING
+    assert scheduler.get(UpdateId(1)).state is UpdateState.ACTIVATING
 
 
 def test_a_device_that_reboots_before_its_time_is_asked_once_and_then_at_its_time():
-    scheduler = Scheduler(JobPolicy())
+    scheduler = Scheduler(SchedulePolicy())
     activating(scheduler, at_s=1000)
     tell(scheduler, 1, DeviceRejoined(), seconds=10)
     assert due_reads(scheduler, 1004) == [12, 1002]
 
 
 def test_the_alert_asks_for_a_read_back():
-    scheduler = Scheduler(JobPolicy())
+    scheduler = Scheduler(SchedulePolicy())
     activating(scheduler)
     due_reads(scheduler, 60)
     tell(scheduler, 1, ActivationReported(success=True, file_version=NEW), seconds=60)
@@ -192,75 +193,75 @@ def test_the_alert_asks_for_a_read_back():
 
 
 def test_a_job_expires_at_its_deadline_unless_the_device_counts_down():
-    scheduler = Scheduler(JobPolicy())
+    scheduler = Scheduler(SchedulePolicy())
     scheduler.load([stored(1, deadline=UtcSeconds(T0 + 50)), stored(2, deadline=UtcSeconds(T0 + 50))], at(0))
     tell(scheduler, 1, Announced(), SUCCESS, ActivationGiven(UtcSeconds(T0 + 5)), seconds=1)
     effects = scheduler.handle_deadline(at(50))
-    assert [(e.job.id, e.job.state) for e in effects if isinstance(e, SaveJob)] == [(2, JobState.EXPIRED)]
-    assert scheduler.get(JobId(1)).state is JobState.ACTIVATING
+    assert [(e.job.id, e.job.state) for e in effects if isinstance(e, SaveJob)] == [(2, UpdateState.EXPIRED)]
+    assert scheduler.get(UpdateId(1)).state is UpdateState.ACTIVATING
 
 
 @pytest.mark.parametrize("step_s", [3600, -3600, 10 * 365 * 86400, -10 * 365 * 86400])
 def test_a_stepped_wall_clock_expires_nothing_and_prolongs_nothing(step_s):
-    scheduler = Scheduler(JobPolicy())
+    scheduler = Scheduler(SchedulePolicy())
     scheduler.load([stored(1, deadline=UtcSeconds(T0 + 50))], at(0))
     assert scheduler.handle_deadline(at(49, step_s)) == ()
-    assert scheduler.handle_deadline(at(50, step_s))[0].job.state is JobState.EXPIRED
+    assert scheduler.handle_deadline(at(50, step_s))[0].job.state is UpdateState.EXPIRED
 
 
 def test_everything_comes_back_from_the_rows_alone():
-    policy = JobPolicy(concurrent=2, verify_s=100)
+    policy = SchedulePolicy(concurrent=2, verify_s=100)
     first = Scheduler(policy)
     first.load([stored(n) for n in (1, 2, 3)], at(0))
     tell(first, 1, Announced(), DownloadStarted(), SUCCESS, ActivationGiven(UtcSeconds(T0 + 10)))
     tell(first, 2, Announced())
-    rows = [first.get(JobId(n)) for n in (1, 2, 3)]
+    rows = [first.get(UpdateId(n)) for n in (1, 2, 3)]
 
     second = Scheduler(policy)
     effects = second.load(rows, at(5000))  # down at the time of activation, and long after
     assert offers(effects) == [2, 3]
     assert due_reads(second, 5003) == [5000 + FIRST_READ_S]
-    assert second.get(JobId(1)).state is JobState.ACTIVATING  # it gets its time to show itself
-    assert second.handle_deadline(at(5100))[0].job.state is JobState.FAILED
+    assert second.get(UpdateId(1)).state is UpdateState.ACTIVATING  # it gets its time to show itself
+    assert second.handle_deadline(at(5100))[0].job.state is UpdateState.FAILED
 
 
 def test_a_job_that_was_cut_off_right_after_its_acceptance_goes_on():
-    scheduler = Scheduler(JobPolicy())
+    scheduler = Scheduler(SchedulePolicy())
     saved, offer = scheduler.load([new_job(1)], at(0))
     assert (saved.before.state, saved.job.state, offer.job.state) == (
-        JobState.ACCEPTED,
-        JobState.STORED,
-        JobState.STORED,
+        UpdateState.ACCEPTED,
+        UpdateState.STORED,
+        UpdateState.STORED,
     )
     effects = tell(scheduler, 1, Refused("there is no stored image"))
-    assert effects[0].job.state is JobState.FAILED
+    assert effects[0].job.state is UpdateState.FAILED
 
 
 def test_a_held_device_is_read_once_after_a_restart():
-    scheduler = Scheduler(JobPolicy())
-    scheduler.load([new_job(1, state=JobState.WAITING)], at(0))
+    scheduler = Scheduler(SchedulePolicy())
+    scheduler.load([new_job(1, state=UpdateState.WAITING)], at(0))
     assert due_reads(scheduler, 1000) == [FIRST_READ_S]
 
 
 def test_a_late_alert_reaches_the_row_of_the_job_that_ended():
-    scheduler = Scheduler(JobPolicy())
+    scheduler = Scheduler(SchedulePolicy())
     activating(scheduler)
     tell(scheduler, 1, VersionObserved(NEW))
     report = ActivationReported(success=True, file_version=NEW)
     (saved,) = tell(scheduler, 1, report, seconds=900)
-    assert (saved.job.state, saved.job.report.success) == (JobState.ACTIVATED, True)
+    assert (saved.job.state, saved.job.report.success) == (UpdateState.ACTIVATED, True)
     assert tell(scheduler, 1, report, seconds=901) == []
-    again = Scheduler(JobPolicy())
+    again = Scheduler(SchedulePolicy())
     again.load([replace(saved.job, report=None)], at(0))
-    assert again.for_device(Eui64(1)).state is JobState.ACTIVATED
+    assert again.for_device(Eui64(1)).state is UpdateState.ACTIVATED
     assert tell(again, 1, report) != []
 
 
 def test_what_is_not_known_changes_nothing():
-    scheduler = Scheduler(JobPolicy())
-    assert scheduler.handle(JobId(9), Cancelled(), at(0)) == ()
+    scheduler = Scheduler(SchedulePolicy())
+    assert scheduler.handle(UpdateId(9), Cancelled(), at(0)) == ()
     assert scheduler.for_device(Eui64(9)) is None
-    assert scheduler.get(JobId(9)) is None
+    assert scheduler.get(UpdateId(9)) is None
     assert scheduler.deadline() is None
     assert scheduler.handle_deadline(at(0)) == ()
 
@@ -268,4 +269,4 @@ def test_what_is_not_known_changes_nothing():
 @pytest.mark.parametrize("setting", [{"concurrent": 0}, {"verify_s": 0.0}, {"slot_s": -1.0}])
 def test_a_policy_that_cannot_work_is_refused(setting):
     with pytest.raises(UsageError):
-        JobPolicy(**setting)
+        SchedulePolicy(**setting)

@@ -8,8 +8,12 @@ from chf.clock import Instant, Now, UtcSeconds
 from chf.errors import RefusedError
 from chf.eui64 import Eui64
 from chf.image.image import ImageId
-from chf.jobs.model import (
+from chf.update.model import (
     ENDS,
+    ActivateAt,
+    ActivateByCommand,
+    ActivateHold,
+    ActivateNow,
     ActivationGiven,
     ActivationOrdered,
     ActivationReport,
@@ -20,24 +24,24 @@ from chf.jobs.model import (
     DeadlinePassed,
     DeviceRejoined,
     DownloadStarted,
-    Job,
-    JobEvent,
-    JobId,
-    JobState,
     Offer,
     RaiseCcs08,
     ReadVersion,
     Refused,
     Stored,
     TransferEnded,
+    TransferOutcome,
+    Update,
+    UpdateEvent,
+    UpdateId,
+    UpdateState,
     VerificationTimedOut,
     VersionObserved,
     WaitingFor,
     WaitReason,
     accept,
 )
-from chf.jobs.transitions import FIRST_READ_S, TRANSITIONS, apply, cancel_refusal
-from chf.ota.model import ActivateAt, ActivateByCommand, ActivateHold, ActivateNow, TransferOutcome
+from chf.update.transitions import FIRST_READ_S, TRANSITIONS, apply, cancel_refusal
 
 OLD, NEW, OTHER = 0x10, 0x20, 0x30
 T0 = UtcSeconds(1_800_000_000.0)
@@ -48,9 +52,9 @@ def at(seconds: float) -> Now:
     return Now(Instant(seconds), UtcSeconds(T0 + seconds))
 
 
-def new_job(**changes) -> Job:
+def new_job(**changes) -> Update:
     job = accept(
-        job_id=JobId(7),
+        job_id=UpdateId(7),
         device=Eui64(0x90B3D51F30000002),
         image=ImageId("ab" * 32),
         file_version=NEW,
@@ -63,7 +67,7 @@ def new_job(**changes) -> Job:
     return replace(job, **changes)
 
 
-def run(job: Job, *events: JobEvent, start_s: float = 1.0):
+def run(job: Update, *events: UpdateEvent, start_s: float = 1.0):
     """The job after the events, one a second, and every action that they caused."""
     done = []
     for second, event in enumerate(events):
@@ -82,23 +86,23 @@ def test_an_update_that_works_passes_through_every_state_and_ends_when_the_new_v
         job, _ = apply(job, event, at(10))
         states.append(job.state)
     assert states == [
-        JobState.STORED,
-        JobState.ANNOUNCED,
-        JobState.DOWNLOADING,
-        JobState.DOWNLOADED,
-        JobState.ACTIVATING,
-        JobState.ACTIVATING,
-        JobState.ACTIVATING,
+        UpdateState.STORED,
+        UpdateState.ANNOUNCED,
+        UpdateState.DOWNLOADING,
+        UpdateState.DOWNLOADED,
+        UpdateState.ACTIVATING,
+        UpdateState.ACTIVATING,
+        UpdateState.ACTIVATING,
     ]
     job, actions = apply(job, VersionObserved(NEW), at(12))
-    assert (job.state, job.reason, job.ended) == (JobState.ACTIVATED, "", T0 + 12)
+    assert (job.state, job.reason, job.ended) == (UpdateState.ACTIVATED, "", T0 + 12)
     assert actions == (CancelOffer(job),)
 
 
 def test_a_success_alert_alone_does_not_end_the_job_but_asks_the_device():
     job, _ = run(new_job(), *ACTIVATING)
     job, actions = apply(job, ActivationReported(success=True, file_version=NEW), at(10))
-    assert job.state is JobState.ACTIVATING
+    assert job.state is UpdateState.ACTIVATING
     assert actions == (ReadVersion(job, FIRST_READ_S),)
 
 
@@ -106,11 +110,11 @@ def test_a_success_alert_alone_does_not_end_the_job_but_asks_the_device():
 @pytest.mark.parametrize(
     ("claims_success", "runs", "end"),
     [
-        (True, NEW, JobState.ACTIVATED),
-        (True, OLD, JobState.REVERTED),
-        (True, OTHER, JobState.REVERTED),
-        (False, OLD, JobState.FAILED),
-        (False, NEW, JobState.ACTIVATED),
+        (True, NEW, UpdateState.ACTIVATED),
+        (True, OLD, UpdateState.REVERTED),
+        (True, OTHER, UpdateState.REVERTED),
+        (False, OLD, UpdateState.FAILED),
+        (False, NEW, UpdateState.ACTIVATED),
     ],
 )
 def test_alert_and_read_back_end_the_job_alike_in_either_order(alert_first, claims_success, runs, end):
@@ -120,23 +124,23 @@ def test_alert_and_read_back_end_the_job_alike_in_either_order(alert_first, clai
     order = (alert, reading) if alert_first else (reading, alert, reading)
     job, _ = run(job, *order, start_s=20)
     assert (job.state, job.report) == (end, ActivationReport(claims_success, NEW))
-    silent = end is JobState.ACTIVATED and (claims_success or not alert_first)  # an end's reason is final too
+    silent = end is UpdateState.ACTIVATED and (claims_success or not alert_first)  # an end's reason is final too
     assert (job.reason == "") is silent
 
 
 def test_an_old_version_that_was_read_before_the_alert_reverts_nothing():
     job, _ = run(new_job(), *ACTIVATING, VersionObserved(OLD))
     job, actions = apply(job, ActivationReported(success=True, file_version=NEW), at(30))
-    assert job.state is JobState.ACTIVATING
+    assert job.state is UpdateState.ACTIVATING
     assert actions == (ReadVersion(job, FIRST_READ_S),)
 
 
 def test_success_reported_for_another_version_reverts_nothing_and_fails_in_the_end():
     job, _ = run(new_job(), *ACTIVATING)
     job, _ = run(job, ActivationReported(success=True, file_version=OTHER), VersionObserved(OLD), start_s=20)
-    assert job.state is JobState.ACTIVATING
+    assert job.state is UpdateState.ACTIVATING
     job, _ = apply(job, VerificationTimedOut(), at(900))
-    assert job.state is JobState.FAILED
+    assert job.state is UpdateState.FAILED
     assert "0x00000030" in job.reason
     assert "0x00000010" in job.reason
 
@@ -144,7 +148,7 @@ def test_success_reported_for_another_version_reverts_nothing_and_fails_in_the_e
 def test_an_alert_about_another_version_before_the_upgrade_time_is_not_about_this_job():
     job, _ = run(new_job(), *DOWNLOADED, ActivationGiven(UtcSeconds(T0 + 1000)))
     job, _ = run(job, ActivationReported(success=False, file_version=OLD), VersionObserved(OLD), start_s=20)
-    assert (job.state, job.report) == (JobState.ACTIVATING, None)
+    assert (job.state, job.report) == (UpdateState.ACTIVATING, None)
 
 
 @pytest.mark.parametrize(
@@ -159,7 +163,7 @@ def test_an_alert_about_another_version_before_the_upgrade_time_is_not_about_thi
 def test_a_device_that_does_not_show_the_new_version_in_time_fails_the_job_with_what_is_known(heard, words):
     job, _ = run(new_job(), *ACTIVATING)
     job, _ = run(job, *heard, VerificationTimedOut(), start_s=20)
-    assert job.state is JobState.FAILED
+    assert job.state is UpdateState.FAILED
     assert words in job.reason
 
 
@@ -169,7 +173,7 @@ def test_what_was_claimed_or_told_before_the_activation_says_nothing_about_it():
     job, _ = run(new_job(), *early, ActivationGiven(UtcSeconds(T0 + 9)))
     assert (job.report, job.version_seen) == (None, None)
     job, _ = apply(job, VersionObserved(OLD), at(8))
-    assert job.state is JobState.ACTIVATING
+    assert job.state is UpdateState.ACTIVATING
 
 
 @pytest.mark.parametrize("outcome", list(TransferOutcome))
@@ -179,12 +183,14 @@ def test_the_end_of_the_transfer_is_told_upward_once(outcome):
     told = [action for action in actions if isinstance(action, RaiseCcs08)]
     assert [action.outcome for action in told] == [outcome]
     if outcome is TransferOutcome.SUCCESS:
-        assert job.state is JobState.DOWNLOADED
+        assert job.state is UpdateState.DOWNLOADED
     else:
-        assert (job.state, job.reason) == (JobState.FAILED, "because")
+        assert (job.state, job.reason) == (UpdateState.FAILED, "because")
 
 
-@pytest.mark.parametrize(("event", "end"), [(Cancelled(), JobState.CANCELLED), (DeadlinePassed(), JobState.EXPIRED)])
+@pytest.mark.parametrize(
+    ("event", "end"), [(Cancelled(), UpdateState.CANCELLED), (DeadlinePassed(), UpdateState.EXPIRED)]
+)
 @pytest.mark.parametrize("before", [DOWNLOADED[:k] for k in range(5)])
 def test_until_a_time_was_given_an_update_can_be_called_off_and_expires(before, event, end):
     job, actions = run(new_job(), *before)
@@ -211,9 +217,9 @@ def test_a_cancelled_job_says_why_it_cannot_be_cancelled_again():
 def test_a_parked_download_waits_goes_on_and_ends():
     parked = WaitingFor(WaitReason.TIME, UtcSeconds(T0 + 9000))
     job, _ = run(new_job(), Stored(), Announced(), DownloadStarted(), parked)
-    assert (job.state, job.waiting_for, job.waiting_until) == (JobState.WAITING, WaitReason.TIME, T0 + 9000)
+    assert (job.state, job.waiting_for, job.waiting_until) == (UpdateState.WAITING, WaitReason.TIME, T0 + 9000)
     job, actions = run(job, DownloadStarted(), SUCCESS, ActivationGiven(UtcSeconds(T0 + 9000)), start_s=8000)
-    assert (job.state, job.waiting_for, job.waiting_until) == (JobState.ACTIVATING, None, None)
+    assert (job.state, job.waiting_for, job.waiting_until) == (UpdateState.ACTIVATING, None, None)
     assert isinstance(actions[0], RaiseCcs08)
     assert actions[-1] == ReadVersion(job, 9000 - 8002 + FIRST_READ_S)
 
@@ -223,7 +229,7 @@ def test_a_held_device_is_not_sent_back_by_repetitions():
     job, _ = run(new_job(), *held)
     for event in (SUCCESS, DownloadStarted(), Announced(), Stored(), VersionObserved(OLD)):
         after, actions = apply(job, event, at(60))
-        assert (after.state, actions) == (JobState.WAITING, ())
+        assert (after.state, actions) == (UpdateState.WAITING, ())
 
 
 def test_a_held_device_that_reboots_is_asked_what_it_runs():
@@ -231,41 +237,41 @@ def test_a_held_device_that_reboots_is_asked_what_it_runs():
     job, actions = apply(job, DeviceRejoined(), at(60))
     assert actions == (ReadVersion(job, FIRST_READ_S),)
     job, _ = apply(job, VersionObserved(NEW), at(61))
-    assert (job.state, job.reason) == (JobState.ACTIVATED, "the device activated by itself, before it was told to")
+    assert (job.state, job.reason) == (UpdateState.ACTIVATED, "the device activated by itself, before it was told to")
 
 
 def test_a_meter_that_runs_the_new_version_was_told_to_by_its_supplier():
     job, _ = run(new_job(activation=ActivateByCommand()), *DOWNLOADED, WaitingFor(WaitReason.COMMAND))
     job, _ = apply(job, VersionObserved(NEW), at(61))
-    assert (job.state, job.reason) == (JobState.ACTIVATED, "")
+    assert (job.state, job.reason) == (UpdateState.ACTIVATED, "")
 
 
 def test_a_held_device_that_tried_by_itself_and_lies_is_found_out():
     job, _ = run(new_job(), *DOWNLOADED, WaitingFor(WaitReason.COMMAND))
     job, actions = run(job, ActivationReported(success=True, file_version=NEW), start_s=60)
-    assert (job.state, actions) == (JobState.ACTIVATING, [ReadVersion(job, FIRST_READ_S)])
+    assert (job.state, actions) == (UpdateState.ACTIVATING, [ReadVersion(job, FIRST_READ_S)])
     job, _ = run(job, VersionObserved(OLD), start_s=70)
-    assert job.state is JobState.REVERTED
+    assert job.state is UpdateState.REVERTED
 
 
 def test_an_alert_during_the_download_proves_nothing_about_the_transfer():
     job, actions = run(
         new_job(), Stored(), Announced(), DownloadStarted(), ActivationReported(success=False, file_version=OLD)
     )
-    assert (job.state, job.report, job.transfer) == (JobState.DOWNLOADING, None, None)
+    assert (job.state, job.report, job.transfer) == (UpdateState.DOWNLOADING, None, None)
     assert actions == [ReadVersion(job, FIRST_READ_S)]
 
 
 def test_a_device_that_activated_unheard_ends_the_job_and_its_transfer_is_told():
     job, actions = run(new_job(), Stored(), Announced(), DownloadStarted(), VersionObserved(NEW))
-    assert job.state is JobState.ACTIVATED
+    assert job.state is UpdateState.ACTIVATED
     assert actions[0] == RaiseCcs08(job, TransferOutcome.SUCCESS)
 
 
 @pytest.mark.parametrize("before", [DOWNLOADED[:k] for k in range(3)])
 def test_a_device_that_runs_the_version_before_the_transfer_fails_the_job(before):
     job, actions = run(new_job(version_before=None), *before, VersionObserved(NEW))
-    assert job.state is JobState.FAILED
+    assert job.state is UpdateState.FAILED
     assert job.reason == "the device already runs version 0x00000020; nothing was transferred"
     assert actions[0] == RaiseCcs08(job, TransferOutcome.IMAGE_DISCARDED)
 
@@ -273,7 +279,7 @@ def test_a_device_that_runs_the_version_before_the_transfer_fails_the_job(before
 def test_a_job_for_the_version_that_runs_is_refused():
     with pytest.raises(RefusedError, match="90-B3-D5-1F-30-00-00-02 already runs version 0x00000010"):
         accept(
-            job_id=JobId(1),
+            job_id=UpdateId(1),
             device=Eui64(0x90B3D51F30000002),
             image=ImageId("ab" * 32),
             file_version=OLD,
@@ -287,7 +293,7 @@ def test_a_job_for_the_version_that_runs_is_refused():
 
 def test_the_lifetime_counts_from_the_appointed_time():
     job = accept(
-        job_id=JobId(1),
+        job_id=UpdateId(1),
         device=Eui64(1),
         image=ImageId("ab" * 32),
         file_version=NEW,
@@ -329,7 +335,7 @@ def test_the_new_version_that_is_seen_too_late_is_written_down_and_changes_no_en
     assert job.reason.endswith("the device reported nothing, and its version could not be read")
     late, actions = apply(job, VersionObserved(NEW), at(5000))
     assert late == replace(job, version_seen=NEW)
-    assert late.state is JobState.FAILED
+    assert late.state is UpdateState.FAILED
     assert actions == ()
     assert apply(late, VersionObserved(OTHER), at(9000)) == (late, ())
 
@@ -337,11 +343,11 @@ def test_the_new_version_that_is_seen_too_late_is_written_down_and_changes_no_en
 def test_a_second_transfer_that_fails_ends_a_waiting_job_without_a_second_alert():
     job, _ = run(new_job(), *DOWNLOADED, WaitingFor(WaitReason.COMMAND))
     job, actions = run(job, TransferEnded(TransferOutcome.FILE_TRANSFER_FAILURE), start_s=70)
-    assert (job.state, job.reason) == (JobState.FAILED, "file transfer failure")
+    assert (job.state, job.reason) == (UpdateState.FAILED, "file transfer failure")
     assert actions == [CancelOffer(job)]
 
 
 def test_no_way_leads_out_of_an_end_and_every_other_state_is_reached():
     assert not ENDS & {state for state, _event in TRANSITIONS}
     reached = {case.to for cases in TRANSITIONS.values() for case in cases}
-    assert reached | {JobState.ACCEPTED} == set(JobState)
+    assert reached | {UpdateState.ACCEPTED} == set(UpdateState)

@@ -2,7 +2,15 @@
 
 import pytest
 
-from chf.ota.effects import (
+from chf.update.model import (
+    ActivateAt,
+    ActivateHold,
+    ActivateNow,
+    Strategy,
+    TimeForm,
+    TransferOutcome,
+)
+from chf.update.transfer.effects import (
     ActivationGiven,
     AlarmKind,
     Persist,
@@ -12,16 +20,8 @@ from chf.ota.effects import (
     TransferEnded,
     Urgency,
 )
-from chf.ota.model import (
-    ActivateAt,
-    ActivateHold,
-    ActivateNow,
-    Strategy,
-    TimeForm,
-    TransferOutcome,
-)
-from chf.ota.policy import OtaPolicy
-from chf.ota.transitions import State
+from chf.update.transfer.policy import OtaPolicy
+from chf.update.transfer.transitions import State
 from chf.zcl import ota as zcl
 from chf.zcl.frame import DefaultResponse, Frame, FrameType, Status
 from tests.support.ota_bench import (

@@ -3,19 +3,19 @@
 import pytest
 
 from chf.errors import UsageError
-from chf.ota.effects import (
-    AlarmKind,
-    Send,
-    TransferEnded,
-)
-from chf.ota.model import (
+from chf.update.model import (
     ActivateHold,
     ActivateNow,
     Strategy,
     TransferOutcome,
 )
-from chf.ota.policy import OtaPolicy
-from chf.ota.transitions import State
+from chf.update.transfer.effects import (
+    AlarmKind,
+    Send,
+    TransferEnded,
+)
+from chf.update.transfer.policy import OtaPolicy
+from chf.update.transfer.transitions import State
 from chf.zcl import ota as zcl
 from chf.zcl.frame import DefaultResponse, Frame, FrameType, Status
 from tests.support.ota_bench import (

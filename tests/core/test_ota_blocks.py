@@ -2,10 +2,10 @@
 
 import pytest
 
-from chf.ota.coverage import Coverage
-from chf.ota.effects import AlarmKind, Send, Token, TransferEnded, Urgency
-from chf.ota.policy import OtaPolicy
-from chf.ota.transitions import State
+from chf.update.transfer.coverage import Coverage
+from chf.update.transfer.effects import AlarmKind, Send, Token, TransferEnded, Urgency
+from chf.update.transfer.policy import OtaPolicy
+from chf.update.transfer.transitions import State
 from chf.zcl import ota as zcl
 from chf.zcl.frame import DefaultResponse, Frame, Status
 from tests.support.ota_bench import (

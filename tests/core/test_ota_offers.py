@@ -4,10 +4,10 @@ import pytest
 
 from chf.errors import RefusedError
 from chf.eui64 import Eui64
-from chf.ota.effects import AlarmKind, Persist, Progress, Send, StateChanged, TransferEnded, VersionSeen
-from chf.ota.model import ActivateAt, ActivateByCommand, ActivateNow, TransferOutcome
-from chf.ota.policy import OtaPolicy
-from chf.ota.transitions import State
+from chf.update.model import ActivateAt, ActivateByCommand, ActivateNow, TransferOutcome
+from chf.update.transfer.effects import AlarmKind, Persist, Progress, Send, StateChanged, TransferEnded, VersionSeen
+from chf.update.transfer.policy import OtaPolicy
+from chf.update.transfer.transitions import State
 from chf.zcl import ota as zcl
 from chf.zcl.frame import DefaultResponse, Frame, FrameType, Status
 from tests.support.ota_bench import (

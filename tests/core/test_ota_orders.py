@@ -3,7 +3,14 @@
 import pytest
 
 from chf.errors import RefusedError
-from chf.ota.effects import (
+from chf.update.model import (
+    ActivateByCommand,
+    ActivateHold,
+    ActivateNow,
+    Strategy,
+    TransferOutcome,
+)
+from chf.update.transfer.effects import (
     AlarmKind,
     Persist,
     Send,
@@ -11,15 +18,8 @@ from chf.ota.effects import (
     TransferEnded,
     Urgency,
 )
-from chf.ota.model import (
-    ActivateByCommand,
-    ActivateHold,
-    ActivateNow,
-    Strategy,
-    TransferOutcome,
-)
-from chf.ota.policy import OtaPolicy
-from chf.ota.transitions import State
+from chf.update.transfer.policy import OtaPolicy
+from chf.update.transfer.transitions import State
 from chf.zcl import ota as zcl
 from chf.zcl.frame import DefaultResponse, Frame, Status
 from tests.support.ota_bench import (

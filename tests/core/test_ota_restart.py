@@ -5,8 +5,7 @@ import json
 import pytest
 
 from chf.errors import RefusedError, StoreCorruptError
-from chf.ota.effects import Send
-from chf.ota.model import (
+from chf.update.model import (
     ActivateAt,
     ActivateByCommand,
     ActivateHold,
@@ -17,7 +16,8 @@ from chf.ota.model import (
     activation_from_json,
     activation_to_json,
 )
-from chf.ota.transitions import ENDS, TRANSITIONS, Input, State, next_state
+from chf.update.transfer.effects import Send
+from chf.update.transfer.transitions import ENDS, TRANSITIONS, Input, State, next_state
 from chf.zcl import ota as zcl
 from chf.zcl.frame import Frame
 from tests.support.ota_bench import (

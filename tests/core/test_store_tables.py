@@ -9,8 +9,6 @@ from chf.clock import UtcSeconds
 from chf.errors import RefusedError, StoreCorruptError, StoreError, UsageError
 from chf.eui64 import Eui64
 from chf.image.image import ImageId
-from chf.jobs.model import ENDS, ActivationReport, JobId, JobState, WaitReason, accept
-from chf.ota.model import ActivateAt, ActivateByCommand, ActivateHold, ActivateNow, Strategy, TimeForm, TransferOutcome
 from chf.store import (
     BrokenLink,
     CommandState,
@@ -24,6 +22,21 @@ from chf.store import (
 )
 from chf.store.schema import ACTIVE_JOB
 from chf.trace import Event, Kind
+from chf.update.model import (
+    ENDS,
+    ActivateAt,
+    ActivateByCommand,
+    ActivateHold,
+    ActivateNow,
+    ActivationReport,
+    Strategy,
+    TimeForm,
+    TransferOutcome,
+    UpdateId,
+    UpdateState,
+    WaitReason,
+    accept,
+)
 
 PPMID = Eui64(0x90B3D51F30000002)  # the highest bit set: no SQLite integer holds it
 OTHER = Eui64(0x00DB1234567890A4)
@@ -39,7 +52,7 @@ def store(tmp_path):
 
 def new_job(number=1, **changes):
     job = accept(
-        job_id=JobId(number),
+        job_id=UpdateId(number),
         device=PPMID,
         image=ImageId("ab" * 32),
         file_version=2,
@@ -168,7 +181,7 @@ def test_an_image_that_an_update_needs_stays(store):
         tx.jobs.add(new_job(image=record.sha256))
         with pytest.raises(RefusedError, match="needed by update 1"):
             tx.images.remove(record.sha256)
-        tx.jobs.update(new_job(image=record.sha256, state=JobState.CANCELLED))
+        tx.jobs.update(new_job(image=record.sha256, state=UpdateState.CANCELLED))
         tx.images.remove(record.sha256)
         with pytest.raises(UsageError, match="no stored image"):
             tx.images.remove(record.sha256)
@@ -202,7 +215,7 @@ def test_a_job_comes_back_as_it_was_written(store, activation):
     assert store.jobs.get(job.id) == job
     full = replace(
         job,
-        state=JobState.WAITING,
+        state=UpdateState.WAITING,
         reason="because",
         version_before=None,
         version_seen=0xFFFFFFFF,
@@ -224,7 +237,7 @@ def test_a_job_comes_back_as_it_was_written(store, activation):
     assert store.jobs.active_for(OTHER) is None
 
 
-@pytest.mark.parametrize("state", list(JobState))
+@pytest.mark.parametrize("state", list(UpdateState))
 def test_a_device_has_at_most_one_active_job(store, state):
     with store.transaction() as tx:
         tx.jobs.add(new_job(1, state=state))
@@ -240,17 +253,17 @@ def test_a_device_has_at_most_one_active_job(store, state):
 
 
 def test_the_schema_and_the_model_agree_on_what_is_active():
-    assert f"state not in ({', '.join(repr(state.value) for state in JobState if state in ENDS)})" == ACTIVE_JOB
+    assert f"state not in ({', '.join(repr(state.value) for state in UpdateState if state in ENDS)})" == ACTIVE_JOB
 
 
 def test_jobs_that_are_not_there_are_missed(store):
-    assert store.jobs.get(JobId(9)) is None
-    assert store.jobs.session(JobId(9)) is None
+    assert store.jobs.get(UpdateId(9)) is None
+    assert store.jobs.session(UpdateId(9)) is None
     with store.transaction() as tx:
         with pytest.raises(StoreError, match="no update 9"):
             tx.jobs.update(new_job(9))
         with pytest.raises(StoreError, match="no update 9"):
-            tx.jobs.save_session(JobId(9), None)
+            tx.jobs.save_session(UpdateId(9), None)
         tx.jobs.add(new_job(1))
         with pytest.raises(StoreError, match="cannot be written"):
             tx.jobs.add(new_job(1, device=OTHER))
@@ -262,7 +275,7 @@ def test_a_row_that_makes_no_sense_is_reported_as_damage(store, damage):
         tx.jobs.add(new_job(1))
         store._database.write("update jobs set " + damage)  # noqa: S608
     with pytest.raises(StoreCorruptError, match="row of update 1 is damaged"):
-        store.jobs.get(JobId(1))
+        store.jobs.get(UpdateId(1))
 
 
 # --- audit

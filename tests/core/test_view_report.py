@@ -15,14 +15,13 @@ from chf.errors import UsageError
 from chf.eui64 import Eui64, format_eui64
 from chf.hub.hub import RADIO_NOTE
 from chf.image.image import ImageId, parse_image
-from chf.jobs.model import JobId, JobState, accept
-from chf.ota.model import ActivateNow, SessionRecord, State, TransferOutcome
 from chf.store import Store, progress
 from chf.store.alerts import NewAlert
 from chf.store.device_log import DeviceEntry, DeviceType
 from chf.store.images import record_of
 from chf.store.progress import TransferProgress
 from chf.trace import Event, Kind
+from chf.update.model import ActivateNow, SessionRecord, State, TransferOutcome, UpdateId, UpdateState, accept
 from chf.view.report import Report, Selection, Verdict
 from chf.view.report_html import to_html
 from chf.view.report_junit import to_junit
@@ -39,7 +38,7 @@ DOCUMENT = (Path(__file__).parents[2] / "docs" / "report.md").read_text()
 
 def add_job(tx, number, device, image, created, **changes):
     job = accept(
-        job_id=JobId(number),
+        job_id=UpdateId(number),
         device=device,
         image=ImageId(image.sha256),
         file_version=2,
@@ -62,15 +61,15 @@ def store(tmp_path):
             for device in (GOOD, BAD, SLOW):
                 tx.devices.add(DeviceEntry(device, DeviceType.PPMID, T0, bytes(16)))
             done = {"transfer": TransferOutcome.SUCCESS, "download_started": T0 + 1, "download_ended": T0 + 3}
-            ended = {"state": JobState.ACTIVATED, "version_seen": 2, "ended": T0 + 5}
+            ended = {"state": UpdateState.ACTIVATED, "version_seen": 2, "ended": T0 + 5}
             add_job(tx, 1, GOOD, image, T0, **done, **ended, origin=REQUEST)
-            ended = {"state": JobState.FAILED, "reason": f"the device said {HOSTILE[:20]}", "ended": T0 + 15}
+            ended = {"state": UpdateState.FAILED, "reason": f"the device said {HOSTILE[:20]}", "ended": T0 + 15}
             add_job(tx, 2, BAD, image, T0 + 10, **ended)
-            add_job(tx, 3, SLOW, image, T0 + 20, state=JobState.DOWNLOADING, download_started=T0 + 30)
-            add_job(tx, 4, FORGOTTEN, image, T0 + 40, state=JobState.CANCELLED, ended=T0 + 41)
-            progress.write(tx.meta, JobId(3), TransferProgress(420, 1000, 9, T0 + 32))
+            add_job(tx, 3, SLOW, image, T0 + 20, state=UpdateState.DOWNLOADING, download_started=T0 + 30)
+            add_job(tx, 4, FORGOTTEN, image, T0 + 40, state=UpdateState.CANCELLED, ended=T0 + 41)
+            progress.write(tx.meta, UpdateId(3), TransferProgress(420, 1000, 9, T0 + 32))
             session = SessionRecord("2", BAD, State.FAILED, image.sha256, ActivateNow(), aborts=2)
-            tx.jobs.save_session(JobId(2), json.dumps(session.to_json()))
+            tx.jobs.save_session(UpdateId(2), json.dumps(session.to_json()))
             tx.meta.set(RADIO_NOTE, json.dumps({"kind": "ezsp", "firmware": "7.4", "channel": 15, "state": "up"}))
             alert = NewAlert("a/1", GOOD, "CCS08", 0x8F8A, "success", b"\x01\x02", True, T0 + 3, 1)
             tx.alerts.add(alert)
@@ -94,7 +93,7 @@ def store(tmp_path):
 
 
 def read(store, *numbers, since=None):
-    return Report.read(store, Selection(tuple(map(JobId, numbers)), since), NOW)
+    return Report.read(store, Selection(tuple(map(UpdateId, numbers)), since), NOW)
 
 
 def reasons(events):
@@ -161,7 +160,7 @@ def test_report_counts_the_downloads_that_a_device_began_again(store):
 
 def test_report_does_not_break_on_a_session_that_cannot_be_read(store):
     with store.transaction() as tx:
-        tx.jobs.save_session(JobId(2), "{")
+        tx.jobs.save_session(UpdateId(2), "{")
     assert read(store, 2).updates[0].retries is None
 
 

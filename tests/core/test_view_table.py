@@ -9,13 +9,12 @@ from rich.console import Console
 
 from chf.eui64 import Eui64, format_eui64
 from chf.image.image import ImageId, parse_image
-from chf.jobs.model import JobId, JobState, accept
-from chf.ota.model import ActivateNow
 from chf.store import Store, progress
 from chf.store.device_log import DeviceEntry, DeviceType
 from chf.store.images import record_of
 from chf.store.progress import TransferProgress
 from chf.trace import Event, Kind
+from chf.update.model import ActivateNow, UpdateId, UpdateState, accept
 from chf.view.table import COLUMNS, Board
 from tests.support.programs import image_file
 
@@ -33,7 +32,7 @@ def board(tmp_path, request):
                 tx.devices.add(DeviceEntry(device, DeviceType.PPMID, 0.0, bytes(16)))
                 tx.jobs.add(
                     accept(
-                        job_id=JobId(number + 1),
+                        job_id=UpdateId(number + 1),
                         device=device,
                         image=ImageId(image.sha256),
                         file_version=2,
@@ -44,7 +43,7 @@ def board(tmp_path, request):
                         lifetime_s=10.0,
                     )
                 )
-                progress.write(tx.meta, JobId(number + 1), TransferProgress(420, 1000, 9, 0.0))
+                progress.write(tx.meta, UpdateId(number + 1), TransferProgress(420, 1000, 9, 0.0))
                 tx.audit.append(Event(0.0, Kind.ALARM, device, number + 1, {"reason": "\x1b[31m[bold]red[/bold]"}))
         board = Board(store, tmp_path / "home")
         board.devices, board.store = request.param, store
@@ -85,7 +84,7 @@ def test_an_empty_log_says_what_to_do(board):
 def test_what_is_under_way_is_shown_first_where_not_all_fits(board):
     with board.store.transaction() as tx:
         for number in range(1, 20):
-            job = tx.jobs.get(JobId(number))
-            tx.jobs.update(replace(job, state=JobState.FAILED, ended=1.0))
+            job = tx.jobs.get(UpdateId(number))
+            tx.jobs.update(replace(job, state=UpdateState.FAILED, ended=1.0))
     lines = shown(board, 100, 10)
     assert format_eui64(FIRST + 19) in lines[3]

@@ -9,8 +9,8 @@ import pytest
 
 from chf.crypto.ecqv import Suite
 from chf.eui64 import parse_eui64
-from chf.jobs.model import JobState
 from chf.pki.zigbee import ZigbeePki
+from chf.update.model import UpdateState
 from tests.support.air_capture import tshark
 from tests.support.programs import bench, image_file, quick
 from tests.support.virtual_dongle import EUI64, LINK_KEY
@@ -39,7 +39,7 @@ class Capture:
             desk.start_hub("--radio", kind, config='[security]\nmode = "cbke"\n')
             desk.admit(EUI64)
             self.image = image_file(directory / "new.ota", size_bytes=3000)
-            desk.until_state(desk.start_update(self.image), JobState.ACTIVATED)
+            desk.until_state(desk.start_update(self.image), UpdateState.ACTIVATED)
             self.established = desk.store.devices.get(parse_eui64(EUI64)).link_key
             assert desk.stop_hub() == 0
         texts = re.findall(r'^"([0-9A-Fa-f:]+)"', desk.dongle.keys.read_text(), re.MULTILINE)

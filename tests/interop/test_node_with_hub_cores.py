@@ -13,12 +13,12 @@ from chf.clock import ZIGBEE_EPOCH, Instant, Now, UtcSeconds
 from chf.eui64 import Eui64
 from chf.gbcs.message import GbcsMessage
 from chf.gbcs.use_cases import parse_payload
-from chf.ota.effects import Send, VersionSeen
-from chf.ota.model import ActivateAt, ActivateHold, ActivateNow, ImageRef, Strategy
-from chf.ota.policy import OtaPolicy
-from chf.ota.server import OtaServer
 from chf.tunnel import effects as tunnel
 from chf.tunnel.client import TunnelClient
+from chf.update.model import ActivateAt, ActivateHold, ActivateNow, ImageRef, Strategy
+from chf.update.transfer.effects import Send, VersionSeen
+from chf.update.transfer.policy import OtaPolicy
+from chf.update.transfer.server import OtaServer
 from devices.nodes import events
 from devices.nodes.personalities import OUT_OF_BAND, PERSONALITIES
 from devices.nodes.settings import AlertFault, Faults

@@ -20,10 +20,9 @@ import chf.store.database
 from chf.clock import UtcSeconds
 from chf.eui64 import Eui64
 from chf.image.image import ImageId
-from chf.jobs.model import JobId, JobState, accept
-from chf.ota.model import ActivateNow
 from chf.store import CommandState, NewAlert, Store, alert_id
 from chf.trace import Event, Kind
+from chf.update.model import ActivateNow, UpdateId, UpdateState, accept
 
 T0 = UtcSeconds(1_800_000_000.0)
 DEVICE = Eui64(0x90B3D51F30000002)
@@ -33,7 +32,7 @@ def one_transaction(store: Store) -> int:
     """A job that changes, the alert and the audit event that this causes, and a command that is answered."""
     with store.transaction() as tx:
         number = tx.counters.take("chf")
-        job_id = JobId(number)
+        job_id = UpdateId(number)
         tx.jobs.add(
             accept(
                 job_id=job_id,
@@ -47,7 +46,7 @@ def one_transaction(store: Store) -> int:
                 lifetime_s=60.0,
             )
         )
-        tx.jobs.update(replace(tx.jobs.get(job_id), state=JobState.FAILED, reason="x" * (number % 7 * 300)))
+        tx.jobs.update(replace(tx.jobs.get(job_id), state=UpdateState.FAILED, reason="x" * (number % 7 * 300)))
         tx.alerts.add(
             NewAlert(alert_id(DEVICE, number, 0x0128), DEVICE, "CCS08", 0x8F89, "failure", b"\xdf" * 142, True, T0)
         )
@@ -62,7 +61,7 @@ def whole_transactions(home: Path) -> int:
         count = (store.counters.peek("chf") or 1) - 1
         numbers = list(range(1, count + 1))
         assert [job.id for job in store.jobs.list()] == numbers
-        assert all(job.state is JobState.FAILED for job in store.jobs.list())
+        assert all(job.state is UpdateState.FAILED for job in store.jobs.list())
         assert [alert.msg_id for alert in store.alerts.undelivered(limit=10_000)] == [
             alert_id(DEVICE, number, 0x0128) for number in numbers
         ]

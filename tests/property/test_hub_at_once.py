@@ -12,12 +12,11 @@ from chf.hub import Hub, HubSettings
 from chf.hub.admission import SecurityMode
 from chf.hub.settings import SecuritySettings
 from chf.hub.updates import Transfer
-from chf.jobs.model import JobId
-from chf.ota.model import ActivateNow
-from chf.ota.policy import OtaPolicy
 from chf.radio.interface import HUB_ENDPOINT, SMART_ENERGY_PROFILE, Inbound, Outbound, Urgency
 from chf.store import Store
 from chf.store.device_log import DeviceEntry, DeviceStatus, DeviceType
+from chf.update.model import ActivateNow, UpdateId
+from chf.update.transfer.policy import OtaPolicy
 from chf.zcl import ota as zcl
 from tests.support.memory_radio import MemoryRadio, desk_pki
 from tests.support.ota_bench import ENDPOINT, IDS, PPMID, START_UTC, image
@@ -54,7 +53,7 @@ class Side:
         server.offer("1", PPMID, IMAGE, ActivateNow(), NOW)
         server.receive(PPMID, ENDPOINT, zcl.command(zcl.ImageBlockRequest(*IDS, 0, 50), 1), NOW)
         self.session = server._sessions[PPMID]
-        self.hub._updates.transfers[PPMID] = Transfer(JobId(1))
+        self.hub._updates.transfers[PPMID] = Transfer(UpdateId(1))
 
     def hear(self, cluster: int, endpoint: int, payload: bytes) -> None:
         message = Inbound(PPMID, endpoint, HUB_ENDPOINT, SMART_ENERGY_PROFILE, cluster, payload, True, False, 255, None)

@@ -7,8 +7,11 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from chf.clock import Instant, Now, UtcSeconds
 from chf.eui64 import Eui64
 from chf.image.image import ImageId
-from chf.jobs.model import (
+from chf.update.model import (
     ENDS,
+    ActivateAt,
+    ActivateHold,
+    ActivateNow,
     ActivationGiven,
     ActivationOrdered,
     ActivationReported,
@@ -18,23 +21,23 @@ from chf.jobs.model import (
     DeadlinePassed,
     DeviceRejoined,
     DownloadStarted,
-    JobId,
-    JobState,
     Offer,
     RaiseCcs08,
     ReadVersion,
     Refused,
     Stored,
     TransferEnded,
+    TransferOutcome,
+    UpdateId,
+    UpdateState,
     VerificationTimedOut,
     VersionObserved,
     WaitingFor,
     WaitReason,
     accept,
 )
-from chf.jobs.scheduler import JobPolicy, SaveJob, Scheduler
-from chf.jobs.transitions import TRANSITIONS, apply
-from chf.ota.model import ActivateAt, ActivateHold, ActivateNow, TransferOutcome
+from chf.update.scheduler import SaveJob, SchedulePolicy, Scheduler
+from chf.update.transitions import TRANSITIONS, apply
 
 T0 = 1_800_000_000.0
 OLD, NEW, OTHER = 1, 2, 3
@@ -63,29 +66,29 @@ events = st.one_of(
 
 def check_step(before, job, event):
     """What holds for every change of a row."""
-    assert job.active or job.reason or job.state in {JobState.ACTIVATED, JobState.CANCELLED}
+    assert job.active or job.reason or job.state in {UpdateState.ACTIVATED, UpdateState.CANCELLED}
     assert job.active or job.transfer is not None
     assert before.transfer in {None, job.transfer}
     assert (job.ended is None) is job.active
-    assert (job.waiting_for is None) or job.state is JobState.WAITING
+    assert (job.waiting_for is None) or job.state is UpdateState.WAITING
     if before.state in ENDS:
         assert (job.state, job.reason, job.ended) == (before.state, before.reason, before.ended)
         return
     if job.state is not before.state:
         assert job.state in {case.to for case in TRANSITIONS[before.state, type(event)]}
-    if job.state is JobState.ACTIVATED:
+    if job.state is UpdateState.ACTIVATED:
         assert event == VersionObserved(job.file_version)
-    if job.state is JobState.REVERTED:
+    if job.state is UpdateState.REVERTED:
         assert isinstance(event, VersionObserved)
         assert event.file_version != job.file_version
         assert (job.report.success, job.report.file_version) == (True, job.file_version)
-    if before.state is JobState.ACTIVATING:
-        assert job.state not in {JobState.CANCELLED, JobState.EXPIRED}
+    if before.state is UpdateState.ACTIVATING:
+        assert job.state not in {UpdateState.CANCELLED, UpdateState.EXPIRED}
 
 
 def new_job(number, device, activation, utc):
     return accept(
-        job_id=JobId(number),
+        job_id=UpdateId(number),
         device=device,
         image=ImageId("ef" * 32),
         file_version=NEW,
@@ -128,7 +131,7 @@ class JobTable(RuleBasedStateMachine):
 
     @initialize(concurrent=st.integers(1, 3))
     def start(self, concurrent):
-        self.policy = JobPolicy(concurrent=concurrent)
+        self.policy = SchedulePolicy(concurrent=concurrent)
         self.scheduler = Scheduler(self.policy)
         self.instant, self.rows, self.told = 0.0, {}, {}
 
@@ -172,13 +175,13 @@ class JobTable(RuleBasedStateMachine):
     def go_on(self, device, delay_s, steps):
         """What comes next when all goes well: chance alone seldom gets beyond the download."""
         natural = {
-            JobState.ACCEPTED: Stored(),
-            JobState.STORED: Announced(),
-            JobState.ANNOUNCED: DownloadStarted(),
-            JobState.DOWNLOADING: TransferEnded(TransferOutcome.SUCCESS),
-            JobState.DOWNLOADED: ActivationGiven(UtcSeconds(self.now().utc + delay_s)),
-            JobState.WAITING: ActivationGiven(UtcSeconds(self.now().utc)),
-            JobState.ACTIVATING: ActivationReported(delay_s < 2500.0, NEW),
+            UpdateState.ACCEPTED: Stored(),
+            UpdateState.STORED: Announced(),
+            UpdateState.ANNOUNCED: DownloadStarted(),
+            UpdateState.DOWNLOADING: TransferEnded(TransferOutcome.SUCCESS),
+            UpdateState.DOWNLOADED: ActivationGiven(UtcSeconds(self.now().utc + delay_s)),
+            UpdateState.WAITING: ActivationGiven(UtcSeconds(self.now().utc)),
+            UpdateState.ACTIVATING: ActivationReported(delay_s < 2500.0, NEW),
         }
         for _step in range(steps):
             job = self.newest(device)
@@ -211,7 +214,7 @@ class JobTable(RuleBasedStateMachine):
         for job in self.rows.values():
             assert self.told.get(job.id) is job.transfer
             assert job.active or job.transfer is not None
-            assert job.state is not JobState.ACTIVATED or job.version_seen == job.file_version
+            assert job.state is not UpdateState.ACTIVATED or job.version_seen == job.file_version
             assert (job.ended is None) is job.active
 
 

@@ -3,9 +3,9 @@
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chf.ota import blocks
-from chf.ota.effects import Progress, Send, Token
-from chf.ota.model import ActivateAt, ActivateHold, ActivateNow, Strategy
+from chf.update.model import ActivateAt, ActivateHold, ActivateNow, Strategy
+from chf.update.transfer import blocks
+from chf.update.transfer.effects import Progress, Send, Token
 from chf.zcl import ota as zcl
 from tests.support.ota_bench import ENDPOINT, IDS, PPMID, START_UTC, Bench, image, only
 

@@ -27,11 +27,11 @@ from hypothesis.stateful import (
 
 from chf.clock import Instant, Now, UtcSeconds
 from chf.errors import RefusedError
-from chf.ota.effects import ActivationGiven, Effects, Persist, Send, StateChanged, Token, TransferEnded
-from chf.ota.model import ActivateAt, ActivateHold, ActivateNow, SessionRecord, Strategy, TimeForm
-from chf.ota.policy import OtaPolicy
-from chf.ota.server import OtaServer
-from chf.ota.transitions import State
+from chf.update.model import ActivateAt, ActivateHold, ActivateNow, SessionRecord, Strategy, TimeForm
+from chf.update.transfer.effects import ActivationGiven, Effects, Persist, Send, StateChanged, Token, TransferEnded
+from chf.update.transfer.policy import OtaPolicy
+from chf.update.transfer.server import OtaServer
+from chf.update.transfer.transitions import State
 from chf.zcl import ota as zcl
 from chf.zcl.frame import DefaultResponse, Frame, FrameType
 from tests.support.ota_bench import ENDPOINT, HARDWARE, IDS, IMAGE_TYPE, MANUFACTURER, NEW, OLD, PPMID, START_UTC, image

@@ -9,9 +9,22 @@ from hypothesis import given, settings
 from chf.clock import UtcSeconds
 from chf.eui64 import Eui64
 from chf.image.image import ImageId
-from chf.jobs.model import ENDS, ActivationReport, Job, JobId, JobState, WaitReason
-from chf.ota.model import ActivateAt, ActivateByCommand, ActivateHold, ActivateNow, Strategy, TimeForm, TransferOutcome
 from chf.store import DeviceEntry, DeviceStatus, DeviceType, NewAlert, Store
+from chf.update.model import (
+    ENDS,
+    ActivateAt,
+    ActivateByCommand,
+    ActivateHold,
+    ActivateNow,
+    ActivationReport,
+    Strategy,
+    TimeForm,
+    TransferOutcome,
+    Update,
+    UpdateId,
+    UpdateState,
+    WaitReason,
+)
 
 text = st.text(st.characters(exclude_categories=["Cs"]), max_size=40)
 u8, u16, u32 = st.integers(0, 0xFF), st.integers(0, 0xFFFF), st.integers(0, 0xFFFFFFFF)
@@ -25,8 +38,8 @@ activations = st.one_of(
     st.builds(ActivateAt, utc, st.sampled_from(Strategy), st.sampled_from(TimeForm)),
 )
 jobs = st.builds(
-    Job,
-    id=st.just(JobId(1)),
+    Update,
+    id=st.just(UpdateId(1)),
     device=eui64s,
     image=st.just(ImageId("ab" * 32)),
     file_version=u32,
@@ -35,7 +48,7 @@ jobs = st.builds(
     created=utc,
     deadline=utc,
     changed=utc,
-    state=st.sampled_from(JobState),
+    state=st.sampled_from(UpdateState),
     reason=text,
     version_before=st.none() | u32,
     version_seen=st.none() | u32,

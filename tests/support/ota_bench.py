@@ -1,6 +1,6 @@
 """An OTA server on a table: two clocks, a store that remembers what was persisted, and hands that type frames.
 
-The bench carries effects out as `chf.ota.effects` asks, and fails when a message says what the store does not know.
+The bench carries effects out as `chf.update.transfer.effects` asks, and fails when a message says what the store does not know.
 """
 
 from hashlib import sha256
@@ -8,11 +8,11 @@ from typing import TypeVar
 
 from chf.clock import Instant, Now, UtcSeconds
 from chf.eui64 import Eui64
-from chf.ota.effects import Alarm, AlarmKind, Effect, Effects, Persist, Send, StateChanged, Token
-from chf.ota.model import ActivateAt, ActivateNow, Activation, ImageRef, SessionRecord
-from chf.ota.policy import OtaPolicy
-from chf.ota.server import OtaServer
-from chf.ota.transitions import State
+from chf.update.model import ActivateAt, ActivateNow, Activation, ImageRef, SessionRecord
+from chf.update.transfer.effects import Alarm, AlarmKind, Effect, Effects, Persist, Send, StateChanged, Token
+from chf.update.transfer.policy import OtaPolicy
+from chf.update.transfer.server import OtaServer
+from chf.update.transfer.transitions import State
 from chf.zcl import ota as zcl
 from chf.zcl.frame import DefaultResponse, Frame, FrameType, Status
 

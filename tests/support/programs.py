@@ -4,7 +4,7 @@ with bench(tmp_path, ppmid(...)) as desk:
     desk.start_hub()
     desk.admit(EUI64)                               # into the device log, and onto the network
     number = desk.start_update(image_file(tmp_path / "new.ota", file_version=2))
-    desk.until_state(number, JobState.ACTIVATED)
+    desk.until_state(number, UpdateState.ACTIVATED)
 
 Waits look at the store, at the device's events or at the hub's output, up to a deadline. Only processes that were
 started here are ended here.
@@ -29,13 +29,13 @@ from chf.crypto.install_code import link_key, parse_install_code
 from chf.eui64 import parse_eui64
 from chf.image.build import build_image
 from chf.image.recipe import parse_recipe
-from chf.jobs.model import Job, JobId, JobState
 from chf.pki.gbcs import Pki, seeded_keys
 from chf.store import Store
 from chf.store.alerts import Alert
 from chf.store.device_log import DeviceEntry, DeviceStatus, DeviceType
 from chf.store.inbox import Command, CommandState, Verb
 from chf.trace import Event, Kind
+from chf.update.model import Update, UpdateId, UpdateState
 from tests.support.virtual_dongle import EUI64, INSTALL_CODE, ROOT, VirtualDongle, ppmid, virtual_dongle
 
 LIMIT_S = 30.0
@@ -150,11 +150,11 @@ class Bench:
         entry = self.store.devices.get(parse_eui64(device))
         return entry is not None and entry.status is DeviceStatus.JOINED and entry.file_version is not None
 
-    def start_update(self, image: Path, *options: str, device: str = EUI64) -> JobId:
+    def start_update(self, image: Path, *options: str, device: str = EUI64) -> UpdateId:
         ran = self.chf("update", "start", "--device", device, "--image", str(image), "--json", *options)
         started = ran.json["started"]
         assert started, ran
-        return JobId(started[0]["update"])
+        return UpdateId(started[0]["update"])
 
     # Looking
 
@@ -165,8 +165,8 @@ class Bench:
             self._store = Store.open(self.home)
         return self._store
 
-    def job(self, number: int) -> Job:
-        job = self.store.jobs.get(JobId(number))
+    def job(self, number: int) -> Update:
+        job = self.store.jobs.get(UpdateId(number))
         assert job is not None
         return job
 
@@ -186,7 +186,7 @@ class Bench:
 
         until(look, what, self.explain, timeout_s)
 
-    def until_state(self, number: int, *states: JobState, timeout_s: float = LIMIT_S) -> Job:
+    def until_state(self, number: int, *states: UpdateState, timeout_s: float = LIMIT_S) -> Update:
         self.until(lambda: self.job(number).state in states, f"update {number} to be {states}", timeout_s)
         return self.job(number)
 

@@ -19,7 +19,6 @@ from chf.crypto.install_code import link_key, parse_install_code
 from chf.eui64 import Eui64, format_eui64, parse_eui64
 from chf.hub import Hub
 from chf.image.image import parse_image
-from chf.jobs.model import JobState
 from chf.pki.gbcs import Pki, seeded_keys
 from chf.radio.ezsp import EzspRadio, EzspSettings
 from chf.radio.znp import ZnpRadio, ZnpSettings
@@ -28,6 +27,7 @@ from chf.store.device_log import DeviceEntry, DeviceStatus, DeviceType
 from chf.store.images import record_of
 from chf.store.inbox import Verb
 from chf.trace import Event, Kind
+from chf.update.model import UpdateState
 from devices.bench.serve import Bench
 from tests.support.programs import image_file
 from tests.support.virtual_dongle import EUI64, INSTALL_CODE, local_dongle
@@ -82,7 +82,7 @@ class Desk:
         await self.until(lambda: len(self.alerts()) >= 2, 3600)
         await asyncio.sleep(300)  # for what would come twice
         (job,) = self.store.jobs.list()
-        assert (job.state, job.reason) == (JobState.ACTIVATED, "")
+        assert (job.state, job.reason) == (UpdateState.ACTIVATED, "")
         assert self.alerts() == [("CCS08", "success"), ("CS09", "success")]
         # The device gave up asking meanwhile, and goes on where it was when it asks again.
         first, *later = [record["offset_bytes"] for record in self.devices_told("download_started")]
@@ -122,7 +122,7 @@ class Desk:
             tx.inbox.submit(Verb.UPDATE_START, body, now)
         return bytes(image.content)
 
-    def states_of_updates(self) -> dict[Eui64, JobState]:
+    def states_of_updates(self) -> dict[Eui64, UpdateState]:
         return {job.device: job.state for job in self.store.jobs.list()}
 
     async def update_under_way(self, until_bytes: int = 4000) -> bytes:

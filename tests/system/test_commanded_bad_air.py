@@ -4,9 +4,9 @@ from collections import Counter
 
 import pytest
 
-from chf.jobs.model import JobState
 from chf.store.device_log import DeviceType
 from chf.trace import Kind
+from chf.update.model import UpdateState
 from tests.support.programs import bench, commanded, signed_image_file
 
 pytestmark = pytest.mark.timeout(240)
@@ -31,7 +31,7 @@ def test_everything_is_said_once_over_bad_air(tmp_path, radio):
         for device in (HCALCS, GSME):
             desk.chf("dcc", "cs06", "--device", device, "--image", str(image))
         for number in updates:
-            desk.until_state(number, JobState.ACTIVATED, timeout_s=LIMIT_S)
+            desk.until_state(number, UpdateState.ACTIVATED, timeout_s=LIMIT_S)
         desk.chf("dcc", "cs08", "--device", HCALCS)
         desk.chf("dcc", "gcs38", "--device", GSME)
         desk.until(lambda: desk.alerts("CS08") and desk.alerts("GCS38"), "the versions", LIMIT_S)

@@ -5,8 +5,8 @@ from functools import partial
 import pytest
 
 from chf.gbcs import AlertCode
-from chf.jobs.model import JobId, JobState
 from chf.store.device_log import DeviceType
+from chf.update.model import UpdateId, UpdateState
 from tests.support.programs import bench, commanded, image_file, quick, signed_image_file
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
@@ -33,20 +33,21 @@ def test_ten_hcalcs_and_ten_ppmids_at_once(tmp_path):
         for image, devices in ((signed, HCALCS), (plain, PPMIDS)):
             wanted = [option for device in devices for option in ("--device", device)]
             ran = desk.chf("update", "start", "--image", str(image), "--json", *wanted)
-            started += [JobId(line["update"]) for line in ran.json["started"]]
+            started += [UpdateId(line["update"]) for line in ran.json["started"]]
         assert len(started) == 20
         commanded_jobs, hub_jobs = started[:10], started[10:]
         for number in commanded_jobs:
-            desk.until_state(number, JobState.WAITING, JobState.FAILED, timeout_s=600)
+            desk.until_state(number, UpdateState.WAITING, UpdateState.FAILED, timeout_s=600)
         for number in hub_jobs:
             assert (
-                desk.until_state(number, JobState.ACTIVATED, JobState.FAILED, timeout_s=600).state is JobState.ACTIVATED
+                desk.until_state(number, UpdateState.ACTIVATED, UpdateState.FAILED, timeout_s=600).state
+                is UpdateState.ACTIVATED
             )
-        assert {desk.job(number).state for number in commanded_jobs} == {JobState.WAITING}
+        assert {desk.job(number).state for number in commanded_jobs} == {UpdateState.WAITING}
         for device in HCALCS:
             desk.chf("dcc", "cs06", "--device", device, "--image", str(signed))
         for number in commanded_jobs:
-            desk.until_state(number, JobState.ACTIVATED, timeout_s=120)
+            desk.until_state(number, UpdateState.ACTIVATED, timeout_s=120)
         for device in HCALCS:
             desk.until(partial(desk.alerts, "CS06", device), "the response")
             told = {(alert.use_case, alert.alert_code) for alert in desk.alerts(device=device)}

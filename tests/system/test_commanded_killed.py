@@ -5,10 +5,10 @@ from collections.abc import Callable
 
 import pytest
 
-from chf.jobs.model import JobState
 from chf.store.device_log import DeviceType
 from chf.store.device_messages import MessageState
 from chf.trace import Kind
+from chf.update.model import UpdateState
 from tests.support.programs import Bench, bench, commanded, signed_image_file
 
 pytestmark = pytest.mark.timeout(240)
@@ -44,7 +44,7 @@ def test_a_hub_killed_on_the_way_of_a_command_loses_and_doubles_nothing(tmp_path
         for version, (point, reached) in enumerate(points.items(), start=2):
             image = signed_image_file(tmp_path / f"{version}.ota", desk.pki, file_version=version, size_bytes=600)
             number = desk.start_update(image, device=device)
-            desk.until_state(number, JobState.WAITING)
+            desk.until_state(number, UpdateState.WAITING)
             desk.until(lambda number=number: "FDRA" in use_cases(desk, number), "the receipt")
             desk.dongle.seen.clear()
             before = len(desk.events(Kind.MESSAGE_QUEUED))
@@ -53,7 +53,7 @@ def test_a_hub_killed_on_the_way_of_a_command_loses_and_doubles_nothing(tmp_path
             desk.until(lambda reached=reached: reached(desk, device), point)
             desk.kill_hub()
             desk.start_hub()
-            desk.until_state(number, JobState.ACTIVATED)
+            desk.until_state(number, UpdateState.ACTIVATED)
             desk.until(
                 lambda message=message: desk.store.device_messages.get(message).state is MessageState.ANSWERED,
                 f"the answer after a death {point}",

@@ -6,10 +6,10 @@ from chf.clock import SystemClock
 from chf.eui64 import parse_eui64
 from chf.gbcs import AlertCode
 from chf.image.image import parse_image
-from chf.jobs.model import JobState, WaitReason
 from chf.store.device_log import DeviceType
 from chf.store.device_messages import MessageState
 from chf.trace import Kind
+from chf.update.model import UpdateState, WaitReason
 from tests.support.programs import Bench, bench, commanded, quick, signed_image_file
 
 pytestmark = pytest.mark.timeout(120)
@@ -37,12 +37,12 @@ def test_an_update_from_distribution_to_read_back(tmp_path, kind):
         desk.admit(HCALCS, device_type=DeviceType(kind.upper()))
         image = signed_image_file(tmp_path / "new.ota", desk.pki)
         number = desk.start_update(image, device=HCALCS)
-        desk.until_state(number, JobState.WAITING)
+        desk.until_state(number, UpdateState.WAITING)
         desk.until_alerts(2)
         assert sorted(told(desk, HCALCS)) == sorted([TRANSFERRED, RECEIVED])
         sent = desk.chf("dcc", "cs06", "--device", HCALCS, "--image", str(image), "--json").json
         assert sent["hash"] == parse_image(image.read_bytes()).manufacturer_image_hash
-        desk.until_state(number, JobState.ACTIVATED)
+        desk.until_state(number, UpdateState.ACTIVATED)
         # The version may be read before the response has come through the new tunnel.
         desk.until(lambda: ("CS06", 0, "success", True) in told(desk, HCALCS), "the response")
         row = desk.store.device_messages.get(sent["message"])
@@ -69,7 +69,7 @@ def distributed(desk: Bench, image) -> int:
     desk.start_hub()
     desk.admit(HCALCS, device_type=DeviceType.HCALCS)
     number = desk.start_update(image, device=HCALCS)
-    desk.until_state(number, JobState.WAITING)
+    desk.until_state(number, UpdateState.WAITING)
     desk.until_alerts(2)
     return number
 
@@ -85,9 +85,9 @@ def test_a_device_without_power_at_the_time_activates_when_it_is_back(tmp_path):
         assert desk.job(number).waiting_for is WaitReason.TIME
         desk.dongle.command(do="power_off", eui64=HCALCS)
         desk.until(lambda: SystemClock().now().utc > when + 1, "the time to pass")
-        assert desk.job(number).state is JobState.WAITING
+        assert desk.job(number).state is UpdateState.WAITING
         desk.dongle.command(do="power_on", eui64=HCALCS)
-        desk.until_state(number, JobState.ACTIVATED)
+        desk.until_state(number, UpdateState.ACTIVATED)
         desk.until(lambda: ("0x00CA", 0x8F66, "success", True) in told(desk, HCALCS), "the alert")
 
 
@@ -102,7 +102,7 @@ def test_a_cancelled_activation_does_not_happen(tmp_path):
         desk.until(lambda: desk.job(number).waiting_until is None, "the appointment to be gone")
         scheduled = [event["utc_s"] for event in desk.dongle.events() if event["event"] == "activation_scheduled"]
         assert [utc_s is None for utc_s in scheduled] == [False, True]
-        assert desk.job(number).state is JobState.WAITING
+        assert desk.job(number).state is UpdateState.WAITING
 
 
 def test_a_command_for_an_absent_device_outlives_a_killed_hub(tmp_path):
@@ -116,7 +116,7 @@ def test_a_command_for_an_absent_device_outlives_a_killed_hub(tmp_path):
         assert desk.store.device_messages.get(message).state is MessageState.WAITING
         desk.start_hub()
         desk.dongle.command(do="power_on", eui64=HCALCS)
-        desk.until_state(number, JobState.ACTIVATED)
+        desk.until_state(number, UpdateState.ACTIVATED)
         desk.until(lambda: desk.store.device_messages.get(message).state is MessageState.ANSWERED, "the answer")
 
 
@@ -125,7 +125,7 @@ def test_only_an_image_with_force_replace_ends_a_distribution(tmp_path):
         desk.start_hub()
         desk.admit(HCALCS, device_type=DeviceType.HCALCS)
         first = desk.start_update(signed_image_file(tmp_path / "first.ota", desk.pki), device=HCALCS)
-        desk.until_state(first, JobState.DOWNLOADING)
+        desk.until_state(first, UpdateState.DOWNLOADING)
         nobodys = desk.chf("update", "activate", str(first), code=3)
         assert "supplier's command" in nobodys.err
         polite = signed_image_file(tmp_path / "polite.ota", desk.pki, file_version=3)
@@ -133,7 +133,7 @@ def test_only_an_image_with_force_replace_ends_a_distribution(tmp_path):
         assert "in progress" in refused.json["refused"][0]["reason"]
         forced = signed_image_file(tmp_path / "forced.ota", desk.pki, file_version=4, force_replace=True)
         second = desk.start_update(forced, device=HCALCS)
-        assert desk.job(first).state is JobState.FAILED
+        assert desk.job(first).state is UpdateState.FAILED
         assert "ForceReplace" in desk.job(first).reason
         desk.until(lambda: desk.alerts(use_case="CCS08"), "the report")
         assert ("CCS08", AlertCode.FIRMWARE_TRANSFER_FAILURE, "image discarded", True) in told(desk, HCALCS)
@@ -151,11 +151,11 @@ def test_an_image_that_waits_for_its_supplier_is_replaced_by_a_newer_one(tmp_pat
         assert "in progress" in again.json["refused"][0]["reason"]
         newer = signed_image_file(tmp_path / "newer.ota", desk.pki, file_version=3)
         second = desk.start_update(newer, device=HCALCS)
-        assert desk.job(first).state is JobState.FAILED
+        assert desk.job(first).state is UpdateState.FAILED
         assert "before its supplier activated it" in desk.job(first).reason
-        desk.until_state(second, JobState.WAITING)
+        desk.until_state(second, UpdateState.WAITING)
         cs06(desk, newer)
-        desk.until_state(second, JobState.ACTIVATED)
+        desk.until_state(second, UpdateState.ACTIVATED)
         assert desk.store.devices.get(parse_eui64(HCALCS)).file_version == 3
 
 
@@ -165,7 +165,7 @@ def test_a_device_that_waits_for_its_supplier_can_be_taken_out_of_the_log(tmp_pa
         number = distributed(desk, signed_image_file(tmp_path / "new.ota", desk.pki))
         desk.chf("update", "cancel", str(number), code=3)
         desk.chf("device", "forget", HCALCS)
-        desk.until_state(number, JobState.FAILED)
+        desk.until_state(number, UpdateState.FAILED)
         assert desk.job(number).reason == "the device was taken out of the device log"
         assert desk.store.devices.get(parse_eui64(HCALCS)) is None
         assert "Traceback" not in desk.log.read_text()

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from chf.eui64 import parse_eui64
-from chf.jobs.model import JobState
+from chf.update.model import UpdateState
 from tests.support.programs import quick
 from tests.support.virtual_desk import DEVICE, desk_with_hub
 from tests.support.virtual_time import virtual_time
@@ -41,9 +41,9 @@ def test_one_device_whose_confirms_never_come_does_not_hold_up_another(
         async with desk_with_hub(tmp_path, kind, scenario) as desk:
             await desk.admit(DEVICE, slow)
             desk.start_update(DEVICE, slow, size_bytes=1500)
-            await desk.until(lambda: desk.states_of_updates().get(DEVICE) is JobState.ACTIVATED, 15)
-            assert desk.states_of_updates()[slow] is not JobState.ACTIVATED
-            await desk.until(lambda: desk.states_of_updates()[slow] is JobState.ACTIVATED, 100)
+            await desk.until(lambda: desk.states_of_updates().get(DEVICE) is UpdateState.ACTIVATED, 15)
+            assert desk.states_of_updates()[slow] is not UpdateState.ACTIVATED
+            await desk.until(lambda: desk.states_of_updates()[slow] is UpdateState.ACTIVATED, 100)
 
     with virtual_time(monkeypatch) as run:
         run(story())

@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from chf.jobs.model import JobState
 from chf.trace import Kind
+from chf.update.model import UpdateState
 from tests.support.programs import bench, image_file, quick, run_chf
 from tests.support.virtual_dongle import EUI64
 
@@ -20,7 +20,7 @@ def desk(tmp_path_factory):
         desk.admit(EUI64)
         desk.image = image_file(directory / "new.ota", size_bytes=1000)
         desk.number = desk.start_update(desk.image)
-        desk.until_state(desk.number, JobState.ACTIVATED)
+        desk.until_state(desk.number, UpdateState.ACTIVATED)
         desk.until_alerts(2)
         yield desk
 

@@ -9,8 +9,8 @@ from chf.duis import ServiceReference, UpdateFirmwareRequest
 from chf.duis.identifiers import RequestId
 from chf.duis.schema import DuisSchema
 from chf.eui64 import parse_eui64
-from chf.jobs.model import JobState
 from chf.pki.gbcs import DEFAULT_ACB, DEFAULT_SUPPLIER
+from chf.update.model import UpdateState
 from tests.support.programs import bench, image_file, quick
 from tests.support.virtual_dongle import EUI64
 
@@ -52,7 +52,7 @@ def test_partly_accepted_then_replayed_then_activated(desk):
     assert "counter" in replayed.err.lower()
     assert len(desk.store.jobs.list()) == 1
 
-    job = desk.until_state(started["update"], JobState.ACTIVATED)
+    job = desk.until_state(started["update"], UpdateState.ACTIVATED)
     assert job.origin == f"{DEFAULT_SUPPLIER:016X}:{DEFAULT_ACB:016X}:1000" or "1000" in job.origin
 
 

@@ -7,8 +7,8 @@ import pytest
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from chf.eui64 import parse_eui64
-from chf.jobs.model import JobState
 from chf.pki.zigbee import ZigbeePki
+from chf.update.model import UpdateState
 from tests.support.programs import bench, image_file, quick, steal_connection
 from tests.support.virtual_dongle import EUI64, INSTALL_CODE, LINK_KEY
 
@@ -46,7 +46,7 @@ def certified(tmp_path_factory, request):
         desk.chf("device", "permit", EUI64, "--json")
         desk.pair(EUI64)
         number = desk.start_update(image_file(directory / "new.ota", size_bytes=2000))
-        desk.until_state(number, JobState.ACTIVATED)
+        desk.until_state(number, UpdateState.ACTIVATED)
         steal_connection(desk.dongle.port)
         desk.until(lambda: desk.log.read_text().count("radio.state state=up") > 1, "the hub to be back")
         desk.kill_hub()
@@ -96,7 +96,7 @@ def story(tmp_path_factory):
         desk.pair(EUI64)
         image = image_file(directory / "new.ota", size_bytes=2000)
         number = desk.start_update(image)
-        desk.until_state(number, JobState.ACTIVATED)
+        desk.until_state(number, UpdateState.ACTIVATED)
         desk.until_alerts(2)
         steal_connection(desk.dongle.port)  # what is logged when things go wrong counts as well
         desk.until(lambda: desk.log.read_text().count("radio.state state=up") > 1, "the hub to be back")

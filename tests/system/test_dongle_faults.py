@@ -9,8 +9,8 @@ import hashlib
 import pytest
 
 from chf.eui64 import parse_eui64
-from chf.jobs.model import JobState
 from chf.trace import Kind
+from chf.update.model import UpdateState
 from tests.support.programs import EUI64, bench, image_file, quick
 
 pytestmark = pytest.mark.timeout(150)
@@ -43,8 +43,8 @@ class Desk:
     def check(self):
         """Nothing lost, nothing doubled."""
         desk = self.desk
-        job = desk.until_state(self.number, JobState.ACTIVATED, JobState.FAILED, timeout_s=100.0)
-        assert (job.state, job.reason) == (JobState.ACTIVATED, "")
+        job = desk.until_state(self.number, UpdateState.ACTIVATED, UpdateState.FAILED, timeout_s=100.0)
+        assert (job.state, job.reason) == (UpdateState.ACTIVATED, "")
         desk.until(lambda: len(desk.alerts()) >= 2, "both alerts")
         assert [(alert.use_case, alert.outcome) for alert in desk.alerts()] == [
             ("CCS08", "success"),

@@ -5,7 +5,7 @@ import hashlib
 import pytest
 
 from chf.eui64 import parse_eui64
-from chf.jobs.model import JobState
+from chf.update.model import UpdateState
 from devices.ncp.ezsp.personality import PERSONALITIES
 from tests.support.programs import EUI64, bench, image_file, quick
 
@@ -28,7 +28,7 @@ def test_an_update_from_end_to_end(tmp_path, personality):
         desk.admit(EUI64)
         image = image_file(tmp_path / "new.ota", size_bytes=20_000)
         number = desk.start_update(image)
-        desk.until_state(number, JobState.ACTIVATED)
+        desk.until_state(number, UpdateState.ACTIVATED)
         done = desk.dongle.wait_for("download_complete")
         assert done["sha256"] == hashlib.sha256(image.read_bytes()).hexdigest()
         # An alert fills several fragments: the tunnel worked both ways

@@ -3,8 +3,8 @@
 import pytest
 
 from chf.eui64 import parse_eui64
-from chf.jobs.model import JobState
 from chf.store.device_log import DeviceStatus
+from chf.update.model import UpdateState
 from tests.support.programs import INSTALL_CODE, bench, image_file, quick
 
 pytestmark = pytest.mark.timeout(150)
@@ -26,7 +26,7 @@ def test_a_third_device_finds_the_tables_of_two_full(tmp_path, kind, version):
         assert "full" in ran.err
         assert "forget a device" in ran.err
         # Who is there loses nothing by it
-        desk.until_state(number, JobState.ACTIVATED)
+        desk.until_state(number, UpdateState.ACTIVATED)
         assert [alert.use_case for alert in desk.until_alerts(2)] == ["CCS08", "CS09"]
         assert desk.store.devices.get(parse_eui64(THIRD)).status is not DeviceStatus.JOINED
         # And room can be made as the message says

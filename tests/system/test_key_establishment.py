@@ -6,10 +6,10 @@ import pytest
 
 from chf.crypto.ecqv import Suite
 from chf.eui64 import parse_eui64
-from chf.jobs.model import JobState
 from chf.pki.zigbee import ZigbeePki
 from chf.store.device_log import DeviceStatus
 from chf.trace import Kind
+from chf.update.model import UpdateState
 from tests.support.programs import bench, image_file
 from tests.support.virtual_dongle import EUI64, ppmid
 
@@ -47,7 +47,7 @@ def test_a_device_establishes_its_key_and_is_updated(tmp_path, kind, suite):
         assert entry.key_suite == suite.value
         assert entry.link_key not in {None, entry.install_code_link_key}
         number = desk.start_update(image_file(tmp_path / "new.ota"))
-        desk.until_state(number, JobState.ACTIVATED)
+        desk.until_state(number, UpdateState.ACTIVATED)
         desk.until_alerts(2)
         assert len(desk.events(Kind.KEY_ESTABLISHED)) == 1  # its reboot in between needed no other
         told = (*desk.said, desk.log.read_text(), *(event.to_json() for event in desk.events(Kind.KEY_ESTABLISHED)))
@@ -65,7 +65,7 @@ def test_a_hub_that_was_killed_goes_on_with_the_key(tmp_path):
         desk.kill_hub()
         desk.start_hub(config=CBKE)
         number = desk.start_update(image_file(tmp_path / "new.ota"))
-        desk.until_state(number, JobState.ACTIVATED)
+        desk.until_state(number, UpdateState.ACTIVATED)
         assert len(desk.events(Kind.KEY_ESTABLISHED)) == 1
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from chf.clock import SystemClock
 from chf.eui64 import format_eui64, parse_eui64
-from chf.jobs.model import JobState
+from chf.update.model import UpdateState
 from tests.support.programs import bench, image_file, quick
 
 pytestmark = pytest.mark.timeout(120)
@@ -61,7 +61,7 @@ def restart(desk):
 
 
 def check_whole_story(desk, eui64, number):
-    job = desk.until_state(number, JobState.ACTIVATED)
+    job = desk.until_state(number, UpdateState.ACTIVATED)
     assert job.reason == ""
     desk.until(lambda: desk.alerts("CS09", eui64), f"the alert of {eui64}")
     told = [(alert.use_case, alert.outcome, alert.job) for alert in desk.alerts(device=eui64)]
@@ -93,18 +93,18 @@ def test_in_mid_download(desk):
 
 def test_while_a_download_is_parked_before_its_last_block(desk):
     number = start(desk, PARKED, "--at", "+10s")
-    desk.until_state(number, JobState.WAITING)
+    desk.until_state(number, UpdateState.WAITING)
     assert desk.alerts(device=PARKED) == ()  # parked: the transfer has not ended
     restart(desk)
-    assert desk.job(number).state is JobState.WAITING
+    assert desk.job(number).state is UpdateState.WAITING
     check_whole_story(desk, PARKED, number)
 
 
 def test_while_a_finished_device_is_held(desk):
     number = start(desk, HELD, "--hold")
-    desk.until_state(number, JobState.WAITING)
+    desk.until_state(number, UpdateState.WAITING)
     restart(desk)
-    assert desk.job(number).state is JobState.WAITING
+    assert desk.job(number).state is UpdateState.WAITING
     desk.chf("update", "activate", str(number))
     check_whole_story(desk, HELD, number)
 
@@ -122,7 +122,7 @@ def test_right_after_the_upgrade_end(desk):
 def test_right_after_the_activation_is_written(desk):
     """Whether the answer has left or not: the device asks again for what it did not hear."""
     number = start(desk, WRITTEN)
-    desk.until_state(number, JobState.ACTIVATING, JobState.ACTIVATED)  # the first for as long as it reboots
+    desk.until_state(number, UpdateState.ACTIVATING, UpdateState.ACTIVATED)  # the first for as long as it reboots
     restart(desk)
     check_whole_story(desk, WRITTEN, number)
 
@@ -140,14 +140,14 @@ def test_right_after_the_alert_was_sent(desk):
 
 def test_an_activation_that_was_missed_is_said_to_be_missed_and_can_be_ordered_anew(desk):
     number = start(desk, MISSED, "--at", "+6s", "--strategy", "hold")
-    desk.until_state(number, JobState.WAITING)
+    desk.until_state(number, UpdateState.WAITING)
     until_utc = desk.job(number).waiting_until
     desk.kill_hub()
     desk.until(lambda: SystemClock().now().utc > until_utc + 4.0, "the time and its grace to pass")
     desk.start_hub(config=CONFIG)
     said = "the activation time passed while the hub was down"
     desk.until(lambda: said in desk.chf("update", "show", str(number)).out, "the hub to say so")
-    assert desk.job(number).state is JobState.WAITING
+    assert desk.job(number).state is UpdateState.WAITING
     desk.chf("update", "activate", str(number))
     check_whole_story(desk, MISSED, number)
 
@@ -159,7 +159,7 @@ def test_sigterm_is_graceful(desk):
     log = desk.log.read_text()
     assert re.search(r"hub\.stopped", log.splitlines()[-2])
     assert log.splitlines()[-1] == "stopped"
-    assert desk.job(number).state is JobState.DOWNLOADING
+    assert desk.job(number).state is UpdateState.DOWNLOADING
     desk.start_hub(config=CONFIG)
     check_whole_story(desk, GRACEFUL, number)
 

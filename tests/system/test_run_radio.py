@@ -3,9 +3,9 @@
 import pytest
 
 from chf.eui64 import parse_eui64
-from chf.jobs.model import JobState
 from chf.store.device_log import DeviceStatus
 from chf.trace import Kind
+from chf.update.model import UpdateState
 from tests.support.programs import bench, image_file, quick, run_chf, steal_connection
 from tests.support.virtual_dongle import EUI64, INSTALL_CODE, virtual_dongle
 
@@ -21,7 +21,7 @@ def image(desk, size_bytes=8000):
 
 
 def check_activated(desk, number, device=EUI64):
-    job = desk.until_state(number, JobState.ACTIVATED, timeout_s=60.0)
+    job = desk.until_state(number, UpdateState.ACTIVATED, timeout_s=60.0)
     assert job.reason == ""
     desk.until(lambda: len(desk.alerts(device=device)) == 2, "both alerts")
     assert [(alert.use_case, alert.outcome) for alert in desk.alerts(device=device)] == [

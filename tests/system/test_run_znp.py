@@ -4,8 +4,8 @@ import re
 
 import pytest
 
-from chf.jobs.model import JobState
 from chf.trace import Kind
+from chf.update.model import UpdateState
 from tests.support.programs import bench, image_file, quick, run_chf, steal_connection
 from tests.support.virtual_dongle import EUI64
 
@@ -17,7 +17,7 @@ def radio_states(desk):
 
 
 def check_activated(desk, number):
-    job = desk.until_state(number, JobState.ACTIVATED, timeout_s=60.0)
+    job = desk.until_state(number, UpdateState.ACTIVATED, timeout_s=60.0)
     assert job.reason == ""
     desk.until(lambda: len(desk.alerts(device=EUI64)) == 2, "both alerts")
     assert [(alert.use_case, alert.outcome) for alert in desk.alerts(device=EUI64)] == [

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from chf.jobs.model import JobState
+from chf.update.model import UpdateState
 from tests.support.programs import bench, image_file, quick
 from tests.support.virtual_dongle import EUI64, ROOT, serve_command, virtual_dongle
 
@@ -42,7 +42,7 @@ def test_hub_and_dongle_killed_in_mid_download_go_on_where_they_were(tmp_path, r
         desk.kill_hub()
         with started_again(desk, *options):
             desk.start_hub("--radio", radio)
-            job = desk.until_state(number, JobState.ACTIVATED)
+            job = desk.until_state(number, UpdateState.ACTIVATED)
             assert job.reason == ""
             desk.until(lambda: len(desk.alerts(device=EUI64)) == 2, "both alerts")
             told = [(alert.use_case, alert.outcome, alert.job) for alert in desk.alerts(device=EUI64)]

@@ -3,8 +3,8 @@
 import pytest
 
 from chf.eui64 import parse_eui64
-from chf.jobs.model import JobState
 from chf.trace import Kind
+from chf.update.model import UpdateState
 from tests.support.programs import bench, image_file, quick
 
 pytestmark = pytest.mark.timeout(120)
@@ -71,7 +71,7 @@ def told(desk, name, use_case):
 def test_a_device_that_does_as_it_should(fleet, name):
     desk, jobs = fleet
     job = desk.job(jobs[name])
-    assert (job.state, job.reason) == (JobState.ACTIVATED, "")
+    assert (job.state, job.reason) == (UpdateState.ACTIVATED, "")
     assert told(desk, name, "CCS08") == [("success", 0x8F8A)]
     assert told(desk, name, "CS09") == [("success", 0x8F8B)]
     shown = desk.chf("device", "show", NAMES[name], "--json").json
@@ -82,7 +82,7 @@ def test_a_device_that_does_as_it_should(fleet, name):
 def test_a_new_firmware_that_does_not_boot_is_a_failure_with_both_sides_of_it(fleet):
     desk, jobs = fleet
     job = desk.job(jobs["does not boot"])
-    assert job.state is JobState.FAILED
+    assert job.state is UpdateState.FAILED
     assert job.reason == "the device reported failure, and runs version 0x00000001"
     assert told(desk, "does not boot", "CCS08") == [("success", 0x8F8A)]
     assert told(desk, "does not boot", "CS09") == [("failure", 0x8F8B)]
@@ -91,7 +91,7 @@ def test_a_new_firmware_that_does_not_boot_is_a_failure_with_both_sides_of_it(fl
 def test_a_device_that_reports_success_and_runs_the_old_version_has_reverted(fleet):
     desk, jobs = fleet
     job = desk.job(jobs["reverts"])
-    assert job.state is JobState.REVERTED
+    assert job.state is UpdateState.REVERTED
     assert job.reason == "the device reported success, and runs version 0x00000001"
     assert told(desk, "reverts", "CS09") == [("success", 0x8F8B)]
 
@@ -100,7 +100,7 @@ def test_a_device_that_reports_success_and_runs_the_old_version_has_reverted(fle
 def test_an_image_that_the_device_discards(fleet, name):
     desk, jobs = fleet
     job = desk.job(jobs[name])
-    assert job.state is JobState.FAILED
+    assert job.state is UpdateState.FAILED
     assert job.reason
     (alert,) = desk.alerts("CCS08", NAMES[name])
     assert (alert.alert_code, response_code(alert)) == (0x8F89, 3)
@@ -110,7 +110,7 @@ def test_an_image_that_the_device_discards(fleet, name):
 def test_a_hardware_version_out_of_range(fleet):
     desk, jobs = fleet
     job = desk.job(jobs["hardware too old"])
-    assert job.state is JobState.FAILED
+    assert job.state is UpdateState.FAILED
     assert "hardware" in job.reason
     (alert,) = desk.alerts("CCS08", NAMES["hardware too old"])
     assert (alert.alert_code, response_code(alert)) == (0x8F89, 2)
@@ -124,19 +124,19 @@ def response_code(alert) -> int:
 
 def test_a_device_that_never_sends_its_alert_is_read_back(fleet):
     desk, jobs = fleet
-    assert desk.job(jobs["says nothing"]).state is JobState.ACTIVATED
+    assert desk.job(jobs["says nothing"]).state is UpdateState.ACTIVATED
     assert told(desk, "says nothing", "CS09") == []
 
 
 def test_an_alert_that_comes_twice_is_one_alert(fleet):
     desk, jobs = fleet
-    assert desk.job(jobs["says it twice"]).state is JobState.ACTIVATED
+    assert desk.job(jobs["says it twice"]).state is UpdateState.ACTIVATED
     assert told(desk, "says it twice", "CS09") == [("success", 0x8F8B)]
 
 
 def test_an_alert_with_a_bad_signature_is_relayed_and_said_to_be_bad(fleet):
     desk, jobs = fleet
-    assert desk.job(jobs["signs badly"]).state is JobState.ACTIVATED  # because of the read-back, not of the alert
+    assert desk.job(jobs["signs badly"]).state is UpdateState.ACTIVATED  # because of the read-back, not of the alert
     (alert,) = desk.alerts("CS09", NAMES["signs badly"])
     assert not alert.verified
     alarms = [event.fields["reason"] for event in desk.events(Kind.ALARM)]
@@ -146,7 +146,7 @@ def test_an_alert_with_a_bad_signature_is_relayed_and_said_to_be_bad(fleet):
 def test_a_failure_alert_of_a_device_that_runs_the_new_version(fleet):
     desk, jobs = fleet
     job = desk.job(jobs["reports failure"])
-    assert job.state is JobState.ACTIVATED
+    assert job.state is UpdateState.ACTIVATED
     # The read-back may come before the alert, and an end's reason is final.
     assert job.reason in {"", "the device reported failure, and runs the new version"}
     assert told(desk, "reports failure", "CS09") == [("failure", 0x8F8B)]

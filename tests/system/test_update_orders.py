@@ -4,7 +4,7 @@ import pytest
 
 from chf.clock import SystemClock, UtcSeconds, isoformat
 from chf.eui64 import parse_eui64
-from chf.jobs.model import JobState
+from chf.update.model import UpdateState
 from tests.support.programs import bench, image_file, quick
 
 pytestmark = pytest.mark.timeout(120)
@@ -47,7 +47,7 @@ def start(desk, eui64, *options):
 
 def waiting(desk, eui64, *options):
     number = start(desk, eui64, *options)
-    desk.until_state(number, JobState.WAITING)
+    desk.until_state(number, UpdateState.WAITING)
     return number
 
 
@@ -71,7 +71,7 @@ def activated_at(desk, eui64):
 
 def check_cancelled(desk, eui64, number):
     job = desk.job(number)
-    assert job.state is JobState.CANCELLED
+    assert job.state is UpdateState.CANCELLED
     assert told(desk, eui64) == [("CCS08", 0x8F89, "image discarded")]
     assert desk.chf("update", "wait", str(number), code=1).err.endswith("did not end as activated\n")
 
@@ -102,7 +102,7 @@ def test_cancel_while_held(desk):
     number = waiting(desk, HELD, "--hold")
     desk.chf("update", "cancel", str(number))
     job = desk.job(number)
-    assert job.state is JobState.CANCELLED
+    assert job.state is UpdateState.CANCELLED
     assert version(desk, HELD) == 1
     assert len(told(desk, HELD)) == 1
 
@@ -110,10 +110,10 @@ def test_cancel_while_held(desk):
 def test_cancel_of_an_update_whose_device_was_given_a_time_is_refused(desk):
     """It counts down by itself and cannot be called back: exit code 3, with the truth, and it activates."""
     number = start(desk, GIVEN, "--at", "+6s", "--strategy", "hold")
-    desk.until_state(number, JobState.ACTIVATING)
+    desk.until_state(number, UpdateState.ACTIVATING)
     ran = desk.chf("update", "cancel", str(number), code=3)
     assert "the device was told to activate at" in ran.err
-    desk.until_state(number, JobState.ACTIVATED)
+    desk.until_state(number, UpdateState.ACTIVATED)
     ran = desk.chf("update", "cancel", str(number), code=3)
     assert f"update {number} is activated already" in ran.err
 
@@ -124,10 +124,10 @@ def test_cancel_of_an_update_whose_device_was_given_a_time_is_refused(desk):
 def test_a_time_is_kept(desk, eui64, strategy):
     number = start(desk, eui64, "--at", "+10s", *strategy)
     due = desk.job(number).activation.utc
-    job = desk.until_state(number, JobState.WAITING)
+    job = desk.until_state(number, UpdateState.WAITING)
     assert job.waiting_until == pytest.approx(due)
     assert version(desk, eui64) == 1
-    job = desk.until_state(number, JobState.ACTIVATED)
+    job = desk.until_state(number, UpdateState.ACTIVATED)
     assert job.reason == ""
     assert job.activation_at == pytest.approx(due, abs=2.0)
     last, activating = activated_at(desk, eui64)
@@ -140,7 +140,7 @@ def test_a_time_in_utc(desk):
     """Told as UTC on the command line, and to the device."""
     when = isoformat(UtcSeconds(SystemClock().now().utc + 15))
     number = start(desk, AT_UTC, "--at", when, "--time-form", "absolute")
-    job = desk.until_state(number, JobState.ACTIVATED)
+    job = desk.until_state(number, UpdateState.ACTIVATED)
     assert isoformat(job.activation.utc) == when
     assert job.ended >= job.activation.utc
 
@@ -150,13 +150,13 @@ def test_hold_until_a_person_says_so(desk):
     ran = desk.chf("update", "wait", str(number), "--timeout", "0.3", code=4)
     assert f"update {number} is waiting" in ran.err
     desk.chf("update", "activate", str(number))
-    assert desk.until_state(number, JobState.ACTIVATED).reason == ""
+    assert desk.until_state(number, UpdateState.ACTIVATED).reason == ""
 
 
 def test_an_appointment_can_be_moved_to_now(desk):
     number = waiting(desk, MOVED, "--at", "+2h")
     desk.chf("update", "activate", str(number))
-    assert desk.until_state(number, JobState.ACTIVATED).reason == ""
+    assert desk.until_state(number, UpdateState.ACTIVATED).reason == ""
     desk.until(lambda: len(told(desk, MOVED)) == 2, "both alerts")
 
 
@@ -171,7 +171,7 @@ def test_a_device_has_one_update_at_a_time(desk):
 
 def test_a_download_that_stops_waits_and_expires_when_told_to(desk):
     number = start(desk, LOST, "--expires", "3")
-    job = desk.until_state(number, JobState.EXPIRED)
+    job = desk.until_state(number, UpdateState.EXPIRED)
     assert job.reason == "the time allowed for the update is over"
     assert told(desk, LOST) == [("CCS08", 0x8F89, "image discarded")]
 
@@ -185,13 +185,13 @@ def test_a_device_that_asks_for_another_type_of_image_is_told_of(desk):
     number = start(desk, OTHER_TYPE)
     said = "asks for images of manufacturer 0x10D4, type 0x0077; this one is for 0x10D4, type 0x0001"
     desk.until(lambda: said in desk.chf("update", "show", str(number)).out, "the hub to say so")
-    assert desk.job(number).state is JobState.ANNOUNCED  # it may have several images, and ask for this one too
+    assert desk.job(number).state is UpdateState.ANNOUNCED  # it may have several images, and ask for this one too
     desk.chf("update", "cancel", str(number))
 
 
 def test_a_device_that_is_not_there_stays_announced(desk):
     number = start(desk, NOBODY)
-    assert desk.until_state(number, JobState.ANNOUNCED, JobState.STORED).active
+    assert desk.until_state(number, UpdateState.ANNOUNCED, UpdateState.STORED).active
     desk.chf("update", "wait", str(number), "--timeout", "0.2", code=4)
     desk.chf("update", "cancel", str(number))
 

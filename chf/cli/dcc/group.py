@@ -25,8 +25,8 @@ from chf.duis.header import peek
 from chf.errors import RefusedError, UsageError
 from chf.eui64 import format_eui64
 from chf.image.image import ImageKind
-from chf.ota.model import ActivateAt, ActivateHold, ActivateNow, Activation
 from chf.store import Store
+from chf.update.model import ActivateAt, ActivateHold, ActivateNow, Activation
 
 
 @click.group()

@@ -10,13 +10,13 @@ from typing import assert_never
 
 from chf.clock import Instant, Now, UtcSeconds, isoformat
 from chf.errors import RefusedError
-from chf.ota import blocks
-from chf.ota.appointment import Due, due, time_form, write_times
-from chf.ota.effects import ActivationGiven, AlarmKind, Effect, Send, Token, TransferEnded, Urgency
-from chf.ota.model import ActivateAt, ActivateByCommand, ActivateNow, Activation, TransferOutcome
-from chf.ota.policy import HOLD_LIMIT_S
-from chf.ota.session import Session
-from chf.ota.transitions import Input, State
+from chf.update.model import ActivateAt, ActivateByCommand, ActivateNow, Activation, TransferOutcome
+from chf.update.transfer import blocks
+from chf.update.transfer.appointment import Due, due, time_form, write_times
+from chf.update.transfer.effects import ActivationGiven, AlarmKind, Effect, Send, Token, TransferEnded, Urgency
+from chf.update.transfer.policy import HOLD_LIMIT_S
+from chf.update.transfer.session import Session
+from chf.update.transfer.transitions import Input, State
 from chf.zcl import ota as zcl
 from chf.zcl.frame import DefaultResponse, Frame, FrameType, Status, status_name
 

@@ -9,11 +9,11 @@ from struct import Struct
 from typing import Final
 
 from chf.clock import Instant, Now
-from chf.ota.appointment import Due, due, parks, time_form, wait_s
-from chf.ota.effects import AlarmKind, Effect, Effects, Send, Token, Urgency
-from chf.ota.model import TimeForm
-from chf.ota.session import Page, Session
-from chf.ota.transitions import Input, State
+from chf.update.model import TimeForm
+from chf.update.transfer.appointment import Due, due, parks, time_form, wait_s
+from chf.update.transfer.effects import AlarmKind, Effect, Effects, Send, Token, Urgency
+from chf.update.transfer.session import Page, Session
+from chf.update.transfer.transitions import Input, State
 from chf.zcl import ota as zcl
 from chf.zcl.frame import Frame, Status
 

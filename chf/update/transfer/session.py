@@ -11,11 +11,11 @@ from typing import Final
 
 from chf.clock import Instant, Now, UtcSeconds
 from chf.eui64 import Eui64
-from chf.ota.coverage import Coverage
-from chf.ota.effects import Alarm, AlarmKind, Effect, Persist, Progress, Send, StateChanged, Token, Urgency
-from chf.ota.model import Activation, ImageRef, SessionRecord
-from chf.ota.policy import OtaPolicy
-from chf.ota.transitions import ENDS, Input, State, next_state
+from chf.update.model import Activation, ImageRef, SessionRecord
+from chf.update.transfer.coverage import Coverage
+from chf.update.transfer.effects import Alarm, AlarmKind, Effect, Persist, Progress, Send, StateChanged, Token, Urgency
+from chf.update.transfer.policy import OtaPolicy
+from chf.update.transfer.transitions import ENDS, Input, State, next_state
 from chf.zcl import ota as zcl
 
 EVERY_ENDPOINT: Final = 0xFF

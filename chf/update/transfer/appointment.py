@@ -8,8 +8,8 @@ from math import ceil
 from typing import assert_never
 
 from chf.clock import Now, UtcSeconds, to_zigbee_time
-from chf.ota.model import ActivateAt, ActivateByCommand, ActivateHold, ActivateNow, Activation, Strategy, TimeForm
-from chf.ota.policy import OtaPolicy
+from chf.update.model import ActivateAt, ActivateByCommand, ActivateHold, ActivateNow, Activation, Strategy, TimeForm
+from chf.update.transfer.policy import OtaPolicy
 from chf.zcl.ota import NO_CURRENT_TIME
 
 

@@ -15,27 +15,27 @@ from typing import Final, TypeAlias
 from chf.clock import Instant, Now, UtcSeconds
 from chf.errors import UsageError
 from chf.eui64 import Eui64, format_eui64
-from chf.jobs.model import (
+from chf.update.model import (
     Action,
     DeadlinePassed,
-    Job,
-    JobEvent,
-    JobId,
-    JobState,
     Offer,
     ReadVersion,
     Stored,
+    Update,
+    UpdateEvent,
+    UpdateId,
+    UpdateState,
     VerificationTimedOut,
 )
-from chf.jobs.transitions import FIRST_READ_S, apply
+from chf.update.transitions import FIRST_READ_S, apply
 
-_TO_OFFER: Final = frozenset({JobState.STORED, JobState.ANNOUNCED})
-_ON_AIR: Final = frozenset({JobState.STORED, JobState.ANNOUNCED, JobState.DOWNLOADING})
-_MAY_HAVE_ACTIVATED: Final = frozenset({JobState.DOWNLOADING, JobState.DOWNLOADED, JobState.WAITING})
+_TO_OFFER: Final = frozenset({UpdateState.STORED, UpdateState.ANNOUNCED})
+_ON_AIR: Final = frozenset({UpdateState.STORED, UpdateState.ANNOUNCED, UpdateState.DOWNLOADING})
+_MAY_HAVE_ACTIVATED: Final = frozenset({UpdateState.DOWNLOADING, UpdateState.DOWNLOADED, UpdateState.WAITING})
 
 
 @dataclass(frozen=True, slots=True)
-class JobPolicy:
+class SchedulePolicy:
     """The scheduler's settings; the defaults are our choice.
 
     A job has a place among the `concurrent` ones until nothing was heard of it for `slot_s`: a device that is switched
@@ -60,9 +60,9 @@ class JobPolicy:
 class SaveJob:
     """Write the row, in one transaction with the RaiseCcs08 of the same effects and before everything else of them."""
 
-    before: Job
-    job: Job
-    event: JobEvent
+    before: Update
+    job: Update
+    event: UpdateEvent
 
 
 Effect: TypeAlias = SaveJob | Action
@@ -73,7 +73,7 @@ Effect: TypeAlias = SaveJob | Action
 class _Entry:
     """An active job and its timers; None is a timer that does not run."""
 
-    job: Job
+    job: Update
     expires: Instant
     offered: bool = False
     slot_until: Instant | None = None
@@ -82,7 +82,7 @@ class _Entry:
     verify_by: Instant | None = None
 
     def due(self) -> Iterator[Instant]:
-        if self.job.state is not JobState.ACTIVATING:
+        if self.job.state is not UpdateState.ACTIVATING:
             yield self.expires  # rule 7 of the transitions: from there on only the read-back ends it
         for timer in (self.read_at, self.verify_by):
             if timer is not None:
@@ -92,13 +92,13 @@ class _Entry:
 class Scheduler:
     """Feed it with `load`, `add`, `handle` and `handle_deadline`; carry out what each of them returns."""
 
-    def __init__(self, policy: JobPolicy) -> None:
+    def __init__(self, policy: SchedulePolicy) -> None:
         self._policy = policy
-        self._entries: dict[JobId, _Entry] = {}
-        self._active: dict[Eui64, JobId] = {}
-        self._ended: dict[Eui64, Job] = {}
+        self._entries: dict[UpdateId, _Entry] = {}
+        self._active: dict[Eui64, UpdateId] = {}
+        self._ended: dict[Eui64, Update] = {}
 
-    def load(self, jobs: Iterable[Job], now: Now) -> tuple[Effect, ...]:
+    def load(self, jobs: Iterable[Update], now: Now) -> tuple[Effect, ...]:
         """Take over the rows of a store, oldest first, active or ended, after a start.
 
         What is announced is offered again, what may have been activated in our absence is read back, and a device that
@@ -111,33 +111,33 @@ class Scheduler:
                 self._ended[job.device] = job
                 continue
             entry = self._enter(job, now)
-            if job.state is JobState.ACTIVATING:
+            if job.state is UpdateState.ACTIVATING:
                 self._expect_activation(entry, now)
             elif job.state in _MAY_HAVE_ACTIVATED:
                 entry.read_at = Instant(now.instant + FIRST_READ_S)
-            if job.state is JobState.ACCEPTED:
+            if job.state is UpdateState.ACCEPTED:
                 effects += self._step(entry, Stored(), now)
-            elif job.state is not JobState.STORED:
+            elif job.state is not UpdateState.STORED:
                 self._renew_slot(entry, now)
         return (*effects, *self._start(now))
 
-    def add(self, job: Job, now: Now) -> tuple[Effect, ...]:
+    def add(self, job: Update, now: Now) -> tuple[Effect, ...]:
         """A new job, already written. Raises UsageError where its device has an active one."""
         self._enter(job, now)
         return self._start(now)
 
-    def for_device(self, device: Eui64) -> Job | None:
+    def for_device(self, device: Eui64) -> Update | None:
         """The device's active job, else the last one that ended, else None."""
         if (job_id := self._active.get(device)) is not None:
             return self._entries[job_id].job
         return self._ended.get(device)
 
-    def get(self, job_id: JobId) -> Job | None:
+    def get(self, job_id: UpdateId) -> Update | None:
         """An active job."""
         entry = self._entries.get(job_id)
         return None if entry is None else entry.job
 
-    def handle(self, job_id: JobId, event: JobEvent, now: Now) -> tuple[Effect, ...]:
+    def handle(self, job_id: UpdateId, event: UpdateEvent, now: Now) -> tuple[Effect, ...]:
         """Something happened. Of a job that is not known (any more) it changes nothing.
 
         Telling DownloadStarted again with the progress of a transfer keeps the job's place.
@@ -161,14 +161,14 @@ class Scheduler:
                 entry.slot_until = None
             if entry.verify_by is not None and entry.verify_by <= now.instant:
                 effects += self._step(entry, VerificationTimedOut(), now)
-            elif entry.expires <= now.instant and entry.job.state is not JobState.ACTIVATING:
+            elif entry.expires <= now.instant and entry.job.state is not UpdateState.ACTIVATING:
                 effects += self._step(entry, DeadlinePassed(), now)
             elif entry.read_at is not None and entry.read_at <= now.instant:
                 self._plan_next_read(entry, now)
                 effects.append(ReadVersion(entry.job))
         return (*effects, *self._start(now))
 
-    def _enter(self, job: Job, now: Now) -> _Entry:
+    def _enter(self, job: Update, now: Now) -> _Entry:
         if job.device in self._active:
             raise UsageError(f"{format_eui64(job.device)} has update {self._active[job.device]} in progress")
         entry = _Entry(job, expires=now.until(job.deadline))
@@ -176,7 +176,7 @@ class Scheduler:
         self._active[job.device] = job.id
         return entry
 
-    def _handle_late(self, job_id: JobId, event: JobEvent, now: Now) -> tuple[Effect, ...]:
+    def _handle_late(self, job_id: UpdateId, event: UpdateEvent, now: Now) -> tuple[Effect, ...]:
         for ended in self._ended.values():
             if ended.id == job_id:
                 job, _none = apply(ended, event, now)
@@ -186,13 +186,13 @@ class Scheduler:
                 break
         return ()
 
-    def _step(self, entry: _Entry, event: JobEvent, now: Now) -> list[Effect]:
+    def _step(self, entry: _Entry, event: UpdateEvent, now: Now) -> list[Effect]:
         before = entry.job
         job, actions = apply(before, event, now)
         entry.job = job
         effects: list[Effect] = [SaveJob(before, job, event)] if job != before else []
         self._renew_slot(entry, now)
-        if job.state is JobState.ACTIVATING and before.state is not JobState.ACTIVATING:
+        if job.state is UpdateState.ACTIVATING and before.state is not UpdateState.ACTIVATING:
             self._expect_activation(entry, now)
         for action in actions:
             if isinstance(action, ReadVersion):
@@ -221,7 +221,7 @@ class Scheduler:
 
     def _plan_next_read(self, entry: _Entry, now: Now) -> None:
         """Ever more rarely while the device is due to activate; once in any other state."""
-        if entry.job.state is not JobState.ACTIVATING:
+        if entry.job.state is not UpdateState.ACTIVATING:
             entry.read_at = None
             return
         activation = self._activation(entry, now)
@@ -235,7 +235,7 @@ class Scheduler:
         return entry.job.state in _TO_OFFER and not entry.offered
 
     def _renew_slot(self, entry: _Entry, now: Now) -> None:
-        on_air = entry.job.state in _ON_AIR and (entry.offered or entry.job.state is not JobState.STORED)
+        on_air = entry.job.state in _ON_AIR and (entry.offered or entry.job.state is not UpdateState.STORED)
         entry.slot_until = Instant(now.instant + self._policy.slot_s) if on_air else None
 
     def _start(self, now: Now) -> tuple[Effect, ...]:
@@ -247,7 +247,7 @@ class Scheduler:
         effects: list[Effect] = []
         taken = sum(entry.slot_until is not None for entry in self._entries.values())
         for entry in waiting:
-            if entry.job.state is JobState.STORED:
+            if entry.job.state is UpdateState.STORED:
                 if taken >= self._policy.concurrent:
                     continue
                 taken += 1

@@ -6,47 +6,46 @@ Each takes the job with the event's facts written into it, and the event that en
 from collections.abc import Callable
 from typing import TypeAlias
 
-from chf.jobs.model import Job, JobEvent, Refused, TransferEnded
-from chf.ota.model import ActivateByCommand
+from chf.update.model import ActivateByCommand, Refused, TransferEnded, Update, UpdateEvent
 
-Reason: TypeAlias = Callable[[Job, JobEvent], str]
+Reason: TypeAlias = Callable[[Update, UpdateEvent], str]
 
 
-def none(_job: Job, _event: JobEvent) -> str:
+def none(_job: Update, _event: UpdateEvent) -> str:
     return ""
 
 
-def of_event(_job: Job, event: JobEvent) -> str:
+def of_event(_job: Update, event: UpdateEvent) -> str:
     if isinstance(event, TransferEnded):
         return event.reason or event.outcome.value
     return event.reason if isinstance(event, Refused) and event.reason else "refused"
 
 
-def already_runs(job: Job, _event: JobEvent) -> str:
+def already_runs(job: Update, _event: UpdateEvent) -> str:
     return f"the device already runs version {_version(job.file_version)}; nothing was transferred"
 
 
-def by_itself(job: Job, _event: JobEvent) -> str:
+def by_itself(job: Update, _event: UpdateEvent) -> str:
     if isinstance(job.activation, ActivateByCommand):
         return ""  # it was told to, past the hub
     return "the device activated by itself, before it was told to"
 
 
-def verified(job: Job, _event: JobEvent) -> str:
+def verified(job: Update, _event: UpdateEvent) -> str:
     if job.report is not None and not job.report.success:
         return "the device reported failure, and runs the new version"
     return ""
 
 
-def reverted(job: Job, _event: JobEvent) -> str:
+def reverted(job: Update, _event: UpdateEvent) -> str:
     return f"the device reported success, and runs version {_version(job.version_seen)}"
 
 
-def reported_failure(job: Job, _event: JobEvent) -> str:
+def reported_failure(job: Update, _event: UpdateEvent) -> str:
     return f"the device reported failure, and runs version {_version(job.version_seen)}"
 
 
-def unverified(job: Job, _event: JobEvent) -> str:
+def unverified(job: Update, _event: UpdateEvent) -> str:
     if job.report is None:
         claim = "the device reported nothing"
     elif job.report.success:
@@ -60,7 +59,7 @@ def unverified(job: Job, _event: JobEvent) -> str:
     return f"the new version was not seen in time: {claim}, and {seen}"
 
 
-def deadline(_job: Job, _event: JobEvent) -> str:
+def deadline(_job: Update, _event: UpdateEvent) -> str:
     return "the time allowed for the update is over"
 
 

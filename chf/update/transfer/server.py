@@ -15,10 +15,17 @@ from typing import Final
 from chf.clock import Instant, Now
 from chf.errors import MalformedFrameError, RefusedError
 from chf.eui64 import Eui64
-from chf.ota import activation, blocks
-from chf.ota.appointment import Due, due
-from chf.ota.coverage import Coverage
-from chf.ota.effects import (
+from chf.update.model import (
+    ActivateByCommand,
+    Activation,
+    ImageRef,
+    SessionRecord,
+    TransferOutcome,
+)
+from chf.update.transfer import activation, blocks
+from chf.update.transfer.appointment import Due, due
+from chf.update.transfer.coverage import Coverage
+from chf.update.transfer.effects import (
     Alarm,
     AlarmKind,
     Effect,
@@ -30,16 +37,9 @@ from chf.ota.effects import (
     Urgency,
     VersionSeen,
 )
-from chf.ota.model import (
-    ActivateByCommand,
-    Activation,
-    ImageRef,
-    SessionRecord,
-    TransferOutcome,
-)
-from chf.ota.policy import OtaPolicy
-from chf.ota.session import Session, sequence_numbers
-from chf.ota.transitions import Input, State
+from chf.update.transfer.policy import OtaPolicy
+from chf.update.transfer.session import Session, sequence_numbers
+from chf.update.transfer.transitions import Input, State
 from chf.zcl import ota as zcl
 from chf.zcl.attributes import AttributeRecord, ReadAttributes, ReadAttributesResponse, ReportAttributes, answer_from
 from chf.zcl.frame import DefaultResponse, Frame, FrameType, Status, status_name

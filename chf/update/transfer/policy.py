@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from chf.errors import UsageError
-from chf.ota.model import TimeForm
+from chf.update.model import TimeForm
 
 CLIENT_WAIT_LIMIT_S = 3600  # Silicon Labs clients cut any wait to this and then go ahead
 HOLD_LIMIT_S = 7200  # Telink clients activate this long after the first "wait for a command"

@@ -23,8 +23,8 @@ from types import MappingProxyType
 from typing import Final, TypeAlias
 
 from chf.clock import Now
-from chf.jobs import reasons
-from chf.jobs.model import (
+from chf.update import reasons
+from chf.update.model import (
     ENDS,
     Action,
     ActivationGiven,
@@ -37,65 +37,65 @@ from chf.jobs.model import (
     DeadlinePassed,
     DeviceRejoined,
     DownloadStarted,
-    Job,
-    JobEvent,
-    JobState,
     Offer,
     RaiseCcs08,
     ReadVersion,
     Refused,
     Stored,
     TransferEnded,
+    TransferOutcome,
+    Update,
+    UpdateEvent,
+    UpdateState,
     VerificationTimedOut,
     VersionObserved,
     WaitingFor,
 )
-from chf.ota.model import TransferOutcome
 
-S = JobState
+S = UpdateState
 
 FIRST_READ_S: Final = 2.0
 """From the upgrade time, a rejoin or a CS09 to the first read-back (our choice): a booting device answers little."""
 
 
-Guard: TypeAlias = Callable[[Job, JobEvent], bool]
+Guard: TypeAlias = Callable[[Update, UpdateEvent], bool]
 """A condition on the job as it was and the event that came."""
 
 
-def always(_job: Job, _event: JobEvent) -> bool:
+def always(_job: Update, _event: UpdateEvent) -> bool:
     return True
 
 
-def runs_target(job: Job, event: JobEvent) -> bool:
+def runs_target(job: Update, event: UpdateEvent) -> bool:
     return isinstance(event, VersionObserved) and event.file_version == job.file_version
 
 
-def ended_well(_job: Job, event: JobEvent) -> bool:
+def ended_well(_job: Update, event: UpdateEvent) -> bool:
     return isinstance(event, TransferEnded) and event.outcome is TransferOutcome.SUCCESS
 
 
-def ended_well_again(job: Job, event: JobEvent) -> bool:
+def ended_well_again(job: Update, event: UpdateEvent) -> bool:
     return transferred(job, event) and ended_well(job, event)
 
 
-def transferred(job: Job, _event: JobEvent) -> bool:
+def transferred(job: Update, _event: UpdateEvent) -> bool:
     return job.transfer is TransferOutcome.SUCCESS
 
 
-def not_transferred(job: Job, _event: JobEvent) -> bool:
+def not_transferred(job: Update, _event: UpdateEvent) -> bool:
     return job.transfer is None
 
 
-def reports_transferred(job: Job, event: JobEvent) -> bool:
+def reports_transferred(job: Update, event: UpdateEvent) -> bool:
     """A device that has the whole image reports on this very version: it has tried, told to or not."""
     return transferred(job, event) and isinstance(event, ActivationReported) and event.file_version == job.file_version
 
 
-def claimed_success(job: Job, _event: JobEvent) -> bool:
+def claimed_success(job: Update, _event: UpdateEvent) -> bool:
     return job.report is not None and job.report.success and job.report.file_version == job.file_version
 
 
-def claimed_failure(job: Job, _event: JobEvent) -> bool:
+def claimed_failure(job: Update, _event: UpdateEvent) -> bool:
     return job.report is not None and not job.report.success
 
 
@@ -107,7 +107,7 @@ class Case:
     offer, `withdraw` takes it back.
     """
 
-    to: JobState
+    to: UpdateState
     when: Guard = always
     reason: reasons.Reason = reasons.none
     settle: TransferOutcome | None = None
@@ -128,7 +128,7 @@ _TRANSFER = (Case(S.DOWNLOADED, when=ended_well), _TRANSFER_FAILED)
 _GIVEN = Case(S.ACTIVATING, settle=_SENT, read=True)
 _TRIED = Case(S.ACTIVATING, when=reports_transferred, read=True)
 
-Cell: TypeAlias = tuple[JobState, type[JobEvent]]
+Cell: TypeAlias = tuple[UpdateState, type[UpdateEvent]]
 
 TRANSITIONS: Final[Mapping[Cell, tuple[Case, ...]]] = MappingProxyType(
     {
@@ -201,7 +201,7 @@ TRANSITIONS: Final[Mapping[Cell, tuple[Case, ...]]] = MappingProxyType(
 )
 
 
-def apply(job: Job, event: JobEvent, now: Now) -> tuple[Job, tuple[Action, ...]]:
+def apply(job: Update, event: UpdateEvent, now: Now) -> tuple[Update, tuple[Action, ...]]:
     """The job after the event, and what has to be done once it is written down.
 
     An equal job and no actions mean that the event changed nothing.
@@ -213,7 +213,7 @@ def apply(job: Job, event: JobEvent, now: Now) -> tuple[Job, tuple[Action, ...]]
     return noted, ()
 
 
-def cancel_refusal(job: Job) -> str | None:
+def cancel_refusal(job: Update) -> str | None:
     """Why this job cannot be cancelled, None where it can: rule 7."""
     if job.state is S.ACTIVATING:
         return "the device was told when to activate, and cannot be called back"
@@ -222,7 +222,7 @@ def cancel_refusal(job: Job) -> str | None:
     return None
 
 
-def _note(job: Job, event: JobEvent, now: Now) -> Job:
+def _note(job: Update, event: UpdateEvent, now: Now) -> Update:
     """Write down what the event tells, apart from what follows from it."""
     match event:
         case VersionObserved(file_version) if job.active:
@@ -247,12 +247,12 @@ def _note(job: Job, event: JobEvent, now: Now) -> Job:
             return job
 
 
-def _proves_late(job: Job, file_version: int) -> bool:
+def _proves_late(job: Update, file_version: int) -> bool:
     """A device that was given up turns out to run the new version after all: worth knowing, though the end stays."""
     return job.state is S.FAILED and job.transfer is TransferOutcome.SUCCESS and file_version == job.file_version
 
 
-def _is_about(job: Job, event: ActivationReported, now: Now) -> bool:
+def _is_about(job: Update, event: ActivationReported, now: Now) -> bool:
     """Whether a CS09 can be about this job: devices resend old ones for a long time.
 
     A failure may name the version that runs rather than the one that did not come up (the field's meaning on failure
@@ -265,7 +265,7 @@ def _is_about(job: Job, event: ActivationReported, now: Now) -> bool:
     return job.state is S.ACTIVATING and (job.activation_at is None or now.utc >= job.activation_at)
 
 
-def _take(before: Job, noted: Job, case: Case, event: JobEvent, now: Now) -> tuple[Job, tuple[Action, ...]]:
+def _take(before: Update, noted: Update, case: Case, event: UpdateEvent, now: Now) -> tuple[Update, tuple[Action, ...]]:
     job = noted
     if job.transfer is None and case.settle is not None:
         job = replace(job, transfer=case.settle)

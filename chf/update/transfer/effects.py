@@ -10,8 +10,8 @@ from enum import Enum
 
 from chf.clock import UtcSeconds
 from chf.eui64 import Eui64
-from chf.ota.model import SessionRecord, TransferOutcome
-from chf.ota.transitions import State
+from chf.update.model import SessionRecord, TransferOutcome
+from chf.update.transfer.transitions import State
 
 
 class Urgency(Enum):

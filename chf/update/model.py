@@ -1,0 +1,431 @@
+"""An update: one image, one device, from acceptance to one of five ends. Data only.
+
+What may follow what stands in transitions.py; when something is due stands in scheduler.py. Times are UTC, because an
+update outlives the process that began it.
+"""
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, Final, NewType, TypeAlias
+
+from chf.clock import UtcSeconds
+from chf.errors import RefusedError, StoreCorruptError, UsageError
+from chf.eui64 import Eui64, format_eui64, parse_eui64
+from chf.image.image import ImageId
+from chf.update.transfer.transitions import State
+
+UpdateId = NewType("UpdateId", int)
+
+RECORD_VERSION: Final = 1
+
+
+@dataclass(frozen=True, slots=True)
+class ImageRef:
+    """An image as it is served. `content` is the whole OTA file, and what `sha256` (hex) is of."""
+
+    sha256: str
+    manufacturer_code: int
+    image_type: int
+    file_version: int
+    minimum_hardware: int | None
+    maximum_hardware: int | None
+    content: bytes = field(repr=False)
+
+    @property
+    def size_bytes(self) -> int:
+        return len(self.content)
+
+
+class Strategy(StrEnum):
+    """How a device is kept from activating before its time."""
+
+    PARK = "park"  # it does not get the last block: nothing it does by itself can activate anything
+    HOLD = "hold"  # it gets everything, and is told to wait: clients with a time limit of their own may not
+
+
+class TimeForm(StrEnum):
+    """How times are written in a frame, ZCL8 table 11-15."""
+
+    RELATIVE = "relative"  # an offset in seconds: right for every client
+    ABSOLUTE = "absolute"  # UTC: needs a client that keeps the hub's time
+
+
+@dataclass(frozen=True, slots=True)
+class ActivateNow:
+    """As soon as the download is complete."""
+
+
+@dataclass(frozen=True, slots=True)
+class ActivateAt:
+    utc: UtcSeconds
+    strategy: Strategy = Strategy.PARK
+    time_form: TimeForm = TimeForm.RELATIVE
+
+
+@dataclass(frozen=True, slots=True)
+class ActivateHold:
+    """Not before `OtaServer.release`."""
+
+    strategy: Strategy = Strategy.HOLD
+
+
+@dataclass(frozen=True, slots=True)
+class ActivateByCommand:
+    """Meters: the supplier's signed command activates, never the hub, which always answers 0xFFFFFFFF."""
+
+
+Activation = ActivateNow | ActivateAt | ActivateHold | ActivateByCommand
+
+
+class TransferOutcome(StrEnum):
+    """How a transfer ended, in the four words of the hub's transfer alert (GBCS CCS08)."""
+
+    SUCCESS = "success"
+    IMAGE_DISCARDED = "image discarded"
+    HARDWARE_VERSION_MISMATCH = "hardware version mismatch"
+    FILE_TRANSFER_FAILURE = "file transfer failure"
+
+
+@dataclass(frozen=True, slots=True)
+class SessionRecord:
+    """All of a session that must survive the process; `to_json` is what a store keeps."""
+
+    job: str
+    peer: Eui64
+    state: State
+    image_sha256: str
+    activation: Activation
+    endpoint: int | None = None  # where the device's OTA client was heard
+    sleepy: bool = False
+    allow_downgrade: bool = False
+    served_bytes: int = 0  # every byte below was sent, or said to be held already
+    downloaded: bool = False  # the device said that the download is complete, and that was believed
+    aborts: int = 0
+    committed_utc: UtcSeconds | None = None  # the activation time that was given
+    commit_delivered: bool = False
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "version": RECORD_VERSION,
+            "job": self.job,
+            "peer": format_eui64(self.peer),
+            "state": self.state.value,
+            "image_sha256": self.image_sha256,
+            "activation": activation_to_json(self.activation),
+            "endpoint": self.endpoint,
+            "sleepy": self.sleepy,
+            "allow_downgrade": self.allow_downgrade,
+            "served_bytes": self.served_bytes,
+            "downloaded": self.downloaded,
+            "aborts": self.aborts,
+            "committed_utc": self.committed_utc,
+            "commit_delivered": self.commit_delivered,
+        }
+
+    @classmethod
+    def from_json(cls, record: dict[str, Any]) -> "SessionRecord":
+        """Raises StoreCorruptError for a record of another version, or one that lacks something."""
+        if record.get("version") != RECORD_VERSION:
+            raise StoreCorruptError(
+                f"an OTA session record of version {record.get('version')!r}: this is {RECORD_VERSION}"
+            )
+        try:
+            return cls(
+                job=record["job"],
+                peer=parse_eui64(str(record["peer"])),
+                state=State(record["state"]),
+                image_sha256=record["image_sha256"],
+                activation=activation_from_json(record["activation"]),
+                endpoint=record["endpoint"],
+                sleepy=record["sleepy"],
+                allow_downgrade=record["allow_downgrade"],
+                served_bytes=record["served_bytes"],
+                downloaded=record["downloaded"],
+                aborts=record["aborts"],
+                committed_utc=record["committed_utc"],
+                commit_delivered=record["commit_delivered"],
+            )
+        except (KeyError, TypeError, ValueError, UsageError) as error:
+            raise StoreCorruptError(f"an OTA session record that cannot be read: {error!r}") from error
+
+
+def activation_to_json(activation: Activation) -> dict[str, Any]:
+    match activation:
+        case ActivateNow():
+            return {"kind": "now"}
+        case ActivateAt(utc, strategy, time_form):
+            return {"kind": "at", "utc": utc, "strategy": strategy.value, "time_form": time_form.value}
+        case ActivateHold(strategy):
+            return {"kind": "hold", "strategy": strategy.value}
+        case ActivateByCommand():
+            return {"kind": "by command"}
+
+
+def activation_from_json(value: dict[str, Any]) -> Activation:
+    """Raises KeyError or ValueError for what `activation_to_json` does not write."""
+    match value["kind"]:
+        case "now":
+            return ActivateNow()
+        case "at":
+            return ActivateAt(UtcSeconds(value["utc"]), Strategy(value["strategy"]), TimeForm(value["time_form"]))
+        case "hold":
+            return ActivateHold(Strategy(value["strategy"]))
+        case "by command":
+            return ActivateByCommand()
+        case kind:
+            raise ValueError(f"activation {kind!r}")
+
+
+class UpdateState(StrEnum):
+    ACCEPTED = "accepted"
+    STORED = "stored"
+    ANNOUNCED = "announced"
+    DOWNLOADING = "downloading"
+    DOWNLOADED = "downloaded"
+    WAITING = "waiting"
+    ACTIVATING = "activating"
+    ACTIVATED = "activated"
+    REVERTED = "reverted"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+    EXPIRED = "expired"
+
+
+ENDS: Final = frozenset(
+    {UpdateState.ACTIVATED, UpdateState.REVERTED, UpdateState.FAILED, UpdateState.CANCELLED, UpdateState.EXPIRED},
+)
+
+
+class WaitReason(StrEnum):
+    """What a job in state *waiting* waits for."""
+
+    TIME = "time"
+    COMMAND = "command"
+    DEVICE = "device"
+
+
+@dataclass(frozen=True, slots=True)
+class ActivationReport:
+    """What the device claims in its Firmware Activation Alert (CS09)."""
+
+    success: bool
+    file_version: int
+
+
+@dataclass(frozen=True, slots=True)
+class Update:
+    """One row of the job table.
+
+    `image` is the SHA-256 of the file in lower-case hex, `origin` the service request's id or "cli". `transfer` is set
+    exactly when a CCS08 was raised. `version_seen` is what the device said last that it runs: it begins anew when the
+    activation does, and may be the new version on a job that failed because that was not seen in time.
+    """
+
+    id: UpdateId
+    device: Eui64
+    image: ImageId
+    file_version: int
+    activation: Activation
+    origin: str
+    created: UtcSeconds
+    deadline: UtcSeconds
+    changed: UtcSeconds
+    allow_downgrade: bool = False
+    state: UpdateState = UpdateState.ACCEPTED
+    reason: str = ""
+    version_before: int | None = None
+    version_seen: int | None = None
+    transfer: TransferOutcome | None = None
+    report: ActivationReport | None = None
+    waiting_for: WaitReason | None = None
+    waiting_until: UtcSeconds | None = None
+    activation_at: UtcSeconds | None = None
+    download_started: UtcSeconds | None = None
+    download_ended: UtcSeconds | None = None
+    ended: UtcSeconds | None = None
+
+    @property
+    def active(self) -> bool:
+        return self.state not in ENDS
+
+    @property
+    def distributed(self) -> bool:
+        """The device holds the image, and its supplier has not activated it: another image may replace it at any time.
+
+        So a deployed meter has it (HW).
+        """
+        waits = self.state is UpdateState.WAITING and self.transfer is TransferOutcome.SUCCESS
+        return waits and isinstance(self.activation, ActivateByCommand)
+
+
+def accept(
+    *,
+    job_id: UpdateId,
+    device: Eui64,
+    image: ImageId,
+    file_version: int,
+    activation: Activation,
+    origin: str,
+    version_before: int | None,
+    now_utc: UtcSeconds,
+    lifetime_s: float,
+    allow_downgrade: bool = False,
+) -> Update:
+    """A new job, with `lifetime_s` from now or from the appointed time.
+
+    Raises RefusedError where the device already runs the version: its success could not be told from doing nothing.
+    """
+    if version_before == file_version:
+        raise RefusedError(f"{format_eui64(device)} already runs version 0x{file_version:08X}")
+    latest_start = max(now_utc, activation.utc) if isinstance(activation, ActivateAt) else now_utc
+    return Update(
+        id=job_id,
+        device=device,
+        image=image,
+        file_version=file_version,
+        activation=activation,
+        origin=origin,
+        created=now_utc,
+        deadline=UtcSeconds(latest_start + lifetime_s),
+        changed=now_utc,
+        version_before=version_before,
+        allow_downgrade=allow_downgrade,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """The image is in the store, and its delivery to the hub was told to the sender."""
+
+
+@dataclass(frozen=True, slots=True)
+class Announced:
+    """The image is on offer to the device."""
+
+
+@dataclass(frozen=True, slots=True)
+class DownloadStarted:
+    """The device asked for a block of the image."""
+
+
+@dataclass(frozen=True, slots=True)
+class TransferEnded:
+    """The device sent Upgrade End, or the transfer was given up."""
+
+    outcome: TransferOutcome
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class WaitingFor:
+    """The download is parked, or the device is on hold."""
+
+    what: WaitReason
+    until: UtcSeconds | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ActivationOrdered:
+    """Somebody decided otherwise than at the start; takes effect until a real time was given to the device."""
+
+    activation: Activation
+
+
+@dataclass(frozen=True, slots=True)
+class ActivationGiven:
+    """The device was told when to activate, by the hub or by its supplier's command. There is no way back from here."""
+
+    at_utc: UtcSeconds
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceRejoined:
+    """The device came back onto the network: it may have rebooted."""
+
+
+@dataclass(frozen=True, slots=True)
+class VersionObserved:
+    """The device itself told which version it runs (attribute read-back, or Query Next Image)."""
+
+    file_version: int
+
+
+@dataclass(frozen=True, slots=True)
+class ActivationReported:
+    """The device's CS09 came."""
+
+    success: bool
+    file_version: int
+
+
+@dataclass(frozen=True, slots=True)
+class Cancelled:
+    """Somebody called the update off."""
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """The hub or the device will not go on with it."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class DeadlinePassed:
+    """The job's lifetime is over."""
+
+
+@dataclass(frozen=True, slots=True)
+class VerificationTimedOut:
+    """The device was due to run the new version, and has not shown that it does."""
+
+
+UpdateEvent: TypeAlias = (
+    Stored
+    | Announced
+    | DownloadStarted
+    | TransferEnded
+    | WaitingFor
+    | ActivationOrdered
+    | ActivationGiven
+    | DeviceRejoined
+    | VersionObserved
+    | ActivationReported
+    | Cancelled
+    | Refused
+    | DeadlinePassed
+    | VerificationTimedOut
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """Have the OTA server offer the job's image to its device; again with another activation if already on offer."""
+
+    job: Update
+
+
+@dataclass(frozen=True, slots=True)
+class CancelOffer:
+    """Have the OTA server take the offer back."""
+
+    job: Update
+
+
+@dataclass(frozen=True, slots=True)
+class ReadVersion:
+    """Read the running version (OTA attribute CurrentFileVersion) from the device, not before `after_s` from now."""
+
+    job: Update
+    after_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class RaiseCcs08:
+    """Make, sign and queue the Firmware Transfer Alert. Exactly once for each job."""
+
+    job: Update
+    outcome: TransferOutcome
+
+
+Action: TypeAlias = Offer | CancelOffer | ReadVersion | RaiseCcs08
