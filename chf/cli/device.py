@@ -87,7 +87,7 @@ def permit(*, eui64: Eui64, seconds: int, home: Path, as_json: bool) -> None:
     with Store.open(home) as store:
         _insist_on_entry(store, eui64)
         answer = ask(store, home, Verb.DEVICE_PERMIT, {"device": format_eui64(eui64), "seconds": seconds})
-    _say(answer.result, as_json=as_json, done=f"{format_eui64(eui64)} may join for {seconds} s")
+    answer.say(f"{format_eui64(eui64)} may join for {seconds} s", as_json=as_json)
 
 
 @device.command()
@@ -99,7 +99,7 @@ def forget(*, eui64: Eui64, home: Path, as_json: bool) -> None:
     with Store.open(home) as store:
         _insist_on_entry(store, eui64)
         answer = ask(store, home, Verb.DEVICE_FORGET, {"device": format_eui64(eui64)})
-    _say(answer.result, as_json=as_json, done=f"{format_eui64(eui64)} is forgotten")
+    answer.say(f"{format_eui64(eui64)} is forgotten", as_json=as_json)
 
 
 def _insist_on_entry(store: Store, eui64: Eui64) -> None:
@@ -107,13 +107,6 @@ def _insist_on_entry(store: Store, eui64: Eui64) -> None:
     if store.devices.get(eui64) is None:
         name = format_eui64(eui64)
         raise RefusedError(f"{name} is not in the device log: `chf device add {name}` writes it down")
-
-
-def _say(result: Any, *, as_json: bool, done: str) -> None:
-    if as_json:
-        print_json({"schema": 1, "queued": result is None, "result": result})
-    else:
-        talk(done if result is not None else "queued: no hub runs on this home directory; `chf run` will do it")
 
 
 @device.command("list")

@@ -3,8 +3,9 @@
 import asyncio
 import gc
 import logging
+import os
 import signal
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import click
@@ -68,7 +69,7 @@ def run(
             dcc_settings, signers, schema = rules.load()
             side = DccSide(home, pki, dcc, dcc_settings.with_receive_url(dcc_receive_url), signers, schema)
             talk(f"the DCC side listens at {beside.enter_context(in_a_thread(side))}")
-        asyncio.run(serve(hub, form=form))
+        asyncio.run(serve(hub, home, form=form))
 
 
 def open_pki(home: Path) -> Pki:
@@ -80,9 +81,10 @@ def open_pki(home: Path) -> Pki:
     return Pki.create(path, chf=parse_eui64(_DEFAULT_CHF))
 
 
-async def serve(hub: Hub, *, form: bool) -> None:
+async def serve(hub: Hub, home: Path, *, form: bool) -> None:
     """Run the hub until SIGINT or SIGTERM."""
     loop = asyncio.get_running_loop()
+    outlive_terminal(home / "hub.log")
     task = asyncio.ensure_future(hub.run(form=form, ready=_ready))
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, task.cancel)
@@ -90,6 +92,25 @@ async def serve(hub: Hub, *, form: bool) -> None:
         await task
     except asyncio.CancelledError:
         talk("stopped")
+
+
+def outlive_terminal(log: Path) -> None:
+    """Go on after SIGHUP, as a closed ssh session sends it: devices that are being served need their hub.
+
+    What was printed on the terminal then goes to the end of `log`.
+    """
+    on_terminal = [descriptor for descriptor in (1, 2) if os.isatty(descriptor)]  # once it is gone, none is
+
+    def hung_up() -> None:
+        if on_terminal:
+            opened = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            for descriptor in on_terminal:
+                os.dup2(opened, descriptor)
+            os.close(opened)
+            on_terminal.clear()
+        talk(f"the terminal is gone: process {os.getpid()} goes on; end it with: kill {os.getpid()}")
+
+    asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, hung_up)
 
 
 def settle() -> None:
@@ -116,4 +137,5 @@ def say(event: Event) -> None:
     if event.job is not None:
         parts.append(f"update {event.job}")
     parts += [f"{name}={value}" for name, value in event.fields.items() if value not in ("", None)]
-    talk(printable(" ".join(str(part) for part in parts)))
+    with suppress(OSError):  # a terminal that is gone; the event is in the store
+        talk(printable(" ".join(str(part) for part in parts)))

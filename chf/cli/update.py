@@ -6,10 +6,10 @@ from typing import Any
 
 import click
 
-from chf.cli.ask import ask
+from chf.cli.ask import Answer, Deadline, HubWatch, ask, await_answer, await_hub, say_queued, submit
 from chf.cli.image_options import KindParameter
 from chf.cli.options import EUI64, UTC_TIME, SecondsParameter, home_option, json_option, print_json, print_table, talk
-from chf.clock import SystemClock, UtcSeconds, isoformat
+from chf.clock import UtcSeconds, isoformat
 from chf.errors import ChfError, RefusedError, TimedOutError, UsageError
 from chf.eui64 import Eui64, format_eui64
 from chf.hub.commands import LONGEST_LIFETIME_S
@@ -62,6 +62,11 @@ def activation_options(command: Any) -> Any:
     )(command)
 
 
+timeout_option = click.option(
+    "--timeout", "timeout_s", type=SecondsParameter(0), help="Seconds to wait; without it, as long as it takes."
+)
+
+
 def _activation(at: UtcSeconds | None, hold: bool, strategy: str, time_form: str) -> Activation:
     if at is not None and hold:
         raise UsageError("--at and --hold exclude each other")
@@ -80,7 +85,8 @@ def _activation(at: UtcSeconds | None, hold: bool, strategy: str, time_form: str
     "--expires", "expires_s", type=SecondsParameter(1, LONGEST_LIFETIME_S), help="Seconds until it is given up."
 )
 @click.option("--allow-downgrade", is_flag=True, help="Also where a device runs a newer version.")
-@click.option("--wait", is_flag=True, help="Follow it to its end.")
+@click.option("--wait", is_flag=True, help="Follow it to its end; where no hub runs, wait for one.")
+@timeout_option
 @home_option
 @json_option
 def start(
@@ -95,10 +101,16 @@ def start(
     expires_s: float | None,
     allow_downgrade: bool,
     wait: bool,
+    timeout_s: float | None,
     home: Path,
     as_json: bool,
 ) -> None:
-    """Update devices of the device log to an image."""
+    """Update devices of the device log to an image. With --wait: exit code 0 only if all are activated, 4 if --timeout
+    is over first.
+    """
+    if timeout_s is not None and not wait:
+        raise UsageError("--timeout limits --wait: give both")
+    deadline = Deadline(timeout_s)
     activation = _activation(at, hold, strategy, time_form)
     with Store.open(home) as store:
         if all(store.devices.get(device) is None for device in devices):
@@ -111,11 +123,15 @@ def start(
             "lifetime_s": expires_s,
             "origin": "cli",
         }
-        answer = ask(store, home, Verb.UPDATE_START, body)
+        command = submit(store, Verb.UPDATE_START, body)
+        if wait:
+            answer = Answer(command, await_hub(store, home, command, deadline))
+        else:
+            answer = await_answer(store, home, command)
         if answer.result is None:
             if as_json:
                 print_json({"schema": 1, "queued": True, "started": [], "refused": []})
-            talk("queued: no hub runs on this home directory; `chf run` will start it")
+            say_queued()
             return
         started, refused = answer.result["started"], answer.result["refused"]
         if as_json and not wait:
@@ -127,7 +143,7 @@ def start(
         if refused and not started:
             raise RefusedError("no device was accepted")
         if wait:
-            follow(store, [UpdateId(line["update"]) for line in started], None, as_json=as_json)
+            follow(store, home, [UpdateId(line["update"]) for line in started], deadline, as_json=as_json)
         if refused:  # the others were served, and a script must not take that for all
             raise RefusedError(f"{len(refused)} of {len(started) + len(refused)} devices were refused")
 
@@ -197,20 +213,19 @@ def show(*, number: int, home: Path, as_json: bool) -> None:
 
 @update.command()
 @click.argument("numbers", type=click.IntRange(1), nargs=-1, required=True)
-@click.option("--timeout", "timeout_s", type=SecondsParameter(0), help="Seconds; without it, as long as it takes.")
+@timeout_option
 @home_option
 @json_option
 def wait(*, numbers: tuple[int, ...], timeout_s: float | None, home: Path, as_json: bool) -> None:
     """Follow updates to their end. Exit code 0 only if all are activated; 4 if the time is over first."""
     with Store.open(home) as store:
-        follow(store, [UpdateId(number) for number in numbers], timeout_s, as_json=as_json)
+        follow(store, home, [UpdateId(number) for number in numbers], Deadline(timeout_s), as_json=as_json)
 
 
-def follow(store: Store, numbers: list[UpdateId], timeout_s: float | None, *, as_json: bool) -> None:
+def follow(store: Store, home: Path, numbers: list[UpdateId], deadline: Deadline, *, as_json: bool) -> None:
     from chf.view.bars import TransferBars  # rich is slow to import
 
-    clock = SystemClock()
-    give_up = None if timeout_s is None else clock.now().instant + timeout_s
+    hub = HubWatch(home)
     with TransferBars() as bars:
         while True:
             jobs = [_job(store, number) for number in numbers]
@@ -218,8 +233,9 @@ def follow(store: Store, numbers: list[UpdateId], timeout_s: float | None, *, as
                 bars.show(job, progress.read(store.meta, job.id))
             if not any(job.active for job in jobs):
                 break
-            if give_up is not None and clock.now().instant > give_up:
-                raise TimedOutError(f"not ended in {timeout_s:g} s: " + ", ".join(_state(job) for job in jobs))
+            hub.running()
+            if deadline.passed:
+                raise TimedOutError(f"not ended in {deadline.timeout_s:g} s: " + ", ".join(map(_state, jobs)))
             time.sleep(_POLL_S)
     if as_json:
         print_json({"schema": 1, "updates": [_described(store, job) for job in jobs]})
@@ -243,7 +259,7 @@ def cancel(*, number: int, home: Path, as_json: bool) -> None:
     with Store.open(home) as store:
         _job(store, UpdateId(number))
         answer = ask(store, home, Verb.UPDATE_CANCEL, {"update": number})
-    _say(answer.result, as_json=as_json, done=f"update {number} is cancelled")
+    answer.say(f"update {number} is cancelled", as_json=as_json)
 
 
 @update.command()
@@ -259,14 +275,7 @@ def activate(*, number: int, at: UtcSeconds | None, strategy: str, time_form: st
         answer = ask(
             store, home, Verb.UPDATE_ACTIVATE, {"update": number, "activation": activation_to_json(activation)}
         )
-    _say(answer.result, as_json=as_json, done=f"update {number} will be activated")
-
-
-def _say(result: Any, *, as_json: bool, done: str) -> None:
-    if as_json:
-        print_json({"schema": 1, "queued": result is None, "result": result})
-    else:
-        talk(done if result is not None else "queued: no hub runs on this home directory; `chf run` will do it")
+    answer.say(f"update {number} will be activated", as_json=as_json)
 
 
 def _job(store: Store, number: UpdateId) -> Update:

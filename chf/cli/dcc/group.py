@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from chf.cli.ask import await_answer
+from chf.cli.ask import await_answer, say_queued
 from chf.cli.dcc.cs06 import cs06, cs08, ecs52, gcs38
 from chf.cli.dcc.intake import IntakeRules, intake_options
 from chf.cli.dcc.pki import pki
@@ -161,7 +161,7 @@ def _talk(answer: Answer, result: Any) -> None:
     if len(refused) > _MOST_SAID:
         talk(f"refused: {len(refused) - _MOST_SAID} more; the response and --json name them all")
     if answer.command is not None and result is None:
-        talk("queued: no hub runs on this home directory; `chf run` will start it")
+        say_queued()
     if result is not None:
         for line in result["started"]:
             talk(f"update {line['update']} for {line['device']}")

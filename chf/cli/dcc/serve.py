@@ -10,7 +10,7 @@ import click
 
 from chf.cli.dcc.intake import IntakeRules, intake_options
 from chf.cli.options import HostPort, home_option, talk
-from chf.cli.run import open_pki
+from chf.cli.run import open_pki, outlive_terminal
 from chf.dcc.gateway import is_loopback
 from chf.dcc.side import DccSide
 
@@ -39,13 +39,14 @@ def serve(
     pki = open_pki(home)
     if not is_loopback(listen[0]):
         talk(f"listening beyond this machine, without TLS: whoever reaches {listen[0]}:{listen[1]} can send requests")
-    asyncio.run(_until_stopped(DccSide(home, pki, listen, settings, signers, schema)))
+    asyncio.run(_until_stopped(DccSide(home, pki, listen, settings, signers, schema), home))
     talk("stopped")
 
 
-async def _until_stopped(side: DccSide) -> None:
+async def _until_stopped(side: DccSide, home: Path) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
+    outlive_terminal(home / "dcc.log")
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
     await side.run(stop, lambda address: click.echo(json.dumps({"schema": 1, "listening": address})))
