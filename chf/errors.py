@@ -22,6 +22,12 @@ class ChfError(Exception):
     exit_code = 1
 
 
+def one_error(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    """The error to show of those that ended a task group: one of ours where there is one, else the first."""
+    inside = [one_error(error) if isinstance(error, BaseExceptionGroup) else error for error in group.exceptions]
+    return next((error for error in inside if isinstance(error, ChfError)), inside[0])
+
+
 class UsageError(ChfError):
     exit_code = 2
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import click
 
 from chf import __version__
-from chf.errors import ChfError
+from chf.errors import ChfError, one_error
 from chf.view.text import printable
 
 INTERRUPTED = 130
@@ -62,23 +62,32 @@ def chf() -> None:
 def main(arguments: Sequence[str] | None = None) -> None:
     try:
         code = chf.main(args=arguments, prog_name="chf", standalone_mode=False)
-    except click.Abort:
-        code = INTERRUPTED
-    except KeyboardInterrupt:
-        code = INTERRUPTED
-    except click.ClickException as error:
-        error.show()
-        code = error.exit_code
-    except ChfError as error:
-        click.echo(printable(f"chf: {error}", lines=True), err=True)
-        code = error.exit_code
-    except BrokenPipeError:
-        code = 0  # the reader of our output has seen enough
-    except OSError as error:  # a disk, a directory or a terminal that fails is no fault of the program
-        where = "" if error.filename is None else f"{error.filename}: "
-        click.echo(printable(f"chf: {where}{error.strerror or error}"), err=True)
-        code = ChfError.exit_code
+    except BaseExceptionGroup as group:
+        code = _exit_code(one_error(group))
+    except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 what is no fault of anybody's is raised again
+        code = _exit_code(error)
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _exit_code(error: BaseException) -> int:
+    """Tell the person what went wrong. Raises what only a programmer could do something about."""
+    match error:
+        case click.Abort() | KeyboardInterrupt():
+            return INTERRUPTED
+        case click.ClickException():
+            error.show()
+            return error.exit_code
+        case ChfError():
+            click.echo(printable(f"chf: {error}", lines=True), err=True)
+            return error.exit_code
+        case BrokenPipeError():
+            return 0  # the reader of our output has seen enough
+        case OSError():  # a disk, a directory or a terminal that fails is no fault of the program
+            where = "" if error.filename is None else f"{error.filename}: "
+            click.echo(printable(f"chf: {where}{error.strerror or error}"), err=True)
+            return ChfError.exit_code
+        case _:
+            raise error
 
 
 if __name__ == "__main__":

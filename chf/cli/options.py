@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from math import isnan
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -133,8 +134,12 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
 
 
 def talk(text: str) -> None:
-    """Say something to the person at the terminal, on stderr; what a device said may be part of it."""
-    click.echo(printable(text, lines=True), err=True)
+    """Say something to the person at the terminal, on stderr; what a device said may be part of it.
+
+    A terminal that is gone, or a log on a full disk, stops nothing: what is worth keeping is in the store.
+    """
+    with suppress(OSError):
+        click.echo(printable(text, lines=True), err=True)
 
 
 class HostPort(click.ParamType[tuple[str, int]]):

@@ -87,7 +87,7 @@ async def serve(hub: Hub, home: Path, *, form: bool) -> None:
     outlive_terminal(home / "hub.log")
     task = asyncio.ensure_future(hub.run(form=form, ready=_ready))
     for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, task.cancel)
+        loop.add_signal_handler(number, task.cancel, number.name)
     try:
         await task
     except asyncio.CancelledError:

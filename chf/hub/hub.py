@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from chf import __version__
 from chf.clock import Clock, Instant, Now, isoformat
-from chf.errors import MalformedFrameError, RadioGoneError, StoreError, UsageError
+from chf.errors import MalformedFrameError, StoreError, one_error
 from chf.eui64 import Eui64
 from chf.hub import admission
 from chf.hub.admission import SecurityMode
@@ -135,12 +135,13 @@ class Hub:
         self.info: RadioInfo | None = None
 
     async def run(self, *, form: bool, ready: Callable[[RadioInfo], None] = lambda _info: None) -> None:
-        """Serve until cancelled.
+        """Serve until cancelled; the message of that (`Task.cancel`) is traced as the reason.
 
         Raises RadioGoneError where the dongle does not answer at the start, UsageError where key establishment is
         demanded and the hub has no certificate for this dongle.
         """
         self._event(Kind.HUB_STARTED, {"version": __version__, "pid": os.getpid()})
+        reason = ""
         try:
             async with asyncio.TaskGroup() as tasks:
                 self._tasks = tasks
@@ -155,8 +156,13 @@ class Hub:
                 tasks.create_task(self._save_now_and_then())
                 tasks.create_task(self._keep_log_short())
                 ready(self.info)
-        except* (RadioGoneError, UsageError) as group:
-            raise group.exceptions[0] from None
+        except BaseExceptionGroup as group:  # not `except*`, which Python 3.11.2 has raise a group again
+            error = one_error(group)
+            reason = str(error)
+            raise error from group
+        except asyncio.CancelledError as stopped:
+            reason = " ".join(map(str, stopped.args))
+            raise
         finally:
             self._tasks = None
             if self._timer is not None:
@@ -165,7 +171,7 @@ class Hub:
             await self._keys.close()
             await self._radio.stop()
             self._save()
-            self._event(Kind.HUB_STOPPED, {"reason": ""})
+            self._event(Kind.HUB_STOPPED, {"reason": reason})
 
     # What the radio tells (RadioListener)
 

@@ -157,7 +157,7 @@ def test_sigterm_is_graceful(desk):
     desk.until_offset(1000, GRACEFUL)
     assert desk.stop_hub(signal.SIGTERM) == 0
     log = desk.log.read_text()
-    assert re.search(r"hub\.stopped", log.splitlines()[-2])
+    assert re.search(r"hub\.stopped reason=SIGTERM", log.splitlines()[-2])
     assert log.splitlines()[-1] == "stopped"
     assert desk.job(number).state is UpdateState.DOWNLOADING
     desk.start_hub(config=CONFIG)
