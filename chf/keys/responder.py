@@ -26,7 +26,8 @@ from chf.keys.effects import (
     Token,
 )
 from chf.keys.session import Exchange, KeyEstablishmentSettings, Record
-from chf.keys.transitions import Input, State, next_state
+from chf.keys.transitions import TRANSITIONS, Input, State
+from chf.machine import next_state
 from chf.zcl import attributes
 from chf.zcl.frame import DefaultResponse, Frame, FrameType, Status, status_name
 from chf.zcl.key_establishment import (
@@ -120,7 +121,7 @@ class Responder:
         self._records.pop(peer, None)
         exchange = self._exchanges.pop(peer, None)
         if exchange is not None:
-            exchange.state = next_state(exchange.state, Input.FORGET)
+            exchange.state = next_state(TRANSITIONS, exchange.state, Input.FORGET)
 
     def deadline(self) -> Instant | None:
         return min((exchange.deadline for exchange in self._exchanges.values()), default=None)
@@ -175,7 +176,7 @@ class Responder:
             return self._busy(peer, endpoint, frame, self._settings.busy_wait_s, reason)
         earlier = self._exchanges.get(peer)
         if earlier is not None:
-            earlier.state = next_state(earlier.state, Input.INITIATE)
+            earlier.state = next_state(TRANSITIONS, earlier.state, Input.INITIATE)
         self._number += 1
         exchange = self._exchanges[peer] = Exchange(
             Token(peer, self._number),
@@ -248,7 +249,7 @@ class Responder:
         return self._end(exchange, Input.MISPLACED, reason, TerminateStatus.BAD_MESSAGE)
 
     def _end(self, exchange: Exchange, given: Input, reason: str, status: TerminateStatus | None = None) -> Effects:
-        exchange.state = next_state(exchange.state, given)
+        exchange.state = next_state(TRANSITIONS, exchange.state, given)
         peer = exchange.token.peer
         del self._exchanges[peer]
         failed = Failed(peer, reason, status)
@@ -284,7 +285,7 @@ class Responder:
 
     @staticmethod
     def _become(exchange: Exchange, given: Input, deadline: Instant) -> None:
-        exchange.state = next_state(exchange.state, given)
+        exchange.state = next_state(TRANSITIONS, exchange.state, given)
         exchange.deadline = deadline
 
     @staticmethod

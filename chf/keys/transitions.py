@@ -63,11 +63,3 @@ TRANSITIONS: dict[State, dict[Input, State]] = {
 
 
 ENDS = frozenset(state for state, row in TRANSITIONS.items() if not row)
-
-
-def next_state(state: State, given: Input) -> State:
-    """Raises LookupError for an input that the state has no row for."""
-    try:
-        return TRANSITIONS[state][given]
-    except KeyError:
-        raise LookupError(f"{state.name} has no transition for {given.name}") from None

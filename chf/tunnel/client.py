@@ -13,6 +13,7 @@ from typing import assert_never
 from chf.clock import Instant
 from chf.errors import MalformedFrameError, UsageError
 from chf.eui64 import Eui64, format_eui64
+from chf.machine import next_state
 from chf.tunnel.effects import (
     Alarm,
     DiscoverEndpoint,
@@ -28,7 +29,7 @@ from chf.tunnel.effects import (
     TunnelRecord,
 )
 from chf.tunnel.session import Outgoing, Session, TunnelSettings
-from chf.tunnel.transitions import Input, State, next_state
+from chf.tunnel.transitions import TRANSITIONS, Input, State
 from chf.zcl.frame import DefaultResponse, Frame, FrameType, Status, status_name
 from chf.zcl.tunneling import (
     GBCS_TRANSFER_SIZE,
@@ -465,7 +466,7 @@ class TunnelClient:
 
     @staticmethod
     def _become(session: Session, given: Input, deadline: Instant | None) -> None:
-        session.state = next_state(session.state, given)
+        session.state = next_state(TRANSITIONS, session.state, given)
         session.deadline = deadline
 
     # Frames.

@@ -70,11 +70,3 @@ TRANSITIONS: dict[State, dict[Input, State]] = {
     State.OPEN: {Input.LOSE: State.QUEUED, Input.POSTPONE: State.WAITING, **_COMINGS_AND_GOINGS},
     State.GONE: {Input.JOIN: State.DISCOVERING, Input.LEAVE: State.GONE},
 }
-
-
-def next_state(state: State, given: Input) -> State:
-    """Raises LookupError for an input that the state has no row for."""
-    try:
-        return TRANSITIONS[state][given]
-    except KeyError:
-        raise LookupError(f"{state.name} has no transition for {given.name}") from None

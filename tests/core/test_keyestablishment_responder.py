@@ -19,7 +19,8 @@ from chf.keys import (
     State,
     Token,
 )
-from chf.keys.transitions import ENDS, TRANSITIONS, Input, next_state
+from chf.keys.transitions import ENDS, TRANSITIONS, Input
+from chf.machine import next_state
 from chf.zcl.frame import DefaultResponse, Frame, FrameType, Status
 from chf.zcl.key_establishment import (
     ConfirmKeyData,
@@ -514,7 +515,7 @@ def test_no_key_is_in_a_repr():
 
 def test_an_input_without_a_row_is_a_mistake():
     with pytest.raises(LookupError):
-        next_state(State.INITIATED, Input.CONFIRM)
+        next_state(TRANSITIONS, State.INITIATED, Input.CONFIRM)
     assert {state for state, row in TRANSITIONS.items() if not row} == ENDS == {State.ENDED}
 
 

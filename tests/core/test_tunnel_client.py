@@ -7,6 +7,7 @@ import pytest
 from chf.clock import Instant
 from chf.errors import UsageError
 from chf.eui64 import Eui64
+from chf.machine import next_state
 from chf.tunnel import (
     Alarm,
     DiscoverEndpoint,
@@ -21,7 +22,7 @@ from chf.tunnel import (
     TunnelRecord,
     TunnelSettings,
 )
-from chf.tunnel.transitions import TRANSITIONS, Input, next_state
+from chf.tunnel.transitions import TRANSITIONS, Input
 from chf.zcl.frame import DefaultResponse, Frame, FrameType, Status
 from chf.zcl.tunneling import (
     CloseTunnel,
@@ -580,4 +581,4 @@ def test_tunnel_table_is_closed_and_every_state_has_a_way_out():
     assert set(TRANSITIONS) == set(State)
     assert all(TRANSITIONS[state] for state in State)
     with pytest.raises(LookupError, match="OPEN has no transition for TURN"):
-        next_state(State.OPEN, Input.TURN)
+        next_state(TRANSITIONS, State.OPEN, Input.TURN)
