@@ -17,7 +17,6 @@ from openssl_curves import OpenSslCurve
 from chf.crypto import ecmqv
 from chf.crypto.binary_curve import SECT163K1, SECT283K1, BinaryCurve, Point
 from chf.crypto.ecmqv import Ephemeral
-from chf.key_worker import go_last
 from devices.__main__ import main
 from devices.nodes import key_establishment
 from devices.nodes.key_cluster import KeyCluster
@@ -98,7 +97,9 @@ def _use_openssl_if_there() -> None:
 
 
 def _start_beside() -> None:
-    if not go_last():
+    try:
+        os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
+    except (AttributeError, OSError):  # a class that only Linux has
         os.nice(19)
     _use_openssl_if_there()
 

@@ -1,7 +1,6 @@
 """`chf run`: the hub on a dongle, in the foreground."""
 
 import asyncio
-import gc
 import logging
 import os
 import signal
@@ -113,17 +112,7 @@ def outlive_terminal(log: Path) -> None:
     asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, hung_up)
 
 
-def settle() -> None:
-    """Let the garbage collector leave alone what there is now, which stays.
-
-    A full pass over it, the libraries mostly, takes 60 ms, in which no device is answered.
-    """
-    gc.collect()
-    gc.freeze()
-
-
 def _ready(info: RadioInfo) -> None:
-    settle()
     network = info.network
     where = "" if network is None else f", channel {network.channel}, PAN id 0x{network.pan_id:04X}"
     talk(f"the hub is up: {info.kind} {info.firmware} (protocol {info.protocol_version}){where}")

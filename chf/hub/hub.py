@@ -10,7 +10,6 @@ import json
 import logging
 import os
 from collections.abc import Callable, Coroutine, Mapping
-from functools import partial
 from typing import Any, Final
 
 from chf import __version__
@@ -26,7 +25,6 @@ from chf.hub.devices import KnownDevices
 from chf.hub.journal import Journal
 from chf.hub.keys import Keys
 from chf.hub.log_alerts import LogAlerts
-from chf.hub.lulls import Lulls
 from chf.hub.settings import HubSettings
 from chf.hub.tunnels import Tunnels
 from chf.hub.updates import Updates
@@ -35,7 +33,6 @@ from chf.pki.zigbee import ZigbeePki
 from chf.radio.interface import (
     HUB_ENDPOINT,
     SMART_ENERGY_PROFILE,
-    Answer,
     Delivery,
     Inbound,
     Outbound,
@@ -60,9 +57,6 @@ NO_ADDRESS: Final = 0xFFFE  # Zigbee R22 3.6.1.7: a short address that is not kn
 POLL_S: Final = 0.2  # how soon a command of the CLI is taken
 SAVE_S: Final = 0.5  # how often progress and what was heard are written
 CHECKPOINT_S: Final = 30.0  # how often SQLite's log is moved into its file
-SAVED_AT_ONCE: Final = 4  # devices; the others the next time: a row takes 0.07 ms, and image blocks wait meanwhile
-
-_JOINED: Final = DeviceStatus.JOINED  # looked up for every block
 
 RADIO_NOTE: Final = "radio"
 """Under this key the store's meta table tells what the radio is doing."""
@@ -83,14 +77,8 @@ class Hub:
         settings = settings or HubSettings()
         self._store, self._radio, self._clock, self._pki = store, radio, clock, pki
         self._mode = settings.security.mode
-        self._serves_at_once = tuple(
-            admission.refusal(zcl_ota.CLUSTER, self._mode, aps_secured=True, established=established) is None
-            for established in (False, True)
-        )
-        """Whether secured OTA frames are admitted, of a device without and with a key by certificate: asked once."""
         self._journal = Journal(store, self._post, tell)
         self._devices = KnownDevices(store)
-        self._lulls = Lulls(clock)
         self._upward = Upward(pki)
         self._updates = Updates(
             store,
@@ -125,7 +113,6 @@ class Hub:
             self._spawn,
             self._key_established,
             self._on_disk,
-            self._lulls.wait,
             settings.key_establishment,
         )
         self._log_changed = asyncio.Event()
@@ -167,8 +154,6 @@ class Hub:
             self._tasks = None
             if self._timer is not None:
                 self._timer.cancel()
-            self._lulls.close()
-            await self._keys.close()
             await self._radio.stop()
             self._save()
             self._event(Kind.HUB_STOPPED, {"reason": reason})
@@ -176,14 +161,6 @@ class Hub:
     # What the radio tells (RadioListener)
 
     def message_received(self, message: Inbound) -> None:
-        """Each device's in their order; what is not of the OTA cluster may wait until a block has arrived."""
-        if message.cluster == zcl_ota.CLUSTER:
-            self._lulls.catch_up_with(message.source)
-            self._received(message)
-        else:
-            self._lulls.do(partial(self._received, message), message.source)
-
-    def _received(self, message: Inbound) -> None:
         now = self._clock.now()
         entry = self._devices.get(message.source)
         self._keys.heard(message.source, now)
@@ -210,44 +187,16 @@ class Hub:
             self._devices.hear(message.source, now)
             self._answer(message, now)
 
-    def answer_at_once(
-        self, device: Eui64, endpoint: int, cluster: int, payload: bytes, room_bytes: int
-    ) -> Answer | None:
-        """What `message_received` refuses is left to it, and so is all but an image block."""
-        entry = self._devices.get(device)
-        if (
-            cluster != zcl_ota.CLUSTER
-            or entry is None
-            or entry.status is not _JOINED
-            or not self._serves_at_once[entry.link_key is not None]
-        ):
-            return None
-        server = self._updates.server
-        block = server.block_at_once(device, endpoint, payload, self._clock.instant(), room_bytes)
-        return None if block is None else (block, server.policy.acknowledge_blocks, Token.BLOCK)
-
-    def answered(self, message: Outbound) -> None:
-        now = self._clock.now()
-        self._keys.heard(message.destination, now)
-        self._devices.hear(message.destination, now, message.destination_endpoint)
-        self._updates.block_left(message.destination)
-        self._lulls.end()
-
     def message_sent(self, message: Outbound, delivery: Delivery) -> None:
         token = message.reference
         if isinstance(token, Token):
             now = self._clock.now()
-            if token is Token.BLOCK:
-                self._lulls.begin(now.instant)
             batch = self._updates.delivered(message.destination, token, delivery is Delivery.DELIVERED, now)
             if batch is not None:
                 self._journal.carry_out(batch)
                 self._plan()
 
     def device_joined(self, device: Eui64, network_address: int) -> None:
-        self._lulls.do(partial(self._joined, device, network_address), device)
-
-    def _joined(self, device: Eui64, network_address: int) -> None:
         now = self._clock.now()
         batch = Batch(now)
         if self._devices.get(device) is None:
@@ -283,12 +232,9 @@ class Hub:
     def _absent_speaks(self, message: Inbound) -> None:
         """Its announcement, a broadcast, was lost: but whoever speaks under its link key is on the network."""
         if message.aps_secured and not self._journal.behind:
-            self._joined(message.source, NO_ADDRESS)
+            self.device_joined(message.source, NO_ADDRESS)
 
     def device_left(self, device: Eui64) -> None:
-        self._lulls.do(partial(self._left, device), device)
-
-    def _left(self, device: Eui64) -> None:
         if self._devices.get(device) is None:
             return
         now = self._clock.now()
@@ -342,7 +288,6 @@ class Hub:
         done = self._updates.receive(message.source, message.source_endpoint, message.payload, now)
         if isinstance(done, Outbound):
             self._radio.post(done)
-            self._lulls.end()
             due = self._updates.server.deadline()  # the first block of a page is one message too, with more to follow
             if due is not None and (self._due is None or due < self._due):
                 self._plan()
@@ -436,7 +381,6 @@ class Hub:
 
     async def _take_commands(self) -> None:
         while True:
-            await self._lulls.wait()
             if self._store.changed_by_others():
                 self._devices.reload()
                 self._log_changed.set()
@@ -447,16 +391,15 @@ class Hub:
             await asyncio.sleep(POLL_S)
 
     async def _tell_of_log(self) -> None:
-        """CS14, one alert at a time: to look for what to tell, and to tell it, takes a lull each."""
+        """CS14, for one page of the audit after the other; other tasks get their turns in between."""
         while True:
             await self._log_changed.wait()
-            await self._lulls.wait()
             batch = Batch(self._clock.now())
             if self._journal.behind:
                 await asyncio.sleep(SAVE_S)
-            elif self._log_alerts.raise_next(self._store, batch):
-                await self._lulls.wait()
+            elif self._log_alerts.raise_page(self._store, batch):
                 self._journal.carry_out(batch)
+                await asyncio.sleep(0)
             else:
                 self._log_changed.clear()
                 await self._on_disk()
@@ -472,14 +415,13 @@ class Hub:
     async def _save_now_and_then(self) -> None:
         while True:
             await asyncio.sleep(SAVE_S)
-            await self._lulls.wait()
-            self._save(SAVED_AT_ONCE)
+            self._save()
 
-    def _save(self, devices_at_most: int | None = None) -> None:
+    def _save(self) -> None:
         """Progress, and what was learned of devices: worth little each, so written together."""
         self._journal.retry()
         unwritten = [transfer for transfer in self._updates.transfers.values() if transfer.unwritten]
-        heard = self._devices.unwritten_devices()[:devices_at_most]
+        heard = self._devices.unwritten_devices()
         if self._journal.behind or not (unwritten or heard):
             return
         try:

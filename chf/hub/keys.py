@@ -42,28 +42,22 @@ class Keys:
         spawn: Callable[[Callable[[], Coroutine[Any, Any, None]]], None],
         established: Callable[[Eui64, Now], None],
         on_disk: Callable[[], Coroutine[Any, Any, bool]],
-        lull: Callable[[], Coroutine[Any, Any, None]],
         settings: ke.KeyEstablishmentSettings,
     ) -> None:
         self._radio, self._devices, self._clock = radio, devices, clock
         self._carry_out, self._spawn, self._established = carry_out, spawn, established
-        self._on_disk, self._lull = on_disk, lull
+        self._on_disk = on_disk
         self._responder = ke.Responder(settings)
         self._agreement: KeyAgreement | None = None
         self._missing: dict[Eui64, Instant] = {}  # whose keys the dongle did not take, and when to try again
 
     def equip(self, credentials: dict[Suite, Credentials]) -> None:
         self._agreement = KeyAgreement(credentials)
-        self._spawn(self._agreement.prepare)
         self._responder.equip(own.certificate for own in credentials.values())
 
     @property
     def serving(self) -> bool:
         return self._agreement is not None
-
-    async def close(self) -> None:
-        if self._agreement is not None:
-            await self._agreement.close()
 
     def has_key(self, device: Eui64) -> bool:
         entry = self._devices.get(device)
@@ -148,7 +142,6 @@ class Keys:
         async def compute() -> None:
             assert self._agreement is not None
             result = await self._agreement.compute(wanted)
-            await self._lull()
             now = self._clock.now()
             self._do(self._responder.computed(wanted.token, result, now.instant), now)
 
@@ -168,7 +161,6 @@ class Keys:
 
     async def _install_new(self, token: ke.Token, link_key: bytes, before: DeviceEntry) -> None:
         ok = await self._on_disk() and await self._install(token.peer, link_key, fresh=True)
-        await self._lull()
         if ok:
             self._missing.pop(token.peer, None)
         now = self._clock.now()

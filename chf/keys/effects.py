@@ -78,4 +78,3 @@ class Computed:
 class ComputationFailure(Enum):
     CERTIFICATE = "the certificate holds no point of the curve"
     EPHEMERAL = "the ephemeral key is no proper point of the curve"
-    UNAVAILABLE = "the hub could not compute"

@@ -45,7 +45,6 @@ from chf.zcl.key_establishment import attributes as cluster_attributes
 _FAILURES = {
     ComputationFailure.CERTIFICATE: TerminateStatus.INVALID_CERTIFICATE,
     ComputationFailure.EPHEMERAL: TerminateStatus.BAD_MESSAGE,
-    ComputationFailure.UNAVAILABLE: TerminateStatus.NO_RESOURCES,
 }
 
 

@@ -231,16 +231,6 @@ class AshLine(AshProtocol):  # type: ignore[misc]
             self._began(number, payload)
         return True
 
-    def answer(self, payload: bytes) -> None:
-        """The same, where `is_free`, of what the turn was for: it is written before anything is noted of it."""
-        number, acknowledged = self._tx_seq, self._rx_seq
-        self._unwritten += wrap(number << 4 | acknowledged, randomise(payload))
-        self._acknowledged = acknowledged
-        try:
-            self._flush()
-        finally:
-            self._began(number, payload)
-
     def _began(self, number: int, payload: bytes) -> None:
         take(self.window)
         self._tx_seq = (number + 1) % 8

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import ParamSpec
 
 from chf.eui64 import Eui64
-from chf.radio.interface import Answer, Delivery, Inbound, Outbound, RadioListener, RadioState
+from chf.radio.interface import Delivery, Inbound, Outbound, RadioListener, RadioState
 
 _LOG = logging.getLogger(__name__)
 
@@ -20,18 +20,6 @@ class GuardedListener:
 
     def message_received(self, message: Inbound) -> None:
         tell(self._listener.message_received, message)
-
-    def answer_at_once(
-        self, device: Eui64, endpoint: int, cluster: int, payload: bytes, room_bytes: int
-    ) -> Answer | None:
-        try:
-            return self._listener.answer_at_once(device, endpoint, cluster, payload, room_bytes)
-        except Exception:  # noqa: BLE001
-            _LOG.exception("the hub failed on what it was asked")
-            return None
-
-    def answered(self, message: Outbound) -> None:
-        tell(self._listener.answered, message)
 
     def message_sent(self, message: Outbound, delivery: Delivery) -> None:
         tell(self._listener.message_sent, message, delivery)

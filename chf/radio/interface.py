@@ -108,29 +108,10 @@ class RadioInfo:
         }
 
 
-Answer = tuple[bytes, bool, object]
-"""Of an `Outbound`: payload, acknowledged, reference. A bare tuple, because the device waits while it is made."""
-
-
 class RadioListener(Protocol):
     def message_received(self, message: Inbound) -> None: ...
-    def answer_at_once(
-        self, device: Eui64, endpoint: int, cluster: int, payload: bytes, room_bytes: int
-    ) -> Answer | None:
-        """The quick way of a message whose answer is all that it causes, which is how an image block is asked for.
-
-        The message is a unicast under APS link-key security from this endpoint of the device, to the hub's endpoint on
-        profile 0x0109. The answer leaves as a bulk message to where the question came from, in one frame, which has
-        room for so many bytes; then `answered` is called. None: nothing was done, and `message_received` follows.
-        """
-        ...
-
-    def answered(self, message: Outbound) -> None:
-        """What `answer_at_once` gave is on its way; what need not come before that is done now."""
-        ...
-
     def message_sent(self, message: Outbound, delivery: Delivery) -> None:
-        """Told once for every message handed to `Radio.post`, and for every one of `answered`."""
+        """Told once for every message handed to `Radio.post`."""
         ...
 
     def device_joined(self, device: Eui64, network_address: int) -> None:

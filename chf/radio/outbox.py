@@ -57,8 +57,6 @@ class Outbox(Generic[Item]):
         self._rings: dict[Urgency, deque[_Lane[Item]]] = {urgency: deque() for urgency in Urgency}
         self._under_way = 0
         self._normal_under_way = 0
-        self._all_rings = tuple(self._rings.values())
-        self._bulk_lanes = self._lanes[Urgency.BULK]
         self._bulk_together = max(places.together - places.kept_from_bulk, 1)
 
     def __len__(self) -> int:
@@ -97,24 +95,6 @@ class Outbox(Generic[Item]):
                 self._enter_ring(urgency, lane)
                 return item
         return None
-
-    def bulk_goes_at_once(self, device: Eui64) -> bool:
-        """Whether a bulk message to this device, put now, is what `take` would give next."""
-        for ring in self._all_rings:
-            if ring:
-                return False
-        lane = self._bulk_lanes.get(device)
-        return self._under_way < self._bulk_together and (
-            lane is None or (lane.under_way < lane.places and not lane.waiting)
-        )
-
-    def took_bulk(self, device: Eui64) -> None:
-        """`put` and `take` in one, of a bulk message that goes at once: it holds a place until `done`."""
-        lane = self._bulk_lanes.get(device)
-        if lane is None:
-            lane = self._bulk_lanes[device] = _Lane(self._places.bulk)
-        lane.under_way += 1
-        self._under_way += 1
 
     def done(self, device: Eui64, urgency: Urgency) -> None:
         """A message that was taken met its fate: its place is free."""

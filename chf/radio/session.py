@@ -77,7 +77,6 @@ class Session:
             for work in (*self._early, *self._link.background(), self._tick()):
                 self._spawn(work)
             self._early.clear()
-            self.traffic.answers_at_once = not self._lost.done()
             try:
                 return await self._lost
             finally:
@@ -87,7 +86,6 @@ class Session:
                     task.cancel()
 
     def fail(self, reason: str) -> None:
-        self.traffic.answers_at_once = False
         if not self._lost.done():
             self._lost.set_result(reason)
 

@@ -9,7 +9,6 @@ from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from functools import partial
 from typing import Generic, Protocol, TypeVar
 
 from chf.clock import Instant
@@ -20,7 +19,6 @@ from chf.radio.addresses import Addresses
 from chf.radio.interface import (
     HUB_ENDPOINT,
     SMART_ENERGY_PROFILE,
-    Answer,
     Delivery,
     Outbound,
     RadioListener,
@@ -138,9 +136,6 @@ class Traffic(ABC, Generic[Heard]):
         self._heard_at: dict[Eui64, Instant] = {}
         self._full = False
         self._nop_due = False
-        self.answers_at_once = False
-        """Set while the radio is up: then a block may take the quick way."""
-        self._answered: tuple[int, int, Eui64, int, int, Answer] | None = None
 
     def _open(self, places: Places) -> None:
         self._outbox = Outbox(places)
@@ -203,49 +198,8 @@ class Traffic(ABC, Generic[Heard]):
     def _send_off(self, letter: Letter, destination: int) -> int:
         """Note that it is under way, under the tag that is given."""
         tag = self._tags.popleft()
-        self._note_under_way(tag, letter, destination)
-        return tag
-
-    def _note_under_way(self, tag: int, letter: Letter, destination: int) -> None:
         self._under_way[tag] = UnderWay(letter, destination, Instant(self.now() + CONFIRM_LIMIT_S))
-
-    # The quick way of a block: where nothing would leave before it, it does not queue, and what is to be noted is noted
-    # when it is gone. A test holds it to the long way.
-
-    def _answer(
-        self, sender: int, device: Eui64, endpoint: int, cluster: int, payload: bytes, room_bytes: int
-    ) -> tuple[int, Answer] | None:
-        """The listener's answer and a tag for it, where both are to be had; `_handed_over` follows."""
-        if (
-            not self.answers_at_once
-            or not self._is_open
-            or self._full
-            or self._nop_due
-            or not self._tags
-            or not self._outbox.bulk_goes_at_once(device)
-        ):
-            return None
-        answer = self.listener.answer_at_once(device, endpoint, cluster, payload, room_bytes)
-        if answer is None:
-            return None
-        tag = self._tags.popleft()
-        self._answered = tag, sender, device, endpoint, cluster, answer
-        return tag, answer
-
-    def _handed_over(self) -> tuple[int, Letter]:
-        """Its tag and letter: all that the long way would have noted is noted."""
-        assert self._answered is not None
-        tag, sender, device, endpoint, cluster, (payload, acknowledged, reference) = self._answered
-        self._answered = None
-        message = Outbound(
-            device, endpoint, cluster, payload, Urgency.BULK, acknowledged=acknowledged, reference=reference
-        )
-        letter = letter_of(message, partial(self.listener.message_sent, message))
-        self._heard_at[device] = self.now()
-        self._outbox.took_bulk(device)
-        self._note_under_way(tag, letter, sender)
-        self.listener.answered(message)
-        return tag, letter
+        return tag
 
     def _take_out(self, tag: int) -> None:
         del self._under_way[tag]

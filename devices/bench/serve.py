@@ -1,7 +1,6 @@
 """Runs one virtual dongle until it is told to stop: the composition root of the virtual world."""
 
 import asyncio
-import gc
 import json
 import os
 import signal
@@ -231,7 +230,4 @@ async def serve(options: ServeOptions) -> None:
         }
         sys.stdout.write(json.dumps(ready) + "\n")
         sys.stdout.flush()
-        # What is there now stays: a full pass of the garbage collector over it would stop the world for 15 ms.
-        gc.collect()
-        gc.freeze()
         await stopped

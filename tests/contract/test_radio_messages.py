@@ -1,8 +1,8 @@
-"""What every `Radio` must do with messages, whatever dongle is behind it: those that come, go, and are answered at once."""
+"""What every `Radio` must do with messages, whatever dongle is behind it."""
 
 import pytest
 
-from chf.radio.interface import HUB_ENDPOINT, Delivery, Outbound, Urgency
+from chf.radio.interface import HUB_ENDPOINT, Delivery, Urgency
 from devices.stack.interface import ApsStatus, Eui64
 from tests.contract.radio_bench import METER, OTA, OTHER, message
 from tests.support.radio_dongle import MemoryDevice
@@ -51,41 +51,9 @@ async def test_a_posted_message_goes_out_as_asked_and_its_fate_is_told_once(benc
     assert (second.secured, second.acknowledged) == (False, False)
 
 
-async def test_an_answer_at_once_is_a_message_like_others(bench):
-    device = await bench.invited()
-    await bench.radio.send(message(device))  # its address is known from here on
-    bench.listener.quick = lambda source, endpoint, cluster, payload: b"block for " + payload
-    bench.dongle.says(device, b"me", endpoint=7)
-    await bench.listener.until(lambda: bool(bench.listener.sent))
-    ((told, fate),) = bench.listener.sent
-    assert (told, fate) == (bench.listener.answers[0], Delivery.DELIVERED)
-    assert told == Outbound(device.ieee, 7, OTA, b"block for me", Urgency.BULK, reference="quick")
-    sent = device.received[-1]
-    assert (sent.profile, sent.cluster, sent.source_endpoint, sent.destination_endpoint) == (
-        0x0109,
-        OTA,
-        HUB_ENDPOINT,
-        7,
-    )
-    assert (sent.payload, sent.secured, sent.acknowledged) == (b"block for me", True, True)
-    assert bench.listener.received == []
-
-
-@pytest.mark.parametrize("how", [{"secured": False}, {"to_endpoint": 1}, {"destination": 0xFFFD}])
-async def test_nothing_but_a_secured_unicast_to_the_hubs_endpoint_is_answered_at_once(bench, how):
-    device = await bench.invited()
-    await bench.radio.send(message(device))
-    bench.listener.quick = lambda source, endpoint, cluster, payload: payload if payload == b"ask" else None
-    bench.dongle.says(device, b"ask", **how)
-    bench.dongle.says(device, b"end")
-    await bench.listener.until(lambda: any(m.payload == b"end" for m in bench.listener.received))
-    assert bench.listener.answers == []
-
-
-async def test_a_burst_is_answered_in_its_order_some_at_once_and_some_as_always(bench):
+async def test_a_burst_is_answered_in_its_order(bench):
     device = await bench.invited(confirms_after_s=0.0)
     await bench.radio.send(message(device))
-    bench.listener.quick = lambda source, endpoint, cluster, payload: payload
     bench.listener.message_received = lambda inbound: bench.radio.post(
         message(device, inbound.payload, urgency=Urgency.BULK)
     )
@@ -94,17 +62,7 @@ async def test_a_burst_is_answered_in_its_order_some_at_once_and_some_as_always(
         bench.dongle.says(device, payload)
     await bench.listener.until(lambda: len(bench.listener.sent) == len(asked))
     assert [request.payload for request in device.received[1:]] == asked
-    assert 0 < len(bench.listener.answers) < len(asked)
     assert set(bench.listener.fates()) == {Delivery.DELIVERED}
-
-
-async def test_an_answer_that_is_too_long_for_one_frame_is_not_given_at_once(bench):
-    device = await bench.invited()
-    await bench.radio.send(message(device))
-    bench.listener.quick = lambda source, endpoint, cluster, payload: bytes(231)
-    bench.dongle.says(device, b"ask")
-    await bench.listener.until(lambda: bool(bench.listener.received))
-    assert bench.listener.answers == []
 
 
 async def test_send_waits_for_the_fate_and_tells_the_listener_nothing(bench):

@@ -4,7 +4,6 @@ The device is the emulated one's initiator; what a real dongle would do with key
 """
 
 import asyncio
-import os
 import shutil
 from dataclasses import replace
 from random import Random
@@ -16,7 +15,7 @@ from chf.crypto.ecqv import Suite
 from chf.crypto.mmo import aes_mmo
 from chf.errors import RadioGoneError, RadioRefusedError, StoreError, UsageError
 from chf.eui64 import Eui64, parse_eui64
-from chf.hub import Hub, HubSettings, key_agreement
+from chf.hub import Hub, HubSettings
 from chf.hub.admission import SecurityMode
 from chf.hub.settings import SecuritySettings
 from chf.pki.zigbee import ZigbeePki, seeded_numbers
@@ -424,52 +423,6 @@ async def test_a_forgotten_device_is_a_stranger_in_the_middle_of_its_exchange(st
         device.turn()
         await asyncio.sleep(0)
         assert len(desk.radio.to_cluster(key_establishment.CLUSTER)) == answered
-
-
-async def test_a_worker_that_dies_costs_one_exchange(store, monkeypatch):
-    deaths = []
-    ask = key_agreement.KeyAgreement._ask
-
-    async def dies_once(self, line):
-        """With its answer on its lips, whether it was the worker that goes last or the one that replaced it."""
-        answer = await ask(self, line)
-        if not deaths:
-            deaths.append(self._worker.pid)
-            self._worker.kill()
-            await self._worker.wait()
-            raise OSError("broken pipe")
-        return answer
-
-    monkeypatch.setattr(key_agreement.KeyAgreement, "_ask", dies_once)
-    async with hub_on_desk(store, MemoryRadio(), CBKE) as desk:
-        desk.radio.joins(PPMID)
-        device = Device(desk)
-        await device.establish()
-        assert [event.status for event in device.failed] == [TerminateStatus.NO_RESOURCES]
-        device.failed.clear()
-        await device.establish()
-        assert device.taken
-
-
-@pytest.mark.skipif(not hasattr(os, "SCHED_IDLE"), reason="only Linux has a class for what goes last")
-async def test_a_worker_that_gets_no_processor_is_replaced_by_one_that_takes_its_share(store, monkeypatch):
-    """By the scheduling class of the one that gave the answer, with which the device gets its key."""
-    answered_in = []
-    ask = key_agreement.KeyAgreement._ask
-
-    async def watched(self, line):
-        answer = await ask(self, line)
-        answered_in.append(os.sched_getscheduler(self._worker.pid))
-        return answer
-
-    monkeypatch.setattr(key_agreement.KeyAgreement, "_ask", watched)
-    monkeypatch.setattr(key_agreement, "PATIENCE_S", 0.0)
-    async with hub_on_desk(store, MemoryRadio(), CBKE) as desk:
-        desk.radio.joins(PPMID)
-        device = Device(desk)
-        await device.establish()
-    assert (len(device.taken), device.failed) == (1, [])
-    assert answered_in == [os.SCHED_OTHER]
 
 
 async def test_in_lab_mode_there_is_no_key_establishment(store):

@@ -8,7 +8,6 @@ from chf.crypto.ecqv import CertificateAuthority, CertificateError, InvalidPoint
 from chf.eui64 import Eui64
 from chf.keys import (
     ComputationFailure,
-    Compute,
     Computed,
     Established,
     Failed,
@@ -470,15 +469,6 @@ def test_a_forgotten_device_has_no_exchange():
     desk.responder.forget(DEVICE)
     assert desk.responder.installed(install.token, desk.now.instant, ok=True) == ()
     assert desk.responder.deadline() is None
-
-
-def test_a_hub_that_cannot_compute_says_so():
-    desk = Desk()
-    desk.initiate()
-    ((compute),) = desk.send_ephemeral()
-    assert isinstance(compute, Compute)
-    effects = desk.responder.computed(compute.token, ComputationFailure.UNAVAILABLE, desk.now.instant)
-    refused(effects, TerminateStatus.NO_RESOURCES, wait_time_s=5)
 
 
 # Manners

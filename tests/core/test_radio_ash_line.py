@@ -112,22 +112,6 @@ async def test_acknowledgements_never_go_back(bench: Bench):
     assert bench.written() == [data(0, 1, b"answer"), ack(2)]
 
 
-async def test_an_answer_is_written_before_the_rest_of_what_came_is_looked_at(bench: Bench):
-    written_before = []
-
-    def taken(payload: bytes) -> None:
-        written_before.append(len(bench.writes))
-        if payload == b"callback":
-            assert bench.line.is_free()
-            bench.line.answer(b"answer")
-
-    bench.data_received = taken
-    bench.says(data(0, 0, b"callback"), data(1, 0, b"another"))
-    assert written_before == [0, 1]
-    assert not bench.line.is_free()
-    assert bench.written() == [data(0, 1, b"answer"), ack(2)]
-
-
 async def test_one_frame_is_under_way_at_a_time(bench: Bench):
     assert bench.line.send_at_once(b"first")
     assert not bench.line.send_at_once(b"second")

@@ -51,27 +51,6 @@ class OutboxMachine(RuleBasedStateMachine):
         self.under_way[device, urgency] = self.under_way.get((device, urgency), 0) + 1
         return item
 
-    @rule(target=taken, device=st.integers(1, 4).map(Eui64))
-    def put_bulk_that_goes_at_once(self, device):
-        """Only where nothing waits that could leave, and there is a place for it."""
-        lane = (device, Urgency.BULK)
-        at_once = (
-            not any(
-                waiting and self.under_way.get(of, 0) < PLACES.of_one_device(of[1])
-                for of, waiting in self.waiting.items()
-            )
-            and not self.waiting.setdefault(lane, [])
-            and self.under_way.get(lane, 0) < PLACES.bulk
-            and sum(self.under_way.values()) < PLACES.together - PLACES.kept_from_bulk
-        )
-        assert self.outbox.bulk_goes_at_once(device) == at_once
-        if not at_once:
-            return None
-        self.count += 1
-        self.outbox.took_bulk(device)
-        self.under_way[lane] = self.under_way.get(lane, 0) + 1
-        return device, Urgency.BULK, self.count
-
     def normal_under_way(self):
         return sum(count for (_, urgency), count in self.under_way.items() if urgency is Urgency.NORMAL)
 

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable
 
 from chf.eui64 import Eui64
-from chf.radio.interface import Answer, Delivery, Inbound, Outbound, RadioState
+from chf.radio.interface import Delivery, Inbound, Outbound, RadioState
 
 LIMIT_S = 60.0
 
@@ -17,21 +17,10 @@ class RecordingListener:
         self.left: list[Eui64] = []
         self.states: list[tuple[RadioState, str]] = []
         self.order: list[str] = []
-        self.answers: list[Outbound] = []
-        self.quick: Callable[[Eui64, int, int, bytes], bytes | None] | None = None
         self._news = asyncio.Event()
 
     def message_received(self, message: Inbound) -> None:
         self._record("received", self.received, message)
-
-    def answer_at_once(self, device, endpoint, cluster, payload, room_bytes) -> Answer | None:
-        if self.quick is None:
-            return None
-        answer = self.quick(device, endpoint, cluster, payload)
-        return None if answer is None or len(answer) > room_bytes else (answer, True, "quick")
-
-    def answered(self, message: Outbound) -> None:
-        self._record("answered", self.answers, message)
 
     def message_sent(self, message: Outbound, delivery: Delivery) -> None:
         self._record("sent", self.sent, (message, delivery))

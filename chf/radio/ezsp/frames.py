@@ -80,16 +80,6 @@ class IncomingMessage(NamedTuple):
     payload: bytes
 
 
-Unicast = tuple[int, int, int, int, int, int, "Eui64 | None", bytes]
-"""Of an `IncomingMessage`: profile, cluster, source endpoint, destination endpoint, options, sender, EUI-64, payload.
-
-A bare tuple: to make the objects takes longer than to read the frame, and the device waits.
-"""
-
-
-_ApsFields = tuple[int, int, int, int, int, int, int]
-
-
 class MessageSent(NamedTuple):
     """messageSentHandler."""
 
@@ -117,7 +107,6 @@ class Dialect:
         tag = "H" if self._sl_status else "B"
         self.tags = 0xFF if not self._sl_status else 0xFFFF
         self._unicast = struct.Struct(f"<BH{_APS}{tag}B")
-        self._whole = struct.Struct(f"<BBBHBH{_APS}{tag}B")  # with the header
         self._answer = struct.Struct("<IB" if self._sl_status else "<BB")
         self._sent = struct.Struct(f"<IBH{_APS}{tag}" if self._sl_status else f"<BH{_APS}{tag}B")
         # From v14: sender, EUI-64, binding, address, LQI, RSSI, timestamp. Before: LQI, RSSI, sender, binding, address.
@@ -125,27 +114,6 @@ class Dialect:
 
     def send_unicast(self, destination: int, aps: ApsFrame, tag: int, payload: bytes) -> bytes:
         return self._unicast.pack(_OUTGOING_DIRECT, destination, *aps, tag, len(payload)) + payload
-
-    def whole_unicast(self, sequence: int, destination: int, aps: _ApsFields, tag: int, payload: bytes) -> bytes:
-        """`header` and `send_unicast` in one; `aps` is what an `ApsFrame` has."""
-        size = len(payload)
-        return self._whole.pack(sequence, 0, 1, SEND_UNICAST, _OUTGOING_DIRECT, destination, *aps, tag, size) + payload
-
-    def unicast(self, frame: bytes) -> Unicast | None:
-        """What `incoming` reads of an ordinary unicast; None for everything else, and for what is malformed."""
-        size = HEADER_BYTES + self._incoming.size
-        if len(frame) < size:
-            return None
-        fields = self._incoming.unpack_from(frame, HEADER_BYTES)
-        kind, profile, cluster, source_endpoint, destination_endpoint, options = fields[:6]
-        payload = frame[size : size + fields[-1]]
-        if kind not in _UNICASTS or len(payload) != fields[-1]:
-            return None
-        if not self._sl_status:
-            return profile, cluster, source_endpoint, destination_endpoint, options, fields[10], None, payload
-        eui64 = Eui64(fields[9])
-        known = None if eui64 in _NO_EUI64 else eui64
-        return profile, cluster, source_endpoint, destination_endpoint, options, fields[8], known, payload
 
     def acceptance(self, body: bytes) -> tuple[Acceptance, int]:
         """The answer to sendUnicast, with the APS counter that the dongle gave the message."""

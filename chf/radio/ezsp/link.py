@@ -54,14 +54,6 @@ class HotPath(Protocol):
     """The hub's side of the fast lane; called from the event loop, must not block."""
 
     def next_command(self) -> Command | None: ...
-    def answer_at_once(self, asked: bytes, sequence: int) -> bytes | None:
-        """The whole frame, with this sequence number, that answers an incomingMessageHandler frame; None: not so."""
-        ...
-
-    def handed_over(self) -> Command:
-        """That frame has left; whose answer is to be told to whom. Its body is of no use any more."""
-        ...
-
     def incoming(self, message: frames.IncomingMessage) -> bool:
         """False where bellows is to have it."""
         ...
@@ -295,8 +287,6 @@ class HotEzsp(bellows.ezsp.EZSP):  # type: ignore[misc]
             super().frame_received(data)
             return
         frame_id = data[3] | data[4] << 8
-        if frame_id == frames.INCOMING_MESSAGE_HANDLER and self._answers_at_once(self._hot, data):
-            return
         if frame_id == frames.INVALID_COMMAND and (
             data[frames.HEADER_BYTES :] in _VERSION_NOT_SET or self._is_hot_answer(data[0], frame_id)
         ):  # the commands of the fast lane are known to every firmware, but not to one that was just started
@@ -313,27 +303,6 @@ class HotEzsp(bellows.ezsp.EZSP):  # type: ignore[misc]
             return  # bellows would only log it
         if not taken:
             super().frame_received(data)
-
-    def _answers_at_once(self, hot: HotPath, data: bytes) -> bool:
-        """Let the answer leave before anything is noted of it: its device waits, and the rest does not matter to it."""
-        line = self.line
-        if self._turn is not None or line is None or not line.is_free() or not self._may_send():
-            return False
-        protocol = self._protocol
-        turn, sequence = protocol._send_semaphore, protocol._seq
-        if turn.locked():
-            return False
-        answer = hot.answer_at_once(data, sequence)
-        if answer is None:
-            return False
-        protocol._seq = (sequence + 1) % 256
-        try:
-            line.answer(answer)
-        finally:
-            take(turn)
-            self._turn, self._hot_sequence, self._hot_since = turn, sequence, self._loop.time()
-            self._hot_command = hot.handed_over()
-        return True
 
     def _take_callback(self, hot: HotPath, frame_id: int, data: bytes) -> bool:
         match frame_id:

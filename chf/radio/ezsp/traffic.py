@@ -13,7 +13,7 @@ from chf.radio import zdp
 from chf.radio.ezsp import frames
 from chf.radio.ezsp.link import Command
 from chf.radio.fragments import Fragment, FragmentKey, Reassembler, cut
-from chf.radio.interface import HUB_ENDPOINT, SMART_ENERGY_PROFILE, Delivery, Inbound
+from chf.radio.interface import HUB_ENDPOINT, Delivery, Inbound
 from chf.radio.outbox import Places
 from chf.radio.traffic import BROADCAST_ENDPOINT, Letter, Surroundings, Traffic
 
@@ -24,10 +24,6 @@ _FRAGMENT_HEADER_BYTES = 2  # extended frame control and block number (r22 2.2.5
 _COORDINATOR = 0x0000
 _BROADCAST_ADDRESSES = 0xFFF8  # and above
 _RECEIVED_IN_WINDOW = 0xFF00  # the acknowledgement's bit mask: all of the window, which is one fragment
-_SECURED = frames.OPTION_ENCRYPTION
-_SECURED_WHOLE = _SECURED | frames.OPTION_FRAGMENT
-_UNACKNOWLEDGED = frames.OPTION_ENABLE_ROUTE_DISCOVERY | frames.OPTION_ENCRYPTION  # of a block
-_ACKNOWLEDGED = _UNACKNOWLEDGED | frames.OPTION_RETRY
 _TAGS = 200  # how many of a dialect's tags are in use in turn
 
 
@@ -112,34 +108,6 @@ class EzspTraffic(Traffic[frames.IncomingMessage]):
                 self._finish(letter, Delivery.REFUSED)
             case _:
                 assert_never(acceptance)
-
-    def answer_at_once(self, asked: bytes, sequence: int) -> bytes | None:
-        """The frame that answers this one of an incoming message, where a block is all that it causes.
-
-        It has this sequence number; once it has left, `handed_over` is called.
-        """
-        if self._acknowledgements or self._more:
-            return None
-        unicast = self._dialect.unicast(asked)
-        if unicast is None:
-            return None
-        profile, cluster, endpoint, to_endpoint, options, sender, eui64, payload = unicast
-        if profile != SMART_ENERGY_PROFILE or to_endpoint != HUB_ENDPOINT or options & _SECURED_WHOLE != _SECURED:
-            return None
-        device = self.addresses.device(sender)
-        if device is None or (eui64 is not None and eui64 != device):
-            return None
-        found = self._answer(sender, device, endpoint, cluster, payload, self._room - _APS_SECURITY_BYTES)
-        if found is None:
-            return None
-        tag, (answer, acknowledged, _) = found
-        aps = (profile, cluster, HUB_ENDPOINT, endpoint, _ACKNOWLEDGED if acknowledged else _UNACKNOWLEDGED, 0, 0)
-        return self._dialect.whole_unicast(sequence, sender, aps, tag, answer)
-
-    def handed_over(self) -> Command:
-        tag, letter = self._handed_over()
-        letter.fragments = (letter.payload,)
-        return Command(frames.SEND_UNICAST, b"", partial(self._accepted, tag, letter))
 
     def _cut(self, letter: Letter) -> tuple[bytes, ...]:
         room = self._room - (_APS_SECURITY_BYTES if letter.aps_secured else 0)

@@ -52,8 +52,6 @@ _DEVICE_STATE_AT = 12
 _FULL = frozenset({0x10, 0x11, 0x1A, 0xBB, 0xF1})  # memory, buffers, MAC resources, table, transactions
 
 _REQUEST = struct.Struct("<HBBHBBBB")
-_WHOLE_REQUEST = struct.Struct("<BBBHBBHBBBB")  # with length and command
-_DATA_REQUEST = divmod(DATA_REQUEST, 0x100)
 _LONG_REQUEST = struct.Struct("<BQBHBHBBBH")
 _STORE = struct.Struct("<HB")
 _RETRIEVE = struct.Struct("<IHB")
@@ -88,11 +86,6 @@ class IncomingMessage(NamedTuple):
     timestamp: int
     length: int
     payload: bytes | None
-
-
-Unicast = tuple[int, int, int, int, bytes]
-"""Of an `IncomingMessage`: sender, source endpoint, destination endpoint, cluster, payload. A bare tuple, which costs
-least, because the device waits."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,18 +177,6 @@ def data_request(
     )
 
 
-def whole_data_request(
-    destination: int, endpoints: tuple[int, int], cluster: int, tag: int, options: int, payload: bytes
-) -> bytes:
-    """`frame` of `data_request` in one; endpoints: the device's, ours."""
-    size = len(payload)
-    head = _WHOLE_REQUEST.pack(
-        _REQUEST.size + size, *_DATA_REQUEST, destination, *endpoints, cluster, tag, options, _RADIUS, size
-    )
-    body = head + payload
-    return b"\xfe" + body + bytes((exclusive_or(body),))
-
-
 def long_data_request(
     destination: int,
     destination_endpoint: int,
@@ -257,17 +238,6 @@ def incoming(data: bytes) -> IncomingMessage:
     return IncomingMessage(
         sender, source, destination, cluster, bool(broadcast), lqi, bool(security), timestamp, length, payload
     )
-
-
-def unicast(data: bytes) -> Unicast | None:
-    """What `incoming` reads of a unicast under a link key; None for everything else, and for what is malformed."""
-    if len(data) < _INCOMING.size:
-        return None
-    _, cluster, sender, source, destination, broadcast, _, security, _, _, length = _INCOMING.unpack_from(data)
-    payload = data[_INCOMING.size : _INCOMING.size + length]
-    if broadcast or not security or len(payload) != length:
-        return None
-    return sender, source, destination, cluster, payload
 
 
 def incoming_ext(data: bytes) -> IncomingMessage:

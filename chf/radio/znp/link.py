@@ -67,14 +67,6 @@ class HotPath(Protocol):
     """The hub's side of the fast lane; called from the event loop, must not block."""
 
     def next_request(self) -> Request | None: ...
-    def answer_at_once(self, asked: bytes) -> bytes | None:
-        """The whole frame that answers the data of an AF_INCOMING_MSG; None: it is not that simple."""
-        ...
-
-    def handed_over(self) -> Request:
-        """That frame has left; whose answer is to be told to whom. Its data is of no use any more."""
-        ...
-
     def unanswered(self) -> bool:
         """The answer to the last request did not come. False where the link cannot go on."""
         ...
@@ -365,8 +357,7 @@ class HotZnp(ZNP):  # type: ignore[misc]
     def _take(self, hot: HotPath, command: int, data: bytes) -> bool:
         match command:
             case frames.INCOMING_MSG:
-                if not self._answers_at_once(hot, data):
-                    hot.incoming(frames.incoming(data))
+                hot.incoming(frames.incoming(data))
             case frames.DATA_CONFIRM:
                 hot.confirmed(frames.data_confirm(data))
             case frames.ZDO_MSG_CB_INCOMING:
@@ -383,21 +374,6 @@ class HotZnp(ZNP):  # type: ignore[misc]
                 self._events.line_lost("the dongle's network went down")
             case _:
                 return self._take_answer(command, data)
-        return True
-
-    def _answers_at_once(self, hot: HotPath, data: bytes) -> bool:
-        """Let the answer leave before anything is noted of it: its device waits, and the rest does not matter to it."""
-        line = self._uart
-        if self._hot_request is not None or self._requests or self._is_lost or line is None or not line.is_open:
-            return False
-        answer = hot.answer_at_once(data)
-        if answer is None:
-            return False
-        try:
-            line.write(answer)
-        finally:
-            self._hot_since = self._loop.time()
-            self._hot_request = hot.handed_over()
         return True
 
     def _take_answer(self, command: int, data: bytes) -> bool:

@@ -21,7 +21,6 @@ PLACES = Places(together=16)
 """Unconfirmed messages that Z-Stack 3 on a CC26x2 takes (as zigpy-znp and zigbee2mqtt have it)."""
 
 ROUTE_S = 1.3  # to find a route, as zigpy-znp has it
-_SECURED = frames.OPTION_SUPPRESS_ROUTE_DISCOVERY | frames.OPTION_SECURITY
 _ONE_FRAME_BYTES = 73  # with APS security: 127 less MAC, NWK and APS headers and both securities
 _WAITING_MESSAGES = 64  # behind one that is being fetched
 
@@ -86,33 +85,6 @@ class ZnpTraffic(Traffic[frames.IncomingMessage]):
             letter.payload,
         )
         return Request(frames.DATA_REQUEST, data, partial(self._accepted, tag, letter))
-
-    def answer_at_once(self, asked: bytes) -> bytes | None:
-        """The frame that answers this AF_INCOMING_MSG, where a block is all that it causes.
-
-        Once it has left, `handed_over` is called.
-        """
-        if self._script or self._fetch_due or self._errands or self._arrivals:
-            return None
-        unicast = frames.unicast(asked)
-        if unicast is None or unicast[2] != HUB_ENDPOINT:
-            return None
-        sender, endpoint, _, cluster, payload = unicast
-        device = self.addresses.device(sender)
-        if device is None:
-            return None
-        found = self._answer(sender, device, endpoint, cluster, payload, frames.MAXIMUM_PAYLOAD_BYTES)
-        if found is None:
-            return None
-        tag, (answer, acknowledged, _) = found
-        options = _SECURED
-        if acknowledged or len(answer) > _ONE_FRAME_BYTES:
-            options |= frames.OPTION_ACK
-        return frames.whole_data_request(sender, (endpoint, HUB_ENDPOINT), cluster, tag, options, answer)
-
-    def handed_over(self) -> Request:
-        tag, letter = self._handed_over()
-        return Request(frames.DATA_REQUEST, b"", partial(self._accepted, tag, letter))
 
     def _accepted(self, tag: int, letter: Letter, answer: bytes | None) -> None:
         if tag not in self._under_way:

@@ -28,10 +28,9 @@ _REQUEST = Struct("<BBBBHHIIB")
 _REQUEST_SIZE = 17
 _PERIOD_SIZE = 2
 _RESPONSE = Struct("<BBBBHHIIB")
-RESPONSE_BYTES: Final = 17
-"""Of a plain Image Block Response but for its data."""
+_RESPONSE_BYTES: Final = 17  # of a plain Image Block Response but for its data
 assert _REQUEST.size == _REQUEST_SIZE
-assert _RESPONSE.size == RESPONSE_BYTES
+assert _RESPONSE.size == _RESPONSE_BYTES
 _unpack = _REQUEST.unpack_from
 _pack = _RESPONSE.pack
 _TYPE_AND_DIRECTION = 0b0000_1111  # frame type, manufacturer specific, direction
@@ -49,15 +48,13 @@ _STREAMING: Final = frozenset(
 
 def plain_block(session: Session, endpoint: int, octets: bytes, now: Now) -> Effects | None:
     """What an ordinary Image Block Request in the middle of a download causes; None for everything else."""
-    payload = plain_payload(session, endpoint, octets, now.instant)
-    return None if payload is None else (plain_send(session, endpoint, payload),)
+    payload = _plain_payload(session, endpoint, octets, now.instant)
+    if payload is None:
+        return None
+    return (Send(session.peer, endpoint, payload, _BULK, _BLOCK, session.policy.acknowledge_blocks),)
 
 
-def plain_send(session: Session, endpoint: int, payload: bytes) -> Send:
-    return Send(session.peer, endpoint, payload, _BULK, _BLOCK, session.policy.acknowledge_blocks)
-
-
-def plain_payload(session: Session, endpoint: int, octets: bytes, instant: Instant) -> bytes | None:
+def _plain_payload(session: Session, endpoint: int, octets: bytes, instant: Instant) -> bytes | None:
     """The answer to an ordinary Image Block Request in the middle of a download; None for everything else.
 
     This is what happens thousands of times per update, so no frame objects are made.

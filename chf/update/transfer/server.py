@@ -54,7 +54,6 @@ class OtaServer:
     def __init__(self, policy: OtaPolicy) -> None:
         self.policy = policy
         self.refusals: Counter[str] = Counter()
-        self._longest_block = blocks.RESPONSE_BYTES + policy.block_bytes
         self._sessions: dict[Eui64, Session] = {}
         self._next_sequence = sequence_numbers()
         self._wakes: list[tuple[Instant, int, Session]] = []
@@ -152,18 +151,6 @@ class OtaServer:
             if effects is not None:
                 return effects
         return self._receive_any(peer, source_endpoint, payload, now)
-
-    def block_at_once(
-        self, peer: Eui64, source_endpoint: int, payload: bytes, instant: Instant, room_bytes: int
-    ) -> bytes | None:
-        """The answer to a block request that causes nothing else; as one `Send` it is all that `receive` would return.
-
-        None for everything else, and where a block could be longer than `room_bytes`, which is then for `receive`.
-        """
-        session = self._sessions.get(peer)
-        if session is None or room_bytes < self._longest_block:
-            return None
-        return blocks.plain_payload(session, source_endpoint, payload, instant)
 
     def refuse(self, peer: Eui64, source_endpoint: int, payload: bytes) -> Effects:
         """Answer a device that may not be served (not in the device log, no link key): NOT_AUTHORIZED, no bytes."""
