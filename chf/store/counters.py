@@ -30,7 +30,7 @@ class CountersWriter(Counters):
         if number >= _COUNTER_LIMIT:
             raise StoreError(f"counter {name!r} is used up")
         self._database.write(
-            "insert into counters (name, next) values (?1, ?2) on conflict (name) do update set next = ?2",
+            "insert into counters (name, next) values (?, ?) on conflict (name) do update set next = excluded.next",
             (name, number + 1),
         )
         return number
@@ -80,7 +80,8 @@ class Meta:
 class MetaWriter(Meta):
     def set(self, key: str, value: str) -> None:
         self._database.write(
-            "insert into meta (key, value) values (?1, ?2) on conflict (key) do update set value = ?2", (key, value)
+            "insert into meta (key, value) values (?, ?) on conflict (key) do update set value = excluded.value",
+            (key, value),
         )
 
 

@@ -120,7 +120,7 @@ class DeviceMessagesWriter(DeviceMessages):
     def add(self, message: NewDeviceMessage) -> int:
         cursor = self._database.write(
             "insert into device_messages (device, request, message_code, counter, message, state, created_utc,"
-            " expires_utc, changed_utc) values (?1, ?2, ?3, ?4, ?5, 'waiting', ?6, ?7, ?6)",
+            " expires_utc, changed_utc) values (?, ?, ?, ?, ?, 'waiting', ?, ?, ?)",
             (
                 format_eui64(message.device),
                 message.request,
@@ -129,6 +129,7 @@ class DeviceMessagesWriter(DeviceMessages):
                 message.message,
                 message.created,
                 message.expires,
+                message.created,
             ),
         )
         return int(cursor.lastrowid or 0)

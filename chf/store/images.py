@@ -65,8 +65,8 @@ class Images:
     def find(self, prefix: str) -> ImageRecord:
         """The one image whose SHA-256 begins so, or whose name is this. Raises UsageError for none, or several."""
         rows = self._database.read(
-            f"select {_COLUMNS} from images where substr(sha256, 1, length(?1)) = lower(?1) or name = ?1 limit 2",
-            (prefix,),
+            f"select {_COLUMNS} from images where substr(sha256, 1, length(?)) = lower(?) or name = ? limit 2",
+            (prefix, prefix, prefix),
         )
         if prefix and len(rows) == 1:
             return _record(rows[0])

@@ -85,7 +85,11 @@ class Store:
         lock = StoreLock.acquire(home, Only.HUB)
         try:
             database = Database.open(home, hub=True)
-            database.check()
+            try:
+                database.check()
+            except BaseException:
+                database.close()
+                raise
         except BaseException:
             lock.release()
             raise
