@@ -13,9 +13,10 @@ from chf.clock import UtcSeconds, isoformat
 from chf.errors import ChfError, RefusedError, TimedOutError, UsageError
 from chf.eui64 import Eui64, format_eui64
 from chf.hub.commands import LONGEST_LIFETIME_S
-from chf.image.image import ImageKind
+from chf.image.image import FirmwareImage, ImageKind
 from chf.store import Store, progress
 from chf.store.inbox import Verb
+from chf.update.eligibility import HUB_ENFORCES, Check, Order, judge
 from chf.update.model import (
     ActivateAt,
     ActivateHold,
@@ -115,9 +116,14 @@ def start(
     with Store.open(home) as store:
         if all(store.devices.get(device) is None for device in devices):
             raise RefusedError(f"{format_eui64(devices[0])} is not in the device log: `chf device add` it first")
+        loaded = _stored(store, image, kind)
+        order, enforced = Order(loaded, activation), HUB_ENFORCES
+        if allow_downgrade:
+            enforced -= {Check.DOWNGRADE}
+        refusals = {device: judge(store.candidate(device), order, enforced).refusal for device in devices}
         body = {
             "devices": [format_eui64(device) for device in dict.fromkeys(devices)],
-            "image": _stored(store, image, kind),
+            "image": loaded.sha256,
             "activation": activation_to_json(activation),
             "allow_downgrade": allow_downgrade,
             "lifetime_s": expires_s,
@@ -132,6 +138,9 @@ def start(
             if as_json:
                 print_json({"schema": 1, "queued": True, "started": [], "refused": []})
             say_queued()
+            for device, refusal in refusals.items():
+                if refusal is not None:
+                    talk(f"as things stand the hub will refuse it for {format_eui64(device)}: {refusal.reason}")
             return
         started, refused = answer.result["started"], answer.result["refused"]
         if as_json and not wait:
@@ -148,17 +157,17 @@ def start(
             raise RefusedError(f"{len(refused)} of {len(started) + len(refused)} devices were refused")
 
 
-def _stored(store: Store, image: str, kind: ImageKind | None) -> str:
-    """The SHA-256 of a stored image, or of a file that is stored now."""
+def _stored(store: Store, image: str, kind: ImageKind | None) -> FirmwareImage:
+    """A stored image, or a file that is stored now."""
     path = Path(image)
     if not path.is_file():
-        return store.images.find(image).sha256
+        return store.images.load(store.images.find(image).sha256)
     from chf.cli.image_file import load_image  # only here are files read
     from chf.cli.image_stored import file_name, keep
 
     loaded = load_image(path, kind=kind)
     keep(store, loaded, file_name(path))
-    return loaded.sha256
+    return loaded
 
 
 @update.command("list")

@@ -14,7 +14,7 @@ from typing import Final, TypeAlias
 from chf.clock import Now, UtcSeconds, isoformat
 from chf.crypto.install_code import link_key, with_crc
 from chf.dcc.firmware_commands import VERSION_USE_CASES, mac_key_for
-from chf.dcc.intake import InventoryDevice, RequestRefusal
+from chf.dcc.intake import RequestRefusal
 from chf.dcc.inventory import StoreInventory
 from chf.dcc.reads import queue_read, supplier_of
 from chf.dcc.settings import DeskPolicy
@@ -46,6 +46,7 @@ from chf.store.followed import Followed
 from chf.store.inbox import Verb
 from chf.store.store import Transaction
 from chf.trace import Event, Kind
+from chf.update.eligibility import Candidate
 
 CANCELLATION_UTC_S: Final = int(datetime(3000, 12, 31, tzinfo=UTC).timestamp())
 """The ExecutionDateTime that cancels a future-dated activation (DUIS-T)."""
@@ -251,7 +252,7 @@ def _for_device(request: str, message: GbcsMessage, bench: Bench) -> Outcome:
     return Taken(ResponseCode.ACKNOWLEDGED, write=lambda tx: _queue(tx, request, message, bench))
 
 
-def _not_carried(known: InventoryDevice) -> RequestRefusal:
+def _not_carried(known: Candidate) -> RequestRefusal:
     where = f"the hub carries no messages for devices of type {known.device_type} yet" if known.on_hub else "not here"
     return RequestRefusal(ResponseCode.CANNOT_COMMUNICATE, f"{format_eui64(known.eui64)}: {where}")
 

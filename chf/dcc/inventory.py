@@ -4,13 +4,14 @@ Both are read as a whole, once for each request: a list of 50,000 ids is then lo
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 
-from chf.dcc.intake import InventoryDevice
 from chf.dcc.smi import SmiDevice, SmiStatus
 from chf.eui64 import Eui64, parse_eui64
 from chf.store import Store
 from chf.store.device_log import DeviceEntry, DeviceStatus
 from chf.store.inbox import Verb
+from chf.update.eligibility import Candidate, InProgress
 
 _FOLLOWS_THE_LOG = {
     DeviceStatus.PENDING: SmiStatus.WHITELISTED,
@@ -25,48 +26,37 @@ class StoreInventory:
     def __init__(self, store: Store, smi: Mapping[Eui64, SmiDevice] | None = None) -> None:
         self._store, self._smi = store, smi
         self._log = {entry.eui64: entry for entry in store.devices.list()}
-        self._busy = {job.device for job in store.jobs.list(active_only=True) if not job.distributed}
+        self._busy = {update.device: InProgress.of(update) for update in store.jobs.list(active_only=True)}
         for command in store.inbox.pending():  # taken in, and not yet seen by a hub that is down
             if command.verb == Verb.UPDATE_START:
-                self._busy.update(parse_eui64(device) for device in command.body["devices"])
+                asked = InProgress(command.body["image"])
+                self._busy.update(dict.fromkeys(map(parse_eui64, command.body["devices"]), asked))
 
-    def device(self, eui64: Eui64) -> InventoryDevice | None:
+    def device(self, eui64: Eui64) -> Candidate | None:
         entry = self._log.get(eui64)
         if self._smi is None:
-            return None if entry is None else self._logged(entry)
+            return None if entry is None else entry.candidate(self._busy.get(eui64))
         known = self._smi.get(eui64)
         return None if known is None else self._known(known, entry)
 
     def last_counter(self, originator: Eui64) -> int | None:
         return self._store.requests.highest(originator)
 
-    def _logged(self, entry: DeviceEntry) -> InventoryDevice:
-        return InventoryDevice(
-            entry.eui64,
-            entry.device_type.value,
-            commissioned=entry.status is DeviceStatus.JOINED,
-            update_in_progress=entry.eui64 in self._busy,
-            manufacturer_code=entry.manufacturer,
-            image_type=entry.image_type,
-            hardware_version=entry.hardware_version,
-            file_version=entry.file_version,
-        )
-
-    def _known(self, known: SmiDevice, entry: DeviceEntry | None) -> InventoryDevice:
-        followed = SmiStatus.PENDING if entry is None else _FOLLOWS_THE_LOG[entry.status]
+    def _known(self, known: SmiDevice, entry: DeviceEntry | None) -> Candidate:
+        in_progress = self._busy.get(known.eui64)
+        if entry is None:
+            followed = SmiStatus.PENDING
+            candidate = Candidate(known.eui64, "", commissioned=False, in_progress=in_progress, on_hub=False)
+        else:
+            followed = _FOLLOWS_THE_LOG[entry.status]
+            candidate = entry.candidate(in_progress)
         status = known.status or followed
-        running = None if entry is None else entry.file_version
-        return InventoryDevice(
-            known.eui64,
-            known.device_type.value,
+        return replace(
+            candidate,
+            device_type=known.device_type.value,
             commissioned=status is SmiStatus.COMMISSIONED,
-            update_in_progress=known.eui64 in self._busy,
-            manufacturer_code=None if entry is None else entry.manufacturer,
-            image_type=None if entry is None else entry.image_type,
-            hardware_version=None if entry is None else entry.hardware_version,
-            file_version=known.firmware_version if running is None else running,
+            file_version=known.firmware_version if candidate.file_version is None else candidate.file_version,
             status=status.value,
             model=(known.manufacturer, known.model) if known.manufacturer and known.model else None,
             gbcs_version=known.gbcs_version,
-            on_hub=entry is not None,
         )

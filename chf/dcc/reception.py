@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from chf.clock import Now
-from chf.dcc.intake import DEFAULT_POLICY, Check, IntakeDecision, IntakePolicy, RequestRefusal, decide
+from chf.dcc.intake import DEFAULT_POLICY, IntakeDecision, IntakePolicy, RequestRefusal, decide
 from chf.dcc.inventory import StoreInventory
 from chf.dcc.products import ProductList
 from chf.duis import FirmwareResponse, RequestId, ResponseCode, UpdateFirmwareRequest
@@ -21,6 +21,7 @@ from chf.store.images import record_of
 from chf.store.inbox import Verb
 from chf.store.store import Transaction
 from chf.trace import Event, Kind
+from chf.update.eligibility import Check
 from chf.update.model import ActivateNow, Activation, activation_to_json
 
 MOST_NAMED_REFUSALS: Final = 100
@@ -53,7 +54,7 @@ def take_update(
     """
     if allow_downgrade:
         policy = replace(policy, enforced=policy.enforced - {Check.DOWNGRADE})
-    decision = decide(request, inventory, policy, products)
+    decision = decide(request, inventory, policy, products, activation)
     if decision.request_refusal is None and decision.image is not None:
         try:
             with store.transaction() as tx:

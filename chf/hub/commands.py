@@ -4,7 +4,7 @@ A verb that only changes rows is done at once; one that needs the dongle waits u
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from typing import Any, Final
 
@@ -15,19 +15,15 @@ from chf.hub.batch import Batch
 from chf.hub.journal import Journal
 from chf.hub.log_alerts import TOOK_KEY_BACK, LogAlerts
 from chf.hub.updates import Updates
-from chf.image.header import OtaHeader
-from chf.image.image import ImageId, ImageKind, parse_image
 from chf.radio.interface import Radio, RadioState
 from chf.store import Store
-from chf.store.device_log import DeviceType
-from chf.store.images import ImageRecord
 from chf.store.inbox import Command, CommandState, Verb
 from chf.store.store import Transaction
 from chf.trace import Kind
+from chf.update.eligibility import HUB_ENFORCES, Check, Order, activation_for, judge
 from chf.update.model import (
     ActivateAt,
     ActivateByCommand,
-    ActivateNow,
     Activation,
     Update,
     UpdateId,
@@ -36,23 +32,8 @@ from chf.update.model import (
 )
 from chf.update.scheduler import SchedulePolicy
 
-COMMANDED: Final = frozenset({DeviceType.HCALCS, DeviceType.ESME, DeviceType.GSME})
-"""They activate on the word of their supplier (CS06), never on that of the hub."""
-
 LONGEST_LIFETIME_S: Final = 10 * 365 * 86_400.0
 """Of an update; our choice."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Order:
-    """What an update.start asks for, the same for each of its devices."""
-
-    image: ImageRecord
-    destination: Eui64 | None
-    activation: Activation
-    origin: str
-    lifetime_s: float
-    allow_downgrade: bool
 
 
 class Commands:
@@ -152,89 +133,47 @@ class Commands:
         lifetime_s = float(body.get("lifetime_s") or self._policy.lifetime_s)
         if not 0 < lifetime_s <= LONGEST_LIFETIME_S:
             raise ValueError(f"a lifetime of {lifetime_s} s")
-        record = self._store.images.get(body["image"])
-        if record is None:
+        if self._store.images.get(body["image"]) is None:
             raise RefusedError(f"image {body['image']} is not in the store")
-        order = _Order(
-            record,
-            OtaHeader.from_bytes(self._store.images.open(record.sha256)).destination,
-            _ordered(body["activation"]),
-            str(body.get("origin", "cli")),
-            lifetime_s,
-            allow_downgrade=body.get("allow_downgrade") is True,
-        )
+        order = Order(self._store.images.load(body["image"]), _ordered(body["activation"]))
+        allow_downgrade = body.get("allow_downgrade") is True
+        enforced = HUB_ENFORCES - {Check.DOWNGRADE} if allow_downgrade else HUB_ENFORCES
+        origin = str(body.get("origin", "cli"))
         started, refused = [], []
-        next_id = self._next_id()
+        next_id = self._store.jobs.next_id()
         for text in body["devices"]:
             device = parse_eui64(text)
-            try:
-                job = self._accept(device, next_id, order, batch)
-            except RefusedError as error:
-                refused.append({"device": format_eui64(device), "reason": str(error)})
-                batch.event(Kind.REQUEST_REFUSED, {"request": order.origin, "reason": str(error)}, device=device)
+            candidate = self._store.candidate(device)
+            refusal = judge(candidate, order, enforced).refusal
+            if refusal is not None:
+                reason = f"{format_eui64(device)}: {refusal.reason}"
+                refused.append({"device": format_eui64(device), "reason": reason})
+                batch.event(Kind.REQUEST_REFUSED, {"request": origin, "reason": reason}, device=device)
                 continue
+            assert candidate is not None, "who is not known is refused"
+            active = self._store.jobs.active_for(device)
+            if active is not None:
+                how = "before its supplier activated it" if active.distributed else "whose ForceReplace is set"
+                self._updates.replace(batch, active, f"replaced by image {order.image.sha256[:16]}, {how}")
+            update = accept(
+                job_id=next_id,
+                device=device,
+                image=order.image.sha256,
+                file_version=order.image.header.file_version,
+                activation=activation_for(candidate.device_type, order.activation),
+                origin=origin,
+                version_before=candidate.file_version,
+                now_utc=batch.now.utc,
+                lifetime_s=lifetime_s,
+                allow_downgrade=allow_downgrade,
+            )
             next_id = UpdateId(next_id + 1)
-            batch.write(partial(_add_job, job))
-            fields = {"request": order.origin, "sha256": record.sha256}
-            batch.event(Kind.REQUEST_ACCEPTED, fields, device=device, job=int(job.id))
-            self._updates.add(batch, job)
-            started.append({"device": format_eui64(device), "update": int(job.id)})
+            batch.write(partial(_add_update, update))
+            fields = {"request": origin, "sha256": order.image.sha256}
+            batch.event(Kind.REQUEST_ACCEPTED, fields, device=device, job=int(update.id))
+            self._updates.add(batch, update)
+            started.append({"device": format_eui64(device), "update": int(update.id)})
         return {"started": started, "refused": refused}
-
-    def _accept(self, device: Eui64, job_id: UpdateId, order: _Order, batch: Batch) -> Update:
-        """Raises RefusedError with the reason why this device gets no update now."""
-        entry = self._store.devices.get(device)
-        if entry is None:
-            raise RefusedError(f"{format_eui64(device)} is not in the device log")
-        if entry.device_type is DeviceType.IHD:
-            raise RefusedError(f"{format_eui64(device)} is a stand-alone IHD: its firmware is not updated by a hub")
-        activation = admissible(entry.device_type, ImageKind(order.image.kind), order.activation)
-        active = self._store.jobs.active_for(device)
-        if active is not None and not self._gives_way(active, order.image):
-            raise RefusedError(f"{format_eui64(device)} has update {active.id} in progress")
-        only = order.destination
-        if only is not None and only != device:
-            raise RefusedError(f"the image is for {format_eui64(only)} only, not for {format_eui64(device)}")
-        maker = order.image.manufacturer
-        if entry.manufacturer is not None and entry.manufacturer != maker:
-            raise RefusedError(
-                f"{format_eui64(device)} is of manufacturer 0x{entry.manufacturer:04X}, the image is for 0x{maker:04X}"
-            )
-        running, target = entry.file_version, order.image.file_version
-        if running is not None and running > target and not order.allow_downgrade:
-            raise RefusedError(
-                f"{format_eui64(device)} runs version 0x{running:08X}, newer than 0x{target:08X}:"
-                " a downgrade must be asked for"
-            )
-        job = accept(
-            job_id=job_id,
-            device=device,
-            image=ImageId(order.image.sha256),
-            file_version=target,
-            activation=activation,
-            origin=order.origin,
-            version_before=running,
-            now_utc=batch.now.utc,
-            lifetime_s=order.lifetime_s,
-            allow_downgrade=order.allow_downgrade,
-        )
-        if active is not None:
-            how = "before its supplier activated it" if active.distributed else "whose ForceReplace is set"
-            self._updates.replace(batch, active, f"replaced by image {order.image.sha256[:16]}, {how}")
-        return job
-
-    def _gives_way(self, active: Update, record: ImageRecord) -> bool:
-        """Whether the device may have this image instead.
-
-        What it has whole it may have replaced. While it still loads, that takes ForceReplace: our reading of it, since
-        no public text says more than that it is for the hub.
-        """
-        if active.distributed and record.kind == ImageKind.GBCS_SIGNED.value and record.sha256 != active.image:
-            return True
-        if not isinstance(active.activation, ActivateByCommand) or record.kind != ImageKind.GBCS_SIGNED.value:
-            return False
-        content = self._store.images.open(record.sha256)
-        return parse_image(content, kind=ImageKind.GBCS_SIGNED, limit_bytes=len(content)).force_replace is True
 
     def _cancel(self, batch: Batch, body: Mapping[str, Any]) -> dict[str, Any]:
         job = self._active_job(body)
@@ -259,9 +198,6 @@ class Commands:
             raise RefusedError(f"update {job.id} is {job.state.value} already")
         return job
 
-    def _next_id(self) -> UpdateId:
-        return UpdateId(max((int(job.id) for job in self._store.jobs.list()), default=0) + 1)
-
     def _insist_on_radio(self) -> None:
         if self._radio.state is not RadioState.UP:
             raise RadioGoneError("the radio is not up")
@@ -273,21 +209,6 @@ def _ordered(value: dict[str, Any]) -> Activation:
     if isinstance(activation, ActivateAt) and not activation.utc <= LAST_ZIGBEE_UTC:  # NaN is not, either
         raise ValueError(f"the activation time {activation.utc} is none that a device can be told")
     return activation
-
-
-def admissible(device_type: DeviceType, kind: ImageKind, wanted: Activation) -> Activation:
-    """How this device activates this kind of image. Raises RefusedError where it takes none, or no such order."""
-    if device_type not in COMMANDED:
-        if isinstance(wanted, ActivateByCommand):
-            raise RefusedError(f"a {device_type.value} obeys no command of a supplier: the hub activates it")
-        return wanted
-    if kind is not ImageKind.GBCS_SIGNED:
-        raise RefusedError(f"a {device_type.value} takes images that its supplier signed, not one of kind {kind.value}")
-    if not isinstance(wanted, ActivateNow | ActivateByCommand):
-        raise RefusedError(
-            f"a {device_type.value} is activated by its supplier's command CS06, at no time of the hub's"
-        )
-    return ActivateByCommand()
 
 
 def _refusal(command: Command, reason: str, now: Now) -> Batch:
@@ -305,5 +226,5 @@ def _begin_anew(device: Eui64, tx: Transaction) -> None:
         tx.devices.update(replace(entry, link_key=None, key_suite=None, key_utc=None))
 
 
-def _add_job(job: Update, tx: Transaction) -> None:
-    tx.jobs.add(job)
+def _add_update(update: Update, tx: Transaction) -> None:
+    tx.jobs.add(update)

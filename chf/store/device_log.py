@@ -15,6 +15,7 @@ from chf.errors import RefusedError, UsageError
 from chf.eui64 import Eui64, format_eui64, parse_eui64
 from chf.store.database import Database, Row
 from chf.store.schema import ACTIVE_JOB
+from chf.update.eligibility import Candidate, InProgress
 
 
 class DeviceType(StrEnum):
@@ -62,6 +63,19 @@ class DeviceEntry:
     def __post_init__(self) -> None:
         if any(key is not None and len(key) != 16 for key in (self.install_code_link_key, self.link_key)):
             raise UsageError(f"the link key of {format_eui64(self.eui64)} is not 16 octets long")
+
+    def candidate(self, in_progress: InProgress | None) -> Candidate:
+        """What is known of it where an update is asked for. Joining is all the commissioning that a bench has."""
+        return Candidate(
+            self.eui64,
+            self.device_type.value,
+            commissioned=self.status is DeviceStatus.JOINED,
+            in_progress=in_progress,
+            manufacturer_code=self.manufacturer,
+            image_type=self.image_type,
+            hardware_version=self.hardware_version,
+            file_version=self.file_version,
+        )
 
 
 _COLUMNS: Final = (

@@ -9,7 +9,7 @@ from typing import Final
 
 from chf.clock import UtcSeconds
 from chf.errors import RefusedError, StoreCorruptError, UsageError
-from chf.image.image import FirmwareImage
+from chf.image.image import FirmwareImage, ImageKind, parse_image
 from chf.store.database import Database, Row
 from chf.store.schema import ACTIVE_JOB
 
@@ -85,6 +85,16 @@ class Images:
         if hashlib.sha256(content).hexdigest() != sha256:
             raise StoreCorruptError(f"image {sha256} ({name!r}) was altered in the store: remove it and add it again")
         return content
+
+    def load(self, sha256: str) -> FirmwareImage:
+        """The file, read as the kind of image that it was stored as. Raises like `open`."""
+        record = self.get(sha256)
+        content = self.open(sha256)
+        assert record is not None, "open raises where there is none"
+        try:
+            return parse_image(content, kind=ImageKind(record.kind), limit_bytes=len(content))
+        except ValueError as error:
+            raise StoreCorruptError(f"the row of image {sha256} is damaged: {error}") from error
 
 
 class ImagesWriter(Images):

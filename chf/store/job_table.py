@@ -51,6 +51,10 @@ class Jobs:
         where = f"where {ACTIVE_JOB}" if active_only else ""
         return tuple(map(_job, self._database.read(f"select {_COLUMNS} from jobs {where} order by id")))
 
+    def next_id(self) -> UpdateId:
+        """The number for a new update, which only the hub makes: one more than the highest."""
+        return UpdateId(int(self._database.read("select coalesce(max(id), 0) + 1 from jobs")[0][0]))
+
     def session(self, job_id: UpdateId) -> str | None:
         """The OTA server's record of this job's transfer."""
         rows = self._database.read("select ota_session from jobs where id = ?", (job_id,))
@@ -59,10 +63,6 @@ class Jobs:
 
 class JobsWriter(Jobs):
     """Reading and writing, within a transaction."""
-
-    def next_id(self) -> UpdateId:
-        """The number for a new job: one more than the highest, so that numbers are never used twice."""
-        return UpdateId(int(self._database.read("select coalesce(max(id), 0) + 1 from jobs")[0][0]))
 
     def add(self, job: Update) -> None:
         """Raises RefusedError where the device has an active job."""

@@ -19,6 +19,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from chf.eui64 import Eui64
 from chf.store.alerts import Alerts, AlertsWriter
 from chf.store.audit import Audit, AuditWriter
 from chf.store.counters import Counters, CountersWriter, Meta, MetaWriter, Requests, RequestsWriter
@@ -32,6 +33,7 @@ from chf.store.job_table import Jobs, JobsWriter
 from chf.store.lock import Only, StoreLock
 from chf.store.scheduled import ScheduledReads, ScheduledReadsWriter
 from chf.store.uplink import Uplink, UplinkWriter
+from chf.update.eligibility import Candidate, InProgress
 
 
 class Transaction:
@@ -94,6 +96,11 @@ class Store:
             lock.release()
             raise
         return cls(home, database, lock)
+
+    def candidate(self, device: Eui64) -> Candidate | None:
+        """What the store knows of a device that is to be updated, None where it is not in the device log."""
+        entry, update = self.devices.get(device), self.jobs.active_for(device)
+        return None if entry is None else entry.candidate(None if update is None else InProgress.of(update))
 
     @contextmanager
     def transaction(self, *, durable: bool = True) -> Iterator[Transaction]:

@@ -9,7 +9,7 @@ from enum import StrEnum
 from typing import Any, Final, NewType, TypeAlias
 
 from chf.clock import UtcSeconds
-from chf.errors import RefusedError, StoreCorruptError, UsageError
+from chf.errors import StoreCorruptError, UsageError
 from chf.eui64 import Eui64, format_eui64, parse_eui64
 from chf.image.image import ImageId
 from chf.update.transfer.transitions import State
@@ -271,12 +271,7 @@ def accept(
     lifetime_s: float,
     allow_downgrade: bool = False,
 ) -> Update:
-    """A new job, with `lifetime_s` from now or from the appointed time.
-
-    Raises RefusedError where the device already runs the version: its success could not be told from doing nothing.
-    """
-    if version_before == file_version:
-        raise RefusedError(f"{format_eui64(device)} already runs version 0x{file_version:08X}")
+    """A new update, with `lifetime_s` from now or from the appointed time. Whether it may be is `eligibility`'s."""
     latest_start = max(now_utc, activation.utc) if isinstance(activation, ActivateAt) else now_utc
     return Update(
         id=job_id,

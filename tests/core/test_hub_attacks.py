@@ -120,7 +120,7 @@ async def test_an_image_for_another_device_only_is_refused_before_anything_is_se
     assert answer is not None
     assert [line["device"] for line in answer["started"]] == [format_eui64(INTRUDER)]
     (refused,) = answer["refused"]
-    assert refused["reason"] == "the image is for 00-DB-12-34-56-78-90-A5 only, not for 00-DB-12-34-56-78-90-A4"
+    assert refused["reason"] == "00-DB-12-34-56-78-90-A4: the image is for 00-DB-12-34-56-78-90-A5 only"
 
 
 @pytest.mark.parametrize(

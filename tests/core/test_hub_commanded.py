@@ -5,7 +5,6 @@ from dataclasses import replace
 import pytest
 
 from chf.clock import Instant, Now, UtcSeconds
-from chf.errors import RefusedError
 from chf.eui64 import Eui64
 from chf.gbcs import (
     ActivateImageResponseCode,
@@ -17,15 +16,11 @@ from chf.gbcs import (
     ReadFirmwareVersionResponse,
     ReadFirmwareVersionResponseCode,
 )
-from chf.hub.commands import admissible
 from chf.hub.meaning import meaning
-from chf.image.image import ImageId, ImageKind
-from chf.store.device_log import DeviceType
+from chf.image.image import ImageId
 from chf.update.model import (
-    ActivateAt,
     ActivateByCommand,
     ActivateHold,
-    ActivateNow,
     TransferOutcome,
     Update,
     UpdateId,
@@ -40,33 +35,6 @@ OLD, NEW = 1, 2
 UTC = UtcSeconds(2_000_000_000.0)
 NOW = Now(Instant(100.0), UTC)
 CODES = ActivateImageResponseCode
-COMMANDED = [DeviceType.HCALCS, DeviceType.ESME, DeviceType.GSME]
-
-
-@pytest.mark.parametrize("kind", COMMANDED)
-@pytest.mark.parametrize("wanted", [ActivateNow(), ActivateByCommand()])
-def test_a_signed_image_waits_for_the_suppliers_command(kind, wanted):
-    assert admissible(kind, ImageKind.GBCS_SIGNED, wanted) == ActivateByCommand()
-
-
-@pytest.mark.parametrize("kind", COMMANDED)
-@pytest.mark.parametrize("wanted", [ActivateAt(UTC), ActivateHold()])
-def test_the_hub_gives_no_time_to_a_commanded_device(kind, wanted):
-    with pytest.raises(RefusedError, match="CS06"):
-        admissible(kind, ImageKind.GBCS_SIGNED, wanted)
-
-
-@pytest.mark.parametrize("kind", COMMANDED)
-@pytest.mark.parametrize("form", [ImageKind.GBCS_PPMID, ImageKind.STANDARD])
-def test_an_unsigned_image_is_not_for_a_commanded_device(kind, form):
-    with pytest.raises(RefusedError, match="signed"):
-        admissible(kind, form, ActivateNow())
-
-
-def test_a_ppmid_obeys_no_supplier():
-    with pytest.raises(RefusedError, match="obeys no command"):
-        admissible(DeviceType.PPMID, ImageKind.GBCS_PPMID, ActivateByCommand())
-    assert admissible(DeviceType.PPMID, ImageKind.GBCS_PPMID, ActivateHold()) == ActivateHold()
 
 
 def waiting(**changes) -> Update:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from chf.dcc.intake import Check, DeviceRefusal, IntakePolicy, InventoryDevice, RefusalList, decide
+from chf.dcc.intake import EVERY_CHECK, DeviceRefusal, IntakePolicy, RefusalList, decide
 from chf.dcc.inventory import StoreInventory
 from chf.duis import RequestId, ResponseCode, ServiceReference, UpdateFirmwareRequest
 from chf.eui64 import Eui64
@@ -14,6 +14,7 @@ from chf.image.header import HardwareVersions, OtaHeader
 from chf.image.image import ImageId, parse_image
 from chf.store import Store
 from chf.store.images import record_of
+from chf.update.eligibility import Candidate, Check, InProgress
 from chf.update.model import ActivateByCommand, TransferOutcome, UpdateId, UpdateState, accept
 from tests.support.dcc_bench import ESME as LOGGED
 from tests.support.dcc_bench import NOW, log_devices
@@ -53,7 +54,7 @@ def request(*devices: Eui64, counter: int = 1000, version: str = "2", content: b
 class Inventory:
     """A device log in a dictionary."""
 
-    def __init__(self, *devices: InventoryDevice, last_counter: int | None = None) -> None:
+    def __init__(self, *devices: Candidate, last_counter: int | None = None) -> None:
         self.devices = {device.eui64: device for device in devices}
         self.counter = last_counter
 
@@ -65,8 +66,8 @@ class Inventory:
         return self.counter
 
 
-def ppmid(eui64: Eui64 = PPMID, **changes) -> InventoryDevice:
-    known = InventoryDevice(eui64, "PPMID", True, False, 0x1234, 1, 2, 1)
+def ppmid(eui64: Eui64 = PPMID, **changes) -> Candidate:
+    known = Candidate(eui64, "PPMID", True, None, 0x1234, 1, 2, 1)
     return replace(known, **changes)
 
 
@@ -96,15 +97,15 @@ def test_intake_device_named_twice_is_taken_once():
     ("device", "check", "in_list", "words"),
     [
         (None, Check.KNOWN, RefusalList.INVALID_DEVICE_ID, "not in the device log"),
-        (ppmid(device_type="ESME"), Check.DEVICE_TYPE, RefusalList.INVALID_DEVICE_ID, "of type ESME; .* a PPMID"),
+        (ppmid(device_type="ESME"), Check.DEVICE_TYPE, RefusalList.INVALID_DEVICE_ID, "of type ESME; .* updates PPMID"),
         (ppmid(device_type="HCALCS"), Check.DEVICE_TYPE, RefusalList.INVALID_DEVICE_ID, "of type HCALCS"),
         (ppmid(device_type="IHD"), Check.DEVICE_TYPE, RefusalList.INVALID_DEVICE_ID, "stand-alone IHD"),
         (ppmid(commissioned=False), Check.COMMISSIONED, RefusalList.NOT_COMMISSIONED, "not joined"),
         (
-            ppmid(update_in_progress=True),
+            ppmid(in_progress=InProgress("")),
             Check.IN_PROGRESS,
             RefusalList.OTHER_REQUEST_IN_PROGRESS,
-            "another update",
+            "has another update in progress",
         ),
         (ppmid(manufacturer_code=0x9999), Check.MANUFACTURER, RefusalList.NOT_APPLICABLE_FIRMWARE, "0x9999"),
         (ppmid(image_type=7), Check.IMAGE_TYPE, RefusalList.NOT_APPLICABLE_FIRMWARE, "0x0007"),
@@ -128,7 +129,7 @@ def test_intake_device_is_refused_with_list_and_reason(device, check, in_list, w
 def test_intake_an_update_under_way_gives_way_to_force_replace_alone(flag, taken):
     signed = image(flag + b"\x40" + bytes(range(64)))
     asked = request(ESME, content=signed, service_reference=ServiceReference.UPDATE_FIRMWARE)
-    busy = Inventory(ppmid(ESME, device_type="ESME", update_in_progress=True))
+    busy = Inventory(ppmid(ESME, device_type="ESME", in_progress=InProgress("")))
     assert decide(asked, busy).accepted == taken
 
 
@@ -159,7 +160,8 @@ def test_intake_an_image_that_waits_for_its_supplier_is_no_request_in_progress(t
             tx.images.add(record_of(parsed, "i", NOW.utc), image())
             tx.jobs.add(job)
             tx.jobs.update(replace(job, state=state, transfer=transfer))
-        assert StoreInventory(store).device(LOGGED).update_in_progress is busy
+        in_progress = StoreInventory(store).device(LOGGED).in_progress
+        assert (in_progress.number, in_progress.distributed) == (1, not busy)
 
 
 def test_intake_image_for_another_device_only_is_refused():
@@ -221,7 +223,7 @@ def test_intake_update_firmware_wants_a_signature_and_may_be_switched_off():
     signed = replace(asked, image=image(b"\x00\x40" + bytes(64)), device_ids=(ESME, PPMID))
     decision = decide(signed, LOG)
     assert decision.accepted == (ESME,)
-    assert "updates an ESME, GSME or HCALCS" in decision.refused[0].reason
+    assert "updates ESME, GSME, HCALCS" in decision.refused[0].reason
     assert decision.response(0).code is ResponseCode.UPDATE_FIRMWARE_PARTIAL
 
 
@@ -251,7 +253,7 @@ def test_intake_version_that_differs_from_the_header_is_noted_or_refused():
     (note,) = decide(asked, LOG).notes
     assert "FirmwareVersion is 00000000, the image's header says 00000002" in note
     assert "image-version is not enforced" in note
-    strict = IntakePolicy(enforced=frozenset(Check))
+    strict = IntakePolicy(enforced=EVERY_CHECK)
     assert "header says 00000002" in decide(asked, LOG, strict).request_refusal.reason
     assert decide(request(version="00000002"), LOG, strict).accepted == (PPMID,)
 
@@ -261,12 +263,12 @@ def test_intake_hardware_outside_the_range_is_left_to_the_hub_unless_enforced():
     decision = decide(request(), inventory)
     assert decision.accepted == (PPMID,)
     assert "0x0009 is not in 0x0001 to 0x0004" in decision.notes[0]
-    strict = decide(request(), inventory, IntakePolicy(enforced=frozenset(Check)))
+    strict = decide(request(), inventory, IntakePolicy(enforced=EVERY_CHECK))
     assert refusal_of(strict).check is Check.HARDWARE_VERSION
 
 
 def test_intake_unenforced_device_check_lets_the_device_through_with_a_note():
-    policy = IntakePolicy(enforced=frozenset(Check) - {Check.DOWNGRADE})
+    policy = IntakePolicy(enforced=EVERY_CHECK - {Check.DOWNGRADE})
     decision = decide(request(), Inventory(ppmid(file_version=9)), policy)
     assert decision.accepted == (PPMID,)
     assert "newer" in decision.notes[-1]
@@ -275,7 +277,7 @@ def test_intake_unenforced_device_check_lets_the_device_through_with_a_note():
 @pytest.mark.skipif(not REFERENCE.exists(), reason="the public DUIS reference data is not beside the checkout")
 def test_intake_takes_the_public_sample():
     sample = (REFERENCE / "11.4_UPDATE_PPMID_FIRMWARE_REQUEST_DUIS.XML").read_bytes()
-    known = InventoryDevice(PPMID, "PPMID", commissioned=True)
+    known = Candidate(PPMID, "PPMID", commissioned=True)
     decision = decide(UpdateFirmwareRequest.from_bytes(sample), Inventory(known))
     assert decision.accepted == (PPMID,)
     assert decision.image.header.file_version == 0xACDCACDC

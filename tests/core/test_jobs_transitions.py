@@ -5,7 +5,6 @@ from dataclasses import replace
 import pytest
 
 from chf.clock import Instant, Now, UtcSeconds
-from chf.errors import RefusedError
 from chf.eui64 import Eui64
 from chf.image.image import ImageId
 from chf.update.model import (
@@ -274,21 +273,6 @@ def test_a_device_that_runs_the_version_before_the_transfer_fails_the_job(before
     assert job.state is UpdateState.FAILED
     assert job.reason == "the device already runs version 0x00000020; nothing was transferred"
     assert actions[0] == RaiseCcs08(job, TransferOutcome.IMAGE_DISCARDED)
-
-
-def test_a_job_for_the_version_that_runs_is_refused():
-    with pytest.raises(RefusedError, match="90-B3-D5-1F-30-00-00-02 already runs version 0x00000010"):
-        accept(
-            job_id=UpdateId(1),
-            device=Eui64(0x90B3D51F30000002),
-            image=ImageId("ab" * 32),
-            file_version=OLD,
-            activation=ActivateNow(),
-            origin="cli",
-            version_before=OLD,
-            now_utc=T0,
-            lifetime_s=1.0,
-        )
 
 
 def test_the_lifetime_counts_from_the_appointed_time():

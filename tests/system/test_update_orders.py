@@ -163,7 +163,7 @@ def test_an_appointment_can_be_moved_to_now(desk):
 def test_a_device_has_one_update_at_a_time(desk):
     number = waiting(desk, TWICE, "--hold")
     ran = desk.chf("update", "start", "--device", TWICE, "--image", str(desk.image), code=3)
-    assert f"{TWICE} has update {number} in progress" in ran.err
+    assert f"{TWICE}: it has update {number} in progress" in ran.err
     ran = desk.chf("device", "forget", TWICE, code=3)
     assert f"update {number} in progress: cancel that first" in ran.err
     desk.chf("update", "cancel", str(number))
@@ -178,7 +178,7 @@ def test_a_download_that_stops_waits_and_expires_when_told_to(desk):
 
 def test_an_image_for_another_makers_device_is_refused(desk):
     ran = desk.chf("update", "start", "--device", ELSEWHERE, "--image", str(desk.image), code=3)
-    assert f"{ELSEWHERE} is of manufacturer 0x1111, the image is for 0x10D4" in ran.err
+    assert f"{ELSEWHERE}: its manufacturer is 0x1111, the image's 0x10D4" in ran.err
 
 
 def test_a_device_that_asks_for_another_type_of_image_is_told_of(desk):

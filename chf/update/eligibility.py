@@ -1,0 +1,242 @@
+"""Whether a device may be updated to an image, and how: the one place that decides it, for hub, DCC side and CLI.
+
+`judge` applies every check to what is known of a device; what is not known is no reason to refuse. Each caller says
+which checks it enforces and puts the refusal into its own words: the hub's command into its result, the DCC side into
+the lists of DUIS, the CLI onto the terminal. A finding of a check that is not enforced is a note, so that nothing is
+passed over in silence.
+
+Not here: who signed a request and in which role (chf.dcc.desk), and what a device says of itself when it asks for the
+image: that is checked then (chf.update.transfer.server), and told with CCS08.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import Enum
+from typing import Final, Protocol
+
+from chf.eui64 import Eui64, format_eui64
+from chf.image.header import HardwareVersions
+from chf.image.image import FirmwareImage, ImageKind
+from chf.update.model import ActivateByCommand, ActivateNow, Activation, Update
+
+COMMANDED: Final = frozenset({"ESME", "GSME", "HCALCS"})
+"""They activate on the signed command of their supplier (GBCS CS06, SR 11.3), never on the word of the hub."""
+
+UPDATABLE: Final = COMMANDED | {"PPMID", "CAD"}
+"""Not the stand-alone IHD: SECMP0007 leaves it out."""
+
+
+class Check(Enum):
+    """The names by which checks are switched, in the order in which they are made."""
+
+    KNOWN = "known"
+    """The device is in the device log, or in the inventory."""
+    DEVICE_TYPE = "device-type"
+    """The order is one that updates devices of this type."""
+    METHOD = "method"
+    """Type, kind of image and who decides the activation fit together."""
+    COMMISSIONED = "commissioned"
+    ON_HUB = "on-hub"
+    """The device is one of this hub's, not only of the inventory."""
+    IN_PROGRESS = "in-progress"
+    GBCS_VERSION = "gbcs-version"
+    DESTINATION = "destination"
+    """The image's header names no device, or this one."""
+    MANUFACTURER = "manufacturer"
+    IMAGE_TYPE = "image-type"
+    HARDWARE_VERSION = "hardware-version"
+    SAME_VERSION = "same-version"
+    """Another version runs: success could not be told from doing nothing."""
+    DOWNGRADE = "downgrade"
+    PRODUCT_LIST = "product-list"
+    """Where there is a list: an Active entry with this hash, version and model, and an allowed upgrade path."""
+
+
+HUB_ENFORCES: Final = frozenset(
+    {
+        *(Check.KNOWN, Check.DEVICE_TYPE, Check.METHOD, Check.IN_PROGRESS, Check.DESTINATION),
+        *(Check.MANUFACTURER, Check.SAME_VERSION, Check.DOWNGRADE),
+    }
+)
+"""The hub starts an update of a device that has yet to join. It leaves image type and hardware version to the device's
+own Query Next Image: the log has those of its last one only, and a device with several images asks for each."""
+
+
+@dataclass(frozen=True, slots=True)
+class InProgress:
+    """The update that the device has now. `number` is None where the hub has not seen it yet."""
+
+    image: str
+    distributed: bool = False
+    number: int | None = None
+
+    @classmethod
+    def of(cls, update: Update) -> "InProgress":
+        return cls(update.image, update.distributed, int(update.id))
+
+    def gives_way(self, device_type: str, image: FirmwareImage) -> bool:
+        """Whether the device may have this image instead.
+
+        What it has whole it may have replaced, as a deployed meter's (HW). While it still loads, that takes
+        ForceReplace: our reading of GBCS 11.2.2, since no public text says more than that the flag is for the hub.
+        """
+        if device_type not in COMMANDED or image.kind is not ImageKind.GBCS_SIGNED:
+            return False
+        return image.force_replace is True or (self.distributed and image.sha256 != self.image)
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """One device as the caller knows it: from the hub's device log, with the inventory's record where there is one."""
+
+    eui64: Eui64
+    device_type: str  # as DUIS spells it: PPMID, ESME, IHD...
+    commissioned: bool
+    in_progress: InProgress | None = None
+    manufacturer_code: int | None = None
+    image_type: int | None = None
+    hardware_version: int | None = None
+    file_version: int | None = None
+    status: str = ""
+    """The inventory's word for it, where there is an inventory."""
+    model: tuple[str, str] | None = None
+    """Manufacturer and model, the keys of the product list."""
+    gbcs_version: str = ""
+    on_hub: bool = True
+
+
+class UpgradePaths(Protocol):
+    """The product list, as far as it is asked here."""
+
+    def objection(
+        self,
+        image_hash: str,
+        file_version: int,
+        device_type: str,
+        model: tuple[str, str] | None,
+        running: int | None,
+    ) -> str | None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What is asked for, the same for each of its devices."""
+
+    image: FirmwareImage
+    activation: Activation
+    updates: frozenset[str] = UPDATABLE
+    """The types of device that this way of ordering is for, and its name in sentences."""
+    name: str = "the hub"
+    minimum_gbcs_version: str = ""
+    """Devices of an older one are refused, those of an unknown one are not; "" for no such rule."""
+    products: UpgradePaths | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """`reason` is a sentence about "it", the device, without a full stop."""
+
+    check: Check
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """`notes` are findings of checks that are not enforced, up to the one that refused."""
+
+    refusal: Refusal | None
+    notes: tuple[Refusal, ...] = ()
+
+
+def judge(device: Candidate | None, order: Order, enforced: frozenset[Check]) -> Verdict:
+    """The first reason against this device, None where it may be updated. A device that is not known is refused."""
+    if device is None:
+        return Verdict(Refusal(Check.KNOWN, "it is not in the device log"))
+    notes: list[Refusal] = []
+    for finding in _findings(device, order):
+        if finding.check in enforced:
+            return Verdict(finding, tuple(notes))
+        notes.append(finding)
+    return Verdict(None, tuple(notes))
+
+
+def activation_for(device_type: str, wanted: Activation) -> Activation:
+    """How a device of this type is activated where `judge` found nothing against the order."""
+    return ActivateByCommand() if device_type in COMMANDED else wanted
+
+
+def hardware_objection(hardware: int, versions: HardwareVersions | None) -> str | None:
+    if versions is None or hardware in versions:
+        return None
+    return f"hardware version 0x{hardware:04X} is not in 0x{versions.minimum:04X} to 0x{versions.maximum:04X}"
+
+
+def is_older(version: str, minimum: str) -> bool:
+    """Of versions such as `4.1`; an unknown one is not older."""
+    return bool(version and minimum) and _version_parts(version) < _version_parts(minimum)
+
+
+def _findings(device: Candidate, order: Order) -> Iterator[Refusal]:
+    image, header, running = order.image, order.image.header, device.file_version
+    if device.device_type not in order.updates:
+        yield Refusal(Check.DEVICE_TYPE, _wrong_type(device, order))
+    if (reason := _wrong_method(device.device_type, image.kind, order.activation)) is not None:
+        yield Refusal(Check.METHOD, reason)
+    if not device.commissioned:
+        status = f"its status is {device.status}" if device.status else "it has not joined, or has left"
+        yield Refusal(Check.COMMISSIONED, status)
+    if not device.on_hub:
+        yield Refusal(Check.ON_HUB, "it is in the inventory, and not on this hub")
+    busy = device.in_progress
+    if busy is not None and not busy.gives_way(device.device_type, image):
+        which = "another update" if busy.number is None else f"update {busy.number}"
+        yield Refusal(Check.IN_PROGRESS, f"it has {which} in progress")
+    if is_older(device.gbcs_version, order.minimum_gbcs_version):
+        reason = f"its GBCS version is {device.gbcs_version}, at least {order.minimum_gbcs_version} is wanted"
+        yield Refusal(Check.GBCS_VERSION, reason)
+    if header.destination not in (None, device.eui64):
+        assert header.destination is not None
+        yield Refusal(Check.DESTINATION, f"the image is for {format_eui64(header.destination)} only")
+    if device.manufacturer_code not in (None, header.manufacturer_code):
+        reason = f"its manufacturer is 0x{device.manufacturer_code:04X}, the image's 0x{header.manufacturer_code:04X}"
+        yield Refusal(Check.MANUFACTURER, reason)
+    if device.image_type not in (None, header.image_type):
+        reason = f"its image type is 0x{device.image_type:04X}, the image's 0x{header.image_type:04X}"
+        yield Refusal(Check.IMAGE_TYPE, reason)
+    if device.hardware_version is not None:
+        objection = hardware_objection(device.hardware_version, header.hardware_versions)
+        if objection is not None:
+            yield Refusal(Check.HARDWARE_VERSION, f"its {objection}")
+    if running == header.file_version:
+        yield Refusal(Check.SAME_VERSION, f"it already runs version 0x{running:08X}")
+    if running is not None and running > header.file_version:
+        reason = f"it runs version 0x{running:08X}, newer than 0x{header.file_version:08X}"
+        yield Refusal(Check.DOWNGRADE, f"{reason}: a downgrade must be asked for")
+    if order.products is not None:
+        objection = order.products.objection(
+            image.manufacturer_image_hash, header.file_version, device.device_type, device.model, running
+        )
+        if objection is not None:
+            yield Refusal(Check.PRODUCT_LIST, objection)
+
+
+def _wrong_type(device: Candidate, order: Order) -> str:
+    if device.device_type == "IHD":
+        return "it is a stand-alone IHD, whose firmware is not updated over the network (SECMP0007)"
+    return f"it is of type {device.device_type}; {order.name} updates {', '.join(sorted(order.updates))}"
+
+
+def _wrong_method(device_type: str, kind: ImageKind, wanted: Activation) -> str | None:
+    if device_type not in COMMANDED:
+        if isinstance(wanted, ActivateByCommand):
+            return "it obeys no command of a supplier: the hub activates it"
+        return None
+    if kind is not ImageKind.GBCS_SIGNED:
+        return f"it takes images that its supplier signed, not one of kind {kind.value}"
+    if not isinstance(wanted, ActivateNow | ActivateByCommand):
+        return "it is activated by its supplier's command CS06, at no time of the hub's"
+    return None
+
+
+def _version_parts(version: str) -> tuple[int, ...]:
+    return tuple(int(part) if part.isascii() and part.isdigit() else 0 for part in version.split("."))

@@ -1,0 +1,338 @@
+"""One function says who may be updated to what: every refusal, as hub, DCC side and CLI tell it."""
+
+from dataclasses import replace
+
+import pytest
+from click.testing import CliRunner
+
+from chf.cli.update import update as update_command
+from chf.dcc.intake import EVERY_CHECK, IntakePolicy, RefusalList, decide
+from chf.dcc.inventory import StoreInventory
+from chf.dcc.products import Product, ProductList, ProductStatus
+from chf.dcc.smi import SmiDevice
+from chf.duis import RequestId, ServiceReference, UpdateFirmwareRequest
+from chf.eui64 import Eui64, format_eui64
+from chf.image.header import HardwareVersions, OtaHeader
+from chf.image.image import ImageKind, parse_image
+from chf.store import Store
+from chf.store.device_log import DeviceEntry, DeviceStatus, DeviceType
+from chf.store.images import record_of
+from chf.store.inbox import Verb
+from chf.update.eligibility import (
+    COMMANDED,
+    HUB_ENFORCES,
+    UPDATABLE,
+    Candidate,
+    Check,
+    InProgress,
+    Order,
+    activation_for,
+    judge,
+)
+from chf.update.model import (
+    ActivateAt,
+    ActivateByCommand,
+    ActivateHold,
+    ActivateNow,
+    UpdateId,
+    accept,
+    activation_to_json,
+)
+from tests.support.memory_radio import MemoryRadio, hub_on_desk
+
+DEVICE, OTHER = Eui64(0x00DB1234567890A4), Eui64(0x00DB1234567890A5)
+SUPPLIER, ACB = Eui64(0x90B3D51F30010000), Eui64(0x90B3D51F30000002)
+SIGNED_TAIL = b"\0\x40" + bytes(range(64))
+FORCED_TAIL = b"\1" + SIGNED_TAIL[1:]
+
+
+def image(tail: bytes = b"", body: bytes = b"\xee" * 100, **changes):
+    if "destination" in changes:
+        body = b"\0\0" + len(body).to_bytes(4, "little") + body
+    fields = {
+        "manufacturer_code": 0x1234,
+        "image_type": 1,
+        "file_version": 2,
+        "header_string": bytes(32),
+        "hardware_versions": HardwareVersions(1, 4),
+        "total_image_size": 0,
+        **changes,
+    }
+    header = OtaHeader(**fields)
+    whole = replace(header, total_image_size=header.length_bytes + len(body + tail)).to_bytes() + body + tail
+    return parse_image(whole)
+
+
+ENTRY = DeviceEntry(
+    DEVICE,
+    DeviceType.PPMID,
+    0.0,
+    status=DeviceStatus.JOINED,
+    manufacturer=0x1234,
+    image_type=1,
+    hardware_version=2,
+    file_version=1,
+)
+METER = replace(ENTRY, device_type=DeviceType.ESME)
+NOT_APPLICABLE = RefusalList.NOT_APPLICABLE_FIRMWARE
+IN_INVENTORY = SmiDevice(DEVICE, DeviceType.PPMID)
+
+ROWS = [
+    # check, what the device log has, the order, the DCC side's list, words; does the hub refuse, too?
+    (Check.KNOWN, None, {}, RefusalList.INVALID_DEVICE_ID, "it is not in the device log"),
+    (
+        Check.DEVICE_TYPE,
+        replace(ENTRY, device_type=DeviceType.IHD),
+        {},
+        RefusalList.INVALID_DEVICE_ID,
+        "it is a stand-alone IHD, whose firmware is not updated over the network (SECMP0007)",
+    ),
+    (
+        Check.METHOD,
+        METER,
+        {"tail": SIGNED_TAIL, "activation": ActivateHold()},
+        NOT_APPLICABLE,
+        "it is activated by its supplier's command CS06, at no time of the hub's",
+    ),
+    (
+        Check.COMMISSIONED,
+        replace(ENTRY, status=DeviceStatus.LEFT),
+        {},
+        RefusalList.NOT_COMMISSIONED,
+        "it has not joined, or has left",
+    ),
+    (
+        Check.IN_PROGRESS,
+        ENTRY,
+        {"busy": True},
+        RefusalList.OTHER_REQUEST_IN_PROGRESS,
+        "it has update 1 in progress",
+    ),
+    (
+        Check.DESTINATION,
+        ENTRY,
+        {"destination": OTHER, "hardware_versions": None},
+        NOT_APPLICABLE,
+        "the image is for 00-DB-12-34-56-78-90-A5 only",
+    ),
+    (
+        Check.MANUFACTURER,
+        replace(ENTRY, manufacturer=0x9999),
+        {},
+        NOT_APPLICABLE,
+        "its manufacturer is 0x9999, the image's 0x1234",
+    ),
+    (
+        Check.IMAGE_TYPE,
+        replace(ENTRY, image_type=7),
+        {},
+        NOT_APPLICABLE,
+        "its image type is 0x0007, the image's 0x0001",
+    ),
+    (
+        Check.HARDWARE_VERSION,
+        replace(ENTRY, hardware_version=9),
+        {},
+        NOT_APPLICABLE,
+        "its hardware version 0x0009 is not in 0x0001 to 0x0004",
+    ),
+    (
+        Check.SAME_VERSION,
+        replace(ENTRY, file_version=2),
+        {},
+        NOT_APPLICABLE,
+        "it already runs version 0x00000002",
+    ),
+    (
+        Check.DOWNGRADE,
+        replace(ENTRY, file_version=3),
+        {},
+        NOT_APPLICABLE,
+        "it runs version 0x00000003, newer than 0x00000002: a downgrade must be asked for",
+    ),
+]
+ROW_NAMES = [row[0].value for row in ROWS]
+
+
+def scene(home, entry, order):
+    """A store with the device, the image and, where it is wanted, an update under way; what is ordered."""
+    order = dict(order)
+    activation, busy = order.pop("activation", ActivateNow()), order.pop("busy", False)
+    ordered = image(**order)
+    store = Store.open(home, hub=True)
+    with store.transaction() as tx:
+        tx.devices.add(entry or replace(ENTRY, eui64=OTHER))
+        tx.images.add(record_of(ordered, "new", 0.0), ordered.content)
+        if busy:
+            fields = {"activation": ActivateNow(), "origin": "cli", "version_before": 1, "now_utc": 4e9}
+            job = accept(
+                job_id=UpdateId(1), device=DEVICE, image=ordered.sha256, file_version=2, lifetime_s=1e6, **fields
+            )
+            tx.jobs.add(job)
+    return store, ordered, activation
+
+
+@pytest.mark.parametrize(("check", "entry", "order", "in_list", "words"), ROWS, ids=ROW_NAMES)
+async def test_the_hub_refuses_a_command_for_it(tmp_path, check, entry, order, in_list, words):
+    del in_list
+    store, ordered, activation = scene(tmp_path, entry, order)
+    body = {
+        "devices": [format_eui64(DEVICE)],
+        "image": ordered.sha256,
+        "activation": activation_to_json(activation),
+    }
+    with store:
+        with store.transaction() as tx:
+            number = tx.inbox.submit(Verb.UPDATE_START, body, 0.0)
+        async with hub_on_desk(store, MemoryRadio()) as desk:
+            await desk.until(lambda: store.inbox.get(number).result is not None)
+            answer = store.inbox.get(number).result
+    if check in HUB_ENFORCES:
+        assert answer == {
+            "started": [],
+            "refused": [{"device": format_eui64(DEVICE), "reason": f"{format_eui64(DEVICE)}: {words}"}],
+        }
+    else:
+        assert (len(answer["started"]), answer["refused"]) == (1, [])
+
+
+def asked(ordered) -> UpdateFirmwareRequest:
+    signed = ordered.kind is ImageKind.GBCS_SIGNED
+    reference = ServiceReference.UPDATE_FIRMWARE if signed else ServiceReference.UPDATE_PPMID_FIRMWARE
+    return UpdateFirmwareRequest(reference, RequestId(SUPPLIER, ACB, 1), ordered.content, "2", (DEVICE,), signed=True)
+
+
+@pytest.mark.parametrize(("check", "entry", "order", "in_list", "words"), ROWS, ids=ROW_NAMES)
+def test_the_dcc_side_refuses_it_in_a_list_or_notes_it(tmp_path, check, entry, order, in_list, words):
+    store, ordered, activation = scene(tmp_path, entry, order)
+    with store:
+        strict = decide(
+            asked(ordered), StoreInventory(store), IntakePolicy(enforced=EVERY_CHECK), activation=activation
+        )
+        (refusal,) = strict.refused
+        assert (refusal.check, refusal.in_list, refusal.reason) == (check, in_list, words)
+        lenient = IntakePolicy(enforced=EVERY_CHECK - {check})
+        decision = decide(asked(ordered), StoreInventory(store), lenient, activation=activation)
+        if check is Check.KNOWN:
+            assert decision.refused == (refusal,), "there is nobody to send it to"
+        else:
+            assert f"{format_eui64(DEVICE)}: {words} (check {check.value} is not enforced)" in decision.notes
+
+
+@pytest.mark.parametrize(("check", "entry", "order", "in_list", "words"), ROWS, ids=ROW_NAMES)
+def test_the_cli_says_at_once_what_the_hub_will_refuse(tmp_path, check, entry, order, in_list, words):
+    del in_list
+    store, ordered, activation = scene(tmp_path, entry, order)
+    store.close()
+    arguments = ["start", "--home", str(tmp_path), "--device", format_eui64(DEVICE), "--image", ordered.sha256]
+    ran = CliRunner().invoke(update_command, [*arguments, *(["--hold"] if activation == ActivateHold() else [])])
+    if check is Check.KNOWN:
+        assert "is not in the device log: `chf device add` it first" in str(ran.exception)
+    else:
+        assert ran.exit_code == 0
+        told = f"as things stand the hub will refuse it for {format_eui64(DEVICE)}: {words}\n"
+        assert (told in ran.output) is (check in HUB_ENFORCES)
+
+
+# What only the DCC side knows of
+
+
+def test_a_device_of_the_inventory_that_is_elsewhere_is_refused(tmp_path):
+    store, ordered, _ = scene(tmp_path, None, {})
+    with store:
+        inventory = StoreInventory(store, {DEVICE: replace(IN_INVENTORY, status=None)})
+        enforced = IntakePolicy(enforced=frozenset({Check.ON_HUB}))
+        (refusal,) = decide(asked(ordered), inventory, enforced).refused
+    assert (refusal.check, refusal.in_list) == (Check.ON_HUB, RefusalList.INVALID_DEVICE_ID)
+    assert refusal.reason == "it is in the inventory, and not on this hub"
+
+
+@pytest.mark.parametrize(
+    ("version", "minimum", "refused"),
+    [("4.1", "4.2", True), ("4.10", "4.2", False), ("4.2", "4.2", False), ("", "4.2", False), ("3.9", "", False)],
+)
+def test_a_device_of_an_older_gbcs_version_is_refused(version, minimum, refused):
+    order = Order(image(), ActivateNow(), minimum_gbcs_version=minimum)
+    verdict = judge(Candidate(DEVICE, "PPMID", commissioned=True, gbcs_version=version), order, frozenset(Check))
+    found = verdict.refusal
+    assert (found is not None) is refused
+    assert found is None or found.reason == "its GBCS version is 4.1, at least 4.2 is wanted"
+
+
+@pytest.mark.parametrize(("running", "words"), [(None, "its running version is not known"), (1, None), (7, "it runs")])
+def test_a_device_off_the_upgrade_path_is_refused(running, words):
+    ordered = image(file_version=9)
+    product = Product("new", "PPMID", "Maker", "M1", 9, ordered.manufacturer_image_hash, ProductStatus.ACTIVE, ("old",))
+    old = replace(product, id="old", firmware_version=1, image_hash="0" * 64, upgrade_from=())
+    order = Order(ordered, ActivateNow(), products=ProductList([product, old]))
+    device = Candidate(DEVICE, "PPMID", commissioned=True, file_version=running)
+    found = judge(device, order, frozenset({Check.PRODUCT_LIST})).refusal
+    assert (found is None) is (words is None)
+    assert found is None or words in found.reason
+
+
+# Methods
+
+
+@pytest.mark.parametrize("kind", sorted(COMMANDED))
+@pytest.mark.parametrize("wanted", [ActivateNow(), ActivateByCommand()])
+def test_a_signed_image_waits_for_the_suppliers_command(kind, wanted):
+    device = Candidate(DEVICE, kind, commissioned=True)
+    assert judge(device, Order(image(SIGNED_TAIL), wanted), HUB_ENFORCES).refusal is None
+    assert activation_for(kind, wanted) == ActivateByCommand()
+
+
+@pytest.mark.parametrize(
+    ("kind", "tail", "wanted", "words"),
+    [
+        *((kind, SIGNED_TAIL, ActivateAt(1.0), "CS06, at no time of the hub's") for kind in sorted(COMMANDED)),
+        *((kind, b"", ActivateNow(), "it takes images that its supplier signed") for kind in sorted(COMMANDED)),
+        ("PPMID", b"", ActivateByCommand(), "it obeys no command of a supplier"),
+    ],
+)
+def test_an_order_that_does_not_fit_the_type_is_refused(kind, tail, wanted, words):
+    found = judge(Candidate(DEVICE, kind, commissioned=True), Order(image(tail), wanted), HUB_ENFORCES).refusal
+    assert found.check is Check.METHOD
+    assert words in found.reason
+
+
+def test_a_ppmid_is_activated_as_the_order_says():
+    assert (
+        judge(Candidate(DEVICE, "PPMID", commissioned=True), Order(image(), ActivateHold()), HUB_ENFORCES).refusal
+        is None
+    )
+    assert activation_for("PPMID", ActivateHold()) == ActivateHold()
+    assert "IHD" not in UPDATABLE
+
+
+@pytest.mark.parametrize(
+    ("kind", "distributed", "same", "tail", "gives_way"),
+    [
+        ("ESME", False, False, SIGNED_TAIL, False),
+        ("ESME", False, False, FORCED_TAIL, True),
+        ("ESME", True, False, SIGNED_TAIL, True),
+        ("ESME", True, True, SIGNED_TAIL, False),
+        ("ESME", True, False, b"", False),
+        ("PPMID", False, False, FORCED_TAIL, False),
+    ],
+)
+def test_what_is_under_way_gives_way_where_it_may(kind, distributed, same, tail, gives_way):
+    ordered = image(tail)
+    in_progress = InProgress(ordered.sha256 if same else "another", distributed)
+    assert in_progress.gives_way(kind, ordered) is gives_way
+
+
+def test_what_is_not_known_is_no_reason_to_refuse():
+    assert (
+        judge(Candidate(DEVICE, "PPMID", commissioned=True), Order(image(), ActivateNow()), frozenset(Check)).refusal
+        is None
+    )
+
+
+def test_an_update_that_the_hub_has_not_seen_yet_is_in_progress(tmp_path):
+    store, ordered, _ = scene(tmp_path, ENTRY, {})
+    with store:
+        with store.transaction() as tx:
+            tx.inbox.submit(Verb.UPDATE_START, {"devices": [format_eui64(DEVICE)], "image": ordered.sha256}, 0.0)
+        (refusal,) = decide(asked(ordered), StoreInventory(store)).refused
+    assert (refusal.check, refusal.reason) == (Check.IN_PROGRESS, "it has another update in progress")
