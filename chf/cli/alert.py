@@ -9,9 +9,9 @@ from typing import Any
 import click
 
 from chf.cli.options import EUI64, home_option, json_option, print_json, print_table, talk
-from chf.cli.whole_file import write_whole, write_whole_directory
 from chf.clock import isoformat
 from chf.eui64 import Eui64, format_eui64
+from chf.files import write_whole, write_whole_directory
 from chf.store import Store
 from chf.store.alerts import Alert
 from chf.view.records import alert_record

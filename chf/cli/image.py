@@ -23,8 +23,8 @@ from chf.cli.image_options import (
 )
 from chf.cli.image_stored import add, list_images, remove
 from chf.cli.options import json_option, print_json, print_table, talk
-from chf.cli.whole_file import write_whole
 from chf.errors import MalformedImageError, UsageError
+from chf.files import write_whole
 from chf.image.image import ImageKind, parse_image
 
 if TYPE_CHECKING:

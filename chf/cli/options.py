@@ -12,6 +12,7 @@ import click
 from chf.clock import LAST_ZIGBEE_UTC, UtcSeconds, isoformat
 from chf.errors import UsageError
 from chf.eui64 import Eui64, parse_eui64
+from chf.files import write_new
 from chf.view.text import printable
 
 if TYPE_CHECKING:
@@ -131,6 +132,12 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     widths = [max(len(row[index]) for row in cells) for index in range(len(columns))]
     for row in cells:
         click.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+
+
+def write_secret(path: Path, text: str) -> None:
+    """A new file that its owner alone may read. Raises UsageError where it cannot be written, or is there already."""
+    if not write_new(path, text.encode("ascii"), error=UsageError):
+        raise UsageError(f"cannot write {path}: File exists")
 
 
 def talk(text: str) -> None:

@@ -8,10 +8,9 @@ from typing import Any
 import click
 
 from chf.cli.dongle import Dongle, dongle_options, hub_at, leave_to_hub
-from chf.cli.options import home_option, json_option, print_json, print_table, talk
+from chf.cli.options import home_option, json_option, print_json, print_table, talk, write_secret
 from chf.cli.radio_backup import backup, restore
 from chf.cli.radio_print import print_info, print_security
-from chf.cli.secret_file import write_secret
 from chf.errors import RadioGoneError, RefusedError, UsageError
 from chf.radio.interface import Inbound, Outbound, RadioInfo, RadioState
 from chf.radio.security_report import SecurityReport

@@ -8,9 +8,8 @@ from typing import Any
 import click
 
 from chf.cli.dongle import Dongle, dongle_options, leave_to_hub
-from chf.cli.options import home_option, json_option, print_json, talk
+from chf.cli.options import home_option, json_option, print_json, talk, write_secret
 from chf.cli.radio_print import print_info
-from chf.cli.secret_file import write_secret
 from chf.errors import RefusedError, UsageError
 from chf.radio.interface import RadioInfo
 

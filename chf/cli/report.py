@@ -7,9 +7,9 @@ import click
 
 from chf.cli.options import SINCE, home_option, print_table, talk
 from chf.cli.update import UpdateFailedError
-from chf.cli.whole_file import write_whole
 from chf.clock import SystemClock, UtcSeconds
 from chf.errors import UsageError
+from chf.files import write_whole
 from chf.store import Store
 from chf.update.model import UpdateId
 from chf.view.report import COLUMNS, REFUSAL_COLUMNS, Report, Selection, refusal_cells

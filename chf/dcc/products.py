@@ -4,19 +4,19 @@ Without a file nothing is checked. With one, a device gets an image only where a
 version and the device's model, and the upgrade path allows the step.
 """
 
-from collections import Counter
-from collections.abc import Sequence
+import hashlib
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import Final
 
-from chf.dcc.register_file import Fields, Record, RegisterFile
+from chf.config import Table
+from chf.dcc.register_file import Record, RegisterFile
 from chf.errors import UsageError
 from chf.store.device_log import DeviceType
 
 FILE_NAME: Final = "cpl"
-_HASH_DIGITS = 64
 
 
 class ProductStatus(StrEnum):
@@ -57,38 +57,33 @@ class Product:
         return record
 
     @classmethod
-    def from_record(cls, record: Record, where: str) -> "Product":
-        fields = Fields(record, where)
-        version = fields.hexadecimal("firmware_version", 8)
+    def read(cls, table: Table) -> "Product":
+        version = table.hexadecimal("firmware_version", 8)
         if version is None:
-            raise UsageError(f"{where}: firmware_version is missing")
-        image_hash = fields.text("hash").lower()
-        if len(image_hash) != _HASH_DIGITS or any(digit not in "0123456789abcdef" for digit in image_hash):
-            raise UsageError(f"{where}: hash is {_HASH_DIGITS} hex digits")
+            raise table.error("is missing", "firmware_version")
+        image_hash = table.octets("hash")
+        if len(image_hash) != hashlib.sha256().digest_size:
+            raise table.error("is 64 hex digits", "hash")
         product = cls(
-            fields.text("id"),
-            DeviceType(fields.one_of("device_type", list(DeviceType))),
-            fields.text("manufacturer", longest=30),
-            fields.text("model", longest=30),
+            table.word("id"),
+            table.choice("device_type", DeviceType),
+            table.word("manufacturer", longest=30),  # XSD
+            table.word("model", longest=30),  # XSD
             version,
-            image_hash,
-            ProductStatus(fields.one_of("status", list(ProductStatus), ProductStatus.ACTIVE)),
-            fields.texts("upgrade_from"),
+            image_hash.hex(),
+            table.choice("status", ProductStatus, ProductStatus.ACTIVE),
+            table.words("upgrade_from"),
         )
-        fields.finish()
+        table.finish()
         return product
 
 
 class ProductList:
-    """The entries, and the one question that intake has."""
+    """The entries, and the one question that intake has. What `upgrade_from` names is among them."""
 
-    def __init__(self, products: Sequence[Product]) -> None:
+    def __init__(self, products: Iterable[Product]) -> None:
         self.products = tuple(products)
-        self._by_id = {product.id: product for product in products}
-        for product in products:
-            strange = [entry for entry in product.upgrade_from if entry not in self._by_id]
-            if strange:
-                raise UsageError(f"product {product.id}: upgrade_from names {strange[0]!r}, which is not in the list")
+        self._by_id = {product.id: product for product in self.products}
 
     def objection(
         self,
@@ -142,18 +137,20 @@ class Cpl:
 
     def products(self) -> ProductList | None:
         """None where there is no list. Raises UsageError for a file that is wrong."""
-        found = self.file.read()
-        if found is None:
+        records = self.file.read()
+        if records is None:
             return None
-        path, records = found
-        products = [Product.from_record(record, f"{path}, product {n}") for n, record in enumerate(records, start=1)]
-        twice = [entry for entry, count in Counter(product.id for product in products).items() if count > 1]
-        if twice:
-            raise UsageError(f"{path}: product {twice[0]} is in it twice")
-        try:
-            return ProductList(products)
-        except UsageError as error:
-            raise UsageError(f"{path}: {error}") from None
+        products: dict[str, Product] = {}
+        for record in records:
+            product = Product.read(record)
+            if product.id in products:
+                raise record.error(f"product {product.id} is in it twice")
+            products[product.id] = product
+        for product, record in zip(products.values(), records, strict=True):
+            for entry in product.upgrade_from:
+                if entry not in products:
+                    raise record.error(f"names {entry!r}, which is not in the list", "upgrade_from")
+        return ProductList(products.values())
 
     def put(self, product: Product) -> None:
         """Add it, or replace the entry of the same id."""

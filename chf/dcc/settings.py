@@ -11,17 +11,16 @@
 Without a user in the file everybody is a user, in every role.
 """
 
-import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Final
 from urllib.parse import urlsplit
 
+from chf.config import Table, read_toml
 from chf.dcc.intake import IntakePolicy
-from chf.dcc.register_file import Fields
 from chf.errors import UsageError
-from chf.eui64 import Eui64, format_eui64, parse_eui64
+from chf.eui64 import Eui64, format_eui64
 from chf.image.image import DEFAULT_LIMIT_BYTES
 
 USER_ROLES: Final = ("IS", "ES", "GS", "RSA", "ED", "GT", "OU")  # DUIS: suppliers, network operators, others
@@ -34,10 +33,6 @@ SERVICE_ROLES: Final[Mapping[str, frozenset[str]]] = {
     "11.3": SUPPLIER_ROLES,
     "11.4": SUPPLIER_ROLES,
 }
-
-_LONGEST_WORD: Final = 30
-
-Figures = TypeVar("Figures", "DeskPolicy", "DeliveryPolicy")
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,26 +99,16 @@ class DccSettings:
     @classmethod
     def load(cls, path: Path) -> "DccSettings":
         """Raises UsageError that names the file, the key and what would do."""
-        try:
-            document = tomllib.loads(path.read_text(encoding="utf-8"))
-        except OSError as error:
-            raise UsageError(f"cannot read {path}: {error.strerror}") from error
-        except (ValueError, RecursionError) as error:  # ValueError: also of no UTF-8, and of numbers without end
-            raise UsageError(f"{path} is not TOML: {error}") from error
-        unknown = sorted(document.keys() - {"user", "policy", "delivery"})
-        if unknown:
-            raise UsageError(f"{path}: {unknown[0]!r} is not known; there are user, policy, delivery")
-        records = document.get("user", [])
-        if not isinstance(records, list):
-            raise UsageError(f"{path}: users are written [[user]]")
+        table = read_toml(path)
         users: dict[Eui64, User] = {}
-        for number, record in enumerate(records, start=1):
-            user = _user(record, f"{path}, user {number}")
+        for record in table.tables("user"):
+            user = _user(record)
             if user.eui64 in users:
-                raise UsageError(f"{path}: {format_eui64(user.eui64)} is in it twice")
+                raise record.error(f"{format_eui64(user.eui64)} is in it twice")
             users[user.eui64] = user
-        policy = _figures(DeskPolicy, document.get("policy", {}), f"{path} [policy]")
-        return cls(users, policy, _figures(DeliveryPolicy, document.get("delivery", {}), f"{path} [delivery]"))
+        settings = cls(users, table.settings("policy", DeskPolicy), table.settings("delivery", DeliveryPolicy))
+        table.finish()
+        return settings
 
 
 def check_url(url: str) -> str:
@@ -140,39 +125,11 @@ def check_url(url: str) -> str:
     return url
 
 
-def _user(record: Any, where: str) -> User:
-    if not isinstance(record, dict):
-        raise UsageError(f"{where}: users are written [[user]]")
-    fields_ = Fields(record, where)
-    eui64, roles, url = fields_.text("eui64"), fields_.texts("roles"), fields_.text("receive_url", "", longest=2000)
-    fields_.finish()
-    strange = sorted(set(roles) - set(USER_ROLES))
-    if strange or not roles:
-        raise UsageError(f"{where}: roles are some of {', '.join(USER_ROLES)}")
-    try:
-        return User(parse_eui64(eui64), frozenset(roles), check_url(url) if url else None)
-    except UsageError as error:
-        raise UsageError(f"{where}: {error}") from None
-
-
-def _figures(kind: type[Figures], section: Any, where: str) -> Figures:
-    if not isinstance(section, dict):
-        raise UsageError(f"{where} is not a section")
-    defaults = {item.name: getattr(kind(), item.name) for item in fields(kind)}
-    for name, value in section.items():
-        if name not in defaults:
-            raise UsageError(f"{where}: there is no setting {name!r}; there are {', '.join(sorted(defaults))}")
-        default = defaults[name]
-        fits = _is_word(value) if isinstance(default, str) else _is_figure(value, whole=isinstance(default, int))
-        if not fits:
-            raise UsageError(f"{where} {name}: {value!r} does not fit; the default is {default!r}")
-    return kind(**section)
-
-
-def _is_word(value: object) -> bool:
-    """Such texts end up in documents, where not every character is legal."""
-    return isinstance(value, str) and value.isascii() and value.isprintable() and len(value) <= _LONGEST_WORD
-
-
-def _is_figure(value: object, *, whole: bool) -> bool:
-    return not isinstance(value, bool) and isinstance(value, int if whole else (int, float)) and 0 <= value < 1e9
+def _user(table: Table) -> User:
+    roles, url = frozenset(table.words("roles")), table.word("receive_url", "", longest=2000)
+    if not roles or not roles <= set(USER_ROLES):
+        raise table.error(f"is some of {', '.join(USER_ROLES)}", "roles")
+    with table.located("receive_url"):
+        user = User(table.eui64("eui64"), roles, check_url(url) if url else None)
+    table.finish()
+    return user

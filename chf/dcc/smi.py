@@ -10,9 +10,10 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Final
 
-from chf.dcc.register_file import Fields, Record, RegisterFile
+from chf.config import Table
+from chf.dcc.register_file import Record, RegisterFile
 from chf.errors import UsageError
-from chf.eui64 import Eui64, format_eui64, parse_eui64
+from chf.eui64 import Eui64, format_eui64
 from chf.store.device_log import DeviceType
 
 FILE_NAME: Final = "smi"
@@ -60,24 +61,18 @@ class SmiDevice:
         return {name: value for name, value in told.items() if value}
 
     @classmethod
-    def from_record(cls, record: Record, where: str) -> "SmiDevice":
-        fields = Fields(record, where)
-        supplier = fields.text("supplier", "")
-        status = fields.one_of("status", ["", *SmiStatus], "")
-        try:
-            device = cls(
-                parse_eui64(fields.text("device")),
-                DeviceType(fields.one_of("device_type", list(DeviceType))),
-                SmiStatus(status) if status else None,
-                fields.text("manufacturer", "", longest=30),  # XSD
-                fields.text("model", "", longest=30),  # XSD
-                fields.hexadecimal("firmware_version", 8),
-                fields.text("gbcs_version", "", longest=8),
-                parse_eui64(supplier) if supplier else None,
-            )
-        except UsageError as error:
-            raise error if str(error).startswith(where) else UsageError(f"{where}: {error}") from None
-        fields.finish()
+    def read(cls, table: Table) -> "SmiDevice":
+        device = cls(
+            table.eui64("device"),
+            table.choice("device_type", DeviceType),
+            table.choice("status", SmiStatus) if table.text("status", "") else None,
+            table.word("manufacturer", "", longest=30),  # XSD
+            table.word("model", "", longest=30),  # XSD
+            table.hexadecimal("firmware_version", 8),
+            table.word("gbcs_version", "", longest=8),
+            table.optional_eui64("supplier"),
+        )
+        table.finish()
         return device
 
 
@@ -89,15 +84,14 @@ class Smi:
 
     def devices(self) -> Mapping[Eui64, SmiDevice] | None:
         """None where there is no inventory. Raises UsageError for a file that is wrong."""
-        found = self.file.read()
-        if found is None:
+        records = self.file.read()
+        if records is None:
             return None
-        path, records = found
         devices: dict[Eui64, SmiDevice] = {}
-        for number, record in enumerate(records, start=1):
-            device = SmiDevice.from_record(record, f"{path}, device {number}")
+        for record in records:
+            device = SmiDevice.read(record)
             if device.eui64 in devices:
-                raise UsageError(f"{path}: {format_eui64(device.eui64)} is in it twice")
+                raise record.error(f"{format_eui64(device.eui64)} is in it twice")
             devices[device.eui64] = device
         return devices
 

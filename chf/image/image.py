@@ -6,7 +6,7 @@ repaired, so what is hashed is what is served. Signatures are located here and v
 """
 
 from dataclasses import dataclass, field
-from enum import Enum
+from enum import StrEnum
 from hashlib import sha256
 from typing import NewType, assert_never
 
@@ -32,7 +32,7 @@ SIGNED_TAIL_BYTES = 2 + SIGNATURE_BYTES  # ForceReplace, 0x40, signature: GBCS 1
 _WILDCARDS = (("manufacturer code", 0xFFFF), ("image type", 0xFFFF), ("file version", 0xFFFFFFFF))
 
 
-class ImageKind(Enum):
+class ImageKind(StrEnum):
     STANDARD = "standard"  # header, sub-elements
     GBCS_PPMID = "gbcs-ppmid"  # 60-byte header, Manufacturer Image
     GBCS_SIGNED = "gbcs-signed"  # the same, ForceReplace, 0x40, supplier's signature: ESME, GSME, HCALCS

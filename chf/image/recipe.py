@@ -3,13 +3,11 @@
 Reads the TOML into dataclasses and refuses what it does not know; names files (payload, key) but opens none.
 """
 
-import tomllib
 from dataclasses import dataclass
-from typing import Any
 
+from chf.config import Table, parse_toml
 from chf.crypto.ecqv import Suite
-from chf.errors import UsageError
-from chf.eui64 import Eui64, parse_eui64
+from chf.eui64 import Eui64
 from chf.image.header import HEADER_STRING_BYTES, ZIGBEE_PRO, HardwareVersions
 from chf.image.image import ImageKind
 
@@ -92,153 +90,66 @@ class Recipe:
     fault: Fault | None
 
 
-class _Table:
-    """A TOML table that is asked for each key once, and at the end complains of those that nobody asked for."""
-
-    def __init__(self, values: object, name: str) -> None:
-        if not isinstance(values, dict):
-            raise UsageError(f"recipe: [{name}] must be a table")
-        self._values: dict[str, Any] = dict(values)
-        self._name = name
-
-    def number(self, key: str, maximum: int, default: int | None = None, *, minimum: int = 0) -> int:
-        value = self._take(key, int, default)
-        if isinstance(value, bool) or not minimum <= value <= maximum:
-            raise self._wrong(key, f"must be a number from {minimum} to 0x{maximum:X}")
-        return int(value)
-
-    def optional_number(self, key: str, maximum: int) -> int | None:
-        return self.number(key, maximum) if key in self._values else None
-
-    def text(self, key: str, default: str | None = None) -> str:
-        return str(self._take(key, str, default))
-
-    def optional_text(self, key: str) -> str | None:
-        return self.text(key) if key in self._values else None
-
-    def flag(self, key: str, *, default: bool) -> bool:
-        return bool(self._take(key, bool, default))
-
-    def octets(self, key: str, default: str | None = None) -> bytes:
-        try:
-            return bytes.fromhex(self.text(key, default))
-        except ValueError:
-            raise self._wrong(key, "must be octets in hex") from None
-
-    def table(self, key: str) -> "_Table | None":
-        return _Table(self._values.pop(key), f"{self._name}{key}") if key in self._values else None
-
-    def tables(self, key: str) -> list["_Table"]:
-        values = self._values.pop(key, [])
-        if not isinstance(values, list):
-            raise self._wrong(key, "must be an array of tables")
-        return [_Table(value, f"{self._name}{key}") for value in values]
-
-    def has(self, key: str) -> bool:
-        return key in self._values
-
-    def close(self) -> None:
-        if self._values:
-            unknown = ", ".join(sorted(map(repr, self._values)))
-            raise UsageError(f"recipe: {self._where()} does not know {unknown}")
-
-    def _take(self, key: str, kind: type, default: object) -> Any:
-        value = self._values.pop(key, default)
-        if value is None:
-            raise self._wrong(key, "is missing")
-        if not isinstance(value, kind):
-            raise self._wrong(key, f"must be of type {kind.__name__}")
-        return value
-
-    def _wrong(self, key: str, what: str) -> UsageError:
-        return UsageError(f"recipe: {key!r} in {self._where()} {what}")
-
-    def _where(self) -> str:
-        return f"[{self._name}]" if self._name else "the recipe"
-
-
 def parse_recipe(text: str) -> Recipe:
     """Raises UsageError, which says what to change."""
-    try:
-        table = _Table(tomllib.loads(text), "")
-    except (ValueError, RecursionError) as error:  # ValueError: TOMLDecodeError, and numbers of thousands of digits
-        raise UsageError(f"recipe: not TOML: {error}") from None
+    table = parse_toml(text, "recipe")
+    hardware = table.optional_table("hardware_versions")
     recipe = Recipe(
-        kind=_kind(table.text("kind")),
+        kind=table.choice("kind", ImageKind),
         manufacturer_code=table.number("manufacturer_code", 0xFFFF),
         image_type=table.number("image_type", 0xFFFF),
         file_version=table.number("file_version", 0xFFFFFFFF),
         stack_version=table.number("stack_version", 0xFFFF, ZIGBEE_PRO),
-        header_string=_header_string(table.text("header_string", "")),
-        hardware_versions=_hardware_versions(table.table("hardware_versions")),
+        header_string=_header_string(table),
+        hardware_versions=None if hardware is None else _hardware_versions(hardware),
         security_credential_version=table.optional_number("security_credential_version", 0xFF),
-        destination=_destination(table.optional_text("destination")),
-        payload=_payload(table.table("payload")),
+        destination=table.optional_eui64("destination"),
+        payload=_payload(table),
         sub_elements=tuple(map(_element, table.tables("sub_element"))),
         integrity_code=table.flag("integrity_code", default=False),
-        signature=_signature(table.table("signature")),
-        zigbee_signature=_zigbee_signature(table.table("zigbee_signature")),
-        fault=_fault(table.table("fault")),
+        signature=_signature(table),
+        zigbee_signature=_zigbee_signature(table),
+        fault=_fault(table),
     )
-    table.close()
-    _check_kind(recipe)
+    table.finish()
+    _check_kind(table, recipe)
     return recipe
 
 
-def _check_kind(recipe: Recipe) -> None:
+def _check_kind(table: Table, recipe: Recipe) -> None:
     """Say what the format cannot carry before it is silently left out."""
-    signed = recipe.kind is ImageKind.GBCS_SIGNED
-    if signed is not (recipe.signature is not None):
-        raise UsageError(f"recipe: [signature] belongs to kind 'gbcs-signed'{'' if signed else ' only'}")
+    if (recipe.kind is ImageKind.GBCS_SIGNED) is not (recipe.signature is not None):
+        raise table.error("belongs to kind gbcs-signed, and to no other", "signature")
     if recipe.kind is not ImageKind.STANDARD:
-        of_standard_files = {
-            "[[sub_element]]": recipe.sub_elements,
-            "'integrity_code'": recipe.integrity_code,
-            "[zigbee_signature]": recipe.zigbee_signature,
-        }
-        for name, value in of_standard_files.items():
-            if value:
-                raise UsageError(f"recipe: {name} belongs to kind 'standard' only")
+        for key in ("sub_element", "integrity_code", "zigbee_signature"):
+            if getattr(recipe, "sub_elements" if key == "sub_element" else key):
+                raise table.error("belongs to kind standard only", key)
 
 
-def _kind(text: str) -> ImageKind:
-    try:
-        return ImageKind(text)
-    except ValueError:
-        known = ", ".join(repr(kind.value) for kind in ImageKind)
-        raise UsageError(f"recipe: 'kind' must be one of {known}") from None
-
-
-def _header_string(text: str) -> bytes:
-    octets = text.encode()
+def _header_string(table: Table) -> bytes:
+    octets = table.text("header_string", "").encode()
     if len(octets) > HEADER_STRING_BYTES:
-        raise UsageError(f"recipe: 'header_string' has {len(octets)} octets, at most {HEADER_STRING_BYTES} fit")
+        raise table.error(f"has {len(octets)} octets, at most {HEADER_STRING_BYTES} fit", "header_string")
     return octets.ljust(HEADER_STRING_BYTES, b"\0")
 
 
-def _destination(text: str | None) -> Eui64 | None:
-    return None if text is None else parse_eui64(text)
-
-
-def _hardware_versions(table: _Table | None) -> HardwareVersions | None:
-    if table is None:
-        return None
+def _hardware_versions(table: Table) -> HardwareVersions:
     versions = HardwareVersions(table.number("minimum", 0xFFFF), table.number("maximum", 0xFFFF))
-    table.close()
+    table.finish()
     return versions
 
 
-def _payload(table: _Table | None) -> Payload:
-    if table is None:
-        raise UsageError("recipe: [payload] is missing: give file, pattern, pattern_hex or seed")
+def _payload(recipe: Table) -> Payload:
+    if not recipe.has("payload"):
+        raise recipe.error("is missing: give file, pattern, pattern_hex or seed in it", "payload")
+    table = recipe.table("payload")
     payload = _payload_in(table)
-    table.close()
+    table.finish()
     return payload
 
 
-def _payload_in(table: _Table) -> Payload:
-    sources = [key for key in ("file", "pattern", "pattern_hex", "seed") if table.has(key)]
-    match sources:
+def _payload_in(table: Table) -> Payload:
+    match [key for key in ("file", "pattern", "pattern_hex", "seed") if table.has(key)]:
         case ["file"]:
             return FilePayload(table.text("file"))
         case ["seed"]:
@@ -248,49 +159,52 @@ def _payload_in(table: _Table) -> Payload:
         case ["pattern_hex"]:
             return _pattern(table.octets("pattern_hex"), table)
         case _:
-            raise UsageError("recipe: a payload is exactly one of file, pattern, pattern_hex and seed")
+            raise table.error("takes exactly one of file, pattern, pattern_hex and seed")
 
 
-def _pattern(pattern: bytes, table: _Table) -> PatternPayload:
+def _pattern(pattern: bytes, table: Table) -> PatternPayload:
     if not pattern:
-        raise UsageError("recipe: the payload's pattern is empty")
+        raise table.error("is empty", "pattern")
     return PatternPayload(pattern, table.number("size_bytes", 0xFFFFFFFF, len(pattern)))
 
 
-def _element(table: _Table) -> ElementRecipe:
+def _element(table: Table) -> ElementRecipe:
     element = ElementRecipe(table.number("tag", 0xFFFF), _payload_in(table))
-    table.close()
+    table.finish()
     return element
 
 
-def _signature(table: _Table | None) -> SignatureRecipe | None:
+def _signature(recipe: Table) -> SignatureRecipe | None:
+    table = recipe.optional_table("signature")
     if table is None:
         return None
-    recipe = SignatureRecipe(
+    signature = SignatureRecipe(
         force_replace=table.flag("force_replace", default=False),
         key_seed=table.optional_text("key_seed"),
         key_file=table.optional_text("key_file"),
     )
-    table.close()
-    if (recipe.key_seed is None) is (recipe.key_file is None):
-        raise UsageError("recipe: [signature] wants exactly one of key_seed and key_file")
-    return recipe
+    table.finish()
+    if (signature.key_seed is None) is (signature.key_file is None):
+        raise table.error("takes exactly one of key_seed and key_file")
+    return signature
 
 
-def _zigbee_signature(table: _Table | None) -> ZigbeeSignatureRecipe | None:
+def _zigbee_signature(recipe: Table) -> ZigbeeSignatureRecipe | None:
+    table = recipe.optional_table("zigbee_signature")
     if table is None:
         return None
-    recipe = ZigbeeSignatureRecipe(
+    signature = ZigbeeSignatureRecipe(
         suite=Suite.ONE if table.number("suite", 2, minimum=1) == 1 else Suite.TWO,
-        signer=parse_eui64(table.text("signer")),
-        issuer=parse_eui64(table.text("issuer")),
+        signer=table.eui64("signer"),
+        issuer=table.eui64("issuer"),
         key_seed=table.text("key_seed"),
     )
-    table.close()
-    return recipe
+    table.finish()
+    return signature
 
 
-def _fault(table: _Table | None) -> Fault | None:
+def _fault(recipe: Table) -> Fault | None:
+    table = recipe.optional_table("fault")
     if table is None:
         return None
     fault = Fault(
@@ -299,11 +213,11 @@ def _fault(table: _Table | None) -> Fault | None:
         truncate_to_bytes=table.optional_number("truncate_to_bytes", 0xFFFFFFFF),
         append=table.octets("append_hex", ""),
     )
-    table.close()
+    table.finish()
     return fault
 
 
-def _overwrite(table: _Table) -> tuple[int, bytes]:
+def _overwrite(table: Table) -> tuple[int, bytes]:
     change = table.number("offset", 0xFFFFFFFF), table.octets("hex")
-    table.close()
+    table.finish()
     return change

@@ -13,14 +13,12 @@ device comes in. Validity dates are not judged (docs/supported-spec.md, DUIS). N
 
 import hashlib
 import json
-import os
-import shutil
-import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
@@ -31,6 +29,7 @@ from cryptography.hazmat.primitives.serialization import (
 
 from chf.errors import RefusedError, StoreCorruptError, StoreError, UsageError
 from chf.eui64 import Eui64, format_eui64, parse_eui64
+from chf.files import new_directory, read_secret, write_new
 from chf.gbcs import GbcsMessage, verify_signature
 from chf.pki.certificates import (
     Role,
@@ -48,7 +47,6 @@ DEFAULT_SUPPLIER = Eui64(0x90B3D51F30010000)
 _INDEX = "pki.json"
 _ROOT = "root"
 _P256_ORDER = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
-_OTHERS_MAY = 0o077
 
 KeySource = Callable[[str], ec.EllipticCurvePrivateKey]
 """Makes the private key for a name such as `root` or `90b3d51f30000002-ds`."""
@@ -101,31 +99,15 @@ class Pki:
         """Make a PKI at `path`, which must not exist. Interrupted at any moment, it leaves nothing at `path`."""
         if len({acb, supplier, chf}) < 3:
             raise UsageError("the ACB, the supplier and the hub need three different EUI-64s")
-        if path.exists():
-            raise UsageError(f"{path} exists already: a PKI is never overwritten; move it away first")
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        made = Path(tempfile.mkdtemp(prefix=f".{path.name}-", dir=path.parent))  # mkdtemp gives 0700
-        try:
+        index = {"schema": 1, "acb": format_eui64(acb), "supplier": format_eui64(supplier), "chf": format_eui64(chf)}
+        with new_directory(path, mode=0o700, error=StoreError) as made:
             pki = cls(made, acb, supplier, chf)
-            pki._write_new(f"{_ROOT}.key", _private_pem(keys(_ROOT)))
-            pki._write_new(f"{_ROOT}.pem", _certificate_pem(root_certificate(pki._read_key(_ROOT))))
+            write_new(made / f"{_ROOT}.key", _private_pem(keys(_ROOT)))
+            write_new(made / f"{_ROOT}.pem", _certificate_pem(root_certificate(pki._read_key(_ROOT))))
             pki._issue(acb, Role.ACCESS_CONTROL_BROKER, keys)
             pki._issue(supplier, Role.SUPPLIER, keys)
             pki._issue(chf, Role.DEVICE, keys)
-            index = {
-                "schema": 1,
-                "acb": format_eui64(acb),
-                "supplier": format_eui64(supplier),
-                "chf": format_eui64(chf),
-            }
-            pki._write_new(_INDEX, json.dumps(index).encode())
-            made.rename(path)
-        except BaseException as error:
-            shutil.rmtree(made, ignore_errors=True)
-            if isinstance(error, OSError):
-                raise StoreError(f"the PKI cannot be made at {path}: {error.strerror}") from error
-            raise
-        _flush_directory(path.parent)
+            write_new(made / _INDEX, json.dumps(index).encode())
         return cls.open(path)
 
     @classmethod
@@ -148,7 +130,10 @@ class Pki:
         """Trust the certificate of somebody whose private key is elsewhere, such as a real device."""
         eui64, _, usage = identity(certificate)
         name = f"{_name(eui64, usage)}.pem"
-        if not self._write_new(name, _certificate_pem(certificate)) and self.certificate(eui64, usage) != certificate:
+        if (
+            not write_new(self.path / name, _certificate_pem(certificate))
+            and self.certificate(eui64, usage) != certificate
+        ):
             raise RefusedError(f"another certificate of {format_eui64(eui64)} ({usage.value}) is here already: {name}")
         return eui64, usage
 
@@ -213,45 +198,25 @@ class Pki:
                 continue
             # The key first, and once: after an interruption between the two, the certificate is made for the same key.
             if not (self.path / f"{name}.key").exists():
-                self._write_new(f"{name}.key", _private_pem(keys(name)))
+                write_new(self.path / f"{name}.key", _private_pem(keys(name)))
             public = self._read_key(name).public_key()
             if role is Role.DEVICE:
                 certificate = device_certificate(eui64, usage, public, root)
             else:
                 certificate = organisation_certificate(eui64, role, usage, public, root)
-            self._write_new(f"{name}.pem", _certificate_pem(certificate))
+            write_new(self.path / f"{name}.pem", _certificate_pem(certificate))
 
     def _read_key(self, name: str) -> ec.EllipticCurvePrivateKey:
         path = self.path / f"{name}.key"
         try:
-            with path.open("rb") as file:
-                mode = os.fstat(file.fileno()).st_mode
-                if mode & _OTHERS_MAY:
-                    raise StoreError(f"others may read {path}: run chmod 600 on it, and think about who has")
-                key = load_pem_private_key(file.read(), None)
+            key = load_pem_private_key(read_secret(path), None)
         except FileNotFoundError:
             raise UsageError(f"the PKI does not hold the private key {name}") from None
-        except ValueError:
-            raise StoreCorruptError(f"{path} is not a private key") from None
+        except (ValueError, TypeError, UnsupportedAlgorithm):  # also of one that is encrypted
+            raise StoreCorruptError(f"{path} is not a private key: put the right file there, or remove it") from None
         if not isinstance(key, ec.EllipticCurvePrivateKey) or not isinstance(key.curve, ec.SECP256R1):
             raise StoreCorruptError(f"{path} is not a key on P-256")
         return key
-
-    def _write_new(self, name: str, content: bytes) -> bool:
-        """Whole or not at all, 0600, and never over an existing file; False where there is one."""
-        descriptor, temporary = tempfile.mkstemp(prefix=f".{name}-", dir=self.path)  # mkstemp gives 0600
-        try:
-            with os.fdopen(descriptor, "wb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            os.link(temporary, self.path / name)
-        except FileExistsError:
-            return False
-        finally:
-            Path(temporary).unlink()
-        _flush_directory(self.path)
-        return True
 
 
 def _name(eui64: Eui64, usage: Usage) -> str:
@@ -264,11 +229,3 @@ def _private_pem(key: ec.EllipticCurvePrivateKey) -> bytes:
 
 def _certificate_pem(certificate: x509.Certificate) -> bytes:
     return certificate.public_bytes(Encoding.PEM)
-
-
-def _flush_directory(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

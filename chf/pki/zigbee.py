@@ -10,22 +10,20 @@ hub's certificate is the EUI-64 of its dongle, because devices insist on that.
 """
 
 import hashlib
-import os
 import secrets
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
 from chf.crypto.credentials_text import format_credentials, parse_credentials
 from chf.crypto.ecqv import CertificateAuthority, Credentials, Suite, private_scalar
-from chf.errors import MalformedError, RefusedError, StoreCorruptError, StoreError, UsageError
+from chf.errors import MalformedError, RefusedError, StoreCorruptError, UsageError
 from chf.eui64 import Eui64, format_eui64
+from chf.files import read_secret, write_new
 
 TEST_ISSUER: Final = Eui64(int.from_bytes(b"CHF-TEST", "big"))
 """Our CA's identity in certificates."""
 
-_OTHERS_MAY: Final = 0o077
 _RANDOM_BITS: Final = 512
 
 RandomSource = Callable[[str], int]
@@ -127,29 +125,11 @@ class ZigbeePki:
 
     @staticmethod
     def _read(path: Path) -> str:
-        with path.open("rb") as file:
-            if os.fstat(file.fileno()).st_mode & _OTHERS_MAY:
-                raise StoreError(f"others may read {path}: run chmod 600 on it, and think about who has")
-            return file.read().decode("ascii", errors="replace")
+        return read_secret(path).decode("ascii", errors="replace")
 
     def _write_new(self, name: str, content: str) -> bool:
-        """Whole or not at all, 0600, and never over an existing file; False where there is one."""
-        try:
-            self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
-            descriptor, temporary = tempfile.mkstemp(prefix=f".{name}-", dir=self.path)  # mkstemp gives 0600
-            try:
-                with os.fdopen(descriptor, "w", encoding="ascii") as file:
-                    file.write(content)
-                    file.flush()
-                    os.fsync(file.fileno())
-                os.link(temporary, self.path / name)
-            except FileExistsError:
-                return False
-            finally:
-                Path(temporary).unlink()
-        except OSError as error:
-            raise StoreError(f"{self.path / name} cannot be written: {error.strerror}") from error
-        return True
+        self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        return write_new(self.path / name, content.encode("ascii"))
 
 
 def _number(suite: Suite) -> int:

@@ -226,12 +226,12 @@ def test_a_ca_key_is_found_among_the_lines_of_issued_credentials():
 @pytest.mark.parametrize(
     ("old", "new", "said"),
     [
-        ("SUITE", "3", "from 1 to 0x2"),
-        ("SUITE", "0", "from 1 to 0x2"),
+        ("SUITE", "3", "from 1 to 2"),
+        ("SUITE", "0", "from 1 to 2"),
         ('"00-DB-12-34-56-00-00-51"', '"nobody"', "not an EUI-64"),
-        ('key_seed = "chf test signer"', "", "'key_seed' in .zigbee_signature. is missing"),
-        ('key_seed = "', 'colour = 1\nkey_seed = "', "does not know 'colour'"),
-        ('"standard"', '"gbcs-ppmid"', "belongs to kind 'standard' only"),
+        ('key_seed = "chf test signer"', "", r"zigbee_signature\.key_seed: is missing"),
+        ('key_seed = "', 'colour = 1\nkey_seed = "', r"zigbee_signature\.colour: is not known"),
+        ('"standard"', '"gbcs-ppmid"', "belongs to kind standard only"),
     ],
 )
 def test_a_recipe_that_cannot_be_is_refused(old, new, said):

@@ -95,30 +95,6 @@ def test_dcc_lists_may_be_written_by_hand_and_are_then_left_alone(chf):
     chf("device", "remove", DEVICE, fails="kept by hand")
 
 
-@pytest.mark.parametrize(
-    ("text", "words"),
-    [
-        ("{", "not JSON"),
-        ("[" * 100_000, "not JSON"),
-        ("{}", "schema = 1 is missing"),
-        ('{"schema": 1, "device": []}', "'device' is not known"),
-        ('{"schema": 1, "devices": [1]}', "not a list of records"),
-        ('{"schema": 1, "devices": [{}]}', "device is missing"),
-        ('{"schema": 1, "devices": [{"device": "x", "device_type": "PPMID"}]}', "not an EUI-64"),
-        (f'{{"schema": 1, "devices": [{{"device": "{DEVICE}", "device_type": "TV"}}]}}', "one of ESME"),
-        (f'{{"schema": 1, "devices": [{{"device": "{DEVICE}", "device_type": "PPMID", "colour": 1}}]}}', "'colour'"),
-        (
-            f'{{"schema": 1, "devices": [{{"device": "{DEVICE}", "device_type": "PPMID", "model": "\\u001b"}}]}}',
-            "printable",
-        ),
-    ],
-)
-def test_dcc_inventory_that_is_wrong_is_refused_with_file_and_fault(chf, text, words):
-    chf.home.mkdir()
-    (chf.home / "smi.json").write_text(text)
-    chf("device", "list", fails=words)
-
-
 def test_dcc_queue_shows_and_repeats(chf):
     with Store.open(chf.home) as store, store.transaction() as tx:
         tx.uplink.add(NewDocument("x/1", SUPPLIER, PPMID, "PPMIDAlert", b"<a/>", NOW.utc))
@@ -177,28 +153,6 @@ def test_dcc_commands_for_devices_are_listed(chf):
 )
 def test_dcc_serve_refuses_what_makes_no_sense(chf, options, words):
     chf("serve", *options, fails=words)
-
-
-@pytest.mark.parametrize(
-    ("text", "words"),
-    [
-        ("x = ", "not TOML"),
-        ("[users]", "'users' is not known"),
-        ("[[user]]\neui64 = 'x'\nroles = ['IS']", "not an EUI-64"),
-        ("[[user]]\neui64 = '90-B3-D5-1F-30-01-00-00'\nroles = ['KING']", "roles are some of"),
-        ("[[user]]\neui64 = '90-B3-D5-1F-30-01-00-00'\nroles = []", "roles are some of"),
-        ("[[user]]\neui64 = '90-B3-D5-1F-30-01-00-00'\nroles = ['IS']\nreceive_url = 'x'", "not an http"),
-        ("[policy]\nspeed = 1", "no setting 'speed'"),
-        ("[delivery]\ntimeout_s = 'long'", "does not fit"),
-        ("[delivery]\ntimeout_s = -1", "does not fit"),
-        ('[policy]\ngbcs_version = "4.\\u0007"', "does not fit"),
-        (f"[policy]\ngbcs_version = '{'4' * 31}'", "does not fit"),
-    ],
-)
-def test_dcc_configuration_that_is_wrong_is_refused(chf, tmp_path, text, words):
-    config = tmp_path / "dcc.toml"
-    config.write_text(text)
-    chf("serve", "--config", str(config), fails=words)
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ import click
 
 from chf.cli.image_file import load_image
 from chf.cli.options import EUI64, home_option, json_option, print_json, print_table, talk
+from chf.config import Table
 from chf.dcc.products import Cpl, Product, ProductStatus
 from chf.dcc.smi import Smi, SmiDevice, SmiStatus
 from chf.errors import UsageError
@@ -49,7 +50,7 @@ def set_device(
             record[name] = value if isinstance(value, str) else format_eui64(value)
     if "device_type" not in record:
         raise UsageError(f"{format_eui64(eui64)} is not in the inventory yet: say its --type")
-    smi.put(SmiDevice.from_record(record, format_eui64(eui64)))
+    smi.put(SmiDevice.read(Table(record, format_eui64(eui64))))
     talk(f"{format_eui64(eui64)} is in the inventory")
 
 
@@ -117,7 +118,7 @@ def add_product(
         upgrade_from,
     )
     cpl = Cpl(home)
-    cpl.put(Product.from_record(made.to_record(), entry))
+    cpl.put(Product.read(Table(made.to_record(), entry)))
     talk(f"{entry}: version {parsed.header.file_version:08X}, hash {parsed.manufacturer_image_hash}, {status}")
 
 
@@ -132,7 +133,7 @@ def product_status(*, entry: str, status: str, home: Path) -> None:
     known = next((item for item in products.products if item.id == entry), None) if products is not None else None
     if known is None:
         raise UsageError(f"{entry!r} is not in the product list")
-    cpl.put(Product.from_record({**known.to_record(), "status": status}, entry))
+    cpl.put(Product.read(Table({**known.to_record(), "status": status}, entry)))
     talk(f"{entry} is {status}")
 
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from chf.cli.whole_file import write_whole, write_whole_directory
-from chf.errors import UsageError
+from chf.errors import StoreError, UsageError
+from chf.files import read_secret, write_new, write_whole, write_whole_directory
 
 
 @pytest.fixture
@@ -46,7 +46,7 @@ def test_a_directory_is_new_or_refused(tmp_path):
         "a": b"1",
         "b": b"2",
     }
-    with pytest.raises(UsageError, match="it is there already"):
+    with pytest.raises(UsageError, match="exists already"):
         write_whole_directory(tmp_path / "deep", {})
 
 
@@ -65,3 +65,28 @@ def test_the_umask_counts(tmp_path, mask):
 def test_a_device_is_written_to_and_not_replaced():
     write_whole(Path("/dev/null"), b"x")
     assert Path("/dev/null").is_char_device()
+
+
+@pytest.mark.parametrize("links", [True, False])
+def test_a_new_file_is_its_owners_alone_and_never_replaces_another(tmp_path, monkeypatch, links):
+    def no_links(*_arguments):
+        raise OSError(errno.EPERM, os.strerror(errno.EPERM))
+
+    if not links:
+        monkeypatch.setattr(os, "link", no_links)
+    assert write_new(tmp_path / "key", b"first")
+    assert not write_new(tmp_path / "key", b"second")
+    assert read_secret(tmp_path / "key") == b"first"
+    assert stat.S_IMODE((tmp_path / "key").stat().st_mode) == 0o600
+    assert [path.name for path in tmp_path.iterdir()] == ["key"]
+
+
+def test_a_secret_that_others_may_read_or_that_cannot_be_read_is_named(tmp_path):
+    (tmp_path / "key").touch(mode=0o640)
+    (tmp_path / "directory.key").mkdir(mode=0o700)
+    with pytest.raises(StoreError, match=r"others may read .*key: run chmod 600"):
+        read_secret(tmp_path / "key")
+    with pytest.raises(StoreError, match=r"cannot read .*directory\.key: Is a directory"):
+        read_secret(tmp_path / "directory.key")
+    with pytest.raises(FileNotFoundError):
+        read_secret(tmp_path / "none.key")
