@@ -56,6 +56,14 @@ class SystemClock:
         return Instant(time.monotonic())
 
 
+def backoff_s(failures: int, first_s: float, longest_s: float) -> float:
+    """The wait after this many failures in a row: `first_s` after the first, twice as long after each, to `longest_s`.
+
+    Without jitter: nobody here competes with others for what failed (our choice).
+    """
+    return min(first_s * 2.0 ** min(max(failures - 1, 0), 63), longest_s)  # 2 ** 63 s is longer than any limit
+
+
 def to_zigbee_time(utc: UtcSeconds) -> ZigbeeTime:
     """Whole seconds since 2000, clamped to what a u32 holds short of the invalid value."""
     return ZigbeeTime(min(max(int(utc - ZIGBEE_EPOCH), 0), INVALID_ZIGBEE_TIME - 1))

@@ -6,6 +6,7 @@ the network as it was. One link is a session (`session.py`); this file is the li
 
 import asyncio
 import contextlib
+import itertools
 import logging
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from typing import Any
@@ -13,11 +14,10 @@ from typing import Any
 import serialx
 import zigpy.exceptions
 
-from chf.clock import Instant
+from chf.clock import Instant, backoff_s
 from chf.errors import RadioGoneError, RadioRefusedError
 from chf.eui64 import Eui64
 from chf.radio.addresses import Addresses
-from chf.radio.backoff import delays_s
 from chf.radio.guarded import GuardedListener
 from chf.radio.interface import (
     Delivery,
@@ -36,6 +36,8 @@ from chf.radio.traffic import letter_of
 OPEN_LIMIT_S = 120.0  # of one attempt: a Z-Stack dongle writes some hundred flash items when it forms a network
 START_ATTEMPTS = 3
 STOP_LIMIT_S = 10.0
+FIRST_RETRY_S = 0.25  # to get a dongle back (our choice)
+LONGEST_RETRY_S = 10.0  # a dongle that was replugged waits no longer (our choice)
 
 _LOG = logging.getLogger(__name__)
 
@@ -230,8 +232,8 @@ class KeptRadio(Radio):
 
     async def _reopen(self, listener: RadioListener, reason: str) -> Session | None:
         self._change(RadioState.CONNECTING, reason)
-        for delay_s in delays_s():
-            if await self._stopped_within(delay_s):
+        for failures in itertools.count(1):
+            if await self._stopped_within(backoff_s(failures, FIRST_RETRY_S, LONGEST_RETRY_S)):
                 return None
             try:
                 session, info = await self._open(listener, form=False)

@@ -1,6 +1,5 @@
-"""Addresses, waiting times, ZDP frames, serial ports."""
+"""Addresses, ZDP frames, serial ports."""
 
-import itertools
 from contextlib import suppress
 
 import pytest
@@ -12,7 +11,6 @@ from chf.errors import MalformedFrameError
 from chf.eui64 import Eui64
 from chf.radio import ports, zdp
 from chf.radio.addresses import Addresses
-from chf.radio.backoff import LONGEST_S, delays_s
 from chf.radio.ezsp.frames import HEADER_BYTES, Acceptance, ApsFrame, Dialect
 
 A, B = Eui64(0xA), Eui64(0xB)
@@ -41,13 +39,6 @@ def test_addresses_are_one_to_one_whatever_is_learned(words):
         known = [(d, addresses.network(Eui64(d))) for d in range(5) if addresses.network(Eui64(d)) is not None]
         assert all(addresses.device(a) == d for d, a in known)
         assert len({a for _, a in known}) == len(known)
-
-
-def test_waiting_times_grow_and_are_bounded():
-    delays = list(itertools.islice(delays_s(), 20))
-    assert delays == sorted(delays)
-    assert delays[0] < 1
-    assert delays[-1] == LONGEST_S
 
 
 def test_zdp_requests_octet_by_octet():

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from chf.radio.backoff import LONGEST_S
+from chf.radio.kept import LONGEST_RETRY_S
 from devices.bench.serve import Bench
 from tests.support.programs import quick
 from tests.support.virtual_desk import desk_with_hub
@@ -32,8 +32,8 @@ async def story(directory: Path, kind: str) -> None:
         assert desk.states()[-1][1] == "connecting"
         assert desk.store.jobs.list()[0].active
         check_bounded(attempts, left_at_s)
-        await desk.until(lambda: desk.states()[-1][1] == "up", 60 + 2 * LONGEST_S)
-        assert desk.states()[-1][0] - left_at_s < AWAY_S + 2 * LONGEST_S
+        await desk.until(lambda: desk.states()[-1][1] == "up", 60 + 2 * LONGEST_RETRY_S)
+        assert desk.states()[-1][0] - left_at_s < AWAY_S + 2 * LONGEST_RETRY_S
         assert desk.network() == before
         await desk.until_it_ended_well(content)
 
@@ -56,9 +56,9 @@ def check_bounded(attempts: list[float], since_s: float) -> None:
     """Soon at first, at most every ten seconds later, and never given up."""
     assert attempts[0] - since_s < 1.0
     waits = [later - earlier for earlier, later in pairwise(attempts)]
-    assert max(waits) < LONGEST_S + 1.0
-    assert min(waits[6:]) > LONGEST_S - 0.1
-    assert len(attempts) < 20 + AWAY_S / LONGEST_S
+    assert max(waits) < LONGEST_RETRY_S + 1.0
+    assert min(waits[6:]) > LONGEST_RETRY_S - 0.1
+    assert len(attempts) < 20 + AWAY_S / LONGEST_RETRY_S
 
 
 @pytest.mark.parametrize("kind", ["ezsp", "znp"])
