@@ -6,7 +6,6 @@ wants a processor (a niceness of 19 still had it take 4 ms now and then), and ha
 where there is one, since it shares the machine's processors, too. The ephemeral keys are drawn before the world begins.
 """
 
-import asyncio
 import contextlib
 import os
 import secrets
@@ -19,11 +18,11 @@ from chf.crypto.binary_curve import SECT163K1, SECT283K1, BinaryCurve, Point
 from chf.crypto.ecmqv import Ephemeral
 from devices.__main__ import main
 from devices.nodes import key_establishment
-from devices.nodes.key_cluster import KeyCluster
 from devices.nodes.key_establishment import KeyEstablishmentClient
 from devices.wire.zcl import Status
 
 EXCHANGES = 64
+LOOK_S = 0.001
 
 
 def use_openssl() -> None:
@@ -49,30 +48,30 @@ def use_openssl() -> None:
 
 
 def compute_beside(pool: ProcessPoolExecutor) -> None:
-    """What the initiator computes when it has the hub's ephemeral key."""
-    clusters: dict[KeyEstablishmentClient, KeyCluster] = {}
-    begin, exchanged = KeyCluster.__init__, KeyEstablishmentClient._exchanged
-
-    def begin_known(self: KeyCluster, *arguments) -> None:
-        begin(self, *arguments)
-        clusters[self.client] = self
+    """What the initiator computes when it has the hub's ephemeral key: it looks now and then whether that is done."""
+    computing: dict[KeyEstablishmentClient, tuple[bytes, Future]] = {}
+    exchanged, deadline_reached = KeyEstablishmentClient._exchanged, KeyEstablishmentClient.handle_deadline
 
     def exchanged_later(self: KeyEstablishmentClient, octets: bytes, now: float):
         if self.state is not key_establishment.State.EXCHANGING:
             return exchanged(self, octets, now)
-        loop = asyncio.get_running_loop()
         computed = pool.submit(ecmqv.agree, self._own, self._ephemeral, self._certificate, octets, initiator=True)
-        computed.add_done_callback(lambda done: loop.call_soon_threadsafe(go_on, self, octets, done))
+        computing[self] = octets, computed
+        self.deadline = now + LOOK_S
         return Status.SUCCESS, []
 
-    def go_on(client: KeyEstablishmentClient, octets: bytes, done: Future) -> None:
-        key_establishment.agree = lambda *_arguments, **_options: done.result()
-        cluster = clusters[client]
-        cluster._carry_out(
-            exchanged(client, octets, cluster._node.now())[1]
-        )  # goes out with the next turn of the world
+    def look(self: KeyEstablishmentClient, now: float):
+        if self not in computing:
+            return deadline_reached(self, now)
+        octets, computed = computing[self]
+        if not computed.done():
+            self.deadline = now + LOOK_S
+            return []
+        del computing[self]
+        key_establishment.agree = lambda *_arguments, **_options: computed.result()
+        return exchanged(self, octets, now)[1]
 
-    KeyCluster.__init__, KeyEstablishmentClient._exchanged = begin_known, exchanged_later
+    KeyEstablishmentClient._exchanged, KeyEstablishmentClient.handle_deadline = exchanged_later, look
 
 
 def draw_ephemeral_keys() -> None:

@@ -22,7 +22,7 @@ from devices.bench.faults import LINE_CHANCES, ConfirmFaults, FaultEvent, Happen
 from devices.bench.happenings import Happenings
 from devices.bench.world import World
 from devices.ncp.ezsp.coprocessor import EzspCoprocessor
-from devices.nodes.updatable import UpdatableNode
+from devices.nodes.device import Device
 
 _HAPPENINGS = {happening.value: happening for happening in Happening}
 
@@ -83,7 +83,7 @@ class Control:
                 raise RefusedCommandError(f"do is one of {known}, not {other!r}")
         return {}
 
-    def _device(self, command: dict[str, Any]) -> UpdatableNode:
+    def _device(self, command: dict[str, Any]) -> Device:
         text = command.get("eui64")
         eui64 = parse_eui64(text) if isinstance(text, str) else None
         device = None if eui64 is None else self._world.devices.get(eui64)
@@ -124,7 +124,7 @@ def _line_faults(command: dict[str, Any]) -> LineFaults:
     return LineFaults(**{key: _number(command, key, 0.0, 1.0) for key in LINE_CHANCES}, to_host=True, to_dongle=True)
 
 
-def _state(device: UpdatableNode) -> dict[str, object]:
+def _state(device: Device) -> dict[str, object]:
     return {
         "powered": device.powered,
         "joined": device.stack.joined,

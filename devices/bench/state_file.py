@@ -20,7 +20,6 @@ from urllib.parse import quote
 from devices.bench.eui64 import format_eui64
 from devices.bench.scenario import Scenario
 from devices.bench.world import World
-from devices.nodes.settings import CommandedSettings, GbcsSettings
 from devices.stack.kept import Kept
 
 if TYPE_CHECKING:
@@ -94,7 +93,8 @@ class StateFile:
             for eui64, device in world.devices.items():
                 owner = format_eui64(eui64)
                 device.stack.restore(self._parts[owner]["network"])
-                device.flash.restore(self._sectors(owner))
+                if device.firmware is not None:
+                    device.firmware.flash.restore(self._sectors(owner))
         except sqlite3.Error as error:
             raise _refusal(self._path, error) from None
         except (_DamageError, KeyError, TypeError, ValueError, OverflowError):
@@ -123,7 +123,8 @@ class StateFile:
             if owner is None:
                 owner = self._owners[eui64] = format_eui64(eui64)
             put += self._changes(owner, {"network": device.stack.retained()})
-            for number, octets in device.flash.take_changes().items():
+            flash = None if device.firmware is None else device.firmware.flash
+            for number, octets in {} if flash is None else flash.take_changes().items():
                 if octets is None:
                     put.append(("DELETE FROM sector WHERE owner = ? AND number = ?", (owner, number)))
                 else:
@@ -158,13 +159,9 @@ class StateFile:
 
 def _identity(scenario: Scenario, ncp: str) -> str:
     """Whose state it is: the kind of dongle, its address and tables, and who the devices are."""
-    devices = [[format_eui64(entry.settings.eui64), _kind_of(entry.settings)] for entry in scenario.devices]
+    devices = [[format_eui64(entry.settings.eui64), entry.settings.kind] for entry in scenario.devices]
     dongle = [ncp, format_eui64(scenario.ncp.eui64), scenario.ncp.table_size]
     return json.dumps({"dongle": dongle, "devices": sorted(devices)})
-
-
-def _kind_of(settings: GbcsSettings) -> str:
-    return settings.kind.value if isinstance(settings, CommandedSettings) else "ppmid"
 
 
 def _create(path: Path, identity: str) -> None:

@@ -9,13 +9,10 @@ from devices.bench.confirm_faults import LateConfirms
 from devices.bench.dongles import Dongle, make_dongle
 from devices.bench.scenario import DeviceEntry, Scenario
 from devices.medium.medium import Medium
-from devices.nodes.commanded import CommandedDevice
+from devices.nodes.device import Device
 from devices.nodes.events import NodeListener
 from devices.nodes.flash import Flash
-from devices.nodes.gsme import Gsme
-from devices.nodes.ppmid import Ppmid
-from devices.nodes.settings import CommandedKind, CommandedSettings, GbcsSettings
-from devices.nodes.updatable import UpdatableNode
+from devices.nodes.kinds import make_device
 from devices.stack.coordinator import ZigbeeCoordinator
 from devices.stack.end_device import EndDevice
 from devices.stack.interface import CoordinatorListener, Eui64, LinkKeys
@@ -29,7 +26,7 @@ class World:
     queue: EventQueue
     medium: Medium
     dongle: Dongle
-    devices: dict[Eui64, UpdatableNode]
+    devices: dict[Eui64, Device]
     late_confirms: LateConfirms
 
 
@@ -75,22 +72,16 @@ def _random(scenario: Scenario, what: object) -> Random:
 
 def _devices(
     scenario: Scenario, queue: EventQueue, medium: Medium, listener: NodeListener
-) -> Iterable[tuple[Eui64, UpdatableNode]]:
+) -> Iterable[tuple[Eui64, Device]]:
     for entry in scenario.devices:
         device = _device(scenario, entry, queue, medium, listener)
         queue.call_later(entry.power_on_s, device.power_on)
         yield entry.settings.eui64, device
 
 
-def _class_of(settings: GbcsSettings) -> type[UpdatableNode]:
-    if not isinstance(settings, CommandedSettings):
-        return Ppmid
-    return Gsme if settings.kind is CommandedKind.GSME else CommandedDevice
-
-
 def _device(
     scenario: Scenario, entry: DeviceEntry, queue: EventQueue, medium: Medium, listener: NodeListener
-) -> UpdatableNode:
+) -> Device:
     settings = entry.settings
     random = _random(scenario, settings.eui64)
     stack = EndDevice(
@@ -105,7 +96,6 @@ def _device(
         position_m=entry.position_m,
         radio_delay_s=entry.radio_delay_s,
     )
-    make = _class_of(settings)
-    device = make(stack, queue, random, settings, flash=Flash(), listener=listener)
+    device = make_device(stack, queue, random, settings, flash=Flash(), listener=listener)
     stack.listener = device
     return device

@@ -1,5 +1,6 @@
-"""Emulated devices: what runs on a `DeviceStack`. `Ppmid` is the one that there is; `PpmidSettings` makes it.
+"""Emulated devices: what runs on a `DeviceStack`.
 
-A device's life is power, boot loader, network, clusters. `ppmid` wires it; `ota_client` with `ota_states`, `ota_fetch`
-and `waiting` updates its firmware; `image_bank`, `journal` and `flash` keep it; `tunnel_server` and `alerts` report.
+A `Device` is a stack with clusters: it has power, timers and flash, and carries out what the clusters want. `kinds`
+says what a PPMID, HCALCS, ESME and GSME are made of. `ota_client` with `ota_states` and `ota_fetch` updates the
+firmware, which `firmware`, `image_bank`, `journal` and `flash` keep; `tunnel_cluster` and `messages` report.
 """

@@ -28,9 +28,10 @@ from chf.gbcs.use_cases import (
 )
 from devices.nodes import events
 from devices.nodes.authenticity import NotAuthenticError
+from devices.nodes.cluster import Effects, Restart
 from devices.nodes.image_check import manufacturer_image, read_receipt
 from devices.nodes.journal import Journal, Key
-from devices.nodes.messages import Effects, Messages, Restart
+from devices.nodes.messages import Messages
 from devices.nodes.settings import CommandedKind, CommandedSettings
 
 if TYPE_CHECKING:

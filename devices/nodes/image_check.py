@@ -18,13 +18,13 @@ if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
 
     from devices.nodes.image_bank import Download
-    from devices.nodes.settings import DeviceSettings, ImageTrust
+    from devices.nodes.settings import FirmwareSettings, ImageTrust
 
 _SIGNATURE_BYTES = 64
 _SIGNED_TAIL_BYTES = 2 + _SIGNATURE_BYTES
 
 
-def check_image(octets: bytes, download: Download, settings: DeviceSettings) -> None:
+def check_image(octets: bytes, download: Download, settings: FirmwareSettings) -> None:
     """Raise BadImageError with the reason unless this device may run `octets`, offered to it as `download`."""
     header = OtaHeader.from_bytes(octets)
     if header.total_bytes != len(octets) or header.total_bytes != download.size_bytes:
@@ -87,7 +87,7 @@ def _check_signature(octets: bytes, signer: EllipticCurvePublicKey) -> None:
         raise BadImageError("the signature is not its supplier's") from None
 
 
-def _own_issuer(settings: DeviceSettings, trust: ImageTrust) -> int | None:
+def _own_issuer(settings: FirmwareSettings, trust: ImageTrust) -> int | None:
     own = settings.credentials
     return own.certificate.issuer if own is not None and own.suite is trust.suite else None
 

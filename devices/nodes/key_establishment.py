@@ -7,7 +7,6 @@ again; the key that it had stays until then. It computes at once, where a real d
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from enum import Enum
 from hmac import compare_digest
 from typing import TYPE_CHECKING
@@ -16,7 +15,10 @@ from chf.crypto.ecmqv import Agreement, Ephemeral, agree
 from chf.crypto.ecqv import Certificate, CertificateError, Suite
 from chf.errors import MalformedError
 from devices.nodes import events
+from devices.nodes.cluster import Cluster, Discover, Effects, Send, TakeLinkKey, is_unicast
+from devices.stack.interface import COORDINATOR
 from devices.wire import key_establishment as wire
+from devices.wire import zcl
 from devices.wire.key_establishment import Command, Initiate, Terminate, TerminateStatus
 from devices.wire.zcl import Status, ZclFrame
 
@@ -25,14 +27,14 @@ if TYPE_CHECKING:
     from random import Random
 
     from chf.crypto.ecqv import Credentials
-    from devices.stack.interface import Eui64
+    from devices.stack.interface import ApsIndication, Eui64
 
 EPHEMERAL_S = 10  # advertised, as a deployed stack does (HG)
-CONFIRM_S = 15
-STEP_S = 10.0  # and the partner's advertised time on top
-BACK_OFF_S = 10.0
-REST_S = 60.0  # where nobody serves the cluster
-_RANDOM_BITS = 400
+CONFIRM_S = 15  # advertised, likewise (HG)
+STEP_S = 10.0  # our choice, and the partner's advertised time on top
+BACK_OFF_S = 10.0  # our choice
+REST_S = 60.0  # our choice, where nobody serves the cluster
+_RANDOM_BITS = 400  # more than the order of sect283k1 has, so that no scalar is likelier than another
 
 
 class State(Enum):
@@ -45,30 +47,14 @@ class State(Enum):
     ESTABLISHED = "has the key"
 
 
-@dataclass(frozen=True, slots=True)
-class Transmit:
-    """A ZCL frame under network security alone."""
+class KeyEstablishmentClient(Cluster):
+    """Client of Key Establishment.
 
-    octets: bytes
+    `utc` tells the time in seconds since 1970 where the device knows it: a certificate's dates are judged then.
+    """
 
-
-@dataclass(frozen=True, slots=True)
-class Discover:
-    """Match Descriptor for the server."""
-
-
-@dataclass(frozen=True, slots=True)
-class TakeKey:
-    """Both sides hold it: use it from now on."""
-
-    link_key: bytes = field(repr=False)
-
-
-KeyEffect = Transmit | Discover | TakeKey | events.KeyEstablishmentFailed
-
-
-class KeyEstablishmentClient:
-    """`utc` tells the time in seconds since 1970 where the device knows it: a certificate's dates are judged then."""
+    from_server = True
+    deadline: float | None = None
 
     def __init__(
         self,
@@ -78,11 +64,11 @@ class KeyEstablishmentClient:
         utc: Callable[[], float | None] = lambda: None,
     ) -> None:
         self.state = State.IDLE
-        self.deadline: float | None = None
         self._own = credentials
         self._random = random
         self._next_sequence = next_sequence
         self._utc = utc
+        self._endpoint = 0
         self._ephemeral: Ephemeral | None = None
         self._responder: Initiate | None = None
         self._certificate: Certificate | None = None
@@ -92,7 +78,14 @@ class KeyEstablishmentClient:
     def suite(self) -> Suite:
         return self._own.suite
 
-    def start(self, now: float) -> list[KeyEffect]:
+    @property
+    def expects_answer(self) -> bool:
+        return self.state not in {State.IDLE, State.WAITING, State.ESTABLISHED}
+
+    def attributes(self) -> tuple[zcl.Attribute, ...]:
+        return (zcl.Attribute(wire.SUITE_ATTRIBUTE, zcl.DataType.ENUM16, self.suite.value),)
+
+    def start(self, now: float) -> Effects:
         """Joined, without a key of its own."""
         self._forget()
         self._become(State.FINDING, now + STEP_S)
@@ -102,28 +95,25 @@ class KeyEstablishmentClient:
         self._forget()
         self._become(State.IDLE, None)
 
-    def server_found(self, now: float) -> list[KeyEffect]:
+    def found(self, endpoint: int | None, now: float) -> Effects:
         if self.state is not State.FINDING:
             return []
+        if endpoint is None:
+            return self._fail("nobody serves key establishment", now, REST_S)
+        self._endpoint = endpoint
         curve = self._own.suite.curve
         self._ephemeral = Ephemeral.from_scalar(curve, self._random.getrandbits(_RANDOM_BITS) % (curve.order - 1) + 1)
         self._become(State.INITIATING, now + STEP_S)
         initiate = Initiate(self.suite.value, EPHEMERAL_S, CONFIRM_S, self._own.certificate.octets)
         return [self._send(Command.INITIATE, initiate.to_bytes())]
 
-    def server_not_found(self, now: float) -> list[KeyEffect]:
-        if self.state is not State.FINDING:
-            return []
-        return self._fail("nobody serves key establishment", now, REST_S)
-
-    def receive(self, frame: ZclFrame, trust_centre: Eui64 | None, now: float) -> tuple[int | None, list[KeyEffect]]:
-        """A command of the server. The status of its Default Response, None where a Terminate says it.
-
-        Raises MalformedFrameError.
-        """
+    def receive(self, frame: ZclFrame, indication: ApsIndication, now: float) -> tuple[int | None, Effects]:
+        # Never under a link key (SE 1.4 C.3); and a broadcast of it means nothing.
+        if indication.source != COORDINATOR or indication.secured or not is_unicast(indication):
+            return Status.NOT_AUTHORIZED, []
         match frame.command:
             case Command.INITIATE:
-                return self._initiated(Initiate.from_bytes(frame.payload), trust_centre, now)
+                return self._initiated(Initiate.from_bytes(frame.payload), indication.source_ieee, now)
             case Command.EPHEMERAL_DATA:
                 return self._exchanged(frame.payload, now)
             case Command.CONFIRM_KEY_DATA:
@@ -137,18 +127,19 @@ class KeyEstablishmentClient:
             case _:
                 return Status.UNSUP_CLUSTER_COMMAND, []
 
-    def receive_default_response(self, command: int, status: int, now: float) -> list[KeyEffect]:
+    def receive_default_response(self, sequence: int, response: zcl.DefaultResponse, now: float) -> Effects:
         """The server answers its own commands with commands; a Default Response says that it does not."""
         waits_for = {
             State.INITIATING: Command.INITIATE,
             State.EXCHANGING: Command.EPHEMERAL_DATA,
             State.CONFIRMING: Command.CONFIRM_KEY_DATA,
         }
-        if status == Status.SUCCESS or waits_for.get(self.state) != command:
+        del sequence
+        if response.status == Status.SUCCESS or waits_for.get(self.state) != response.command:
             return []
-        return self._fail(f"the hub answered with status 0x{status:02X}", now, REST_S)
+        return self._fail(f"the hub answered with status 0x{response.status:02X}", now, REST_S)
 
-    def handle_deadline(self, now: float) -> list[KeyEffect]:
+    def handle_deadline(self, now: float) -> Effects:
         if self.deadline is None or now < self.deadline:
             return []
         if self.state is State.WAITING:
@@ -157,9 +148,7 @@ class KeyEstablishmentClient:
 
     # The steps
 
-    def _initiated(
-        self, answer: Initiate, trust_centre: Eui64 | None, now: float
-    ) -> tuple[int | None, list[KeyEffect]]:
+    def _initiated(self, answer: Initiate, trust_centre: Eui64 | None, now: float) -> tuple[int | None, Effects]:
         if self.state is not State.INITIATING or self._ephemeral is None:
             return self._out_of_order(now)
         if answer.suite != self.suite.value:
@@ -181,7 +170,7 @@ class KeyEstablishmentClient:
         self._become(State.EXCHANGING, now + STEP_S + answer.ephemeral_s)
         return Status.SUCCESS, [self._send(Command.EPHEMERAL_DATA, self._ephemeral.public_key)]
 
-    def _exchanged(self, octets: bytes, now: float) -> tuple[int | None, list[KeyEffect]]:
+    def _exchanged(self, octets: bytes, now: float) -> tuple[int | None, Effects]:
         if self.state is not State.EXCHANGING or not (self._ephemeral and self._responder and self._certificate):
             return self._out_of_order(now)
         try:
@@ -193,7 +182,7 @@ class KeyEstablishmentClient:
         self._become(State.CONFIRMING, now + STEP_S + self._responder.confirm_s)
         return Status.SUCCESS, [self._send(Command.CONFIRM_KEY_DATA, self._agreement.mac_u)]
 
-    def _confirmed(self, mac: bytes, now: float) -> tuple[int | None, list[KeyEffect]]:
+    def _confirmed(self, mac: bytes, now: float) -> tuple[int | None, Effects]:
         if self.state is not State.CONFIRMING or self._agreement is None:
             if self.state is State.ESTABLISHED:
                 return Status.SUCCESS, []  # said again
@@ -205,23 +194,21 @@ class KeyEstablishmentClient:
         key = self._agreement.link_key
         self._forget()
         self._become(State.ESTABLISHED, None)
-        return Status.SUCCESS, [TakeKey(key)]
+        return Status.SUCCESS, [events.KeyEstablished(self.suite.value), TakeLinkKey(key)]
 
     # How it ends
 
-    def _out_of_order(self, now: float) -> tuple[int | None, list[KeyEffect]]:
+    def _out_of_order(self, now: float) -> tuple[int | None, Effects]:
         if self.state in {State.INITIATING, State.EXCHANGING, State.CONFIRMING}:
             return None, self._refuse("a message at the wrong time", TerminateStatus.BAD_MESSAGE, now)
         terminate = Terminate(TerminateStatus.BAD_MESSAGE, 0, self.suite.value)
         return None, [self._send(Command.TERMINATE, terminate.to_bytes())]
 
-    def _refuse(self, reason: str, status: TerminateStatus, now: float) -> list[KeyEffect]:
+    def _refuse(self, reason: str, status: TerminateStatus, now: float) -> Effects:
         terminate = Terminate(status, int(BACK_OFF_S), self.suite.value)
         return [self._send(Command.TERMINATE, terminate.to_bytes()), *self._fail(reason, now, BACK_OFF_S, status)]
 
-    def _fail(
-        self, reason: str, now: float, wait_s: float, status: int = 0, *, by_hub: bool = False
-    ) -> list[KeyEffect]:
+    def _fail(self, reason: str, now: float, wait_s: float, status: int = 0, *, by_hub: bool = False) -> Effects:
         self._forget()
         self._become(State.WAITING, now + wait_s)
         return [events.KeyEstablishmentFailed(reason, status, by_hub)]
@@ -232,6 +219,6 @@ class KeyEstablishmentClient:
     def _become(self, state: State, deadline: float | None) -> None:
         self.state, self.deadline = state, deadline
 
-    def _send(self, command: Command, payload: bytes) -> Transmit:
+    def _send(self, command: Command, payload: bytes) -> Send:
         frame = ZclFrame(self._next_sequence(), command, payload, disable_default_response=True)
-        return Transmit(frame.to_bytes())
+        return Send(frame, self._endpoint, secured=False)

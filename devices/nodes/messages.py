@@ -1,27 +1,34 @@
 """What a device has to say in GBCS messages, and what it does about those that it is sent. How they travel: elsewhere.
 
-The base answers what every kind of device is asked for (CS08, ECS52, GCS38); `alerts` makes a PPMID of it,
+The base answers what every kind of device is asked for (CS08, ECS52, GCS38). `ActivationAlerts` makes a PPMID of it,
 `firmware_commands` a device that obeys its supplier.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from chf.gbcs.build import make_cs08_response, make_meter_version_response, response_header
+from chf.gbcs.build import (
+    ZIGBEE_EPOCH_UTC_S,
+    make_cs08_response,
+    make_cs09_alert,
+    make_meter_version_response,
+    response_header,
+)
 from chf.gbcs.codes import MessageCode, ReadFirmwareVersionResponseCode
 from chf.gbcs.meter_version import DlmsReadFirmwareVersionCommand, GbzReadFirmwareVersionCommand
 from chf.gbcs.use_cases import ActivateFirmwareCommand, ReadFirmwareVersionCommand, ReadFirmwareVersionResponse
 from devices.nodes import events
 from devices.nodes.authenticity import NO_USE_CASE, Authenticity, NotAuthenticError
+from devices.nodes.journal import Journal, Key
 from devices.nodes.outbox import Outbox
+from devices.nodes.settings import AlertFault
 
 if TYPE_CHECKING:
     from chf.gbcs.message import GroupingHeader
+    from devices.nodes.cluster import Effects
     from devices.nodes.image_bank import ImageBanks
-    from devices.nodes.journal import Journal
     from devices.nodes.settings import GbcsSettings
 
 
@@ -30,15 +37,6 @@ _VERSION_USE_CASES: Final = {
     MessageCode.READ_FIRMWARE_VERSION_ESME_CHF: "ECS52",
     MessageCode.READ_FIRMWARE_VERSION_GSME: "GCS38",
 }
-
-
-@dataclass(frozen=True, slots=True)
-class Restart:
-    """Boot again: which image is to be tried is in flash."""
-
-
-Effect = events.NodeEvent | Restart
-Effects = list[Effect]
 
 
 class Messages(ABC):
@@ -93,3 +91,31 @@ class Messages(ABC):
             response = make_meter_version_response(command, version, key)
         self.outbox.add(response, also=self._authenticity.heard(command))
         return [events.MessageMade(_VERSION_USE_CASES[own], response)]
+
+
+class ActivationAlerts(Messages):
+    """Those of a PPMID: its activation alert CS09 (GBCS 11.9), from the outcome that the boot loader left."""
+
+    def settle(self, zigbee_time: float) -> Effects:
+        outcome, settings, fault = self._banks.outcome(), self._settings, self._settings.faults.alert
+        if outcome is None:
+            return []
+        if fault is AlertFault.NEVER:
+            self._journal.put({Key.OUTCOME: None})
+            return []
+        utc = ZIGBEE_EPOCH_UTC_S + zigbee_time
+        counter = self.outbox.take_counter(utc)
+        success = outcome.success and fault is not AlertFault.FAILURE
+        message = make_cs09_alert(
+            settings.eui64,
+            settings.access_control_broker,
+            counter,
+            utc=utc,
+            firmware_version=outcome.file_version ^ (fault is AlertFault.WRONG_VERSION),
+            success=success,
+            key=settings.signing_key,
+        )
+        if fault is AlertFault.BAD_SIGNATURE:
+            message = message[:-1] + bytes((message[-1] ^ 0x01,))
+        self.outbox.add(*[message] * (2 if fault is AlertFault.TWICE else 1), also={Key.OUTCOME: None})
+        return [events.AlertMade(counter, success, message)]

@@ -1,17 +1,16 @@
 """The client side of the OTA Upgrade cluster (ZCL8 11), sans I/O: frames and the time go in, effects come out.
 
 How it moves is in `ota_states`, what it makes of answers and silences is in its `Personality`, what it has stored is in
-`ImageBanks`. It finds no server by itself (the effect `Discover` asks for that) and reboots nothing (`Activate`).
-A power cut shows as PowerLostError out of any call; the object is then of no further use.
+`ImageBanks`.
 """
 
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, assert_never
 
 from devices.nodes import events
+from devices.nodes.cluster import Cluster, Discover, Effects, Restart, Send, Signal, is_unicast
 from devices.nodes.image_bank import Download
 from devices.nodes.image_check import check_image, receipt
 from devices.nodes.journal import Key
@@ -19,7 +18,7 @@ from devices.nodes.ota_fetch import Fetch, Taken
 from devices.nodes.ota_states import TRANSITIONS, UPGRADE_STATUS, Event, State
 from devices.nodes.personalities import Resume
 from devices.nodes.settings import EndFault
-from devices.nodes.waiting import until_data, until_upgrade
+from devices.stack.interface import COORDINATOR
 from devices.wire import ota, zcl
 from devices.wire.ota_file import BadImageError
 from devices.wire.zcl import Status, ZclFrame
@@ -28,54 +27,40 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from random import Random
 
+    from devices.nodes.cluster import Clock
     from devices.nodes.image_bank import ImageBanks
-    from devices.nodes.settings import DeviceSettings
+    from devices.nodes.settings import FirmwareSettings
+    from devices.stack.interface import ApsIndication
 
-_U32 = 0xFFFF_FFFF
-
-
-@dataclass(frozen=True, slots=True)
-class Transmit:
-    """A ZCL frame to the server's OTA endpoint; `secured` None leaves APS security to the device's rule."""
-
-    octets: bytes
-    secured: bool | None = None
+_UNKNOWN = 0xFFFF_FFFF  # ZCL8 11.10.2, 11.10.5: the default of offset and downloaded version
+_UNKNOWN_SERVER = 0xFFFF_FFFF_FFFF_FFFF  # ZCL8 11.10.1
+_EXPECTING = frozenset({State.QUERYING, State.FETCHING, State.ENDING, State.FAILING})
 
 
-@dataclass(frozen=True, slots=True)
-class Discover:
-    """Look for an OTA server; the answer is `server_found` or `server_not_found`."""
+class OtaClient(Cluster):
+    """From one boot to the next."""
 
-
-@dataclass(frozen=True, slots=True)
-class Activate:
-    """Boot the image in the other bank."""
-
-
-Effect = Transmit | Discover | Activate | events.NodeEvent
-Effects = list[Effect]
-
-
-class OtaClient:
-    """`deadline` is the one moment at which it wants `handle_deadline`; it may move with every call."""
+    from_server = True
+    deadline: float | None = None
 
     def __init__(
         self,
-        settings: DeviceSettings,
+        settings: FirmwareSettings,
         banks: ImageBanks,
         random: Random,
         *,
+        clock: Clock,
         next_sequence: Callable[[], int],
-        zigbee_time: Callable[[float], int | None],
     ) -> None:
         self.state = State.OFF
-        self.deadline: float | None = None
         self._settings = settings
         self._personality = settings.personality
         self._banks = banks
         self._random = random
+        self._clock = clock
         self._next_sequence = next_sequence
-        self._zigbee_time = zigbee_time
+        self._endpoint = 0
+        self._server = _UNKNOWN_SERVER
         self._current_version = banks.running_header().file_version
         self._wanted: Download | None = None  # the image that this is all about
         self._secured: bool | None = None
@@ -99,49 +84,50 @@ class OtaClient:
         self.deadline = now + self._personality.discovery_interval_s
         return [Discover()]
 
-    def query_now(self, now: float) -> Effects:
-        """The device has learned by another way than Image Notify that there is an image for it."""
-        return self._query(now) if self.state in {State.IDLE, State.EXTERNAL} else []
-
     def stop(self) -> None:
         """The device lost its network. What is stored stays; a countdown or a hold starts over from Upgrade End."""
         self._go(Event.STOPPED)
         self.deadline = None
         self._held_since = None
 
-    def server_found(self, now: float) -> Effects:
+    def found(self, endpoint: int | None, now: float) -> Effects:
+        if endpoint is None:
+            return []  # it asks again at its deadline
+        self._endpoint = endpoint
+        effects: Effects = [events.ServerFound(endpoint)]
         if not self._go(Event.SERVER_FOUND):
-            return []
+            return effects
         self._misses = 0
         download = self._banks.download
         if download is not None and self._personality.resume is Resume.AT_OFFSET:
-            return self._proceed(download, now)
+            return effects + self._proceed(download, now)
         self.deadline = now + self._settings.query_delay_s
-        return []
+        return effects
 
-    def server_not_found(self, now: float) -> Effects:
-        if self.state is State.SEEKING:
-            self.deadline = now + self._personality.discovery_interval_s
-        return []
+    def signalled(self, signal: Signal, now: float) -> Effects:
+        """The device may learn of an image by another way than Image Notify."""
+        waits = signal is Signal.IMAGE_WAITS and self.state in {State.IDLE, State.EXTERNAL}
+        return self._query(now) if waits else []
 
-    def activate_out_of_band(self) -> Effects:
-        """A command from elsewhere (GBCS CS06) starts the image that waits for it."""
-        return self._activate(by_itself=False) if self.state is State.EXTERNAL else []
+    @property
+    def expects_answer(self) -> bool:
+        return self.state in _EXPECTING
 
     def attributes(self) -> tuple[zcl.Attribute, ...]:
-        """Those of the cluster's client side (ZCL8 11.10), except UpgradeServerID."""
+        """Those of the cluster's client side (ZCL8 11.10)."""
         kind, identifier = zcl.DataType, ota.AttributeId
         download = self._wanted or self._banks.download
         whole = download is not None and self._banks.offset == download.size_bytes
         status = ota.ImageUpgradeStatus.WAIT_FOR_MORE if self._waits_for_more else UPGRADE_STATUS[self.state]
         return (
-            zcl.Attribute(identifier.FILE_OFFSET, kind.UINT32, self._banks.offset if download else _U32),
+            zcl.Attribute(identifier.UPGRADE_SERVER_ID, kind.EUI64, self._server),
+            zcl.Attribute(identifier.FILE_OFFSET, kind.UINT32, self._banks.offset if download else _UNKNOWN),
             zcl.Attribute(identifier.CURRENT_FILE_VERSION, kind.UINT32, self._current_version),
             zcl.Attribute(identifier.CURRENT_ZIGBEE_STACK_VERSION, kind.UINT16, 2),
             zcl.Attribute(
                 identifier.DOWNLOADED_FILE_VERSION,
                 kind.UINT32,
-                download.image.file_version if download is not None and whole else _U32,
+                download.image.file_version if download is not None and whole else _UNKNOWN,
             ),
             zcl.Attribute(identifier.DOWNLOADED_ZIGBEE_STACK_VERSION, kind.UINT16, 2 if whole else 0xFFFF),
             zcl.Attribute(identifier.IMAGE_UPGRADE_STATUS, kind.ENUM8, status),
@@ -154,11 +140,11 @@ class OtaClient:
 
     # What comes in.
 
-    def receive(self, frame: ZclFrame, now: float, *, unicast: bool, secured: bool) -> tuple[int, Effects]:
-        """Take one command of the server. Returns the status for a Default Response, and the effects.
-
-        Raises MalformedFrameError for a payload that cannot be read.
-        """
+    def receive(self, frame: ZclFrame, indication: ApsIndication, now: float) -> tuple[int | None, Effects]:
+        if indication.source != COORDINATOR:
+            return Status.NOT_AUTHORIZED, []
+        if indication.source_ieee is not None:
+            self._server = indication.source_ieee
         match frame.command:
             case ota.Command.IMAGE_BLOCK_RESPONSE:
                 response = ota.parse_image_block_response(frame.payload)
@@ -169,12 +155,13 @@ class OtaClient:
                 return Status.SUCCESS, self._query_response(ota.QueryNextImageResponse.from_bytes(frame.payload), now)
             case ota.Command.IMAGE_NOTIFY:
                 notify = ota.ImageNotify.from_bytes(frame.payload)
-                return Status.SUCCESS, self._notify(notify, now, unicast=unicast, secured=secured)
+                return Status.SUCCESS, self._notify(notify, indication, now)
             case _:
                 return Status.UNSUP_CLUSTER_COMMAND, []
 
-    def receive_default_response(self, response: zcl.DefaultResponse, now: float) -> Effects:
-        """The server answers a request with nothing but a status."""
+    def receive_default_response(self, sequence: int, response: zcl.DefaultResponse, now: float) -> Effects:
+        """The server answers a request with nothing but a status. Which of several it means does not matter."""
+        del sequence
         match response.command:
             case ota.Command.QUERY_NEXT_IMAGE_REQUEST if self.state is State.QUERYING:
                 return self._nothing_offered(now)
@@ -223,13 +210,13 @@ class OtaClient:
 
     # Query.
 
-    def _notify(self, notify: ota.ImageNotify, now: float, *, unicast: bool, secured: bool) -> Effects:
+    def _notify(self, notify: ota.ImageNotify, indication: ApsIndication, now: float) -> Effects:
         if self.state not in {State.IDLE, State.EXTERNAL}:
             return []
-        if not unicast and not self._answers_broadcast(notify):
+        if not is_unicast(indication) and not self._answers_broadcast(notify):
             return []
         if self._personality.copies_notify_security:
-            self._secured = secured
+            self._secured = indication.secured
         return self._query(now)
 
     def _answers_broadcast(self, notify: ota.ImageNotify) -> bool:
@@ -248,7 +235,7 @@ class OtaClient:
         self.deadline = now + self._personality.query_timeout_s
         current = ota.ImageId(self._settings.manufacturer_code, self._settings.image_type, self._current_version)
         request = ota.QueryNextImageRequest(current, self._settings.hardware_version)
-        return [self._transmit(ota.Command.QUERY_NEXT_IMAGE_REQUEST, request.to_bytes())]
+        return [self._send(ota.Command.QUERY_NEXT_IMAGE_REQUEST, request.to_bytes())]
 
     def _query_missed(self, now: float) -> Effects:
         self._misses += 1
@@ -310,7 +297,7 @@ class OtaClient:
         command, payload = self._fetch.next_request(self._minimum_period)
         streaming = self._fetch.streaming
         self.deadline = now + (self._personality.page_timeout_s if streaming else self._personality.block_timeout_s)
-        return [self._transmit(command, payload)]
+        return [self._send(command, payload)]
 
     def _block_response(self, response: ota.ImageBlockResponse, now: float) -> Effects:
         fetch = self._fetch
@@ -364,7 +351,7 @@ class OtaClient:
         self._misses = 0
         if response.minimum_period is not None:
             self._minimum_period = response.minimum_period
-        wait = until_data(response, personality, self._clock(now))
+        wait = personality.until_data(response, self._time(now))
         fetch.leave_page()
         self._go(Event.PAUSE)
         self.deadline = now + max(wait, self._minimum_period * personality.period_unit.value)
@@ -407,7 +394,7 @@ class OtaClient:
             return []
         self._forget(keep=self._personality.keeps_partial_image)
         self.deadline = now + self._settings.query_interval_s
-        return [events.DownloadFailed("aborted by the server", status)]
+        return [events.DownloadFailed("aborted by the server", status), Signal.DOWNLOAD_ENDED]
 
     # The end of a download, good or bad.
 
@@ -426,10 +413,11 @@ class OtaClient:
             self._banks.seal(self._receipt(receipt(octets, verified=True)))
         self._go(Event.GOOD)
         self._fetch = None
-        complete = events.DownloadComplete(
-            download.image.file_version, download.size_bytes, hashlib.sha256(octets).digest()
-        )
-        return [*([complete] if new else []), *self._ask_to_upgrade(now)]
+        if not new:
+            return self._ask_to_upgrade(now)
+        version, size = download.image.file_version, download.size_bytes
+        complete = events.DownloadComplete(version, size, hashlib.sha256(octets).digest())
+        return [complete, Signal.DOWNLOAD_ENDED, *self._ask_to_upgrade(now)]
 
     def _receipt(self, record: bytes | None) -> dict[Key, bytes | None]:
         """What to write with a verdict: a device whose images are signed owes its supplier a receipt."""
@@ -444,7 +432,7 @@ class OtaClient:
         keep = status == Status.ABORT and self._settings.faults.end is None and self._personality.keeps_partial_image
         told = self._upgrade_end(status)
         self._forget(keep=keep, also=self._receipt(receipt_record))
-        return [events.DownloadFailed(reason, status), *told]
+        return [events.DownloadFailed(reason, status), Signal.DOWNLOAD_ENDED, *told]
 
     def _failure_missed(self, now: float) -> Effects:
         self._misses += 1
@@ -468,7 +456,7 @@ class OtaClient:
         if self._wanted is None:
             return []
         request = ota.UpgradeEndRequest(status, self._wanted.image)
-        return [self._transmit(ota.Command.UPGRADE_END_REQUEST, request.to_bytes())]
+        return [self._send(ota.Command.UPGRADE_END_REQUEST, request.to_bytes())]
 
     # After a good download: when to activate.
 
@@ -503,7 +491,7 @@ class OtaClient:
             self._misses = 0
         if self._settings.faults.ignores_upgrade_time:
             return Status.SUCCESS, self._activate(by_itself=True)
-        wait = until_upgrade(response, personality, self._clock(now))
+        wait = personality.until_upgrade(response, self._time(now))
         if personality.activation_policy == 1:  # ZCL8 11.10.12
             self._go(Event.LEFT_TO_OTHERS)
             self.deadline = None
@@ -554,11 +542,12 @@ class OtaClient:
         if self._wanted is None or not self._go(Event.NOW):
             return []
         self.deadline = None
-        return [events.Activating(self._wanted.image.file_version, by_itself), Activate()]
+        self._banks.request_trial()
+        return [events.Activating(self._wanted.image.file_version, by_itself), Restart()]
 
-    def _clock(self, now: float) -> int | None:
+    def _time(self, now: float) -> int | None:
         """ZigBee time, for a client of the Time cluster that knows it."""
-        return self._zigbee_time(now) if self._personality.has_time else None
+        return self._clock.known(now) if self._personality.has_time else None
 
     def _go(self, event: Event) -> bool:
         """Move as `ota_states` says; False where this event means nothing in this state."""
@@ -568,5 +557,5 @@ class OtaClient:
         self.state = target
         return True
 
-    def _transmit(self, command: ota.Command, payload: bytes) -> Transmit:
-        return Transmit(ZclFrame(self._next_sequence(), command, payload).to_bytes(), self._secured)
+    def _send(self, command: ota.Command, payload: bytes) -> Send:
+        return Send(ZclFrame(self._next_sequence(), command, payload), self._endpoint, secured=self._secured)

@@ -13,7 +13,7 @@ from devices.wire import ota
 
 if TYPE_CHECKING:
     from devices.nodes.image_bank import Download, ImageBanks
-    from devices.nodes.settings import DeviceSettings
+    from devices.nodes.settings import FirmwareSettings
 
 
 class Taken(Enum):
@@ -27,7 +27,7 @@ class Taken(Enum):
 class Fetch:
     """One download into `banks`, from wherever the stored part ends."""
 
-    def __init__(self, download: Download, banks: ImageBanks, settings: DeviceSettings, *, by_page: bool) -> None:
+    def __init__(self, download: Download, banks: ImageBanks, settings: FirmwareSettings, *, by_page: bool) -> None:
         self.download = download
         self.by_page = by_page
         self.streaming = False  # the server is sending a page

@@ -5,8 +5,18 @@ of the named stacks (their control flow was read, not run). `SPEC_STRICT` does w
 own; where the standard is silent its values are our choice.
 """
 
+from __future__ import annotations
+
 from dataclasses import dataclass, replace
 from enum import Enum
+from typing import TYPE_CHECKING
+
+from devices.wire.ota import WAIT_FOREVER
+
+if TYPE_CHECKING:
+    from devices.wire.ota import UpgradeEndResponse, WaitForData
+
+_U32 = 0xFFFF_FFFF  # where 32-bit arithmetic wraps
 
 
 class PeriodUnit(Enum):
@@ -66,6 +76,32 @@ class Personality:
     takes_downgrades: bool = True
     activation_policy: int = 0  # UpgradeActivationPolicy: 0 the server decides, 1 out of band
     timeout_policy: int = 0  # UpgradeTimeoutPolicy: 1 forbids activation without an answer
+
+    # ZCL8 table 11-15: a current time of 0 makes the other time an offset. Otherwise both are UTC: a client that knows
+    # the time (`clock`, ZigBee seconds) takes the absolute value, one that does not takes the difference.
+
+    def until_upgrade(self, response: UpgradeEndResponse, clock: int | None) -> float | None:
+        """Seconds to the upgrade; None where the answer gives no time, or one that makes no sense."""
+        current, upgrade = response.current_time, response.upgrade_time
+        if upgrade == WAIT_FOREVER or upgrade < current:
+            return None
+        wait = float(upgrade - (clock if current and clock is not None else current))
+        wait = max(wait, 0.0)
+        if self.countdown_ms_in_u32:
+            wait = (int(wait * 1000) & _U32) / 1000
+        if self.countdown_max_s is not None:
+            wait = min(wait, self.countdown_max_s)
+        return max(wait, self.countdown_min_s)
+
+    def until_data(self, response: WaitForData, clock: int | None) -> float:
+        """Seconds until the same block is asked for again."""
+        wait = float(response.request_time - response.current_time)
+        if wait < 0:
+            underflow = self.wait_for_data_underflow_s
+            wait = wait + _U32 + 1 if underflow is None else underflow
+        elif response.current_time and clock is not None:
+            wait = float(max(response.request_time - clock, 0))
+        return wait if self.wait_for_data_max_s is None else min(wait, self.wait_for_data_max_s)
 
 
 SPEC_STRICT = Personality("spec-strict")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from enum import Enum
+from enum import Enum, StrEnum
 from typing import TYPE_CHECKING
 
 from chf.gbcs.codes import MessageCode
@@ -72,14 +72,13 @@ class ImageTrust:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeviceSettings:
-    """One device that takes firmware. Versions and codes are those of its OTA header; times are simulated seconds."""
+    """Any device. Times are simulated seconds, and what is set here without a source is our choice."""
 
+    kind: str  # a key of `kinds.KINDS`
     eui64: Eui64
     link_key: bytes = field(repr=False)  # from its install code
     manufacturer_code: int
-    image_type: int
     hardware_version: int
-    file_version: int
 
     credentials: Credentials | None = None  # for key establishment; None lives with the install code's key
     profile: int = SMART_ENERGY_PROFILE
@@ -89,6 +88,16 @@ class DeviceSettings:
     fast_poll_interval_s: float = 0.1  # of a sleepy device that expects an answer
     manufacturer_name: str = "Emulated"
     model_identifier: str = "PPMID"
+    reboot_s: float = 1.0
+    clock_at_start: int = 0  # ZigBee time of its own clock at simulated second 0; the Time server corrects it
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FirmwareSettings(DeviceSettings):
+    """A device that takes firmware. Versions and codes are those of its OTA header."""
+
+    image_type: int
+    file_version: int
 
     personality: Personality = SPEC_STRICT
     faults: Faults = NO_FAULTS
@@ -98,11 +107,9 @@ class DeviceSettings:
     think_time_s: float = 0.0  # between a block and the request for the next
     query_delay_s: float = 0.5  # between finding the server and the first query
     query_interval_s: float = 300.0
-    reboot_s: float = 1.0
     body_format: BodyFormat = BodyFormat.EITHER
     image_trust: ImageTrust | None = None  # None takes standard images whoever signed them
     expected_sha256: bytes | None = None  # of the whole file, where the test knows it
-    clock_at_start: int = 0  # ZigBee time of its own clock at simulated second 0; the Time server corrects it
 
     @property
     def image_signer(self) -> EllipticCurvePublicKey | None:
@@ -111,7 +118,7 @@ class DeviceSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class GbcsSettings(DeviceSettings):
+class GbcsSettings(FirmwareSettings):
     """A device with GBCS messages: its two P-256 keys, and the Access Control Broker that it knows."""
 
     signing_key: EllipticCurvePrivateKey = field(repr=False)
@@ -132,8 +139,10 @@ class GbcsSettings(DeviceSettings):
 class PpmidSettings(GbcsSettings):
     """One PPMID."""
 
+    kind: str = "ppmid"
 
-class CommandedKind(Enum):
+
+class CommandedKind(StrEnum):
     HCALCS = "hcalcs"
     ESME = "esme"
     GSME = "gsme"

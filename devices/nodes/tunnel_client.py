@@ -3,15 +3,16 @@
     GET 01 -> GET-RESPONSE 02 || remaining || message, until nothing remains; PUT 03 || message for its own.
 
 It has the verbs of `tunnel_server.TunnelServer`, so that one shell serves both, and three more: `start` when the device
-is on its network, `server_found`, and `fetch` when its mirror says that a message waits.
+is on its network, `found`, and `fetch` when its mirror says that a message waits.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from devices.nodes.tunnel_server import Arrived, Opened, Outbound, Peer, Sent, Taken, TunnelEffect
+from devices.nodes.cluster import Discover, Send
+from devices.nodes.events import TunnelOpened
+from devices.nodes.tunnel_server import Arrived, Delivery, Peer, TunnelEffects
 from devices.stack.interface import COORDINATOR
 from devices.wire import tunneling, zcl
 from devices.wire.tunneling import ClientCommand, ServerCommand, TransferError, TunnelStatus
@@ -20,18 +21,10 @@ from devices.wire.zcl import Status, ZclFrame
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-GET, GET_RESPONSE, PUT = 0x01, 0x02, 0x03
-HEADER_BYTES = 2  # of GET-RESPONSE, before the message
+GET, GET_RESPONSE, PUT = 0x01, 0x02, 0x03  # GBCS 10.2.2.1 (SL-CHF)
+HEADER_BYTES = 2  # of GET-RESPONSE, before the message (GBCS 10.2.2.1, SL-CHF)
 BUSY_RETRY_S = 180.0  # SL-CHF: ask again after three minutes
-_ANSWER_TIMEOUT_S = 10.0
-
-
-@dataclass(frozen=True, slots=True)
-class Discover:
-    """Look for the hub's Tunneling server; the answer is `server_found`."""
-
-
-Effects = list[TunnelEffect | Discover]
+_ANSWER_TIMEOUT_S = 10.0  # our choice
 
 
 class TunnelClient:
@@ -39,40 +32,34 @@ class TunnelClient:
 
     def __init__(self, next_sequence: Callable[[], int], *, retry_s: float, retry_max_s: float) -> None:
         self._next_sequence = next_sequence
-        self._retry_s = retry_s
-        self._retry_max_s = retry_max_s
-        self._endpoint: int | None = None
+        self._delivery = Delivery(retry_s, retry_max_s)
+        self._endpoint = 0
         self._tunnel_id: int | None = None
         self._reopen_at: float | None = None
-        self._opening_attempts = 0
         self._wants_get = True  # what waited while the device was away
         self._get_at: float | None = None  # not before the last message's Default Response has left
         self._get_answer_by: float | None = None
-        self._message: bytes | None = None
-        self._attempts = 0
-        self._sequences: set[int] = set()
-        self._put_retry_at: float | None = None
 
     @property
     def deadline(self) -> float | None:
-        waits = [self._reopen_at, self._get_at, self._get_answer_by, self._put_retry_at]
+        waits = [self._reopen_at, self._get_at, self._get_answer_by, self._delivery.retry_at]
         return min((wait for wait in waits if wait is not None), default=None)
 
     @property
     def expects_answer(self) -> bool:
         opening = self._tunnel_id is None and self._reopen_at is not None
-        return opening or bool(self._sequences) or self._get_answer_by is not None or self._get_at is not None
+        return opening or self._delivery.expects_answer or self._get_answer_by is not None or self._get_at is not None
 
     # What the device tells
 
-    def start(self, now: float) -> Effects:
+    def start(self, now: float) -> TunnelEffects:
         """On the network: open a tunnel, for the hub drops the one before."""
         self._tunnel_id = self._get_at = self._get_answer_by = None
         self._reopen_at = now + _ANSWER_TIMEOUT_S
         return [Discover()]
 
-    def server_found(self, endpoint: int, now: float) -> Effects:
-        if self._tunnel_id is not None or self._reopen_at is None:
+    def found(self, endpoint: int | None, now: float) -> TunnelEffects:
+        if endpoint is None or self._tunnel_id is not None or self._reopen_at is None:
             return []
         self._endpoint = endpoint
         self._reopen_at = now + _ANSWER_TIMEOUT_S
@@ -81,21 +68,19 @@ class TunnelClient:
         )
         return [self._command(ClientCommand.REQUEST_TUNNEL, request.to_bytes())]
 
-    def fetch(self, now: float) -> Effects:
+    def fetch(self, now: float) -> TunnelEffects:
         """A message waits at the hub."""
         self._wants_get = True
         return self._get(now)
 
-    def send(self, message: bytes, now: float) -> Effects:
+    def send(self, message: bytes, now: float) -> TunnelEffects:
         """Send this message until it is taken; one at a time."""
-        self._message = message
-        self._attempts = 0
-        self._sequences.clear()
+        self._delivery.begin(message)
         return self._put(now)
 
     # What comes in
 
-    def receive(self, frame: ZclFrame, peer: Peer, now: float) -> tuple[int | None, Effects]:
+    def receive(self, frame: ZclFrame, peer: Peer, now: float) -> tuple[int | None, TunnelEffects]:
         """Take a command of the server. Raises MalformedFrameError for a payload that cannot be read."""
         if peer.address != COORDINATOR:
             return Status.NOT_AUTHORIZED, []
@@ -115,41 +100,37 @@ class TunnelClient:
             case _:
                 return Status.UNSUP_CLUSTER_COMMAND, []
 
-    def receive_default_response(self, sequence: int, response: zcl.DefaultResponse) -> Effects:
-        """What the hub says to a PUT. Only SUCCESS takes the message; anything else leaves it to the retry."""
-        message = self._message
-        answered = sequence in self._sequences and response.command == ClientCommand.TRANSFER_DATA
-        if message is None or not answered or response.status != Status.SUCCESS:
+    def receive_default_response(self, sequence: int, response: zcl.DefaultResponse) -> TunnelEffects:
+        """What the hub says to a PUT."""
+        if response.command != ClientCommand.TRANSFER_DATA:
             return []
-        self._message = self._put_retry_at = None
-        self._sequences.clear()
-        return [Taken(message)]
+        return self._delivery.answered(sequence, response.status)
 
-    def handle_deadline(self, now: float) -> Effects:
+    def handle_deadline(self, now: float) -> TunnelEffects:
         if self._reopen_at is not None and now >= self._reopen_at:
             return self.start(now)
-        effects: Effects = []
+        effects: TunnelEffects = []
         if self._get_answer_by is not None and now >= self._get_answer_by:
             self._get_answer_by = None
             effects += self._get(now)
         if self._get_at is not None and now >= self._get_at:
             effects += self._get(now)
-        if self._put_retry_at is not None and now >= self._put_retry_at:
+        if self._delivery.retry_at is not None and now >= self._delivery.retry_at:
             effects += self._put(now)
         return effects
 
     # Inside
 
-    def _opened(self, response: tunneling.RequestTunnelResponse, now: float) -> Effects:
+    def _opened(self, response: tunneling.RequestTunnelResponse, now: float) -> TunnelEffects:
         if self._tunnel_id is not None or self._reopen_at is None:
             return []
         if response.status != TunnelStatus.SUCCESS:
             self._reopen_at = now + BUSY_RETRY_S
             return []
         self._tunnel_id, self._reopen_at = response.tunnel_id, None
-        return [Opened(response.tunnel_id), *self._get(now), *self._put(now)]
+        return [TunnelOpened(response.tunnel_id), *self._get(now), *self._put(now)]
 
-    def _transfer(self, transfer: tunneling.TransferData, now: float) -> tuple[int | None, Effects]:
+    def _transfer(self, transfer: tunneling.TransferData, now: float) -> tuple[int | None, TunnelEffects]:
         """GET-RESPONSE: a Default Response SUCCESS tells the hub that the message may be forgotten."""
         if transfer.tunnel_id != self._tunnel_id or self._tunnel_id is None:
             error = tunneling.TransferDataError(transfer.tunnel_id, TransferError.NO_SUCH_TUNNEL)
@@ -162,7 +143,7 @@ class TunnelClient:
         self._get_at = now if remaining else None
         return Status.SUCCESS, [Arrived(message)] if message else []
 
-    def _get(self, now: float) -> Effects:
+    def _get(self, now: float) -> TunnelEffects:
         self._get_at = None
         if not self._wants_get or self._tunnel_id is None or self._get_answer_by is not None:
             return []
@@ -170,19 +151,14 @@ class TunnelClient:
         data = tunneling.TransferData(self._tunnel_id, bytes((GET,)))
         return [self._command(ClientCommand.TRANSFER_DATA, data.to_bytes(), quiet=True)]
 
-    def _put(self, now: float) -> Effects:
+    def _put(self, now: float) -> TunnelEffects:
         """Without a tunnel the message waits for one."""
-        message = self._message
-        self._put_retry_at = None
+        message, self._delivery.retry_at = self._delivery.message, None
         if message is None or self._tunnel_id is None:
             return []
-        self._attempts += 1
-        self._put_retry_at = now + min(self._retry_s * 2 ** min(self._attempts - 1, 16), self._retry_max_s)
         data = tunneling.TransferData(self._tunnel_id, bytes((PUT,)) + message)
-        outbound = self._command(ClientCommand.TRANSFER_DATA, data.to_bytes())
-        self._sequences.add(outbound.frame.sequence)
-        return [outbound, Sent(self._attempts)]
+        return self._delivery.attempted(self._command(ClientCommand.TRANSFER_DATA, data.to_bytes()), now)
 
-    def _command(self, command: ClientCommand, payload: bytes, *, quiet: bool = False) -> Outbound:
+    def _command(self, command: ClientCommand, payload: bytes, *, quiet: bool = False) -> Send:
         frame = ZclFrame(self._next_sequence(), command, payload, disable_default_response=quiet)
-        return Outbound(Peer(COORDINATOR, self._endpoint or 0), frame)
+        return Send(frame, self._endpoint)

@@ -10,6 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from devices.nodes.cluster import Effect, Send
+from devices.nodes.events import AlertSent, TunnelOpened
 from devices.wire import tunneling, zcl
 from devices.wire.tunneling import ClientCommand, ServerCommand, TransferError, TunnelStatus
 from devices.wire.zcl import Status, ZclFrame
@@ -21,7 +23,7 @@ if TYPE_CHECKING:
 
 MAXIMUM_TUNNELS = 4  # our choice
 CLOSE_TIMEOUT_S = 0xFFFF  # SE 1.2 D.6.2.2.1, the default
-_TUNNEL_IDS = 0xFFFF
+_TUNNEL_IDS = 0xFFFF  # our choice: 0xFFFF itself is what a refused client reads
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,26 +35,10 @@ class Peer:
 
 
 @dataclass(frozen=True, slots=True)
-class Outbound:
-    peer: Peer
-    frame: ZclFrame
-
-
-@dataclass(frozen=True, slots=True)
-class Opened:
-    tunnel_id: int
-
-
-@dataclass(frozen=True, slots=True)
 class Arrived:
     """A whole GBCS message from the hub."""
 
     message: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class Sent:
-    attempt: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +48,44 @@ class Taken:
     message: bytes
 
 
-TunnelEffect = Outbound | Opened | Arrived | Sent | Taken
+TunnelEffects = list[Effect | Arrived | Taken]
+
+
+class Delivery:
+    """The one message that is being sent: again at growing intervals, until one of its attempts is answered."""
+
+    def __init__(self, retry_s: float, retry_max_s: float) -> None:
+        self.message: bytes | None = None
+        self.retry_at: float | None = None
+        self._retry_s = retry_s
+        self._retry_max_s = retry_max_s
+        self._attempts = 0
+        self._sequences: set[int] = set()  # of the attempts at this message
+
+    @property
+    def expects_answer(self) -> bool:
+        return bool(self._sequences)
+
+    def begin(self, message: bytes) -> None:
+        self.message = message
+        self._attempts = 0
+        self._sequences.clear()
+
+    def attempted(self, sent: Send, now: float) -> TunnelEffects:
+        self._attempts += 1
+        # 2 to the 16th is beyond any `retry_max_s`; it keeps the number small where nobody answers for years.
+        self.retry_at = now + min(self._retry_s * 2 ** min(self._attempts - 1, 16), self._retry_max_s)
+        self._sequences.add(sent.frame.sequence)
+        return [sent, AlertSent(self._attempts)]
+
+    def answered(self, sequence: int, status: int) -> TunnelEffects:
+        """Only SUCCESS takes the message; anything else leaves it to the retry."""
+        message = self.message
+        if message is None or sequence not in self._sequences or status != Status.SUCCESS:
+            return []
+        self.message = self.retry_at = None
+        self._sequences.clear()
+        return [Taken(message)]
 
 
 @dataclass(slots=True)
@@ -78,29 +101,27 @@ class TunnelServer:
     def __init__(
         self, first_tunnel_id: int, next_sequence: Callable[[], int], *, retry_s: float, retry_max_s: float
     ) -> None:
-        self.deadline: float | None = None
         self._next_id = first_tunnel_id % _TUNNEL_IDS
         self._next_sequence = next_sequence
-        self._retry_s = retry_s
-        self._retry_max_s = retry_max_s
         self._tunnels: dict[int, _Tunnel] = {}
-        self._message: bytes | None = None
-        self._attempts = 0
-        self._sequences: set[int] = set()  # of the attempts at this message
-        self._retry_at: float | None = None
+        self._delivery = Delivery(retry_s, retry_max_s)
+
+    @property
+    def deadline(self) -> float | None:
+        closes = [tunnel.used_at + CLOSE_TIMEOUT_S for tunnel in self._tunnels.values()]
+        retry_at = self._delivery.retry_at
+        return min(closes if retry_at is None else [*closes, retry_at], default=None)
 
     @property
     def expects_answer(self) -> bool:
-        return bool(self._sequences)
+        return self._delivery.expects_answer
 
-    def send(self, message: bytes, now: float) -> list[TunnelEffect]:
+    def send(self, message: bytes, now: float) -> TunnelEffects:
         """Send this message until it is taken; one at a time."""
-        self._message = message
-        self._attempts = 0
-        self._sequences.clear()
+        self._delivery.begin(message)
         return self._attempt(now)
 
-    def receive(self, frame: ZclFrame, peer: Peer, now: float) -> tuple[int | None, list[TunnelEffect]]:
+    def receive(self, frame: ZclFrame, peer: Peer, now: float) -> tuple[int | None, TunnelEffects]:
         """Take a command of the client. Returns the status for a Default Response (None where a response goes out).
 
         Raises MalformedFrameError for a payload that cannot be read.
@@ -113,7 +134,6 @@ class TunnelServer:
                 known = self._tunnel_of(tunnel_id, peer) is not None
                 if known:
                     del self._tunnels[tunnel_id]
-                self._arm()
                 return (Status.SUCCESS if known else Status.NOT_FOUND), []
             case ClientCommand.TRANSFER_DATA:
                 return self._transfer(tunneling.TransferData.from_bytes(frame.payload), peer, now)
@@ -121,7 +141,6 @@ class TunnelServer:
                 error = tunneling.TransferDataError.from_bytes(frame.payload)
                 if self._tunnel_of(error.tunnel_id, peer) is not None:
                     del self._tunnels[error.tunnel_id]
-                self._arm()
                 return Status.SUCCESS, []
             case ClientCommand.GET_SUPPORTED_TUNNEL_PROTOCOLS:
                 listed = tunneling.supported_protocols(((tunneling.NO_MANUFACTURER, tunneling.GB_HRGP),))
@@ -129,19 +148,14 @@ class TunnelServer:
             case _:
                 return Status.UNSUP_CLUSTER_COMMAND, []
 
-    def receive_default_response(self, sequence: int, response: zcl.DefaultResponse) -> list[TunnelEffect]:
-        """What the hub says to a TransferData. Only SUCCESS takes the message; anything else leaves it to the retry."""
-        message = self._message
-        answered = sequence in self._sequences and response.command == ServerCommand.TRANSFER_DATA
-        if message is None or not answered or response.status != Status.SUCCESS:
+    def receive_default_response(self, sequence: int, response: zcl.DefaultResponse) -> TunnelEffects:
+        """What the hub says to a TransferData."""
+        if response.command != ServerCommand.TRANSFER_DATA:
             return []
-        self._message = self._retry_at = None
-        self._sequences.clear()
-        self._arm()
-        return [Taken(message)]
+        return self._delivery.answered(sequence, response.status)
 
-    def handle_deadline(self, now: float) -> list[TunnelEffect]:
-        effects: list[TunnelEffect] = []
+    def handle_deadline(self, now: float) -> TunnelEffects:
+        effects: TunnelEffects = []
         for tunnel_id, tunnel in list(self._tunnels.items()):
             if now >= tunnel.used_at + CLOSE_TIMEOUT_S:
                 del self._tunnels[tunnel_id]
@@ -150,12 +164,12 @@ class TunnelServer:
                         tunnel.peer, ServerCommand.TUNNEL_CLOSURE_NOTIFICATION, tunneling.tunnel_id_bytes(tunnel_id)
                     )
                 )
-        if self._retry_at is not None and now >= self._retry_at:
+        retry_at = self._delivery.retry_at
+        if retry_at is not None and now >= retry_at:
             effects += self._attempt(now)
-        self._arm()
         return effects
 
-    def _request_tunnel(self, frame: ZclFrame, peer: Peer, now: float) -> list[TunnelEffect]:
+    def _request_tunnel(self, frame: ZclFrame, peer: Peer, now: float) -> TunnelEffects:
         request = tunneling.RequestTunnel.from_bytes(frame.payload)
         # One tunnel per client: whoever asks again has lost the one it had.
         self._tunnels = {at: tunnel for at, tunnel in self._tunnels.items() if tunnel.peer != peer}
@@ -168,18 +182,15 @@ class TunnelServer:
             status = TunnelStatus.NO_MORE_TUNNEL_IDS
         tunnel_id = self._next_id if status is TunnelStatus.SUCCESS else 0xFFFF
         response = tunneling.RequestTunnelResponse(tunnel_id, status).to_bytes()
-        effects: list[TunnelEffect] = [_answer(frame, peer, ServerCommand.REQUEST_TUNNEL_RESPONSE, response)]
+        effects: TunnelEffects = [_answer(frame, peer, ServerCommand.REQUEST_TUNNEL_RESPONSE, response)]
         if status is TunnelStatus.SUCCESS:
             self._next_id = (tunnel_id + 1) % _TUNNEL_IDS
             self._tunnels[tunnel_id] = _Tunnel(peer, request.maximum_incoming_bytes, now)
-            effects.append(Opened(tunnel_id))
+            effects.append(TunnelOpened(tunnel_id))
             effects += self._attempt(now)
-        self._arm()
         return effects
 
-    def _transfer(
-        self, transfer: tunneling.TransferData, peer: Peer, now: float
-    ) -> tuple[int | None, list[TunnelEffect]]:
+    def _transfer(self, transfer: tunneling.TransferData, peer: Peer, now: float) -> tuple[int | None, TunnelEffects]:
         tunnel = self._tunnels.get(transfer.tunnel_id)
         error: TransferError | None = None
         if tunnel is None:
@@ -194,39 +205,25 @@ class TunnelServer:
         tunnel.used_at = now
         return Status.SUCCESS, [Arrived(transfer.data)]
 
-    def _attempt(self, now: float) -> list[TunnelEffect]:
+    def _attempt(self, now: float) -> TunnelEffects:
         """Send the waiting message through the newest tunnel that can carry it; without one it waits for a tunnel."""
-        message = self._message
-        self._retry_at = None
-        if message is None:
-            return []
+        message, self._delivery.retry_at = self._delivery.message, None
         for tunnel_id, tunnel in reversed(self._tunnels.items()):
-            if len(message) > tunnel.maximum_bytes:
-                continue
-            tunnel.used_at = now
-            self._attempts += 1
-            self._retry_at = now + min(self._retry_s * 2 ** min(self._attempts - 1, 16), self._retry_max_s)
-            self._arm()
-            payload = tunneling.TransferData(tunnel_id, message).to_bytes()
-            outbound = self._command(tunnel.peer, ServerCommand.TRANSFER_DATA, payload)
-            self._sequences.add(outbound.frame.sequence)
-            return [outbound, Sent(self._attempts)]
-        self._arm()
+            if message is not None and len(message) <= tunnel.maximum_bytes:
+                tunnel.used_at = now
+                data = tunneling.TransferData(tunnel_id, message).to_bytes()
+                return self._delivery.attempted(self._command(tunnel.peer, ServerCommand.TRANSFER_DATA, data), now)
         return []
 
     def _tunnel_of(self, tunnel_id: int, peer: Peer) -> _Tunnel | None:
         tunnel = self._tunnels.get(tunnel_id)
         return tunnel if tunnel is not None and tunnel.peer == peer else None
 
-    def _arm(self) -> None:
-        closes = [tunnel.used_at + CLOSE_TIMEOUT_S for tunnel in self._tunnels.values()]
-        retries = [] if self._retry_at is None else [self._retry_at]
-        self.deadline = min(closes + retries, default=None)
-
-    def _command(self, peer: Peer, command: ServerCommand, payload: bytes) -> Outbound:
-        return Outbound(peer, ZclFrame(self._next_sequence(), command, payload, from_server=True))
+    def _command(self, peer: Peer, command: ServerCommand, payload: bytes) -> Send:
+        frame = ZclFrame(self._next_sequence(), command, payload, from_server=True)
+        return Send(frame, peer.endpoint, peer.address)
 
 
-def _answer(request: ZclFrame, peer: Peer, command: ServerCommand, payload: bytes) -> Outbound:
+def _answer(request: ZclFrame, peer: Peer, command: ServerCommand, payload: bytes) -> Send:
     frame = ZclFrame(request.sequence, command, payload, from_server=True, disable_default_response=True)
-    return Outbound(peer, frame)
+    return Send(frame, peer.endpoint, peer.address)

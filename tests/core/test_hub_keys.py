@@ -26,9 +26,12 @@ from chf.store.inbox import Verb
 from chf.trace import Kind
 from chf.zcl import basic, key_establishment, ota, time, tunneling
 from chf.zcl.frame import DefaultResponse, Frame, FrameType, Status
-from devices.nodes.key_establishment import Discover, KeyEstablishmentClient, State, TakeKey, Transmit
+from devices.nodes.cluster import Discover, Send, TakeLinkKey
+from devices.nodes.events import KeyEstablished
+from devices.nodes.key_establishment import KeyEstablishmentClient, State
 from devices.wire.key_establishment import Command, Initiate, TerminateStatus
 from devices.wire.zcl import ZclFrame
+from tests.support.client_bench import heard
 from tests.support.memory_radio import HUB, MemoryRadio, desk_pki, hub_on_desk
 
 PPMID = parse_eui64("00-DB-12-34-56-78-90-A4")
@@ -72,12 +75,14 @@ class Device:
     def does(self, effects):
         for effect in effects:
             match effect:
-                case Transmit(octets):
-                    self.radio.says(PPMID, key_establishment.CLUSTER, octets, secured=False)
+                case Send(frame=frame):
+                    self.radio.says(PPMID, key_establishment.CLUSTER, frame.to_bytes(), secured=False)
                 case Discover():
-                    self.does(self.client.server_found(0.0))
-                case TakeKey(link_key):
+                    self.does(self.client.found(3, 0.0))
+                case TakeLinkKey(link_key):
                     self.taken.append(link_key)
+                case KeyEstablished():
+                    pass
                 case event:
                     self.failed.append(event)
 
@@ -90,7 +95,7 @@ class Device:
                 continue
             frame = ZclFrame.from_bytes(message.payload)
             if frame.cluster_specific:
-                self.does(self.client.receive(frame, HUB, 0.0)[1])
+                self.does(self.client.receive(frame, heard(source_ieee=HUB, secured=False), 0.0)[1])
 
     async def establish(self):
         self.does(self.client.start(0.0))

@@ -31,10 +31,10 @@ def test_a_time_server_that_comes_late_is_still_asked() -> None:
     rig.hub.clusters = NO_TIME_SERVER
     rig.device.power_on()
     rig.run(100)
-    assert rig.device.time.known(rig.queue.now()) is None
+    assert rig.device.clock.known(rig.queue.now()) is None
     rig.hub.clusters = (ota.CLUSTER, 0x000A)
     rig.run(600)
-    assert rig.device.time.known(rig.queue.now()) == pytest.approx(START_UTC + rig.queue.now(), abs=1)
+    assert rig.device.clock.known(rig.queue.now()) == pytest.approx(START_UTC + rig.queue.now(), abs=1)
 
 
 def test_a_time_server_without_the_time_sets_no_clock() -> None:
@@ -50,7 +50,7 @@ def test_a_time_server_without_the_time_sets_no_clock() -> None:
     )
     rig.stack.deliver(0x000A, frame, source=0x4321)
     rig.run(1)
-    assert rig.device.time.known(rig.queue.now()) is None
+    assert rig.device.clock.known(rig.queue.now()) is None
     assert rig.hub.default_responses == []
 
 
@@ -60,7 +60,7 @@ def test_a_device_that_was_removed_stops_and_goes_on_when_it_is_let_in_again() -
     rig.run_until(lambda: len(rig.hub.blocks) > 5)
     rig.stack.joined = False
     rig.device.left()
-    assert rig.device.ota.client.state is State.OFF
+    assert rig.device.clusters[ota.CLUSTER].state is State.OFF
     sent = len(rig.stack.sent)
     rig.run(100)
     assert len(rig.stack.sent) == sent
@@ -151,10 +151,10 @@ def test_a_default_response_is_never_answered() -> None:
 def test_a_query_that_is_refused_by_a_default_response_is_asked_again_later() -> None:
     rig = Rig(hub_image=image())
     rig.device.power_on()
-    rig.run_until(lambda: rig.device.ota.client.state is State.QUERYING)
+    rig.run_until(lambda: rig.device.clusters[ota.CLUSTER].state is State.QUERYING)
     frame = ZclFrame(1, General.DEFAULT_RESPONSE, b"\x01\x81", cluster_specific=False, from_server=True)
     rig.stack.impair = lambda _payload: (0.0,)
     rig.stack.deliver(ota.CLUSTER, frame)
     rig.queue.run_until(rig.queue.now())
-    assert rig.device.ota.client.state is State.IDLE
+    assert rig.device.clusters[ota.CLUSTER].state is State.IDLE
     assert rig.device.file_version() == OLD

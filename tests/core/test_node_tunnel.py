@@ -2,14 +2,13 @@
 
 import pytest
 
+from devices.nodes.cluster import Send
+from devices.nodes.events import AlertSent, TunnelOpened
 from devices.nodes.tunnel_server import (
     CLOSE_TIMEOUT_S,
     MAXIMUM_TUNNELS,
     Arrived,
-    Opened,
-    Outbound,
     Peer,
-    Sent,
     Taken,
     TunnelServer,
 )
@@ -92,7 +91,8 @@ def test_a_message_arrives_whole_and_errors_are_told() -> None:
         (b"m" * 1501, HUB, TransferError.DATA_OVERFLOW),
     ]:
         status, (error,) = hub.transfer(tunnel_id, data, peer=peer)
-        assert (status, error.peer, error.frame.command) == (None, peer, ServerCommand.TRANSFER_DATA_ERROR)
+        assert (status, error.destination, error.endpoint) == (None, peer.address, peer.endpoint)
+        assert error.frame.command == ServerCommand.TRANSFER_DATA_ERROR
         assert tunneling.TransferDataError.from_bytes(error.frame.payload).status == expected
 
 
@@ -120,7 +120,7 @@ def test_a_message_waits_for_a_tunnel_and_is_repeated_at_growing_intervals_until
     assert hub.server.send(b"alert", 0.0) == []
     _, effects = hub.give(ClientCommand.REQUEST_TUNNEL, GOOD.to_bytes())
     _, opened, outbound, sent = effects
-    assert (opened, sent) == (Opened(7), Sent(1))
+    assert (opened, sent) == (TunnelOpened(7), AlertSent(1))
     waits, frames = [], [outbound.frame]
     for _ in range(5):
         waits.append(hub.server.deadline - hub.now)
@@ -149,7 +149,7 @@ def test_a_transfer_error_closes_the_tunnel_and_the_next_one_carries_the_message
     hub.now = hub.server.deadline
     assert hub.server.handle_deadline(hub.now) == []
     _, effects = hub.give(ClientCommand.REQUEST_TUNNEL, GOOD.to_bytes())
-    assert any(isinstance(each, Outbound) and each.frame.payload[2:] == b"alert" for each in effects)
+    assert any(isinstance(each, Send) and each.frame.payload[2:] == b"alert" for each in effects)
 
 
 def test_a_client_that_takes_less_gets_no_message_that_is_longer() -> None:
@@ -157,7 +157,7 @@ def test_a_client_that_takes_less_gets_no_message_that_is_longer() -> None:
     small = tunneling.RequestTunnel(6, 0xFFFF, flow_control=False, maximum_incoming_bytes=4)
     hub.request(small)
     assert hub.server.send(b"alert", 0.0) == []
-    assert hub.server.send(b"four", 0.0)[1] == Sent(1)
+    assert hub.server.send(b"four", 0.0)[1] == AlertSent(1)
 
 
 def test_protocols_unknown_commands_and_short_frames() -> None:

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from devices.nodes import events
-from devices.nodes.ota_client import Discover
+from devices.nodes.cluster import Discover
 from devices.nodes.ota_states import TRANSITIONS, UPGRADE_STATUS, State
 from devices.nodes.personalities import (
     OUT_OF_BAND,
@@ -19,7 +19,7 @@ from devices.nodes.personalities import (
 from devices.wire import ota
 from devices.wire.zcl import Status
 from tests.support.client_bench import ANY, FOREVER, WANTED, ClientBench
-from tests.support.model_hub import NEW, START_UTC, image
+from tests.support.model_hub import HUB_ENDPOINT, NEW, START_UTC, image
 
 # When to activate.
 
@@ -226,8 +226,7 @@ def test_out_of_band_refuses_a_time_and_waits_for_its_command() -> None:
     assert bench.end(0, 60) == Status.NOT_AUTHORIZED
     assert (bench.state, bench.wait_s) == (State.EXTERNAL, None)
     assert bench.end(0, FOREVER) == Status.SUCCESS
-    bench.take(bench.client.activate_out_of_band())
-    assert bench.activated() is False
+    assert (bench.state, bench.wait_s, bench.activated()) == (State.EXTERNAL, None, None)
 
 
 # Reboots.
@@ -284,7 +283,7 @@ def test_a_rejoin_asks_again_for_a_server_that_is_being_looked_for_and_disturbs_
     bench = ClientBench()
     assert bench.take(bench.client.start(0.0)) == [Discover()]
     assert bench.take(bench.client.start(1.0)) == [Discover()]
-    bench.take(bench.client.server_found(1.0))
+    bench.take(bench.client.found(HUB_ENDPOINT, 1.0))
     bench.wait()
     bench.offer()
     deadline = bench.client.deadline

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from devices.nodes import events
-from devices.nodes.ota_client import Discover, Transmit
+from devices.nodes.cluster import Discover, Send
 from devices.nodes.ota_states import State
 from devices.nodes.personalities import (
     ESP_RESET,
@@ -22,7 +22,7 @@ from devices.nodes.settings import BodyFormat
 from devices.wire import ota
 from devices.wire.zcl import Status
 from tests.support.client_bench import WANTED, ClientBench
-from tests.support.model_hub import IMAGE_TYPE, MANUFACTURER, NEW, OLD, START_UTC, image
+from tests.support.model_hub import HUB_ENDPOINT, IMAGE_TYPE, MANUFACTURER, NEW, OLD, START_UTC, image
 
 # Finding and asking.
 
@@ -30,9 +30,9 @@ from tests.support.model_hub import IMAGE_TYPE, MANUFACTURER, NEW, OLD, START_UT
 def test_it_looks_for_a_server_again_until_there_is_one() -> None:
     bench = ClientBench()
     assert bench.take(bench.client.start(0.0)) == [Discover()]
-    bench.take(bench.client.server_not_found(1.0))
+    bench.take(bench.client.found(None, 1.0))
     assert bench.wait() == [Discover()]
-    bench.take(bench.client.server_found(bench.now))
+    bench.take(bench.client.found(HUB_ENDPOINT, bench.now))
     assert bench.state is State.IDLE
 
 
@@ -134,7 +134,7 @@ def test_telink_copies_the_security_of_the_notify() -> None:
         bench = ClientBench(personality)
         bench.found()
         bench.give(ota.Command.IMAGE_NOTIFY, ota.ImageNotify(100).to_bytes(), unicast=False, secured=False)
-        assert bench.all(Transmit)[-1].secured is expected
+        assert bench.all(Send)[-1].secured is expected
 
 
 # Blocks.

@@ -6,11 +6,11 @@ from random import Random
 
 import pytest
 
+from devices.nodes.firmware import factory_image
 from devices.nodes.flash import Flash, FlashMisuseError, PowerLostError
 from devices.nodes.image_bank import Download, ImageBanks
 from devices.nodes.journal import Journal, Key
 from devices.nodes.outbox import Outbox
-from devices.nodes.updatable import factory_image
 from devices.stack.end_device import EndDevice
 from devices.stack.interface import Eui64, JoinKind, LinkKey
 from devices.stack.kept import APS_COUNTER_STEP, counter_ahead, keep_network, network_from

@@ -45,7 +45,7 @@ def used(directory: Path, ncp: str = "ezsp") -> Path:
 
 
 def flash_of(made: World) -> list[bytes]:
-    return [device.flash.read(0, 8 * 2048) for device in made.devices.values()]
+    return [device.firmware.flash.read(0, 8 * 2048) for device in made.devices.values()]
 
 
 @pytest.mark.parametrize("ncp", ["ezsp", "znp"])
@@ -54,7 +54,7 @@ def test_a_world_comes_back_as_it_was(tmp_path: Path, ncp: str) -> None:
     made.queue.run_until(1.0)
     device = next(iter(made.devices.values()))
     device.stack.establish_link_key(bytes(range(16)))
-    device.flash.program(3 * 2048, b"image")
+    device.firmware.flash.program(3 * 2048, b"image")
     state.save(made)
     state.close()
     state, again = opened(tmp_path, ncp)
@@ -75,8 +75,8 @@ def test_whoever_dies_leaves_what_was_saved_last(tmp_path: Path) -> None:
     made.queue.run_until(1.0)
     device = next(iter(made.devices.values()))
     for number in range(20):
-        device.flash.erase(5 + number % 3)
-        device.flash.program((5 + number % 3) * 2048, bytes([number]) * 100)
+        device.firmware.flash.erase(5 + number % 3)
+        device.firmware.flash.program((5 + number % 3) * 2048, bytes([number]) * 100)
         device.stack.persistent_state.network_frame_counter = number
         state.save(made)
         after = tmp_path / f"after {number}"
@@ -99,7 +99,7 @@ def test_only_what_changed_is_written(tmp_path: Path) -> None:
     state._database.set_trace_callback(watched.append)
     state.save(made)
     assert watched == []
-    next(iter(made.devices.values())).flash.program(5 * 2048, b"a block")
+    next(iter(made.devices.values())).firmware.flash.program(5 * 2048, b"a block")
     state.save(made)
     assert [line.split(" VALUES")[0] for line in watched] == ["BEGIN", "INSERT OR REPLACE INTO sector", "COMMIT"]
     state.close()

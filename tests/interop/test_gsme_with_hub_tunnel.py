@@ -1,7 +1,5 @@
 """An emulated GSME against the hub's own tunnel server and mirror: two codecs that share no line."""
 
-from random import Random
-
 import pytest
 
 from chf.clock import Instant
@@ -11,8 +9,8 @@ from chf.tunnel import Alarm, MessageDelivered, MessageReceived, Send, TunnelSer
 from chf.zcl import metering
 from chf.zcl.metering import NotificationFlag
 from devices.nodes import events
-from devices.nodes.gsme import Gsme
-from devices.nodes.node import METERING
+from devices.nodes.clusters import METERING
+from devices.nodes.kinds import gsme
 from devices.nodes.settings import CommandedKind
 from devices.stack.interface import ApsRequest
 from devices.wire import ota, time_cluster, tunneling
@@ -27,6 +25,8 @@ HASH = image_hash(IMAGE)
 class GsmeRig(CommandedRig):
     """The hub of `model_hub`, with the tunnel and the mirror of `chf` in place of its own."""
 
+    clusters = staticmethod(gsme)
+
     def __init__(self, **options) -> None:
         super().__init__(kind=CommandedKind.GSME, poll_interval_s=7.5, **options)
         self.tunnels = TunnelServer()
@@ -39,12 +39,6 @@ class GsmeRig(CommandedRig):
         self.hub.received = self.received
         self.loses: set[int] = set()  # which frames of the hub's tunnel vanish, counted from 0
         self._sent = 0
-
-    def make_device(self, changes: dict) -> Gsme:
-        commanded = super().make_device(changes)
-        return Gsme(
-            self.stack, self.queue, Random(1), commanded.gbcs_settings, flash=self.flash, listener=self.recorder
-        )
 
     def received(self, request: ApsRequest) -> None:
         if request.cluster == tunneling.CLUSTER:

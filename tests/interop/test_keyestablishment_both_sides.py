@@ -10,9 +10,12 @@ from chf.crypto.ecqv import CertificateAuthority, Suite
 from chf.eui64 import Eui64
 from chf.keys import Compute, Computed, Established, Failed, Install, Responder, Send
 from devices.nodes import events
-from devices.nodes.key_establishment import Discover, KeyEstablishmentClient, State, TakeKey, Transmit
+from devices.nodes.cluster import Discover, TakeLinkKey
+from devices.nodes.cluster import Send as DeviceSend
+from devices.nodes.key_establishment import KeyEstablishmentClient, State
 from devices.wire.key_establishment import Command, Initiate, Terminate, TerminateStatus
-from devices.wire.zcl import General, Status, ZclFrame
+from devices.wire.zcl import DefaultResponse, General, Status, ZclFrame
+from tests.support.client_bench import heard
 
 HUB, DEVICE, ISSUER, ENDPOINT, UTC = Eui64(0xDB_0001), Eui64(0xDB_0002), 0xDB_00CA, 3, 1_800_000_000
 BIG = 1 << 400
@@ -64,14 +67,17 @@ class Air:
     def device_does(self, effects):
         for effect in effects:
             match effect:
-                case Transmit(octets):
+                case DeviceSend(frame=frame):
+                    octets = frame.to_bytes()
                     self.recorded.append(octets)
                     if self.arrives():
                         self.hub_does(self.responder.receive(DEVICE, ENDPOINT, octets, self.now))
                 case Discover():
-                    self.device_does(self.client.server_found(self.time))
-                case TakeKey(link_key):
+                    self.device_does(self.client.found(ENDPOINT, self.time))
+                case TakeLinkKey(link_key):
                     self.taken.append(link_key)
+                case events.KeyEstablished():
+                    pass
                 case event:
                     self.events.append(event)
 
@@ -98,9 +104,9 @@ class Air:
     def device_hears(self, frame):
         if not frame.cluster_specific:
             command, status = frame.payload
-            self.device_does(self.client.receive_default_response(command, status, self.time))
+            self.device_does(self.client.receive_default_response(0, DefaultResponse(command, status), self.time))
             return
-        status, effects = self.client.receive(frame, HUB, self.time)
+        status, effects = self.client.receive(frame, heard(source_ieee=HUB, secured=False), self.time)
         self.device_does(effects)
         if status is not None and not (status == Status.SUCCESS and frame.disable_default_response):
             answer = frame.default_response(status).to_bytes()
@@ -173,10 +179,10 @@ def test_the_device_refuses_a_hub_of_another_issuer():
     assert air.events == [events.KeyEstablishmentFailed("the hub refused", TerminateStatus.UNKNOWN_ISSUER, by_hub=True)]
     client = air.client
     client.start(0.0)
-    client.server_found(0.0)
+    client.found(ENDPOINT, 0.0)
     frame = ZclFrame(1, Command.INITIATE, Initiate(2, 1, 1, hub.certificate.octets).to_bytes(), from_server=True)
-    _, (terminate, failed) = client.receive(frame, HUB, 0.0)
-    assert Terminate.from_bytes(ZclFrame.from_bytes(terminate.octets).payload).status == TerminateStatus.UNKNOWN_ISSUER
+    _, (terminate, failed) = client.receive(frame, heard(source_ieee=HUB, secured=False), 0.0)
+    assert Terminate.from_bytes(terminate.frame.payload).status == TerminateStatus.UNKNOWN_ISSUER
     assert failed.status == TerminateStatus.UNKNOWN_ISSUER
 
 
@@ -229,7 +235,7 @@ def test_the_device_refuses_an_ephemeral_key_that_is_no_point(octets):
 def test_a_device_waits_as_long_as_the_hub_says():
     air = Air()
     air.client.start(0.0)
-    air.client.server_found(0.0)
+    air.client.found(ENDPOINT, 0.0)
     terminate = Terminate(TerminateStatus.NO_RESOURCES, 77, 3).to_bytes()
     air.device_hears(ZclFrame(1, Command.TERMINATE, terminate, from_server=True))
     assert air.client.deadline == 77.0
@@ -242,10 +248,10 @@ def test_a_device_waits_as_long_as_the_hub_says():
 def test_a_hub_without_the_cluster_is_asked_again_after_a_while():
     air = Air()
     air.client.start(0.0)
-    air.device_does(air.client.server_not_found(0.0))
+    air.device_does(air.client.found(None, 0.0))
     assert air.client.deadline == 60.0
     air.client.start(1.0)
-    air.client.server_found(1.0)
+    air.client.found(ENDPOINT, 1.0)
     unsupported = ZclFrame(1, General.DEFAULT_RESPONSE, bytes((0, 0x81)), cluster_specific=False, from_server=True)
     air.device_hears(unsupported)
     assert air.client.state is State.WAITING
@@ -254,7 +260,7 @@ def test_a_hub_without_the_cluster_is_asked_again_after_a_while():
 def test_messages_out_of_order_are_refused_by_the_device():
     air = Air()
     air.client.start(0.0)
-    air.client.server_found(0.0)
+    air.client.found(ENDPOINT, 0.0)
     air.device_hears(ZclFrame(1, Command.CONFIRM_KEY_DATA, bytes(16), from_server=True, disable_default_response=True))
     assert air.events[0].status == TerminateStatus.BAD_MESSAGE
     assert not air.taken

@@ -20,7 +20,8 @@ from chf.tunnel import (
     TunnelLost,
     TunnelOpened,
 )
-from devices.nodes.tunnel_server import Arrived, Outbound, Peer, Taken, TunnelServer
+from devices.nodes.cluster import Send as DeviceSend
+from devices.nodes.tunnel_server import Arrived, Peer, Taken, TunnelServer
 from devices.stack.interface import COORDINATOR
 from devices.wire.zcl import DefaultResponse, General, ZclFrame
 
@@ -90,7 +91,7 @@ class Wire:
     def did(self, effects) -> None:
         for effect in effects:
             match effect:
-                case Outbound(frame=frame):
+                case DeviceSend(frame=frame):
                     self.to_hub(frame)
                 case Taken(message=message):
                     self.taken.append(message)

@@ -12,10 +12,10 @@ from chf.gbcs.message import GbcsMessage
 from chf.gbcs.security import verify_signature
 from chf.gbcs.use_cases import parse_payload
 from devices.nodes import events
+from devices.nodes.firmware import factory_image
 from devices.nodes.flash import Flash
 from devices.nodes.image_bank import Bank, ImageBanks
 from devices.nodes.journal import Journal, Key
-from devices.nodes.updatable import factory_image
 from tests.support.model_hub import NEW, SIGNING_KEY, Rig, image
 
 FIRST, SECOND = image(NEW, 1500, seed=1), image(NEW + 1, 1200, seed=2)
@@ -57,7 +57,7 @@ def check_what_would_boot(flash: Flash) -> None:
     banks = ImageBanks(flash, Journal(flash))
     if banks.is_blank():
         return  # cut while the production line was still at work
-    whole = {factory_image(Rig().device.gbcs_settings), FIRST, SECOND}
+    whole = {factory_image(Rig().device.settings), FIRST, SECOND}
     sealed = [banks.image(bank) for bank in Bank]
     assert any(octets is not None for octets in sealed)
     assert all(octets is None or octets in whole for octets in sealed)

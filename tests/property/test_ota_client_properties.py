@@ -144,7 +144,7 @@ class ClientAgainstServer(RuleBasedStateMachine):
         version = self.rig.device.file_version()
         assert version in {OLD, NEW, None}
         if version == NEW:
-            banks = self.rig.device.ota.banks
+            banks = self.rig.device.firmware.banks
             assert banks.image(banks.running) == self.rig.hub.image
             by_itself = any(event.by_itself for event in self.rig.recorder.all(events.Activating))
             assert self.told_to_activate or by_itself
@@ -161,7 +161,7 @@ class ClientAgainstServer(RuleBasedStateMachine):
         rig.flash.cut_power_at(0)
         for _ in range(400):
             rig.run(30)
-            state = rig.device.ota.client.state if rig.device.ota is not None else None
+            state = rig.device.clusters[ota.CLUSTER].state if rig.device.clusters else None
             if rig.device.file_version() == NEW or state is State.EXTERNAL:
                 return
             if state in {State.HELD, State.ENDING, State.COUNTING}:

@@ -80,7 +80,7 @@ def _device(steps: list[bytes]) -> None:
     client = TunnelClient(lambda: next(sequence) % 256, retry_s=5, retry_max_s=60)
     now = 0.0
     client.start(now)
-    client.server_found(0x0B, now)
+    client.found(0x0B, now)
     client.send(b"alert", now)
     for step in steps:
         now += 1.0

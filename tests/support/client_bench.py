@@ -5,21 +5,28 @@ from __future__ import annotations
 from random import Random
 
 from devices.nodes import events
+from devices.nodes.cluster import Clock, Restart, Send
 from devices.nodes.flash import Flash
 from devices.nodes.image_bank import ImageBanks
 from devices.nodes.journal import Journal
-from devices.nodes.ota_client import Activate, OtaClient, Transmit
+from devices.nodes.ota_client import OtaClient
 from devices.nodes.ota_states import State
 from devices.nodes.personalities import (
     SPEC_STRICT,
 )
+from devices.stack.interface import ApsIndication
 from devices.wire import ota, zcl
 from devices.wire.zcl import ZclFrame
-from tests.support.model_hub import IMAGE_TYPE, MANUFACTURER, NEW, OLD, START_UTC, image, settings
+from tests.support.model_hub import HUB_ENDPOINT, IMAGE_TYPE, MANUFACTURER, NEW, OLD, START_UTC, image, settings
 
 FOREVER = 0xFFFF_FFFF
 WANTED = ota.ImageId(MANUFACTURER, IMAGE_TYPE, NEW)
 ANY = ota.ImageId(0xFFFF, 0xFFFF, FOREVER)
+
+
+def heard(*, source=0x0000, source_ieee=0xC0FFEE, destination=0x1234, secured=True) -> ApsIndication:
+    """How a frame of the hub came, for a cluster that is handed one."""
+    return ApsIndication(source, source_ieee, destination, 0x0109, 0, HUB_ENDPOINT, 3, b"", 0, secured)
 
 
 class ClientBench:
@@ -41,16 +48,14 @@ class ClientBench:
         if self.banks.is_blank():
             self.banks.install_factory_image(image(OLD, 20))
         self.banks.boot()
-        self.client = OtaClient(
-            self.settings, self.banks, Random(5), next_sequence=self._next, zigbee_time=self._zigbee_time
-        )
+        clock = Clock(0)
+        if self.knows_time:
+            clock.set(START_UTC, 0.0)
+        self.client = OtaClient(self.settings, self.banks, Random(5), clock=clock, next_sequence=self._next)
 
     def _next(self) -> int:
         self._sequence += 1
         return self._sequence & 0xFF
-
-    def _zigbee_time(self, now: float) -> int | None:
-        return int(START_UTC + now) if self.knows_time else None
 
     @property
     def state(self) -> State:
@@ -65,11 +70,7 @@ class ClientBench:
         return effects
 
     def requests(self, effects: list | None = None) -> list[tuple[int, bytes]]:
-        frames = [
-            ZclFrame.from_bytes(effect.octets)
-            for effect in (self.effects if effects is None else effects)
-            if isinstance(effect, Transmit)
-        ]
+        frames = [effect.frame for effect in (self.effects if effects is None else effects) if isinstance(effect, Send)]
         return [(frame.command, frame.payload) for frame in frames]
 
     def all(self, kind: type) -> list:
@@ -77,12 +78,13 @@ class ClientBench:
 
     def give(self, command: int, payload: bytes, *, unicast: bool = True, secured: bool = True) -> int:
         frame = ZclFrame(0, command, payload, from_server=True)
-        status, effects = self.client.receive(frame, self.now, unicast=unicast, secured=secured)
+        indication = heard(destination=0x1234 if unicast else 0xFFFD, secured=secured)
+        status, effects = self.client.receive(frame, indication, self.now)
         self.take(effects)
         return status
 
     def status(self, command: int, status: int) -> None:
-        self.take(self.client.receive_default_response(zcl.DefaultResponse(command, status), self.now))
+        self.take(self.client.receive_default_response(0, zcl.DefaultResponse(command, status), self.now))
 
     def wait(self) -> list:
         """Jump to the deadline."""
@@ -92,7 +94,7 @@ class ClientBench:
 
     def found(self) -> None:
         self.take(self.client.start(self.now))
-        self.take(self.client.server_found(self.now))
+        self.take(self.client.found(HUB_ENDPOINT, self.now))
 
     def queried(self) -> None:
         self.found()
@@ -136,7 +138,7 @@ class ClientBench:
 
     def activated(self) -> bool | None:
         """None: no. Otherwise whether it was its own idea."""
-        if not self.all(Activate):
+        if not self.all(Restart):
             return None
         return self.all(events.Activating)[-1].by_itself
 

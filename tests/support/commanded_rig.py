@@ -27,8 +27,10 @@ from chf.gbcs.codes import CraFlag, MessageCode
 from chf.gbcs.message import GroupingHeader
 from chf.image.signature import sign as sign_image
 from devices.nodes import events
-from devices.nodes.commanded import CommandedDevice
+from devices.nodes.device import Device
+from devices.nodes.firmware import Firmware
 from devices.nodes.image_check import manufacturer_image
+from devices.nodes.kinds import commanded
 from devices.nodes.personalities import OUT_OF_BAND
 from devices.nodes.settings import CommandedKind, CommandedSettings
 from devices.wire import ota, tunneling
@@ -65,7 +67,9 @@ class CommandedRig(Rig):
         self.hub.upgrade_time = (0, ota.WAIT_FOREVER)
         self.counter = 1000
 
-    def make_device(self, changes: dict) -> CommandedDevice:
+    clusters = staticmethod(commanded)  # of every kind, the GSME too: its tunnel is opened by the hub
+
+    def make_device(self, changes: dict) -> Device:
         fields = {
             "eui64": DEVICE,
             "link_key": bytes(16),
@@ -83,7 +87,15 @@ class CommandedRig(Rig):
             **changes,
         }
         settings = CommandedSettings(**fields)
-        return CommandedDevice(self.stack, self.queue, Random(1), settings, flash=self.flash, listener=self.recorder)
+        return Device(
+            self.stack,
+            self.queue,
+            Random(1),
+            settings,
+            lambda parts: self.clusters(settings, parts),
+            listener=self.recorder,
+            firmware=Firmware(self.flash, settings),
+        )
 
     def start(self) -> None:
         """Switched on, what the hub offers is in flash, and the tunnel is open."""

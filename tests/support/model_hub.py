@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from devices.nodes.flash import Flash
-from devices.nodes.ppmid import Ppmid
+from devices.nodes.kinds import make_device
 from devices.nodes.settings import PpmidSettings
 from devices.stack.interface import ApsIndication, ApsRequest, ApsStatus, Endpoint, Eui64, NwkAddress
 from devices.time import EventQueue
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from devices.nodes import events
-    from devices.nodes.updatable import UpdatableNode
+    from devices.nodes.device import Device
 
 HUB_ENDPOINT = 0x0B
 DEVICE = Eui64(0x00DB_1234_5678_90A4)
@@ -84,7 +84,7 @@ class WireStack:
         self.endpoints: dict[int, Endpoint] = {}
         self.joined = False
         self.poll_intervals: list[float | None] = []
-        self.device: UpdatableNode
+        self.device: Device
         self.hub: ModelHub
         self.impair: Callable[[bytes], tuple[float, ...]] = lambda _payload: (0.001,)
         self.sent: list[ApsRequest] = []
@@ -341,8 +341,10 @@ class Rig:
         self.device = self.make_device(changes)
         self.stack.device = self.device
 
-    def make_device(self, changes: dict) -> UpdatableNode:
-        return Ppmid(self.stack, self.queue, Random(1), settings(**changes), flash=self.flash, listener=self.recorder)
+    def make_device(self, changes: dict) -> Device:
+        return make_device(
+            self.stack, self.queue, Random(1), settings(**changes), flash=self.flash, listener=self.recorder
+        )
 
     def run(self, seconds: float) -> None:
         self.queue.run_until(self.queue.now() + seconds)

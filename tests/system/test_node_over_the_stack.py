@@ -9,7 +9,7 @@ import pytest
 from devices.medium.medium import MediumSettings
 from devices.nodes import events
 from devices.nodes.flash import Flash
-from devices.nodes.ppmid import Ppmid
+from devices.nodes.kinds import make_device
 from devices.stack.end_device import EndDevice
 from devices.stack.interface import ApsRequest, Endpoint, LinkKey
 from devices.wire import ota, time_cluster
@@ -64,7 +64,7 @@ class Home:
             poll_interval_s=self.settings.poll_interval_s,
         )
         self.recorder = Recorder()
-        self.device = Ppmid(
+        self.device = make_device(
             self.stack,
             self.air.queue,
             Random(3),

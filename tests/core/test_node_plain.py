@@ -1,0 +1,179 @@
+"""Devices that take no firmware: what a device is without an OTA client, a tunnel and flash."""
+
+from random import Random
+
+from chf.crypto.ecqv import CertificateAuthority, Suite
+from devices.nodes import events
+from devices.nodes.cluster import Clock, Cluster, Effects, Send, Signal
+from devices.nodes.clusters import BASIC, BasicCluster, TimeCluster
+from devices.nodes.device import Device, Parts
+from devices.nodes.kinds import Clusters, plain_clusters
+from devices.nodes.settings import DeviceSettings
+from devices.stack.interface import COORDINATOR
+from devices.wire import key_establishment, ota, time_cluster, zcl
+from devices.wire.zcl import Status, ZclFrame
+from tests.support.model_hub import DEVICE, HUB_ENDPOINT, START_UTC, Rig
+
+BIG = 1 << 400
+
+
+class PlainRig(Rig):
+    """A device of `compose`, on the wire of `model_hub`."""
+
+    def __init__(self, compose=plain_clusters, **changes) -> None:
+        self.compose = compose
+        super().__init__(**changes)
+
+    def make_device(self, changes: dict) -> Device:
+        fields = {
+            "kind": "plain",
+            "eui64": DEVICE,
+            "link_key": bytes(16),
+            "manufacturer_code": 0x121D,
+            "hardware_version": 0x1111,
+            **changes,
+        }
+        settings = DeviceSettings(**fields)
+        return Device(
+            self.stack,
+            self.queue,
+            Random(1),
+            settings,
+            lambda parts: self.compose(settings, parts),
+            listener=self.recorder,
+        )
+
+
+def test_a_device_without_firmware_joins_sets_its_clock_and_answers() -> None:
+    rig = PlainRig(model_identifier="Thermometer")
+    rig.device.power_on()
+    rig.run(5)
+    assert rig.recorder.all(events.Joined) == [events.Joined(0x1234, rejoined=False)]
+    assert rig.device.clock.known(rig.queue.now()) in {START_UTC + 4, START_UTC + 5}
+    assert rig.device.file_version() is None
+    endpoint = rig.stack.endpoints[3]
+    assert (endpoint.server_clusters, endpoint.client_clusters) == ((BASIC,), (time_cluster.CLUSTER,))
+    rig.hub.read_attributes(BASIC, 0x0005)
+    rig.hub.notify()
+    rig.run(1)
+    assert rig.hub.read[BASIC] == {0x0005: "Thermometer"}
+    assert rig.hub.default_responses == [(ota.CLUSTER, zcl.DefaultResponse(0, Status.UNSUPPORTED_CLUSTER))]
+
+
+def test_it_boots_again_without_flash() -> None:
+    rig = PlainRig()
+    rig.device.power_on()
+    rig.run(5)
+    rig.device.reboot()
+    assert not rig.device.powered
+    rig.run(5)
+    assert [event.rejoined for event in rig.recorder.all(events.Joined)] == [False, True]
+
+
+def test_a_bare_device_with_a_certificate_asks_for_its_key_before_anything_else() -> None:
+    authority = CertificateAuthority.generate(Suite.TWO, 0xCA, BIG)
+    rig = PlainRig(credentials=authority.issue(DEVICE, BIG + 1, BIG * 2))
+    rig.hub.clusters = (time_cluster.CLUSTER, key_establishment.CLUSTER)
+    asked: list[int] = []
+    rig.hub.received = lambda request: asked.append(request.cluster)
+    rig.stack.key_established = False
+    rig.device.power_on()
+    rig.run(5)
+    assert asked == [key_establishment.CLUSTER]
+    assert rig.stack.endpoints[3].client_clusters == (time_cluster.CLUSTER, key_establishment.CLUSTER)
+
+
+class Button(Cluster):
+    """Server of a made-up cluster: pressed after 3 s, and says so to its other clusters and to the hub."""
+
+    deadline: float | None = None
+
+    def __init__(self, parts: Parts) -> None:
+        self.parts = parts
+
+    def start(self, now: float) -> Effects:
+        self.deadline = now + 3
+        return []
+
+    def handle_deadline(self, now: float) -> Effects:
+        del now
+        self.deadline = None
+        pressed = ZclFrame(self.parts.next_sequence(), 0x00, b"", from_server=True)
+        return [Signal.MESSAGE_WAITS, Send(pressed, HUB_ENDPOINT)]
+
+
+class Lamp(Cluster):
+    """Goes on for a second when the button says so."""
+
+    deadline: float | None = None
+
+    def __init__(self) -> None:
+        self.lit: list[float] = []
+
+    def signalled(self, signal: Signal, now: float) -> Effects:
+        assert signal is Signal.MESSAGE_WAITS
+        self.lit.append(now)
+        self.deadline = now + 1
+        return []
+
+    def handle_deadline(self, now: float) -> Effects:
+        self.lit.append(now)
+        self.deadline = None
+        return []
+
+
+def test_what_a_cluster_returns_is_carried_out_and_its_deadline_kept_by_the_device_alone() -> None:
+    lamp = Lamp()
+
+    def compose(settings: DeviceSettings, parts: Parts) -> Clusters:
+        return {BASIC: BasicCluster(settings), 0xFC00: Button(parts), 0xFC01: lamp}
+
+    rig = PlainRig(compose)
+    rig.device.power_on()
+    rig.run(10)
+    assert [round(when, 1) for when in lamp.lit] == [3.1, 4.1]
+    (request,) = rig.stack.sent
+    assert (request.cluster, request.destination, request.secured) == (0xFC00, COORDINATOR, False)
+
+
+def test_a_deadline_that_moved_later_is_waited_for_and_one_that_moved_earlier_is_not_late() -> None:
+    fired: list[float] = []
+
+    class Moving(Cluster):
+        deadline: float | None = None
+
+        def start(self, now: float) -> Effects:
+            self.deadline = now + 2
+            return []
+
+        def receive(self, frame, indication, now):
+            del indication
+            self.deadline = now + frame.command
+            return Status.SUCCESS, []
+
+        def handle_deadline(self, now: float) -> Effects:
+            fired.append(now)
+            self.deadline = None
+            return []
+
+    rig = PlainRig(lambda _settings, _parts: {0xFC00: Moving()})
+    rig.device.power_on()
+    rig.run(1)
+    rig.hub.command(5, b"", cluster=0xFC00, from_server=False)
+    rig.run(4.5)
+    assert fired == []
+    rig.run(1)
+    assert [round(when) for when in fired] == [6]
+    rig.hub.command(9, b"", cluster=0xFC00, from_server=False)
+    rig.run(1)
+    rig.hub.command(1, b"", cluster=0xFC00, from_server=False)
+    rig.run(20)
+    assert [round(when, 1) for when in fired] == [6.0, 8.5]
+
+
+def test_a_clock_that_nobody_sets_is_its_own_from_the_start() -> None:
+    clock = Clock(100)
+    TimeCluster(clock, lambda: 1, asks=False)
+    assert (clock.settled, clock.known(5.0), clock.best(5.0)) == (True, None, 105.0)
+    TimeCluster(clock, lambda: 1)
+    assert not clock.settled
