@@ -32,8 +32,7 @@ from chf.duis.identifiers import RequestId
 from chf.errors import ChfError, RadioGoneError, RefusedError, TimedOutError, UsageError
 from chf.eui64 import Eui64, format_eui64, parse_eui64
 from chf.hub import Hub, HubSettings
-from chf.hub.admission import SecurityMode
-from chf.hub.settings import SecuritySettings
+from chf.hub.settings import SecurityMode, SecuritySettings
 from chf.image.image import FirmwareImage, ImageKind
 from chf.pki.gbcs import DEFAULT_ACB, DEFAULT_SUPPLIER, Pki, seeded_keys
 from chf.pki.zigbee import ZigbeePki, seeded_numbers

@@ -1,4 +1,4 @@
-"""Alerts upward: the hub's own CCS08 and CS14, made here, and those of devices, read but never changed.
+"""Alerts: the hub's own CCS08 and CS14, made here, and those of devices, read but never changed.
 
 What a device sent is kept as it came, whether or not its signature can be checked: judging is the receiver's part, and
 an alert that was dropped cannot be judged by anybody.
@@ -72,8 +72,8 @@ class DeviceMessageRead:
     accepts: bool = False
 
 
-class Upward:
-    """The hub's pen: its identity and key, the ACB's identity, and the certificates to check others with."""
+class HubAlerts:
+    """Makes the hub's own alerts, under its identity and key."""
 
     def __init__(self, pki: Pki) -> None:
         self._pki = pki
@@ -144,6 +144,13 @@ class Upward:
         )
         tx.alerts.add(alert)
         return alert
+
+
+class DeviceMessageReader:
+    """Reads what devices say, and checks it with the certificates of their originators."""
+
+    def __init__(self, pki: Pki) -> None:
+        self._pki = pki
 
     def read(self, device: Eui64, octets: bytes, job: Update | None, utc: UtcSeconds) -> DeviceMessageRead:
         """Read what a device sent through its tunnel. Never raises for what it holds."""

@@ -3,20 +3,20 @@
 A verb that only changes rows is done at once; one that needs the dongle waits until the dongle is there.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
 from typing import Any, Final
 
-from chf.clock import LAST_ZIGBEE_UTC, Clock, Now
+from chf.clock import LAST_ZIGBEE_UTC, Now
 from chf.errors import ChfError, RadioGoneError, RadioRefusedError, RefusedError, UsageError
 from chf.eui64 import Eui64, format_eui64, parse_eui64
-from chf.hub.batch import Batch
+from chf.hub.batch import Batch, DeviceChange
+from chf.hub.handler import HubContext
 from chf.hub.journal import Journal
 from chf.hub.log_alerts import TOOK_KEY_BACK, LogAlerts
 from chf.hub.updates import Updates
-from chf.radio.interface import Radio, RadioState
-from chf.store import Store
+from chf.radio.interface import RadioState
 from chf.store.inbox import Command, CommandState, Verb
 from chf.store.store import Transaction
 from chf.trace import Kind
@@ -30,33 +30,24 @@ from chf.update.model import (
     accept,
     activation_from_json,
 )
-from chf.update.scheduler import SchedulePolicy
 
 LONGEST_LIFETIME_S: Final = 10 * 365 * 86_400.0
 """Of an update; our choice."""
 
 
 class Commands:
-    def __init__(
-        self,
-        store: Store,
-        radio: Radio,
-        updates: Updates,
-        journal: Journal,
-        policy: SchedulePolicy,
-        log_alerts: LogAlerts,
-        forgotten: Callable[[Eui64, Now], None],
-    ) -> None:
-        self._store, self._radio, self._updates, self._journal = store, radio, updates, journal
-        self._policy, self._log_alerts, self._forgotten = policy, log_alerts, forgotten
+    def __init__(self, context: HubContext, updates: Updates, journal: Journal, log_alerts: LogAlerts) -> None:
+        self._store, self._radio, self._clock = context.store, context.radio, context.clock
+        self._updates, self._journal, self._log_alerts = updates, journal, log_alerts
+        self._policy = context.settings.jobs
 
-    async def take(self, clock: Clock) -> bool:
+    async def take(self) -> bool:
         """Do what is pending, in its order, as far as dongle and disk allow. Whether anything was done."""
         done = False
         for command in self._store.inbox.pending():
             if self._journal.behind:
                 return done  # the store does not say yet what was done: a command might be taken twice
-            now = clock.now()
+            now = self._clock.now()
             try:
                 batch = await self._do(command, now)
             except RadioRefusedError as error:  # the dongle is there, and will not: its tables are full, say
@@ -125,7 +116,7 @@ class Commands:
         batch.write(lambda tx: tx.devices.remove(device))
         batch.event(Kind.DEVICE_FORGOTTEN, {}, device=device)
         self._log_alerts.raise_all(self._store, batch)
-        batch.then(lambda: self._forgotten(device, batch.now))
+        batch.changed(device, DeviceChange.FORGOTTEN)
         return {"device": format_eui64(device)}
 
     def _start(self, batch: Batch, body: Mapping[str, Any]) -> dict[str, Any]:

@@ -5,12 +5,14 @@ something is written anyway, or after a few seconds.
 """
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Final
 
 from chf.clock import Instant, Now, UtcSeconds
 from chf.eui64 import Eui64
+from chf.hub.batch import Batch
 from chf.store import Store
 from chf.store.device_log import DeviceEntry, DeviceStatus, DeviceType
 from chf.store.store import Transaction
@@ -34,7 +36,8 @@ class KnownDevices:
         self._heard: dict[Eui64, Heard] = {}
         self._arrivals: dict[Eui64, tuple[int, Instant]] = {}
         self._announced: set[Eui64] = set()
-        self.strangers: Counter[Eui64] = Counter()
+        self.refused_unknown: Counter[Eui64] = Counter()
+        """Frames of devices that are not in the log."""
         self.reload()
 
     def reload(self) -> tuple[frozenset[Eui64], frozenset[Eui64]]:
@@ -47,6 +50,11 @@ class KnownDevices:
 
     def get(self, device: Eui64) -> DeviceEntry | None:
         return self._entries.get(device)
+
+    def has_key(self, device: Eui64) -> bool:
+        """Whether it has established a link key by certificate."""
+        entry = self._entries.get(device)
+        return entry is not None and entry.link_key is not None
 
     def joined_again(self, device: Eui64, network_address: int, now: Now) -> bool:
         """Whether this arrival was told a moment ago already, and nothing was heard of the device since."""
@@ -95,14 +103,13 @@ class KnownDevices:
         return heard
 
     def refuse(self, device: Eui64, now: Now) -> int:
-        """Count a refused frame; returns how many were refused since the last write."""
+        """Count a refused frame; returns how many were since the last write (of an unknown device: in all)."""
+        if device not in self._entries:
+            self.refused_unknown[device] += 1
+            return self.refused_unknown[device]
         self.hear(device, now)
         self._heard[device].refused_frames += 1
         return self._heard[device].refused_frames
-
-    @property
-    def unwritten(self) -> bool:
-        return bool(self._heard)
 
     def save(self, tx: Transaction, device: Eui64, **known: object) -> None:
         """Write what is known of a device now, on top of its row as it stands."""
@@ -127,6 +134,13 @@ class KnownDevices:
         if entry is not None:
             self._entries[device] = entry
 
-    def unwritten_devices(self) -> tuple[Eui64, ...]:
-        """Who has waited longest comes first."""
-        return tuple(self._heard)
+    def unwritten(self, now: Now) -> Iterator[Batch]:
+        """What was heard of each device since it was last written."""
+        for device in tuple(self._heard):
+            batch = Batch(now)
+            batch.write(partial(self._save_heard, device), device=device, durable=False)
+            batch.then(partial(self.saved, device))
+            yield batch
+
+    def _save_heard(self, device: Eui64, tx: Transaction) -> None:
+        self.save(tx, device)

@@ -1,69 +1,54 @@
-"""The hub itself: listens to the radio, keeps the deadlines, takes commands from the inbox. One task group, one thread.
+"""The hub itself: its life, its tasks, and the way of a message. One task group, one thread.
 
-It decides nothing about updates or tunnels (chf.update, chf.tunnel do), and it never sends what is not written.
-What it does see to is who may speak: a device that is not in the device log gets nothing, and what others may say, and
-be told, under which protection is in one table (`admission`).
+A message comes in once: the gate says whether it may (`chf.hub.gate`), the handler of its cluster what is to be done
+(`chf.hub.handler`), and the journal does it (`chf.hub.journal`): what is written comes before what is sent. Nothing is
+decided here.
 """
 
 import asyncio
 import json
 import logging
 import os
-from collections.abc import Callable, Coroutine, Mapping
-from typing import Any, Final
+from collections.abc import Callable
+from typing import Final
 
 from chf import __version__
 from chf.clock import Clock, Instant, Now, isoformat
-from chf.errors import MalformedFrameError, StoreError, one_error
+from chf.errors import StoreError, one_error
 from chf.eui64 import Eui64
-from chf.hub import admission
-from chf.hub.admission import SecurityMode
-from chf.hub.alerts import Upward
-from chf.hub.batch import Batch
+from chf.hub.alerts import DeviceMessageReader, HubAlerts
+from chf.hub.background import keep_doing
+from chf.hub.batch import Batch, DeviceChange, Work, together
 from chf.hub.commands import Commands
 from chf.hub.devices import KnownDevices
+from chf.hub.gate import Gate
+from chf.hub.handler import Handler, HubContext, ReadHandler, unsupported
 from chf.hub.journal import Journal
 from chf.hub.keys import Keys
-from chf.hub.log_alerts import LogAlerts
+from chf.hub.log_alerts import LogAlerts, is_change
+from chf.hub.presence import Presence
 from chf.hub.settings import HubSettings
 from chf.hub.tunnels import Tunnels
 from chf.hub.updates import Updates
 from chf.pki.gbcs import Pki
-from chf.pki.zigbee import ZigbeePki
-from chf.radio.interface import (
-    HUB_ENDPOINT,
-    SMART_ENERGY_PROFILE,
-    Delivery,
-    Inbound,
-    Outbound,
-    Radio,
-    RadioInfo,
-    RadioState,
-)
-from chf.store import Store, progress
-from chf.store.device_log import DeviceStatus
+from chf.radio.interface import Delivery, Inbound, Outbound, Radio, RadioInfo, RadioState
+from chf.store import Store
 from chf.trace import Event, Kind
-from chf.update.scheduler import Scheduler
-from chf.update.transfer.effects import Token
-from chf.update.transfer.server import OtaServer
-from chf.zcl import basic, key_establishment, metering, time
-from chf.zcl import ota as zcl_ota
-from chf.zcl import tunneling as zcl_tunneling
-from chf.zcl.frame import Frame, Status
+from chf.zcl import basic, key_establishment, metering, ota, time, tunneling
 
 _LOG = logging.getLogger(__name__)
 
-NO_ADDRESS: Final = 0xFFFE  # Zigbee R22 3.6.1.7: a short address that is not known
-POLL_S: Final = 0.2  # how soon a command of the CLI is taken
-SAVE_S: Final = 0.5  # how often progress and what was heard are written
-CHECKPOINT_S: Final = 30.0  # how often SQLite's log is moved into its file
+POLL_S: Final = 0.2  # how soon a command of the CLI is taken (our choice)
+SAVE_S: Final = 0.5  # how often progress and what was heard are written (our choice)
+CHECKPOINT_S: Final = 30.0  # how often SQLite's log is moved into its file (our choice)
+LATE_S: Final = 1.0  # when a deadline that could not be handled is due again (our choice)
 
 RADIO_NOTE: Final = "radio"
-"""Under this key the store's meta table tells what the radio is doing."""
+"""Under this key the store's meta table says what the radio is doing."""
 
 
 class Hub:
-    """Implements `RadioListener`. `tell` hears every event once it is written."""
+    """Implements `RadioListener` and `Carrier`. `trace` is given every event once it is written."""
 
     def __init__(
         self,
@@ -72,52 +57,33 @@ class Hub:
         pki: Pki,
         clock: Clock,
         settings: HubSettings | None = None,
-        tell: Callable[[Event], None] = lambda _event: None,
+        trace: Callable[[Event], None] = lambda _event: None,
     ) -> None:
         settings = settings or HubSettings()
-        self._store, self._radio, self._clock, self._pki = store, radio, clock, pki
-        self._mode = settings.security.mode
-        self._journal = Journal(store, self._post, tell)
-        self._devices = KnownDevices(store)
-        self._upward = Upward(pki)
-        self._updates = Updates(
-            store,
-            OtaServer(settings.ota),
-            Scheduler(settings.jobs),
-            self._upward,
-            self._devices,
-            self._journal.carry_out,
-            self._arrived,
-        )
-        self._tunnels = Tunnels(
-            store,
-            radio,
-            clock,
-            settings.tunnel,
-            self._updates,
-            self._upward,
-            self._devices,
-            self._journal.carry_out,
-            self._spawn,
-        )
-        raises = settings.security.device_log_alert and self._upward.shares_key_with_acb
-        self._log_alerts = LogAlerts(self._upward, enabled=raises)
-        self._commands = Commands(
-            store, radio, self._updates, self._journal, settings.jobs, self._log_alerts, self._forgotten
-        )
-        self._keys = Keys(
-            radio,
-            self._devices,
-            clock,
-            self._journal.carry_out,
-            self._spawn,
-            self._key_established,
-            self._on_disk,
-            settings.key_establishment,
-        )
+        self._store, self._radio, self._clock, self._trace = store, radio, clock, trace
+        self._devices = devices = KnownDevices(store)
+        alerts = HubAlerts(pki)
+        context = HubContext(store, radio, clock, settings, pki, devices, alerts, DeviceMessageReader(pki))
+        self._journal = Journal(store, self)
+        self._gate = Gate(devices, settings.security.mode)
+        self._presence = Presence(devices, settings.security.mode)
+        self._keys = Keys(context)
+        self._updates = Updates(context)
+        self._tunnels = tunnels = Tunnels(context, self._updates)
+        self._handlers: dict[int, Handler] = {
+            key_establishment.CLUSTER: self._keys,
+            ota.CLUSTER: self._updates,
+            tunneling.CLUSTER: tunnels,
+            time.CLUSTER: ReadHandler(lambda message, now: time.answer(message.payload, now)),
+            basic.CLUSTER: ReadHandler(lambda message, _now: basic.answer(message.payload)),
+            metering.CLUSTER: ReadHandler(lambda msg, _now: metering.answer(msg.payload, tunnels.flags(msg.source))),
+        }
+        self._others = ReadHandler(unsupported)
+        raises = settings.security.device_log_alert and alerts.shares_key_with_acb
+        self._log_alerts = LogAlerts(alerts, enabled=raises)
         self._log_changed = asyncio.Event()
+        self._commands = Commands(context, self._updates, self._journal, self._log_alerts)
         self._timer: asyncio.TimerHandle | None = None
-        self._due: Instant | None = None  # what the timer is set to
         self._tasks: asyncio.TaskGroup | None = None
         self.info: RadioInfo | None = None
 
@@ -132,17 +98,14 @@ class Hub:
         try:
             async with asyncio.TaskGroup() as tasks:
                 self._tasks = tasks
-                self.info = await self._radio.start(self, form=form)
-                self._equip(self.info)
-                batch = Batch(self._clock.now())
-                self._note_radio(batch, RadioState.UP, self.info.firmware)
-                self._journal.carry_out(batch)
-                self._take_up()
-                tasks.create_task(self._take_commands())
-                tasks.create_task(self._tell_of_log())
-                tasks.create_task(self._save_now_and_then())
-                tasks.create_task(self._keep_log_short())
-                ready(self.info)
+                info = await self._radio.start(self, form=form)
+                self._start(info)
+                tasks.create_task(keep_doing("taking commands", self._take_commands, self._alarm))
+                tasks.create_task(keep_doing("taking messages for devices", self._take_messages, self._alarm))
+                tasks.create_task(keep_doing("raising alerts of the device log", self._raise_log_alerts, self._alarm))
+                tasks.create_task(keep_doing("saving progress", self._save, self._alarm))
+                tasks.create_task(keep_doing("the store's checkpoint", self._checkpoint, self._alarm))
+                ready(info)
         except BaseExceptionGroup as group:  # not `except*`, which Python 3.11.2 has raise a group again
             error = one_error(group)
             reason = str(error)
@@ -155,289 +118,173 @@ class Hub:
             if self._timer is not None:
                 self._timer.cancel()
             await self._radio.stop()
-            self._save()
+            await self._save()
             self._event(Kind.HUB_STOPPED, {"reason": reason})
 
-    # What the radio tells (RadioListener)
+    def _start(self, info: RadioInfo) -> None:
+        self.info, now = info, self._clock.now()
+        if info.network is not None:
+            self._log_alerts.extended_pan_id = info.network.extended_pan_id
+        batch = Batch(now)
+        self._note_radio(batch, RadioState.UP, info.firmware)
+        self._do(batch)
+        for handler in self._handlers.values():
+            self._do(handler.started(info.network, now))
+
+    # What the radio reports (RadioListener)
 
     def message_received(self, message: Inbound) -> None:
         now = self._clock.now()
-        entry = self._devices.get(message.source)
-        self._keys.heard(message.source, now)
-        if entry is not None and entry.status is not DeviceStatus.JOINED:
-            self._absent_speaks(message)
-        if entry is None:
-            self._stranger(message, now)
-        elif message.profile != SMART_ENERGY_PROFILE or message.destination_endpoint != HUB_ENDPOINT:
-            self._refuse(message, now, "not for the hub's Smart Energy endpoint", answer=False)
-        elif (reason := self._inadmissible(message)) is not None:
-            self._refuse(message, now, reason, answer=not message.broadcast)
-        elif message.cluster == key_establishment.CLUSTER and self._keys.serving:
-            if not message.broadcast:  # Ember-KE: ignored
-                self._devices.hear(message.source, now)
-                self._keys.receive(message, now)
-                self._plan()
-        elif message.cluster == zcl_ota.CLUSTER:
-            self._ota(message, now)
-        elif message.cluster == zcl_tunneling.CLUSTER:
-            self._devices.hear(message.source, now)
-            self._tunnels.receive(message, now)
-            self._plan()
-        else:
-            self._devices.hear(message.source, now)
-            self._answer(message, now)
+        self._heard(message, now)
+        refusal = self._gate.refusal(message)
+        if refusal is not None:
+            self._do(self._gate.refuse(message, refusal, now))
+            return
+        self._devices.hear(message.source, now)
+        self._do(self._handlers.get(message.cluster, self._others).receive(message, now))
+
+    def _heard(self, message: Inbound, now: Now) -> None:
+        """Whoever speaks is there: what was waiting for that goes on."""
+        if (batch := self._keys.heard(message.source, now)) is not None:
+            self._do(batch)
+        if not self._journal.behind and (batch := self._presence.heard(message, now)) is not None:
+            self._do(batch)
 
     def message_sent(self, message: Outbound, delivery: Delivery) -> None:
-        token = message.reference
-        if isinstance(token, Token):
-            now = self._clock.now()
-            batch = self._updates.delivered(message.destination, token, delivery is Delivery.DELIVERED, now)
-            if batch is not None:
-                self._journal.carry_out(batch)
-                self._plan()
+        handler = self._handlers.get(message.cluster, self._others)
+        self._do(handler.sent(message, delivery, self._clock.now()))
 
     def device_joined(self, device: Eui64, network_address: int) -> None:
         now = self._clock.now()
-        batch = Batch(now)
-        if self._devices.get(device) is None:
-            reason = "a device that is not in the device log joined; it gets nothing"
-            batch.event(Kind.ALARM, {"reason": reason}, device=device)
-            self._journal.carry_out(batch)
-            return
-        self._keys.heard(device, now)
-        if self._devices.joined_again(device, network_address, now):
-            return  # a rejoin and the announcement after it are one arrival
-        batch.event(Kind.DEVICE_JOINED, {"network_address": network_address}, device=device)
-        batch.write(
-            lambda tx: self._devices.save(tx, device, status=DeviceStatus.JOINED, network_address=network_address),
-            durable=False,
-        )
-        batch.then(lambda: self._devices.saved(device))
-        self._journal.carry_out(batch)
-        if self._mode is SecurityMode.LAB or self._keys.has_key(device):
-            self._arrived(device, now)
-
-    def _key_established(self, device: Eui64, now: Now) -> None:
-        self._log_changed.set()
-        self._arrived(device, now)
-
-    def _arrived(self, device: Eui64, now: Now) -> None:
-        """On the network, and all that is demanded before is done: what the hub wants of it begins."""
-        batch = Batch(now)
-        self._updates.rejoined(device, batch)
-        self._journal.carry_out(batch)
-        self._tunnels.joined(device, now)
-        self._plan()
-
-    def _absent_speaks(self, message: Inbound) -> None:
-        """Its announcement, a broadcast, was lost: but whoever speaks under its link key is on the network."""
-        if message.aps_secured and not self._journal.behind:
-            self.device_joined(message.source, NO_ADDRESS)
+        if (batch := self._keys.heard(device, now)) is not None:
+            self._do(batch)
+        self._do(self._presence.joined(device, network_address, now))
 
     def device_left(self, device: Eui64) -> None:
-        if self._devices.get(device) is None:
-            return
-        now = self._clock.now()
-        batch = Batch(now)
-        batch.event(Kind.DEVICE_LEFT, {}, device=device)
-        batch.write(lambda tx: self._devices.save(tx, device, status=DeviceStatus.LEFT))
-        batch.then(lambda: self._devices.saved(device))
-        self._journal.carry_out(batch)
-        self._tunnels.left(device, now)
-        self._plan()
+        self._do(self._presence.left(device, self._clock.now()))
 
     def radio_state_changed(self, state: RadioState, reason: str) -> None:
-        batch = Batch(self._clock.now())
+        now = self._clock.now()
+        batch = Batch(now)
         batch.event(Kind.RADIO_STATE, {"state": state.value, "reason": reason})
         self._note_radio(batch, state, reason)
-        self._journal.carry_out(batch)
-        if state is RadioState.UP:
-            self._spawn(self._keys.put_back)
-        if state is RadioState.UP and self.info is not None:  # not at the start: nothing was taken up yet
-            self._tunnels.reopen("the radio was away", batch.now)
-            self._plan()
+        self._do(batch)
+        if state is RadioState.UP and self.info is not None:  # not at the start: `_start` follows
+            for handler in self._handlers.values():
+                self._do(handler.radio_returned(now))
 
-    # Who may speak, and be spoken to
+    # What a batch wants done (Carrier)
 
-    def _equip(self, info: RadioInfo) -> None:
-        """With what depends on this dongle: its network, and certificates, which devices insist bear its EUI-64."""
-        if info.network is not None:
-            self._log_alerts.extended_pan_id = info.network.extended_pan_id
-        if self._mode is SecurityMode.CBKE and info.network is not None:
-            self._keys.equip(ZigbeePki(self._pki.path / "zigbee").held_by(info.network.coordinator))
-
-    def _inadmissible(self, message: Inbound) -> str | None:
-        established = self._keys.has_key(message.source)
-        return admission.refusal(message.cluster, self._mode, aps_secured=message.aps_secured, established=established)
-
-    def _post(self, message: Outbound) -> None:
-        established = self._keys.has_key(message.destination)
-        secured = message.aps_secured
-        if admission.refusal(message.cluster, self._mode, aps_secured=secured, established=established) is None:
+    def post(self, message: Outbound) -> None:
+        if self._gate.lets_out(message):
             self._radio.post(message)
         else:
             asyncio.get_running_loop().call_soon(self.message_sent, message, Delivery.REFUSED)
 
-    # Frames
+    def trace(self, event: Event) -> None:
+        if is_change(event):
+            self._log_changed.set()
+        self._trace(event)
 
-    def _ota(self, message: Inbound, now: Now) -> None:
-        if message.broadcast:
-            self._refuse(message, now, "an OTA request by broadcast", answer=False)
-            return
-        self._devices.hear(message.source, now, message.source_endpoint)
-        done = self._updates.receive(message.source, message.source_endpoint, message.payload, now)
-        if isinstance(done, Outbound):
-            self._radio.post(done)
-            due = self._updates.server.deadline()  # the first block of a page is one message too, with more to follow
-            if due is not None and (self._due is None or due < self._due):
-                self._plan()
-            return
-        self._journal.carry_out(done)
-        self._plan()
-
-    def _answer(self, message: Inbound, now: Now) -> None:
-        """Clusters that only answer reads; an answer is protected as its question was."""
-        if message.cluster == time.CLUSTER:
-            payload = time.answer(message.payload, now)
-        elif message.cluster == basic.CLUSTER:
-            payload = basic.answer(message.payload)
-        elif message.cluster == metering.CLUSTER:
-            payload = metering.answer(message.payload, self._tunnels.flags(message.source))
-        else:
-            payload = _unsupported(message.payload)
-        if payload is not None and not message.broadcast:
-            self._radio.post(self._reply(message, payload, secured=message.aps_secured))
-
-    def _refuse(self, message: Inbound, now: Now, reason: str, *, answer: bool) -> None:
-        """Count it and change nothing; Smart Energy stacks answer FAILURE in the clear."""
-        if self._devices.refuse(message.source, now) == 1:  # once between two writes: a flood must not fill the audit
-            batch = Batch(now)
-            fields = {"cluster": f"0x{message.cluster:04X}", "reason": reason}
-            batch.event(Kind.FRAME_REFUSED, fields, device=message.source)
-            self._journal.carry_out(batch)
-        if answer and (payload := _failure(message.payload)) is not None:
-            self._radio.post(self._reply(message, payload, secured=False))
-
-    def _stranger(self, message: Inbound, now: Now) -> None:
-        self._devices.strangers[message.source] += 1
-        if self._devices.strangers[message.source] == 1:
-            batch = Batch(now)
-            fields = {"cluster": f"0x{message.cluster:04X}", "reason": "not in the device log"}
-            batch.event(Kind.FRAME_REFUSED, fields, device=message.source)
-            self._journal.carry_out(batch)
-
-    @staticmethod
-    def _reply(message: Inbound, payload: bytes, *, secured: bool) -> Outbound:
-        return Outbound(message.source, message.source_endpoint, message.cluster, payload, aps_secured=secured)
-
-    def _spawn(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
-        async def then_plan() -> None:
-            await work()
-            self._plan()
+    def start(self, work: Work) -> None:
+        async def then_do() -> None:
+            try:
+                batch = await work()
+            except Exception as error:  # noqa: BLE001 the outermost of its task, which may not end the hub
+                _LOG.exception("a task of the hub failed")
+                self._alarm(f"a task of the hub failed: {error or type(error).__name__}")
+                return
+            if batch is not None:
+                self._do(batch)
 
         if self._tasks is not None:
-            self._tasks.create_task(then_plan())
+            self._tasks.create_task(then_do())
 
-    def _forgotten(self, device: Eui64, now: Now) -> None:
-        self._devices.reload()
-        self._keys.forget(device)
-        self._tunnels.forgotten(device, now)
+    def device_changed(self, device: Eui64, change: DeviceChange, now: Now) -> Batch:
+        if change in (DeviceChange.FORGOTTEN, DeviceChange.UNWRITTEN):
+            self._devices.reload()
+        batch = Batch(now)
+        for handler in self._handlers.values():
+            batch.add(handler.device_changed(device, change, now))
+        return batch
+
+    def _do(self, batch: Batch) -> None:
+        self._journal.carry_out(batch)
         self._plan()
 
     # Time
 
-    def _take_up(self) -> None:
-        """Go on where the store says that an earlier process was."""
-        now = self._clock.now()
-        self._updates.restore(now)
-        self._tunnels.take_up(now)
-        self._plan()
-
-    def _plan(self) -> None:
-        """One timer for the nearest deadline of all cores."""
-        deadlines = (
-            self._updates.server.deadline(),
-            self._updates.scheduler.deadline(),
-            self._tunnels.deadline(),
-            self._keys.deadline(),
-        )
-        due = min((deadline for deadline in deadlines if deadline is not None), default=None)
+    def _plan(self, earliest: Instant | None = None) -> None:
+        """One timer for the nearest deadline of all handlers."""
+        due = min((due for handler in self._handlers.values() if (due := handler.deadline()) is not None), default=None)
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        self._due = due
         if due is not None and self._tasks is not None:
-            delay = max(due - self._clock.now().instant, 0.0)
-            self._timer = asyncio.get_running_loop().call_later(delay, self._deadline, due)
+            delay_s = (due if earliest is None else max(due, earliest)) - self._clock.instant()
+            self._timer = asyncio.get_running_loop().call_later(max(delay_s, 0.0), self._deadline)
 
-    def _deadline(self, due: Instant) -> None:
-        self._timer = self._due = None
+    def _deadline(self) -> None:
         now = self._clock.now()
-        if now.instant >= due:
-            self._updates.handle_deadline(now)
-            self._tunnels.handle_deadline(now)
-            self._keys.handle_deadline(now)
+        earliest = None
+        for handler in self._handlers.values():
+            if (due := handler.deadline()) is None or due > now.instant:
+                continue
+            try:
+                self._journal.carry_out(handler.handle_deadline(now))
+            except Exception as error:  # noqa: BLE001 the outermost loop: the other handlers' deadlines are due as well
+                _LOG.exception("a deadline could not be handled")
+                self._alarm(f"a deadline could not be handled: {error or type(error).__name__}")
+                earliest = Instant(now.instant + LATE_S)
+        self._plan(earliest)
+
+    # The tasks: each returns how many seconds to wait before its next turn
+
+    async def _take_commands(self) -> float:
+        if self._store.changed_by_others():
+            self._devices.reload()
+            self._log_changed.set()
+        if await self._commands.take():
+            self._devices.reload()
         self._plan()
+        return POLL_S
 
-    async def _take_commands(self) -> None:
-        while True:
-            if self._store.changed_by_others():
-                self._devices.reload()
-                self._log_changed.set()
-            if await self._commands.take(self._clock):
-                self._devices.reload()
-            self._tunnels.take_messages(self._clock.now())
-            self._plan()
-            await asyncio.sleep(POLL_S)
+    async def _take_messages(self) -> float:
+        for batch in self._tunnels.take_messages(self._clock.now()):
+            self._do(batch)
+        return POLL_S
 
-    async def _tell_of_log(self) -> None:
+    async def _raise_log_alerts(self) -> float:
         """CS14, for one page of the audit after the other; other tasks get their turns in between."""
-        while True:
-            await self._log_changed.wait()
-            batch = Batch(self._clock.now())
-            if self._journal.behind:
-                await asyncio.sleep(SAVE_S)
-            elif self._log_alerts.raise_page(self._store, batch):
-                self._journal.carry_out(batch)
-                await asyncio.sleep(0)
-            else:
-                self._log_changed.clear()
-                await self._on_disk()
+        await self._log_changed.wait()
+        batch = Batch(self._clock.now())
+        if self._journal.behind:
+            return SAVE_S
+        if self._log_alerts.raise_page(self._store, batch):
+            self._do(batch)
+            return 0.0
+        self._log_changed.clear()
+        await asyncio.to_thread(self._store.sync)
+        return 0.0
 
-    async def _on_disk(self) -> bool:
-        return await _beside_the_loop(self._store.sync, "not on disk yet")
-
-    async def _keep_log_short(self) -> None:
-        while True:
-            await asyncio.sleep(CHECKPOINT_S)
-            await _beside_the_loop(self._store.checkpoint, "the store's log was not moved into its file")
-
-    async def _save_now_and_then(self) -> None:
-        while True:
-            await asyncio.sleep(SAVE_S)
-            self._save()
-
-    def _save(self) -> None:
+    async def _save(self) -> float:
         """Progress, and what was learned of devices: worth little each, so written together."""
         self._journal.retry()
-        unwritten = [transfer for transfer in self._updates.transfers.values() if transfer.unwritten]
-        heard = self._devices.unwritten_devices()
-        if self._journal.behind or not (unwritten or heard):
-            return
+        if not self._journal.behind:
+            now = self._clock.now()
+            if parts := [*self._updates.unwritten(now), *self._devices.unwritten(now)]:
+                self._do(together(parts, now))
+        return SAVE_S
+
+    async def _checkpoint(self) -> float:
+        await asyncio.sleep(CHECKPOINT_S)
         try:
-            with self._store.transaction(durable=False) as tx:  # the disk must not hold up the blocks
-                for transfer in unwritten:
-                    assert transfer.progress is not None
-                    progress.write(tx.meta, transfer.job, transfer.progress)
-                for device in heard:
-                    self._devices.save(tx, device)
+            await asyncio.to_thread(self._store.checkpoint)
         except StoreError as error:
-            _LOG.warning("progress was not written: %s", error)
-            return
-        for transfer in unwritten:
-            transfer.unwritten = False
-        for device in heard:
-            self._devices.saved(device)
+            _LOG.warning("the store's log was not moved into its file: %s", error)
+        return 0.0
+
+    # Notes for people
 
     def _note_radio(self, batch: Batch, state: RadioState, reason: str) -> None:
         """For `chf radio info` and `chf watch`."""
@@ -445,31 +292,10 @@ class Hub:
         text = json.dumps({"state": state.value, "reason": reason, "since": isoformat(batch.now.utc), **known})
         batch.write(lambda tx: tx.meta.set(RADIO_NOTE, text))
 
-    def _event(self, kind: Kind, fields: Mapping[str, str | int]) -> None:
+    def _event(self, kind: Kind, fields: dict[str, str | int]) -> None:
         batch = Batch(self._clock.now())
         batch.event(kind, fields)
         self._journal.carry_out(batch)
 
-
-async def _beside_the_loop(wait: Callable[[], None], in_vain: str) -> bool:
-    """Wait for the disk in a thread: blocks do not wait with it. False where it refused."""
-    try:
-        await asyncio.to_thread(wait)
-    except StoreError as error:
-        _LOG.warning("%s: %s", in_vain, error)
-        return False
-    return True
-
-
-def _failure(octets: bytes) -> bytes | None:
-    try:
-        return Frame.from_bytes(octets).default_response(Status.FAILURE)
-    except MalformedFrameError:
-        return None
-
-
-def _unsupported(octets: bytes) -> bytes | None:
-    try:
-        return Frame.from_bytes(octets).unsupported()
-    except MalformedFrameError:
-        return None
+    def _alarm(self, reason: str) -> None:
+        self._event(Kind.ALARM, {"reason": reason})

@@ -1,25 +1,28 @@
 """Key establishment in the hub: what the responder decides becomes computations, rows, and keys in the dongle.
 
-The order of an installation is the store, the dongle, the device: each can be without the new key only if those after
-it are too, and a device that was not told starts again.
+A new key goes into the store first, then into the dongle, and only then the device hears that the hub has it. Where
+that is cut off, the device was not told, and starts again.
 """
 
+import asyncio
 import logging
 import math
-from collections.abc import Callable, Coroutine
 from dataclasses import replace
 from functools import partial
-from typing import Any, assert_never
+from typing import Final, assert_never
 
 from chf import keys as ke
-from chf.clock import Clock, Instant, Now
-from chf.crypto.ecqv import Credentials, Suite
-from chf.errors import RadioGoneError
+from chf.clock import Instant, Now
+from chf.crypto.ecqv import Suite
+from chf.errors import RadioGoneError, StoreError
 from chf.eui64 import Eui64, format_eui64
-from chf.hub.batch import Batch
-from chf.hub.devices import KnownDevices
+from chf.hub.batch import Batch, DeviceChange
+from chf.hub.gate import reply
+from chf.hub.handler import Handler, HubContext, unsupported
 from chf.hub.key_agreement import KeyAgreement
-from chf.radio.interface import Inbound, Outbound, Radio
+from chf.hub.settings import SecurityMode
+from chf.pki.zigbee import ZigbeePki
+from chf.radio.interface import Inbound, NetworkInfo, Outbound
 from chf.store.device_log import DeviceEntry
 from chf.store.store import Transaction
 from chf.trace import Kind
@@ -27,57 +30,61 @@ from chf.zcl import key_establishment
 
 _LOG = logging.getLogger(__name__)
 
-_RETRY_S = 10.0  # a dongle that refused a key is not asked again at every frame (our choice)
+RETRY_S: Final = 10.0  # a dongle that refused a key is not asked again at every message (our choice)
 
 
-class Keys:
-    """`equip` makes it a responder; without, it only puts keys back that were established before."""
+class Keys(Handler):
+    """A responder where the settings demand key establishment; otherwise it only puts earlier keys into the dongle."""
 
-    def __init__(
-        self,
-        radio: Radio,
-        devices: KnownDevices,
-        clock: Clock,
-        carry_out: Callable[[Batch], None],
-        spawn: Callable[[Callable[[], Coroutine[Any, Any, None]]], None],
-        established: Callable[[Eui64, Now], None],
-        on_disk: Callable[[], Coroutine[Any, Any, bool]],
-        settings: ke.KeyEstablishmentSettings,
-    ) -> None:
-        self._radio, self._devices, self._clock = radio, devices, clock
-        self._carry_out, self._spawn, self._established = carry_out, spawn, established
-        self._on_disk = on_disk
-        self._responder = ke.Responder(settings)
+    def __init__(self, context: HubContext) -> None:
+        self._context, self._devices = context, context.devices
+        self._responder = ke.Responder(context.settings.key_establishment)
         self._agreement: KeyAgreement | None = None
         self._missing: dict[Eui64, Instant] = {}  # whose keys the dongle did not take, and when to try again
 
-    def equip(self, credentials: dict[Suite, Credentials]) -> None:
-        self._agreement = KeyAgreement(credentials)
-        self._responder.equip(own.certificate for own in credentials.values())
+    def started(self, network: NetworkInfo | None, now: Now) -> Batch:
+        """Raises UsageError where there is no certificate for this dongle, whose EUI-64 devices insist on."""
+        if self._context.settings.security.mode is SecurityMode.CBKE and network is not None:
+            credentials = ZigbeePki(self._context.pki.path / "zigbee").held_by(network.coordinator)
+            self._agreement = KeyAgreement(credentials)
+            self._responder.equip(own.certificate for own in credentials.values())
+        return self.radio_returned(now)
 
-    @property
-    def serving(self) -> bool:
-        return self._agreement is not None
+    def radio_returned(self, now: Now) -> Batch:
+        batch = Batch(now)
+        batch.start(self._put_back_all)
+        return batch
 
-    def has_key(self, device: Eui64) -> bool:
-        entry = self._devices.get(device)
-        return entry is not None and entry.link_key is not None
+    def receive(self, message: Inbound, now: Now) -> Batch:
+        if self._agreement is None:
+            batch = Batch(now)
+            if (payload := unsupported(message, now)) is not None:
+                batch.send(reply(message, payload, secured=False))
+            return batch
+        return self._batch(self._responder.receive(message.source, message.source_endpoint, message.payload, now), now)
 
-    def receive(self, message: Inbound, now: Now) -> None:
-        """A unicast frame of cluster 0x0800."""
-        self._do(self._responder.receive(message.source, message.source_endpoint, message.payload, now), now)
-
-    def forget(self, device: Eui64) -> None:
-        self._missing.pop(device, None)
-        self._responder.forget(device)
+    def device_changed(self, device: Eui64, change: DeviceChange, now: Now) -> Batch:
+        if change in (DeviceChange.FORGOTTEN, DeviceChange.UNWRITTEN):
+            self._missing.pop(device, None)
+            self._responder.forget(device)
+        return Batch(now)
 
     def deadline(self) -> Instant | None:
         return self._responder.deadline()
 
-    def handle_deadline(self, now: Now) -> None:
-        self._do(self._responder.handle_deadline(now.instant), now)
+    def handle_deadline(self, now: Now) -> Batch:
+        return self._batch(self._responder.handle_deadline(now.instant), now)
 
-    async def put_back(self) -> None:
+    def heard(self, device: Eui64, now: Now) -> Batch | None:
+        """It spoke, or announced itself: its address is known, and its key may be missing in the dongle."""
+        if self._missing.get(device, math.inf) > now.instant:
+            return None
+        self._missing[device] = Instant(now.instant + RETRY_S)
+        batch = Batch(now)
+        batch.start(partial(self._put_back_late, device))
+        return batch
+
+    async def _put_back_all(self) -> Batch:
         """Into a dongle that came up: it may be another one, or have lost its table.
 
         A Z-Stack dongle takes no key without an address. A device whose key it has not is heard by nobody, so that it
@@ -87,19 +94,18 @@ class Keys:
         for entry in self._devices.all():
             if entry.link_key is not None and not await self._put_back(entry.eui64):
                 self._missing[entry.eui64] = Instant(-math.inf)
+        batch = Batch(self._context.clock.now())
         for entry in self._devices.joined():
             if entry.eui64 in self._missing and await self._is_located(entry.eui64):
-                await self._put_back_late(entry.eui64)
+                batch.add(await self._put_back_late(entry.eui64))
+        return batch
 
-    def heard(self, device: Eui64, now: Now) -> None:
-        """It spoke, or announced itself: its address is known, and its key may be wanted."""
-        if self._missing.get(device, math.inf) <= now.instant:
-            self._missing[device] = Instant(now.instant + _RETRY_S)
-            self._spawn(partial(self._put_back_late, device))
-
-    async def _put_back_late(self, device: Eui64) -> None:
-        if await self._put_back(device):
-            self._established(device, self._clock.now())  # what the hub tried meanwhile was refused by the dongle
+    async def _put_back_late(self, device: Eui64) -> Batch:
+        is_back = await self._put_back(device)
+        batch = Batch(self._context.clock.now())
+        if is_back:
+            batch.changed(device, DeviceChange.ARRIVED)  # what the hub tried meanwhile was refused by the dongle
+        return batch
 
     async def _put_back(self, device: Eui64) -> bool:
         entry = self._devices.get(device)
@@ -110,11 +116,11 @@ class Keys:
 
     async def _is_located(self, device: Eui64) -> bool:
         try:
-            return await self._radio.locate(device)
+            return await self._context.radio.locate(device)
         except RadioGoneError:
             return False
 
-    def _do(self, effects: ke.Effects, now: Now) -> None:
+    def _batch(self, effects: ke.Effects, now: Now) -> Batch:
         batch = Batch(now)
         for effect in effects:
             match effect:
@@ -122,30 +128,27 @@ class Keys:
                     cluster = key_establishment.CLUSTER
                     batch.send(Outbound(peer, endpoint, cluster, payload, aps_secured=False))
                 case ke.Compute():
-                    batch.then(partial(self._spawn_compute, effect))
+                    batch.start(partial(self._compute, effect))
                 case ke.Install(token, suite, link_key):
                     self._write_key(batch, token, suite, link_key)
                 case ke.Established(peer, suite):
                     batch.event(Kind.KEY_ESTABLISHED, {"suite": suite.value}, device=peer)
-                    batch.then(partial(self._established, peer, now))
+                    batch.changed(peer, DeviceChange.ARRIVED)
                 case ke.Failed(peer, reason, status):
                     self._note_failure(batch, peer, reason, "" if status is None else status.name)
                 case _:
                     assert_never(effect)
-        self._carry_out(batch)
+        return batch
 
     def _note_failure(self, batch: Batch, peer: Eui64, reason: str, status: str) -> None:
         if self._devices.refuse(peer, batch.now) == 1:  # once between two writes: a flood must not fill the audit
             batch.event(Kind.KEY_FAILED, {"reason": reason, "status": status}, device=peer)
 
-    def _spawn_compute(self, wanted: ke.Compute) -> None:
-        async def compute() -> None:
-            assert self._agreement is not None
-            result = await self._agreement.compute(wanted)
-            now = self._clock.now()
-            self._do(self._responder.computed(wanted.token, result, now.instant), now)
-
-        self._spawn(compute)
+    async def _compute(self, wanted: ke.Compute) -> Batch:
+        assert self._agreement is not None
+        result = await self._agreement.compute(wanted)
+        now = self._context.clock.now()
+        return self._batch(self._responder.computed(wanted.token, result, now.instant), now)
 
     def _write_key(self, batch: Batch, token: ke.Token, suite: Suite, link_key: bytes) -> None:
         device, utc = token.peer, batch.now.utc
@@ -154,26 +157,34 @@ class Keys:
             return  # forgotten meanwhile: the device will find out
         batch.write(
             lambda tx: self._devices.save(tx, device, link_key=link_key, key_suite=suite.value, key_utc=utc),
+            device=device,
             durable=False,  # `_install_new` waits for the disk
         )
         batch.then(lambda: self._devices.saved(device))
-        batch.then(lambda: self._spawn(partial(self._install_new, token, link_key, before)))
+        batch.start(partial(self._install_new, token, link_key, before))
 
-    async def _install_new(self, token: ke.Token, link_key: bytes, before: DeviceEntry) -> None:
-        ok = await self._on_disk() and await self._install(token.peer, link_key, fresh=True)
+    async def _install_new(self, token: ke.Token, link_key: bytes, before: DeviceEntry) -> Batch:
+        ok = await self._is_on_disk() and await self._install(token.peer, link_key, fresh=True)
+        batch = Batch(self._context.clock.now())
         if ok:
             self._missing.pop(token.peer, None)
-        now = self._clock.now()
-        if not ok:
-            batch = Batch(now)
-            batch.write(partial(_put_back_row, before))
+        else:
+            batch.write(partial(_put_back_row, before), device=token.peer)
             batch.then(lambda: self._devices.saved(token.peer))
-            self._carry_out(batch)
-        self._do(self._responder.installed(token, now.instant, ok=ok), now)
+        batch.add(self._batch(self._responder.installed(token, batch.now.instant, ok=ok), batch.now))
+        return batch
+
+    async def _is_on_disk(self) -> bool:
+        try:
+            await asyncio.to_thread(self._context.store.sync)
+        except StoreError as error:
+            _LOG.warning("a new link key is not on disk: %s", error)
+            return False
+        return True
 
     async def _install(self, device: Eui64, link_key: bytes, *, fresh: bool = False) -> bool:
         try:
-            await self._radio.install_link_key(device, link_key, fresh=fresh)
+            await self._context.radio.install_link_key(device, link_key, fresh=fresh)
         except RadioGoneError as error:
             _LOG.warning("the link key of %s is not in the dongle: %s", format_eui64(device), error)
             return False

@@ -11,7 +11,7 @@ from typing import Final
 
 from chf.clock import UtcSeconds
 from chf.eui64 import format_eui64
-from chf.hub.alerts import Upward
+from chf.hub.alerts import HubAlerts
 from chf.hub.batch import Batch, append
 from chf.store import Store
 from chf.store.audit import Audit, AuditRecord
@@ -36,7 +36,7 @@ TOOK_KEY_BACK: Final = "took_key_back"
 
 @dataclass(slots=True)
 class LogAlerts:
-    upward: Upward
+    alerts: HubAlerts
     enabled: bool
     extended_pan_id: int = 0
     """Of the hub's network, once it is known; the hub raises nothing before."""
@@ -51,7 +51,7 @@ class LogAlerts:
             return False
         records = store.audit.tail(self._after(store.meta.get(TOLD)), _PAGE_RECORDS)
         for record in records:
-            if _is_change(record.event):
+            if is_change(record.event):
                 batch.write(partial(self._raise_one, record, batch.now.utc), durable=False)
         if records and not batch.writes:
             self._searched = records[-1].seq
@@ -81,7 +81,7 @@ class LogAlerts:
         assert device is not None, "a change of the log names its device"
         tx.meta.set(TOLD, str(record.seq))
         change = f"{format_eui64(device)} {_CHANGES[record.event.kind]}"
-        alert = self.upward.device_log_alert(tx, change, self.extended_pan_id, utc)
+        alert = self.alerts.device_log_alert(tx, change, self.extended_pan_id, utc)
         fields = {
             "use_case": alert.use_case,
             "alert_code": f"0x{alert.alert_code:04X}",
@@ -93,11 +93,11 @@ class LogAlerts:
 
 def _changes(audit: Audit, after: int) -> Iterator[AuditRecord]:
     while page := audit.tail(after):
-        yield from (record for record in page if _is_change(record.event))
+        yield from (record for record in page if is_change(record.event))
         after = page[-1].seq
 
 
-def _is_change(event: Event) -> bool:
+def is_change(event: Event) -> bool:
     if event.kind is Kind.DEVICE_PERMITTED:
         return event.fields.get(TOOK_KEY_BACK) is True
     return event.kind in _CHANGES

@@ -37,6 +37,10 @@ class Messages:
         self._handed.add(row.id)
         batch.event(Kind.MESSAGE_QUEUED, _fields(row), device=row.device)
 
+    def forget(self, device: Eui64) -> None:
+        """No tunnel has the messages of this device any more."""
+        self._handed -= {row.id for row in self._store.device_messages.waiting() if row.device == device}
+
     def delivered(self, batch: Batch, message_id: str) -> None:
         self._end(batch, int(message_id), _Fate(MessageState.DELIVERED))
 
@@ -55,7 +59,7 @@ class Messages:
         row = self._store.device_messages.get(row_id)
         assert row is not None, "messages are not removed"
         self._handed.add(row_id)
-        batch.write(partial(_change, row_id, fate, batch.now.utc))
+        batch.write(partial(_change, row_id, fate, batch.now.utc), device=row.device)
         kind = Kind.MESSAGE_DELIVERED if fate.state is MessageState.DELIVERED else Kind.MESSAGE_FAILED
         fields = _fields(row)
         if kind is Kind.MESSAGE_FAILED:

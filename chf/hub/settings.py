@@ -1,14 +1,21 @@
 """The hub's settings: the policies of its cores, read strictly from an optional TOML file. Defaults need no file."""
 
 from dataclasses import dataclass, field
+from enum import StrEnum
 from pathlib import Path
 
 from chf.config import read_toml
-from chf.hub.admission import SecurityMode
 from chf.keys import KeyEstablishmentSettings
 from chf.tunnel import TunnelSettings
 from chf.update.scheduler import SchedulePolicy
 from chf.update.transfer.policy import OtaPolicy
+
+
+class SecurityMode(StrEnum):
+    LAB = "lab"
+    """A device is as trustworthy as its install code: its link key is the one made from that."""
+    CBKE = "cbke"
+    """A device has proved by certificate who it is, before it gets anything else."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,24 +6,23 @@ outbox as it came; only then is the device told that it was taken.
 
 import json
 import logging
-from collections.abc import Callable, Coroutine
+from collections.abc import Iterator
 from dataclasses import asdict
 from functools import partial
-from typing import Any, Final, assert_never
+from typing import Final, assert_never
 
 from chf import tunnel
-from chf.clock import Clock, Instant, Now
+from chf.clock import Instant, Now
 from chf.errors import RadioGoneError, TimedOutError, UsageError
 from chf.eui64 import Eui64, format_eui64
 from chf.hub import messages
-from chf.hub.alerts import DeviceMessageRead, Signature, Upward
-from chf.hub.batch import Batch
-from chf.hub.devices import KnownDevices
+from chf.hub.alerts import DeviceMessageRead, Signature
+from chf.hub.batch import Batch, DeviceChange
+from chf.hub.handler import Handler, HubContext
 from chf.hub.meaning import appointment
 from chf.hub.messages import Messages
 from chf.hub.updates import Updates
-from chf.radio.interface import SMART_ENERGY_PROFILE, Inbound, Outbound, Radio
-from chf.store import Store
+from chf.radio.interface import SMART_ENERGY_PROFILE, Inbound, NetworkInfo, Outbound
 from chf.store.device_log import DeviceType
 from chf.store.device_messages import DeviceMessage
 from chf.store.store import Transaction
@@ -38,51 +37,71 @@ _SERVER_OF: Final = frozenset({DeviceType.GSME})
 CARRIED: Final = _CLIENT_OF | _SERVER_OF
 """The devices that messages are carried to: of most the hub is the tunnel's client, of the GSME its server."""
 
-Spawn = Callable[[Callable[[], Coroutine[Any, Any, None]]], None]
-"""Starts a task, where the hub runs."""
 
-
-class Tunnels:
-    def __init__(
-        self,
-        store: Store,
-        radio: Radio,
-        clock: Clock,
-        settings: tunnel.TunnelSettings,
-        updates: Updates,
-        upward: Upward,
-        devices: KnownDevices,
-        carry_out: Callable[[Batch], None],
-        spawn: Spawn,
-    ) -> None:
-        self._store, self._radio, self._clock = store, radio, clock
-        self._client = tunnel.TunnelClient(settings)
-        self._server = tunnel.TunnelServer(settings)
-        self._messages = Messages(store)
-        self._updates, self._upward, self._devices = updates, upward, devices
-        self._carry_out, self._spawn = carry_out, spawn
+class Tunnels(Handler):
+    def __init__(self, context: HubContext, updates: Updates) -> None:
+        self._context, self._devices, self._store = context, context.devices, context.store
+        self._client = tunnel.TunnelClient(context.settings.tunnel)
+        self._server = tunnel.TunnelServer(context.settings.tunnel)
+        self._messages = Messages(context.store)
+        self._updates = updates
 
     # From the radio
 
-    def receive(self, message: Inbound, now: Now) -> None:
+    def started(self, network: NetworkInfo | None, now: Now) -> Batch:
+        del network
+        records = []
+        for entry in self._devices.joined():
+            text = self._store.meta.get(_tunnel_key(entry.eui64))
+            if text and entry.device_type in _CLIENT_OF:
+                records.append(tunnel.TunnelRecord(**json.loads(text)))
+        self._client.restore(records)
+        return self._open_again("the hub was away", now)
+
+    def radio_returned(self, now: Now) -> Batch:
+        return self._open_again("the radio was away", now)
+
+    def _open_again(self, reason: str, now: Now) -> Batch:
+        """Nobody saw who restarted meanwhile, and a device that did waits in silence for its alert to be fetched."""
+        batch = Batch(now)
+        for entry in self._devices.joined():
+            batch.add(self._open(entry.eui64, now, reason))
+        return batch
+
+    def receive(self, message: Inbound, now: Now) -> Batch:
         source, endpoint, payload = message.source, message.source_endpoint, message.payload
         if self._is(source, _SERVER_OF):
             self._server.serve(source)
             effects = self._server.receive(source, endpoint, payload)
         else:
             effects = self._client.receive(source, endpoint, payload, now.instant, secured=message.aps_secured)
-        self._do(effects, now)
+        return self._batch(effects, now)
 
-    def joined(self, device: Eui64, now: Now, reason: str = "the device rejoined") -> None:
+    def device_changed(self, device: Eui64, change: DeviceChange, now: Now) -> Batch:
+        match change:
+            case DeviceChange.ARRIVED:
+                return self._open(device, now)
+            case DeviceChange.LEFT:
+                left = (*self._server.device_left(device), *self._client.device_left(device, now.instant))
+                return self._batch(left, now)
+            case DeviceChange.FORGOTTEN:
+                return self._batch((*self._client.forget(device, now.instant), *self._server.forget(device)), now)
+            case DeviceChange.UNWRITTEN:
+                # What is said of its messages here is not written: the rows that wait are handed over again.
+                self._client.forget(device, now.instant)
+                self._server.forget(device)
+                self._messages.forget(device)
+                return self._open(device, now, "what the hub knew of it could not be written")
+            case _:
+                assert_never(change)
+
+    def _open(self, device: Eui64, now: Now, reason: str = "the device rejoined") -> Batch:
         if self._is(device, _CLIENT_OF):
-            self._do(self._client.device_joined(device, now.instant, reason), now)
-        elif self._is(device, _SERVER_OF):
+            return self._batch(self._client.device_joined(device, now.instant, reason), now)
+        if self._is(device, _SERVER_OF):
             self._server.serve(device)
-            self._do(self._server.device_left(device), now)
-
-    def left(self, device: Eui64, now: Now) -> None:
-        core = self._server.device_left(device), self._client.device_left(device, now.instant)
-        self._do((*core[0], *core[1]), now)
+            return self._batch(self._server.device_left(device), now)
+        return Batch(now)
 
     def flags(self, device: Eui64) -> NotificationFlag:
         """What a GSME learns of its mirror when it wakes."""
@@ -93,29 +112,13 @@ class Tunnels:
             flags |= NotificationFlag.NEW_OTA_FIRMWARE
         return flags
 
-    def reopen(self, reason: str, now: Now) -> None:
-        """Nobody saw who restarted meanwhile, and a device that did waits in silence for its alert to be fetched."""
-        for entry in self._devices.joined():
-            self.joined(entry.eui64, now, reason)
-
     # From the store
 
-    def take_up(self, now: Now) -> None:
-        """Go on where the store says that an earlier process was."""
-        records = []
-        for entry in self._devices.joined():
-            text = self._store.meta.get(_tunnel_key(entry.eui64))
-            if text and entry.device_type in _CLIENT_OF:
-                records.append(tunnel.TunnelRecord(**json.loads(text)))
-        self._client.restore(records)
-        self.reopen("the hub was away", now)
-
-    def take_messages(self, now: Now) -> None:
-        """Hand messages over to the tunnels of their devices, as far as there are any."""
+    def take_messages(self, now: Now) -> Iterator[Batch]:
+        """Hand messages over to the tunnels of their devices, as far as there are any: a batch for each."""
         for row in self._messages.waiting():
             batch = Batch(now)
             left_s = messages.lifetime_s(row, now)
-            effects: tunnel.Effects = ()
             if left_s <= 0:
                 self._messages.expire(batch, row)
             elif not self._is(row.device, CARRIED):
@@ -126,21 +129,17 @@ class Tunnels:
                 except UsageError:
                     continue  # it never joined, or has enough to do: the row waits
                 self._messages.handed(batch, row)
-            self._carry_out(batch)
-            self._do(effects, now)
-
-    def forgotten(self, device: Eui64, now: Now) -> None:
-        """It is out of the device log."""
-        self._do((*self._client.forget(device, now.instant), *self._server.forget(device)), now)
+                batch.add(self._batch(effects, now))
+            yield batch
 
     # From time
 
     def deadline(self) -> Instant | None:
         return min((due for core in (self._client, self._server) if (due := core.deadline()) is not None), default=None)
 
-    def handle_deadline(self, now: Now) -> None:
-        self._do(self._client.handle_deadline(now.instant), now)
-        self._do(self._server.handle_deadline(now.instant), now)
+    def handle_deadline(self, now: Now) -> Batch:
+        due = (*self._client.handle_deadline(now.instant), *self._server.handle_deadline(now.instant))
+        return self._batch(due, now)
 
     # Inside
 
@@ -156,19 +155,23 @@ class Tunnels:
             self._server.serve(row.device)
         return core.send(row.device, str(row.id), row.message, now.instant, lifetime_s=lifetime_s)
 
-    def _do(self, effects: tunnel.Effects, now: Now) -> None:
+    def _batch(self, effects: tunnel.Effects, now: Now) -> Batch:
         batch = Batch(now)
         for effect in effects:
             match effect:
                 case tunnel.Send(peer, endpoint, payload):
                     batch.send(Outbound(peer, endpoint, zcl.CLUSTER, payload))
                 case tunnel.DiscoverEndpoint(peer):
-                    batch.then(partial(self._discover, peer))
+                    batch.start(partial(self._discover, peer))
                 case tunnel.TunnelOpened(record):
-                    batch.write(partial(_remember_tunnel, record.peer, json.dumps(asdict(record))), durable=False)
+                    batch.write(
+                        partial(_remember_tunnel, record.peer, json.dumps(asdict(record))),
+                        device=record.peer,
+                        durable=False,
+                    )
                     batch.event(Kind.TUNNEL_OPENED, {"tunnel": record.tunnel_id}, device=record.peer)
                 case tunnel.TunnelLost(peer, reason):
-                    batch.write(partial(_remember_tunnel, peer, ""), durable=False)
+                    batch.write(partial(_remember_tunnel, peer, ""), device=peer, durable=False)
                     batch.event(Kind.TUNNEL_CLOSED, {"reason": reason}, device=peer)
                 case tunnel.MessageReceived(peer, data, token):
                     self._message_from(batch, peer, data, token)
@@ -180,23 +183,23 @@ class Tunnels:
                     batch.event(Kind.ALARM, {"reason": text}, device=peer)
                 case _:
                     assert_never(effect)
-        self._carry_out(batch)
+        return batch
 
     def _message_from(self, batch: Batch, peer: Eui64, data: bytes, token: tunnel.ReplyToken) -> None:
         """A GBCS message of a device: into the outbox as it came, and only then is the device told."""
         now = batch.now
-        read = self._upward.read(peer, data, self._updates.scheduler.for_device(peer), now.utc)
+        read = self._context.reader.read(peer, data, self._updates.scheduler.for_device(peer), now.utc)
         alert = read.alert
-        batch.write(lambda tx: tx.alerts.add(alert))
+        batch.write(lambda tx: tx.alerts.add(alert), device=peer)
         written = self._store.alerts.get(alert.msg_id)
         if written is None:
-            self._tell(batch, peer, read)
+            self._note(batch, peer, read)
         elif written.message != data:
             reason = f"another message under the counter of alert {alert.msg_id} was dropped"
             batch.event(Kind.ALARM, {"reason": reason}, device=peer)
-        batch.then(lambda: self._do(self._client.accepted(token), now))
+        batch.then(lambda: self._batch(self._client.accepted(token), now))
 
-    def _tell(self, batch: Batch, peer: Eui64, read: DeviceMessageRead) -> None:
+    def _note(self, batch: Batch, peer: Eui64, read: DeviceMessageRead) -> None:
         alert = read.alert
         fields: dict[str, str | bool] = {
             "use_case": alert.use_case,
@@ -223,17 +226,14 @@ class Tunnels:
         for event in read.events:
             self._updates.tell(batch, peer, event)
 
-    def _discover(self, peer: Eui64) -> None:
-        async def ask() -> None:
-            try:
-                found = await self._radio.match_descriptor(peer, SMART_ENERGY_PROFILE, (zcl.CLUSTER,))
-            except (RadioGoneError, TimedOutError) as error:
-                _LOG.info("no Match_Desc from %s: %s", format_eui64(peer), error)
-                found = ()
-            now = self._clock.now()
-            self._do(self._client.endpoints_found(peer, found, now.instant), now)
-
-        self._spawn(ask)
+    async def _discover(self, peer: Eui64) -> Batch:
+        try:
+            found = await self._context.radio.match_descriptor(peer, SMART_ENERGY_PROFILE, (zcl.CLUSTER,))
+        except (RadioGoneError, TimedOutError) as error:
+            _LOG.info("no Match_Desc from %s: %s", format_eui64(peer), error)
+            found = ()
+        now = self._context.clock.now()
+        return self._batch(self._client.endpoints_found(peer, found, now.instant), now)
 
 
 def _tunnel_key(device: Eui64) -> str:

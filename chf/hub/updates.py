@@ -4,20 +4,19 @@ The two cores know nothing of each other. This file is the only place where thei
 """
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from typing import Final, assert_never
 
-from chf.clock import Now, UtcSeconds
+from chf.clock import Instant, Now, UtcSeconds
 from chf.errors import RefusedError, StoreCorruptError, UsageError
 from chf.eui64 import Eui64
-from chf.hub.alerts import Upward
-from chf.hub.batch import Batch, append
-from chf.hub.devices import KnownDevices
+from chf.hub.batch import Batch, DeviceChange, append
+from chf.hub.handler import Handler, HubContext
 from chf.image.image import ImageId
-from chf.radio.interface import Outbound, Urgency
-from chf.store import Store, progress
+from chf.radio.interface import Delivery, Inbound, NetworkInfo, Outbound, Urgency
+from chf.store import progress
 from chf.store.device_log import DeviceEntry
 from chf.store.images import ImageRecord
 from chf.store.progress import TransferProgress
@@ -47,8 +46,6 @@ _DECISIONS: Final = frozenset({ota.Token.HOLD, ota.Token.COMMIT})
 
 _URGENCY: Final = {urgency: Urgency[urgency.name] for urgency in ota.Urgency}
 
-CarryOut = Callable[[Batch], None]
-
 
 @dataclass(slots=True)
 class Transfer:
@@ -58,6 +55,9 @@ class Transfer:
     blocks: int = 0
     progress: TransferProgress | None = None
     unwritten: bool = False
+
+    def written(self) -> None:
+        self.unwritten = False
 
 
 def outbound(send: ota.Send) -> Outbound:
@@ -72,93 +72,104 @@ def outbound(send: ota.Send) -> Outbound:
     )
 
 
-class Updates:
+class Updates(Handler):
     """Feeds both cores and turns what they return into batches."""
 
-    def __init__(
-        self,
-        store: Store,
-        server: OtaServer,
-        scheduler: Scheduler,
-        upward: Upward,
-        devices: KnownDevices,
-        carry_out: CarryOut,
-        booted: Callable[[Eui64, Now], None],
-    ) -> None:
-        self.server, self.scheduler, self._booted = server, scheduler, booted
+    def __init__(self, context: HubContext) -> None:
+        self.server, self.scheduler = OtaServer(context.settings.ota), Scheduler(context.settings.jobs)
         self.transfers: dict[Eui64, Transfer] = {}
-        self._store, self._upward, self._devices, self._carry_out = store, upward, devices, carry_out
+        self._store, self._alerts, self._devices = context.store, context.alerts, context.devices
         self._images: dict[ImageId, ImageRef] = {}
         self._unasked: set[UpdateId] = set()
 
     # From the store, at the start
 
-    def restore(self, now: Now) -> None:
+    def started(self, network: NetworkInfo | None, now: Now) -> Batch:
         """Take up every job and transfer where an earlier process left it."""
+        del network
         all_jobs = self._store.jobs.list()
         due = self.scheduler.load(all_jobs, now)  # first: what the sessions tell must find its job
+        batch = Batch(now)
         for job in all_jobs:
-            text = self._store.jobs.session(job.id) if job.active else None
-            if text is None:
-                continue
-            batch = Batch(now)
-            try:
-                record = SessionRecord.from_json(json.loads(text))
-                effects = self.server.restore(record, self._image(job.image), now)
-            except (RefusedError, StoreCorruptError, UsageError, ValueError) as error:
-                reason = f"the transfer cannot be taken up: {error}"
-                batch.event(Kind.ALARM, {"reason": reason}, device=job.device, job=job.id)
-                self._carry_out(batch)
-                continue
-            known = progress.read(self._store.meta, job.id)
-            self.transfers[job.device] = Transfer(job.id, 0 if known is None else known.blocks)
-            self._ota_effects(batch, effects)
-            self._carry_out(batch)
-        batch = Batch(now)
-        self._job_effects(batch, due)
-        self._carry_out(batch)
+            if job.active:
+                batch.then(partial(self._take_up, job, now))
 
-    # From the radio
+        def go_on() -> Batch:
+            after = Batch(now)
+            self._job_effects(after, due)
+            return after
 
-    def receive(self, peer: Eui64, endpoint: int, payload: bytes, now: Now) -> Outbound | Batch:
-        """One frame of cluster 0x0019. The common case, a block, is one message and nothing else."""
-        effects = self.server.receive(peer, endpoint, payload, now)
-        if len(effects) == 1 and type(effects[0]) is ota.Send and effects[0].token not in _DECISIONS:
-            return self._sent(effects[0])
+        batch.then(go_on)
+        return batch
+
+    def _take_up(self, job: Update, now: Now) -> Batch:
         batch = Batch(now)
+        text = self._store.jobs.session(job.id)
+        if text is None:
+            return batch
+        try:
+            record = SessionRecord.from_json(json.loads(text))
+            effects = self.server.restore(record, self._image(job.image), now)
+        except (RefusedError, StoreCorruptError, UsageError, ValueError) as error:
+            reason = f"the transfer cannot be taken up: {error}"
+            batch.event(Kind.ALARM, {"reason": reason}, device=job.device, job=job.id)
+            return batch
+        known = progress.read(self._store.meta, job.id)
+        self.transfers[job.device] = Transfer(job.id, 0 if known is None else known.blocks)
         self._ota_effects(batch, effects)
         return batch
 
-    def block_left(self, peer: Eui64) -> None:
-        transfer = self.transfers.get(peer)
-        if transfer is not None:
-            transfer.blocks += 1
+    # From the radio
 
-    def delivered(self, peer: Eui64, token: ota.Token, delivered: bool, now: Now) -> Batch | None:
-        effects = self.server.delivered(peer, token, delivered, now)
-        return self._batch(effects, now) if effects else None
+    def receive(self, message: Inbound, now: Now) -> Batch:
+        self._devices.hear(message.source, now, message.source_endpoint)
+        return self._batch(self.server.receive(message.source, message.source_endpoint, message.payload, now), now)
 
-    def rejoined(self, peer: Eui64, batch: Batch) -> None:
-        self.tell(batch, peer, jobs.DeviceRejoined())
+    def sent(self, message: Outbound, delivery: Delivery, now: Now) -> Batch:
+        token = message.reference
+        if not isinstance(token, ota.Token):
+            return Batch(now)
+        is_delivered = delivery is Delivery.DELIVERED
+        return self._batch(self.server.delivered(message.destination, token, is_delivered, now), now)
+
+    def device_changed(self, device: Eui64, change: DeviceChange, now: Now) -> Batch:
+        batch = Batch(now)
+        if change is DeviceChange.ARRIVED:
+            self.tell(batch, device, jobs.DeviceRejoined())
+        return batch
 
     # From time
 
-    def handle_deadline(self, now: Now) -> None:
-        self._carry_out(self._batch(self.server.handle_deadline(now), now))
-        batch = Batch(now)
+    def deadline(self) -> Instant | None:
+        due = (self.server.deadline(), self.scheduler.deadline())
+        return min((instant for instant in due if instant is not None), default=None)
+
+    def handle_deadline(self, now: Now) -> Batch:
+        batch = self._batch(self.server.handle_deadline(now), now)
         self._job_effects(batch, self.scheduler.handle_deadline(now))
-        self._carry_out(batch)
+        return batch
+
+    # What is written now and then
+
+    def unwritten(self, now: Now) -> Iterator[Batch]:
+        """How far each transfer is, where that is not written yet."""
+        for peer, transfer in self.transfers.items():
+            if transfer.unwritten and transfer.progress is not None:
+                batch = Batch(now)
+                batch.write(partial(_save_progress, transfer), device=peer, durable=False)
+                batch.then(transfer.written)
+                yield batch
 
     # From people
 
     def add(self, batch: Batch, job: Update) -> None:
         """A new job: its row is among the batch's writes already."""
 
-        def start() -> None:
+        def start() -> Batch:
             after = Batch(batch.now)
             self._job_effects(after, self.scheduler.add(job, batch.now))
             self._job_effects(after, self.scheduler.handle(job.id, jobs.Stored(), batch.now))
-            self._carry_out(after)
+            return after
 
         batch.then(start)
 
@@ -197,7 +208,7 @@ class Updates:
         for effect in effects:
             match effect:
                 case SaveJob(before, job, _):
-                    batch.write(partial(_save_job, job))
+                    batch.write(partial(_save_job, job), device=job.device)
                     if before.state is not job.state:
                         fields = {"from": before.state.value, "to": job.state.value, "reason": job.reason}
                         batch.event(Kind.JOB_STATE, fields, device=job.device, job=job.id)
@@ -216,7 +227,7 @@ class Updates:
         now = batch.now
 
         def write(tx: Transaction) -> Event:
-            alert = self._upward.transfer_alert(tx, job, outcome, now.utc)
+            alert = self._alerts.transfer_alert(tx, job, outcome, now.utc)
             fields = {
                 "use_case": alert.use_case,
                 "alert_code": f"0x{alert.alert_code:04X}",
@@ -229,17 +240,16 @@ class Updates:
 
     # Into the OTA server
 
-    def _offer(self, job: Update, now: Now) -> None:
+    def _offer(self, job: Update, now: Now) -> Batch | None:
         if self._in_session(job):
-            return  # restored from its record, or released by name
+            return None  # restored from its record, or released by name
         batch = Batch(now)
         try:
             image = self._image(job.image)
         except (StoreCorruptError, UsageError) as error:
             batch.event(Kind.IMAGE_CORRUPT, {"sha256": job.image}, device=job.device, job=job.id)
             self._job_effects(batch, self.scheduler.handle(job.id, jobs.Refused(str(error)), now))
-            self._carry_out(batch)
-            return
+            return batch
         try:
             effects = self.server.offer(
                 str(job.id),
@@ -253,26 +263,24 @@ class Updates:
             )
         except RefusedError as error:
             self._job_effects(batch, self.scheduler.handle(job.id, jobs.Refused(str(error)), now))
-            self._carry_out(batch)
-            return
+            return batch
         self._ota_effects(batch, effects)
-        self._carry_out(batch)
+        return batch
 
-    def _withdraw(self, job: Update, now: Now) -> None:
+    def _withdraw(self, job: Update, now: Now) -> Batch | None:
         """The job has ended: its session ends too, or is forgotten where the device can no longer be called back."""
         if not self._in_session(job):
-            return
+            return None
         try:
             effects = self.server.cancel(job.device, now)
         except RefusedError:
             self.server.forget(job.device)
-            return
-        self._carry_out(self._batch(effects, now))
+            return None
+        return self._batch(effects, now)
 
-    def _ask_version(self, job: Update, now: Now) -> None:
+    def _ask_version(self, job: Update, now: Now) -> Batch | None:
         endpoint = self._devices.endpoint(job.device)
-        if endpoint is not None:
-            self._carry_out(self._batch(self.server.ask_version(job.device, endpoint), now))
+        return None if endpoint is None else self._batch(self.server.ask_version(job.device, endpoint), now)
 
     def _in_session(self, job: Update) -> bool:
         try:
@@ -293,7 +301,7 @@ class Updates:
                 case ota.Send():
                     batch.send(self._sent(effect), ordered=effect.token in _DECISIONS)
                 case ota.Persist(_, record):
-                    batch.write(partial(_save_session, record))
+                    batch.write(partial(_save_session, record), device=record.peer)
                 case ota.Progress():
                     self._progress(effect, batch.now.utc)
                     self._tell_job(batch, effect.job, jobs.DownloadStarted())  # keeps its place among the concurrent
@@ -312,8 +320,8 @@ class Updates:
                     assert_never(effect)
 
     def _sent(self, send: ota.Send) -> Outbound:
-        if send.token is ota.Token.BLOCK:
-            self.block_left(send.peer)
+        if send.token is ota.Token.BLOCK and (transfer := self.transfers.get(send.peer)) is not None:
+            transfer.blocks += 1
         return outbound(send)
 
     def _tell_job(self, batch: Batch, job: str, event: UpdateEvent) -> None:
@@ -368,9 +376,9 @@ class Updates:
         entry = self._devices.get(seen.peer)
         announced = self._devices.announced(seen.peer)
         if entry is not None and not announced and self._tells_of_boot(entry, seen):
-            batch.then(lambda: self._booted(seen.peer, batch.now))
+            batch.changed(seen.peer, DeviceChange.ARRIVED)
         if entry is not None and any(getattr(entry, name) != value for name, value in known.items()):
-            batch.write(lambda tx: self._devices.save(tx, seen.peer, **known), durable=False)
+            batch.write(lambda tx: self._devices.save(tx, seen.peer, **known), device=seen.peer, durable=False)
             batch.then(lambda: self._devices.saved(seen.peer))
             by = "query" if seen.manufacturer_code is not None else "read"
             batch.event(
@@ -447,3 +455,8 @@ def _save_job(job: Update, tx: Transaction) -> None:
 
 def _save_session(record: SessionRecord, tx: Transaction) -> None:
     tx.jobs.save_session(UpdateId(int(record.job)), json.dumps(record.to_json(), sort_keys=True))
+
+
+def _save_progress(transfer: Transfer, tx: Transaction) -> None:
+    assert transfer.progress is not None
+    progress.write(tx.meta, transfer.job, transfer.progress)

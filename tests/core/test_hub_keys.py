@@ -16,8 +16,7 @@ from chf.crypto.mmo import aes_mmo
 from chf.errors import RadioGoneError, RadioRefusedError, StoreError, UsageError
 from chf.eui64 import Eui64, parse_eui64
 from chf.hub import Hub, HubSettings
-from chf.hub.admission import SecurityMode
-from chf.hub.settings import SecuritySettings
+from chf.hub.settings import SecurityMode, SecuritySettings
 from chf.pki.zigbee import ZigbeePki, seeded_numbers
 from chf.radio.interface import RadioState
 from chf.store import Store

@@ -13,7 +13,7 @@ from chf.eui64 import parse_eui64
 from chf.gbcs import DeviceLogChangedAlert, GbcsMessage, LoggedDevice, mac_key, parse_payload, verify_mac
 from chf.gbcs.cursor import Cursor
 from chf.hub import HubSettings
-from chf.hub.alerts import Upward
+from chf.hub.alerts import HubAlerts
 from chf.hub.batch import Batch
 from chf.hub.log_alerts import LogAlerts
 from chf.hub.settings import SecuritySettings
@@ -75,7 +75,7 @@ async def test_devices_added_beside_the_running_hub_are_told_one_by_one(store):
 
 
 def test_a_long_audit_is_looked_through_in_parts_and_once(store):
-    alerts = LogAlerts(Upward(desk_pki(store.home)), enabled=True)
+    alerts = LogAlerts(HubAlerts(desk_pki(store.home)), enabled=True)
     with store.transaction() as tx:
         for number in range(100):
             tx.audit.append(Event(0.0, Kind.ALARM, PPMID, None, {"reason": f"{number}"}))

@@ -21,8 +21,7 @@ from chf.crypto.ecqv import Certificate, CertificateAuthority, Credentials, Suit
 from chf.crypto.install_code import link_key, with_crc
 from chf.eui64 import Eui64, format_eui64
 from chf.hub import Hub, HubSettings
-from chf.hub.admission import SecurityMode
-from chf.hub.settings import SecuritySettings
+from chf.hub.settings import SecurityMode, SecuritySettings
 from chf.image.image import parse_image
 from chf.pki.gbcs import Pki, seeded_keys
 from chf.pki.zigbee import ZigbeePki
