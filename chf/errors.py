@@ -2,6 +2,7 @@
 
 ChfError (1)
 |-- UsageError (2)             the caller asked for something that does not make sense
+|   `-- UnusableFileError      a certificate or key file is there and of no use: damaged, unreadable, open to others
 |-- MalformedError (1)         bytes that are not what they claim to be: where, what, what to do
 |   |-- MalformedFrameError    a frame off the air or the tunnel
 |   |-- MalformedImageError    a firmware image
@@ -30,6 +31,10 @@ def one_error(group: BaseExceptionGroup[BaseException]) -> BaseException:
 
 class UsageError(ChfError):
     exit_code = 2
+
+
+class UnusableFileError(UsageError):
+    pass
 
 
 class MalformedError(ChfError):

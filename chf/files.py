@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-from chf.errors import ChfError, StoreError, UsageError
+from chf.errors import ChfError, StoreError, UnusableFileError, UsageError
 
 _OTHERS_MAY: Final = 0o077
 _NO_HARD_LINKS: Final = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS}  # link(2): as on the FAT of a memory stick
@@ -81,16 +81,16 @@ def write_whole_directory(target: Path, files: Mapping[str, bytes]) -> None:
 
 
 def read_secret(path: Path) -> bytes:
-    """Raises FileNotFoundError where there is none, StoreError where it cannot be read, or others may read it, too."""
+    """Raises FileNotFoundError where there is none, UnusableFileError where it cannot be read, or others may, too."""
     try:
         with path.open("rb") as file:
             if os.fstat(file.fileno()).st_mode & _OTHERS_MAY:
-                raise StoreError(f"others may read {path}: run chmod 600 on it, and think about who has")
+                raise UnusableFileError(f"others may read {path}: run chmod 600 on it, and think about who has")
             return file.read()
     except FileNotFoundError:
         raise
     except OSError as error:
-        raise StoreError(f"cannot read {path}: {error.strerror}") from error
+        raise UnusableFileError(f"cannot read {path}: {error.strerror}: mend it, or move it away") from error
 
 
 def flush_directory(path: Path) -> None:

@@ -57,7 +57,7 @@ class UnwellError(ChfError):
 @json_option
 def doctor(*, port: str | None, dongle: Dongle, home: Path, as_json: bool) -> None:
     """Check versions, clock, disk, home directory, serial ports and permissions. Exit code 1 if something is bad."""
-    findings = [*_versions(), _clock(), _disk(home), *_home(home), *_ports()]
+    findings = [*_versions(), _clock(), _disk(home), *_home(home), *_pki(home / "pki"), *_ports()]
     if port is not None:
         findings.append(_dongle(dongle.on(port), home))
     if as_json:
@@ -138,6 +138,24 @@ def _home(home: Path) -> Iterator[Finding]:
         return
     for what, pid in running.items():
         yield Finding(what, Verdict.GOOD, "none runs on this home" if pid is None else f"runs, process {pid}")
+
+
+def _pki(path: Path) -> Iterator[Finding]:
+    if not path.exists():
+        return
+    from chf.errors import UnusableFileError
+    from chf.pki.gbcs import Pki  # slow to import
+
+    try:
+        held = Pki.open(path).certificates()
+    except ChfError as error:
+        yield Finding("pki", Verdict.BAD, str(error), "restore a copy")
+        return
+    unusable = [str(found) for found in held if isinstance(found, UnusableFileError)]
+    for reason in unusable:
+        yield Finding("pki", Verdict.BAD, reason, "what it is for fails; everybody else is served")
+    if not unusable:
+        yield Finding("pki", Verdict.GOOD, f"{len(held)} certificates")
 
 
 def _ports() -> Iterator[Finding]:

@@ -88,9 +88,9 @@ def _from_hex(text: str, name: str, otherwise: str) -> bytes:
 
 
 def _verdict(message: GbcsMessage, certificate: Path) -> bool:
-    from chf.cli.dcc.pki import load_certificate  # X.509 is loaded only where it is asked for
+    from chf.pki.certificates import load_certificates  # X.509 is loaded only where it is asked for
 
-    key = load_certificate(certificate).public_key()
+    key = load_certificates(certificate)[0].public_key()
     if not isinstance(key, ec.EllipticCurvePublicKey):
         raise UsageError(f"the key of {certificate} is not on an elliptic curve")
     return verify_signature(message, key)

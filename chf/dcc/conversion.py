@@ -13,8 +13,6 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final
 
-from cryptography.hazmat.primitives.asymmetric import ec
-
 from chf.clock import Now, UtcSeconds
 from chf.dcc.asked import request_of, service_of
 from chf.dcc.reads import DatedReads
@@ -171,15 +169,15 @@ class Conversion:
         if message.mac is None:
             self._pki.verify(message)
             return
-        try:
-            public = self._pki.certificate(Eui64(header.originator), Usage.KEY_AGREEMENT).public_key()
-        except UsageError as error:
-            raise RefusedError(f"its MAC cannot be checked: {error}") from None
-        assert isinstance(public, ec.EllipticCurvePublicKey)
         recipient = Eui64(header.recipient)
         if recipient != self._pki.acb and not self._pki.has_private_key(recipient, Usage.KEY_AGREEMENT):
             return  # a meter's answer to a supplier whose key is not here: only he can check it
-        if not verify_mac(message, mac_key(self._pki.private_key(recipient, Usage.KEY_AGREEMENT), public, header)):
+        try:
+            public = self._pki.public_key(Eui64(header.originator), Usage.KEY_AGREEMENT)
+            private = self._pki.private_key(recipient, Usage.KEY_AGREEMENT)
+        except UsageError as error:
+            raise RefusedError(f"its MAC cannot be checked: {error}") from None
+        if not verify_mac(message, mac_key(private, public, header)):
             raise RefusedError("its MAC is not right")
 
     def _answer(self, message: GbcsMessage, payload: Payload, now: Now) -> _Converted | None:

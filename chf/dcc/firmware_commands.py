@@ -7,8 +7,6 @@ is made here becomes a row of `device_messages`.
 from collections.abc import Mapping
 from typing import Final
 
-from cryptography.hazmat.primitives.asymmetric import ec
-
 from chf.clock import Now, UtcSeconds
 from chf.eui64 import Eui64
 from chf.gbcs import (
@@ -98,6 +96,5 @@ def row(
 
 def mac_key_for(pki: Pki, command: GroupingHeader) -> bytes:
     """Of ACB and device. Raises UsageError where the device has no key agreement certificate here."""
-    public = pki.certificate(Eui64(command.recipient), Usage.KEY_AGREEMENT).public_key()
-    assert isinstance(public, ec.EllipticCurvePublicKey)
+    public = pki.public_key(Eui64(command.recipient), Usage.KEY_AGREEMENT)
     return mac_key(pki.private_key(pki.acb, Usage.KEY_AGREEMENT), public, command)

@@ -15,7 +15,7 @@ from lxml.etree import _Element
 from chf.duis.xml_signature import DetachedSignature, IssuerSerial, verify
 from chf.errors import RefusedError, UsageError
 from chf.eui64 import Eui64, format_eui64
-from chf.pki.certificates import Usage, identity
+from chf.pki.certificates import Usage, identity, load_certificates
 
 _ENDINGS: Final = frozenset({".pem", ".crt", ".cer", ".der"})
 
@@ -31,22 +31,30 @@ class SignaturePolicy(StrEnum):
 class Signers:
     certificates: Mapping[IssuerSerial, x509.Certificate]
     policy: SignaturePolicy
+    unusable: tuple[str, ...] = ()
+    """Files that were passed over, and why."""
 
     @classmethod
     def load(cls, directory: Path, policy: SignaturePolicy) -> "Signers":
-        """Every certificate for digital signatures of the directory. Raises UsageError that names the file."""
+        """Every certificate for digital signatures of the directory. Raises UsageError where there is none."""
         found: dict[IssuerSerial, x509.Certificate] = {}
+        unusable: list[str] = []
         try:
             paths = sorted(path for path in directory.iterdir() if path.suffix.lower() in _ENDINGS)
-            for path in paths:
-                for certificate in _read(path):
+        except OSError as error:
+            raise UsageError(f"cannot read {directory}: {error.strerror}") from error
+        for path in paths:
+            try:
+                for certificate in load_certificates(path):
                     if _signs_documents(certificate, path):
                         found[IssuerSerial.of(certificate)] = certificate
-        except OSError as error:
-            raise UsageError(f"cannot read {error.filename or directory}: {error.strerror}") from error
+            except FileNotFoundError:
+                continue
+            except UsageError as error:
+                unusable.append(str(error))
         if not found:
-            raise UsageError(f"{directory} holds no certificate for digital signatures")
-        return cls(found, policy)
+            raise UsageError("; ".join([f"{directory} holds no certificate for digital signatures", *unusable]))
+        return cls(found, policy, tuple(unusable))
 
     def check(self, root: _Element, signature: DetachedSignature | None, originator: Eui64) -> str | None:
         """None where the originator signed this document; what is worth a note, where the policy lets it pass.
@@ -72,23 +80,11 @@ class Signers:
 NOBODY: Final = Signers({}, SignaturePolicy.ACCEPT)
 
 
-def _read(path: Path) -> list[x509.Certificate]:
-    octets = path.read_bytes()
-    try:
-        if octets.lstrip().startswith(b"-----"):
-            return x509.load_pem_x509_certificates(octets)
-        return [x509.load_der_x509_certificate(octets)]
-    except ValueError:
-        raise UsageError(f"{path} is not a certificate in PEM or DER") from None
-
-
 def _signs_documents(certificate: x509.Certificate, path: Path) -> bool:
     """Authorities and key agreement certificates lie in such directories too, and are passed over."""
     try:
         usage = certificate.extensions.get_extension_for_class(x509.KeyUsage).value
-        if usage.key_cert_sign:
-            return False
-        return identity(certificate)[2] is Usage.DIGITAL_SIGNATURE
+        return not usage.key_cert_sign and identity(certificate)[2] is Usage.DIGITAL_SIGNATURE
     except x509.ExtensionNotFound:
         raise UsageError(f"{path} does not say what its key is for (KeyUsage)") from None
     except (UsageError, ValueError) as error:  # ValueError: extensions are parsed when they are asked for

@@ -118,8 +118,7 @@ class HubAlerts:
     @cached_property
     def _agreed_with_acb(self) -> bytes:
         """Made once: that takes longer than all else of an alert, and image blocks wait behind it."""
-        public = self._pki.certificate(self._pki.acb, Usage.KEY_AGREEMENT).public_key()
-        assert isinstance(public, ec.EllipticCurvePublicKey)
+        public = self._pki.public_key(self._pki.acb, Usage.KEY_AGREEMENT)
         return self._pki.private_key(self._pki.chf, Usage.KEY_AGREEMENT).exchange(ec.ECDH(), public)
 
     def device_log_alert(self, tx: Transaction, change: str, extended_pan_id: int, utc: UtcSeconds) -> NewAlert:
@@ -197,11 +196,10 @@ class DeviceMessageReader:
     def _check_mac(self, message: GbcsMessage, originator: Eui64) -> Signature:
         """On a bench the keys of ACB and supplier are here; a real hub has to leave a MAC to whom it is for."""
         try:
-            public = self._pki.certificate(originator, Usage.KEY_AGREEMENT).public_key()
+            public = self._pki.public_key(originator, Usage.KEY_AGREEMENT)
             private = self._pki.private_key(Eui64(message.header.recipient), Usage.KEY_AGREEMENT)
         except UsageError:
             return Signature.UNKNOWN
-        assert isinstance(public, ec.EllipticCurvePublicKey)
         good = verify_mac(message, mac_key(private, public, message.header))
         return Signature.GOOD if good else Signature.BAD
 

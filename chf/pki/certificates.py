@@ -7,6 +7,7 @@ x500UniqueIdentifier, with its role in OU. Left out on purpose: certificate poli
 import hashlib
 from datetime import UTC, datetime
 from enum import Enum
+from pathlib import Path
 
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
@@ -16,7 +17,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509.name import _ASN1Type
 from cryptography.x509.oid import NameOID
 
-from chf.errors import UsageError
+from chf.errors import UnusableFileError, UsageError
 from chf.eui64 import Eui64, format_eui64, from_big_endian, to_big_endian
 
 NOT_BEFORE = datetime(2016, 1, 1, tzinfo=UTC)
@@ -85,16 +86,37 @@ def organisation_certificate(
     return _sign(builder, root)
 
 
+def load_certificates(path: Path) -> list[x509.Certificate]:
+    """Of a file in PEM or DER; at least one. Raises FileNotFoundError where there is none, else UnusableFileError."""
+    try:
+        octets = path.read_bytes()
+        if octets.lstrip().startswith(b"-----"):
+            return x509.load_pem_x509_certificates(octets)
+        return [x509.load_der_x509_certificate(octets)]
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise UnusableFileError(f"cannot read {path}: {error.strerror}: mend it, or move it away") from error
+    except ValueError:
+        raise UnusableFileError(
+            f"{path} is not a certificate in PEM or DER: put the right one there, or move it away"
+        ) from None
+
+
 def identity(certificate: x509.Certificate) -> tuple[Eui64, Role, Usage]:
     """Whose certificate this is, and what for.
 
     Raises UsageError for one that names no EUI-64, or whose key is not on P-256 or not for exactly one use.
     """
-    key = certificate.public_key()
+    try:
+        key = certificate.public_key()
+        extensions = certificate.extensions
+    except (ValueError, UnsupportedAlgorithm) as error:  # both are parsed when they are asked for
+        raise UsageError(f"the certificate is damaged: {error}") from None
     if not isinstance(key, ec.EllipticCurvePublicKey) or not isinstance(key.curve, ec.SECP256R1):
         raise UsageError("the certificate's key is not on P-256")
     try:
-        flags = certificate.extensions.get_extension_for_class(x509.KeyUsage).value
+        flags = extensions.get_extension_for_class(x509.KeyUsage).value
     except x509.ExtensionNotFound:
         raise UsageError("the certificate does not say what its key is for (KeyUsage)") from None
     if flags.digital_signature == flags.key_agreement:

@@ -27,7 +27,7 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
 )
 
-from chf.errors import RefusedError, StoreCorruptError, StoreError, UsageError
+from chf.errors import RefusedError, StoreCorruptError, StoreError, UnusableFileError, UsageError
 from chf.eui64 import Eui64, format_eui64, parse_eui64
 from chf.files import new_directory, read_secret, write_new
 from chf.gbcs import GbcsMessage, verify_signature
@@ -36,6 +36,7 @@ from chf.pki.certificates import (
     Usage,
     device_certificate,
     identity,
+    load_certificates,
     organisation_certificate,
     root_certificate,
 )
@@ -138,34 +139,47 @@ class Pki:
         return eui64, usage
 
     def certificate(self, eui64: Eui64, usage: Usage) -> x509.Certificate:
-        """Raises UsageError where there is none, StoreCorruptError where the file holds another's."""
+        """Raises UsageError where there is none, UnusableFileError where the file is damaged or holds another's."""
         path = self.path / f"{_name(eui64, usage)}.pem"
         try:
-            certificate = x509.load_pem_x509_certificate(path.read_bytes())
+            certificate = load_certificates(path)[0]
             found, _, found_usage = identity(certificate)
         except FileNotFoundError:
             raise UsageError(
                 f"the PKI has no certificate of {format_eui64(eui64)} ({usage.value}): `chf dcc pki issue` makes one"
             ) from None
-        except (ValueError, UsageError) as error:
-            raise StoreCorruptError(f"{path} is not a usable certificate: {error}") from error
+        except UnusableFileError:
+            raise
+        except UsageError as error:
+            raise UnusableFileError(f"{path}: {error}") from error
         if (found, found_usage) != (eui64, usage):
-            raise StoreCorruptError(f"{path} is the certificate of {format_eui64(found)} ({found_usage.value})")
+            raise UnusableFileError(f"{path} is the certificate of {format_eui64(found)} ({found_usage.value})")
         return certificate
 
-    def certificates(self) -> tuple[x509.Certificate, ...]:
-        """Everybody's but the root's, in order of their names."""
-        found = []
+    def public_key(self, eui64: Eui64, usage: Usage) -> ec.EllipticCurvePublicKey:
+        """Raises as `certificate` does."""
+        key = self.certificate(eui64, usage).public_key()
+        assert isinstance(key, ec.EllipticCurvePublicKey), "so its identity says"
+        return key
+
+    def certificates(self) -> tuple[x509.Certificate | UnusableFileError, ...]:
+        """Everybody's but the root's, in order of their names; for one that cannot be used, why."""
+        found: list[x509.Certificate | UnusableFileError] = []
         for path in sorted(self.path.glob("*-??.pem")):
             digits, _, ending = path.stem.partition("-")
-            found.append(self.certificate(parse_eui64(digits), Usage(ending)))
+            try:
+                found.append(self.certificate(parse_eui64(digits), Usage(ending)))
+            except UnusableFileError as error:
+                found.append(error)
+            except (ValueError, UsageError):
+                found.append(UnusableFileError(f"{path} is not named after an EUI-64 and a use: move it away"))
         return tuple(found)
 
     def root(self) -> x509.Certificate:
         return x509.load_pem_x509_certificate((self.path / f"{_ROOT}.pem").read_bytes())
 
     def private_key(self, eui64: Eui64, usage: Usage) -> ec.EllipticCurvePrivateKey:
-        """Raises UsageError where the key is not here, StoreError where others may read it."""
+        """Raises UsageError where the key is not here, UnusableFileError where it is damaged, or others may read it."""
         return self._read_key(_name(eui64, usage))
 
     def has_private_key(self, eui64: Eui64, usage: Usage) -> bool:
@@ -174,13 +188,16 @@ class Pki:
     def verify(self, message: GbcsMessage) -> Signer:
         """Check a message's signature against the certificate of its originator.
 
-        Raises RefusedError with the reason: unsigned, unknown originator, or a signature that is not the originator's.
+        Raises RefusedError with the reason: unsigned, an originator without a certificate that can be used, or a
+        signature that is not the originator's.
         """
         originator = Eui64(message.header.originator)
         if not message.signature:
             raise RefusedError(f"the message from {format_eui64(originator)} is not signed")
         try:
             certificate = self.certificate(originator, Usage.DIGITAL_SIGNATURE)
+        except UnusableFileError as error:
+            raise RefusedError(str(error)) from None
         except UsageError:
             raise RefusedError(f"no certificate of the originator {format_eui64(originator)} is known") from None
         key = certificate.public_key()
@@ -213,9 +230,9 @@ class Pki:
         except FileNotFoundError:
             raise UsageError(f"the PKI does not hold the private key {name}") from None
         except (ValueError, TypeError, UnsupportedAlgorithm):  # also of one that is encrypted
-            raise StoreCorruptError(f"{path} is not a private key: put the right file there, or remove it") from None
+            raise UnusableFileError(f"{path} is not a private key: put the right file there, or remove it") from None
         if not isinstance(key, ec.EllipticCurvePrivateKey) or not isinstance(key.curve, ec.SECP256R1):
-            raise StoreCorruptError(f"{path} is not a key on P-256")
+            raise UnusableFileError(f"{path} is not a key on P-256: put the right file there, or remove it")
         return key
 
 

@@ -17,7 +17,7 @@ from typing import Final
 
 from chf.crypto.credentials_text import format_credentials, parse_credentials
 from chf.crypto.ecqv import CertificateAuthority, Credentials, Suite, private_scalar
-from chf.errors import MalformedError, RefusedError, StoreCorruptError, UsageError
+from chf.errors import MalformedError, RefusedError, UnusableFileError, UsageError
 from chf.eui64 import Eui64, format_eui64
 from chf.files import read_secret, write_new
 
@@ -77,7 +77,7 @@ class ZigbeePki:
         return credentials
 
     def credentials(self, subject: Eui64, suite: Suite) -> Credentials:
-        """Raises UsageError where there are none, StoreError where others may read them."""
+        """Raises UsageError where there are none, UnusableFileError where they are damaged, or others may read them."""
         path = self.file_of(subject, suite)
         try:
             credentials = parse_credentials(self._read(path))
@@ -87,16 +87,22 @@ class ZigbeePki:
                 f"`chf dcc pki issue {format_eui64(subject)}` makes one"
             ) from None
         except MalformedError as error:
-            raise StoreCorruptError(f"{path} is not what was written: {error}") from None
+            raise UnusableFileError(f"{path} is damaged: {error}: put the right file there, or move it away") from None
         if (credentials.certificate.subject, credentials.suite) != (subject, suite):
-            raise StoreCorruptError(f"{path} is the certificate of another device or suite")
+            raise UnusableFileError(f"{path} is the certificate of another device or suite")
         return credentials
 
     def held_by(self, subject: Eui64) -> dict[Suite, Credentials]:
-        """In the suites in which there are any. Raises UsageError where there are none at all."""
-        found = {suite: self.credentials(subject, suite) for suite in Suite if self.file_of(subject, suite).exists()}
+        """In the suites in which there are any that can be used. Raises UsageError where there are none at all."""
+        found: dict[Suite, Credentials] = {}
+        failures: list[UsageError] = []
+        for suite in Suite:
+            try:
+                found[suite] = self.credentials(subject, suite)
+            except UsageError as error:
+                failures.append(error)
         if not found:
-            self.credentials(subject, Suite.TWO)
+            raise next((error for error in failures if isinstance(error, UnusableFileError)), failures[-1])
         return found
 
     def file_of(self, subject: Eui64, suite: Suite) -> Path:
@@ -120,7 +126,7 @@ class ZigbeePki:
         try:
             private_key = int(self._read(key_file), 16)
         except ValueError:
-            raise StoreCorruptError(f"{key_file} is not a private key") from None
+            raise UnusableFileError(f"{key_file} is not a private key") from None
         return CertificateAuthority(suite, TEST_ISSUER, private_key)
 
     @staticmethod

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from chf.errors import StoreError, UsageError
+from chf.errors import UnusableFileError, UsageError
 from chf.files import read_secret, write_new, write_whole, write_whole_directory
 
 
@@ -84,9 +84,9 @@ def test_a_new_file_is_its_owners_alone_and_never_replaces_another(tmp_path, mon
 def test_a_secret_that_others_may_read_or_that_cannot_be_read_is_named(tmp_path):
     (tmp_path / "key").touch(mode=0o640)
     (tmp_path / "directory.key").mkdir(mode=0o700)
-    with pytest.raises(StoreError, match=r"others may read .*key: run chmod 600"):
+    with pytest.raises(UnusableFileError, match=r"others may read .*key: run chmod 600"):
         read_secret(tmp_path / "key")
-    with pytest.raises(StoreError, match=r"cannot read .*directory\.key: Is a directory"):
+    with pytest.raises(UnusableFileError, match=r"cannot read .*directory\.key: Is a directory"):
         read_secret(tmp_path / "directory.key")
     with pytest.raises(FileNotFoundError):
         read_secret(tmp_path / "none.key")

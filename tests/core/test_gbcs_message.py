@@ -236,7 +236,9 @@ def test_gbcs_other_use_cases_pass_unread():
     assert all(use_case_name(code).strip() for code in MessageCode)
 
 
-@pytest.mark.parametrize("certificate", ["310730", "3008" + "00" * 7, "30" + "00" * 20, "3081" + "05" + "00" * 9])
+@pytest.mark.parametrize(
+    "certificate", ["310730", "3000", "3008" + "00" * 7, "30" + "00" * 20, "3081" + "05" + "00" * 9]
+)
 def test_gbcs_key_agreement_certificate_must_fill_its_place(certificate):
     party = SupplementaryRemoteParty(SUPPLIER, 1, key_agreement_certificate=bytes.fromhex(certificate))
     header = GroupingHeader(CraFlag.COMMAND, 1, ACB, PPMID, 0x0129, supplementary=party)

@@ -4,7 +4,7 @@ import pytest
 
 from chf.crypto.credentials_text import format_credentials
 from chf.crypto.ecqv import CertificateAuthority, Suite
-from chf.errors import MalformedError, RefusedError, StoreCorruptError, StoreError, UsageError
+from chf.errors import MalformedError, RefusedError, UnusableFileError, UsageError
 from chf.eui64 import Eui64
 from chf.pki.zigbee import TEST_ISSUER, ZigbeePki, seeded_numbers
 
@@ -35,7 +35,7 @@ def test_files_are_for_their_owner_alone(pki):
     assert {path.stat().st_mode & 0o777 for path in pki.path.iterdir()} == {0o600}
     assert len(list(pki.path.iterdir())) == 4
     pki.file_of(HUB, Suite.TWO).chmod(0o644)
-    with pytest.raises(StoreError, match="chmod 600"):
+    with pytest.raises(UnusableFileError, match="chmod 600"):
         pki.credentials(HUB, Suite.TWO)
 
 
@@ -79,11 +79,11 @@ def test_a_file_that_was_exchanged_is_noticed(pki):
     pki.issue(HUB)
     pki.issue(DEVICE)
     pki.file_of(HUB, Suite.TWO).write_text(pki.file_of(DEVICE, Suite.TWO).read_text())
-    with pytest.raises(StoreCorruptError):
+    with pytest.raises(UnusableFileError):
         pki.credentials(HUB, Suite.TWO)
     pki.file_of(HUB, Suite.TWO).write_text("rubbish")
-    with pytest.raises(StoreCorruptError):
+    with pytest.raises(UnusableFileError):
         pki.credentials(HUB, Suite.TWO)
     (pki.path / "ca-suite1.key").write_text("rubbish")
-    with pytest.raises(StoreCorruptError):
+    with pytest.raises(UnusableFileError):
         pki.issue(Eui64(0xDB_0003))

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 import click
 
+from chf.cli.options import talk
 from chf.dcc.settings import DccSettings
 from chf.dcc.signers import NOBODY, SignaturePolicy, Signers
 from chf.duis.schema import DuisSchema
@@ -34,7 +35,10 @@ class IntakeRules:
             if self.signatures == SignaturePolicy.REQUIRE:
                 raise UsageError("--signatures require wants --signers: whose signatures would count?")
             return NOBODY
-        return Signers.load(self.signers, SignaturePolicy(self.signatures or SignaturePolicy.REQUIRE))
+        signers = Signers.load(self.signers, SignaturePolicy(self.signatures or SignaturePolicy.REQUIRE))
+        for reason in signers.unusable:
+            talk(f"passed over: {reason}")
+        return signers
 
 
 _OPTIONS: Final[Mapping[str, Mapping[str, Any]]] = {

@@ -4,12 +4,11 @@ import shutil
 from pathlib import Path
 
 import click
-from cryptography import x509
 
 from chf.cli.options import EUI64, home_option, json_option, print_json, print_table, talk
-from chf.errors import MalformedError, StoreError, UsageError
+from chf.errors import MalformedError, StoreError, UnusableFileError, UsageError
 from chf.eui64 import Eui64, format_eui64, parse_eui64
-from chf.pki.certificates import Usage, describe
+from chf.pki.certificates import Usage, describe, load_certificates
 from chf.pki.gbcs import DEFAULT_ACB, DEFAULT_SUPPLIER, Pki, fresh_keys, seeded_keys
 from chf.pki.zigbee import ZigbeePki, fresh_numbers, seeded_numbers
 
@@ -59,7 +58,7 @@ def issue(home: Path, device: Eui64, seed: str | None) -> None:
 @click.argument("certificate", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 def add(home: Path, certificate: Path) -> None:
     """Trust the CERTIFICATE (PEM or DER) of a device that keeps its private key itself."""
-    eui64, usage = Pki.open(pki_path(home)).add(load_certificate(certificate))
+    eui64, usage = Pki.open(pki_path(home)).add(load_certificates(certificate)[0])
     talk(f"{format_eui64(eui64)} is now known by its {usage.name.lower().replace('_', ' ')} certificate")
 
 
@@ -86,13 +85,25 @@ def show(home: Path, as_json: bool) -> None:
     """List the certificates."""
     opened = Pki.open(pki_path(home))
     held = opened.certificates()
-    lines = [describe(certificate) for certificate in held]
+    lines = [describe(certificate) for certificate in held if not isinstance(certificate, UnusableFileError)]
+    unusable = [str(reason) for reason in held if isinstance(reason, UnusableFileError)]
+    for reason in unusable:
+        talk(f"of no use: {reason}")
     zigbee = [
         {"eui64": format_eui64(subject), "suite": suite.value} for subject, suite in zigbee_pki(opened).subjects()
     ]
     if as_json:
         chosen = {name: format_eui64(getattr(opened, name)) for name in ("acb", "supplier", "chf")}
-        print_json({"schema": 1, "path": str(opened.path), **chosen, "certificates": lines, "zigbee": zigbee})
+        print_json(
+            {
+                "schema": 1,
+                "path": str(opened.path),
+                **chosen,
+                "certificates": lines,
+                "zigbee": zigbee,
+                "unusable": unusable,
+            }
+        )
         return
     rows = [[line["eui64"], line["role"], line["usage"], line["serial"], line["sha256"][:16]] for line in lines]
     rows += [[str(line["eui64"]), "-", f"zigbee-suite{line['suite']}", "-", "-"] for line in zigbee]
@@ -125,15 +136,6 @@ def export(home: Path, eui64: Eui64 | None, to: Path, private_keys: bool) -> Non
 
 def zigbee_pki(opened: Pki) -> ZigbeePki:
     return ZigbeePki(opened.path / "zigbee")
-
-
-def load_certificate(path: Path) -> x509.Certificate:
-    octets = path.read_bytes()
-    load = x509.load_pem_x509_certificate if octets.lstrip().startswith(b"-----") else x509.load_der_x509_certificate
-    try:
-        return load(octets)
-    except ValueError:
-        raise UsageError(f"{path} is not a certificate in PEM or DER") from None
 
 
 def _copy_new(source: Path, target: Path) -> None:
