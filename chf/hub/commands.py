@@ -39,7 +39,7 @@ class Commands:
     def __init__(self, context: HubContext, updates: Updates, journal: Journal, log_alerts: LogAlerts) -> None:
         self._store, self._radio, self._clock = context.store, context.radio, context.clock
         self._updates, self._journal, self._log_alerts = updates, journal, log_alerts
-        self._policy = context.settings.jobs
+        self._policy, self._images = context.settings.jobs, context.images
 
     async def take(self) -> bool:
         """Do what is pending, in its order, as far as dongle and disk allow. Whether anything was done."""
@@ -76,7 +76,7 @@ class Commands:
             case Verb.DEVICE_FORGET:
                 result = await self._forget(batch, command.body)
             case Verb.UPDATE_START:
-                result = self._start(batch, command.body)
+                result = await self._start(batch, command.body)
             case Verb.UPDATE_CANCEL:
                 result = self._cancel(batch, command.body)
             case Verb.UPDATE_ACTIVATE:
@@ -119,14 +119,14 @@ class Commands:
         batch.changed(device, DeviceChange.FORGOTTEN)
         return {"device": format_eui64(device)}
 
-    def _start(self, batch: Batch, body: Mapping[str, Any]) -> dict[str, Any]:
+    async def _start(self, batch: Batch, body: Mapping[str, Any]) -> dict[str, Any]:
         """One update for each device; the refusals of some do not stop the others."""
         lifetime_s = float(body.get("lifetime_s") or self._policy.lifetime_s)
         if not 0 < lifetime_s <= LONGEST_LIFETIME_S:
             raise ValueError(f"a lifetime of {lifetime_s} s")
         if self._store.images.get(body["image"]) is None:
             raise RefusedError(f"image {body['image']} is not in the store")
-        order = Order(self._store.images.load(body["image"]), _ordered(body["activation"]))
+        order = Order(await self._images.load(body["image"]), _ordered(body["activation"]))
         allow_downgrade = body.get("allow_downgrade") is True
         enforced = HUB_ENFORCES - {Check.DOWNGRADE} if allow_downgrade else HUB_ENFORCES
         origin = str(body.get("origin", "cli"))

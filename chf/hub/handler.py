@@ -14,6 +14,7 @@ from chf.hub.alerts import DeviceMessageReader, HubAlerts
 from chf.hub.batch import Batch, DeviceChange
 from chf.hub.devices import KnownDevices
 from chf.hub.gate import reply
+from chf.hub.images import ImageCache
 from chf.hub.settings import HubSettings
 from chf.pki.gbcs import Pki
 from chf.radio.interface import Delivery, Inbound, NetworkInfo, Outbound, Radio
@@ -33,10 +34,14 @@ class HubContext:
     devices: KnownDevices
     alerts: HubAlerts
     reader: DeviceMessageReader
+    images: ImageCache
 
 
 class Handler:
     """Of one cluster. Does nothing by itself, so that each overrides what it is concerned with."""
+
+    async def prepare(self) -> None:
+        """What takes its time and must be done before the radio starts."""
 
     def started(self, network: NetworkInfo | None, now: Now) -> Batch:
         """The radio is up for the first time: go on where the store says that an earlier process was."""

@@ -23,6 +23,7 @@ from chf.hub.commands import Commands
 from chf.hub.devices import KnownDevices
 from chf.hub.gate import Gate
 from chf.hub.handler import Handler, HubContext, ReadHandler, unsupported
+from chf.hub.images import ImageCache
 from chf.hub.journal import Journal
 from chf.hub.keys import Keys
 from chf.hub.log_alerts import LogAlerts, is_change
@@ -63,7 +64,8 @@ class Hub:
         self._store, self._radio, self._clock, self._trace = store, radio, clock, trace
         self._devices = devices = KnownDevices(store)
         alerts = HubAlerts(pki)
-        context = HubContext(store, radio, clock, settings, pki, devices, alerts, DeviceMessageReader(pki))
+        reader, images = DeviceMessageReader(pki), ImageCache(store.home)
+        context = HubContext(store, radio, clock, settings, pki, devices, alerts, reader, images)
         self._journal = Journal(store, self)
         self._gate = Gate(devices, settings.security.mode)
         self._presence = Presence(devices, settings.security.mode)
@@ -98,6 +100,8 @@ class Hub:
         try:
             async with asyncio.TaskGroup() as tasks:
                 self._tasks = tasks
+                for handler in self._handlers.values():
+                    await handler.prepare()
                 info = await self._radio.start(self, form=form)
                 self._start(info)
                 tasks.create_task(keep_doing("taking commands", self._take_commands, self._alarm))

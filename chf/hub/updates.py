@@ -14,11 +14,10 @@ from chf.errors import RefusedError, StoreCorruptError, UsageError
 from chf.eui64 import Eui64
 from chf.hub.batch import Batch, DeviceChange, append
 from chf.hub.handler import Handler, HubContext
-from chf.image.image import ImageId
+from chf.image.image import FirmwareImage
 from chf.radio.interface import Delivery, Inbound, NetworkInfo, Outbound, Urgency
 from chf.store import progress
 from chf.store.device_log import DeviceEntry
-from chf.store.images import ImageRecord
 from chf.store.progress import TransferProgress
 from chf.store.store import Transaction
 from chf.trace import Event, Kind
@@ -79,10 +78,16 @@ class Updates(Handler):
         self.server, self.scheduler = OtaServer(context.settings.ota), Scheduler(context.settings.jobs)
         self.transfers: dict[Eui64, Transfer] = {}
         self._store, self._alerts, self._devices = context.store, context.alerts, context.devices
-        self._images: dict[ImageId, ImageRef] = {}
+        self._images, self._clock = context.images, context.clock
+        self._read_at_start: dict[str, FirmwareImage] = {}
         self._unasked: set[UpdateId] = set()
 
     # From the store, at the start
+
+    async def prepare(self) -> None:
+        """Read the images first: a device whose transfer is not taken up yet would be told that there is none."""
+        wanted = [job.image for job in self._store.jobs.list() if job.active]
+        self._read_at_start = await self._images.load_all(wanted)
 
     def started(self, network: NetworkInfo | None, now: Now) -> Batch:
         """Take up every job and transfer where an earlier process left it."""
@@ -95,6 +100,7 @@ class Updates(Handler):
                 batch.then(partial(self._take_up, job, now))
 
         def go_on() -> Batch:
+            self._read_at_start = {}
             after = Batch(now)
             self._job_effects(after, due)
             return after
@@ -109,7 +115,10 @@ class Updates(Handler):
             return batch
         try:
             record = SessionRecord.from_json(json.loads(text))
-            effects = self.server.restore(record, self._image(job.image), now)
+            image = self._read_at_start.get(job.image)
+            if image is None:
+                raise StoreCorruptError(f"its image {job.image} cannot be read")  # noqa: TRY301
+            effects = self.server.restore(record, _image_ref(image), now)
         except (RefusedError, StoreCorruptError, UsageError, ValueError) as error:
             reason = f"the transfer cannot be taken up: {error}"
             batch.event(Kind.ALARM, {"reason": reason}, device=job.device, job=job.id)
@@ -243,18 +252,33 @@ class Updates(Handler):
     def _offer(self, job: Update, now: Now) -> Batch | None:
         if self._in_session(job):
             return None  # restored from its record, or released by name
+        image = self._images.get(job.image)
+        if image is not None:
+            return self._offer_image(job, image, now)
         batch = Batch(now)
+        batch.start(partial(self._offer_unread, job))
+        return batch
+
+    async def _offer_unread(self, job: Update) -> Batch | None:
         try:
-            image = self._image(job.image)
+            image = await self._images.load(job.image)
         except (StoreCorruptError, UsageError) as error:
+            batch = Batch(self._clock.now())
             batch.event(Kind.IMAGE_CORRUPT, {"sha256": job.image}, device=job.device, job=job.id)
-            self._job_effects(batch, self.scheduler.handle(job.id, jobs.Refused(str(error)), now))
+            self._job_effects(batch, self.scheduler.handle(job.id, jobs.Refused(str(error)), batch.now))
             return batch
+        current = self.scheduler.for_device(job.device)
+        if current is None or current.id != job.id or not current.active:
+            return None  # it ended meanwhile
+        return self._offer_image(job, image, self._clock.now())
+
+    def _offer_image(self, job: Update, image: FirmwareImage, now: Now) -> Batch:
+        batch = Batch(now)
         try:
             effects = self.server.offer(
                 str(job.id),
                 job.device,
-                image,
+                _image_ref(image),
                 job.activation,
                 now,
                 endpoint=self._devices.endpoint(job.device),
@@ -262,8 +286,8 @@ class Updates(Handler):
                 allow_downgrade=job.allow_downgrade,
             )
         except RefusedError as error:
+            effects = ()
             self._job_effects(batch, self.scheduler.handle(job.id, jobs.Refused(str(error)), now))
-            return batch
         self._ota_effects(batch, effects)
         return batch
 
@@ -425,27 +449,17 @@ class Updates(Handler):
             transfer = self.transfers[peer] = Transfer(UpdateId(int(job)))
         return transfer
 
-    def _image(self, sha256: ImageId) -> ImageRef:
-        """Raises StoreCorruptError, UsageError. Checked against its hash each time that a transfer begins."""
-        content = self._store.images.open(sha256)
-        record = self._store.images.get(sha256)
-        assert record is not None
-        cached = self._images.get(sha256)
-        if cached is not None and cached.content == content:
-            return cached
-        self._images[sha256] = image = _image_ref(record, content)
-        return image
 
-
-def _image_ref(record: ImageRecord, content: bytes) -> ImageRef:
+def _image_ref(image: FirmwareImage) -> ImageRef:
+    header, hardware = image.header, image.header.hardware_versions
     return ImageRef(
-        record.sha256,
-        record.manufacturer,
-        record.image_type,
-        record.file_version,
-        record.hardware_min,
-        record.hardware_max,
-        content,
+        image.sha256,
+        header.manufacturer_code,
+        header.image_type,
+        header.file_version,
+        None if hardware is None else hardware.minimum,
+        None if hardware is None else hardware.maximum,
+        image.content,
     )
 
 
