@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from devices.bench.dongles import KINDS
-from devices.bench.punctual import punctual_loop
+from devices.bench.runner import punctual_loop
 from devices.bench.scenario import MAX_SEED
 from devices.bench.serve import ListenError, ServeOptions, serve
 from devices.bench.state_file import StateFileError

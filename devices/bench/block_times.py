@@ -15,8 +15,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from devices.bench.eui64 import format_eui64
 from devices.bench.runner import Dongle
+from devices.bench.toml_section import format_eui64
 from devices.stack.coordinator import ZigbeeCoordinator
 from devices.stack.interface import ApsIndication, ApsRequest, Confirm, Eui64
 from devices.wire import ota

@@ -17,14 +17,12 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from devices.bench.eui64 import parse_eui64
-from devices.bench.faults import LINE_CHANCES, ConfirmFaults, FaultEvent, Happening, LineFaults
-from devices.bench.happenings import Happenings
+from devices.bench.faults import FAULTS, ConfirmFaults, FaultyDongle, ScheduledFault, duration_s
+from devices.bench.line_faults import read_chances
+from devices.bench.toml_section import ScenarioError, Section, parse_eui64
 from devices.bench.world import World
 from devices.ncp.ezsp.coprocessor import EzspCoprocessor
 from devices.nodes.device import Device
-
-_HAPPENINGS = {happening.value: happening for happening in Happening}
 
 Answer = Callable[[str, dict[str, object]], None]
 
@@ -36,9 +34,9 @@ class RefusedCommandError(Exception):
 class Control:
     """`answer(event, fields)` is called once for each line."""
 
-    def __init__(self, world: World, happenings: Happenings, answer: Answer) -> None:
+    def __init__(self, world: World, line: FaultyDongle, answer: Answer) -> None:
         self._world = world
-        self._happenings = happenings
+        self._line = line
         self._answer = answer
         self._unfinished = b""
 
@@ -53,7 +51,7 @@ class Control:
         try:
             command = json.loads(line)
             fields = self._do(command)
-        except (ValueError, RecursionError, RefusedCommandError) as error:
+        except (ValueError, RecursionError, RefusedCommandError, ScenarioError) as error:
             self._answer("control_refused", {"reason": str(error)})
             return
         self._answer("control", {"do": command["do"], **fields})
@@ -61,6 +59,7 @@ class Control:
     def _do(self, command: Any) -> dict[str, object]:
         if not isinstance(command, dict):
             raise RefusedCommandError('a command is an object such as {"do": "restart_dongle"}')
+        section = Section(command, None)
         match command.get("do"):
             case "power_off":
                 self._device(command).power_off()
@@ -71,15 +70,17 @@ class Control:
             case "state":
                 return _state(self._device(command))
             case "line":
-                self._happenings.line.disturb(_line_faults(command))
+                self._line.disturb(read_chances(section))
             case "confirms":
-                self._set_confirms(command)
-            case str(name) if name in _HAPPENINGS:
-                self._happen(_HAPPENINGS[name], command)
+                device = None if "eui64" not in command else self._device(command).stack.ieee
+                self._world.late_confirms.set(ConfirmFaults.read(section, device))
             case "loss":
-                self._set_loss(command.get("chance"))
+                loss = section.number("chance", maximum=1.0)
+                self._world.medium.settings = replace(self._world.medium.settings, loss=loss)
+            case str(name) if name in FAULTS:
+                self._happen(name, section)
             case other:
-                known = ", ".join(("power_off, power_on, reboot, state, loss, line, confirms", *_HAPPENINGS))
+                known = ", ".join(("power_off, power_on, reboot, state, loss, line, confirms", *FAULTS))
                 raise RefusedCommandError(f"do is one of {known}, not {other!r}")
         return {}
 
@@ -91,37 +92,15 @@ class Control:
             raise RefusedCommandError(f"eui64 is that of a device of the scenario, not {text!r}")
         return device
 
-    def _happen(self, what: Happening, command: dict[str, Any]) -> None:
-        if what is Happening.NAK_STORM and not isinstance(self._world.dongle, EzspCoprocessor):
-            raise RefusedCommandError("only an EZSP dongle rejects frames: Z-Stack's line has no such word")
-        for_s, frames = _number(command, "for_s", 1.0, 1e6), command.get("after_frames")
+    def _happen(self, what: str, section: Section) -> None:
+        if FAULTS[what].ezsp_only and not isinstance(self._world.dongle, EzspCoprocessor):
+            raise RefusedCommandError(f"only an EZSP dongle can have {what}: Z-Stack's line has no word for it")
+        frames = section.optional_integer("after_frames", minimum=1)
+        fault = ScheduledFault(what, after_frames=frames, for_s=duration_s(section, what))
         if frames is None:
-            self._happenings.happen(what, for_s)
-            return
-        if isinstance(frames, bool) or not isinstance(frames, int) or frames < 1:
-            raise RefusedCommandError(f"after_frames is a count of the host's frames from now on, not {frames!r}")
-        self._happenings.line.arm(FaultEvent(what, after_frames=frames, for_s=for_s))
-
-    def _set_confirms(self, command: dict[str, Any]) -> None:
-        device = None if "eui64" not in command else self._device(command).stack.ieee
-        delay_s, loss = _number(command, "delay_s", 0.0, 1e6), _number(command, "loss", 0.0, 1.0)
-        self._world.late_confirms.set(ConfirmFaults(device, delay_s, loss))
-
-    def _set_loss(self, chance: object) -> None:
-        if isinstance(chance, bool) or not isinstance(chance, int | float) or not 0 <= chance <= 1:
-            raise RefusedCommandError(f"chance lies between 0 and 1, and is not {chance!r}")
-        self._world.medium.settings = replace(self._world.medium.settings, loss=float(chance))
-
-
-def _number(command: dict[str, Any], key: str, default: float, maximum: float) -> float:
-    value = command.get(key, default)
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= maximum:
-        raise RefusedCommandError(f"{key} lies between 0 and {maximum:g}, and is not {value!r}")
-    return float(value)
-
-
-def _line_faults(command: dict[str, Any]) -> LineFaults:
-    return LineFaults(**{key: _number(command, key, 0.0, 1.0) for key in LINE_CHANCES}, to_host=True, to_dongle=True)
+            self._line.happen(fault)
+        else:
+            self._line.arm(fault)
 
 
 def _state(device: Device) -> dict[str, object]:

@@ -1,11 +1,11 @@
 """The kinds of dongle that the bench can put on the line."""
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from random import Random
 
 from devices.bench.line_faults import Cut, cut_ash, cut_mt
-from devices.bench.scenario import NcpSettings
+from devices.bench.toml_section import Section
 from devices.ncp.ezsp import personality as ezsp
 from devices.ncp.ezsp.ash_frames import ResetCode
 from devices.ncp.ezsp.configuration import APS_UNICAST_MESSAGE_COUNT, KEY_TABLE_SIZE
@@ -20,8 +20,37 @@ Dongle = EzspCoprocessor | ZnpCoprocessor
 
 KINDS = ("ezsp", "znp")
 
+DEFAULT_DONGLE = Eui64(0x00DB_1234_5678_0001)  # our choice
+
 MakeStack = Callable[[CoordinatorListener, LinkKeys, Eui64, bool], ZigbeeCoordinator]
 """The fourth argument says whether the host puts fragments together."""
+
+
+@dataclass(frozen=True, slots=True)
+class NcpSettings:
+    """The dongle, of either kind; what only one kind has is None where the file says nothing."""
+
+    eui64: Eui64 = DEFAULT_DONGLE
+    version: str = ezsp.V13.name
+    endpoints_survive_reset: bool = True
+    scan_takes_time: bool = False
+    aps_unicast_message_count: int | None = None
+    callback_buffers: int = ezsp.V13.callback_buffers
+    table_size: int | None = None
+
+
+def read_ncp(section: Section) -> NcpSettings:
+    settings = NcpSettings(
+        eui64=section.eui64("eui64", DEFAULT_DONGLE),
+        version=section.choice("version", tuple(ezsp.PERSONALITIES), ezsp.V13.name),
+        endpoints_survive_reset=section.boolean("endpoints_survive_reset", default=True),
+        scan_takes_time=section.boolean("scan_takes_time", default=False),
+        aps_unicast_message_count=section.optional_integer("aps_unicast_message_count", minimum=1, maximum=255),
+        callback_buffers=section.integer("callback_buffers", ezsp.V13.callback_buffers, minimum=1, maximum=65_535),
+        table_size=section.optional_integer("table_size", minimum=1, maximum=1024),
+    )
+    section.finish()
+    return settings
 
 
 def make_dongle(kind: str, settings: NcpSettings, make_stack: MakeStack, queue: EventQueue, random: Random) -> Dongle:

@@ -4,20 +4,56 @@ Knows where frames end (a `Cut` for each kind of dongle) and nothing of what is 
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass, replace
 from random import Random
 
-from devices.bench.faults import LineFaults
+from devices.bench.toml_section import Section
 from devices.time import Scheduler
 
 Cut = Callable[[bytes], tuple[list[bytes], bytes]]
 """The whole frames at the front of some octets, each with its delimiters, and the rest."""
 
-REORDER_HOLD_S = 0.05  # a frame that waits to be overtaken goes by itself after this
-_MAX_NOISE_BYTES = 4
+REORDER_HOLD_S = 0.05  # our choice: a frame that waits to be overtaken goes by itself after this
+_MAX_NOISE_BYTES = 4  # our choice
 
-_ASH_FLAG = b"\x7e"
-_MT_START = b"\xfe"
-_MT_OVERHEAD_BYTES = 5  # start, length, two of command, FCS
+_ASH_FLAG = b"\x7e"  # UG101 2.1
+_MT_START = b"\xfe"  # TI's Monitor and Test API: start of frame
+_MT_OVERHEAD_BYTES = 5  # the same: start, length, two of command, FCS
+
+
+@dataclass(frozen=True, slots=True)
+class LineFaults:
+    """Chances for every frame on the cable, in each direction that is on."""
+
+    drop: float = 0.0
+    duplicate: float = 0.0
+    reorder: float = 0.0
+    corrupt: float = 0.0
+    noise: float = 0.0
+    to_host: bool = True
+    to_dongle: bool = True
+    from_s: float = 0.0
+
+    @property
+    def none(self) -> bool:
+        return not (self.drop or self.duplicate or self.reorder or self.corrupt or self.noise)
+
+
+def read_chances(section: Section) -> LineFaults:
+    def chance(name: str) -> float:
+        return section.number(name, 0.0, maximum=1.0)
+
+    return LineFaults(chance("drop"), chance("duplicate"), chance("reorder"), chance("corrupt"), chance("noise"))
+
+
+def read_line_faults(section: Section) -> LineFaults:
+    direction = section.choice("direction", ("both", "to-host", "to-dongle"), "both")
+    return replace(
+        read_chances(section),
+        to_host=direction != "to-dongle",
+        to_dongle=direction != "to-host",
+        from_s=section.number("from_s", 0.0),
+    )
 
 
 def cut_ash(octets: bytes) -> tuple[list[bytes], bytes]:

@@ -2,27 +2,29 @@
 
 import json
 import re
+import time
 from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
 from typing import BinaryIO, TextIO
 
 from devices.bench.dongles import Dongle
-from devices.bench.eui64 import format_eui64
+from devices.bench.toml_section import format_eui64
 from devices.nodes.events import DownloadProgress, NodeEvent
 from devices.stack.interface import Eui64
 from devices.wire.pcap import PcapWriter, write_zigbee_pc_keys
 
 _WORD = re.compile(r"(?<!^)(?=[A-Z])")
-_CAPTURE_BUFFER_BYTES = 1 << 16
+_CAPTURE_BUFFER_BYTES = 1 << 16  # our choice
 
 
 class Capture:
     """A pcap of everything on the air, flushed whenever the bench has nothing more to do at once."""
 
-    def __init__(self, path: Path, epoch_s: float) -> None:
+    def __init__(self, path: Path, now_s: float) -> None:
+        """`now_s` is what simulated time shows now: the frames bear the wall clock's time."""
         self._stream: BinaryIO = path.open("wb", buffering=_CAPTURE_BUFFER_BYTES)
-        self.write = PcapWriter(self._stream, epoch_s).write
+        self.write = PcapWriter(self._stream, time.time_ns() / 1e9 - now_s).write
         self.flush()
 
     def flush(self) -> None:

@@ -8,40 +8,13 @@ import tomllib
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from devices.bench.device_entries import read_devices
-from devices.bench.eui64 import format_eui64
+from devices.bench.device_entries import DeviceEntry, read_devices
+from devices.bench.dongles import NcpSettings, read_ncp
 from devices.bench.faults import FaultSettings, read_faults
-from devices.bench.toml_section import ScenarioError, Section
+from devices.bench.toml_section import ScenarioError, Section, format_eui64
 from devices.medium.medium import MediumSettings
-from devices.ncp.ezsp.personality import PERSONALITIES, V13
-from devices.nodes.settings import GbcsSettings
-from devices.stack.interface import Eui64
 
-MAX_SEED = 0xFFFF_FFFF
-DEFAULT_DONGLE = Eui64(0x00DB_1234_5678_0001)
-
-
-@dataclass(frozen=True, slots=True)
-class NcpSettings:
-    """The dongle, of either kind; what only one kind has is None where the file says nothing."""
-
-    eui64: Eui64 = DEFAULT_DONGLE
-    version: str = V13.name
-    endpoints_survive_reset: bool = True
-    scan_takes_time: bool = False
-    aps_unicast_message_count: int | None = None
-    callback_buffers: int = V13.callback_buffers
-    table_size: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class DeviceEntry:
-    """One device, when it is switched on, where it is, and how late its stack hears what its radio does."""
-
-    settings: GbcsSettings
-    power_on_s: float = 0.0
-    position_m: tuple[float, float] = (0.0, 0.0)
-    radio_delay_s: float = 0.0
+MAX_SEED = 0xFFFF_FFFF  # our choice
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,28 +46,14 @@ def read_scenario(document: dict[str, object], path: Path) -> Scenario:
     top = Section(document, path)
     scenario = Scenario(
         seed=top.integer("seed", 1, minimum=0, maximum=MAX_SEED),
-        ncp=_read_ncp(top.table("ncp")),
+        ncp=read_ncp(top.table("ncp")),
         faults=read_faults(top.table("faults")),
         medium=_read_medium(top.table("medium")),
-        devices=tuple(DeviceEntry(*entry) for entry in read_devices(top.tables("device"))),
+        devices=tuple(read_devices(top.tables("device"))),
     )
     top.finish()
     _refuse_duplicates(scenario, path)
     return scenario
-
-
-def _read_ncp(section: Section) -> NcpSettings:
-    settings = NcpSettings(
-        eui64=section.eui64("eui64", DEFAULT_DONGLE),
-        version=section.choice("version", tuple(PERSONALITIES), V13.name),
-        endpoints_survive_reset=section.boolean("endpoints_survive_reset", default=True),
-        scan_takes_time=section.boolean("scan_takes_time", default=False),
-        aps_unicast_message_count=section.optional_integer("aps_unicast_message_count", minimum=1, maximum=255),
-        callback_buffers=section.integer("callback_buffers", V13.callback_buffers, minimum=1, maximum=65_535),
-        table_size=section.optional_integer("table_size", minimum=1, maximum=1024),
-    )
-    section.finish()
-    return settings
 
 
 def _read_medium(section: Section) -> MediumSettings:

@@ -14,15 +14,14 @@ from typing import Any, Self, TextIO
 from urllib.parse import urlsplit
 
 from devices.bench.block_times import BlockTimes
-from devices.bench.clock import epoch_of
 from devices.bench.control import Control
-from devices.bench.eui64 import format_eui64
-from devices.bench.happenings import Happenings
+from devices.bench.faults import FaultyDongle
 from devices.bench.ports import Port, PtyPort, TcpPort
 from devices.bench.recordings import Capture, EventLog, KeyFile, NoEvents
 from devices.bench.runner import Runner
 from devices.bench.scenario import Scenario, load_scenario
 from devices.bench.state_file import StateFile, StateFileError
+from devices.bench.toml_section import format_eui64
 from devices.bench.world import World, build_world
 
 
@@ -68,7 +67,7 @@ class Bench:
         self._state = state
         if state is not None:
             self._restore(state)
-        self._capture = None if options.pcap is None else Capture(options.pcap, epoch_of(now))
+        self._capture = None if options.pcap is None else Capture(options.pcap, now)
         if self._capture is not None:
             self._closing.callback(self._capture.close)
             self.world.medium.taps.append(self._capture.write)
@@ -76,15 +75,14 @@ class Bench:
         self._keys = None if options.keys is None else KeyFile(options.keys, link_keys)
         records = self._capture or self._keys or self._events
         queue = self.world.queue
-        happenings = Happenings(queue, self.world.dongle, scenario.faults, Random(f"{scenario.seed} line"))
-        line = happenings.line
+        line = FaultyDongle(self.world.dongle, scenario.faults, Random(f"{scenario.seed} line"), queue)
         on_the_line = line if block_times is None else block_times.on_the_line(line)
         keep = None if state is None else self._keep
         self.runner = Runner(loop, queue, on_the_line, self._after_turn if records else None, keep)
-        self.port = happenings.port = open_port(options.listen, self.runner)
+        self.port = line.port = open_port(options.listen, self.runner)
         self.control = None
         if self._events is not None:
-            self.control = Control(self.world, happenings, self._events.write)
+            self.control = Control(self.world, line, self._events.write)
 
     def _open_state(self, scenario: Scenario, options: ServeOptions) -> StateFile | None:
         if options.state is None:

@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Self
 from urllib.parse import quote
 
-from devices.bench.eui64 import format_eui64
 from devices.bench.scenario import Scenario
+from devices.bench.toml_section import format_eui64
 from devices.bench.world import World
 from devices.stack.kept import Kept
 

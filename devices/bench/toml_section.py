@@ -1,32 +1,44 @@
-"""A table of a TOML file, read key by key; what nobody asked for is refused in the end."""
+"""A table of a TOML file, or a command, read key by key; what nobody asked for is refused in the end."""
 
+import re
 from pathlib import Path
 
-from devices.bench.eui64 import parse_eui64
 from devices.stack.interface import Eui64
 
 _MISSING = object()
+_EUI64 = re.compile(r"[0-9A-Fa-f]{2}([-:]?)(?:[0-9A-Fa-f]{2}\1){6}[0-9A-Fa-f]{2}")
 
 
 class ScenarioError(Exception):
     """The file, the key and what to do about it."""
 
-    def __init__(self, path: Path, key: str, problem: str) -> None:
-        super().__init__(f"{path}: {key}: {problem}" if key else f"{path}: {problem}")
+    def __init__(self, path: Path | None, key: str, problem: str) -> None:
+        where = [str(each) for each in (path, key) if each]
+        super().__init__(f"{': '.join(where)}: {problem}" if path else f"{key} {problem}")
+
+
+def parse_eui64(text: str) -> Eui64 | None:
+    """With hyphens, colons or nothing between the octets; None for anything else."""
+    return Eui64(int(re.sub(r"[-:]", "", text), 16)) if _EUI64.fullmatch(text) else None
+
+
+def format_eui64(eui64: int) -> str:
+    """`00-DB-12-34-56-78-90-A4`, as the hub prints it."""
+    return eui64.to_bytes(8, "big").hex("-").upper()
 
 
 class Section:
-    """`name` is the path of the table, for messages. Every reader takes the key off the list of unread ones."""
+    """`name` is the path of the table, for messages; a command has no `path`. Readers note which keys are known."""
 
-    def __init__(self, values: dict[str, object], path: Path, name: str = "") -> None:
-        self.path = path
+    def __init__(self, values: dict[str, object], path: Path | None, name: str = "") -> None:
+        self._path = path
         self._values = values
         self._name = name
         self._unread = dict.fromkeys(values)
         self._known: list[str] = []
 
     def error(self, key: str, problem: str) -> ScenarioError:
-        return ScenarioError(self.path, f"{self._name}.{key}" if self._name else key, problem)
+        return ScenarioError(self._path, f"{self._name}.{key}" if self._name else key, problem)
 
     def finish(self) -> None:
         """Refuse keys that were never read."""
@@ -43,6 +55,11 @@ class Section:
 
     def has(self, key: str) -> bool:
         return key in self._values
+
+    def file(self, key: str, name: str | None = None) -> Path:
+        """The file that is named, or `name`: relative to the scenario."""
+        assert self._path is not None, "commands name no files"
+        return self._path.parent / Path(self.text(key) if name is None else name).expanduser()
 
     def boolean(self, key: str, *, default: bool) -> bool:
         value = self._take(key, default)
@@ -72,8 +89,8 @@ class Section:
             return None
         return self.integer(key, minimum=minimum, maximum=maximum)
 
-    def number(self, key: str, default: float, *, minimum: float = 0.0, maximum: float = 1e9) -> float:
-        value = self._take(key, default)
+    def number(self, key: str, default: float | None = None, *, minimum: float = 0.0, maximum: float = 1e9) -> float:
+        value = self._take(key, _MISSING if default is None else default)
         if isinstance(value, bool) or not isinstance(value, int | float):
             raise self.error(key, f"is a number, not {value!r}")
         if not minimum <= value <= maximum:  # which is False for nan too
@@ -111,10 +128,10 @@ class Section:
         value = self._take(key, {})
         if not isinstance(value, dict):
             raise self.error(key, f"is a table: write [{key}], not {key} = {value!r}")
-        return Section(value, self.path, f"{self._name}.{key}" if self._name else key)
+        return Section(value, self._path, f"{self._name}.{key}" if self._name else key)
 
     def tables(self, key: str) -> list["Section"]:
         value, name = self._take(key, []), f"{self._name}.{key}" if self._name else key
         if not isinstance(value, list) or not all(isinstance(entry, dict) for entry in value):
             raise self.error(key, f"is a list of tables: write [[{name}]] above each")
-        return [Section(entry, self.path, f"{name}[{index}]") for index, entry in enumerate(value, 1)]
+        return [Section(entry, self._path, f"{name}[{index}]") for index, entry in enumerate(value, 1)]

@@ -5,9 +5,10 @@ from dataclasses import dataclass
 from random import Random
 
 from devices.bench.block_times import BlockTimes
-from devices.bench.confirm_faults import LateConfirms
+from devices.bench.device_entries import DeviceEntry
 from devices.bench.dongles import Dongle, make_dongle
-from devices.bench.scenario import DeviceEntry, Scenario
+from devices.bench.faults import LateConfirms
+from devices.bench.scenario import Scenario
 from devices.medium.medium import Medium
 from devices.nodes.device import Device
 from devices.nodes.events import NodeListener

@@ -8,8 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from devices.bench.punctual import punctual_loop
-from devices.bench.runner import TURN_S, Runner
+from devices.bench.runner import TURN_S, Runner, punctual_loop
 from devices.time import EventQueue
 
 
@@ -224,7 +223,7 @@ def test_the_loop_of_the_virtual_dongle_waits_for_fractions_of_a_millisecond():
 def test_the_loop_of_the_virtual_dongle_asks_not_to_oversleep():
     """In a process of its own: the slack is the process's."""
     program = (
-        "from pathlib import Path; from devices.bench.punctual import punctual_loop; punctual_loop().close();"
+        "from pathlib import Path; from devices.bench.runner import punctual_loop; punctual_loop().close();"
         "print(Path('/proc/self/timerslack_ns').read_text())"
     )
     told = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)

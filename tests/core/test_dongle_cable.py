@@ -6,9 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from devices.bench.faults import FaultEvent, FaultSettings, Happening, LineFaults
-from devices.bench.faulty_dongle import FaultyDongle
-from devices.bench.line_faults import REORDER_HOLD_S, DisturbedLine, cut_ash, cut_mt
+from devices.bench.faults import FaultSettings, FaultyDongle, ScheduledFault
+from devices.bench.line_faults import REORDER_HOLD_S, DisturbedLine, LineFaults, cut_ash, cut_mt
 from devices.bench.recordings import NoEvents
 from devices.bench.scenario import Scenario
 from devices.bench.world import build_world
@@ -94,29 +93,29 @@ def test_things_happen_at_their_time_and_at_their_frame(kind: str) -> None:
     frame = b"\x1a\xc0\x38\xbc\x7e" if kind == "ezsp" else b"\xfe\x00\x21\x01\x20"
     world = build_world(Scenario(), NoEvents(), ncp=kind)
     events = (
-        FaultEvent(Happening.EXHAUST, after_frames=3, for_s=1.0),
-        FaultEvent(Happening.RESTART, after_frames=2),
-        FaultEvent(Happening.CRASH, at_s=2.0, for_s=1.0),
+        ScheduledFault("exhaust", after_frames=3, for_s=1.0),
+        ScheduledFault("restart_dongle", after_frames=2),
+        ScheduledFault("crash_dongle", at_s=2.0, for_s=1.0),
     )
-    seen: list[Happening] = []
-    dongle = FaultyDongle(
-        world.dongle, FaultSettings(events=events), Random(1), world.queue, lambda event: seen.append(event.what)
-    )
+    seen: list[str] = []
+    dongle = FaultyDongle(world.dongle, FaultSettings(events=events), Random(1), world.queue)
+    dongle.happen = lambda fault: seen.append(fault.what)
     dongle.receive(frame + frame[:2])
     assert seen == []
     dongle.receive(frame[2:])
-    assert seen == [Happening.RESTART]
+    assert seen == ["restart_dongle"]
     dongle.receive(frame * 2)
     world.queue.run_until(2.0)
-    assert seen == [Happening.RESTART, Happening.EXHAUST, Happening.CRASH]
+    assert seen == ["restart_dongle", "exhaust", "crash_dongle"]
 
 
 def test_a_dead_dongle_hears_and_says_nothing() -> None:
     world = build_world(Scenario(), NoEvents())
-    dongle = FaultyDongle(world.dongle, FaultSettings(), Random(1), world.queue, lambda _: None)
-    dongle.dead = True
+    dongle = FaultyDongle(world.dongle, FaultSettings(), Random(1), world.queue)
+    dongle.happen(ScheduledFault("crash_dongle", for_s=1.0))
     dongle.receive(b"\x1a\xc0\x38\xbc\x7e")
     assert (dongle.data_to_send(), dongle.deadline()) == (b"", None)
-    dongle.dead = False
+    world.queue.run_until(1.0)
+    assert dongle.data_to_send() == bytes.fromhex("C102029B7B7E")  # power on
     dongle.receive(b"\xc0\x38\xbc\x7e")
     assert dongle.data_to_send() == bytes.fromhex("C1020B0A527E")

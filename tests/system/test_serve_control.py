@@ -8,8 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from devices.bench.control import Answer, Control
-from devices.bench.faults import ConfirmFaults, FaultSettings
-from devices.bench.happenings import Happenings
+from devices.bench.faults import ConfirmFaults, FaultSettings, FaultyDongle
 from devices.bench.recordings import NoEvents
 from devices.bench.scenario import Scenario
 from devices.bench.world import World, build_world
@@ -18,7 +17,7 @@ from tests.support.virtual_dongle import EUI64, ppmid, virtual_dongle
 
 def control_of(answer: Answer, ncp: str = "ezsp") -> tuple[World, Control]:
     world = build_world(Scenario(), NoEvents(), ncp=ncp)
-    return world, Control(world, Happenings(world.queue, world.dongle, FaultSettings(), Random(1)), answer)
+    return world, Control(world, FaultyDongle(world.dongle, FaultSettings(), Random(1), world.queue), answer)
 
 
 def test_power_and_state(tmp_path: Path) -> None:
@@ -45,10 +44,10 @@ def test_power_and_state(tmp_path: Path) -> None:
         (b'{"do": "state"}', "eui64 is that of a device of the scenario"),
         (b'{"do": "state", "eui64": "00-DB-12-34-56-78-90-A4"}', "eui64 is that of a device of the scenario"),
         (b'{"do": "loss", "chance": 2}', "chance lies between 0 and 1"),
-        (b'{"do": "loss"}', "chance lies between 0 and 1"),
+        (b'{"do": "loss"}', "chance is missing"),
         (b'{"do": "line", "drop": -1}', "drop lies between 0 and 1"),
-        (b'{"do": "crash_dongle", "for_s": "long"}', "for_s lies between 0 and"),
-        (b'{"do": "unplug", "after_frames": 0}', "after_frames is a count"),
+        (b'{"do": "crash_dongle", "for_s": "long"}', "for_s is a number"),
+        (b'{"do": "unplug", "after_frames": 0}', "after_frames lies between 1 and"),
         (b'{"do": "confirms", "eui64": "00-DB-12-34-56-78-90-A4"}', "eui64 is that of a device"),
     ],
 )
