@@ -10,11 +10,10 @@ the supplier of the test PKI. A message that names its recipient goes to that on
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any, Final
 
 from chf.clock import Now, UtcSeconds
-from chf.dcc.asked import request_of, service_of
+from chf.dcc.firmware_commands import request_of, service_of
 from chf.dcc.reads import DatedReads
 from chf.dcc.settings import DeskPolicy
 from chf.dcc.smi import Smi
@@ -70,25 +69,23 @@ _BATCH: Final = 100  # so that the hub never waits long for the store
 
 @dataclass(frozen=True, slots=True)
 class _Converted:
-    """What an alert became: for whom, what kind of thing, and the document once its ids are known."""
+    """What an alert became: for whom, what kind of thing, and the document that is not signed yet."""
 
     recipient: Eui64
     kind: str
-    document: Callable[[Transaction], bytes]
-    effect: Callable[[Transaction], object] = lambda _tx: None
-    """What it means for the message to the device that it is about."""
+    document: bytes
 
 
 class Conversion:
     """One for each store; a second beside it would do no harm, because ids are unique."""
 
     def __init__(
-        self, store: Store, pki: Pki, seal: Callable[[bytes], bytes], policy: DeskPolicy | None = None
+        self, store: Store, pki: Pki, sign: Callable[[bytes], bytes], policy: DeskPolicy | None = None
     ) -> None:
-        self._store, self._pki, self._seal, self._smi = store, pki, seal, Smi(store.home)
+        self._store, self._pki, self._sign, self._smi = store, pki, sign, Smi(store.home)
         self._policy = policy or DeskPolicy()
-        self._unanswered = Unanswered(store, seal, self._policy)
-        self._dated_reads = DatedReads(store, pki, seal, self._policy)
+        self._unanswered = Unanswered(store, sign, self._policy)
+        self._dated_reads = DatedReads(store, pki, sign, self._policy)
 
     def run(self, now: Now) -> int:
         """Convert what is new; returns how many alerts and commands were dealt with. Call again until it is 0.
@@ -117,47 +114,37 @@ class Conversion:
 
     def _alert(self, alert: Alert, now: Now) -> None:
         try:
-            message = GbcsMessage.from_bytes(alert.message)
-            if message.header.message_code == MessageCode.CHF_DEVICE_LOG_ALERT:
-                self._keep(message, alert, now)
-                return
-            converted = self._converted(alert, now)
-            if converted is None:
-                self._keep(message, alert, now)
-                return
+            with self._store.transaction() as tx:
+                converted = self._converted(tx, alert, now)
+                if converted is None:
+                    tx.alerts.delivered(alert.msg_id, now.utc)
+                else:
+                    document, kind = self._sign(converted.document), converted.kind
+                    tx.uplink.add(
+                        NewDocument(alert.msg_id, converted.recipient, alert.device, kind, document, now.utc, alert.seq)
+                    )
+                tx.meta.set(CURSOR, str(alert.seq))
         except (MalformedError, RefusedError) as error:
             reason = f"alert {alert.msg_id} is kept and not passed on: {error}"
             with self._store.transaction() as tx:
                 tx.meta.set(CURSOR, str(alert.seq))
                 tx.audit.append(Event(now.utc, Kind.ALARM, alert.device, alert.job, {"reason": reason}))
-            return
-        with self._store.transaction() as tx:
-            document = self._seal(converted.document(tx))
-            tx.uplink.add(
-                NewDocument(
-                    alert.msg_id, converted.recipient, alert.device, converted.kind, document, now.utc, alert.seq
-                )
-            )
-            converted.effect(tx)
-            tx.meta.set(CURSOR, str(alert.seq))
 
-    def _keep(self, message: GbcsMessage, alert: Alert, now: Now) -> None:
-        """It is for the ACB itself, or for who asked at this desk, who has it: no user is told (our choice)."""
-        self._verify(message, alert)
-        with self._store.transaction() as tx:
-            tx.alerts.delivered(alert.msg_id, now.utc)
-            tx.meta.set(CURSOR, str(alert.seq))
+    def _converted(self, tx: Transaction, alert: Alert, now: Now) -> _Converted | None:
+        """None where no user is told: it is for the ACB itself, or for who asked at this desk (our choice).
 
-    def _converted(self, alert: Alert, now: Now) -> _Converted | None:
-        """None where it is for no user. Raises MalformedMessageError or RefusedError: why it is not passed on."""
+        Raises MalformedMessageError or RefusedError: why it is not passed on.
+        """
         message = GbcsMessage.from_bytes(alert.message)
-        payload = parse_payload(message)
         self._verify(message, alert)
+        if message.header.message_code == MessageCode.CHF_DEVICE_LOG_ALERT:
+            return None
+        payload = parse_payload(message)
         match message.header.cra:
             case CraFlag.RESPONSE:
-                return self._answer(message, payload, now)
+                return self._answer(tx, message, payload, now)
             case CraFlag.ALERT:
-                return self._alert_for_user(alert, message, payload, now)
+                return self._alert_for_user(tx, alert, message, payload, now)
             case CraFlag.COMMAND:
                 raise RefusedError("it is a command, and a device sends none")
 
@@ -180,10 +167,10 @@ class Conversion:
         if not verify_mac(message, mac_key(private, public, header)):
             raise RefusedError("its MAC is not right")
 
-    def _answer(self, message: GbcsMessage, payload: Payload, now: Now) -> _Converted | None:
+    def _answer(self, tx: Transaction, message: GbcsMessage, payload: Payload, now: Now) -> _Converted | None:
         """A device's answer to a command: to whoever sent the command, under the id of his request."""
         header = message.header
-        asked = self._store.device_messages.asked(Eui64(header.originator), header.counter, header.message_code)
+        asked = tx.device_messages.asked(Eui64(header.originator), header.counter, header.message_code)
         request: RequestId | None
         if asked is not None:
             request = request_of(asked)
@@ -194,66 +181,49 @@ class Conversion:
             raise RefusedError("it answers a command that was not sent from here")
         if request is None:
             return None
+        if asked is not None:
+            command = parse_payload(GbcsMessage.from_bytes(asked.message))
+            _answered(tx, asked, command, payload, self._policy, now)
         service = service_of(header.message_code)
-        document = self._response(request, service, GbcsResponse(message.to_bytes()), now)
-        if asked is None:
-            return _Converted(request.originator, "response", document)
-        command = parse_payload(GbcsMessage.from_bytes(asked.message))
-        effect = partial(_answered, asked, command, payload, self._policy, now)
-        return _Converted(request.originator, "response", document, effect)
+        return _Converted(
+            request.originator, "response", _response(request, service, GbcsResponse(message.to_bytes()), now)
+        )
 
-    def _alert_for_user(self, alert: Alert, message: GbcsMessage, payload: Payload, now: Now) -> _Converted:
+    def _alert_for_user(
+        self, tx: Transaction, alert: Alert, message: GbcsMessage, payload: Payload, now: Now
+    ) -> _Converted:
         header = message.header
         sender, recipient = Eui64(header.originator), Eui64(header.recipient)
         match payload:
             case FirmwareTransferAlert():
-                request = self._request_of(alert)
-                hub_alert = CommsHubAlert(sender, payload, request)
-                return self._dcc_alert(self._responsible(alert, request), "CommsHubAlert", hub_alert, now)
+                request = _request_of_update(tx, alert)
+                responsible, hub_alert = self._responsible(alert, request), CommsHubAlert(sender, payload, request)
+                return _Converted(responsible, "CommsHubAlert", self._numbered(tx, responsible, hub_alert, now))
             case PpmidFirmwareActivationAlert():
-                responsible = self._responsible(alert, self._request_of(alert))
-                return self._dcc_alert(responsible, "PPMIDAlert", PpmidAlert(sender, payload), now)
+                responsible = self._responsible(alert, _request_of_update(tx, alert))
+                octets = self._numbered(tx, responsible, PpmidAlert(sender, payload), now)
+                return _Converted(responsible, "PPMIDAlert", octets)
             case FutureDatedFirmwareActivationAlert():
-                asked = self._store.device_messages.asked(
-                    sender, payload.originator_counter, MessageCode.ACTIVATE_FIRMWARE
-                )
                 counter = payload.originator_counter
+                asked = tx.device_messages.asked(sender, counter, MessageCode.ACTIVATE_FIRMWARE)
                 request = None if asked is None else request_of(asked)
-                if request is None:
-                    request = RequestId(recipient, sender, counter)
+                if asked is not None:
+                    tx.device_messages.expect_outcome(asked.id, None)
                 content = FutureDatedDeviceAlert(payload.alert_code, alert.message)
-                document = self._response(request, "11.3", content, now)
-                came = partial(_outcome_came, asked)
-                return _Converted(recipient, "FutureDatedDeviceAlertMessage", document, came)
+                octets = _response(request or RequestId(recipient, sender, counter), "11.3", content, now)
+                return _Converted(recipient, "FutureDatedDeviceAlertMessage", octets)
             case GbzFirmwareDistributionReceiptAlert() | DlmsFirmwareDistributionReceiptAlert():
                 device_alert = DeviceAlert(payload.alert_code, alert.message)
                 response_id = RequestId(sender, recipient, header.counter)
                 octets = AlertDocument(response_id, int(now.utc), device_alert).to_bytes()
-                return _Converted(recipient, "DeviceAlertMessage", lambda _tx: octets)
+                return _Converted(recipient, "DeviceAlertMessage", octets)
             case _:
                 raise RefusedError(f"message code 0x{header.message_code:04X} is no alert that is passed on here")
-
-    def _response(
-        self, request: RequestId, service: str, content: Content, now: Now, code: ResponseCode = ResponseCode.SUCCESS
-    ) -> Callable[[Transaction], bytes]:
-        octets = ServiceResponse(request, service, code, int(now.utc), content).to_bytes()
-        return lambda _tx: octets
-
-    def _dcc_alert(self, recipient: Eui64, kind: str, content: AlertContent, now: Now) -> _Converted:
-        return _Converted(recipient, kind, lambda tx: self._numbered(tx, recipient, content, now))
 
     def _numbered(self, tx: Transaction, recipient: Eui64, content: AlertContent, now: Now) -> bytes:
         """A DCC Alert under a counter of the ACB that is never used again."""
         counter = tx.counters.take(DCC_ALERT_COUNTER, first=int(now.utc * 1000))
         return AlertDocument(RequestId(self._pki.acb, recipient, counter), int(now.utc), content).to_bytes()
-
-    def _request_of(self, alert: Alert) -> RequestId | None:
-        """The service request that the update came from; None where it was started at the hub."""
-        job = None if alert.job is None else self._store.jobs.get(UpdateId(alert.job))
-        try:
-            return None if job is None else RequestId.parse(job.origin)
-        except MalformedRequestError:
-            return None
 
     def _responsible(self, alert: Alert, request: RequestId | None) -> Eui64:
         if request is not None:
@@ -272,22 +242,37 @@ class Conversion:
                     status = CspFirmwareDeliveryStatus(
                         request, self._pki.chf, device, followed.file_version, finished, delivered
                     )
-                    octets = self._seal(self._numbered(tx, request.originator, status, now))
+                    octets = self._sign(self._numbered(tx, request.originator, status, now))
                     name = f"{request}/{device:016X}/delivery"
                     kind = "CSPFirmwareDeliveryStatus"
                     tx.uplink.add(NewDocument(name, request.originator, device, kind, octets, now.utc))
             else:
                 done = command.state is CommandState.DONE
                 code = ResponseCode.SUCCESS if done else ResponseCode.CANNOT_COMMUNICATE
-                octets = self._seal(self._response(request, followed.service, None, now, code)(tx))
+                octets = self._sign(_response(request, followed.service, None, now, code))
                 device = parse_eui64(command.body["device"])
                 name = f"{request}/outcome"
                 tx.uplink.add(NewDocument(name, request.originator, device, "response", octets, now.utc))
             tx.followed.remove(followed.command)
 
 
+def _response(
+    request: RequestId, service: str, content: Content, now: Now, code: ResponseCode = ResponseCode.SUCCESS
+) -> bytes:
+    return ServiceResponse(request, service, code, int(now.utc), content).to_bytes()
+
+
+def _request_of_update(tx: Transaction, alert: Alert) -> RequestId | None:
+    """The service request that the update came from; None where it was started at the hub."""
+    update = None if alert.job is None else tx.jobs.get(UpdateId(alert.job))
+    try:
+        return None if update is None else RequestId.parse(update.origin)
+    except MalformedRequestError:
+        return None
+
+
 def _answered(
-    asked: DeviceMessage, command: Payload, answer: Payload, policy: DeskPolicy, now: Now, tx: Transaction
+    tx: Transaction, asked: DeviceMessage, command: Payload, answer: Payload, policy: DeskPolicy, now: Now
 ) -> None:
     """One that was accepted for a time is waited for beyond its answer; one that is obeyed replaces the others."""
     tx.device_messages.change(asked.id, MessageState.ANSWERED, now.utc)
@@ -302,11 +287,6 @@ def _answered(
     if accepted and when is not None and when != CANCELLED_UTC_S:
         due = UtcSeconds(max(float(when), now.utc) + policy.device_message_lifetime_s)
         tx.device_messages.expect_outcome(asked.id, due)
-
-
-def _outcome_came(asked: DeviceMessage | None, tx: Transaction) -> None:
-    if asked is not None:
-        tx.device_messages.expect_outcome(asked.id, None)
 
 
 def _deliveries(command: Command) -> Sequence[tuple[Eui64, bool]]:

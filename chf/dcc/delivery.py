@@ -10,7 +10,7 @@ import asyncio
 import logging
 from collections import Counter
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NoReturn
 
 import aiohttp
 
@@ -26,6 +26,7 @@ _LOG = logging.getLogger(__name__)
 
 TAKEN: Final = 204
 REFUSED: Final = 400
+_FAULT: Final = 0  # no status of HTTP: the fault is ours
 CONTENT_TYPE: Final = "application/xml"
 _POLL_S: Final = 0.2  # how soon a new document is noticed
 
@@ -46,7 +47,7 @@ class Delivery:
         self._refusals: Counter[int] = Counter()
         self._wake = asyncio.Event()
 
-    async def run(self) -> None:
+    async def run(self) -> NoReturn:
         """Until cancelled. A document that was on its way is then tried again by the next process."""
         timeout = aiohttp.ClientTimeout(total=self._settings.delivery.timeout_s)
         async with (
@@ -65,11 +66,7 @@ class Delivery:
                     continue
 
     def _due(self, now: Now) -> list[tuple[Document, str]]:
-        try:
-            heads = self._store.uplink.heads()
-        except StoreError as error:
-            _LOG.warning("the queue cannot be read: %s", error)
-            return []
+        heads = self._store.uplink.heads()
         busy = Counter(self._under_way.values())
         due: list[tuple[Document, str]] = []
         for document in heads:
@@ -102,12 +99,15 @@ class Delivery:
             error = f"no answer within {self._settings.delivery.timeout_s:g} s"
         except (aiohttp.ClientError, OSError) as failure:
             error = f"cannot be reached: {type(failure).__name__}: {failure}"[:300]
+        except Exception as fault:  # noqa: BLE001 the outermost of its task, which may not end the delivery of others
+            _LOG.error("document %s cannot be sent", document.seq, exc_info=fault)
+            status, error = _FAULT, f"cannot be sent: {fault!r}"[:300]
         finally:
             del self._under_way[document.seq]
         now = self._clock.now()
         if status is None:
             self._not_reached(url, now)
-        else:
+        elif status != _FAULT:
             self._unreachable.pop(url, None)
         try:
             if status == TAKEN:

@@ -12,15 +12,14 @@ from typing import Final, Generic, TypeVar, assert_never
 
 from chf.clock import Now
 from chf.dcc import device_requests
-from chf.dcc.device_requests import Bench, Outcome
+from chf.dcc.device_requests import Bench, Outcome, Taken
 from chf.dcc.intake import IntakeDecision, IntakePolicy, RequestRefusal
 from chf.dcc.inventory import StoreInventory
 from chf.dcc.products import Cpl
-from chf.dcc.reception import take_update, use_counter
+from chf.dcc.reception import check_counter, take_update
 from chf.dcc.register_file import RegisterFile
-from chf.dcc.seal import Seal
 from chf.dcc.settings import SERVICE_ROLES, DccSettings
-from chf.dcc.signers import NOBODY, Signers
+from chf.dcc.signers import NOBODY, ResponseSigner, Signers
 from chf.dcc.smi import Smi
 from chf.duis.codes import ResponseCode
 from chf.duis.device_request import (
@@ -97,7 +96,7 @@ class Desk:
         intake: IntakePolicy | None = None,
         carried: frozenset[str] = CARRIED,
     ) -> None:
-        self._store, self._pki, self._seal = store, pki, Seal(pki)
+        self._store, self._pki, self._sign = store, pki, ResponseSigner(pki)
         self._settings, self._signers, self._schema = settings or DccSettings(), signers, schema
         self._intake = intake or self._settings.policy.intake()
         self._carried = carried
@@ -185,38 +184,34 @@ class Desk:
             reason = "; ".join(str(refusal) for refusal in decision.refused[:3])
             more = len(decision.refused) - 3
             reason += f"; and {more} more" if more > 0 else ""
-        sealed = self._seal(response.to_bytes())
+        signed = self._sign(response.to_bytes())
         service = request.service_reference.value
         told = (*notes, *decision.notes)
-        return Answer(sealed, request.request_id, service, response.code, reason, reception.command, decision, told)
+        return Answer(signed, request.request_id, service, response.code, reason, reception.command, decision, told)
 
     def _device_request(self, read: ReadRequest, now: Now, notes: tuple[str, ...]) -> Answer:
+        """Looked at, decided and written in one transaction: neither the hub nor another process can come between."""
         request_id, service = read.header.request_id, read.header.service
-        outcome = self._outcome(read, now)
+        smi = self._smi.get()
+        with self._store.transaction() as tx:
+            inventory = StoreInventory(self._store, smi)
+            outcome = self._outcome(
+                read, Bench(tx, self._pki, inventory, smi, self._settings.policy, self._carried, now)
+            )
+            if isinstance(outcome, Taken) and not outcome.replayable:
+                tx.requests.note(request_id.originator, request_id.counter, now.utc)
+                fields = {"request": str(request_id), "sha256": ""}
+                tx.audit.append(Event(now.utc, Kind.REQUEST_ACCEPTED, request_id.target, None, fields))
         if isinstance(outcome, RequestRefusal):
             return self._refused(request_id, service, outcome, now)
-        if not outcome.replayable:
-            try:
-                with self._store.transaction() as tx:
-                    use_counter(tx, request_id, now)
-                    outcome.write(tx)
-                    fields = {"request": str(request_id), "sha256": ""}
-                    tx.audit.append(Event(now.utc, Kind.REQUEST_ACCEPTED, request_id.target, None, fields))
-            except RefusedError as error:  # another process took the same one since we looked
-                refusal = RequestRefusal(ResponseCode.VALIDATION, str(error))
-                return self._refused(request_id, service, refusal, now)
         response = ServiceResponse(request_id, service, outcome.code, int(now.utc), outcome.content)
-        return Answer(self._seal(response.to_bytes()), request_id, service, response.code, notes=notes)
+        return Answer(self._sign(response.to_bytes()), request_id, service, response.code, notes=notes)
 
-    def _outcome(self, read: ReadRequest, now: Now) -> Outcome:
-        request_id = read.header.request_id
-        last = self._store.requests.highest(request_id.originator)
-        if last is not None and request_id.counter <= last:
-            reason = f"the counter {request_id.counter} is not above {last}: replayed, or out of order"
-            return RequestRefusal(ResponseCode.VALIDATION, reason)
-        smi = self._smi.get()
-        inventory = StoreInventory(self._store, smi)
-        bench = Bench(self._store, self._pki, inventory, smi, self._settings.policy, self._carried, now)
+    def _outcome(self, read: ReadRequest, bench: Bench) -> Outcome:
+        try:
+            check_counter(bench.tx, read.header.request_id)
+        except RefusedError as error:
+            return RequestRefusal(ResponseCode.VALIDATION, str(error))
         match read.request:
             case ActivateFirmwareRequest() as request:
                 return device_requests.transform(request, bench)
@@ -236,7 +231,7 @@ class Desk:
         with self._store.transaction() as tx:
             tx.audit.append(Event(now.utc, Kind.REQUEST_REFUSED, None, None, fields))
         response = ServiceResponse(request_id, service, refusal.code, int(now.utc))
-        return Answer(self._seal(response.to_bytes()), request_id, service, refusal.code, refusal.reason)
+        return Answer(self._sign(response.to_bytes()), request_id, service, refusal.code, refusal.reason)
 
 
 class _Fresh(Generic[_T]):

@@ -1,14 +1,13 @@
 """Service requests about one device: what the DCC side makes of SR 11.2, 11.3 and 8.11.
 
-Each function checks and returns either a refusal with its code, or what is to be answered and written. Nothing is
-written here. A message for a device is refused as long as the hub behind this desk serves no device of its type: a
-command that nobody would carry is not taken.
+Each function checks, and returns a refusal with its code, or writes what follows and returns what is to be answered,
+all within the transaction that notes the request. A message for a device is refused as long as the hub behind this desk
+serves no device of its type: a command that nobody would carry is not taken.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from functools import partial
 from typing import Final, TypeAlias
 
 from chf.clock import Now, UtcSeconds, isoformat
@@ -39,7 +38,6 @@ from chf.gbcs import (
 )
 from chf.pki.certificates import Usage
 from chf.pki.gbcs import Pki
-from chf.store import Store
 from chf.store.device_log import DeviceEntry, DeviceStatus, DeviceType
 from chf.store.device_messages import NewDeviceMessage
 from chf.store.followed import Followed
@@ -57,9 +55,9 @@ _ACTIVATED_BY_COMMAND: Final = frozenset({"ESME", "GSME", "HCALCS"})
 
 @dataclass(frozen=True, slots=True)
 class Bench:
-    """What the functions of this module look at."""
+    """What the functions of this module look at, and where they write."""
 
-    store: Store
+    tx: Transaction
     pki: Pki
     inventory: StoreInventory
     smi: Mapping[Eui64, SmiDevice] | None
@@ -71,11 +69,10 @@ class Bench:
 
 @dataclass(frozen=True, slots=True)
 class Taken:
-    """`write` goes into the transaction that notes the request; `replayable` requests change nothing."""
+    """`replayable` requests change nothing."""
 
     code: ResponseCode
     content: Content = None
-    write: Callable[[Transaction], object] = lambda _tx: None
     replayable: bool = False
 
 
@@ -139,15 +136,12 @@ def read_version(request: ReadFirmwareVersionRequest, bench: Bench) -> Outcome:
     except UsageError as error:
         return RequestRefusal(ResponseCode.CANNOT_COMMUNICATE, str(error))
 
-    def write(tx: Transaction) -> None:
-        if when is None:
-            supplier = supplier_of(device, bench.smi, bench.pki)
-            kind = DeviceType(known.device_type)
-            queue_read(tx, request.request_id, kind, supplier, bench.pki, bench.policy, bench.now)
-        else:
-            tx.scheduled.add(str(request.request_id), device, UtcSeconds(when))
-
-    return Taken(ResponseCode.ACKNOWLEDGED, write=write)
+    if when is None:
+        supplier, kind = supplier_of(device, bench.smi, bench.pki), DeviceType(known.device_type)
+        queue_read(bench.tx, request.request_id, kind, supplier, bench.pki, bench.policy, bench.now)
+    else:
+        bench.tx.scheduled.add(str(request.request_id), device, UtcSeconds(when))
+    return Taken(ResponseCode.ACKNOWLEDGED)
 
 
 def update_device_log(request: UpdateHanDeviceLogRequest, bench: Bench) -> Outcome:
@@ -157,13 +151,12 @@ def update_device_log(request: UpdateHanDeviceLogRequest, bench: Bench) -> Outco
         return RequestRefusal(ResponseCode.DEVICE_DOES_NOT_EXIST, f"{found} is not this hub")
     if request.execution_utc_s is not None:
         return RequestRefusal(ResponseCode.VALIDATION, "future-dating by the DSP is not served")
-    entry = bench.store.devices.get(request.device)
+    entry = bench.tx.devices.get(request.device)
     if request.add is None:
         if entry is None:
             reason = f"{format_eui64(request.device)} is not in the device log"
             return RequestRefusal(ResponseCode.DEVICE_DOES_NOT_EXIST, reason)
-        body = {"device": format_eui64(request.device)}
-        return Taken(ResponseCode.ACKNOWLEDGED, write=partial(_submit, request, Verb.DEVICE_FORGET, body, bench.now))
+        return _submit(request, Verb.DEVICE_FORGET, {"device": format_eui64(request.device)}, bench)
     known = None if bench.smi is None else bench.smi.get(request.device)
     if entry is None and known is None:
         reason = f"{format_eui64(request.device)} is not in the inventory, which is where its type comes from"
@@ -172,27 +165,19 @@ def update_device_log(request: UpdateHanDeviceLogRequest, bench: Bench) -> Outco
         return RequestRefusal(ResponseCode.DEVICE_STATUS, f"{format_eui64(request.device)} has joined already")
     key = link_key(with_crc(request.add.install_code))
     if entry is not None:
-        logged = replace(entry, install_code_link_key=key)
-    else:
-        assert known is not None
-        logged = DeviceEntry(request.device, known.device_type, bench.now.utc, key)
+        bench.tx.devices.update(replace(entry, install_code_link_key=key))
+    elif known is not None:
+        bench.tx.devices.add(DeviceEntry(request.device, known.device_type, bench.now.utc, key))
+        fields = {"device_type": known.device_type.value}
+        bench.tx.audit.append(Event(bench.now.utc, Kind.DEVICE_ADDED, request.device, None, fields))
     body = {"device": format_eui64(request.device), "seconds": str(request.add.join_time_s)}
-
-    def write(tx: Transaction) -> None:
-        if entry is None:
-            tx.devices.add(logged)
-            fields = {"device_type": logged.device_type.value}
-            tx.audit.append(Event(bench.now.utc, Kind.DEVICE_ADDED, logged.eui64, None, fields))
-        else:
-            tx.devices.update(logged)
-        _submit(request, Verb.DEVICE_PERMIT, body, bench.now, tx)
-
-    return Taken(ResponseCode.ACKNOWLEDGED, write=write)
+    return _submit(request, Verb.DEVICE_PERMIT, body, bench)
 
 
-def _submit(request: UpdateHanDeviceLogRequest, verb: Verb, body: Mapping[str, str], now: Now, tx: Transaction) -> None:
-    command = tx.inbox.submit(verb, body, now.utc)
-    tx.followed.add(Followed(command, str(request.request_id), request.SERVICE, 0))
+def _submit(request: UpdateHanDeviceLogRequest, verb: Verb, body: Mapping[str, str], bench: Bench) -> Taken:
+    command = bench.tx.inbox.submit(verb, body, bench.now.utc)
+    bench.tx.followed.add(Followed(command, str(request.request_id), request.SERVICE, 0))
+    return Taken(ResponseCode.ACKNOWLEDGED)
 
 
 def _device_refusal(device: Eui64, bench: Bench, types: frozenset[str]) -> RequestRefusal | None:
@@ -245,29 +230,20 @@ def _checked_command(request: SignedPreCommandRequest, bench: Bench) -> GbcsMess
 
 
 def _for_device(request: str, message: GbcsMessage, bench: Bench) -> Outcome:
-    known = bench.inventory.device(Eui64(message.header.recipient))
+    header = message.header
+    device = Eui64(header.recipient)
+    known = bench.inventory.device(device)
     assert known is not None, "checked before"
     if known.device_type not in bench.carried or not known.on_hub:
         return _not_carried(known)
-    return Taken(ResponseCode.ACKNOWLEDGED, write=lambda tx: _queue(tx, request, message, bench))
+    now, octets = bench.now.utc, message.to_bytes()
+    expires = UtcSeconds(now + bench.policy.device_message_lifetime_s)
+    bench.tx.device_messages.add(
+        NewDeviceMessage(device, request, header.message_code, header.counter, octets, now, expires)
+    )
+    return Taken(ResponseCode.ACKNOWLEDGED)
 
 
 def _not_carried(known: Candidate) -> RequestRefusal:
     where = f"the hub carries no messages for devices of type {known.device_type} yet" if known.on_hub else "not here"
     return RequestRefusal(ResponseCode.CANNOT_COMMUNICATE, f"{format_eui64(known.eui64)}: {where}")
-
-
-def _queue(tx: Transaction, request: str, message: GbcsMessage, bench: Bench) -> None:
-    header = message.header
-    expires = UtcSeconds(bench.now.utc + bench.policy.device_message_lifetime_s)
-    tx.device_messages.add(
-        NewDeviceMessage(
-            Eui64(header.recipient),
-            request,
-            header.message_code,
-            header.counter,
-            message.to_bytes(),
-            bench.now.utc,
-            expires,
-        )
-    )

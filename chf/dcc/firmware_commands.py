@@ -8,9 +8,12 @@ from collections.abc import Mapping
 from typing import Final
 
 from chf.clock import Now, UtcSeconds
+from chf.duis.identifiers import RequestId
+from chf.errors import MalformedRequestError
 from chf.eui64 import Eui64
 from chf.gbcs import (
     CraFlag,
+    GbcsMessage,
     GroupingHeader,
     MessageCode,
     SupplementaryRemoteParty,
@@ -24,7 +27,7 @@ from chf.gbcs import (
 from chf.pki.certificates import Usage
 from chf.pki.gbcs import Pki
 from chf.store.device_log import DeviceType
-from chf.store.device_messages import NewDeviceMessage
+from chf.store.device_messages import DeviceMessage, NewDeviceMessage
 from chf.store.store import Transaction
 
 MESSAGE_LIFETIME_S = 86_400.0
@@ -98,3 +101,23 @@ def mac_key_for(pki: Pki, command: GroupingHeader) -> bytes:
     """Of ACB and device. Raises UsageError where the device has no key agreement certificate here."""
     public = pki.public_key(Eui64(command.recipient), Usage.KEY_AGREEMENT)
     return mac_key(pki.private_key(pki.acb, Usage.KEY_AGREEMENT), public, command)
+
+
+def request_of(row: DeviceMessage) -> RequestId | None:
+    """The RequestID that came with the command. A supplier's command that came without one stands for its own.
+
+    None for a command that the ACB sent for somebody at this desk, who reads here what becomes of it. Raises
+    MalformedMessageError for a row whose octets are no command.
+    """
+    try:
+        return RequestId.parse(row.request)
+    except MalformedRequestError:
+        header = GbcsMessage.from_bytes(row.message).header
+    if header.supplementary is not None:
+        return None
+    return RequestId(Eui64(header.originator), row.device, header.counter)
+
+
+def service_of(message_code: int) -> str:
+    """The service reference of the requests that cause such commands."""
+    return "11.3" if message_code == MessageCode.ACTIVATE_FIRMWARE else "11.2"

@@ -64,26 +64,31 @@ def queue_read(
 class DatedReads:
     """Makes the commands of dated reads. Two of them in two processes make each once."""
 
-    def __init__(self, store: Store, pki: Pki, seal: Callable[[bytes], bytes], policy: DeskPolicy) -> None:
-        self._store, self._pki, self._seal, self._policy = store, pki, seal, policy
+    def __init__(self, store: Store, pki: Pki, sign: Callable[[bytes], bytes], policy: DeskPolicy) -> None:
+        self._store, self._pki, self._sign, self._policy = store, pki, sign, policy
         self._smi = Smi(store.home)
 
     def run(self, now: Now) -> int:
         """Returns how many reads were dealt with. Call again until it is 0."""
         reads = self._store.scheduled.due(now.utc, _BATCH)
+        smi = self._smi.devices() if reads else None
         for read in reads:
-            entry = self._store.devices.get(read.device)
-            late = now.utc > read.due + self._policy.device_message_lifetime_s
-            if late or entry is None or entry.device_type not in VERSION_USE_CASES or not self._has_key(read.device):
-                code = ResponseCode.TIMED_OUT if late else ResponseCode.CANNOT_COMMUNICATE
-                self._give_up(read, code, now)
-                continue
             with self._store.transaction() as tx:
                 if tx.scheduled.done(read.id, now.utc):
-                    request, kind = RequestId.parse(read.request), entry.device_type
-                    supplier = supplier_of(read.device, self._smi.devices(), self._pki)
-                    queue_read(tx, request, kind, supplier, self._pki, self._policy, now)
+                    self._make(tx, read, smi, now)
         return len(reads)
+
+    def _make(self, tx: Transaction, read: ScheduledRead, smi: Mapping[Eui64, SmiDevice] | None, now: Now) -> None:
+        request, entry = RequestId.parse(read.request), tx.devices.get(read.device)
+        late = now.utc > read.due + self._policy.device_message_lifetime_s
+        if late or entry is None or entry.device_type not in VERSION_USE_CASES or not self._has_key(read.device):
+            code = ResponseCode.TIMED_OUT if late else ResponseCode.CANNOT_COMMUNICATE
+            document = self._sign(ServiceResponse(request, SERVICE, code, int(now.utc)).to_bytes())
+            name = f"{request}/dated/{code.value}"
+            tx.uplink.add(NewDocument(name, request.originator, read.device, "response", document, now.utc))
+            return
+        supplier = supplier_of(read.device, smi, self._pki)
+        queue_read(tx, request, entry.device_type, supplier, self._pki, self._policy, now)
 
     def _has_key(self, device: Eui64) -> bool:
         try:
@@ -91,11 +96,3 @@ class DatedReads:
         except UsageError:
             return False
         return True
-
-    def _give_up(self, read: ScheduledRead, code: ResponseCode, now: Now) -> None:
-        request = RequestId.parse(read.request)
-        document = self._seal(ServiceResponse(request, SERVICE, code, int(now.utc)).to_bytes())
-        with self._store.transaction() as tx:
-            if tx.scheduled.done(read.id, now.utc):
-                name = f"{request}/dated/{code.value}"
-                tx.uplink.add(NewDocument(name, request.originator, read.device, "response", document, now.utc))

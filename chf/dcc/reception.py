@@ -58,7 +58,8 @@ def take_update(
     if decision.request_refusal is None and decision.image is not None:
         try:
             with store.transaction() as tx:
-                use_counter(tx, request.request_id, now)
+                check_counter(tx, request.request_id)
+                tx.requests.note(request.request_id.originator, request.request_id.counter, now.utc)
                 command = _write(tx, decision, decision.image, activation or ActivateNow(), now, policy)
             return Reception(decision, decision.response(int(now.utc)), command)
         except RefusedError as error:  # another process took the same one since we looked
@@ -71,12 +72,11 @@ def take_update(
     return Reception(decision, decision.response(int(now.utc)), None)
 
 
-def use_counter(tx: Transaction, request_id: RequestId, now: Now) -> None:
+def check_counter(tx: Transaction, request_id: RequestId) -> None:
     """A counter is used once, and by requests in their order. Raises RefusedError."""
     last = tx.requests.highest(request_id.originator)
     if last is not None and request_id.counter <= last:
         raise RefusedError(f"the counter {request_id.counter} is not above {last}: replayed, or out of order")
-    tx.requests.note(request_id.originator, request_id.counter, now.utc)
 
 
 def _write(

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
+from chf.clock import backoff_s
 from chf.config import Table, read_toml
 from chf.dcc.intake import IntakePolicy
 from chf.errors import UsageError
@@ -78,7 +79,7 @@ class DeliveryPolicy:
 
     def pause_s(self, attempts: int) -> float:
         """How long to wait after this many failed attempts: twice as long each time."""
-        return min(self.first_pause_s * 2.0 ** min(attempts - 1, 30), self.longest_pause_s)
+        return backoff_s(attempts, self.first_pause_s, self.longest_pause_s)
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,19 +9,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from threading import Thread
 
-from chf.clock import Clock, SystemClock
+from chf.background import keep_doing
+from chf.clock import SystemClock
 from chf.dcc.conversion import Conversion
 from chf.dcc.delivery import Delivery
 from chf.dcc.desk import Desk
 from chf.dcc.gateway import Gateway
-from chf.dcc.seal import Seal
 from chf.dcc.settings import DccSettings
-from chf.dcc.signers import Signers
+from chf.dcc.signers import ResponseSigner, Signers
 from chf.duis.schema import DuisSchema
-from chf.errors import StoreError, UsageError
+from chf.errors import StoreError
 from chf.pki.gbcs import Pki
 from chf.store import Store
 from chf.store.lock import Only, StoreLock
+from chf.trace import Event, Kind
 
 _LOG = logging.getLogger(__name__)
 _POLL_S = 0.2  # how soon what the hub wrote is passed on
@@ -44,13 +45,24 @@ class DccSide:
         clock = SystemClock()
         with StoreLock.acquire(self.home, Only.DCC_SIDE), Store.open(self.home) as store:
             desk = Desk(store, self.pki, self.settings, signers=self.signers, schema=self.schema)
-            conversion = Conversion(store, self.pki, Seal(self.pki), self.settings.policy)
+            conversion = Conversion(store, self.pki, ResponseSigner(self.pki), self.settings.policy)
             delivery = Delivery(store, self.settings, clock)
             async with Gateway(desk, clock).listening(*self.listen) as (host, port):
                 ready(f"http://{host}:{port}/api/v1")
+
+                async def convert() -> float:
+                    return 0 if conversion.run(clock.now()) else _POLL_S
+
+                def alarm(reason: str) -> None:
+                    with suppress(StoreError), store.transaction() as tx:
+                        tx.audit.append(Event(clock.now().utc, Kind.ALARM, None, None, {"reason": reason}))
+
                 with suppress(asyncio.CancelledError):
                     async with asyncio.TaskGroup() as tasks:
-                        running = [tasks.create_task(delivery.run()), tasks.create_task(_convert(conversion, clock))]
+                        running = [
+                            tasks.create_task(keep_doing("delivering documents", delivery.run, alarm)),
+                            tasks.create_task(keep_doing("converting alerts", convert, alarm)),
+                        ]
                         await stop.wait()
                         for task in running:
                             task.cancel()
@@ -90,13 +102,3 @@ def in_a_thread(side: DccSide) -> Iterator[str]:
                 loop.call_soon_threadsafe(stop.set)
     finally:
         thread.join()
-
-
-async def _convert(conversion: Conversion, clock: Clock) -> None:
-    while True:
-        try:
-            more = conversion.run(clock.now())
-        except (StoreError, UsageError) as error:  # the same rows are there the next time
-            _LOG.error("alerts wait: %s", error)
-            more = 0
-        await asyncio.sleep(0 if more else _POLL_S)

@@ -1,4 +1,4 @@
-"""Whose XML signatures count: a directory of certificates, and the rule for documents that are signed by nobody known.
+"""XML signatures: whose count (a directory of certificates, and the rule for unknown signers), and the DCC's own.
 
 Validity dates are not judged: nothing public says how the DCC does (docs/supported-spec.md, DUIS).
 """
@@ -10,12 +10,15 @@ from pathlib import Path
 from typing import Final
 
 from cryptography import x509
+from lxml import etree
 from lxml.etree import _Element
 
-from chf.duis.xml_signature import DetachedSignature, IssuerSerial, verify
+from chf.duis.document import compact, parse_document
+from chf.duis.xml_signature import DetachedSignature, IssuerSerial, sign, verify
 from chf.errors import RefusedError, UsageError
 from chf.eui64 import Eui64, format_eui64
 from chf.pki.certificates import Usage, identity, load_certificates
+from chf.pki.gbcs import Pki
 
 _ENDINGS: Final = frozenset({".pem", ".crt", ".cer", ".der"})
 
@@ -89,3 +92,17 @@ def _signs_documents(certificate: x509.Certificate, path: Path) -> bool:
         raise UsageError(f"{path} does not say what its key is for (KeyUsage)") from None
     except (UsageError, ValueError) as error:  # ValueError: extensions are parsed when they are asked for
         raise UsageError(f"{path}: {error}") from None
+
+
+class ResponseSigner:
+    """Puts the DCC's signature under what it sends to users, with the ACB's key of the test PKI."""
+
+    def __init__(self, pki: Pki) -> None:
+        self._key = pki.private_key(pki.acb, Usage.DIGITAL_SIGNATURE)
+        self._certificate = pki.certificate(pki.acb, Usage.DIGITAL_SIGNATURE)
+
+    def __call__(self, document: bytes) -> bytes:
+        root = parse_document(document)
+        compact(root)
+        sign(root, self._key, self._certificate)
+        return etree.tostring(root, encoding="UTF-8", xml_declaration=True)

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Final
 
 from chf.clock import Now, UtcSeconds
-from chf.dcc.asked import request_of, service_of
+from chf.dcc.firmware_commands import request_of, service_of
 from chf.dcc.settings import DeskPolicy
 from chf.duis.codes import ResponseCode
 from chf.duis.envelope import ServiceResponse
@@ -30,8 +30,8 @@ _OUT_OF_TIME: Final = "its time was over, and no hub had delivered it"
 class Unanswered:
     """One for each store; two of them tell nobody twice."""
 
-    def __init__(self, store: Store, seal: Callable[[bytes], bytes], policy: DeskPolicy) -> None:
-        self._store, self._seal, self._policy = store, seal, policy
+    def __init__(self, store: Store, sign: Callable[[bytes], bytes], policy: DeskPolicy) -> None:
+        self._store, self._sign, self._policy = store, sign, policy
 
     def run(self, now: Now) -> int:
         """Tell of what is due; returns how many commands were dealt with. Call again until it is 0."""
@@ -58,7 +58,7 @@ class Unanswered:
                 tx.device_messages.told(row.id, now.utc)
             return
         response = ServiceResponse(request, service_of(row.message_code), code, int(now.utc))
-        document = self._seal(response.to_bytes())
+        document = self._sign(response.to_bytes())
         with self._store.transaction() as tx:
             read_again = tx.device_messages.get(row.id)
             if read_again is None or read_again.state is not row.state:

@@ -13,11 +13,11 @@ from collections.abc import Callable
 from typing import Final
 
 from chf import __version__
+from chf.background import keep_doing
 from chf.clock import Clock, Instant, Now, isoformat
 from chf.errors import StoreError, one_error
 from chf.eui64 import Eui64
 from chf.hub.alerts import DeviceMessageReader, HubAlerts
-from chf.hub.background import keep_doing
 from chf.hub.batch import Batch, DeviceChange, Work, together
 from chf.hub.commands import Commands
 from chf.hub.devices import KnownDevices

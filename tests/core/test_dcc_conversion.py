@@ -8,7 +8,7 @@ from chf.clock import Instant, Now, UtcSeconds
 from chf.dcc.conversion import CURSOR, Conversion
 from chf.dcc.desk import Desk
 from chf.dcc.firmware_commands import cs06, read_version, row
-from chf.dcc.seal import Seal
+from chf.dcc.signers import ResponseSigner
 from chf.dcc.smi import Smi, SmiDevice
 from chf.duis import DuisSchema, RequestId
 from chf.duis.device_request import ReadFirmwareVersionRequest, UpdateHanDeviceLogRequest
@@ -113,7 +113,7 @@ class Upward:
 
     def convert(self):
         """What became of it; every document is valid against the schema."""
-        conversion = Conversion(self.store, self.pki, Seal(self.pki))
+        conversion = Conversion(self.store, self.pki, ResponseSigner(self.pki))
         while conversion.run(NOW):
             pass
         documents = self.store.uplink.list()
@@ -450,7 +450,7 @@ def test_upward_outcome_of_a_device_log_request(upward, result, code):
 def test_upward_alerts_are_converted_a_hundred_at_a_time(upward):
     later = Now(Instant(2000.0), UtcSeconds(UTC + 1))
     upward.alert(cs09(), PPMID)
-    conversion = Conversion(upward.store, upward.pki, Seal(upward.pki))
+    conversion = Conversion(upward.store, upward.pki, ResponseSigner(upward.pki))
     assert conversion.run(later) == 1
     assert conversion.run(later) == 0
     for counter in range(2, 152):

@@ -5,8 +5,8 @@ import pytest
 from chf.clock import Instant, Now, UtcSeconds
 from chf.dcc.conversion import Conversion
 from chf.dcc.desk import Address, Desk
-from chf.dcc.seal import Seal
 from chf.dcc.settings import DeskPolicy
+from chf.dcc.signers import ResponseSigner
 from chf.dcc.unanswered import HUB_PATIENCE_S
 from chf.duis import RequestId
 from chf.duis.device_request import ReadFirmwareVersionRequest
@@ -36,7 +36,7 @@ class Dated:
 
     def at(self, seconds: float):
         """The commands that are on their way, after the DCC side looked at this time."""
-        conversion = Conversion(self.store, self.pki, Seal(self.pki))
+        conversion = Conversion(self.store, self.pki, ResponseSigner(self.pki))
         while conversion.run(later(seconds)):
             pass
         for document in self.store.uplink.list():

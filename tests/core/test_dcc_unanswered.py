@@ -8,8 +8,8 @@ from chf.clock import Instant, Now, UtcSeconds
 from chf.dcc.conversion import Conversion
 from chf.dcc.desk import Address, Desk
 from chf.dcc.firmware_commands import cs06, row
-from chf.dcc.seal import Seal
 from chf.dcc.settings import DccSettings, DeskPolicy
+from chf.dcc.signers import ResponseSigner
 from chf.dcc.unanswered import HUB_PATIENCE_S, Unanswered
 from chf.duis import RequestId
 from chf.duis.device_request import ReadFirmwareVersionRequest
@@ -69,7 +69,7 @@ class Sent:
 
     def told(self, after_s: float, policy: DeskPolicy | None = None):
         """Every document that the user is given up to then; all valid against the schema."""
-        conversion = Conversion(self.store, self.pki, Seal(self.pki), policy)
+        conversion = Conversion(self.store, self.pki, ResponseSigner(self.pki), policy)
         while conversion.run(later(after_s)):
             pass
         documents = self.store.uplink.list()
@@ -135,7 +135,7 @@ def test_unanswered_tells_nothing_while_the_store_refuses_and_all_of_it_later(se
     """Killed between looking and writing: the transaction is all or nothing."""
     sent.fate(MessageState.EXPIRED, 5.0)
     with pytest.raises(RuntimeError):
-        Unanswered(sent.store, Seal(sent.pki), DeskPolicy())._tell(
+        Unanswered(sent.store, ResponseSigner(sent.pki), DeskPolicy())._tell(
             _Trap(sent.store.device_messages.get(sent.message.id)), later(6.0)
         )
     assert sent.store.uplink.list() == ()
@@ -157,7 +157,7 @@ class _Trap:
 def test_unanswered_hub_that_delivers_meanwhile_wins(sent):
     row_as_seen = sent.store.device_messages.get(sent.message.id)
     sent.fate(MessageState.DELIVERED, LIFETIME_S)
-    Unanswered(sent.store, Seal(sent.pki), DeskPolicy())._tell(row_as_seen, later(LIFETIME_S + 100))
+    Unanswered(sent.store, ResponseSigner(sent.pki), DeskPolicy())._tell(row_as_seen, later(LIFETIME_S + 100))
     assert sent.store.uplink.list() == ()
     assert sent.state() is MessageState.DELIVERED
 

@@ -4,12 +4,12 @@ from dataclasses import replace
 
 import pytest
 
-from chf.dcc import device_requests, reception
+from chf.dcc import reception
 from chf.dcc.desk import Desk
 from chf.dcc.intake import IntakePolicy
 from chf.dcc.products import Cpl, Product, ProductStatus
 from chf.dcc.settings import DccSettings, DeskPolicy, User
-from chf.dcc.signers import NOBODY, SignaturePolicy
+from chf.dcc.signers import NOBODY, SignaturePolicy, Signers
 from chf.dcc.smi import Smi, SmiStatus
 from chf.duis import RequestId, ServiceReference
 from chf.duis.device_request import (
@@ -78,7 +78,7 @@ def test_desk_refuses_a_replayed_update(bench):
     ("module", "function", "request_", "taken"),
     [
         (reception, "decide", update_request(), "I99"),
-        (device_requests, "read_version", ReadFirmwareVersionRequest(RequestId(SUPPLIER, PPMID, 1000)), "I99"),
+        (Signers, "check", ReadFirmwareVersionRequest(RequestId(SUPPLIER, PPMID, 1000)), "I99"),
     ],
 )
 def test_desk_of_another_process_takes_the_same_request_meanwhile(

@@ -1,5 +1,7 @@
 """The desk and the device log: SR 8.11, which lets a device in or takes it out. Every refusal by name."""
 
+from dataclasses import replace
+
 import pytest
 
 from chf.crypto.install_code import link_key, with_crc
@@ -9,6 +11,7 @@ from chf.duis.device_request import (
     UpdateHanDeviceLogRequest,
 )
 from chf.eui64 import format_eui64
+from chf.store import Store
 from chf.store.device_log import DeviceStatus, DeviceType
 from chf.store.inbox import Verb
 from tests.support.dcc_bench import (
@@ -51,6 +54,23 @@ def test_desk_adds_a_pending_device_again_with_its_new_code(bench):
     bench.ask(han())
     bench.ask(han(add=AddToDeviceLog(60, bytes(16)), counter=1001))
     assert bench.store.devices.get(STRANGER).install_code_link_key == link_key(with_crc(bytes(16)))
+
+
+def test_desk_sees_what_the_hub_wrote_before_it_could_write_itself(bench, monkeypatch):
+    """A row that was read before the transaction would be written back as it was, and the device never have joined."""
+    Smi(bench.home).put(known(STRANGER))
+    bench.ask(han())
+    transaction = bench.store.transaction
+
+    def after_the_hub():
+        monkeypatch.setattr(bench.store, "transaction", transaction)
+        with Store.open(bench.home) as hub, hub.transaction() as tx:
+            tx.devices.update(replace(tx.devices.get(STRANGER), status=DeviceStatus.JOINED))
+        return transaction()
+
+    monkeypatch.setattr(bench.store, "transaction", after_the_hub)
+    answer = bench.ask(han(add=AddToDeviceLog(60, bytes(16)), counter=1001))
+    assert (answer.code.value, bench.store.devices.get(STRANGER).status) == ("E5", DeviceStatus.JOINED)
 
 
 def test_desk_removes_a_device_by_the_hub(bench):

@@ -1,4 +1,4 @@
-"""Whatever the DCC side says: valid against the schema, sealed, and read back as it was meant, whatever the values."""
+"""Whatever the DCC side says: valid against the schema, signed_document, and read back as it was meant, whatever the values."""
 
 from datetime import UTC, datetime
 from string import printable
@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chf.dcc.seal import Seal
+from chf.dcc.signers import ResponseSigner
 from chf.duis import RequestId
 from chf.duis.alerts import AlertDocument, CommsHubAlert, CspFirmwareDeliveryStatus, DeviceAlert, PpmidAlert
 from chf.duis.codes import ResponseCode
@@ -83,12 +83,12 @@ def pki(tmp_path_factory):
 
 @PROFILE
 @given(document=st.one_of(responses, alerts))
-def test_whatever_is_said_is_valid_sealed_and_keeps_its_texts(pki, document):
-    sealed = Seal(pki)(document.to_bytes())
-    root = parse_document(sealed)
+def test_whatever_is_said_is_valid_signed_document_and_keeps_its_texts(pki, document):
+    signed_document = ResponseSigner(pki)(document.to_bytes())
+    root = parse_document(signed_document)
     duis_schema().check_tree(root)
     signature = detach(root)
     acb = pki.certificate(pki.acb, Usage.DIGITAL_SIGNATURE)
     assert verify(root, signature, {IssuerSerial.of(acb): acb}.get) == acb
     if isinstance(document, ServiceResponse) and isinstance(document.content, PreCommand):
-        assert field(sealed, "GBCSVersion") == document.content.gbcs_version
+        assert field(signed_document, "GBCSVersion") == document.content.gbcs_version

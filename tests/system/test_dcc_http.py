@@ -10,19 +10,27 @@ import aiohttp
 import pytest
 from aiohttp import web
 
+from chf import background
 from chf.clock import SystemClock, UtcSeconds
+from chf.dcc.conversion import Conversion
 from chf.dcc.delivery import Delivery
 from chf.dcc.desk import Desk
 from chf.dcc.gateway import Gateway, GatewayLimits, is_loopback
 from chf.dcc.intake import IntakePolicy
 from chf.dcc.settings import DccSettings, DeliveryPolicy, User
+from chf.dcc.side import DccSide
+from chf.dcc.signers import NOBODY
 from chf.duis.document import LARGEST_DOCUMENT_OCTETS
 from chf.errors import StoreError
 from chf.eui64 import Eui64
+from chf.gbcs import make_cs09_alert
 from chf.store import Store
 from chf.store.alerts import NewAlert
 from chf.store.uplink import NewDocument
+from chf.trace import Kind
 from tests.support.dcc_bench import (
+    ACB,
+    KEYS,
     NOW,
     PPMID,
     SECOND,
@@ -371,6 +379,51 @@ async def test_delivery_that_cannot_be_written_down_comes_again_under_the_same_i
     async with Receiver().listening() as receiver, delivering(store, receiver.url):
         await until(lambda: all_delivered(store))
     assert receiver.taken == ["a", "a", "a", "a", "b"]
+
+
+async def test_delivery_of_a_document_that_cannot_be_sent_does_not_end_that_of_others(store, monkeypatch):
+    queue(store, "broken")
+    queue(store, "a", device=SECOND)
+    post, faults = aiohttp.ClientSession.post, [ValueError("no header can hold this")] * 3
+
+    def fails(session, url, *, data, **how):
+        if data == b"broken" and faults:
+            raise faults.pop()
+        return post(session, url, data=data, **how)
+
+    monkeypatch.setattr(aiohttp.ClientSession, "post", fails)
+    async with Receiver().listening() as receiver, delivering(store, receiver.url):
+        await until(lambda: all_delivered(store))
+    assert receiver.got == ["a", "broken"]
+    assert store.uplink.get(1).attempts == 4
+
+
+@pytest.mark.parametrize("failing", [(Conversion, "run"), (Delivery, "_due")])
+async def test_a_fault_in_one_task_of_the_dcc_side_does_not_end_the_other(store, monkeypatch, failing):
+    """And the task itself is tried again: here it fails once."""
+    monkeypatch.setattr(background, "FIRST_RETRY_S", 0.01)
+    kind, name = failing
+    works = getattr(kind, name)
+
+    def fails(*arguments):
+        monkeypatch.setattr(kind, name, works)
+        raise RuntimeError("a mistake of ours")
+
+    monkeypatch.setattr(kind, name, fails)
+    octets = make_cs09_alert(PPMID, ACB, 1, utc=NOW.utc, firmware_version=2, success=True, key=KEYS(f"{PPMID:016x}-ds"))
+    with store.transaction() as tx:
+        tx.alerts.add(NewAlert("x", PPMID, "CS09", 0x8F8B, "", octets, False, NOW.utc))
+    stop = asyncio.Event()
+    async with Receiver().listening() as receiver:
+        settings = DccSettings(delivery=POLICY, default_receive_url=receiver.url)
+        side = DccSide(store.home, make_pki(store.home), ("127.0.0.1", 0), settings, NOBODY, None)
+        running = asyncio.create_task(side.run(stop, lambda _address: None))
+        await until(lambda: receiver.taken)
+        stop.set()
+        await running
+    alarms = [record.event.fields["reason"] for record in store.audit.tail() if record.event.kind is Kind.ALARM]
+    assert len(alarms) == 1
+    assert alarms[0].endswith("failed, and is tried again: a mistake of ours")
 
 
 async def test_delivery_to_an_address_that_hangs_is_bounded(store):

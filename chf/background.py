@@ -1,4 +1,4 @@
-"""The hub's tasks: what is done again and again beside the radio. A failure costs one turn, and is told to people."""
+"""What hub and DCC side do again and again, each thing by itself. A failure costs one turn, and is told to people."""
 
 import asyncio
 import logging
@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 from typing import Final
 
 from chf.clock import backoff_s
-from chf.errors import ChfError
+from chf.errors import ChfError, one_error
 
 _LOG = logging.getLogger(__name__)
 
@@ -24,7 +24,8 @@ async def keep_doing(name: str, turn: Callable[[], Awaitable[float]], alarm: Cal
         try:
             pause_s = await turn()
             failures, reason = 0, ""
-        except Exception as error:  # noqa: BLE001 the outermost loop of its task, which may not end the hub
+        except Exception as caught:  # noqa: BLE001 the outermost loop of its task, which may not end the others
+            error = one_error(caught) if isinstance(caught, BaseExceptionGroup) else caught
             failures += 1
             pause_s = backoff_s(failures, FIRST_RETRY_S, LONGEST_RETRY_S)
             if reason != (reason := f"{name} failed, and is tried again: {error or type(error).__name__}"):
