@@ -220,7 +220,7 @@ class OtaClient(Cluster):
         return self._query(now)
 
     def _answers_broadcast(self, notify: ota.ImageNotify) -> bool:
-        """ZCL8 11.13.3.5.1: the fields must fit, the version must be another one, and the dice must say yes."""
+        """ZCL8 11.13.3.2: the fields fit, the version is another one, and the dice show QueryJitter or less."""
         return (
             notify.manufacturer in {None, ota.ANY_MANUFACTURER, self._settings.manufacturer_code}
             and notify.image_type in {None, ota.ANY_IMAGE_TYPE, self._settings.image_type}

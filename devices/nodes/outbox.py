@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 _COUNTER = struct.Struct("<Q")
 _LENGTH = struct.Struct("<H")
-_LONGEST_OUTBOX_BYTES = 1024  # of the journal's sector; older messages give way
+LONGEST_BYTES = 1024  # our choice, of the journal's sector of 2048; older messages give way
 
 
 class Outbox:
@@ -30,9 +30,14 @@ class Outbox:
         return messages[0] if messages else None
 
     def add(self, *messages: bytes, also: Mapping[Key, bytes | None]) -> None:
-        """Put messages in, and write `also` in the same breath."""
+        """Put messages in, and write `also` in the same record. Where there is no room the oldest give way.
+
+        Raises ValueError for messages that are too long for an empty outbox, and then writes nothing.
+        """
+        if sum(map(len, messages)) > LONGEST_BYTES:
+            raise ValueError(f"messages of {sum(map(len, messages))} bytes do not fit an outbox of {LONGEST_BYTES}")
         held = [*self._messages(), *messages]
-        while sum(map(len, held)) > _LONGEST_OUTBOX_BYTES:
+        while sum(map(len, held)) > LONGEST_BYTES:
             held.pop(0)
         self._journal.put({Key.ALERTS: _packed(held), **also})
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from random import Random
 
 import pytest
 
@@ -118,6 +119,26 @@ def test_jitter_keeps_some_devices_quiet() -> None:
             answered += 1
             bench.give(ota.Command.QUERY_NEXT_IMAGE_RESPONSE, b"\x98")
     assert 40 <= answered <= 80
+
+
+class Dice(Random):
+    """Shows the same every time."""
+
+    def __init__(self, shown: int) -> None:
+        super().__init__(1)
+        self.shown = shown
+
+    def randint(self, a: int, b: int) -> int:
+        assert (a, b) == (1, 100)  # ZCL8 11.13.3.2
+        return self.shown
+
+
+@pytest.mark.parametrize(("shown", "asks"), [(1, True), (29, True), (30, True), (31, False), (100, False)])
+def test_a_device_asks_when_its_dice_show_the_jitter_or_less(shown: int, asks: bool) -> None:
+    bench = ClientBench(random=Dice(shown))
+    bench.found()
+    bench.give(ota.Command.IMAGE_NOTIFY, ota.ImageNotify(30).to_bytes(), unicast=False)
+    assert (bench.state is State.QUERYING) is asks
 
 
 def test_notifies_during_a_download_change_nothing() -> None:
@@ -266,6 +287,28 @@ def test_waiting_for_data_is_no_error_however_often() -> None:
         bench.wait_for_data(0, 60)
         bench.wait()
     assert bench.state is State.FETCHING
+
+
+def test_only_requests_in_a_row_count_as_misses_and_wait_for_data_or_a_block_is_an_answer() -> None:
+    bench = ClientBench()
+    bench.fetching()
+    misses = SPEC_STRICT.block_attempts - 1
+
+    def miss() -> None:
+        for _ in range(misses):
+            assert bench.state is State.FETCHING
+            bench.wait()  # no answer
+            bench.wait()  # the back-off
+
+    miss()
+    bench.wait_for_data(0, 5)
+    bench.wait()
+    miss()
+    bench.block(0)
+    miss()
+    assert bench.state is State.FETCHING
+    bench.wait()
+    assert bench.state is State.FAILING
 
 
 @pytest.mark.parametrize(

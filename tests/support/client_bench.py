@@ -32,7 +32,16 @@ def heard(*, source=0x0000, source_ieee=0xC0FFEE, destination=0x1234, secured=Tr
 class ClientBench:
     """A client whose server is this test."""
 
-    def __init__(self, personality=SPEC_STRICT, *, octets: bytes | None = None, knows_time: bool = True, **changes):
+    def __init__(
+        self,
+        personality=SPEC_STRICT,
+        *,
+        octets: bytes | None = None,
+        knows_time: bool = True,
+        random: Random | None = None,
+        **changes,
+    ):
+        self.random = random or Random(5)
         self.image = image() if octets is None else octets
         self.now = 0.0
         self.flash = Flash(sectors=42)
@@ -51,7 +60,7 @@ class ClientBench:
         clock = Clock(0)
         if self.knows_time:
             clock.set(START_UTC, 0.0)
-        self.client = OtaClient(self.settings, self.banks, Random(5), clock=clock, next_sequence=self._next)
+        self.client = OtaClient(self.settings, self.banks, self.random, clock=clock, next_sequence=self._next)
 
     def _next(self) -> int:
         self._sequence += 1
