@@ -251,6 +251,28 @@ def test_tunnel_busy_is_asked_again_after_three_minutes_for_ever(bench):
         assert bench.sent() == [RequestTunnel()]
 
 
+def test_tunnel_busy_answers_do_not_count_as_silence(bench):
+    bench.join()
+    bench.found(ENDPOINT)
+    for _ in range(2 * SETTINGS.request_attempts):
+        bench.from_device(RequestTunnelResponse(0, TunnelStatus.BUSY), bench.sequence())
+        bench.until_deadline()
+    asked = [bench.now]
+    while bench.client.state(PPMID) is not State.RESTING:  # from here on it is silent
+        if any(isinstance(effect, Send) for effect in bench.until_deadline()):
+            asked.append(bench.now)
+    assert len(asked) == SETTINGS.request_attempts
+    assert asked[1] - asked[0] == SETTINGS.response_timeout_s + SETTINGS.first_retry_s
+
+
+def test_tunnel_a_message_does_not_hurry_a_busy_device(bench):
+    bench.join()
+    bench.found(ENDPOINT)
+    bench.from_device(RequestTunnelResponse(0, TunnelStatus.BUSY), bench.sequence())
+    assert bench.send("m1") == ()
+    assert bench.client.deadline() == SETTINGS.busy_retry_s
+
+
 def test_tunnel_no_more_ids_closes_the_ones_we_had_and_asks_again_after_five_seconds(bench):
     bench.open(tunnel_id=5)
     bench.join()
