@@ -29,6 +29,11 @@ async def keep_doing(name: str, turn: Callable[[], Awaitable[float]], alarm: Cal
             failures += 1
             pause_s = backoff_s(failures, FIRST_RETRY_S, LONGEST_RETRY_S)
             if reason != (reason := f"{name} failed, and is tried again: {error or type(error).__name__}"):
-                _LOG.error(reason, exc_info=None if isinstance(error, ChfError) else error)
+                note(reason, error)
                 alarm(reason)
         await asyncio.sleep(pause_s)
+
+
+def note(reason: str, error: BaseException) -> None:
+    """Into the log, with where it happened, unless what the program works with is to blame."""
+    _LOG.error(reason, exc_info=None if isinstance(error, ChfError) else error)

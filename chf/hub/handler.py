@@ -6,6 +6,7 @@ is given.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Self
 
 from chf.clock import Clock, Instant, Now
 from chf.errors import MalformedFrameError
@@ -35,6 +36,11 @@ class HubContext:
     alerts: HubAlerts
     reader: DeviceMessageReader
     images: ImageCache
+
+    @classmethod
+    def of(cls, store: Store, radio: Radio, clock: Clock, settings: HubSettings, pki: Pki) -> Self:
+        devices, images = KnownDevices(store), ImageCache(store.home)
+        return cls(store, radio, clock, settings, pki, devices, HubAlerts(pki), DeviceMessageReader(pki), images)
 
 
 class Handler:

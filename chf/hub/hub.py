@@ -13,17 +13,15 @@ from collections.abc import Callable
 from typing import Final
 
 from chf import __version__
-from chf.background import keep_doing
-from chf.clock import Clock, Instant, Now, isoformat
+from chf.background import keep_doing, note
+from chf.clock import Clock, Now, isoformat
 from chf.errors import StoreError, one_error
 from chf.eui64 import Eui64
-from chf.hub.alerts import DeviceMessageReader, HubAlerts
 from chf.hub.batch import Batch, DeviceChange, Work, together
 from chf.hub.commands import Commands
-from chf.hub.devices import KnownDevices
+from chf.hub.deadlines import Deadlines
 from chf.hub.gate import Gate
 from chf.hub.handler import Handler, HubContext, ReadHandler, unsupported
-from chf.hub.images import ImageCache
 from chf.hub.journal import Journal
 from chf.hub.keys import Keys
 from chf.hub.log_alerts import LogAlerts, is_change
@@ -42,7 +40,6 @@ _LOG = logging.getLogger(__name__)
 POLL_S: Final = 0.2  # how soon a command of the CLI is taken (our choice)
 SAVE_S: Final = 0.5  # how often progress and what was heard are written (our choice)
 CHECKPOINT_S: Final = 30.0  # how often SQLite's log is moved into its file (our choice)
-LATE_S: Final = 1.0  # when a deadline that could not be handled is due again (our choice)
 
 RADIO_NOTE: Final = "radio"
 """Under this key the store's meta table says what the radio is doing."""
@@ -62,10 +59,8 @@ class Hub:
     ) -> None:
         settings = settings or HubSettings()
         self._store, self._radio, self._clock, self._trace = store, radio, clock, trace
-        self._devices = devices = KnownDevices(store)
-        alerts = HubAlerts(pki)
-        reader, images = DeviceMessageReader(pki), ImageCache(store.home)
-        context = HubContext(store, radio, clock, settings, pki, devices, alerts, reader, images)
+        context = HubContext.of(store, radio, clock, settings, pki)
+        self._devices = devices = context.devices
         self._journal = Journal(store, self)
         self._gate = Gate(devices, settings.security.mode)
         self._presence = Presence(devices, settings.security.mode)
@@ -81,11 +76,11 @@ class Hub:
             metering.CLUSTER: ReadHandler(lambda msg, _now: metering.answer(msg.payload, tunnels.flags(msg.source))),
         }
         self._others = ReadHandler(unsupported)
-        raises = settings.security.device_log_alert and alerts.shares_key_with_acb
-        self._log_alerts = LogAlerts(alerts, enabled=raises)
+        raises = settings.security.device_log_alert and context.alerts.shares_key_with_acb
+        self._log_alerts = LogAlerts(context.alerts, enabled=raises)
         self._log_changed = asyncio.Event()
         self._commands = Commands(context, self._updates, self._journal, self._log_alerts)
-        self._timer: asyncio.TimerHandle | None = None
+        self._deadlines = Deadlines(self._handlers.values(), clock, self._journal.carry_out, self._alarm)
         self._tasks: asyncio.TaskGroup | None = None
         self.info: RadioInfo | None = None
 
@@ -104,11 +99,14 @@ class Hub:
                     await handler.prepare()
                 info = await self._radio.start(self, form=form)
                 self._start(info)
-                tasks.create_task(keep_doing("taking commands", self._take_commands, self._alarm))
-                tasks.create_task(keep_doing("taking messages for devices", self._take_messages, self._alarm))
-                tasks.create_task(keep_doing("raising alerts of the device log", self._raise_log_alerts, self._alarm))
-                tasks.create_task(keep_doing("saving progress", self._save, self._alarm))
-                tasks.create_task(keep_doing("the store's checkpoint", self._checkpoint, self._alarm))
+                for name, turn in (
+                    ("taking commands", self._take_commands),
+                    ("taking messages for devices", self._take_messages),
+                    ("raising alerts of the device log", self._raise_log_alerts),
+                    ("saving progress", self._save),
+                    ("the store's checkpoint", self._checkpoint),
+                ):
+                    tasks.create_task(keep_doing(name, turn, self._alarm))
                 ready(info)
         except BaseExceptionGroup as group:  # not `except*`, which Python 3.11.2 has raise a group again
             error = one_error(group)
@@ -119,8 +117,7 @@ class Hub:
             raise
         finally:
             self._tasks = None
-            if self._timer is not None:
-                self._timer.cancel()
+            self._deadlines.close()
             await self._radio.stop()
             await self._save()
             self._event(Kind.HUB_STOPPED, {"reason": reason})
@@ -195,11 +192,12 @@ class Hub:
             try:
                 batch = await work()
             except Exception as error:  # noqa: BLE001 the outermost of its task, which may not end the hub
-                _LOG.exception("a task of the hub failed")
-                self._alarm(f"a task of the hub failed: {error or type(error).__name__}")
-                return
-            if batch is not None:
-                self._do(batch)
+                reason = f"a task failed: {error or type(error).__name__}"
+                note(reason, error)
+                self._alarm(reason)
+            else:
+                if batch is not None:
+                    self._do(batch)
 
         if self._tasks is not None:
             self._tasks.create_task(then_do())
@@ -214,33 +212,8 @@ class Hub:
 
     def _do(self, batch: Batch) -> None:
         self._journal.carry_out(batch)
-        self._plan()
-
-    # Time
-
-    def _plan(self, earliest: Instant | None = None) -> None:
-        """One timer for the nearest deadline of all handlers."""
-        due = min((due for handler in self._handlers.values() if (due := handler.deadline()) is not None), default=None)
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-        if due is not None and self._tasks is not None:
-            delay_s = (due if earliest is None else max(due, earliest)) - self._clock.instant()
-            self._timer = asyncio.get_running_loop().call_later(max(delay_s, 0.0), self._deadline)
-
-    def _deadline(self) -> None:
-        now = self._clock.now()
-        earliest = None
-        for handler in self._handlers.values():
-            if (due := handler.deadline()) is None or due > now.instant:
-                continue
-            try:
-                self._journal.carry_out(handler.handle_deadline(now))
-            except Exception as error:  # noqa: BLE001 the outermost loop: the other handlers' deadlines are due as well
-                _LOG.exception("a deadline could not be handled")
-                self._alarm(f"a deadline could not be handled: {error or type(error).__name__}")
-                earliest = Instant(now.instant + LATE_S)
-        self._plan(earliest)
+        if self._tasks is not None:
+            self._deadlines.plan()
 
     # The tasks: each returns how many seconds to wait before its next turn
 
@@ -250,7 +223,7 @@ class Hub:
             self._log_changed.set()
         if await self._commands.take():
             self._devices.reload()
-        self._plan()
+            self._deadlines.plan()
         return POLL_S
 
     async def _take_messages(self) -> float:
@@ -281,6 +254,7 @@ class Hub:
         return SAVE_S
 
     async def _checkpoint(self) -> float:
+        """In vain where the disk is full, which is no failure."""
         await asyncio.sleep(CHECKPOINT_S)
         try:
             await asyncio.to_thread(self._store.checkpoint)
