@@ -1,17 +1,22 @@
 """Key agreements off the hub's thread, one at a time.
 
-The arithmetic takes tens of milliseconds and holds the interpreter's lock, which Python gives to the event loop every
-5 ms at the latest (`sys.getswitchinterval`). More of them at once would only take the lock from the loop more often.
+The arithmetic takes tens of milliseconds and holds the interpreter's lock. By default Python gives that to the event
+loop after 5 ms, each time that the loop comes back from the system, which a block needs two or three times; so it is
+`SWITCH_S` meanwhile. More agreements at once would only take the lock from the loop more often.
 """
 
 import asyncio
 import secrets
+import sys
 from collections.abc import Mapping
+from typing import Final
 
 from chf.crypto.ecmqv import Ephemeral, agree
 from chf.crypto.ecqv import CertificateError, Credentials, Suite
 from chf.errors import MalformedError
 from chf.keys import ComputationFailure, Compute, Computed
+
+SWITCH_S: Final = 0.001  # the loop's longest gaps halve, and an agreement takes no longer (our choice, measured)
 
 
 class KeyAgreement:
@@ -23,7 +28,12 @@ class KeyAgreement:
         """Waits for the computations before it; never raises for what a device sent."""
         own = self._credentials[wanted.certificate.suite]
         async with self._turn:
-            return await asyncio.to_thread(respond, own, wanted)
+            before = sys.getswitchinterval()
+            sys.setswitchinterval(SWITCH_S)
+            try:
+                return await asyncio.to_thread(respond, own, wanted)
+            finally:
+                sys.setswitchinterval(before)
 
 
 def respond(own: Credentials, wanted: Compute) -> Computed | ComputationFailure:

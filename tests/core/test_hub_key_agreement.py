@@ -1,6 +1,7 @@
 """Key agreements beside the event loop: what they come to, one at a time, and the loop goes on meanwhile."""
 
 import asyncio
+import sys
 import threading
 
 import pytest
@@ -46,7 +47,7 @@ def test_what_is_wrong_with_the_device_is_an_answer_too():
 
 
 async def test_one_is_computed_at_a_time_and_the_event_loop_goes_on(monkeypatch):
-    running, most, held = 0, 0, threading.Event()
+    running, most, held, before = 0, 0, threading.Event(), sys.getswitchinterval()
 
     def compute(own, asked):
         nonlocal running, most
@@ -63,5 +64,7 @@ async def test_one_is_computed_at_a_time_and_the_event_loop_goes_on(monkeypatch)
             tasks.create_task(agreement.compute(question))
         while not running:  # noqa: ASYNC110 a thread tells nobody
             await asyncio.sleep(0)
+        assert sys.getswitchinterval() == pytest.approx(key_agreement.SWITCH_S)
         held.set()
     assert most == 1
+    assert sys.getswitchinterval() == before
