@@ -1,15 +1,16 @@
 """What many devices cause at one moment is written together, and no message leaves before that."""
 
 from contextlib import contextmanager
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
 
-from chf.clock import SystemClock
+from chf.clock import Instant, SystemClock
 from chf.errors import ChfError, RefusedError, StoreError, StoreUnavailableError, UsageError
 from chf.eui64 import Eui64, format_eui64, parse_eui64
-from chf.hub.batch import Batch, DeviceChange
-from chf.hub.journal import Journal
+from chf.hub.batch import Batch, DeviceChange, together
+from chf.hub.journal import AGAIN_S, Journal
 from chf.image.image import parse_image
 from chf.store import Store
 from chf.store.device_log import DeviceEntry, DeviceStatus, DeviceType
@@ -184,6 +185,61 @@ def test_what_can_never_be_written_does_not_keep_what_waits_behind_it(error):
     journal.retry()
     assert store.said[:6] == ["first", "on disk", "message first", "last", "on disk", "message last"]
     assert [str(error) in event.fields["reason"] for event in told] == [True]
+    assert not journal.behind
+
+
+OTHER = Eui64(FIRST + 1)
+
+
+def of_device(device, *, refused: bool) -> Batch:
+    made = Batch(SystemClock().now())
+    made.write(lambda tx: never(tx) if refused else tx.said.append(f"row of {device}"), device=device)
+    made.send(f"message to {device}")
+    return made
+
+
+@pytest.mark.parametrize("full_at_first", [True, False])
+def test_what_can_never_be_written_takes_nothing_with_it_that_was_to_be_written_together(full_at_first):
+    store, journal, told = refusing_journal()
+    store.disk_full = full_at_first
+    parts = [of_device(FIRST, refused=True), of_device(OTHER, refused=False)]
+    journal.carry_out(together(parts, parts[0].now))
+    store.disk_full = False
+    journal.retry()
+    assert [f"row of {OTHER}" in store.said, f"message to {OTHER}" in store.said] == [True, True]
+    assert f"message to {FIRST}" not in store.said
+    assert [event.kind for event in told] == [Kind.ALARM]
+    assert store.begun_again == [FIRST]
+
+
+def test_a_device_whose_state_was_set_aside_begins_again_once_a_minute_at_most():
+    store, journal, told = refusing_journal()
+    first = of_device(FIRST, refused=True)
+    for seconds in (0, AGAIN_S - 1, AGAIN_S):
+        later = of_device(FIRST, refused=True)
+        later.now = replace(first.now, instant=Instant(first.now.instant + seconds))
+        journal.carry_out(later)
+    assert store.begun_again == [FIRST, FIRST]
+    assert len(told) == 3
+
+
+def test_what_waits_is_bounded_and_what_came_beyond_that_begins_again_from_what_is_written(monkeypatch, caplog):
+    monkeypatch.setattr("chf.hub.journal.MOST_WAITING", 3)
+    store, journal, told = refusing_journal()
+    store.disk_full = True
+    for _ in range(3):
+        journal.carry_out(of_device(FIRST, refused=False))
+    unkept = of_device(OTHER, refused=False)
+    unkept.event(Kind.DEVICE_LEFT, {}, device=OTHER)
+    for _ in range(2):
+        journal.carry_out(unkept)
+    store.disk_full = False
+    journal.retry()
+    assert store.said.count(f"row of {FIRST}") == 3
+    assert f"row of {OTHER}" not in store.said
+    assert [event.fields["reason"] for event in told] == ["set aside: 2 batches, because 3 waited for the disk"]
+    assert store.begun_again == [OTHER]
+    assert caplog.text.count("device.left") == 2, "the log has what had happened"
     assert not journal.behind
 
 
