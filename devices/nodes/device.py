@@ -89,7 +89,6 @@ class Device:
         """Boot, and look for the network."""
         if self.powered:
             return
-        self._forget_timers()
         self.powered = True
         self._run(self._boot)
 
@@ -100,7 +99,9 @@ class Device:
 
     def power_off(self) -> None:
         self.powered = False
-        self._forget_timers()
+        for _, timer in self._timers.values():
+            timer.cancel()
+        self._timers.clear()
         self.stack.power_off()
 
     def _boot(self) -> None:
@@ -344,11 +345,6 @@ class Device:
         if name in self._timers:
             self._timers[name][1].cancel()
         self._timers[name] = when, self._scheduler.call_at(when, lambda: work(*arguments))
-
-    def _forget_timers(self) -> None:
-        for _, timer in self._timers.values():
-            timer.cancel()
-        self._timers.clear()
 
     def _note(self, event: events.NodeEvent) -> None:
         self._listener.happened(self.settings.eui64, event)

@@ -217,6 +217,15 @@ def test_a_replayed_command_is_not_obeyed(rig) -> None:
     not_obeyed(rig, command, "its counter was used before")
 
 
+def test_each_originator_has_counters_of_its_own(rig) -> None:
+    command = rig.cs06(bytes(32), counter=9000)
+    rig.say(command)
+    rig.say(rig.cs08(counter=10))
+    rig.run(1)
+    assert refused(rig) == []
+    not_obeyed(rig, command, "its counter was used before")
+
+
 def test_a_lower_counter_is_not_obeyed_even_after_a_reboot(rig) -> None:
     rig.say(rig.cs06(bytes(32), counter=9000))
     rig.run(1)

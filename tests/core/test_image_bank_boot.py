@@ -147,3 +147,16 @@ def test_a_download_goes_on_at_a_sector_and_a_whole_one_stays_whole() -> None:
 def test_falling_back_needs_something_to_fall_back_to() -> None:
     _, banks = produced()
     assert not banks.fall_back()
+
+
+def test_a_trial_leaves_no_download_and_a_rollback_no_image_to_try_again() -> None:
+    flash, banks = produced()
+    stored(flash, banks)
+    banks.request_trial()
+    for _ in range(BOOT_TRIES):
+        banks = opened(flash)
+        assert banks.boot().on_trial
+        assert (banks.download, banks.offset) == (None, 0)
+    banks = opened(flash)
+    assert banks.boot().rolled_back
+    assert (banks.image(Bank.B), banks.pending()) == (None, None)

@@ -89,6 +89,20 @@ def test_a_message_out_of_the_tunnel_is_told() -> None:
     assert rig.hub.default_responses == [(tunneling.CLUSTER, zcl.DefaultResponse(0x02, Status.SUCCESS))]
 
 
+def test_a_message_that_is_being_sent_is_not_begun_again_when_the_clock_is_set() -> None:
+    rig = Rig(hub_image=image())
+    rig.hub.takes_alerts = False
+    rig.device.power_on()
+    rig.run(60)
+    rig.hub.open_tunnel()
+    rig.run(1)
+    assert rig.recorder.all(events.AlertSent) == [events.AlertSent(1)]
+    record = zcl.attribute_record(0, zcl.Attribute(0, zcl.DataType.UTC_TIME, START_UTC))
+    rig.stack.deliver(0x000A, ZclFrame(1, General.READ_ATTRIBUTES_RESPONSE, record, False, True))
+    rig.run(1)
+    assert rig.recorder.all(events.AlertSent) == [events.AlertSent(1)]
+
+
 def test_a_tunnel_from_before_a_reboot_is_stale() -> None:
     rig = Rig()
     rig.device.power_on()

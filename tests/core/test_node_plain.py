@@ -2,10 +2,12 @@
 
 from random import Random
 
+import pytest
+
 from chf.crypto.ecqv import CertificateAuthority, Suite
 from devices.nodes import events
-from devices.nodes.cluster import Clock, Cluster, Effects, Send, Signal
-from devices.nodes.clusters import BASIC, BasicCluster, TimeCluster
+from devices.nodes.cluster import Clock, Cluster, Discover, Effects, Send, Signal
+from devices.nodes.clusters import BASIC, BasicCluster, MirrorCluster, TimeCluster
 from devices.nodes.device import Device, Parts
 from devices.nodes.kinds import Clusters, plain_clusters
 from devices.nodes.settings import DeviceSettings
@@ -169,6 +171,76 @@ def test_a_deadline_that_moved_later_is_waited_for_and_one_that_moved_earlier_is
     rig.hub.command(1, b"", cluster=0xFC00, from_server=False)
     rig.run(20)
     assert [round(when, 1) for when in fired] == [6.0, 8.5]
+
+
+def test_what_was_asked_before_a_reboot_is_not_answered_after_it() -> None:
+    rig = PlainRig()
+    rig.stack.match_descriptor = lambda _profile, _clusters, answer: rig.queue.call_later(3, lambda: answer((11,)))
+    rig.device.power_on()
+    rig.run(1)
+    rig.device.reboot()
+    rig.run(3)  # the first answer has come
+    assert rig.stack.sent == []
+    rig.run(2)
+    assert len(rig.stack.sent) == 1
+
+
+def test_a_broadcast_that_cannot_be_obeyed_is_not_answered() -> None:
+    rig = PlainRig()
+    rig.device.power_on()
+    rig.run(1)
+    for cluster in (0x0500, BASIC):
+        rig.hub.command(0x55, b"", cluster=cluster, from_server=False, destination=0xFFFD)
+    rig.run(1)
+    assert rig.hub.default_responses == []
+
+
+def test_until_it_has_its_own_key_a_device_with_a_certificate_believes_no_other() -> None:
+    credentials = CertificateAuthority.generate(Suite.TWO, 0xCA, BIG).issue(DEVICE, BIG + 1, BIG * 2)
+    for established in (False, True):
+        rig = PlainRig(credentials=credentials)
+        rig.stack.key_established = established
+        rig.device.power_on()
+        rig.run(1)
+        rig.hub.read_attributes(time_cluster.CLUSTER, 0x0000, from_server=True)
+        rig.run(0.1)
+        assert (rig.device.unsecured_refused == 0) is established
+
+
+def test_attributes_fill_a_frame_to_the_octet_and_no_further() -> None:
+    for length, fits in ((21, True), (22, False)):
+        rig = PlainRig(manufacturer_name="M" * 32, model_identifier="m" * length)
+        rig.device.power_on()
+        rig.run(1)
+        rig.hub.read_attributes(BASIC, 0x0000, 0x0004, 0x0005)
+        rig.run(0.1)
+        assert (0x0005 in rig.hub.read[BASIC]) is fits
+
+
+def test_a_clock_asks_three_times_quickly_and_so_again_after_it_was_set() -> None:
+    clock = Clock(0)
+    cluster = TimeCluster(clock, lambda: 1)
+    answer = zcl.attribute_record(0, zcl.Attribute(0, zcl.DataType.UTC_TIME, START_UTC))
+    now = 0.0
+    for _ in range(2):
+        waits = []
+        for _ in range(4):
+            cluster.handle_deadline(now)
+            waits.append((cluster.deadline - now, cluster.expects_answer))
+        assert waits == [(10, True), (10, True), (10, True), (300, False)]
+        assert cluster.receive_attributes(answer, now) == [Signal.CLOCK_SETTLED]
+        assert (cluster.deadline - now, cluster.expects_answer) == (86_400, False)
+        now = cluster.deadline
+
+
+@pytest.mark.parametrize(("interval_s", "answer_s"), [(60.0, 10.0), (5.0, 5.0)])
+def test_a_mirror_that_nobody_serves_lets_the_device_sleep(interval_s: float, answer_s: float) -> None:
+    mirror = MirrorCluster(interval_s, lambda: 1)
+    assert mirror.start(0.0) == [Discover()]
+    assert (mirror.deadline, mirror.expects_answer) == (answer_s, True)
+    assert mirror.handle_deadline(answer_s) == []
+    assert (mirror.deadline, mirror.expects_answer) == (answer_s + interval_s, False)
+    assert mirror.handle_deadline(mirror.deadline) == [Discover()]
 
 
 def test_a_clock_that_nobody_sets_is_its_own_from_the_start() -> None:

@@ -2,8 +2,9 @@
 
 import pytest
 
-from devices.nodes.cluster import Send
+from devices.nodes.cluster import Discover, Send
 from devices.nodes.events import AlertSent, TunnelOpened
+from devices.nodes.tunnel_client import TunnelClient
 from devices.nodes.tunnel_server import (
     CLOSE_TIMEOUT_S,
     MAXIMUM_TUNNELS,
@@ -168,3 +169,71 @@ def test_protocols_unknown_commands_and_short_frames() -> None:
     for command in (0, 1, 2, 3):
         with pytest.raises(MalformedFrameError):
             hub.give(command, b"\0")
+
+
+def test_whatever_goes_through_a_tunnel_keeps_it_open() -> None:
+    hub = Hub()
+    tunnel_id = hub.request().tunnel_id
+    hub.now = 100.0
+    hub.transfer(tunnel_id, b"down")
+    assert hub.server.deadline == 100 + CLOSE_TIMEOUT_S
+    outbound, sent = hub.server.send(b"up", 250.0)
+    assert sent == AlertSent(1)
+    hub.server.receive_default_response(outbound.frame.sequence, DefaultResponse(ServerCommand.TRANSFER_DATA, 0))
+    assert hub.server.deadline == 250 + CLOSE_TIMEOUT_S
+
+
+def test_a_message_goes_through_the_newest_tunnel() -> None:
+    hub = Hub()
+    for number in range(3):
+        hub.request(peer=Peer(NwkAddress(number), 1))
+    outbound, _ = hub.server.send(b"up", 0.0)
+    assert outbound.destination == 2
+
+
+# The other end, which a GSME has.
+
+
+class Fetcher:
+    """A tunnel client that knows its server; `open` gives it a tunnel."""
+
+    def __init__(self) -> None:
+        sequence = iter(range(1, 256))
+        self.client = TunnelClient(lambda: next(sequence), retry_s=10.0, retry_max_s=60.0)
+        assert self.client.start(0.0) == [Discover()]
+        self.client.found(0x0B, 0.0)
+
+    def hears(self, command: int, payload: bytes, now: float = 0.0) -> list:
+        return self.client.receive(ZclFrame(1, command, payload, from_server=True), HUB, now)[1]
+
+    def answer(self, status: int) -> list:
+        response = tunneling.RequestTunnelResponse(5, status)
+        return self.hears(ServerCommand.REQUEST_TUNNEL_RESPONSE, response.to_bytes())
+
+
+def test_a_busy_hub_is_asked_for_a_tunnel_again_after_three_minutes() -> None:
+    fetcher = Fetcher()
+    assert fetcher.answer(TunnelStatus.BUSY) == []
+    assert fetcher.client.deadline == 180
+    assert fetcher.client.handle_deadline(179.9) == []
+    assert fetcher.client.handle_deadline(180.0) == [Discover()]
+
+
+def test_one_get_at_a_time() -> None:
+    fetcher = Fetcher()
+    opened, get = fetcher.answer(TunnelStatus.SUCCESS)
+    assert (opened, get.frame.payload[2:]) == (TunnelOpened(5), b"\x01")
+    assert fetcher.client.fetch(1.0) == []
+    assert fetcher.client.expects_answer
+    (again,) = fetcher.client.handle_deadline(10.0)  # nobody answered
+    assert again.frame.payload[2:] == b"\x01"
+
+
+@pytest.mark.parametrize("status", [TransferError.NO_SUCH_TUNNEL, TransferError.WRONG_DEVICE])
+def test_a_lost_tunnel_is_opened_again_and_one_that_was_asked_too_much_is_not(status) -> None:
+    fetcher = Fetcher()
+    fetcher.answer(TunnelStatus.SUCCESS)
+    overflow = tunneling.TransferDataError(5, TransferError.DATA_OVERFLOW)
+    assert fetcher.hears(ServerCommand.TRANSFER_DATA_ERROR, overflow.to_bytes()) == []
+    lost = tunneling.TransferDataError(5, status)
+    assert fetcher.hears(ServerCommand.TRANSFER_DATA_ERROR, lost.to_bytes()) == [Discover()]

@@ -119,6 +119,35 @@ def test_strict_never_activates_by_itself_and_keeps_asking() -> None:
     assert bench.now < 200 * 60
 
 
+def test_strict_pauses_after_three_unanswered_requests_and_then_asks_three_times_again() -> None:
+    bench = ClientBench()
+    bench.ending()
+    for _ in range(2):
+        assert bench.silence() == SPEC_STRICT.end_attempts - 1  # after the first
+        assert (bench.state, bench.wait_s) == (State.HELD, SPEC_STRICT.end_retry_s)
+        bench.wait()
+
+
+def test_the_hold_of_a_new_download_is_counted_from_its_own_beginning() -> None:
+    bench = ClientBench(replace(TELINK, cancel_by_default_response=True))
+    bench.ending()
+    bench.end(0, FOREVER)
+    bench.wait()
+    bench.status(ota.Command.UPGRADE_END_REQUEST, Status.ABORT)
+    bench.wait()
+    bench.offer()
+    for offset in range(0, len(bench.image), 50):
+        bench.block(offset)
+    bench.end(0, FOREVER)
+    assert (bench.state, bench.wait_s) == (State.HELD, TELINK.hold_reask_s)
+
+
+def test_an_upgrade_time_that_has_passed_is_now_however_the_countdown_is_kept() -> None:
+    counting_in_u32 = replace(TELINK, has_time=True)
+    assert counting_in_u32.until_upgrade(ota.UpgradeEndResponse(ANY, 100, 200), 300) == 0
+    assert counting_in_u32.until_upgrade(ota.UpgradeEndResponse(ANY, 100, 200), 150) == 50
+
+
 def test_silicon_labs_activates_thirty_seconds_into_silence() -> None:
     bench = ClientBench(SILICON_LABS)
     bench.ending()

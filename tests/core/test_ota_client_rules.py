@@ -19,7 +19,7 @@ from devices.nodes.personalities import (
     TELINK,
     UNFLAGGED_PERIOD,
 )
-from devices.nodes.settings import BodyFormat
+from devices.nodes.settings import BodyFormat, EndFault, Faults
 from devices.wire import ota
 from devices.wire.zcl import Status
 from tests.support.client_bench import WANTED, ClientBench
@@ -402,6 +402,58 @@ def test_a_server_without_pages_gets_block_requests_from_then_on() -> None:
     assert bench.asks_block().offset == 50
 
 
+def test_a_server_that_once_refused_pages_is_not_asked_for_one_by_the_next_download() -> None:
+    bench = paging()
+    bench.status(ota.Command.IMAGE_PAGE_REQUEST, Status.UNSUP_CLUSTER_COMMAND)
+    bench.status(ota.Command.IMAGE_BLOCK_REQUEST, Status.ABORT)
+    bench.wait()
+    bench.offer()
+    assert bench.requests()[-1][0] == ota.Command.IMAGE_BLOCK_REQUEST
+
+
+def test_a_page_that_was_put_off_is_asked_for_from_where_it_stopped() -> None:
+    bench = paging()
+    bench.block(0)
+    bench.wait_for_data(0, 5)
+    command, payload = bench.requests(bench.wait())[-1]
+    page = ota.ImagePageRequest.from_bytes(payload)
+    assert (command, page.offset) == (ota.Command.IMAGE_PAGE_REQUEST, 50)
+
+
+def test_a_page_is_at_least_one_block() -> None:
+    bench = ClientBench(SILICON_LABS, page_bytes=20)
+    bench.fetching()
+    page = ota.ImagePageRequest.from_bytes(bench.requests()[-1][1])
+    assert (page.page_bytes, page.maximum_bytes) == (32, 32)
+
+
+def test_a_block_that_runs_past_the_end_of_the_image_is_ignored() -> None:
+    bench = ClientBench()
+    bench.fetching()
+    last = (len(bench.image) - 1) // 50 * 50
+    for offset in range(0, last, 50):
+        bench.block(offset)
+    too_long = ota.ImageBlock(WANTED, last, bench.image[last:] + b"!")
+    bench.give(ota.Command.IMAGE_BLOCK_RESPONSE, too_long.to_bytes())
+    assert (bench.state, bench.banks.offset) == (State.FETCHING, last)
+    bench.block(last)
+    assert bench.state is State.ENDING
+
+
+def test_a_device_that_waits_for_more_images_says_so_until_its_next_query() -> None:
+    bench = ClientBench(faults=Faults(end=EndFault.REQUIRE_MORE_IMAGE))
+
+    def status() -> int:
+        values = {each.identifier: each.value for each in bench.client.attributes()}
+        return values[ota.AttributeId.IMAGE_UPGRADE_STATUS]
+
+    bench.download()
+    bench.status(ota.Command.UPGRADE_END_REQUEST, Status.SUCCESS)
+    assert status() == ota.ImageUpgradeStatus.WAIT_FOR_MORE
+    bench.wait()
+    assert status() == ota.ImageUpgradeStatus.NORMAL
+
+
 def test_a_busy_server_is_asked_for_the_page_again() -> None:
     bench = paging()
     bench.status(ota.Command.IMAGE_PAGE_REQUEST, Status.FAILURE)
@@ -423,6 +475,7 @@ def test_a_busy_server_is_asked_for_the_page_again() -> None:
         (image(image_type=7), "image type"),
         (image(NEW + 1), "version"),
         (image(hardware=(0x2000, 0x3000)), "hardware"),
+        (image(hardware=(0x0001, 0x1110)), "hardware"),
         (image(destination=5, header_bytes=68), "another device"),
         (image()[:52] + (9999).to_bytes(4, "little") + image()[56:], "9999 bytes"),
         (image(body_bytes=0), "nothing else"),

@@ -264,3 +264,18 @@ def test_messages_out_of_order_are_refused_by_the_device():
     air.device_hears(ZclFrame(1, Command.CONFIRM_KEY_DATA, bytes(16), from_server=True, disable_default_response=True))
     assert air.events[0].status == TerminateStatus.BAD_MESSAGE
     assert not air.taken
+
+
+def test_the_device_waits_as_long_as_the_hub_says_that_it_needs():
+    air = Air()
+    client = air.client
+    client.start(0.0)
+    client.found(ENDPOINT, 0.0)
+    initiate = Initiate(2, 30, 45, air.hub_credentials.certificate.octets)
+    for command, payload, deadline in (
+        (Command.INITIATE, initiate.to_bytes(), 10 + 30),
+        (Command.EPHEMERAL_DATA, Ephemeral.from_scalar(Suite.TWO.curve, 77).public_key, 10 + 45),
+    ):
+        frame = ZclFrame(1, command, payload, from_server=True)
+        client.receive(frame, heard(source_ieee=HUB, secured=False), 0.0)
+        assert client.deadline == deadline
