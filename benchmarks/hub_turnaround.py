@@ -26,8 +26,9 @@ from throughput.chf_host import ChfHost
 from throughput.fleet import BLOCK_BYTES, Fleet
 from throughput.processes import BrokenRunError, Process, running
 
+from chf.cli.dcc.pki import open_pki
 from chf.cli.dongle import Dongle
-from chf.cli.run import open_pki, settle
+from chf.cli.run import settle
 from chf.clock import SystemClock
 from chf.hub import Hub
 from chf.store import Store

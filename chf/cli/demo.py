@@ -20,8 +20,7 @@ import click
 
 from chf.cli.demo_methods import METHODS, Method, Supplier
 from chf.cli.dongle import KINDS, Dongle
-from chf.cli.image_file import load_image
-from chf.cli.image_options import kind_option
+from chf.cli.image_options import kind_option, load_image
 from chf.cli.options import json_option, print_json, talk
 from chf.clock import Clock, SystemClock
 from chf.crypto.install_code import link_key, with_crc

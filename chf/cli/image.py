@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 import click
 
-from chf.cli.image_file import load_image, read_at_most
 from chf.cli.image_options import (
     IMAGE_FILE,
     DigestParameter,
@@ -17,8 +16,10 @@ from chf.cli.image_options import (
     certificate_option,
     kind_option,
     limit_option,
+    load_image,
     load_signer,
     load_zigbee_authority,
+    read_at_most,
     zigbee_ca_option,
 )
 from chf.cli.image_stored import add, list_images, remove

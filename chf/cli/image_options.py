@@ -1,18 +1,20 @@
-"""Options and arguments that the `chf image` commands share."""
+"""What commands about images share: their options, and the reading of files, never more of one than the limit."""
 
+import sys
 from pathlib import Path
 from string import hexdigits
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import click
 
-from chf.cli.image_file import read_at_most
-from chf.image.image import DEFAULT_LIMIT_BYTES, ImageKind
+from chf.errors import UsageError
+from chf.image.image import DEFAULT_LIMIT_BYTES, FirmwareImage, ImageKind, parse_image, too_large
 
 if TYPE_CHECKING:
     from chf.image.signature import Signer
     from chf.image.zigbee_signature import ZigbeeAuthority
 
+STANDARD_INPUT = Path("-")
 _PEM_LIMIT_BYTES = 1 << 16
 
 
@@ -95,3 +97,31 @@ def load_zigbee_authority(given: str | None) -> "ZigbeeAuthority | None":
     if given and not set(given) - set(hexdigits):
         return authority_from_text(given)
     return authority_from_text(read_at_most(Path(given), _PEM_LIMIT_BYTES).decode("ascii", "replace"))
+
+
+def load_image(path: Path, *, kind: ImageKind | None = None, limit_bytes: int = DEFAULT_LIMIT_BYTES) -> FirmwareImage:
+    """The image in a file, or on standard input for `-`. Raises MalformedImageError and UsageError."""
+    content = read_at_most(path, limit_bytes + 1)
+    if len(content) > limit_bytes:
+        raise too_large(limit_bytes)
+    return parse_image(content, kind=kind, limit_bytes=limit_bytes)
+
+
+def read_at_most(path: Path, size_bytes: int) -> bytes:
+    """The first `size_bytes` of a file or of standard input. Raises UsageError where it cannot be read."""
+    if path == STANDARD_INPUT:
+        return _read(sys.stdin.buffer, size_bytes)
+    try:
+        with path.open("rb") as stream:
+            return _read(stream, size_bytes)
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise UsageError(f"cannot read {str(path)!r}: {reason}") from None
+
+
+def _read(stream: BinaryIO, size_bytes: int) -> bytes:
+    parts: list[bytes] = []
+    while size_bytes > 0 and (part := stream.read(min(size_bytes, 1 << 16))):
+        parts.append(part)
+        size_bytes -= len(part)
+    return b"".join(parts)

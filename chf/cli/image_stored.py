@@ -8,8 +8,15 @@ from typing import Any
 
 import click
 
-from chf.cli.image_file import STANDARD_INPUT, load_image
-from chf.cli.image_options import IMAGE_FILE, certificate_option, kind_option, limit_option, load_signer
+from chf.cli.image_options import (
+    IMAGE_FILE,
+    STANDARD_INPUT,
+    certificate_option,
+    kind_option,
+    limit_option,
+    load_image,
+    load_signer,
+)
 from chf.cli.options import home_option, json_option, print_json, print_table, talk
 from chf.clock import SystemClock, isoformat
 from chf.errors import RefusedError, UsageError

@@ -1,6 +1,9 @@
 """Options and output that the commands share, so that every noun takes them and prints in the same way."""
 
+import asyncio
 import json
+import os
+import signal
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from math import isnan
@@ -138,6 +141,25 @@ def write_secret(path: Path, text: str) -> None:
     """A new file that its owner alone may read. Raises UsageError where it cannot be written, or is there already."""
     if not write_new(path, text.encode("ascii"), error=UsageError):
         raise UsageError(f"cannot write {path}: File exists")
+
+
+def outlive_terminal(log: Path) -> None:
+    """Go on after SIGHUP, as a closed ssh session sends it: devices that are being served need their hub.
+
+    What was printed on the terminal then goes to the end of `log`.
+    """
+    on_terminal = [descriptor for descriptor in (1, 2) if os.isatty(descriptor)]  # once it is gone, none is
+
+    def hung_up() -> None:
+        if on_terminal:
+            opened = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            for descriptor in on_terminal:
+                os.dup2(opened, descriptor)
+            os.close(opened)
+            on_terminal.clear()
+        talk(f"the terminal is gone: process {os.getpid()} goes on; end it with: kill {os.getpid()}")
+
+    asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, hung_up)
 
 
 def talk(text: str) -> None:

@@ -9,12 +9,12 @@ import click
 
 from chf.cli.dongle import Dongle, dongle_options, hub_at, leave_to_hub
 from chf.cli.options import home_option, json_option, print_json, print_table, talk, write_secret
-from chf.cli.radio_backup import backup, restore
-from chf.cli.radio_print import print_info, print_security
 from chf.errors import RadioGoneError, RefusedError, UsageError
 from chf.radio.interface import Inbound, Outbound, RadioInfo, RadioState
 from chf.radio.security_report import SecurityReport
 from chf.store.lock import hub_pid
+
+_LARGEST_BACKUP_BYTES = 4 << 20  # a network of thousands of devices is a tenth of that
 
 
 @click.group()
@@ -182,5 +182,81 @@ class Deaf:
     def radio_state_changed(self, state: RadioState, reason: str) -> None: ...
 
 
-radio.add_command(backup)
-radio.add_command(restore)
+@radio.command()
+@click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
+@dongle_options(port=True, kind_may_be_asked=True)
+@home_option
+@json_option
+def backup(*, file: Path, dongle: Dongle, home: Path, as_json: bool) -> None:
+    """Write the dongle's network with all its keys to a new FILE, mode 0600, in zigpy's backup format."""
+    leave_to_hub(home, dongle.port)
+
+    async def run() -> dict[str, Any]:
+        return await (await dongle.recognised()).open().backup()
+
+    if file.exists():
+        raise UsageError(f"{file} is there already")
+    described = asyncio.run(run())
+    write_secret(file, json.dumps(described, indent=2) + "\n")
+    count = len(described["devices"])
+    if as_json:
+        print_json({"schema": 1, "port": dongle.port, "file": str(file), "devices": count})
+        return
+    talk(f"the network is in {file}, with {count} devices; it is as secret as its keys")
+
+
+@radio.command()
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@dongle_options(port=True, kind_may_be_asked=True)
+@click.option("--replace", is_flag=True, help="Also over another network that is on the dongle.")
+@home_option
+@json_option
+def restore(*, file: Path, dongle: Dongle, replace: bool, home: Path, as_json: bool) -> None:
+    """Put the network in FILE onto a dongle, which takes its EUI-64, too. The old dongle must not be used any more."""
+    leave_to_hub(home, dongle.port)
+    described = _read(file)
+
+    async def run() -> RadioInfo:
+        found = await dongle.recognised()
+        before = (await found.open().probe()).network
+        if before is not None and not replace:
+            raise RefusedError(
+                f"there is a network on the dongle already (channel {before.channel}, PAN id 0x{before.pan_id:04X}):"
+                " --replace puts the other in its place"
+            )
+        return await found.open().restore(described)
+
+    print_info(dongle.port, asyncio.run(run()), as_json=as_json)
+    talk("do not plug the old dongle in again: two with one identity break the network")
+
+
+def _read(file: Path) -> dict[str, Any]:
+    try:
+        with file.open("rb") as stream:
+            described = json.loads(stream.read(_LARGEST_BACKUP_BYTES))
+    except OSError as error:
+        raise UsageError(f"cannot read {file}: {error.strerror}") from error
+    except ValueError as error:
+        raise UsageError(f"{file} is no JSON: {type(error).__name__}") from None
+    if not isinstance(described, dict):
+        raise UsageError(f"{file} holds no backup of a network")
+    return described
+
+
+def print_info(port: str, info: RadioInfo, *, as_json: bool) -> None:
+    described = {"port": port, **info.as_json()}
+    if as_json:
+        print_json({"schema": 1, **described})
+        return
+    rows = [(name.replace("_", " "), "-" if value is None else str(value)) for name, value in described.items()]
+    print_table(["FIELD", "VALUE"], rows)
+
+
+def print_security(port: str, report: SecurityReport, *, as_json: bool) -> None:
+    if as_json:
+        print_json({"schema": 1, "port": port, **report.as_json()})
+        return
+    print_info(port, report.info, as_json=False)
+    print_table(["ASKED", "ANSWER", "FOR"], [(seen.name, seen.value, seen.question) for seen in report.observations])
+    rows = [(item.name, item.text, item.standing.value, item.answer) for item in report.questions]
+    print_table(["", "QUESTION", "STANDING", "AS FAR AS THE STICK SAYS"], rows)

@@ -2,28 +2,25 @@
 
 import asyncio
 import logging
-import os
 import signal
 from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import click
 
-from chf.cli.dcc.intake import IntakeRules, intake_options
+from chf.cli.dcc.pki import open_pki
+from chf.cli.dcc.serve import IntakeRules, intake_options
 from chf.cli.dongle import PORT_NOTE, Dongle, dongle_options
-from chf.cli.options import HostPort, home_option, talk
+from chf.cli.options import HostPort, home_option, outlive_terminal, talk
 from chf.clock import SystemClock, isoformat
 from chf.dcc.side import DccSide, in_a_thread
 from chf.errors import UsageError
-from chf.eui64 import format_eui64, parse_eui64
+from chf.eui64 import format_eui64
 from chf.hub import Hub, HubSettings
-from chf.pki.gbcs import Pki
 from chf.radio.interface import RadioInfo
 from chf.store import Store
 from chf.trace import Event
 from chf.view.text import printable
-
-_DEFAULT_CHF = "00-DB-12-34-56-78-90-A2"  # as `chf dcc pki init`
 
 
 @click.command()
@@ -71,15 +68,6 @@ def run(
         asyncio.run(serve(hub, home, form=form))
 
 
-def open_pki(home: Path) -> Pki:
-    """The test PKI of this home directory; made on the first run, because the hub signs its alerts with it."""
-    path = home / "pki"
-    if path.exists():
-        return Pki.open(path)
-    talk(f"made a test PKI in {path}: `chf dcc pki show` lists it")
-    return Pki.create(path, chf=parse_eui64(_DEFAULT_CHF))
-
-
 async def serve(hub: Hub, home: Path, *, form: bool) -> None:
     """Run the hub until SIGINT or SIGTERM."""
     loop = asyncio.get_running_loop()
@@ -91,25 +79,6 @@ async def serve(hub: Hub, home: Path, *, form: bool) -> None:
         await task
     except asyncio.CancelledError:
         talk("stopped")
-
-
-def outlive_terminal(log: Path) -> None:
-    """Go on after SIGHUP, as a closed ssh session sends it: devices that are being served need their hub.
-
-    What was printed on the terminal then goes to the end of `log`.
-    """
-    on_terminal = [descriptor for descriptor in (1, 2) if os.isatty(descriptor)]  # once it is gone, none is
-
-    def hung_up() -> None:
-        if on_terminal:
-            opened = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
-            for descriptor in on_terminal:
-                os.dup2(opened, descriptor)
-            os.close(opened)
-            on_terminal.clear()
-        talk(f"the terminal is gone: process {os.getpid()} goes on; end it with: kill {os.getpid()}")
-
-    asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, hung_up)
 
 
 def _ready(info: RadioInfo) -> None:

@@ -162,7 +162,7 @@ def _stored(store: Store, image: str, kind: ImageKind | None) -> FirmwareImage:
     path = Path(image)
     if not path.is_file():
         return store.images.load(store.images.find(image).sha256)
-    from chf.cli.image_file import load_image  # only here are files read
+    from chf.cli.image_options import load_image  # only here are files read
     from chf.cli.image_stored import file_name, keep
 
     loaded = load_image(path, kind=kind)

@@ -13,7 +13,6 @@ from typing import Final
 
 from chf.config import Table
 from chf.dcc.register_file import Record, RegisterFile
-from chf.errors import UsageError
 from chf.store.device_log import DeviceType
 
 FILE_NAME: Final = "cpl"
@@ -133,7 +132,7 @@ class Cpl:
     """The file `cpl.json` or `cpl.toml` in the home directory."""
 
     def __init__(self, home: Path) -> None:
-        self.file = RegisterFile(home / FILE_NAME, "products")
+        self.file = RegisterFile(home / FILE_NAME, "products", "id")
 
     def products(self) -> ProductList | None:
         """None where there is no list. Raises UsageError for a file that is wrong."""
@@ -153,16 +152,7 @@ class Cpl:
         return ProductList(products.values())
 
     def put(self, product: Product) -> None:
-        """Add it, or replace the entry of the same id."""
-        self.file.change(
-            lambda records: [*(record for record in records if record.get("id") != product.id), product.to_record()]
-        )
+        self.file.put(product.to_record())
 
     def remove(self, entry: str) -> None:
-        def edit(records: list[Record]) -> list[Record]:
-            left = [record for record in records if record.get("id") != entry]
-            if len(left) == len(records):
-                raise UsageError(f"{entry!r} is not in the product list")
-            return left
-
-        self.file.change(edit)
+        self.file.remove(entry)

@@ -24,9 +24,10 @@ Record = Mapping[str, Any]
 
 
 class RegisterFile:
-    """`path` is without its ending."""
+    """`path` is without its ending; `key` is the field by which records are told apart."""
 
-    def __init__(self, path: Path, section: str) -> None:
+    def __init__(self, path: Path, section: str, key: str) -> None:
+        self._key = key
         self._json, self._toml, self._section = path.with_suffix(".json"), path.with_suffix(".toml"), section
 
     def read(self) -> Sequence[Table] | None:
@@ -48,11 +49,23 @@ class RegisterFile:
             return status.st_ino, status.st_mtime_ns, status.st_size
         return None
 
-    def change(self, edit: Callable[[list[Record]], Sequence[Record]]) -> None:
-        """Rewrite the JSON file, whole or not at all; two commands at once wait for each other.
+    def put(self, record: Record) -> None:
+        """Add it, or replace the one of the same key, in the JSON file. Raises UsageError for a list in TOML."""
+        self._change(lambda records: [*(each for each in records if each.get(self._key) != record[self._key]), record])
 
-        Raises UsageError where the list is kept in TOML.
-        """
+    def remove(self, key: str) -> None:
+        """Raises UsageError where it is not in the file, and for a list in TOML."""
+
+        def edit(records: list[Record]) -> list[Record]:
+            left = [record for record in records if record.get(self._key) != key]
+            if len(left) == len(records):
+                raise UsageError(f"{key!r} is not in {self._json}")
+            return left
+
+        self._change(edit)
+
+    def _change(self, edit: Callable[[list[Record]], Sequence[Record]]) -> None:
+        """Rewrite the JSON file, whole or not at all; two commands at once wait for each other."""
         if self._toml.exists():
             raise UsageError(f"{self._toml} is kept by hand: edit it there, or move it away")
         try:

@@ -12,7 +12,6 @@ from typing import Final
 
 from chf.config import Table
 from chf.dcc.register_file import Record, RegisterFile
-from chf.errors import UsageError
 from chf.eui64 import Eui64, format_eui64
 from chf.store.device_log import DeviceType
 
@@ -80,7 +79,7 @@ class Smi:
     """The file `smi.json` or `smi.toml` in the home directory."""
 
     def __init__(self, home: Path) -> None:
-        self.file = RegisterFile(home / FILE_NAME, "devices")
+        self.file = RegisterFile(home / FILE_NAME, "devices", "device")
 
     def devices(self) -> Mapping[Eui64, SmiDevice] | None:
         """None where there is no inventory. Raises UsageError for a file that is wrong."""
@@ -96,19 +95,7 @@ class Smi:
         return devices
 
     def put(self, device: SmiDevice) -> None:
-        """Add it, or replace the record of the same device."""
-        text = format_eui64(device.eui64)
-        self.file.change(
-            lambda records: [*(record for record in records if record.get("device") != text), device.to_record()]
-        )
+        self.file.put(device.to_record())
 
     def remove(self, eui64: Eui64) -> None:
-        text = format_eui64(eui64)
-
-        def edit(records: list[Record]) -> list[Record]:
-            left = [record for record in records if record.get("device") != text]
-            if len(left) == len(records):
-                raise UsageError(f"{text} is not in the inventory")
-            return left
-
-        self.file.change(edit)
+        self.file.remove(format_eui64(eui64))

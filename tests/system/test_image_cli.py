@@ -118,7 +118,7 @@ def test_build_leaves_nothing_behind_when_the_disk_fails(tmp_path, monkeypatch):
     def fail(self, target):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(Path, "replace", fail)
+    monkeypatch.setattr(Path, "rename", fail)
     result = run("build", IMAGES / "recipes" / "ppmid-small.toml", "-o", tmp_path / "out")
     assert isinstance(result.exception, UsageError)
     assert "No space left" in str(result.exception)

@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 from chf.cli.dcc.pki import pki_path
-from chf.cli.image_file import load_image
+from chf.cli.image_options import load_image
 from chf.cli.options import EUI64, UTC_TIME, home_option, json_option, print_json, talk
 from chf.clock import SystemClock, UtcSeconds, isoformat
 from chf.dcc.firmware_commands import SUPPLIER_COUNTER, next_counter, read_version, row

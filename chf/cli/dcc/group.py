@@ -8,14 +8,12 @@ import click
 
 from chf.cli.ask import await_answer, say_queued
 from chf.cli.dcc.cs06 import cs06, cs08, ecs52, gcs38
-from chf.cli.dcc.intake import IntakeRules, intake_options
-from chf.cli.dcc.pki import pki
+from chf.cli.dcc.pki import open_pki, pki
 from chf.cli.dcc.queue import command, queue
 from chf.cli.dcc.registers import device, product
-from chf.cli.dcc.serve import serve
+from chf.cli.dcc.serve import IntakeRules, intake_options, serve
 from chf.cli.image_options import KindParameter
 from chf.cli.options import UTC_TIME, home_option, json_option, print_json, talk
-from chf.cli.run import open_pki
 from chf.clock import SystemClock, UtcSeconds
 from chf.dcc.desk import Answer, Desk
 from chf.dcc.intake import DeviceRefusal

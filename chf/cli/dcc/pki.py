@@ -24,6 +24,15 @@ def pki_path(home: Path) -> Path:
     return home / "pki"
 
 
+def open_pki(home: Path) -> Pki:
+    """The test PKI of this home directory; made on the first run, because the hub signs its alerts with it."""
+    path = pki_path(home)
+    if path.exists():
+        return Pki.open(path)
+    talk(f"made a test PKI in {path}: `chf dcc pki show` lists it")
+    return Pki.create(path, chf=_DEFAULT_CHF)
+
+
 @pki.command()
 @home_option
 @click.option("--chf", "chf_eui64", type=EUI64, default=format_eui64(_DEFAULT_CHF), show_default=True, help="The hub.")

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from chf.cli.image_file import load_image
+from chf.cli.image_options import load_image
 from chf.cli.options import EUI64, home_option, json_option, print_json, print_table, talk
 from chf.config import Table
 from chf.dcc.products import Cpl, Product, ProductStatus
@@ -117,8 +117,7 @@ def add_product(
         ProductStatus(status),
         upgrade_from,
     )
-    cpl = Cpl(home)
-    cpl.put(Product.read(Table(made.to_record(), entry)))
+    Cpl(home).put(Product.read(Table(made.to_record(), entry)))
     talk(f"{entry}: version {parsed.header.file_version:08X}, hash {parsed.manufacturer_image_hash}, {status}")
 
 

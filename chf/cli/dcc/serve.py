@@ -1,18 +1,101 @@
-"""`chf dcc serve`: the DCC side as a service, beside a hub or without one; they meet in the store."""
+"""`chf dcc serve`: the DCC side as a service, beside a hub or without one; they meet in the store.
+
+And the options by which requests are judged, which `chf dcc submit` and `chf run --dcc` take as well.
+"""
 
 import asyncio
 import json
 import logging
 import signal
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import wraps
 from pathlib import Path
+from typing import Any, Final
 
 import click
 
-from chf.cli.dcc.intake import IntakeRules, intake_options
-from chf.cli.options import HostPort, home_option, talk
-from chf.cli.run import open_pki, outlive_terminal
+from chf.cli.dcc.pki import open_pki
+from chf.cli.options import HostPort, home_option, outlive_terminal, talk
 from chf.dcc.gateway import is_loopback
+from chf.dcc.settings import DccSettings
 from chf.dcc.side import DccSide
+from chf.dcc.signers import NOBODY, SignaturePolicy, Signers
+from chf.duis.schema import DuisSchema
+from chf.errors import UsageError
+
+
+@dataclass(frozen=True, slots=True)
+class IntakeRules:
+    """What was said on the command line."""
+
+    config: Path | None = None
+    signers: Path | None = None
+    signatures: str | None = None
+    duis_xsd: Path | None = None
+
+    def load(self) -> tuple[DccSettings, Signers, DuisSchema | None]:
+        """Raises UsageError that names the file."""
+        settings = DccSettings() if self.config is None else DccSettings.load(self.config)
+        schema = None if self.duis_xsd is None else _load_schema(self.duis_xsd)
+        return settings, self._signers(), schema
+
+    def _signers(self) -> Signers:
+        if self.signers is None:
+            if self.signatures == SignaturePolicy.REQUIRE:
+                raise UsageError("--signatures require wants --signers: whose signatures would count?")
+            return NOBODY
+        signers = Signers.load(self.signers, SignaturePolicy(self.signatures or SignaturePolicy.REQUIRE))
+        for reason in signers.unusable:
+            talk(f"passed over: {reason}")
+        return signers
+
+
+_OPTIONS: Final[Mapping[str, Mapping[str, Any]]] = {
+    "config": {
+        "type": click.Path(dir_okay=False, path_type=Path),
+        "help": "TOML: users, their addresses, policy, delivery (docs/dcc.md).",
+    },
+    "signers": {
+        "type": click.Path(file_okay=False, exists=True, path_type=Path),
+        "help": "Certificates with which requests may be signed.",
+    },
+    "signatures": {
+        "type": click.Choice([policy.value for policy in SignaturePolicy]),
+        "help": "What to do without a known signature. Default: require with signers, else accept.",
+    },
+    "duis-xsd": {
+        "type": click.Path(exists=True, dir_okay=False, path_type=Path),
+        "help": "Validate against this DUIS schema first; the schemas that it imports lie beside it.",
+    },
+}
+
+
+def intake_options(prefix: str = "") -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Gives the command an IntakeRules as `rules`; with a prefix, the options are called `--PREFIX-config`..."""
+
+    def decorate(command: Callable[..., None]) -> Callable[..., None]:
+        @wraps(command)
+        def run(**given: Any) -> None:
+            found = {name: given.pop(_parameter(prefix, name)) for name in _OPTIONS}
+            rules = IntakeRules(found["config"], found["signers"], found["signatures"], found["duis-xsd"])
+            command(rules=rules, **given)
+
+        decorated: Callable[..., None] = run
+        for name, how in reversed(list(_OPTIONS.items())):
+            decorated = click.option(f"--{prefix}{name}", _parameter(prefix, name), **how)(decorated)
+        return decorated
+
+    return decorate
+
+
+def _parameter(prefix: str, name: str) -> str:
+    return f"{prefix}{name}".replace("-", "_")
+
+
+def _load_schema(path: Path) -> DuisSchema:
+    files = {sibling.name: sibling.read_bytes() for sibling in path.parent.glob("*.xsd")}
+    return DuisSchema(files, path.name)
 
 
 @click.command()
