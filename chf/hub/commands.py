@@ -25,6 +25,9 @@ from chf.update.model import (
     ActivateAt,
     ActivateByCommand,
     Activation,
+    ActivationOrdered,
+    Cancelled,
+    Refused,
     Update,
     UpdateId,
     accept,
@@ -112,7 +115,7 @@ class Commands:
         self._insist_on_radio()
         await self._radio.forget(device)
         if active is not None:
-            self._updates.replace(batch, active, "the device was taken out of the device log")
+            self._updates.tell(batch, device, Refused("the device was taken out of the device log"))
         batch.write(lambda tx: tx.devices.remove(device))
         batch.event(Kind.DEVICE_FORGOTTEN, {}, device=device)
         self._log_alerts.raise_all(self._store, batch)
@@ -145,9 +148,10 @@ class Commands:
             active = self._store.jobs.active_for(device)
             if active is not None:
                 how = "before its supplier activated it" if active.distributed else "whose ForceReplace is set"
-                self._updates.replace(batch, active, f"replaced by image {order.image.sha256[:16]}, {how}")
+                reason = f"replaced by image {order.image.sha256[:16]}, {how}"
+                self._updates.tell(batch, device, Refused(reason))
             update = accept(
-                job_id=next_id,
+                number=next_id,
                 device=device,
                 image=order.image.sha256,
                 file_version=order.image.header.file_version,
@@ -168,7 +172,7 @@ class Commands:
 
     def _cancel(self, batch: Batch, body: Mapping[str, Any]) -> dict[str, Any]:
         job = self._active_job(body)
-        self._updates.cancel(batch, job)
+        self._updates.tell(batch, job.device, Cancelled())
         return {"update": int(job.id)}
 
     def _activate(self, batch: Batch, body: Mapping[str, Any]) -> dict[str, Any]:
@@ -178,7 +182,7 @@ class Commands:
             raise UsageError("the supplier's signed command is not the hub's to give")
         if isinstance(job.activation, ActivateByCommand):
             raise RefusedError(f"update {job.id} waits for its supplier's command CS06, and for nobody else's")
-        self._updates.activate(batch, job, activation)
+        self._updates.tell(batch, job.device, ActivationOrdered(activation))
         return {"update": int(job.id)}
 
     def _active_job(self, body: Mapping[str, Any]) -> Update:

@@ -188,7 +188,7 @@ class Tunnels(Handler):
     def _message_from(self, batch: Batch, peer: Eui64, data: bytes, token: tunnel.ReplyToken) -> None:
         """A GBCS message of a device: into the outbox as it came, and only then is the device told."""
         now = batch.now
-        read = self._context.reader.read(peer, data, self._updates.scheduler.for_device(peer), now.utc)
+        read = self._context.reader.read(peer, data, self._updates.for_device(peer), now.utc)
         alert = read.alert
         batch.write(lambda tx: tx.alerts.add(alert), device=peer)
         written = self._store.alerts.get(alert.msg_id)

@@ -1,7 +1,6 @@
-"""Update jobs, one row each, with the OTA server's session record beside it.
+"""Updates, one row each, with the record of the transfer in it.
 
-The schema holds that a device has at most one active job. What a job may become is decided in chf.update; the session
-record is text that only the OTA server reads.
+The schema holds that a device has at most one active update. What an update may become is decided in chf.update.
 """
 
 import json
@@ -14,7 +13,9 @@ from chf.store.database import Database, Parameter, Row
 from chf.store.schema import ACTIVE_JOB
 from chf.update.model import (
     ActivationReport,
+    DamagedRecord,
     TransferOutcome,
+    TransferRecord,
     Update,
     UpdateId,
     UpdateState,
@@ -26,7 +27,7 @@ from chf.update.model import (
 _COLUMNS: Final = (
     "id, device, image, file_version, activation, origin, created_utc, deadline_utc, changed_utc, allow_downgrade, "
     "state, reason, version_before, version_seen, transfer, report_success, report_version, waiting_for, "
-    "waiting_until_utc, activation_at_utc, download_started_utc, download_ended_utc, ended_utc"
+    "waiting_until_utc, activation_at_utc, download_started_utc, download_ended_utc, ended_utc, ota_session"
 )
 
 
@@ -55,11 +56,6 @@ class Jobs:
         """The number for a new update, which only the hub makes: one more than the highest."""
         return UpdateId(int(self._database.read("select coalesce(max(id), 0) + 1 from jobs")[0][0]))
 
-    def session(self, job_id: UpdateId) -> str | None:
-        """The OTA server's record of this job's transfer."""
-        rows = self._database.read("select ota_session from jobs where id = ?", (job_id,))
-        return rows[0][0] if rows else None
-
 
 class JobsWriter(Jobs):
     """Reading and writing, within a transaction."""
@@ -81,11 +77,6 @@ class JobsWriter(Jobs):
         cursor = self._database.write(f"update jobs set {assignments} where id = ?", (*parameters[1:], parameters[0]))
         if cursor.rowcount == 0:
             raise StoreError(f"there is no update {job.id}")
-
-    def save_session(self, job_id: UpdateId, record: str | None) -> None:
-        cursor = self._database.write("update jobs set ota_session = ? where id = ?", (record, job_id))
-        if cursor.rowcount == 0:
-            raise StoreError(f"there is no update {job_id}")
 
 
 def _parameters(job: Update) -> tuple[Parameter, ...]:
@@ -113,7 +104,22 @@ def _parameters(job: Update) -> tuple[Parameter, ...]:
         job.download_started,
         job.download_ended,
         job.ended,
+        _record_text(job.record),
     )
+
+
+def _record_text(record: TransferRecord | DamagedRecord | None) -> str | bytes | None:
+    if isinstance(record, DamagedRecord):
+        return record.text
+    return None if record is None else json.dumps(record.to_json(), sort_keys=True)
+
+
+def _record(value: Any) -> TransferRecord | DamagedRecord | None:
+    """Damage of the transfer is no damage of its update."""
+    try:
+        return None if value is None else TransferRecord.from_json(json.loads(value))
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        return DamagedRecord(value if isinstance(value, str | bytes) else str(value), repr(error))
 
 
 def _job(row: Row) -> Update:
@@ -150,4 +156,5 @@ def _job_of(named: dict[str, Any]) -> Update:
         download_started=named["download_started_utc"],
         download_ended=named["download_ended_utc"],
         ended=named["ended_utc"],
+        record=_record(named["ota_session"]),
     )

@@ -228,6 +228,15 @@ MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (
         _SCHEDULED_READS,
         "create index scheduled_reads_open on scheduled_reads (due_utc) where done_utc is null",
     ),
+    (
+        # The transfer's record is part of the update's row, and says nothing twice that the row says.
+        """
+        update jobs set ota_session = json_insert(
+            json_remove(ota_session, '$.version', '$.job', '$.peer', '$.image_sha256', '$.allow_downgrade'),
+            '$.blocks', 0
+        ) where json_valid(ota_session)
+        """,
+    ),
 )
 
 

@@ -6,7 +6,7 @@ the lists of DUIS, the CLI onto the terminal. A finding of a check that is not e
 passed over in silence.
 
 Not here: who signed a request and in which role (chf.dcc.desk), and what a device says of itself when it asks for the
-image: that is checked then (chf.update.transfer.server), and told with CCS08.
+image: that is checked then (chf.update.transfer.transfers), and told with CCS08.
 """
 
 from collections.abc import Iterator

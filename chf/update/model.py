@@ -4,19 +4,17 @@ What may follow what stands in transitions.py; when something is due stands in s
 update outlives the process that began it.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from enum import StrEnum
+from math import isfinite
 from typing import Any, Final, NewType, TypeAlias
 
 from chf.clock import UtcSeconds
-from chf.errors import StoreCorruptError, UsageError
-from chf.eui64 import Eui64, format_eui64, parse_eui64
-from chf.image.image import ImageId
-from chf.update.transfer.transitions import State
+from chf.eui64 import Eui64
+from chf.image.header import HardwareVersions
+from chf.image.image import FirmwareImage, ImageId
 
 UpdateId = NewType("UpdateId", int)
-
-RECORD_VERSION: Final = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,9 +25,14 @@ class ImageRef:
     manufacturer_code: int
     image_type: int
     file_version: int
-    minimum_hardware: int | None
-    maximum_hardware: int | None
+    hardware_versions: HardwareVersions | None
     content: bytes = field(repr=False)
+
+    @classmethod
+    def of(cls, image: FirmwareImage) -> "ImageRef":
+        header = image.header
+        ids = (header.manufacturer_code, header.image_type, header.file_version)
+        return cls(image.sha256, *ids, header.hardware_versions, image.content)
 
     @property
     def size_bytes(self) -> int:
@@ -64,7 +67,7 @@ class ActivateAt:
 
 @dataclass(frozen=True, slots=True)
 class ActivateHold:
-    """Not before `OtaServer.release`."""
+    """Not before somebody orders it (`ActivationOrdered`)."""
 
     strategy: Strategy = Strategy.HOLD
 
@@ -86,67 +89,73 @@ class TransferOutcome(StrEnum):
     FILE_TRANSFER_FAILURE = "file transfer failure"
 
 
-@dataclass(frozen=True, slots=True)
-class SessionRecord:
-    """All of a session that must survive the process; `to_json` is what a store keeps."""
+class TransferState(StrEnum):
+    """Where the transfer of an image and its activation stand, by what the device can do."""
 
-    job: str
-    peer: Eui64
-    state: State
-    image_sha256: str
-    activation: Activation
+    OFFERED = "offered"  # announced, or waiting to be asked
+    DOWNLOADING = "downloading"
+    PARKED = "parked"  # all but the last block is out; that one waits for the activation time or for a release
+    SERVED = "served"  # every byte was sent; the device verifies, and Upgrade End is due
+    HELD = "held"  # Upgrade End was answered "wait for a command"
+    MISSED = "missed"  # the appointment passed beyond its grace; kept from activating until released or cancelled
+    COMMITTED = "committed"  # a real time was given
+    RUNNING = "running"  # the device reports the new version
+    CANCELLED = "cancelled"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class TransferRecord:
+    """All of a transfer that must survive the process, beside what the update's row says anyway."""
+
+    state: TransferState
+    activation: Activation  # which the transfer goes by: at once, where the time had passed when the image was offered
     endpoint: int | None = None  # where the device's OTA client was heard
     sleepy: bool = False
-    allow_downgrade: bool = False
     served_bytes: int = 0  # every byte below was sent, or said to be held already
+    blocks: int = 0  # that were sent
     downloaded: bool = False  # the device said that the download is complete, and that was believed
     aborts: int = 0
     committed_utc: UtcSeconds | None = None  # the activation time that was given
     commit_delivered: bool = False
 
     def to_json(self) -> dict[str, Any]:
-        return {
-            "version": RECORD_VERSION,
-            "job": self.job,
-            "peer": format_eui64(self.peer),
-            "state": self.state.value,
-            "image_sha256": self.image_sha256,
-            "activation": activation_to_json(self.activation),
-            "endpoint": self.endpoint,
-            "sleepy": self.sleepy,
-            "allow_downgrade": self.allow_downgrade,
-            "served_bytes": self.served_bytes,
-            "downloaded": self.downloaded,
-            "aborts": self.aborts,
-            "committed_utc": self.committed_utc,
-            "commit_delivered": self.commit_delivered,
-        }
+        fields_ = {item.name: getattr(self, item.name) for item in fields(self)}
+        return fields_ | {"state": self.state.value, "activation": activation_to_json(self.activation)}
 
     @classmethod
-    def from_json(cls, record: dict[str, Any]) -> "SessionRecord":
-        """Raises StoreCorruptError for a record of another version, or one that lacks something."""
-        if record.get("version") != RECORD_VERSION:
-            raise StoreCorruptError(
-                f"an OTA session record of version {record.get('version')!r}: this is {RECORD_VERSION}"
-            )
-        try:
-            return cls(
-                job=record["job"],
-                peer=parse_eui64(str(record["peer"])),
-                state=State(record["state"]),
-                image_sha256=record["image_sha256"],
-                activation=activation_from_json(record["activation"]),
-                endpoint=record["endpoint"],
-                sleepy=record["sleepy"],
-                allow_downgrade=record["allow_downgrade"],
-                served_bytes=record["served_bytes"],
-                downloaded=record["downloaded"],
-                aborts=record["aborts"],
-                committed_utc=record["committed_utc"],
-                commit_delivered=record["commit_delivered"],
-            )
-        except (KeyError, TypeError, ValueError, UsageError) as error:
-            raise StoreCorruptError(f"an OTA session record that cannot be read: {error!r}") from error
+    def from_json(cls, record: dict[str, Any]) -> "TransferRecord":
+        """Raises KeyError, TypeError or ValueError for what `to_json` does not write."""
+        known = {item.name: record[item.name] for item in fields(cls)}
+        for name, value in known.items():
+            allowed = _RECORD_TYPES.get(name)
+            if allowed is not None and (
+                type(value) not in allowed or (isinstance(value, float) and not isfinite(value))
+            ):
+                raise ValueError(f"{name} is {value!r}")
+        known["state"] = TransferState(record["state"])
+        known["activation"] = activation_from_json(record["activation"])
+        return cls(**known)
+
+
+_RECORD_TYPES: Final[dict[str, tuple[type, ...]]] = {
+    "endpoint": (int, type(None)),
+    "sleepy": (bool,),
+    "served_bytes": (int,),
+    "blocks": (int,),
+    "downloaded": (bool,),
+    "aborts": (int,),
+    "committed_utc": (int, float, type(None)),
+    "commit_delivered": (bool,),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class DamagedRecord:
+    """A transfer's record that cannot be read: the update goes on without a transfer, and can be cancelled."""
+
+    text: str | bytes
+    reason: str
 
 
 def activation_to_json(activation: Activation) -> dict[str, Any]:
@@ -197,7 +206,7 @@ ENDS: Final = frozenset(
 
 
 class WaitReason(StrEnum):
-    """What a job in state *waiting* waits for."""
+    """What an update in state *waiting* waits for."""
 
     TIME = "time"
     COMMAND = "command"
@@ -214,11 +223,12 @@ class ActivationReport:
 
 @dataclass(frozen=True, slots=True)
 class Update:
-    """One row of the job table.
+    """One row of the store.
 
     `image` is the SHA-256 of the file in lower-case hex, `origin` the service request's id or "cli". `transfer` is set
-    exactly when a CCS08 was raised. `version_seen` is what the device said last that it runs: it begins anew when the
-    activation does, and may be the new version on a job that failed because that was not seen in time.
+    exactly when a CCS08 was raised; `record` is the transfer itself, None before the image is offered.
+    `version_seen` is what the device said last that it runs: it begins anew when the
+    activation does, and may be the new version on an update that failed because that was not seen in time.
     """
 
     id: UpdateId
@@ -243,6 +253,7 @@ class Update:
     download_started: UtcSeconds | None = None
     download_ended: UtcSeconds | None = None
     ended: UtcSeconds | None = None
+    record: TransferRecord | DamagedRecord | None = None
 
     @property
     def active(self) -> bool:
@@ -260,7 +271,7 @@ class Update:
 
 def accept(
     *,
-    job_id: UpdateId,
+    number: UpdateId,
     device: Eui64,
     image: ImageId,
     file_version: int,
@@ -274,7 +285,7 @@ def accept(
     """A new update, with `lifetime_s` from now or from the appointed time. Whether it may be is `eligibility`'s."""
     latest_start = max(now_utc, activation.utc) if isinstance(activation, ActivateAt) else now_utc
     return Update(
-        id=job_id,
+        id=number,
         device=device,
         image=image,
         file_version=file_version,
@@ -305,10 +316,12 @@ class DownloadStarted:
 
 @dataclass(frozen=True, slots=True)
 class TransferEnded:
-    """The device sent Upgrade End, or the transfer was given up."""
+    """The device sent Upgrade End, or the transfer was given up; after so many blocks, at this offset."""
 
     outcome: TransferOutcome
     reason: str = ""
+    blocks: int = 0
+    offset_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -340,9 +353,12 @@ class DeviceRejoined:
 
 @dataclass(frozen=True, slots=True)
 class VersionObserved:
-    """The device itself told which version it runs (attribute read-back, or Query Next Image)."""
+    """The device itself told which version it runs; Query Next Image names the rest as well, a read-back does not."""
 
     file_version: int
+    manufacturer_code: int | None = None
+    image_type: int | None = None
+    hardware_version: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -367,7 +383,7 @@ class Refused:
 
 @dataclass(frozen=True, slots=True)
 class DeadlinePassed:
-    """The job's lifetime is over."""
+    """The update's lifetime is over."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -391,36 +407,3 @@ UpdateEvent: TypeAlias = (
     | DeadlinePassed
     | VerificationTimedOut
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Offer:
-    """Have the OTA server offer the job's image to its device; again with another activation if already on offer."""
-
-    job: Update
-
-
-@dataclass(frozen=True, slots=True)
-class CancelOffer:
-    """Have the OTA server take the offer back."""
-
-    job: Update
-
-
-@dataclass(frozen=True, slots=True)
-class ReadVersion:
-    """Read the running version (OTA attribute CurrentFileVersion) from the device, not before `after_s` from now."""
-
-    job: Update
-    after_s: float = 0.0
-
-
-@dataclass(frozen=True, slots=True)
-class RaiseCcs08:
-    """Make, sign and queue the Firmware Transfer Alert. Exactly once for each job."""
-
-    job: Update
-    outcome: TransferOutcome
-
-
-Action: TypeAlias = Offer | CancelOffer | ReadVersion | RaiseCcs08

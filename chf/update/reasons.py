@@ -1,6 +1,6 @@
-"""The words next to the end of a job: what is known, in one line, for the person who has to act on it.
+"""The words next to the end of an update: what is known, in one line, for the person who has to act on it.
 
-Each takes the job with the event's facts written into it, and the event that ended it.
+Each takes the update with the event's facts written into it, and the event that ended it.
 """
 
 from collections.abc import Callable
@@ -21,41 +21,41 @@ def of_event(_job: Update, event: UpdateEvent) -> str:
     return event.reason if isinstance(event, Refused) and event.reason else "refused"
 
 
-def already_runs(job: Update, _event: UpdateEvent) -> str:
-    return f"the device already runs version {_version(job.file_version)}; nothing was transferred"
+def already_runs(update: Update, _event: UpdateEvent) -> str:
+    return f"the device already runs version {_version(update.file_version)}; nothing was transferred"
 
 
-def by_itself(job: Update, _event: UpdateEvent) -> str:
-    if isinstance(job.activation, ActivateByCommand):
+def by_itself(update: Update, _event: UpdateEvent) -> str:
+    if isinstance(update.activation, ActivateByCommand):
         return ""  # it was told to, past the hub
     return "the device activated by itself, before it was told to"
 
 
-def verified(job: Update, _event: UpdateEvent) -> str:
-    if job.report is not None and not job.report.success:
+def verified(update: Update, _event: UpdateEvent) -> str:
+    if update.report is not None and not update.report.success:
         return "the device reported failure, and runs the new version"
     return ""
 
 
-def reverted(job: Update, _event: UpdateEvent) -> str:
-    return f"the device reported success, and runs version {_version(job.version_seen)}"
+def reverted(update: Update, _event: UpdateEvent) -> str:
+    return f"the device reported success, and runs version {_version(update.version_seen)}"
 
 
-def reported_failure(job: Update, _event: UpdateEvent) -> str:
-    return f"the device reported failure, and runs version {_version(job.version_seen)}"
+def reported_failure(update: Update, _event: UpdateEvent) -> str:
+    return f"the device reported failure, and runs version {_version(update.version_seen)}"
 
 
-def unverified(job: Update, _event: UpdateEvent) -> str:
-    if job.report is None:
+def unverified(update: Update, _event: UpdateEvent) -> str:
+    if update.report is None:
         claim = "the device reported nothing"
-    elif job.report.success:
-        claim = f"the device reported success for version {_version(job.report.file_version)}"
+    elif update.report.success:
+        claim = f"the device reported success for version {_version(update.report.file_version)}"
     else:
         claim = "the device reported failure"
-    if job.version_seen is None:
+    if update.version_seen is None:
         seen = "its version could not be read"
     else:
-        seen = f"ran version {_version(job.version_seen)} when last asked"
+        seen = f"ran version {_version(update.version_seen)} when last asked"
     return f"the new version was not seen in time: {claim}, and {seen}"
 
 

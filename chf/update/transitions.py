@@ -1,6 +1,10 @@
-"""What may become of an update job: one table, and the function that applies it.
+"""What may become of an update, and of its transfer: two tables, and the functions that apply them.
 
-The rules, before the table:
+An update is what people follow, from acceptance to one of five ends. Its transfer is what goes on with the device in
+between: it begins when the image is offered and tells the update what it comes to (docs/adr/0014 says why there are
+two). `docs/state-machines.md` is made from both.
+
+The rules of the update, before its table:
 
 1.  An end is final. What comes later changes neither state nor reason.
 2.  What the table does not name changes nothing: late, early and repeated events are harmless.
@@ -9,47 +13,60 @@ The rules, before the table:
     *activated* too, with the reason saying so.
 4.  *reverted* only after the device claimed success (CS09 for this version) and, asked afterwards, told another
     version.
-5.  A CS09 never ends a job: it asks for a fresh read-back, and the read-back ends it. So it makes no difference which
-    of the two comes first. An old version that was told before the CS09 proves nothing: the device had yet to reboot.
+5.  A CS09 never ends an update: it asks for a fresh read-back, and the read-back ends it. So it makes no difference
+    which of the two comes first. An old version that was told before the CS09 proves nothing: the device had yet to
+    reboot.
 6.  *failed* is the rest, always with a reason.
-7.  Until a real upgrade time was given to the device, a job can be cancelled and can expire. After that it cannot: the
-    device counts down by itself (facts of deployed clients), and only the read-back tells what became of it.
-8.  Every job that ends has told the outcome of its transfer upward in one CCS08, also if it never began one.
+7.  Until a real upgrade time was given to the device, an update can be cancelled and can expire. After that it cannot:
+    the device counts down by itself (facts of deployed clients), and only the read-back tells what became of it.
+8.  Every update that ends has told the outcome of its transfer upward in one CCS08, also if it never began one.
+
+The rules of the transfer:
+
+9.  Every change of state is a row of the table. An input that has no row is a mistake of the caller (`LookupError`),
+    never ignored.
+10. COMMITTED means that a real activation time was given, or may have been: a countdown in a device can neither be
+    moved nor stopped. So there is no way from COMMITTED to CANCELLED, and none back to a state without a time.
+11. The states before HELD and COMMITTED differ by what the device *can* do. It can activate by itself from SERVED on,
+    where it has been sent every byte. PARKED is where it is kept from that, by withholding the last block.
+12. RUNNING means that the device was heard to run the new version, whatever we did about it. It has a way in from every
+    state that is not an end, because devices are updated behind our back too.
 """
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from enum import StrEnum
 from types import MappingProxyType
-from typing import Final, TypeAlias
+from typing import Final, TypeAlias, assert_never
 
 from chf.clock import Now
 from chf.update import reasons
+from chf.update.effects import Action, Offer, RaiseTransferAlert, ReadVersion, TransferMoved, Withdraw
 from chf.update.model import (
     ENDS,
-    Action,
+    ActivateAt,
     ActivationGiven,
     ActivationOrdered,
     ActivationReport,
     ActivationReported,
     Announced,
     Cancelled,
-    CancelOffer,
     DeadlinePassed,
     DeviceRejoined,
     DownloadStarted,
-    Offer,
-    RaiseCcs08,
-    ReadVersion,
     Refused,
     Stored,
     TransferEnded,
     TransferOutcome,
+    TransferRecord,
+    TransferState,
     Update,
     UpdateEvent,
     UpdateState,
     VerificationTimedOut,
     VersionObserved,
     WaitingFor,
+    WaitReason,
 )
 
 S = UpdateState
@@ -59,44 +76,48 @@ FIRST_READ_S: Final = 2.0
 
 
 Guard: TypeAlias = Callable[[Update, UpdateEvent], bool]
-"""A condition on the job as it was and the event that came."""
+"""A condition on the update as it was and the event that came."""
 
 
 def always(_job: Update, _event: UpdateEvent) -> bool:
     return True
 
 
-def runs_target(job: Update, event: UpdateEvent) -> bool:
-    return isinstance(event, VersionObserved) and event.file_version == job.file_version
+def runs_target(update: Update, event: UpdateEvent) -> bool:
+    return isinstance(event, VersionObserved) and event.file_version == update.file_version
 
 
 def ended_well(_job: Update, event: UpdateEvent) -> bool:
     return isinstance(event, TransferEnded) and event.outcome is TransferOutcome.SUCCESS
 
 
-def ended_well_again(job: Update, event: UpdateEvent) -> bool:
-    return transferred(job, event) and ended_well(job, event)
+def ended_well_again(update: Update, event: UpdateEvent) -> bool:
+    return transferred(update, event) and ended_well(update, event)
 
 
-def transferred(job: Update, _event: UpdateEvent) -> bool:
-    return job.transfer is TransferOutcome.SUCCESS
+def transferred(update: Update, _event: UpdateEvent) -> bool:
+    return update.transfer is TransferOutcome.SUCCESS
 
 
-def not_transferred(job: Update, _event: UpdateEvent) -> bool:
-    return job.transfer is None
+def not_transferred(update: Update, _event: UpdateEvent) -> bool:
+    return update.transfer is None
 
 
-def reports_transferred(job: Update, event: UpdateEvent) -> bool:
+def reports_transferred(update: Update, event: UpdateEvent) -> bool:
     """A device that has the whole image reports on this very version: it has tried, told to or not."""
-    return transferred(job, event) and isinstance(event, ActivationReported) and event.file_version == job.file_version
+    return (
+        transferred(update, event)
+        and isinstance(event, ActivationReported)
+        and event.file_version == update.file_version
+    )
 
 
-def claimed_success(job: Update, _event: UpdateEvent) -> bool:
-    return job.report is not None and job.report.success and job.report.file_version == job.file_version
+def claimed_success(update: Update, _event: UpdateEvent) -> bool:
+    return update.report is not None and update.report.success and update.report.file_version == update.file_version
 
 
-def claimed_failure(job: Update, _event: UpdateEvent) -> bool:
-    return job.report is not None and not job.report.success
+def claimed_failure(update: Update, _event: UpdateEvent) -> bool:
+    return update.report is not None and not update.report.success
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +151,7 @@ _TRIED = Case(S.ACTIVATING, when=reports_transferred, read=True)
 
 Cell: TypeAlias = tuple[UpdateState, type[UpdateEvent]]
 
-TRANSITIONS: Final[Mapping[Cell, tuple[Case, ...]]] = MappingProxyType(
+UPDATE: Final[Mapping[Cell, tuple[Case, ...]]] = MappingProxyType(
     {
         (S.ACCEPTED, Stored): (Case(S.STORED),),
         (S.ACCEPTED, VersionObserved): (_ALREADY,),
@@ -201,95 +222,175 @@ TRANSITIONS: Final[Mapping[Cell, tuple[Case, ...]]] = MappingProxyType(
 )
 
 
-def apply(job: Update, event: UpdateEvent, now: Now) -> tuple[Update, tuple[Action, ...]]:
-    """The job after the event, and what has to be done once it is written down.
+class Input(StrEnum):
+    """What moves a transfer."""
 
-    An equal job and no actions mean that the event changed nothing.
+    ASK = "the device asks for the image or a block"
+    WITHHOLD = "the last block is withheld"
+    SERVE_LAST = "the last missing byte is sent, or said to be held"
+    HOLD = "Upgrade End, answered with wait"
+    COMMIT = "a real time is given"
+    MISS = "the appointment passed unkept"
+    RETRY = "the device gave the download up, and may try again"
+    SEE_VERSION = "the new version is seen"
+    CANCEL = "cancelled"
+    FAIL = "failed"
+
+
+_WAYS_OUT = {Input.SEE_VERSION: TransferState.RUNNING, Input.FAIL: TransferState.FAILED}
+_STOPPABLE = {**_WAYS_OUT, Input.CANCEL: TransferState.CANCELLED}
+
+TRANSFER: Final[Mapping[TransferState, Mapping[Input, TransferState]]] = {
+    TransferState.OFFERED: {Input.ASK: TransferState.DOWNLOADING, **_STOPPABLE},
+    TransferState.DOWNLOADING: {
+        Input.WITHHOLD: TransferState.PARKED,
+        Input.SERVE_LAST: TransferState.SERVED,
+        Input.MISS: TransferState.MISSED,
+        Input.RETRY: TransferState.OFFERED,
+        **_STOPPABLE,
+    },
+    TransferState.PARKED: {
+        Input.SERVE_LAST: TransferState.SERVED,
+        Input.MISS: TransferState.MISSED,
+        Input.RETRY: TransferState.OFFERED,
+        **_STOPPABLE,
+    },
+    TransferState.SERVED: {
+        Input.HOLD: TransferState.HELD,
+        Input.COMMIT: TransferState.COMMITTED,
+        Input.MISS: TransferState.MISSED,
+        Input.RETRY: TransferState.OFFERED,
+        **_STOPPABLE,
+    },
+    TransferState.HELD: {Input.COMMIT: TransferState.COMMITTED, Input.MISS: TransferState.MISSED, **_STOPPABLE},
+    TransferState.MISSED: {
+        Input.WITHHOLD: TransferState.PARKED,
+        Input.HOLD: TransferState.HELD,
+        Input.COMMIT: TransferState.COMMITTED,
+        Input.RETRY: TransferState.OFFERED,
+        **_STOPPABLE,
+    },
+    TransferState.COMMITTED: _WAYS_OUT,
+    TransferState.RUNNING: {},
+    TransferState.CANCELLED: {},
+    TransferState.FAILED: {},
+}
+TRANSFER_ENDS: Final = frozenset(state for state, row in TRANSFER.items() if not row)
+
+
+def meaning(moved: TransferMoved, record: TransferRecord) -> UpdateEvent | None:
+    """What a change of the transfer's state is to its update; None where an event of its own tells it."""
+    match moved.new:
+        case TransferState.OFFERED:
+            return Announced()
+        case TransferState.DOWNLOADING | TransferState.SERVED:
+            return DownloadStarted()
+        case TransferState.PARKED | TransferState.HELD:
+            until = record.activation.utc if isinstance(record.activation, ActivateAt) else None
+            return WaitingFor(WaitReason.COMMAND if until is None else WaitReason.TIME, until)
+        case TransferState.MISSED:
+            return WaitingFor(WaitReason.COMMAND)
+        case TransferState.FAILED:
+            return Refused(moved.detail) if record.downloaded else None
+        case TransferState.COMMITTED | TransferState.RUNNING | TransferState.CANCELLED:
+            return None
+        case _:
+            assert_never(moved.new)
+
+
+def apply(update: Update, event: UpdateEvent, now: Now) -> tuple[Update, tuple[Action, ...]]:
+    """The update after the event, and what has to be done once it is written down.
+
+    An equal update and no actions mean that the event changed nothing.
     """
-    noted = _note(job, event, now)
-    for case in TRANSITIONS.get((job.state, type(event)), ()):
-        if case.when(job, event):
-            return _take(job, noted, case, event, now)
+    noted = _note(update, event, now)
+    for case in UPDATE.get((update.state, type(event)), ()):
+        if case.when(update, event):
+            return _take(update, noted, case, event, now)
     return noted, ()
 
 
-def cancel_refusal(job: Update) -> str | None:
-    """Why this job cannot be cancelled, None where it can: rule 7."""
-    if job.state is S.ACTIVATING:
+def cancel_refusal(update: Update) -> str | None:
+    """Why this update cannot be cancelled, None where it can: rule 7."""
+    if update.state is S.ACTIVATING:
         return "the device was told when to activate, and cannot be called back"
-    if job.state in ENDS:
-        return f"the update has ended: {job.state.value}"
+    if update.state in ENDS:
+        return f"the update has ended: {update.state.value}"
     return None
 
 
-def _note(job: Update, event: UpdateEvent, now: Now) -> Update:
+def _note(update: Update, event: UpdateEvent, now: Now) -> Update:
     """Write down what the event tells, apart from what follows from it."""
     match event:
-        case VersionObserved(file_version) if job.active:
-            before = file_version if job.version_before is None and job.transfer is None else job.version_before
-            return replace(job, version_seen=file_version, version_before=before)
-        case VersionObserved(file_version) if _proves_late(job, file_version):
-            return replace(job, version_seen=file_version)
-        case ActivationReported(success, file_version) if _is_about(job, event, now):
-            return replace(job, report=ActivationReport(success, file_version))
-        case TransferEnded(outcome) if job.active and job.state is not S.ACCEPTED and job.transfer is None:
-            return replace(job, transfer=outcome, download_ended=now.utc)
-        case DownloadStarted() if job.active and job.download_started is None:
-            return replace(job, download_started=now.utc)
-        case WaitingFor(what, until) if (job.state, WaitingFor) in TRANSITIONS:
-            return replace(job, waiting_for=what, waiting_until=until)
-        case ActivationOrdered(activation) if job.active and job.state is not S.ACTIVATING:
-            return replace(job, activation=activation)
-        case ActivationGiven(at_utc) if (job.state, ActivationGiven) in TRANSITIONS:
+        case VersionObserved(file_version) if update.active:
+            before = (
+                file_version if update.version_before is None and update.transfer is None else update.version_before
+            )
+            return replace(update, version_seen=file_version, version_before=before)
+        case VersionObserved(file_version) if _proves_late(update, file_version):
+            return replace(update, version_seen=file_version)
+        case ActivationReported(success, file_version) if _is_about(update, event, now):
+            return replace(update, report=ActivationReport(success, file_version))
+        case TransferEnded(outcome) if update.active and update.state is not S.ACCEPTED and update.transfer is None:
+            return replace(update, transfer=outcome, download_ended=now.utc)
+        case DownloadStarted() if update.active and update.download_started is None:
+            return replace(update, download_started=now.utc)
+        case WaitingFor(what, until) if (update.state, WaitingFor) in UPDATE:
+            return replace(update, waiting_for=what, waiting_until=until)
+        case ActivationOrdered(activation) if update.active and update.state is not S.ACTIVATING:
+            return replace(update, activation=activation)
+        case ActivationGiven(at_utc) if (update.state, ActivationGiven) in UPDATE:
             # What was claimed before was not about this activation.
-            return replace(job, activation_at=at_utc, report=None)
+            return replace(update, activation_at=at_utc, report=None)
         case _:
-            return job
+            return update
 
 
-def _proves_late(job: Update, file_version: int) -> bool:
+def _proves_late(update: Update, file_version: int) -> bool:
     """A device that was given up turns out to run the new version after all: worth knowing, though the end stays."""
-    return job.state is S.FAILED and job.transfer is TransferOutcome.SUCCESS and file_version == job.file_version
+    return (
+        update.state is S.FAILED and update.transfer is TransferOutcome.SUCCESS and file_version == update.file_version
+    )
 
 
-def _is_about(job: Update, event: ActivationReported, now: Now) -> bool:
-    """Whether a CS09 can be about this job: devices resend old ones for a long time.
+def _is_about(update: Update, event: ActivationReported, now: Now) -> bool:
+    """Whether a CS09 can be about this update: devices resend old ones for a long time.
 
     A failure may name the version that runs rather than the one that did not come up (the field's meaning on failure
     could not be found), so that other versions count too, from the upgrade time on.
     """
-    if event.file_version == job.file_version:
-        if job.active:
-            return job.state in {S.DOWNLOADING, S.DOWNLOADED, S.WAITING, S.ACTIVATING}
-        return job.report is None and job.transfer is TransferOutcome.SUCCESS
-    return job.state is S.ACTIVATING and (job.activation_at is None or now.utc >= job.activation_at)
+    if event.file_version == update.file_version:
+        if update.active:
+            return update.state in {S.DOWNLOADING, S.DOWNLOADED, S.WAITING, S.ACTIVATING}
+        return update.report is None and update.transfer is TransferOutcome.SUCCESS
+    return update.state is S.ACTIVATING and (update.activation_at is None or now.utc >= update.activation_at)
 
 
 def _take(before: Update, noted: Update, case: Case, event: UpdateEvent, now: Now) -> tuple[Update, tuple[Action, ...]]:
-    job = noted
-    if job.transfer is None and case.settle is not None:
-        job = replace(job, transfer=case.settle)
+    update = noted
+    if update.transfer is None and case.settle is not None:
+        update = replace(update, transfer=case.settle)
     if case.to is not before.state:
-        job = replace(
-            job,
+        update = replace(
+            update,
             state=case.to,
             reason=case.reason(noted, event),
             changed=now.utc,
             ended=now.utc if case.to in ENDS else None,
         )
         if case.to is not S.WAITING:
-            job = replace(job, waiting_for=None, waiting_until=None)
+            update = replace(update, waiting_for=None, waiting_until=None)
         if case.to is S.ACTIVATING:
-            job = replace(job, version_seen=None)  # what it ran until now says nothing about what comes
+            update = replace(update, version_seen=None)  # what it ran until now says nothing about what comes
     actions: list[Action] = []
-    if before.transfer is None and job.transfer is not None:
-        actions.append(RaiseCcs08(job, job.transfer))
+    if before.transfer is None and update.transfer is not None:
+        actions.append(RaiseTransferAlert(update, update.transfer))
     if case.withdraw:
-        actions.append(CancelOffer(job))
+        actions.append(Withdraw(update))
     if case.offer:
-        actions.append(Offer(job))
+        actions.append(Offer(update))
     if case.read:
-        appointment = job.activation_at if isinstance(event, ActivationGiven) else None
+        appointment = update.activation_at if isinstance(event, ActivationGiven) else None
         until_then_s = 0.0 if appointment is None else max(0.0, appointment - now.utc)
-        actions.append(ReadVersion(job, until_then_s + FIRST_READ_S))
-    return job, tuple(actions)
+        actions.append(ReadVersion(update, until_then_s + FIRST_READ_S))
+    return update, tuple(actions)

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from chf import __version__
 from chf.clock import UtcSeconds, isoformat
-from chf.errors import StoreCorruptError, UsageError
+from chf.errors import UsageError
 from chf.eui64 import Eui64, format_eui64
 from chf.hub.hub import RADIO_NOTE
 from chf.store import Store, progress
@@ -22,7 +22,7 @@ from chf.store.device_log import DeviceType
 from chf.store.images import ImageRecord
 from chf.store.progress import TransferProgress
 from chf.trace import Event, Kind
-from chf.update.model import SessionRecord, Update, UpdateId, UpdateState
+from chf.update.model import TransferRecord, Update, UpdateId, UpdateState
 from chf.view.records import alert_record, event_detail, event_record, time_text, update_record, version_text
 
 SCHEMA: Final = 1
@@ -226,7 +226,7 @@ def _update(store: Store, job: Update, history: list[Event], now: UtcSeconds) ->
         image=store.images.get(job.image),
         moved=moved,
         download=_download(job, moved, history),
-        retries=_retries(store, job),
+        retries=_retries(job),
         alerts=store.alerts.list(job=int(job.id)),
         history=tuple(history),
         seconds=max((now if job.ended is None else job.ended) - job.created, 0.0),
@@ -249,13 +249,9 @@ def _number(event: Event, name: str) -> float:
     return float(value) if isinstance(value, int | float) else 0.0
 
 
-def _retries(store: Store, job: Update) -> int | None:
-    """From the OTA server's record. One that cannot be read has its alarm in the history."""
-    text = store.jobs.session(job.id)
-    try:
-        return None if text is None else SessionRecord.from_json(json.loads(text)).aborts
-    except (StoreCorruptError, ValueError):
-        return None
+def _retries(job: Update) -> int | None:
+    """None where there was no transfer, or its record cannot be read, which has its alarm in the history."""
+    return job.record.aborts if isinstance(job.record, TransferRecord) else None
 
 
 def _audit(

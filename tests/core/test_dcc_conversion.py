@@ -88,7 +88,7 @@ class Upward:
     def job(self, device=PPMID, origin=str(REQUEST_ID)) -> int:
         parsed = parse_image(image())
         job = accept(
-            job_id=UpdateId(len(self.store.jobs.list()) + 1),
+            number=UpdateId(len(self.store.jobs.list()) + 1),
             device=device,
             image=ImageId(parsed.sha256),
             file_version=2,

@@ -40,7 +40,7 @@ CODES = ActivateImageResponseCode
 def waiting(**changes) -> Update:
     """An update whose device holds the image."""
     job = accept(
-        job_id=UpdateId(1),
+        number=UpdateId(1),
         device=Eui64(5),
         image=ImageId("a" * 64),
         file_version=NEW,

@@ -146,7 +146,7 @@ def test_intake_an_image_that_waits_for_its_supplier_is_no_request_in_progress(t
         log_devices(store)
         parsed = parse_image(image())
         job = accept(
-            job_id=UpdateId(1),
+            number=UpdateId(1),
             device=LOGGED,
             image=ImageId(parsed.sha256),
             file_version=2,

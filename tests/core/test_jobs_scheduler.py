@@ -8,6 +8,7 @@ from chf.clock import Instant, Now, UtcSeconds
 from chf.errors import UsageError
 from chf.eui64 import Eui64
 from chf.image.image import ImageId
+from chf.update.effects import Happened, Offer, RaiseTransferAlert, ReadVersion
 from chf.update.model import (
     ActivateNow,
     ActivationGiven,
@@ -16,9 +17,6 @@ from chf.update.model import (
     Cancelled,
     DeviceRejoined,
     DownloadStarted,
-    Offer,
-    RaiseCcs08,
-    ReadVersion,
     Refused,
     Stored,
     TransferEnded,
@@ -29,7 +27,7 @@ from chf.update.model import (
     VersionObserved,
     accept,
 )
-from chf.update.scheduler import SaveJob, SchedulePolicy, Scheduler
+from chf.update.scheduler import SchedulePolicy, Scheduler
 from chf.update.transitions import FIRST_READ_S
 
 T0 = 1_800_000_000.0
@@ -43,7 +41,7 @@ def at(seconds: float, step_s: float = 0.0) -> Now:
 
 def new_job(number: int, **changes) -> Update:
     job = accept(
-        job_id=UpdateId(number),
+        number=UpdateId(number),
         device=Eui64(number),
         image=ImageId("cd" * 32),
         file_version=NEW,
@@ -61,11 +59,11 @@ def stored(number: int, **changes) -> Update:
 
 
 def offers(effects) -> list[int]:
-    return [effect.job.id for effect in effects if isinstance(effect, Offer)]
+    return [effect.update.id for effect in effects if isinstance(effect, Offer)]
 
 
 def reads(effects) -> list[int]:
-    return [effect.job.id for effect in effects if isinstance(effect, ReadVersion)]
+    return [effect.update.id for effect in effects if isinstance(effect, ReadVersion)]
 
 
 def tell(scheduler: Scheduler, number: int, *events, seconds: float = 0.0):
@@ -79,13 +77,13 @@ def test_a_row_is_saved_before_anything_is_done_about_it():
     scheduler = Scheduler(SchedulePolicy())
     scheduler.add(new_job(1), at(0))
     effects = tell(scheduler, 1, Stored())
-    assert isinstance(effects[0], SaveJob)
-    assert (effects[0].before.state, effects[0].job.state) == (UpdateState.ACCEPTED, UpdateState.STORED)
+    assert isinstance(effects[0], Happened)
+    assert (effects[0].before.state, effects[0].update.state) == (UpdateState.ACCEPTED, UpdateState.STORED)
     assert offers(effects) == [1]
     effects = tell(scheduler, 1, Announced(), DownloadStarted(), SUCCESS)
     kinds = [type(effect) for effect in effects]
-    assert kinds.index(RaiseCcs08) == len(kinds) - 1
-    assert kinds[-2] is SaveJob
+    assert kinds.index(RaiseTransferAlert) == len(kinds) - 1
+    assert kinds[-2] is Happened
 
 
 def test_jobs_run_in_the_order_of_their_making_as_many_as_are_allowed():
@@ -105,7 +103,7 @@ def test_a_device_that_keeps_silent_loses_its_place_and_may_come_back():
     assert scheduler.deadline() == 601.0
     assert offers(scheduler.handle_deadline(at(601))) == [2]
     effects = tell(scheduler, 1, DownloadStarted(), seconds=700)
-    assert effects[0].job.state is UpdateState.DOWNLOADING
+    assert effects[0].update.state is UpdateState.DOWNLOADING
 
 
 def test_progress_keeps_the_place():
@@ -145,7 +143,7 @@ def test_read_backs_come_ever_more_rarely_until_the_device_has_had_its_time():
     activating(scheduler, at_s=1000)
     assert due_reads(scheduler, 1199) == [1002, 1005, 1011, 1023, 1047, 1095, 1155]
     effects = scheduler.handle_deadline(at(1200))
-    assert effects[0].job.state is UpdateState.FAILED
+    assert effects[0].update.state is UpdateState.FAILED
     assert scheduler.deadline() is None
 
 
@@ -156,7 +154,7 @@ def test_a_device_that_comes_back_is_asked_soon_and_again():
     tell(scheduler, 1, DeviceRejoined(), seconds=100)
     assert due_reads(scheduler, 110) == [100 + FIRST_READ_S, 100 + FIRST_READ_S + 3]
     effects = tell(scheduler, 1, VersionObserved(NEW), seconds=111)
-    assert effects[0].job.state is UpdateState.ACTIVATED
+    assert effects[0].update.state is UpdateState.ACTIVATED
     assert scheduler.deadline() is None
 
 
@@ -197,7 +195,7 @@ def test_a_job_expires_at_its_deadline_unless_the_device_counts_down():
     scheduler.load([stored(1, deadline=UtcSeconds(T0 + 50)), stored(2, deadline=UtcSeconds(T0 + 50))], at(0))
     tell(scheduler, 1, Announced(), SUCCESS, ActivationGiven(UtcSeconds(T0 + 5)), seconds=1)
     effects = scheduler.handle_deadline(at(50))
-    assert [(e.job.id, e.job.state) for e in effects if isinstance(e, SaveJob)] == [(2, UpdateState.EXPIRED)]
+    assert [(e.update.id, e.update.state) for e in effects if isinstance(e, Happened)] == [(2, UpdateState.EXPIRED)]
     assert scheduler.get(UpdateId(1)).state is UpdateState.ACTIVATING
 
 
@@ -206,7 +204,7 @@ def test_a_stepped_wall_clock_expires_nothing_and_prolongs_nothing(step_s):
     scheduler = Scheduler(SchedulePolicy())
     scheduler.load([stored(1, deadline=UtcSeconds(T0 + 50))], at(0))
     assert scheduler.handle_deadline(at(49, step_s)) == ()
-    assert scheduler.handle_deadline(at(50, step_s))[0].job.state is UpdateState.EXPIRED
+    assert scheduler.handle_deadline(at(50, step_s))[0].update.state is UpdateState.EXPIRED
 
 
 def test_everything_comes_back_from_the_rows_alone():
@@ -222,19 +220,19 @@ def test_everything_comes_back_from_the_rows_alone():
     assert offers(effects) == [2, 3]
     assert due_reads(second, 5003) == [5000 + FIRST_READ_S]
     assert second.get(UpdateId(1)).state is UpdateState.ACTIVATING  # it gets its time to show itself
-    assert second.handle_deadline(at(5100))[0].job.state is UpdateState.FAILED
+    assert second.handle_deadline(at(5100))[0].update.state is UpdateState.FAILED
 
 
 def test_a_job_that_was_cut_off_right_after_its_acceptance_goes_on():
     scheduler = Scheduler(SchedulePolicy())
     saved, offer = scheduler.load([new_job(1)], at(0))
-    assert (saved.before.state, saved.job.state, offer.job.state) == (
+    assert (saved.before.state, saved.update.state, offer.update.state) == (
         UpdateState.ACCEPTED,
         UpdateState.STORED,
         UpdateState.STORED,
     )
     effects = tell(scheduler, 1, Refused("there is no stored image"))
-    assert effects[0].job.state is UpdateState.FAILED
+    assert effects[0].update.state is UpdateState.FAILED
 
 
 def test_a_held_device_is_read_once_after_a_restart():
@@ -249,10 +247,10 @@ def test_a_late_alert_reaches_the_row_of_the_job_that_ended():
     tell(scheduler, 1, VersionObserved(NEW))
     report = ActivationReported(success=True, file_version=NEW)
     (saved,) = tell(scheduler, 1, report, seconds=900)
-    assert (saved.job.state, saved.job.report.success) == (UpdateState.ACTIVATED, True)
+    assert (saved.update.state, saved.update.report.success) == (UpdateState.ACTIVATED, True)
     assert tell(scheduler, 1, report, seconds=901) == []
     again = Scheduler(SchedulePolicy())
-    again.load([replace(saved.job, report=None)], at(0))
+    again.load([replace(saved.update, report=None)], at(0))
     assert again.for_device(Eui64(1)).state is UpdateState.ACTIVATED
     assert tell(again, 1, report) != []
 

@@ -7,6 +7,7 @@ import pytest
 from chf.clock import Instant, Now, UtcSeconds
 from chf.eui64 import Eui64
 from chf.image.image import ImageId
+from chf.update.effects import Offer, RaiseTransferAlert, ReadVersion, Withdraw
 from chf.update.model import (
     ENDS,
     ActivateAt,
@@ -19,13 +20,9 @@ from chf.update.model import (
     ActivationReported,
     Announced,
     Cancelled,
-    CancelOffer,
     DeadlinePassed,
     DeviceRejoined,
     DownloadStarted,
-    Offer,
-    RaiseCcs08,
-    ReadVersion,
     Refused,
     Stored,
     TransferEnded,
@@ -40,7 +37,7 @@ from chf.update.model import (
     WaitReason,
     accept,
 )
-from chf.update.transitions import FIRST_READ_S, TRANSITIONS, apply, cancel_refusal
+from chf.update.transitions import FIRST_READ_S, UPDATE, apply, cancel_refusal
 
 OLD, NEW, OTHER = 0x10, 0x20, 0x30
 T0 = UtcSeconds(1_800_000_000.0)
@@ -53,7 +50,7 @@ def at(seconds: float) -> Now:
 
 def new_job(**changes) -> Update:
     job = accept(
-        job_id=UpdateId(7),
+        number=UpdateId(7),
         device=Eui64(0x90B3D51F30000002),
         image=ImageId("ab" * 32),
         file_version=NEW,
@@ -95,7 +92,7 @@ def test_an_update_that_works_passes_through_every_state_and_ends_when_the_new_v
     ]
     job, actions = apply(job, VersionObserved(NEW), at(12))
     assert (job.state, job.reason, job.ended) == (UpdateState.ACTIVATED, "", T0 + 12)
-    assert actions == (CancelOffer(job),)
+    assert actions == (Withdraw(job),)
 
 
 def test_a_success_alert_alone_does_not_end_the_job_but_asks_the_device():
@@ -179,7 +176,7 @@ def test_what_was_claimed_or_told_before_the_activation_says_nothing_about_it():
 def test_the_end_of_the_transfer_is_told_upward_once(outcome):
     event = TransferEnded(outcome, "because")
     job, actions = run(new_job(), Stored(), Announced(), DownloadStarted(), event, event)
-    told = [action for action in actions if isinstance(action, RaiseCcs08)]
+    told = [action for action in actions if isinstance(action, RaiseTransferAlert)]
     assert [action.outcome for action in told] == [outcome]
     if outcome is TransferOutcome.SUCCESS:
         assert job.state is UpdateState.DOWNLOADED
@@ -196,8 +193,8 @@ def test_until_a_time_was_given_an_update_can_be_called_off_and_expires(before, 
     assert cancel_refusal(job) is None
     job, actions = run(job, event, start_s=50)
     assert job.state is end
-    assert CancelOffer(job) in actions
-    told = [action.outcome for action in actions if isinstance(action, RaiseCcs08)]
+    assert Withdraw(job) in actions
+    told = [action.outcome for action in actions if isinstance(action, RaiseTransferAlert)]
     assert told == ([] if before == DOWNLOADED else [TransferOutcome.IMAGE_DISCARDED])
 
 
@@ -219,7 +216,7 @@ def test_a_parked_download_waits_goes_on_and_ends():
     assert (job.state, job.waiting_for, job.waiting_until) == (UpdateState.WAITING, WaitReason.TIME, T0 + 9000)
     job, actions = run(job, DownloadStarted(), SUCCESS, ActivationGiven(UtcSeconds(T0 + 9000)), start_s=8000)
     assert (job.state, job.waiting_for, job.waiting_until) == (UpdateState.ACTIVATING, None, None)
-    assert isinstance(actions[0], RaiseCcs08)
+    assert isinstance(actions[0], RaiseTransferAlert)
     assert actions[-1] == ReadVersion(job, 9000 - 8002 + FIRST_READ_S)
 
 
@@ -264,7 +261,7 @@ def test_an_alert_during_the_download_proves_nothing_about_the_transfer():
 def test_a_device_that_activated_unheard_ends_the_job_and_its_transfer_is_told():
     job, actions = run(new_job(), Stored(), Announced(), DownloadStarted(), VersionObserved(NEW))
     assert job.state is UpdateState.ACTIVATED
-    assert actions[0] == RaiseCcs08(job, TransferOutcome.SUCCESS)
+    assert actions[0] == RaiseTransferAlert(job, TransferOutcome.SUCCESS)
 
 
 @pytest.mark.parametrize("before", [DOWNLOADED[:k] for k in range(3)])
@@ -272,12 +269,12 @@ def test_a_device_that_runs_the_version_before_the_transfer_fails_the_job(before
     job, actions = run(new_job(version_before=None), *before, VersionObserved(NEW))
     assert job.state is UpdateState.FAILED
     assert job.reason == "the device already runs version 0x00000020; nothing was transferred"
-    assert actions[0] == RaiseCcs08(job, TransferOutcome.IMAGE_DISCARDED)
+    assert actions[0] == RaiseTransferAlert(job, TransferOutcome.IMAGE_DISCARDED)
 
 
 def test_the_lifetime_counts_from_the_appointed_time():
     job = accept(
-        job_id=UpdateId(1),
+        number=UpdateId(1),
         device=Eui64(1),
         image=ImageId("ab" * 32),
         file_version=NEW,
@@ -328,10 +325,10 @@ def test_a_second_transfer_that_fails_ends_a_waiting_job_without_a_second_alert(
     job, _ = run(new_job(), *DOWNLOADED, WaitingFor(WaitReason.COMMAND))
     job, actions = run(job, TransferEnded(TransferOutcome.FILE_TRANSFER_FAILURE), start_s=70)
     assert (job.state, job.reason) == (UpdateState.FAILED, "file transfer failure")
-    assert actions == [CancelOffer(job)]
+    assert actions == [Withdraw(job)]
 
 
 def test_no_way_leads_out_of_an_end_and_every_other_state_is_reached():
-    assert not ENDS & {state for state, _event in TRANSITIONS}
-    reached = {case.to for cases in TRANSITIONS.values() for case in cases}
+    assert not ENDS & {state for state, _event in UPDATE}
+    reached = {case.to for cases in UPDATE.values() for case in cases}
     assert reached | {UpdateState.ACCEPTED} == set(UpdateState)

@@ -2,26 +2,26 @@
 
 import pytest
 
+from chf.update.effects import (
+    AlarmKind,
+    Send,
+    Token,
+    TransferChanged,
+    TransferMoved,
+    Urgency,
+)
 from chf.update.model import (
     ActivateAt,
     ActivateHold,
     ActivateNow,
+    ActivationGiven,
     Strategy,
     TimeForm,
-    TransferOutcome,
-)
-from chf.update.transfer.effects import (
-    ActivationGiven,
-    AlarmKind,
-    Persist,
-    Send,
-    StateChanged,
-    Token,
     TransferEnded,
-    Urgency,
+    TransferOutcome,
+    TransferState,
 )
 from chf.update.transfer.policy import OtaPolicy
-from chf.update.transfer.transitions import State
 from chf.zcl import ota as zcl
 from chf.zcl.frame import DefaultResponse, Frame, FrameType, Status
 from tests.support.ota_bench import (
@@ -56,9 +56,9 @@ def test_upgrade_end_of_an_immediate_update_is_answered_with_zero_and_zero():
 
 def test_what_is_told_is_written_down_first_and_the_transfer_ends_before_the_answer():
     effects = finished(ActivateNow()).end()
-    kinds = [type(effect) for effect in effects if not isinstance(effect, Persist)]
-    assert kinds == [TransferEnded, StateChanged, ActivationGiven, Send]
-    assert isinstance(effects[0], Persist)
+    kinds = [type(effect) for effect in effects if not isinstance(effect, TransferChanged)]
+    assert kinds == [TransferEnded, TransferMoved, ActivationGiven, Send]
+    assert isinstance(effects[0], TransferChanged)
     assert only(TransferEnded, effects)[0].outcome is TransferOutcome.SUCCESS
 
 
@@ -93,7 +93,7 @@ def test_upgrade_end_without_a_download_is_refused_and_reported():
     assert default_response(effects) == DefaultResponse(zcl.UpgradeEndRequest.COMMAND, Status.ABORT)
     assert alarms(effects) == [AlarmKind.UNPROVEN_DOWNLOAD]
     assert not only(TransferEnded, effects)
-    assert bench.state is State.DOWNLOADING
+    assert bench.state is TransferState.DOWNLOADING
 
 
 def test_a_device_that_keeps_claiming_a_download_fails():
@@ -101,7 +101,7 @@ def test_a_device_that_keeps_claiming_a_download_fails():
     bench.offer()
     effects = bench.end() + bench.end() + bench.end()
     assert [effect.outcome for effect in only(TransferEnded, effects)] == [TransferOutcome.FILE_TRANSFER_FAILURE]
-    assert bench.state is State.FAILED
+    assert bench.state is TransferState.FAILED
 
 
 def test_half_a_download_is_not_a_download():
@@ -117,7 +117,7 @@ def test_a_parked_device_that_claims_the_last_block_is_refused():
     bench.offer(at(4 * HOUR))
     bench.served()
     assert default_response(bench.end()).status == Status.ABORT
-    assert bench.state is State.PARKED
+    assert bench.state is TransferState.PARKED
 
 
 def test_a_download_that_resumes_in_the_middle_is_believed():
@@ -146,14 +146,14 @@ def test_belief_does_not_undo_a_missed_appointment():
     bench.advance(6 * HOUR)
     bench.restart()
     assert end_response(bench.end()).upgrade_time == WAIT
-    assert bench.state is State.MISSED
+    assert bench.state is TransferState.MISSED
 
 
 def test_upgrade_end_of_an_image_that_is_not_offered_is_aborted():
     bench = finished(ActivateNow())
     effects = bench.hear(zcl.UpgradeEndRequest(0, *IDS[:2], NEW + 1))
     assert default_response(effects) == DefaultResponse(zcl.UpgradeEndRequest.COMMAND, Status.ABORT)
-    assert bench.state is State.SERVED
+    assert bench.state is TransferState.SERVED
 
 
 def test_a_failed_upgrade_end_of_a_device_without_an_update_is_acknowledged():
@@ -170,7 +170,7 @@ def test_a_device_that_refuses_the_image_is_acknowledged_and_the_transfer_has_fa
     (ended,) = only(TransferEnded, effects)
     assert ended.outcome is TransferOutcome.FILE_TRANSFER_FAILURE
     assert f"0x{status:02X}" in ended.reason
-    assert bench.state is State.FAILED
+    assert bench.state is TransferState.FAILED
     assert query_response(bench.query()).status == Status.NO_IMAGE_AVAILABLE
     assert block_response(bench.ask_block(0)) == zcl.BlockRefused(Status.ABORT)
 
@@ -179,7 +179,7 @@ def test_a_device_that_refuses_the_image_while_held_ends_no_second_transfer():
     bench = finished(ActivateHold())
     bench.end()
     assert not only(TransferEnded, bench.end(Status.INVALID_IMAGE))
-    assert bench.state is State.FAILED
+    assert bench.state is TransferState.FAILED
 
 
 def test_a_policy_can_invite_a_device_that_gave_up_to_try_again():
@@ -189,7 +189,7 @@ def test_a_policy_can_invite_a_device_that_gave_up_to_try_again():
     bench.ask_block(0)
     effects = bench.end(Status.ABORT)
     assert not only(TransferEnded, effects)
-    assert bench.state is State.OFFERED
+    assert bench.state is TransferState.OFFERED
     assert only(Send, bench.run(30)), "notified again"
     bench.query()
     bench.download(start=50)
@@ -200,9 +200,9 @@ def test_retries_are_counted():
     bench = Bench(OtaPolicy(retries_after_abort=1))
     bench.offer()
     bench.end(Status.ABORT)
-    assert bench.state is State.OFFERED
+    assert bench.state is TransferState.OFFERED
     bench.end(Status.ABORT)
-    assert bench.state is State.FAILED
+    assert bench.state is TransferState.FAILED
 
 
 # A time that is near
@@ -269,7 +269,7 @@ def test_a_slow_download_past_the_time_activates_at_once_and_says_how_late():
     bench.download()
     effects = bench.end()
     assert end_response(effects).upgrade_time == 0
-    assert "s late" in only(StateChanged, effects)[0].detail
+    assert "s late" in only(TransferMoved, effects)[0].detail
 
 
 # Parking: a far time, and a device that cannot act before it
@@ -280,7 +280,7 @@ def test_the_last_block_waits_for_a_far_time():
     bench.offer(at(4 * HOUR))
     bench.query()
     assert bench.download() == image().content[:950]
-    assert bench.state is State.PARKED
+    assert bench.state is TransferState.PARKED
     response = block_response(bench.ask_block(950))
     assert response == zcl.WaitForData(0, bench.policy.park_wait_s)
 
@@ -298,7 +298,7 @@ def test_a_parked_device_is_still_served_everything_else():
     bench.offer(at(4 * HOUR))
     bench.served()
     assert block_response(bench.ask_block(0)).data == image().content[:50]
-    assert bench.state is State.PARKED
+    assert bench.state is TransferState.PARKED
 
 
 def test_a_page_stops_before_the_last_block():
@@ -307,7 +307,7 @@ def test_a_page_stops_before_the_last_block():
     effects = bench.ask_page(900, 100, 50) + bench.run(10)
     responses = [zcl.parse_image_block_response(send.payload[3:]) for send in only(Send, effects)]
     assert [type(response) for response in responses] == [zcl.ImageBlock, zcl.WaitForData]
-    assert bench.state is State.PARKED
+    assert bench.state is TransferState.PARKED
 
 
 def test_the_waits_of_a_parked_device_end_when_the_time_is_near():
@@ -321,7 +321,7 @@ def test_the_waits_of_a_parked_device_end_when_the_time_is_near():
         bench.run(response.request_time)
     assert WINDOW - 2 <= START_UTC + 4 * HOUR - bench.utc <= WINDOW
     assert len(waits) == 7
-    assert bench.state is State.SERVED
+    assert bench.state is TransferState.SERVED
     assert 0 < end_response(bench.end()).upgrade_time <= WINDOW
 
 
@@ -362,7 +362,7 @@ def test_a_parked_device_that_stays_away_past_the_grace_has_missed():
     bench.offer(at(4 * HOUR))
     bench.served()
     bench.run(5 * HOUR + 120)
-    assert bench.state is State.MISSED
+    assert bench.state is TransferState.MISSED
     assert block_response(bench.ask_block(950)) == zcl.WaitForData(0, 300)
 
 
@@ -373,4 +373,4 @@ def test_a_parked_device_can_be_cancelled():
     effects = bench.carry_out(bench.server.cancel(PPMID, bench.now))
     assert only(TransferEnded, effects)[0].outcome is TransferOutcome.IMAGE_DISCARDED
     assert block_response(bench.ask_block(950)) == zcl.BlockRefused(Status.ABORT)
-    assert bench.state is State.CANCELLED
+    assert bench.state is TransferState.CANCELLED

@@ -3,19 +3,19 @@
 import pytest
 
 from chf.errors import UsageError
+from chf.update.effects import (
+    AlarmKind,
+    Send,
+)
 from chf.update.model import (
     ActivateHold,
     ActivateNow,
     Strategy,
-    TransferOutcome,
-)
-from chf.update.transfer.effects import (
-    AlarmKind,
-    Send,
     TransferEnded,
+    TransferOutcome,
+    TransferState,
 )
 from chf.update.transfer.policy import OtaPolicy
-from chf.update.transfer.transitions import State
 from chf.zcl import ota as zcl
 from chf.zcl.frame import DefaultResponse, Frame, FrameType, Status
 from tests.support.ota_bench import (
@@ -54,7 +54,7 @@ def test_a_device_that_runs_the_new_version_is_left_alone():
     bench = finished(ActivateNow())
     bench.end()
     bench.query(version=NEW)
-    assert bench.state is State.RUNNING
+    assert bench.state is TransferState.RUNNING
     assert bench.run(4 * HOUR) == ()
 
 
@@ -69,7 +69,7 @@ def test_a_device_that_comes_back_with_the_old_version_is_not_served_again():
     bench.end()
     bench.advance(20)
     assert query_response(bench.query(version=OLD)).status == Status.NO_IMAGE_AVAILABLE
-    assert bench.state is State.COMMITTED, "what to conclude is for the job"
+    assert bench.state is TransferState.COMMITTED, "what to conclude is for the job"
 
 
 def test_a_device_that_lost_its_image_in_the_countdown_may_fetch_it_again():
@@ -95,7 +95,7 @@ def test_an_activation_before_its_time_is_reported(activation, early):
     bench = finished(activation)
     bench.end()
     effects = bench.query(version=NEW)
-    assert bench.state is State.RUNNING
+    assert bench.state is TransferState.RUNNING
     assert alarms(effects) == ([AlarmKind.ACTIVATED_EARLY] if early else [])
 
 
@@ -103,7 +103,7 @@ def test_a_finished_device_that_turns_out_to_be_the_wrong_one_ends_no_second_tra
     bench = finished(ActivateHold())
     bench.end()
     effects = bench.query(hardware=9)
-    assert bench.state is State.FAILED
+    assert bench.state is TransferState.FAILED
     assert not only(TransferEnded, effects)
 
 
@@ -141,7 +141,7 @@ def test_a_clock_set_far_beyond_the_time_has_missed_it():
     bench.end()
     bench.utc += 10 * 365 * 24 * HOUR
     bench.run(61)
-    assert bench.state is State.MISSED
+    assert bench.state is TransferState.MISSED
 
 
 def test_a_clock_set_back_after_the_time_was_given_makes_no_offset_that_clients_cut():
@@ -160,7 +160,7 @@ def missed_while_held() -> Bench:
     bench = finished(at(4 * HOUR, strategy=Strategy.HOLD))
     bench.end()
     bench.restart(down_s=6 * HOUR)
-    assert bench.state is State.MISSED
+    assert bench.state is TransferState.MISSED
     return bench
 
 
@@ -180,7 +180,7 @@ def test_a_missed_device_is_released_by_a_person():
 def test_a_missed_device_can_get_another_appointment(activation):
     bench = missed_while_held()
     bench.carry_out(bench.server.release(PPMID, activation, bench.now))
-    assert bench.state is State.HELD
+    assert bench.state is TransferState.HELD
     assert end_response(bench.end()).upgrade_time == WAIT
 
 
@@ -189,15 +189,15 @@ def test_a_missed_and_parked_device_can_get_another_appointment():
     bench.offer(at(4 * HOUR))
     bench.served()
     bench.restart(down_s=6 * HOUR)
-    assert bench.state is State.MISSED
+    assert bench.state is TransferState.MISSED
     bench.carry_out(bench.server.release(PPMID, at(24 * HOUR), bench.now))
-    assert bench.state is State.PARKED
+    assert bench.state is TransferState.PARKED
 
 
 def test_a_missed_device_can_be_cancelled():
     bench = missed_while_held()
     bench.carry_out(bench.server.cancel(PPMID, bench.now))
-    assert bench.state is State.CANCELLED
+    assert bench.state is TransferState.CANCELLED
 
 
 def test_a_download_that_ends_beyond_the_grace_is_missed():
@@ -207,7 +207,7 @@ def test_a_download_that_ends_beyond_the_grace_is_missed():
     bench.ask_block(0)
     bench.run(3 * HOUR)
     assert bench.download(start=50) == image().content[50:950]
-    assert bench.state is State.MISSED
+    assert bench.state is TransferState.MISSED
 
 
 def test_an_upgrade_end_beyond_the_grace_is_missed_and_told_to_wait():
@@ -215,7 +215,7 @@ def test_an_upgrade_end_beyond_the_grace_is_missed_and_told_to_wait():
     bench.run(3 * HOUR)
     effects = bench.end()
     assert end_response(effects).upgrade_time == WAIT
-    assert bench.state is State.MISSED
+    assert bench.state is TransferState.MISSED
     assert only(TransferEnded, effects)[0].outcome is TransferOutcome.SUCCESS
 
 

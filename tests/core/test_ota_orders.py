@@ -3,23 +3,22 @@
 import pytest
 
 from chf.errors import RefusedError
+from chf.update.effects import (
+    AlarmKind,
+    Send,
+    Token,
+    TransferChanged,
+    Urgency,
+)
 from chf.update.model import (
     ActivateByCommand,
     ActivateHold,
     ActivateNow,
     Strategy,
-    TransferOutcome,
-)
-from chf.update.transfer.effects import (
-    AlarmKind,
-    Persist,
-    Send,
-    Token,
     TransferEnded,
-    Urgency,
+    TransferState,
 )
 from chf.update.transfer.policy import OtaPolicy
-from chf.update.transfer.transitions import State
 from chf.zcl import ota as zcl
 from chf.zcl.frame import DefaultResponse, Frame, Status
 from tests.support.ota_bench import (
@@ -50,13 +49,13 @@ WAIT = zcl.WAIT_FOR_COMMAND
 def test_a_far_time_with_hold_is_given_when_it_is_near_without_being_asked():
     bench = finished(at(4 * HOUR, strategy=Strategy.HOLD))
     assert end_response(bench.end()).upgrade_time == WAIT
-    assert bench.state is State.HELD
+    assert bench.state is TransferState.HELD
     assert not end_responses(bench.run(4 * HOUR - WINDOW - 10))
     effects = bench.run(100)
     (send,) = only(Send, effects)
     assert send.urgency is Urgency.URGENT
     assert WINDOW - 60 <= end_response(effects).upgrade_time <= WINDOW
-    assert bench.state is State.COMMITTED
+    assert bench.state is TransferState.COMMITTED
 
 
 def test_a_hold_that_some_clients_do_not_keep_is_reported():
@@ -77,7 +76,7 @@ def test_a_lost_answer_is_said_again_soon_and_not_for_ever():
             break
         bench.advance(deadline - bench.instant)
         times.append(bench.instant - start)
-        sends = only(Send, bench.carry_out(bench.server.handle_deadline(bench.now), report=False))
+        sends = only(Send, bench.carry_out(bench.due(), report=False))
     assert times[:3] == [2, 6, 14]
     assert len(times) == bench.policy.resends
 
@@ -90,7 +89,7 @@ def test_a_time_is_said_again_however_often_the_hold_was():
     bench.carry_out(bench.server.release(PPMID, ActivateNow(), bench.now), report=False)
     bench.server.delivered(PPMID, Token.COMMIT, False, bench.now)
     bench.advance(bench.policy.resend_s)
-    assert end_response(bench.server.handle_deadline(bench.now)).upgrade_time == 0
+    assert end_response(bench.due()).upgrade_time == 0
 
 
 def test_an_answer_that_arrived_is_not_said_again():
@@ -117,17 +116,17 @@ def test_a_hold_is_released_now():
     bench.end()
     effects = bench.carry_out(bench.server.release(PPMID, ActivateNow(), bench.now))
     assert end_response(effects).upgrade_time == 0
-    assert bench.state is State.COMMITTED
+    assert bench.state is TransferState.COMMITTED
 
 
 def test_a_hold_is_released_to_a_far_time_and_stays_held():
     bench = finished(ActivateHold())
     bench.end()
     effects = bench.carry_out(bench.server.release(PPMID, at(4 * HOUR), bench.now))
-    assert [type(effect) for effect in effects] == [Persist]
-    assert bench.state is State.HELD
+    assert [type(effect) for effect in effects] == [TransferChanged]
+    assert bench.state is TransferState.HELD
     bench.run(4 * HOUR - WINDOW + 60)
-    assert bench.state is State.COMMITTED
+    assert bench.state is TransferState.COMMITTED
 
 
 def test_a_parked_hold_is_released_at_the_next_question():
@@ -178,7 +177,7 @@ def test_an_update_is_cancelled_before_and_in_the_download(ask_first):
         bench.query()
         bench.ask_block(0)
     bench.carry_out(bench.server.cancel(PPMID, bench.now))
-    assert bench.state is State.CANCELLED
+    assert bench.state is TransferState.CANCELLED
     assert query_response(bench.query()).status == Status.NO_IMAGE_AVAILABLE
     assert not only(Send, bench.run(HOUR))
 
@@ -200,7 +199,7 @@ def test_a_countdown_is_not_cancelled():
     bench.end()
     with pytest.raises(RefusedError, match="nothing calls it back"):
         bench.server.cancel(PPMID, bench.now)
-    assert bench.state is State.COMMITTED
+    assert bench.state is TransferState.COMMITTED
 
 
 def test_what_has_ended_cannot_be_cancelled():
@@ -215,7 +214,7 @@ def test_a_device_that_failed_and_runs_the_version_all_the_same_stays_failed():
     bench = finished(ActivateNow())
     bench.end(Status.INVALID_IMAGE)
     bench.query(version=NEW)
-    assert bench.state is State.FAILED
+    assert bench.state is TransferState.FAILED
 
 
 def test_a_device_that_activates_after_a_cancel_is_reported():
@@ -224,18 +223,19 @@ def test_a_device_that_activates_after_a_cancel_is_reported():
     bench.carry_out(bench.server.cancel(PPMID, bench.now))
     effects = bench.query(version=NEW)
     assert alarms(effects) == [AlarmKind.ACTIVATED_AFTER_CANCEL]
-    assert bench.state is State.CANCELLED
+    assert bench.state is TransferState.CANCELLED
 
 
-def test_an_image_that_must_not_be_served_any_more_is_withdrawn():
-    bench = Bench()
-    bench.offer()
-    bench.query()
-    effects = bench.carry_out(bench.server.withdraw(PPMID, "the stored image has changed", bench.now))
-    (ended,) = only(TransferEnded, effects)
-    assert (ended.outcome, ended.reason) == (TransferOutcome.IMAGE_DISCARDED, "the stored image has changed")
-    assert bench.state is State.FAILED
+@pytest.mark.parametrize("finished_first", [False, True])
+def test_the_transfer_of_an_update_that_has_ended_ends_or_is_forgotten(finished_first):
+    bench = finished(ActivateNow())
+    if finished_first:
+        bench.end()
+    told = bench.carry_out(bench.server.withdraw(PPMID, bench.now))
+    assert bool(only(TransferEnded, told)) is not finished_first
+    assert (bench.server.get(PPMID) is None) is finished_first
     assert block_response(bench.ask_block(0)) == zcl.BlockRefused(Status.ABORT)
+    assert bench.server.withdraw(PPMID, bench.now) == ()
 
 
 # Meters
@@ -246,7 +246,7 @@ def test_a_meter_is_always_told_to_wait_for_the_command():
     for _ in range(3):
         assert end_response(bench.end()) == zcl.UpgradeEndResponse(*IDS, 0, WAIT)
         bench.run(24 * HOUR)
-    assert bench.state is State.HELD
+    assert bench.state is TransferState.HELD
 
 
 def test_a_meter_that_has_the_image_cannot_be_cancelled_here():
@@ -271,5 +271,5 @@ def test_a_meter_activates_at_any_time_without_an_alarm():
     bench = finished(ActivateByCommand())
     bench.end()
     effects = bench.query(version=NEW)
-    assert bench.state is State.RUNNING
+    assert bench.state is TransferState.RUNNING
     assert not alarms(effects)

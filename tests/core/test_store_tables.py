@@ -32,6 +32,8 @@ from chf.update.model import (
     Strategy,
     TimeForm,
     TransferOutcome,
+    TransferRecord,
+    TransferState,
     UpdateId,
     UpdateState,
     WaitReason,
@@ -52,7 +54,7 @@ def store(tmp_path):
 
 def new_job(number=1, **changes):
     job = accept(
-        job_id=UpdateId(number),
+        number=UpdateId(number),
         device=PPMID,
         image=ImageId("ab" * 32),
         file_version=2,
@@ -227,12 +229,11 @@ def test_a_job_comes_back_as_it_was_written(store, activation):
         download_started=UtcSeconds(T0 + 3),
         download_ended=UtcSeconds(T0 + 4),
         ended=UtcSeconds(T0 + 5),
+        record=TransferRecord(TransferState.HELD, activation, 3, True, 56, 7, True, 2, UtcSeconds(T0 + 6.5), True),
     )
     with store.transaction() as tx:
         tx.jobs.update(full)
-        tx.jobs.save_session(job.id, '{"offset":56}')
     assert store.jobs.get(job.id) == full
-    assert store.jobs.session(job.id) == '{"offset":56}'
     assert store.jobs.active_for(PPMID) == full
     assert store.jobs.active_for(OTHER) is None
 
@@ -258,12 +259,9 @@ def test_the_schema_and_the_model_agree_on_what_is_active():
 
 def test_jobs_that_are_not_there_are_missed(store):
     assert store.jobs.get(UpdateId(9)) is None
-    assert store.jobs.session(UpdateId(9)) is None
     with store.transaction() as tx:
         with pytest.raises(StoreError, match="no update 9"):
             tx.jobs.update(new_job(9))
-        with pytest.raises(StoreError, match="no update 9"):
-            tx.jobs.save_session(UpdateId(9), None)
         tx.jobs.add(new_job(1))
         with pytest.raises(StoreError, match="cannot be written"):
             tx.jobs.add(new_job(1, device=OTHER))

@@ -166,7 +166,7 @@ def scene(home, entry, order):
         if busy:
             fields = {"activation": ActivateNow(), "origin": "cli", "version_before": 1, "now_utc": 4e9}
             job = accept(
-                job_id=UpdateId(1), device=DEVICE, image=ordered.sha256, file_version=2, lifetime_s=1e6, **fields
+                number=UpdateId(1), device=DEVICE, image=ordered.sha256, file_version=2, lifetime_s=1e6, **fields
             )
             tx.jobs.add(job)
     return store, ordered, activation

@@ -21,7 +21,16 @@ from chf.store.device_log import DeviceEntry, DeviceType
 from chf.store.images import record_of
 from chf.store.progress import TransferProgress
 from chf.trace import Event, Kind
-from chf.update.model import ActivateNow, SessionRecord, State, TransferOutcome, UpdateId, UpdateState, accept
+from chf.update.model import (
+    ActivateNow,
+    DamagedRecord,
+    TransferOutcome,
+    TransferRecord,
+    TransferState,
+    UpdateId,
+    UpdateState,
+    accept,
+)
 from chf.view.report import Report, Selection, Verdict
 from chf.view.report_html import to_html
 from chf.view.report_junit import to_junit
@@ -38,7 +47,7 @@ DOCUMENT = (Path(__file__).parents[2] / "docs" / "report.md").read_text()
 
 def add_job(tx, number, device, image, created, **changes):
     job = accept(
-        job_id=UpdateId(number),
+        number=UpdateId(number),
         device=device,
         image=ImageId(image.sha256),
         file_version=2,
@@ -63,13 +72,12 @@ def store(tmp_path):
             done = {"transfer": TransferOutcome.SUCCESS, "download_started": T0 + 1, "download_ended": T0 + 3}
             ended = {"state": UpdateState.ACTIVATED, "version_seen": 2, "ended": T0 + 5}
             add_job(tx, 1, GOOD, image, T0, **done, **ended, origin=REQUEST)
+            record = TransferRecord(TransferState.FAILED, ActivateNow(), aborts=2)
             ended = {"state": UpdateState.FAILED, "reason": f"the device said {HOSTILE[:20]}", "ended": T0 + 15}
-            add_job(tx, 2, BAD, image, T0 + 10, **ended)
+            add_job(tx, 2, BAD, image, T0 + 10, **ended, record=record)
             add_job(tx, 3, SLOW, image, T0 + 20, state=UpdateState.DOWNLOADING, download_started=T0 + 30)
             add_job(tx, 4, FORGOTTEN, image, T0 + 40, state=UpdateState.CANCELLED, ended=T0 + 41)
             progress.write(tx.meta, UpdateId(3), TransferProgress(420, 1000, 9, T0 + 32))
-            session = SessionRecord("2", BAD, State.FAILED, image.sha256, ActivateNow(), aborts=2)
-            tx.jobs.save_session(UpdateId(2), json.dumps(session.to_json()))
             tx.meta.set(RADIO_NOTE, json.dumps({"kind": "ezsp", "firmware": "7.4", "channel": 15, "state": "up"}))
             alert = NewAlert("a/1", GOOD, "CCS08", 0x8F8A, "success", b"\x01\x02", True, T0 + 3, 1)
             tx.alerts.add(alert)
@@ -160,7 +168,8 @@ def test_report_counts_the_downloads_that_a_device_began_again(store):
 
 def test_report_does_not_break_on_a_session_that_cannot_be_read(store):
     with store.transaction() as tx:
-        tx.jobs.save_session(UpdateId(2), "{")
+        tx.jobs.update(replace(tx.jobs.get(UpdateId(2)), record=DamagedRecord("{", "cut short")))
+    assert isinstance(store.jobs.get(UpdateId(2)).record, DamagedRecord)
     assert read(store, 2).updates[0].retries is None
 
 

@@ -32,7 +32,7 @@ def board(tmp_path, request):
                 tx.devices.add(DeviceEntry(device, DeviceType.PPMID, 0.0, bytes(16)))
                 tx.jobs.add(
                     accept(
-                        job_id=UpdateId(number + 1),
+                        number=UpdateId(number + 1),
                         device=device,
                         image=ImageId(image.sha256),
                         file_version=2,

@@ -13,12 +13,13 @@ from chf.clock import ZIGBEE_EPOCH, Instant, Now, UtcSeconds
 from chf.eui64 import Eui64
 from chf.gbcs.message import GbcsMessage
 from chf.gbcs.use_cases import parse_payload
+from chf.image.header import HardwareVersions
 from chf.tunnel import effects as tunnel
 from chf.tunnel.client import TunnelClient
-from chf.update.model import ActivateAt, ActivateHold, ActivateNow, ImageRef, Strategy
-from chf.update.transfer.effects import Send, VersionSeen
+from chf.update.effects import Send
+from chf.update.model import ActivateAt, ActivateHold, ActivateNow, ImageRef, Strategy, UpdateId, VersionObserved
 from chf.update.transfer.policy import OtaPolicy
-from chf.update.transfer.server import OtaServer
+from chf.update.transfer.transfers import Transfers
 from devices.nodes import events
 from devices.nodes.personalities import OUT_OF_BAND, PERSONALITIES
 from devices.nodes.settings import AlertFault, Faults
@@ -44,7 +45,7 @@ class HubCores:
 
     def __init__(self, rig: Rig) -> None:
         self.rig = rig
-        self.server = OtaServer(OtaPolicy())
+        self.server = Transfers(OtaPolicy())
         self.tunnel = TunnelClient()
         self.versions: list[int] = []
         self.messages: list[bytes] = []
@@ -59,13 +60,15 @@ class HubCores:
         return set(clusters) <= {ota.CLUSTER, time_cluster.CLUSTER}
 
     def offer(self, octets: bytes, activation) -> None:
-        reference = ImageRef(sha256(octets).hexdigest(), MANUFACTURER, IMAGE_TYPE, NEW, HARDWARE, 0x1211, octets)
-        self._ota(self.server.offer("job", PEER, reference, activation, self.now()))
+        versions = HardwareVersions(HARDWARE, 0x1211)
+        reference = ImageRef(sha256(octets).hexdigest(), MANUFACTURER, IMAGE_TYPE, NEW, versions, octets)
+        self._ota(self.server.offer(UpdateId(1), PEER, reference, activation, self.now()))
 
     def _tick(self) -> None:
         """Keep the deadlines of both cores, as they move."""
         now = self.now()
-        self._ota(self.server.handle_deadline(now))
+        for _peer, told in self.server.handle_deadline(now):
+            self._ota(told)
         self._tunnel(self.tunnel.handle_deadline(now.instant))
         self._arm()
 
@@ -104,7 +107,7 @@ class HubCores:
             if isinstance(effect, Send):
                 self.rig.stack.deliver(ota.CLUSTER, None, octets=effect.payload)
                 self._ota(self.server.delivered(PEER, effect.token, True, self.now()))
-            elif isinstance(effect, VersionSeen):
+            elif isinstance(effect, VersionObserved):
                 self.versions.append(effect.file_version)
         self._arm()
 
@@ -156,7 +159,7 @@ def test_now_ends_in_an_alert_and_the_version_read_back(name, page_bytes) -> Non
     assert (alert.firmware_version, alert.result) == (NEW, 0)
     assert first(told, events.AlertTaken) is not None
     hub.versions.clear()
-    hub._ota(hub.server.ask_version(PEER, rig.device.settings.endpoint))
+    hub._ota((hub.server.ask_version(PEER, rig.device.settings.endpoint),))
     rig.run(1)
     assert hub.versions == [NEW]
 
@@ -190,7 +193,7 @@ def test_a_device_that_reverts_is_seen_to_run_the_old_version() -> None:
     hub.offer(image(), ActivateNow())
     rig.run(60)
     hub.versions.clear()
-    hub._ota(hub.server.ask_version(PEER, rig.device.settings.endpoint))
+    hub._ota((hub.server.ask_version(PEER, rig.device.settings.endpoint),))
     rig.run(1)
     assert hub.versions == [OLD]
 

@@ -7,6 +7,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from chf.clock import Instant, Now, UtcSeconds
 from chf.eui64 import Eui64
 from chf.image.image import ImageId
+from chf.update.effects import Happened, Offer, RaiseTransferAlert, ReadVersion, Withdraw
 from chf.update.model import (
     ENDS,
     ActivateAt,
@@ -17,13 +18,9 @@ from chf.update.model import (
     ActivationReported,
     Announced,
     Cancelled,
-    CancelOffer,
     DeadlinePassed,
     DeviceRejoined,
     DownloadStarted,
-    Offer,
-    RaiseCcs08,
-    ReadVersion,
     Refused,
     Stored,
     TransferEnded,
@@ -36,8 +33,8 @@ from chf.update.model import (
     WaitReason,
     accept,
 )
-from chf.update.scheduler import SaveJob, SchedulePolicy, Scheduler
-from chf.update.transitions import TRANSITIONS, apply
+from chf.update.scheduler import SchedulePolicy, Scheduler
+from chf.update.transitions import UPDATE, apply
 
 T0 = 1_800_000_000.0
 OLD, NEW, OTHER = 1, 2, 3
@@ -75,7 +72,7 @@ def check_step(before, job, event):
         assert (job.state, job.reason, job.ended) == (before.state, before.reason, before.ended)
         return
     if job.state is not before.state:
-        assert job.state in {case.to for case in TRANSITIONS[before.state, type(event)]}
+        assert job.state in {case.to for case in UPDATE[before.state, type(event)]}
     if job.state is UpdateState.ACTIVATED:
         assert event == VersionObserved(job.file_version)
     if job.state is UpdateState.REVERTED:
@@ -88,7 +85,7 @@ def check_step(before, job, event):
 
 def new_job(number, device, activation, utc):
     return accept(
-        job_id=UpdateId(number),
+        number=UpdateId(number),
         device=device,
         image=ImageId("ef" * 32),
         file_version=NEW,
@@ -120,10 +117,10 @@ def test_any_events_after_any_beginning(begun, waits, rest):
         before = job
         job, actions = apply(before, event, now)
         check_step(before, job, event)
-        told += sum(isinstance(action, RaiseCcs08) for action in actions)
+        told += sum(isinstance(action, RaiseTransferAlert) for action in actions)
         assert told == (job.transfer is not None)
-        assert all(action.job == job for action in actions)
-        assert job != before or not any(isinstance(action, CancelOffer | RaiseCcs08) for action in actions)
+        assert all(action.update == job for action in actions)
+        assert job != before or not any(isinstance(action, Withdraw | RaiseTransferAlert) for action in actions)
 
 
 class JobTable(RuleBasedStateMachine):
@@ -144,17 +141,17 @@ class JobTable(RuleBasedStateMachine):
     def carry_out(self, effects):
         for effect in effects:
             match effect:
-                case SaveJob(before, job, event):
+                case Happened(before, job, event):
                     assert self.rows[job.id] == before
                     check_step(before, job, event)
                     self.rows[job.id] = job
-                case RaiseCcs08(job, outcome):
+                case RaiseTransferAlert(job, outcome):
                     assert job.id not in self.told
                     assert job.transfer is outcome
                     self.told[job.id] = outcome
                 case ReadVersion(job, after_s):
                     assert (job.active, after_s) == (True, 0.0)
-                case Offer(job) | CancelOffer(job):
+                case Offer(job) | Withdraw(job):
                     assert job == self.rows[job.id]
 
     @rule(device=st.sampled_from(DEVICES), activation=activations)

@@ -27,11 +27,21 @@ from hypothesis.stateful import (
 
 from chf.clock import Instant, Now, UtcSeconds
 from chf.errors import RefusedError
-from chf.update.model import ActivateAt, ActivateHold, ActivateNow, SessionRecord, Strategy, TimeForm
-from chf.update.transfer.effects import ActivationGiven, Effects, Persist, Send, StateChanged, Token, TransferEnded
+from chf.update.effects import Send, Token, Told, TransferChanged, TransferMoved
+from chf.update.model import (
+    ActivateAt,
+    ActivateHold,
+    ActivateNow,
+    ActivationGiven,
+    Strategy,
+    TimeForm,
+    TransferEnded,
+    TransferRecord,
+    TransferState,
+    UpdateId,
+)
 from chf.update.transfer.policy import OtaPolicy
-from chf.update.transfer.server import OtaServer
-from chf.update.transfer.transitions import State
+from chf.update.transfer.transfers import Transfers
 from chf.zcl import ota as zcl
 from chf.zcl.frame import DefaultResponse, Frame, FrameType
 from tests.support.ota_bench import ENDPOINT, HARDWARE, IDS, IMAGE_TYPE, MANUFACTURER, NEW, OLD, PPMID, START_UTC, image
@@ -144,8 +154,8 @@ class OtaMachine(RuleBasedStateMachine):
         self.troubles = troubles  # not all in every run: a cancel, for one, ends the story
         self.instant, self.utc, self.skew = 100.0, float(START_UTC), 0.0
         self.device = Device(kind)
-        self.server = OtaServer(self.policy)
-        self.stored: SessionRecord | None = None
+        self.server = Transfers(self.policy)
+        self.stored: TransferRecord | None = None
         self.air_up: list[bytes] = []
         self.air_down: list[bytes] = []
         self.acted_at: float | None = None
@@ -163,13 +173,13 @@ class OtaMachine(RuleBasedStateMachine):
         self.earliest_utc = None if hours is None or hours <= 0 else self.utc + hours * 3600
         self.released = not isinstance(activation, ActivateHold)
         self.clock_was_set = False
-        self.carry_out(self.server.offer("job", PPMID, IMAGE, activation, self.now))
+        self.carry_out(self.server.offer(UpdateId(1), PPMID, IMAGE, activation, self.now))
 
     @property
     def now(self) -> Now:
         return Now(Instant(self.instant), UtcSeconds(self.utc))
 
-    def carry_out(self, effects: Effects) -> None:
+    def carry_out(self, effects: tuple[Told, ...]) -> None:
         """In their order; a crash may come between any two, taking with it what was not written down."""
         for effect in effects:
             if self.crash_after is not None:
@@ -178,9 +188,9 @@ class OtaMachine(RuleBasedStateMachine):
                     self.restart()
                     return
             match effect:
-                case Persist(record=record):
-                    self.stored = SessionRecord.from_json(record.to_json())
-                case StateChanged(new=state):
+                case TransferChanged(record=record):
+                    self.stored = TransferRecord.from_json(record.to_json())
+                case TransferMoved(new=state):
                     assert self.stored is not None
                     assert self.stored.state is state
                 case ActivationGiven(at_utc=at):
@@ -197,7 +207,7 @@ class OtaMachine(RuleBasedStateMachine):
     def check_send(self, payload: bytes, token: Token) -> None:
         assert self.stored is not None
         if token is Token.COMMIT:
-            assert self.stored.state is State.COMMITTED
+            assert self.stored.state is TransferState.COMMITTED
             assert not self.cancelled
             response = zcl.UpgradeEndResponse.from_bytes(payload[3:])
             assert response.upgrade_time - response.current_time <= self.policy.commit_window_s + 1
@@ -207,14 +217,16 @@ class OtaMachine(RuleBasedStateMachine):
             end = block.offset_bytes + len(block.data)
             assert block.data == IMAGE.content[block.offset_bytes : end]
             if end == len(IMAGE.content):
-                assert self.stored.state in (State.SERVED, State.HELD, State.COMMITTED), "sent before it was written"
+                assert self.stored.state in (TransferState.SERVED, TransferState.HELD, TransferState.COMMITTED), (
+                    "sent before it was written"
+                )
 
     def restart(self) -> None:
         self.crash_after = None
-        self.server = OtaServer(self.policy)
+        self.server = Transfers(self.policy)
         self.air_up.clear()
         assert self.stored is not None
-        self.carry_out(self.server.restore(self.stored, IMAGE, self.now))
+        self.carry_out(self.server.restore(UpdateId(1), PPMID, self.stored, IMAGE, self.now))
 
     # The radio
 
@@ -287,7 +299,8 @@ class OtaMachine(RuleBasedStateMachine):
             if (due := self.device.due()) is not None and due <= moment:
                 self.activate()
             if deadline is not None and deadline <= moment:
-                self.carry_out(self.server.handle_deadline(self.now))
+                for _peer, told in self.server.handle_deadline(self.now):
+                    self.carry_out(told)
 
     def activate(self) -> None:
         assert bytes(self.device.flash) == IMAGE.content
@@ -331,9 +344,14 @@ class OtaMachine(RuleBasedStateMachine):
         try:
             effects = self.server.cancel(PPMID, self.now)
         except RefusedError:
-            assert before in (State.COMMITTED, State.RUNNING, State.CANCELLED, State.FAILED)
+            assert before in (
+                TransferState.COMMITTED,
+                TransferState.RUNNING,
+                TransferState.CANCELLED,
+                TransferState.FAILED,
+            )
             return
-        assert before is not State.COMMITTED
+        assert before is not TransferState.COMMITTED
         assert self.given_utc is None
         self.carry_out(effects)
         self.cancelled = True
@@ -382,11 +400,11 @@ class OtaMachine(RuleBasedStateMachine):
             self.a_quiet_while(3)
             self.pass_time(601)
         assert self.stored is not None
-        if self.cancelled or self.stored.state is State.FAILED:
+        if self.cancelled or self.stored.state is TransferState.FAILED:
             return
         if self.given_utc is None or not self.clock_was_set:
             assert self.device.version == NEW
-            assert self.server.snapshot(PPMID).state in (State.RUNNING, State.COMMITTED)
+            assert self.server.get(PPMID).state in (TransferState.RUNNING, TransferState.COMMITTED)
 
 
 @pytest.mark.parametrize("kind", ["silicon labs", "telink", "patient"])

@@ -1,6 +1,6 @@
-"""An OTA server on a table: two clocks, a store that remembers what was persisted, and hands that type frames.
+"""Transfers on a table: two clocks, a row that remembers what it is told to, and hands that type frames.
 
-The bench carries effects out as `chf.update.transfer.effects` asks, and fails when a message says what the store does not know.
+The bench fails when a message says what the row does not know.
 """
 
 from hashlib import sha256
@@ -8,11 +8,11 @@ from typing import TypeVar
 
 from chf.clock import Instant, Now, UtcSeconds
 from chf.eui64 import Eui64
-from chf.update.model import ActivateAt, ActivateNow, Activation, ImageRef, SessionRecord
-from chf.update.transfer.effects import Alarm, AlarmKind, Effect, Effects, Persist, Send, StateChanged, Token
+from chf.image.header import HardwareVersions
+from chf.update.effects import Alarm, AlarmKind, Send, Token, Told, TransferChanged, TransferMoved
+from chf.update.model import ActivateAt, ActivateNow, Activation, ImageRef, TransferRecord, TransferState, UpdateId
 from chf.update.transfer.policy import OtaPolicy
-from chf.update.transfer.server import OtaServer
-from chf.update.transfer.transitions import State
+from chf.update.transfer.transfers import Transfers
 from chf.zcl import ota as zcl
 from chf.zcl.frame import DefaultResponse, Frame, FrameType, Status
 
@@ -22,7 +22,8 @@ MANUFACTURER, IMAGE_TYPE, OLD, NEW, HARDWARE = 0x10D8, 0x0004, 0x0000_0001, 0x00
 START_UTC = UtcSeconds(1_800_000_000.0)
 IDS = (MANUFACTURER, IMAGE_TYPE, NEW)
 
-E = TypeVar("E", bound=Effect)
+E = TypeVar("E", bound=Told)
+Effects = tuple[Told, ...]
 
 
 def image(size: int = 1000, file_version: int = NEW, **changes: object) -> ImageRef:
@@ -32,8 +33,7 @@ def image(size: int = 1000, file_version: int = NEW, **changes: object) -> Image
         "manufacturer_code": MANUFACTURER,
         "image_type": IMAGE_TYPE,
         "file_version": file_version,
-        "minimum_hardware": 1,
-        "maximum_hardware": 3,
+        "hardware_versions": HardwareVersions(1, 3),
         "content": content,
     }
     return ImageRef(**(fields | changes))
@@ -46,12 +46,13 @@ def only(kind: type[E], effects: Effects) -> list[E]:
 class Bench:
     def __init__(self, policy: OtaPolicy | None = None) -> None:
         self.policy = policy or OtaPolicy()
-        self.server = OtaServer(self.policy)
+        self.server = Transfers(self.policy)
         self.instant = 1000.0
         self.utc = float(START_UTC)
-        self.stored: dict[Eui64, SessionRecord] = {}
-        self.images: dict[str, ImageRef] = {}
-        self.history: list[Effect] = []
+        self.stored: dict[Eui64, TransferRecord] = {}
+        self.image = image()
+        self.options: dict[str, bool] = {}
+        self.history: list[Told] = []
         self.sequence = 0
 
     @property
@@ -69,20 +70,24 @@ class Bench:
         end = self.instant + seconds
         while (deadline := self.server.deadline()) is not None and deadline <= end:
             self.advance(max(deadline - self.instant, 0))
-            effects += self.carry_out(self.server.handle_deadline(self.now))
+            effects += self.carry_out(self.due())
             assert self.server.deadline() is None or self.server.deadline() > self.instant, "a deadline that stays due"
         self.advance(end - self.instant)
         return effects
+
+    def due(self) -> Effects:
+        """Have what is due done, and no more."""
+        return tuple(item for _, told in self.server.handle_deadline(self.now) for item in told)
 
     def carry_out(self, effects: Effects, *, report: bool = True) -> Effects:
         for effect in effects:
             self.history.append(effect)
             match effect:
-                case Persist(peer, record):
-                    assert SessionRecord.from_json(record.to_json()) == record
-                    self.stored[peer] = record
-                case StateChanged(peer=peer, new=state):
-                    assert self.stored[peer].state is state, "told before it was written down"
+                case TransferChanged(record):
+                    assert TransferRecord.from_json(record.to_json()) == record
+                    self.stored[PPMID] = record
+                case TransferMoved(new=state):
+                    assert self.stored[PPMID].state is state, "told before it was written down"
                 case Send():
                     self._check_persisted(effect)
                     if report:
@@ -98,27 +103,31 @@ class Bench:
     # What the hub asks for
 
     def offer(
-        self, activation: Activation | None = None, *, of: ImageRef | None = None, job: str = "job", **options
+        self, activation: Activation | None = None, *, of: ImageRef | None = None, update: int = 1, **options
     ) -> Effects:
         of = of or image()
-        self.images[of.sha256] = of
+        self.image, self.options = of, {"allow_downgrade": options.get("allow_downgrade", False)}
         wanted = ActivateNow() if activation is None else activation
-        return self.carry_out(self.server.offer(job, PPMID, of, wanted, self.now, **options))
+        return self.carry_out(self.server.offer(UpdateId(update), PPMID, of, wanted, self.now, **options))
 
     def restart(self, down_s: float = 0.0) -> Effects:
         """The process dies; another one begins from what was persisted."""
         self.advance(down_s)
         self.instant = 5.0  # of no meaning beyond a process
-        self.server = OtaServer(self.policy)
+        self.server = Transfers(self.policy)
         effects: Effects = ()
-        for record in tuple(self.stored.values()):
-            restored = SessionRecord.from_json(record.to_json())
-            effects += self.carry_out(self.server.restore(restored, self.images[restored.image_sha256], self.now))
+        for peer, record in tuple(self.stored.items()):
+            restored = TransferRecord.from_json(record.to_json())
+            told = self.server.restore(UpdateId(1), peer, restored, self.image, self.now, **self.options)
+            effects += self.carry_out(told)
         return effects
 
     @property
-    def state(self) -> State:
-        return self.server.snapshot(PPMID).state
+    def state(self) -> TransferState:
+        return self.record().state
+
+    def record(self) -> TransferRecord:
+        return self.server.get(PPMID).record()
 
     # What the device says
 
@@ -147,7 +156,7 @@ class Bench:
     def download(self, start: int = 0, size: int = 50) -> bytes:
         """Ask block after block until the end, or until told to wait."""
         got = b""
-        total = self.server._sessions[PPMID].size_bytes
+        total = self.server.get(PPMID).size_bytes
         while start + len(got) < total:
             self.advance(0.01)
             response = block_response(self.ask_block(start + len(got), size))

@@ -10,13 +10,21 @@ from typing import assert_never
 
 from chf.clock import Instant, Now, UtcSeconds, isoformat
 from chf.errors import RefusedError
-from chf.update.model import ActivateAt, ActivateByCommand, ActivateNow, Activation, TransferOutcome
+from chf.update.effects import AlarmKind, Send, Token, Told, Urgency
+from chf.update.model import (
+    ActivateAt,
+    ActivateByCommand,
+    ActivateNow,
+    Activation,
+    ActivationGiven,
+    TransferOutcome,
+    TransferState,
+)
 from chf.update.transfer import blocks
 from chf.update.transfer.appointment import Due, due, time_form, write_times
-from chf.update.transfer.effects import ActivationGiven, AlarmKind, Effect, Send, Token, TransferEnded, Urgency
 from chf.update.transfer.policy import HOLD_LIMIT_S
 from chf.update.transfer.session import Session
-from chf.update.transfer.transitions import Input, State
+from chf.update.transitions import Input
 from chf.zcl import ota as zcl
 from chf.zcl.frame import DefaultResponse, Frame, FrameType, Status, status_name
 
@@ -24,10 +32,10 @@ _UNPROVEN_ENDS_BEFORE_FAILURE = 3
 # Two clocks that tick together need not round together: no decision hangs on less than this.
 _ROUNDING_S = 0.001
 # The states in which an answer of this kind is still what the device should hear.
-_SAID_IN = {Token.HOLD: (State.HELD, State.MISSED), Token.COMMIT: (State.COMMITTED,)}
+_SAID_IN = {Token.HOLD: (TransferState.HELD, TransferState.MISSED), Token.COMMIT: (TransferState.COMMITTED,)}
 
 
-def upgrade_end(session: Session, frame: Frame, request: zcl.UpgradeEndRequest, now: Now, out: list[Effect]) -> None:
+def upgrade_end(session: Session, frame: Frame, request: zcl.UpgradeEndRequest, now: Now, out: list[Told]) -> None:
     """Answer an Upgrade End Request of a live session whose ids match."""
     session.page = None
     session.end_sequence = frame.sequence
@@ -35,7 +43,7 @@ def upgrade_end(session: Session, frame: Frame, request: zcl.UpgradeEndRequest, 
         _gave_up(session, request.status, now, out)
         blocks.answer_default(session, frame, Status.SUCCESS, out)
         return
-    if not session.downloaded and session.state is not State.SERVED:
+    if not session.downloaded and session.state is not TransferState.SERVED:
         if not session.policy.believe_stored_image:
             _unproven(session, frame, now, out)
             return
@@ -47,20 +55,20 @@ def upgrade_end(session: Session, frame: Frame, request: zcl.UpgradeEndRequest, 
     _decide(session, now, out)
     if newly:
         if len(out) == at:
-            out.append(session.persist())
-        ended = TransferEnded(session.job, session.peer, TransferOutcome.SUCCESS, "the device has the whole image")
+            out.append(session.changed())
+        ended = session.end(TransferOutcome.SUCCESS, "the device has the whole image")
         out.insert(at + 1, ended)
     out.append(answer(session, now, frame.sequence))
 
 
-def _believe(session: Session, now: Now, out: list[Effect]) -> None:
+def _believe(session: Session, now: Now, out: list[Told]) -> None:
     """The policy takes a device's word for having had the whole image already."""
     blocks.began(session, now, out)
-    if session.state is not State.MISSED:
+    if session.state is not TransferState.MISSED:
         session.move(Input.SERVE_LAST, "says that it has the whole image already", now, out)
 
 
-def _unproven(session: Session, frame: Frame, now: Now, out: list[Effect]) -> None:
+def _unproven(session: Session, frame: Frame, now: Now, out: list[Told]) -> None:
     """Upgrade End for an image that was not sent: the device is sent back to asking, a few times."""
     session.unproven_ends += 1
     text = f"Upgrade End with {session.coverage.contiguous} of {session.size_bytes} bytes served: refused"
@@ -70,43 +78,43 @@ def _unproven(session: Session, frame: Frame, now: Now, out: list[Effect]) -> No
     blocks.answer_default(session, frame, Status.ABORT, out)
 
 
-def _gave_up(session: Session, status: int, now: Now, out: list[Effect]) -> None:
+def _gave_up(session: Session, status: int, now: Now, out: list[Told]) -> None:
     if status == Status.ABORT and not session.downloaded and session.aborts < session.policy.retries_after_abort:
         session.aborts += 1
         session.coverage = type(session.coverage)()
-        if session.state is not State.OFFERED:
+        if session.state is not TransferState.OFFERED:
             session.move(Input.RETRY, f"gave the download up, retry {session.aborts}", now, out)
         session.announce(now)
         return
     _fail(session, f"the device ended the download with {status_name(status)}", now, out)
 
 
-def _fail(session: Session, reason: str, now: Now, out: list[Effect]) -> None:
+def _fail(session: Session, reason: str, now: Now, out: list[Told]) -> None:
     session.move(Input.FAIL, reason, now, out)
     if not session.downloaded:
-        out.append(TransferEnded(session.job, session.peer, TransferOutcome.FILE_TRANSFER_FAILURE, reason))
+        out.append(session.end(TransferOutcome.FILE_TRANSFER_FAILURE, reason))
 
 
-def _decide(session: Session, now: Now, out: list[Effect]) -> None:
+def _decide(session: Session, now: Now, out: list[Told]) -> None:
     """The change of state that a finished device's question brings, if any."""
-    if session.state is State.COMMITTED:
+    if session.state is TransferState.COMMITTED:
         return
     due_now = due(session.activation, now, session.policy)
     match due_now:
         case Due.NOW | Due.NEAR:
             commit(session, now, out)
         case Due.MISSED:
-            if session.state is not State.MISSED:
-                session.move(Input.MISS, "the activation time and its grace have passed", now, out)
+            if session.state is not TransferState.MISSED:
+                session.miss("the activation time and its grace have passed", now, out)
         case Due.FAR | Due.NOT_OURS:
-            if session.state in (State.HELD, State.MISSED):
+            if session.state in (TransferState.HELD, TransferState.MISSED):
                 return
             hold(session, now, out)
         case _:
             assert_never(due_now)
 
 
-def hold(session: Session, now: Now, out: list[Effect]) -> None:
+def hold(session: Session, now: Now, out: list[Told]) -> None:
     session.move(Input.HOLD, "finished, and told to wait", now, out)
     activation = session.activation
     if isinstance(activation, ActivateAt) and (
@@ -116,7 +124,7 @@ def hold(session: Session, now: Now, out: list[Effect]) -> None:
         out.append(session.alarm(AlarmKind.HOLD_LIMIT, text))
 
 
-def commit(session: Session, now: Now, out: list[Effect]) -> None:
+def commit(session: Session, now: Now, out: list[Told]) -> None:
     """Decide on a real time; the caller sends it."""
     at = session.activation.utc if isinstance(session.activation, ActivateAt) else now.utc
     late_s = now.utc - at
@@ -125,7 +133,7 @@ def commit(session: Session, now: Now, out: list[Effect]) -> None:
     session.resends = 0
     late = f", {ceil(late_s)} s late" if late_s >= 1 else ""
     session.move(Input.COMMIT, f"activates at {isoformat(session.committed_utc)}{late}", now, out)
-    out.append(ActivationGiven(session.job, session.peer, session.committed_utc))
+    out.append(ActivationGiven(session.committed_utc))
 
 
 def answer(session: Session, now: Now, sequence: int | None = None) -> Send:
@@ -155,7 +163,7 @@ def plan(session: Session, now: Now) -> None:
 
 def _next_moment(session: Session) -> UtcSeconds | None:
     policy = session.policy
-    if session.state is State.COMMITTED:
+    if session.state is TransferState.COMMITTED:
         assert session.committed_utc is not None
         if session.time_owed:
             return UtcSeconds(session.committed_utc - policy.commit_window_s)
@@ -163,28 +171,28 @@ def _next_moment(session: Session) -> UtcSeconds | None:
             return None
         return UtcSeconds(session.committed_utc + policy.reminder_s * (2 ** (session.reminders + 1) - 1))
     if isinstance(session.activation, ActivateAt):
-        if session.state is State.HELD:
+        if session.state is TransferState.HELD:
             return UtcSeconds(session.activation.utc - policy.commit_window_s)
-        if session.state is State.PARKED:
+        if session.state is TransferState.PARKED:
             return UtcSeconds(session.activation.utc + policy.grace_s + 1)
     return None
 
 
-def keep_appointment(session: Session, now: Now, out: list[Effect]) -> None:
+def keep_appointment(session: Session, now: Now, out: list[Told]) -> None:
     """The wall clock may have come to a moment that matters; if it went back, nothing happens but another look."""
     target = _next_moment(session)
     if target is None or now.utc < target:
         return
-    if session.state is State.COMMITTED:
+    if session.state is TransferState.COMMITTED:
         _remind(session, now, out)
     elif due(session.activation, now, session.policy) is Due.MISSED:
-        session.move(Input.MISS, "the activation time and its grace have passed", now, out)
+        session.miss("the activation time and its grace have passed", now, out)
     else:
         commit(session, now, out)
         out.append(answer(session, now))
 
 
-def _remind(session: Session, now: Now, out: list[Effect]) -> None:
+def _remind(session: Session, now: Now, out: list[Told]) -> None:
     if session.time_owed:
         out.append(answer(session, now))
         return
@@ -196,7 +204,7 @@ def _remind(session: Session, now: Now, out: list[Effect]) -> None:
         out.append(answer(session, now))
 
 
-def answer_delivered(session: Session, token: Token, delivered: bool, now: Now, out: list[Effect]) -> None:
+def answer_delivered(session: Session, token: Token, delivered: bool, now: Now, out: list[Told]) -> None:
     """What became of an Upgrade End Response: a lost one is said again soon, for the device may act without it."""
     if session.state not in _SAID_IN.get(token, ()):
         return
@@ -208,7 +216,7 @@ def answer_delivered(session: Session, token: Token, delivered: bool, now: Now, 
     session.resend_at = None
     if token is Token.COMMIT and not session.commit_delivered:
         session.commit_delivered = True
-        out.append(session.persist())
+        out.append(session.changed())
 
 
 def unless_past(activation: Activation, now: Now) -> Activation:
@@ -216,7 +224,7 @@ def unless_past(activation: Activation, now: Now) -> Activation:
     return ActivateNow() if isinstance(activation, ActivateAt) and activation.utc <= now.utc else activation
 
 
-def release(session: Session, activation: Activation, now: Now, out: list[Effect]) -> None:
+def release(session: Session, activation: Activation, now: Now, out: list[Told]) -> None:
     """Give another activation while that is possible. Raises RefusedError once it is not."""
     _refuse_if_decided(session, "released")
     if ActivateByCommand in (type(activation), type(session.activation)):
@@ -225,28 +233,31 @@ def release(session: Session, activation: Activation, now: Now, out: list[Effect
     at = len(out)
     if session.downloaded:
         _decide_again(session, now, out)
-    elif session.state is State.MISSED:
+    elif session.state is TransferState.MISSED:
         session.move(Input.WITHHOLD, "released: the last block goes out when its time is near", now, out)
     if len(out) == at:
-        out.append(session.persist())
-    elif session.state is State.COMMITTED:
+        out.append(session.changed())
+    elif session.state is TransferState.COMMITTED:
         out.append(answer(session, now))
 
 
-def _decide_again(session: Session, now: Now, out: list[Effect]) -> None:
-    if session.state is State.MISSED and due(session.activation, now, session.policy) in (Due.FAR, Due.NOT_OURS):
+def _decide_again(session: Session, now: Now, out: list[Told]) -> None:
+    if session.state is TransferState.MISSED and due(session.activation, now, session.policy) in (
+        Due.FAR,
+        Due.NOT_OURS,
+    ):
         hold(session, now, out)
     else:
         _decide(session, now, out)
 
 
-def cancel(session: Session, reason: str, now: Now, out: list[Effect], given: Input = Input.CANCEL) -> None:
+def cancel(session: Session, now: Now, out: list[Told]) -> None:
     """End it before a time was given. Raises RefusedError once one was: the countdown is in the device."""
     _refuse_if_decided(session, "cancelled")
     held = session.downloaded
-    session.move(given, reason, now, out)
+    session.move(Input.CANCEL, "cancelled", now, out)
     if not held:
-        out.append(TransferEnded(session.job, session.peer, TransferOutcome.IMAGE_DISCARDED, reason))
+        out.append(session.end(TransferOutcome.IMAGE_DISCARDED, "cancelled"))
         return
     # Silicon Labs clients go back to asking on this; for others it is the most that can be said.
     body = DefaultResponse(zcl.UpgradeEndRequest.COMMAND, Status.ABORT)
@@ -265,7 +276,7 @@ def cancel(session: Session, reason: str, now: Now, out: list[Effect], given: In
 def _refuse_if_decided(session: Session, verb: str) -> None:
     if session.ended:
         raise RefusedError(f"cannot be {verb}: the update is {session.state} already")
-    if session.state is State.COMMITTED:
+    if session.state is TransferState.COMMITTED:
         assert session.committed_utc is not None
         raise RefusedError(
             f"cannot be {verb}: the device was told to activate at {isoformat(session.committed_utc)},"
@@ -275,19 +286,19 @@ def _refuse_if_decided(session: Session, verb: str) -> None:
         raise RefusedError(f"cannot be {verb}: the device has the image, and the supplier's command decides over it")
 
 
-def restored(session: Session, now: Now, out: list[Effect]) -> None:
+def restored(session: Session, now: Now, out: list[Told]) -> None:
     """Take up a session that another process left: late appointments are kept or missed, finished devices told."""
     match session.state:
-        case State.HELD | State.PARKED if due(session.activation, now, session.policy) is Due.MISSED:
-            session.move(Input.MISS, "the activation time passed while the hub was down", now, out)
+        case TransferState.HELD | TransferState.PARKED if due(session.activation, now, session.policy) is Due.MISSED:
+            session.miss("the activation time passed while the hub was down", now, out)
             if session.downloaded:
                 out.append(answer(session, now))
-        case State.HELD:
+        case TransferState.HELD:
             _decide(session, now, out)
             out.append(answer(session, now))
-        case State.COMMITTED if not session.commit_delivered:
+        case TransferState.COMMITTED if not session.commit_delivered:
             out.append(answer(session, now))
-        case State.OFFERED | State.DOWNLOADING:
+        case TransferState.OFFERED | TransferState.DOWNLOADING:
             session.announce(now)
         case _:
             pass

@@ -14,14 +14,12 @@ class Coverage:
     A device resumes at the offset that it stored, perhaps under an earlier offer, or before this process began.
     """
 
-    __slots__ = ("_islands", "_may_resume", "contiguous", "simple")
+    __slots__ = ("_islands", "_may_resume", "contiguous")
 
     def __init__(self, contiguous: int = 0) -> None:
         self.contiguous = contiguous
         self._islands: list[tuple[int, int]] = []
         self._may_resume = True
-        self.simple = False
-        """No range is waiting to be joined: the next one in order only moves `contiguous`."""
 
     def add(self, start: int, end: int) -> None:
         if self._may_resume:
@@ -34,4 +32,3 @@ class Coverage:
             self.contiguous = max(self.contiguous, end)
             while self._islands and self._islands[0][0] <= self.contiguous:
                 self.contiguous = max(self.contiguous, self._islands.pop(0)[1])
-        self.simple = not self._islands

@@ -11,11 +11,20 @@ from typing import Final
 
 from chf.clock import Instant, Now, UtcSeconds
 from chf.eui64 import Eui64
-from chf.update.model import Activation, ImageRef, SessionRecord
+from chf.machine import next_state
+from chf.update.effects import Alarm, AlarmKind, Progress, Send, Token, Told, TransferChanged, TransferMoved, Urgency
+from chf.update.model import (
+    Activation,
+    ImageRef,
+    TransferEnded,
+    TransferOutcome,
+    TransferRecord,
+    TransferState,
+    UpdateId,
+)
 from chf.update.transfer.coverage import Coverage
-from chf.update.transfer.effects import Alarm, AlarmKind, Effect, Persist, Progress, Send, StateChanged, Token, Urgency
 from chf.update.transfer.policy import OtaPolicy
-from chf.update.transfer.transitions import ENDS, Input, State, next_state
+from chf.update.transitions import TRANSFER, TRANSFER_ENDS, Input
 from chf.zcl import ota as zcl
 
 EVERY_ENDPOINT: Final = 0xFF
@@ -43,17 +52,18 @@ class Page:
 
 @dataclass(slots=True, eq=False)
 class Session:
-    job: str
+    update: UpdateId
     peer: Eui64
     image: ImageRef
     activation: Activation
     policy: OtaPolicy
     next_sequence: Callable[[], int]
-    state: State = State.OFFERED
+    state: TransferState = TransferState.OFFERED
     endpoint: int | None = None
     sleepy: bool = False
     allow_downgrade: bool = False
     coverage: Coverage = field(default_factory=Coverage)
+    blocks: int = 0
     downloaded: bool = False
     aborts: int = 0
     committed_utc: UtcSeconds | None = None
@@ -71,11 +81,13 @@ class Session:
     last_heard: Instant = _LONG_AGO
     expected_at: Instant = _LONG_AGO  # until when the device was told to keep quiet
     reported_silence: Instant | None = None  # `last_heard` of the silence that was told
+    offset_bytes: int = 0  # where the device was when its progress was told last
     progress_at: Instant = _LONG_AGO
     checkpoint_at: Instant = _LONG_AGO
     notify_interval_s: float = 0.0
     resends: int = 0
     reminders: int = 0
+    other_image_told: bool = False
     # What to wake for; the earliest of them is `wake`, as the server's heap knows it.
     notify_at: Instant | None = None
     silence_at: Instant | None = None
@@ -93,37 +105,42 @@ class Session:
 
     @property
     def ended(self) -> bool:
-        return self.state in ENDS
+        return self.state in TRANSFER_ENDS
 
-    def record(self) -> SessionRecord:
-        return SessionRecord(
-            job=self.job,
-            peer=self.peer,
+    def record(self) -> TransferRecord:
+        return TransferRecord(
             state=self.state,
-            image_sha256=self.image.sha256,
             activation=self.activation,
             endpoint=self.endpoint,
             sleepy=self.sleepy,
-            allow_downgrade=self.allow_downgrade,
             served_bytes=self.coverage.contiguous,
+            blocks=self.blocks,
             downloaded=self.downloaded,
             aborts=self.aborts,
             committed_utc=self.committed_utc,
             commit_delivered=self.commit_delivered,
         )
 
-    def persist(self) -> Persist:
-        return Persist(self.peer, self.record())
+    def changed(self) -> TransferChanged:
+        return TransferChanged(self.record())
 
-    def move(self, given: Input, detail: str, now: Now, out: list[Effect]) -> None:
+    def move(self, given: Input, detail: str, now: Now, out: list[Told]) -> None:
         """Change state by the table; the record comes first."""
-        old, self.state = self.state, next_state(self.state, given)
+        old, self.state = self.state, next_state(TRANSFER, self.state, given)
         self.notify_at = self.silence_at = self.appointment_at = self.resend_at = None
         self.checkpoint_at = Instant(now.instant + self.policy.checkpoint_interval_s)
         if self.ended:
             self.page = None
         self.watch_silence(now)
-        out += (self.persist(), StateChanged(self.job, self.peer, old, self.state, detail))
+        out += (self.changed(), TransferMoved(old, self.state, detail))
+
+    def miss(self, how: str, now: Now, out: list[Told]) -> None:
+        """The appointment passed: a person has to decide anew, for nothing that is so late starts by itself."""
+        self.move(Input.MISS, how, now, out)
+        out.append(self.alarm(AlarmKind.MISSED, how))
+
+    def end(self, outcome: TransferOutcome, reason: str) -> TransferEnded:
+        return TransferEnded(outcome, reason, self.blocks, self.offset_bytes)
 
     def send(self, body: zcl.ServerCommand, token: Token, urgency: Urgency, sequence: int | None = None) -> Send:
         """A command to where the device's client was heard, or to all its endpoints before that."""
@@ -131,17 +148,18 @@ class Session:
         return Send(self.peer, EVERY_ENDPOINT if self.endpoint is None else self.endpoint, payload, urgency, token)
 
     def alarm(self, kind: AlarmKind, text: str) -> Alarm:
-        return Alarm(self.peer, kind, text)
+        return Alarm(self.peer, kind, text, self.update)
 
-    def progress(self, offset_bytes: int, now: Now, out: list[Effect]) -> None:
+    def progress(self, offset_bytes: int, now: Now, out: list[Told]) -> None:
         """Tell where the download stands, and write it down, neither more often than the policy says."""
         if now.instant < self.progress_at and offset_bytes < self.size_bytes:
             return
         self.progress_at = Instant(now.instant + self.policy.progress_interval_s)
         if now.instant >= self.checkpoint_at:
             self.checkpoint_at = Instant(now.instant + self.policy.checkpoint_interval_s)
-            out.append(self.persist())
-        out.append(Progress(self.job, self.peer, offset_bytes, self.size_bytes))
+            out.append(self.changed())
+        self.offset_bytes = offset_bytes
+        out.append(Progress(self.update, self.peer, offset_bytes, self.size_bytes, self.blocks))
 
     # Image Notify
 
@@ -151,7 +169,7 @@ class Session:
             self.notify_interval_s = self.policy.notify_interval_s
             self.notify_at = Instant(now.instant + delay_s)
 
-    def notify(self, now: Now, out: list[Effect]) -> None:
+    def notify(self, now: Now, out: list[Told]) -> None:
         """The notify that is due, unless the device was heard meanwhile; and the next one."""
         assert self.notify_at is not None
         heard_at = self.last_heard + self.policy.notify_interval_s
@@ -169,8 +187,8 @@ class Session:
         limit_s = self._silence_limit_s()
         self.silence_at = None if limit_s is None else Instant(now.instant + limit_s)
 
-    def check_silence(self, now: Now, out: list[Effect]) -> None:
-        """Report a silence once; it ends nothing, the job's own deadline does."""
+    def check_silence(self, now: Now, out: list[Told]) -> None:
+        """Report a silence once; it ends nothing, the update's own deadline does."""
         limit_s = self._silence_limit_s()
         assert limit_s is not None
         due = max(self.last_heard, self.expected_at) + limit_s
@@ -183,9 +201,9 @@ class Session:
             out.append(self.alarm(AlarmKind.STALLED, f"not heard for {limit_s:.0f} s while {self.state}"))
 
     def _silence_limit_s(self) -> float | None:
-        if self.state in (State.DOWNLOADING, State.PARKED):
+        if self.state in (TransferState.DOWNLOADING, TransferState.PARKED):
             return self.policy.stall_s
-        return self.policy.verify_s if self.state is State.SERVED else None
+        return self.policy.verify_s if self.state is TransferState.SERVED else None
 
     # What the server sorts sessions by
 

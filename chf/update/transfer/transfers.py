@@ -1,59 +1,53 @@
-"""The OTA Upgrade server: one session per device, from the offer to the version that the device then runs.
+"""Transfers: one session per device, from the offer of an image to the version that the device then runs.
 
-It decides and remembers, in memory; it sends and stores nothing. Every verb returns effects for a shell to carry out
-(`effects` says how). It serves devices that it was told about and nobody else; whether a frame came over a link-key
-secured path is for the shell to see, which hands refused devices to `refuse`.
+It decides and remembers, in memory; it sends and stores nothing. Every verb returns what the transfer tells its update
+(`chf.update.effects.Told`). It serves devices that it was told about and nobody else; whether a frame came over a
+link-key secured path is for the hub's gate to see.
 
 What a device is told in an image's name never depends on what another device does.
 """
 
-from collections import Counter
 from heapq import heappop, heappush
 from itertools import count
-from typing import Final
+from typing import Final, TypeAlias
 
 from chf.clock import Instant, Now
 from chf.errors import MalformedFrameError, RefusedError
 from chf.eui64 import Eui64
+from chf.update.effects import Alarm, AlarmKind, Send, Token, Told, TransferMoved, Urgency
+from chf.update.eligibility import hardware_objection
 from chf.update.model import (
     ActivateByCommand,
     Activation,
     ImageRef,
-    SessionRecord,
     TransferOutcome,
+    TransferRecord,
+    TransferState,
+    UpdateId,
+    VersionObserved,
 )
 from chf.update.transfer import activation, blocks
 from chf.update.transfer.appointment import Due, due
 from chf.update.transfer.coverage import Coverage
-from chf.update.transfer.effects import (
-    Alarm,
-    AlarmKind,
-    Effect,
-    Effects,
-    Send,
-    StateChanged,
-    Token,
-    TransferEnded,
-    Urgency,
-    VersionSeen,
-)
 from chf.update.transfer.policy import OtaPolicy
 from chf.update.transfer.session import Session, sequence_numbers
-from chf.update.transfer.transitions import Input, State
+from chf.update.transitions import Input
 from chf.zcl import ota as zcl
 from chf.zcl.attributes import AttributeRecord, ReadAttributes, ReadAttributesResponse, ReportAttributes, answer_from
 from chf.zcl.frame import DefaultResponse, Frame, FrameType, Status, status_name
 
 _ALARM_INTERVAL_S: Final = 60.0
-_FINISHED = frozenset({State.SERVED, State.HELD, State.MISSED, State.COMMITTED})
+_FINISHED = frozenset({TransferState.SERVED, TransferState.HELD, TransferState.MISSED, TransferState.COMMITTED})
 
 
-class OtaServer:
-    """The verbs. `refusals` counts, by reason, what was asked for and not given."""
+Answer: TypeAlias = tuple[Told, ...]
+
+
+class Transfers:
+    """The verbs."""
 
     def __init__(self, policy: OtaPolicy) -> None:
         self.policy = policy
-        self.refusals: Counter[str] = Counter()
         self._sessions: dict[Eui64, Session] = {}
         self._next_sequence = sequence_numbers()
         self._wakes: list[tuple[Instant, int, Session]] = []
@@ -64,7 +58,7 @@ class OtaServer:
 
     def offer(
         self,
-        job: str,
+        update: UpdateId,
         peer: Eui64,
         image: ImageRef,
         activation_wanted: Activation,
@@ -73,19 +67,19 @@ class OtaServer:
         endpoint: int | None = None,
         sleepy: bool = False,
         allow_downgrade: bool = False,
-    ) -> Effects:
+    ) -> Answer:
         """Begin an update. `endpoint` is the device's OTA client, where that is known.
 
         Raises RefusedError while another update of this device is under way.
         """
         before = self._sessions.get(peer)
         if before is not None and not before.ended:
-            raise RefusedError(f"the device is busy with job {before.job}, which is {before.state}")
+            raise RefusedError(f"the device is busy with update {before.update}, which is {before.state}")
         detail = "offered"
         if activation.unless_past(activation_wanted, now) is not activation_wanted:
             detail = "offered; its activation time has passed: as soon as it can"
         session = Session(
-            job,
+            update,
             peer,
             image,
             activation.unless_past(activation_wanted, now),
@@ -97,29 +91,33 @@ class OtaServer:
         )
         self._sessions[peer] = session
         session.announce(now)
-        out: list[Effect] = [session.persist(), StateChanged(job, peer, None, session.state, detail)]
+        out: list[Told] = [session.changed(), TransferMoved(None, session.state, detail)]
         return self._settled(session, now, out)
 
-    def release(self, peer: Eui64, activation_wanted: Activation, now: Now) -> Effects:
+    def release(self, peer: Eui64, activation_wanted: Activation, now: Now) -> Answer:
         """Set a new activation: end a hold, move an appointment, or allow a missed one. Raises RefusedError."""
         session = self._session(peer)
-        out: list[Effect] = []
+        out: list[Told] = []
         activation.release(session, activation_wanted, now, out)
         return self._settled(session, now, out)
 
-    def cancel(self, peer: Eui64, now: Now) -> Effects:
+    def cancel(self, peer: Eui64, now: Now) -> Answer:
         """End the update. Raises RefusedError where that would not be true: a countdown cannot be stopped."""
         session = self._session(peer)
-        out: list[Effect] = []
-        activation.cancel(session, "cancelled", now, out)
+        out: list[Told] = []
+        activation.cancel(session, now, out)
         return self._settled(session, now, out)
 
-    def withdraw(self, peer: Eui64, reason: str, now: Now) -> Effects:
-        """End the update because the image must not be served any more. Raises RefusedError like `cancel`."""
-        session = self._session(peer)
-        out: list[Effect] = []
-        activation.cancel(session, reason, now, out, Input.FAIL)
-        return self._settled(session, now, out)
+    def withdraw(self, peer: Eui64, now: Now) -> Answer:
+        """The update has ended: the transfer ends too, or is forgotten where the device cannot be called back."""
+        session = self._sessions.get(peer)
+        if session is None or session.ended:
+            return ()
+        try:
+            return self.cancel(peer, now)
+        except RefusedError:
+            self.forget(peer)
+            return ()
 
     def forget(self, peer: Eui64) -> None:
         """Drop the session; from now on the device is told that there is no image."""
@@ -127,8 +125,8 @@ class OtaServer:
         if session is not None:
             session.wake = None
 
-    def ask_version(self, peer: Eui64, endpoint: int) -> Effects:
-        """Read the version that the device runs; the answer is told as `VersionSeen`, or the question was lost."""
+    def ask_version(self, peer: Eui64, endpoint: int) -> Send:
+        """Read the version that the device runs; the answer is told as `VersionObserved`, or the question was lost."""
         payload = ReadAttributes((zcl.CURRENT_FILE_VERSION,)).to_bytes()
         frame = Frame(
             FrameType.GLOBAL,
@@ -139,34 +137,22 @@ class OtaServer:
             disable_default_response=True,
         )
         # Unacknowledged: a rebooting device would hold a place in the dongle through every retry; it is asked again.
-        return (Send(peer, endpoint, frame.to_bytes(), Urgency.NORMAL, Token.ANSWER, acknowledged=False),)
+        return Send(peer, endpoint, frame.to_bytes(), Urgency.NORMAL, Token.ANSWER, acknowledged=False)
 
     # What the radio brings
 
-    def receive(self, peer: Eui64, source_endpoint: int, payload: bytes, now: Now) -> Effects:
+    def receive(self, peer: Eui64, source_endpoint: int, payload: bytes, now: Now) -> Answer:
         """Answer one ZCL frame of cluster 0x0019, whatever it holds. Never raises for what a device sent."""
         session = self._sessions.get(peer)
-        if session is not None:
-            effects = blocks.plain_block(session, source_endpoint, payload, now)
-            if effects is not None:
-                return effects
+        if session is not None and not session.ended:
+            before, paging, out = session.state, session.page is not None, list[Told]()
+            if blocks.serve_block(session, source_endpoint, payload, now, out):
+                if paging or session.state is not before:
+                    return self._settled(session, now, out)
+                return tuple(out)
         return self._receive_any(peer, source_endpoint, payload, now)
 
-    def refuse(self, peer: Eui64, source_endpoint: int, payload: bytes) -> Effects:
-        """Answer a device that may not be served (not in the device log, no link key): NOT_AUTHORIZED, no bytes."""
-        self._refused("not authorized")
-        try:
-            frame = Frame.from_bytes(payload)
-        except MalformedFrameError:
-            return ()
-        answer: bytes | None
-        if frame.frame_type is FrameType.CLUSTER and frame.command == zcl.QueryNextImageRequest.COMMAND:
-            answer = zcl.command(zcl.QueryNextImageResponse(Status.NOT_AUTHORIZED), frame.sequence)
-        else:
-            answer = frame.default_response(Status.NOT_AUTHORIZED)
-        return _answer(peer, source_endpoint, answer)
-
-    def delivered(self, peer: Eui64, token: Token, delivered: bool, now: Now) -> Effects:
+    def delivered(self, peer: Eui64, token: Token, delivered: bool, now: Now) -> Answer:
         """What became of a `Send`; owed for each: by blocks still under way a flood is told from a download."""
         session = self._sessions.get(peer)
         if session is None:
@@ -175,7 +161,7 @@ class OtaServer:
             session.in_flight = max(session.in_flight - 1, 0)
             session.in_flight_since = now.instant
             return ()
-        out: list[Effect] = []
+        out: list[Told] = []
         activation.answer_delivered(session, token, delivered, now, out)
         return self._settled(session, now, out)
 
@@ -188,34 +174,39 @@ class OtaServer:
             heappop(wakes)
         return wakes[0][0] if wakes else None
 
-    def handle_deadline(self, now: Now) -> Effects:
-        out: list[Effect] = []
+    def handle_deadline(self, now: Now) -> tuple[tuple[Eui64, Answer], ...]:
+        """What is due, device by device."""
         due_sessions = []
         while (at := self.deadline()) is not None and at <= now.instant:
             session = heappop(self._wakes)[2]
             session.wake = None
             due_sessions.append(session)
+        told = []
         for session in due_sessions:
+            out: list[Told] = []
             _wake(session, now, out)
-            self._settled(session, now, out)
-        return tuple(out)
+            told.append((session.peer, self._settled(session, now, out)))
+        return tuple(told)
 
     # What survives a restart
 
-    def snapshot(self, peer: Eui64) -> SessionRecord:
-        """Raises RefusedError for a device without a session."""
-        return self._session(peer).record()
+    def get(self, peer: Eui64) -> Session | None:
+        return self._sessions.get(peer)
 
-    def restore(self, record: SessionRecord, image: ImageRef, now: Now) -> Effects:
-        """Go on with a session of an earlier process, before any device is heard.
-
-        Raises RefusedError for an image other than the record's.
-        """
-        if image.sha256 != record.image_sha256:
-            raise RefusedError(f"the record is of image {record.image_sha256}, not of {image.sha256}")
+    def restore(
+        self,
+        update: UpdateId,
+        peer: Eui64,
+        record: TransferRecord,
+        image: ImageRef,
+        now: Now,
+        *,
+        allow_downgrade: bool = False,
+    ) -> Answer:
+        """Go on with a session of an earlier process, before any device is heard."""
         session = Session(
-            record.job,
-            record.peer,
+            update,
+            peer,
             image,
             record.activation,
             self.policy,
@@ -223,17 +214,18 @@ class OtaServer:
             state=record.state,
             endpoint=record.endpoint,
             sleepy=record.sleepy,
-            allow_downgrade=record.allow_downgrade,
+            allow_downgrade=allow_downgrade,
             coverage=Coverage(record.served_bytes),
+            blocks=record.blocks,
             downloaded=record.downloaded,
             aborts=record.aborts,
             committed_utc=record.committed_utc,
             commit_delivered=record.commit_delivered,
         )
-        if session.state is not State.OFFERED:
+        if session.state is not TransferState.OFFERED:
             session.last_heard = now.instant  # it may ask again any moment: no need to notify it yet
-        self._sessions[record.peer] = session
-        out: list[Effect] = []
+        self._sessions[peer] = session
+        out: list[Told] = []
         activation.restored(session, now, out)
         return self._settled(session, now, out)
 
@@ -245,7 +237,7 @@ class OtaServer:
         except KeyError:
             raise RefusedError("no update of this device is under way") from None
 
-    def _settled(self, session: Session, now: Now, out: list[Effect]) -> Effects:
+    def _settled(self, session: Session, now: Now, out: list[Told]) -> Answer:
         """After anything but a plain block: look again at when to wake."""
         activation.plan(session, now)
         wake = session.next_wake()
@@ -255,60 +247,51 @@ class OtaServer:
                 heappush(self._wakes, (wake, next(self._wake_numbers), session))
         return tuple(out)
 
-    def _refused(self, reason: str) -> None:
-        self.refusals[reason] += 1
-
-    def _alarm(self, peer: Eui64, kind: AlarmKind, text: str, now: Now) -> Effects:
+    def _alarm(self, peer: Eui64, kind: AlarmKind, text: str, now: Now) -> Answer:
         """An alarm that a device can cause at will: told once in a while."""
         if now.instant < self._alarms_again.get((peer, kind), now.instant):
             return ()
         self._alarms_again[peer, kind] = Instant(now.instant + _ALARM_INTERVAL_S)
         return (Alarm(peer, kind, text),)
 
-    def _receive_any(self, peer: Eui64, endpoint: int, octets: bytes, now: Now) -> Effects:
+    def _receive_any(self, peer: Eui64, endpoint: int, octets: bytes, now: Now) -> Answer:
         try:
             frame = Frame.from_bytes(octets)
         except MalformedFrameError:
-            self._refused("no ZCL frame")
             return ()
         try:
             if frame.frame_type is FrameType.GLOBAL and frame.manufacturer_code is None:
                 return self._receive_global(peer, endpoint, frame, now)
             if frame.to_client:
-                self._refused("command of a server")
                 text = f"sent us command 0x{frame.command:02X} of an OTA server"
                 alarm = self._alarm(peer, AlarmKind.SECOND_SERVER, text, now)
                 return (*alarm, *_answer(peer, endpoint, frame.unsupported()))
             request = None if frame.manufacturer_code is not None else zcl.parse_request(frame)
         except MalformedFrameError:
-            self._refused("malformed command")
             return _answer(peer, endpoint, frame.default_response(Status.MALFORMED_COMMAND))
         session = self._sessions.get(peer)
         if session is not None:
             session.last_heard = now.instant
         match request:
             case None:
-                self._refused("unsupported command")
                 return _answer(peer, endpoint, frame.unsupported())
             case zcl.QueryNextImageRequest():
                 return self._query(peer, endpoint, frame, request, now)
             case zcl.QueryDeviceSpecificFileRequest():
-                self._refused("device specific file")
                 body = zcl.QueryDeviceSpecificFileResponse(Status.NO_IMAGE_AVAILABLE)
                 return _answer(peer, endpoint, zcl.command(body, frame.sequence))
-            case zcl.ImageBlockRequest() | zcl.ImagePageRequest() | zcl.UpgradeEndRequest():
+            case zcl.ImageBlockRequest():  # any that may be served has been
+                return self._not_offered(peer, endpoint, frame, request)
+            case zcl.ImagePageRequest() | zcl.UpgradeEndRequest():
                 ids = (request.manufacturer_code, request.image_type, request.file_version)
                 if session is None or session.ended or ids != session.ids:
                     return self._not_offered(peer, endpoint, frame, request)
         session.endpoint = endpoint
-        out: list[Effect] = []
-        match request:
-            case zcl.ImageBlockRequest():
-                blocks.serve_block(session, frame, request, now, out)
-            case zcl.ImagePageRequest():
-                blocks.serve_page(session, frame, request, now, out)
-            case _:
-                activation.upgrade_end(session, frame, request, now, out)
+        out: list[Told] = []
+        if isinstance(request, zcl.ImagePageRequest):
+            blocks.serve_page(session, frame, request, now, out)
+        else:
+            activation.upgrade_end(session, frame, request, now, out)
         return self._settled(session, now, out)
 
     def _not_offered(
@@ -317,9 +300,8 @@ class OtaServer:
         endpoint: int,
         frame: Frame,
         request: zcl.ImageBlockRequest | zcl.ImagePageRequest | zcl.UpgradeEndRequest,
-    ) -> Effects:
+    ) -> Answer:
         """Asked about an image that this device is not offered: ABORT sends a client back to Query Next Image."""
-        self._refused("image not offered")
         if not isinstance(request, zcl.UpgradeEndRequest):
             return _answer(peer, endpoint, zcl.command(zcl.BlockRefused(Status.ABORT), frame.sequence))
         status = Status.ABORT if request.status == Status.SUCCESS else Status.SUCCESS
@@ -332,21 +314,17 @@ class OtaServer:
         frame: Frame,
         request: zcl.QueryNextImageRequest,
         now: Now,
-    ) -> Effects:
+    ) -> Answer:
         """Query Next Image, ZCL8 11.13.4."""
         session = self._sessions.get(peer)
-        out: list[Effect] = [
-            VersionSeen(
-                peer, request.file_version, request.manufacturer_code, request.image_type, request.hardware_version
-            )
-        ]
-        found = session is not None and _matches(session, request)
+        named = (request.file_version, request.manufacturer_code, request.image_type, request.hardware_version)
+        out: list[Told] = [VersionObserved(*named)]
+        found = session is not None and _matches(session, request, out)
         if session is not None and found:
             session.endpoint = endpoint
             _observe(session, request.file_version, now, out)
             found = not session.ended and _may_have(session, request, now, out)
         if session is None or not found:
-            self._refused("no image")
             body = zcl.QueryNextImageResponse(Status.NO_IMAGE_AVAILABLE)
         else:
             blocks.began(session, now, out)
@@ -354,9 +332,9 @@ class OtaServer:
         out += _answer(peer, endpoint, zcl.command(body, frame.sequence))
         return tuple(out) if session is None else self._settled(session, now, out)
 
-    def _receive_global(self, peer: Eui64, endpoint: int, frame: Frame, now: Now) -> Effects:
+    def _receive_global(self, peer: Eui64, endpoint: int, frame: Frame, now: Now) -> Answer:
         session = self._sessions.get(peer)
-        out: list[Effect] = []
+        out: list[Told] = []
         if frame.to_client:
             return _answer(peer, endpoint, frame.unsupported())
         match frame.command:
@@ -375,23 +353,22 @@ class OtaServer:
                     out += self._alarm(peer, AlarmKind.ACTIVATION_REFUSED, text, now)
                 return tuple(out)
             case _:
-                self._refused("unsupported command")
                 return _answer(peer, endpoint, frame.unsupported())
         for record in values:
             if record.identifier == zcl.CURRENT_FILE_VERSION and record.value is not None:
                 version = record.value.content
                 if isinstance(version, int):
-                    out.append(VersionSeen(peer, version))
+                    out.append(VersionObserved(version))
                     if session is not None:
                         _observe(session, version, now, out)
         return tuple(out) if session is None else self._settled(session, now, out)
 
 
-def _answer(peer: Eui64, endpoint: int, payload: bytes | None, urgency: Urgency = Urgency.NORMAL) -> Effects:
+def _answer(peer: Eui64, endpoint: int, payload: bytes | None, urgency: Urgency = Urgency.NORMAL) -> Answer:
     return () if payload is None else (Send(peer, endpoint, payload, urgency, Token.ANSWER),)
 
 
-def _wake(session: Session, now: Now, out: list[Effect]) -> None:
+def _wake(session: Session, now: Now, out: list[Told]) -> None:
     """Do what is due for one session."""
     while session.page is not None and session.page.due <= now.instant:
         blocks.continue_page(session, now, out)
@@ -406,45 +383,53 @@ def _wake(session: Session, now: Now, out: list[Effect]) -> None:
         activation.keep_appointment(session, now, out)
 
 
-def _matches(session: Session, request: zcl.QueryNextImageRequest) -> bool:
-    """A device with several images asks once for each type: another one is no news."""
-    return (request.manufacturer_code, request.image_type) == session.ids[:2]
+def _matches(session: Session, request: zcl.QueryNextImageRequest, out: list[Told]) -> bool:
+    """A device with several images asks once for each type, so that another one is no failure. It may also ask for
+    nothing else, for ever: people are told once.
+    """
+    asked, offered = (request.manufacturer_code, request.image_type), session.ids[:2]
+    if asked != offered and session.state is TransferState.OFFERED and not session.other_image_told:
+        session.other_image_told = True
+        text = (
+            f"the device asks for images of manufacturer 0x{asked[0]:04X}, type 0x{asked[1]:04X};"
+            f" this one is for 0x{offered[0]:04X}, type 0x{offered[1]:04X}"
+        )
+        out.append(session.alarm(AlarmKind.OTHER_IMAGE_WANTED, text))
+    return asked == offered
 
 
-def _may_have(session: Session, request: zcl.QueryNextImageRequest, now: Now, out: list[Effect]) -> bool:
+def _may_have(session: Session, request: zcl.QueryNextImageRequest, now: Now, out: list[Told]) -> bool:
     """Whether this device, as it describes itself, may have the image; a final no ends the session."""
     image = session.image
     hardware = request.hardware_version
-    if image.minimum_hardware is not None and image.maximum_hardware is not None:
+    if image.hardware_versions is not None:
         if hardware is None and not session.policy.serve_unknown_hardware:
             return False
-        if hardware is not None and not image.minimum_hardware <= hardware <= image.maximum_hardware:
-            wanted = f"0x{image.minimum_hardware:04X} to 0x{image.maximum_hardware:04X}"
-            reason = f"hardware version 0x{hardware:04X} is not in {wanted}"
+        if hardware is not None and (reason := hardware_objection(hardware, image.hardware_versions)) is not None:
             _turn_down(session, TransferOutcome.HARDWARE_VERSION_MISMATCH, reason, now, out)
             return False
     if request.file_version > image.file_version and not session.allow_downgrade:
         reason = f"the device runs 0x{request.file_version:08X}, newer than 0x{image.file_version:08X}"
         _turn_down(session, TransferOutcome.IMAGE_DISCARDED, reason, now, out)
         return False
-    if session.state is State.COMMITTED and session.commit_delivered:
+    if session.state is TransferState.COMMITTED and session.commit_delivered:
         # It had its time and came back with the old version. Serving it again would go round in circles.
         assert session.committed_utc is not None
         return now.utc < session.committed_utc
     return True
 
 
-def _turn_down(session: Session, outcome: TransferOutcome, reason: str, now: Now, out: list[Effect]) -> None:
+def _turn_down(session: Session, outcome: TransferOutcome, reason: str, now: Now, out: list[Told]) -> None:
     session.move(Input.FAIL, reason, now, out)
     if not session.downloaded:
-        out.append(TransferEnded(session.job, session.peer, outcome, reason))
+        out.append(session.end(outcome, reason))
 
 
-def _observe(session: Session, version: int, now: Now, out: list[Effect]) -> None:
+def _observe(session: Session, version: int, now: Now, out: list[Told]) -> None:
     """The device names the version that it runs."""
     if version != session.image.file_version:
         return
-    if session.state is State.CANCELLED:
+    if session.state is TransferState.CANCELLED:
         text = "runs the version whose update was cancelled"
         out.append(session.alarm(AlarmKind.ACTIVATED_AFTER_CANCEL, text))
     elif not session.ended:
