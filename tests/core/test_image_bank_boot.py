@@ -160,3 +160,11 @@ def test_a_trial_leaves_no_download_and_a_rollback_no_image_to_try_again() -> No
     banks = opened(flash)
     assert banks.boot().rolled_back
     assert (banks.image(Bank.B), banks.pending()) == (None, None)
+
+
+@pytest.mark.parametrize(("address", "octets"), [(15, b"ab"), (32, b"a"), (-1, b"a")])
+def test_a_program_lies_in_one_sector_of_the_flash(address: int, octets: bytes) -> None:
+    flash = Flash(sectors=2, sector_bytes=16)
+    with pytest.raises(FlashMisuseError, match="does not lie in one sector"):
+        flash.program(address, octets)
+    assert flash.operations == 0

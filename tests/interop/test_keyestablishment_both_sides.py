@@ -279,3 +279,16 @@ def test_the_device_waits_as_long_as_the_hub_says_that_it_needs():
         frame = ZclFrame(1, command, payload, from_server=True)
         client.receive(frame, heard(source_ieee=HUB, secured=False), 0.0)
         assert client.deadline == deadline
+
+
+@pytest.mark.parametrize("how", [{"secured": True}, {"destination": 0xFFFD}, {"source": 0x4321}])
+def test_the_device_takes_key_establishment_from_the_hub_alone_and_never_under_a_link_key(how):
+    client = Air().client
+    client.start(0.0)
+    client.found(ENDPOINT, 0.0)
+    frame = ZclFrame(1, Command.TERMINATE, Terminate(2, 5, 2).to_bytes(), from_server=True)
+    assert client.receive(frame, heard(**{"source_ieee": HUB, "secured": False, **how}), 0.0) == (
+        Status.NOT_AUTHORIZED,
+        [],
+    )
+    assert client.state is State.INITIATING
