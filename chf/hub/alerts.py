@@ -83,7 +83,7 @@ class HubAlerts:
     def transfer_alert(self, tx: Transaction, job: Update, outcome: TransferOutcome, utc: UtcSeconds) -> NewAlert:
         """Make, sign and write the CCS08 of this job, under a counter that is never used again."""
         code = _RESPONSE_CODES[outcome]
-        # The wall clock's milliseconds as the floor: a store that starts anew does not repeat old counters.
+        # The wall clock's milliseconds as the floor: a store that was made again does not repeat old counters.
         counter = tx.counters.take(COUNTER, first=int(utc * 1000))
         message = make_ccs08_alert(
             self._pki.chf,
@@ -117,7 +117,7 @@ class HubAlerts:
 
     @cached_property
     def _agreed_with_acb(self) -> bytes:
-        """Made once: that takes longer than all else of an alert, and image blocks wait behind it."""
+        """Made once: it takes longer than all else of an alert, and image blocks wait meanwhile."""
         public = self._pki.public_key(self._pki.acb, Usage.KEY_AGREEMENT)
         return self._pki.private_key(self._pki.chf, Usage.KEY_AGREEMENT).exchange(ec.ECDH(), public)
 
@@ -165,7 +165,7 @@ class DeviceMessageReader:
         means = meaning(payload, job, utc)
         believed = signature is not Signature.BAD and header.originator == device
         use_case = USE_CASES.get(header.message_code, f"0x{header.message_code:04X}")
-        # A forgery may not take the id of what it imitates, which would then be taken for a repetition.
+        # A forgery may not have the id of what it imitates: the genuine alert would look like a repetition.
         own_id = alert_id(device, header.counter, header.message_code)
         msg_id = own_id if believed else _digest_id(octets)
         verified = signature is Signature.GOOD

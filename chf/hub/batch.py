@@ -54,10 +54,10 @@ class Batch:
     parts: tuple["Batch", ...] = ()
     """What it was made of by `together`: tried one by one where the store refuses the whole."""
     alarm: bool = False
-    """Whether it tells of a batch that was set aside: where it is refused as well, there is no other alarm."""
+    """Whether it reports a batch that was set aside: where it is refused as well, there is no other alarm."""
 
     def write(self, write: Write, *, device: Eui64 | None = None, durable: bool = True) -> None:
-        """Not `durable`: nothing depends on it, or whoever does waits for the disk by himself (`Store.sync`)."""
+        """Not `durable`: nothing depends on it, or whoever does waits for the disk itself (`Store.sync`)."""
         self.writes.append(write)
         self.durable = self.durable or durable
         if device is not None:

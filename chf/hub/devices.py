@@ -57,18 +57,18 @@ class KnownDevices:
         return entry is not None and entry.link_key is not None
 
     def joined_again(self, device: Eui64, network_address: int, now: Now) -> bool:
-        """Whether this arrival was told a moment ago already, and nothing was heard of the device since."""
+        """Whether the radio reported this arrival a moment ago already, and the device has said nothing since."""
         self._note(device, now)
         self._announced.add(device)
-        told = self._arrivals.get(device)
+        last = self._arrivals.get(device)
         self._arrivals[device] = (network_address, now.instant)
-        return told is not None and told[0] == network_address and now.instant - told[1] < _ONE_ARRIVAL_S
+        return last is not None and last[0] == network_address and now.instant - last[1] < _ONE_ARRIVAL_S
 
     def announced(self, device: Eui64) -> bool:
-        """Whether its arrival was told since this was last asked; to be asked each time that it names its version."""
-        told = device in self._announced
+        """Whether it arrived since this was last asked; to be asked each time that it names its version."""
+        is_new = device in self._announced
         self._announced.discard(device)
-        return told
+        return is_new
 
     def all(self) -> Iterable[DeviceEntry]:
         return tuple(self._entries.values())
@@ -89,7 +89,7 @@ class KnownDevices:
         return None if entry is None else entry.endpoint
 
     def hear(self, device: Eui64, now: Now, endpoint: int | None = None) -> None:
-        """A frame of this device was taken, on this endpoint of its OTA client."""
+        """A message of this device came past the gate, from this endpoint of its OTA client."""
         self._arrivals.pop(device, None)
         heard = self._note(device, now)
         if endpoint is not None:

@@ -58,7 +58,7 @@ OTHERS: Final = Rule(Protection.LINK_KEY, "our choice: the clusters that Smart E
 class Refusal:
     reason: str
     is_answered: bool = False
-    """Whether the device is told, by FAILURE in the clear: devices that are not in the log learn nothing."""
+    """Whether the device gets a FAILURE, in the clear; one that is not in the log learns nothing."""
 
 
 class Gate:

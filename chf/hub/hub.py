@@ -37,7 +37,7 @@ from chf.zcl import basic, key_establishment, metering, ota, time, tunneling
 
 _LOG = logging.getLogger(__name__)
 
-POLL_S: Final = 0.2  # how soon a command of the CLI is taken (our choice)
+POLL_S: Final = 0.2  # how soon the hub looks at a command of the CLI (our choice)
 SAVE_S: Final = 0.5  # how often progress and what was heard are written (our choice)
 CHECKPOINT_S: Final = 30.0  # how often SQLite's log is moved into its file (our choice)
 

@@ -5,7 +5,7 @@ written is kept, with every write after it, and tried again. Its messages are no
 (`Batch.ordered`).
 
 Two kinds of batch are set aside instead, and nothing behind them waits: what no disk would help, because the store
-refuses what it says, and what comes when `MOST_WAITING` are kept already. An alarm tells of it, the log has what had
+refuses what it says, and what comes when `MOST_WAITING` are kept already. An alarm reports it, the log has what had
 happened, and its messages and steps are not carried out. So that the hub does not go on from what was never written,
 its devices begin again from what the store says of them (`DeviceChange.UNWRITTEN`).
 """
@@ -120,9 +120,9 @@ class Journal:
             self._raise_alarm(batch, f"{what}, because the store refuses them for good: {error}")
 
     def _raise_alarm(self, lost: Batch, what: str) -> None:
-        told = Batch(lost.now, alarm=True)
-        told.event(Kind.ALARM, {"reason": f"set aside: {what}"})
-        self.carry_out(told)
+        alarm = Batch(lost.now, alarm=True)
+        alarm.event(Kind.ALARM, {"reason": f"set aside: {what}"})
+        self.carry_out(alarm)
         for device in sorted(lost.devices):
             last = self._begun_again.get(device)
             if last is None or lost.now.instant - last >= AGAIN_S:

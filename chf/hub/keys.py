@@ -40,7 +40,7 @@ class Keys(Handler):
         self._context, self._devices = context, context.devices
         self._responder = ke.Responder(context.settings.key_establishment)
         self._agreement: KeyAgreement | None = None
-        self._missing: dict[Eui64, Instant] = {}  # whose keys the dongle did not take, and when to try again
+        self._missing: dict[Eui64, Instant] = {}  # whose keys the dongle refused, and when to try again
 
     def started(self, network: NetworkInfo | None, now: Now) -> Batch:
         """Raises UsageError where there is no certificate for this dongle, whose EUI-64 devices insist on."""
@@ -87,8 +87,8 @@ class Keys(Handler):
     async def _put_back_all(self) -> Batch:
         """Into a dongle that came up: it may be another one, or have lost its table.
 
-        A Z-Stack dongle takes no key without an address. A device whose key it has not is heard by nobody, so that it
-        is looked for; one that is not found is waited for (`heard`).
+        A Z-Stack dongle accepts no key for a device without an address, and drops what a device without a key says. So
+        such a device is looked for; the key of one that is not found waits until it is `heard`.
         """
         self._missing.clear()
         for entry in self._devices.all():

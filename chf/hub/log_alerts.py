@@ -1,7 +1,7 @@
 """CS14: one alert for each change of the device log, whoever made it: devices that come and go, link keys that change.
 
 The audit says what changed, and a row says up to where alerts were made. Alert and row are one transaction, so that a
-change made by a command while the hub was down is told when it next runs, and none is told twice.
+change made while the hub was down is reported when it next runs, and none is reported twice.
 """
 
 from collections.abc import Iterator
@@ -40,10 +40,10 @@ class LogAlerts:
     enabled: bool
     extended_pan_id: int = 0
     """Of the hub's network, once it is known; the hub raises nothing before."""
-    _searched: int = 0  # audit records up to this one hold no change that is not told
+    _searched: int = 0  # audit records up to this one hold no change that is not reported
 
     def raise_page(self, store: Store, batch: Batch) -> bool:
-        """Look through the next page of the audit; into the batch, every change there that nobody was told of.
+        """Look through the next page of the audit; into the batch, every change there without an alert.
 
         False once there is nothing to look through. The disk is for the caller to wait for.
         """
@@ -58,7 +58,7 @@ class LogAlerts:
         return bool(records)
 
     def raise_all(self, store: Store, batch: Batch) -> None:
-        """For every change that nobody was told of, and for what the batch's own transaction has changed so far."""
+        """For every change without an alert, and for what the batch's own transaction has changed so far."""
         if not self.enabled:
             return
         for record in _changes(store.audit, self._after(store.meta.get(TOLD))):
@@ -66,10 +66,10 @@ class LogAlerts:
         batch.write(partial(self._raise_rest, batch.now.utc))
 
     def _raise_rest(self, utc: UtcSeconds, tx: Transaction) -> Event | None:
-        told = None
+        last = None
         for record in _changes(tx.audit, self._after(tx.meta.get(TOLD))):
-            told = self._raise_one(record, utc, tx)
-        return told
+            last = self._raise_one(record, utc, tx)
+        return last
 
     def _after(self, row: str | None) -> int:
         return max(self._searched, int(row or 0))

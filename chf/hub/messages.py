@@ -1,6 +1,6 @@
 """GBCS messages from the DCC side to devices: rows of the store that the tunnels carry, octet for octet.
 
-A row waits until its device can be reached or its time is over, through restarts of the hub; its fate is written once.
+A row waits until its device can be reached or its time is over, through restarts of the hub; its end is written once.
 What may be sent is not decided here: a device judges what it is sent.
 """
 
@@ -17,7 +17,7 @@ from chf.trace import Kind
 
 
 @dataclass(frozen=True, slots=True)
-class _Fate:
+class _End:
     state: MessageState
     reason: str = ""
 
@@ -42,28 +42,28 @@ class Messages:
         self._handed -= {row.id for row in self._store.device_messages.waiting() if row.device == device}
 
     def delivered(self, batch: Batch, message_id: str) -> None:
-        self._end(batch, int(message_id), _Fate(MessageState.DELIVERED))
+        self._end(batch, int(message_id), _End(MessageState.DELIVERED))
 
     def failed(self, batch: Batch, message_id: str, reason: str, *, expired: bool) -> None:
-        self._end(batch, int(message_id), _Fate(MessageState.EXPIRED if expired else MessageState.FAILED, reason))
+        self._end(batch, int(message_id), _End(MessageState.EXPIRED if expired else MessageState.FAILED, reason))
 
     def refused(self, batch: Batch, row: DeviceMessage, reason: str) -> None:
         """It cannot be sent, and never will."""
-        self._end(batch, row.id, _Fate(MessageState.FAILED, reason))
+        self._end(batch, row.id, _End(MessageState.FAILED, reason))
 
     def expire(self, batch: Batch, row: DeviceMessage) -> None:
-        """Its time was over before a tunnel could take it."""
-        self._end(batch, row.id, _Fate(MessageState.EXPIRED, "the device was not there in time"))
+        """Its time was over before it was handed to a tunnel."""
+        self._end(batch, row.id, _End(MessageState.EXPIRED, "the device was not there in time"))
 
-    def _end(self, batch: Batch, row_id: int, fate: _Fate) -> None:
+    def _end(self, batch: Batch, row_id: int, end: _End) -> None:
         row = self._store.device_messages.get(row_id)
         assert row is not None, "messages are not removed"
         self._handed.add(row_id)
-        batch.write(partial(_change, row_id, fate, batch.now.utc), device=row.device)
-        kind = Kind.MESSAGE_DELIVERED if fate.state is MessageState.DELIVERED else Kind.MESSAGE_FAILED
+        batch.write(partial(_change, row_id, end, batch.now.utc), device=row.device)
+        kind = Kind.MESSAGE_DELIVERED if end.state is MessageState.DELIVERED else Kind.MESSAGE_FAILED
         fields = _fields(row)
         if kind is Kind.MESSAGE_FAILED:
-            fields |= {"state": fate.state.value, "reason": fate.reason}
+            fields |= {"state": end.state.value, "reason": end.reason}
         batch.event(kind, fields, device=row.device)
 
 
@@ -83,7 +83,7 @@ def _fields(row: DeviceMessage) -> dict[str, str | int]:
     return {"message": row.id, "message_code": f"0x{row.message_code:04X}", "request": row.request}
 
 
-def _change(row_id: int, fate: _Fate, utc: UtcSeconds, tx: Transaction) -> None:
+def _change(row_id: int, end: _End, utc: UtcSeconds, tx: Transaction) -> None:
     row = tx.device_messages.get(row_id)
     if row is not None and row.state is MessageState.WAITING:  # an answer may be faster than its receipt
-        tx.device_messages.change(row_id, fate.state, utc, fate.reason)
+        tx.device_messages.change(row_id, end.state, utc, end.reason)

@@ -1,7 +1,7 @@
 """Tunnels: what the tunnel core wants done, and GBCS messages between the store and devices, both ways.
 
 To a device, messages are rows that wait until it has them (`messages`). From a device, a message goes into the alerts
-outbox as it came; only then is the device told that it was taken.
+outbox as it came, and is acknowledged only once it is written.
 """
 
 import json
@@ -148,7 +148,7 @@ class Tunnels(Handler):
         return entry is not None and entry.device_type in kinds
 
     def _hand(self, row: DeviceMessage, lifetime_s: float, now: Now) -> tunnel.Effects:
-        """Raises UsageError where the tunnel does not take it now."""
+        """Raises UsageError where the tunnel refuses it for now."""
         core: tunnel.TunnelClient | tunnel.TunnelServer = self._client
         if self._is(row.device, _SERVER_OF):
             core = self._server
@@ -186,7 +186,7 @@ class Tunnels(Handler):
         return batch
 
     def _message_from(self, batch: Batch, peer: Eui64, data: bytes, token: tunnel.ReplyToken) -> None:
-        """A GBCS message of a device: into the outbox as it came, and only then is the device told."""
+        """A GBCS message of a device: into the outbox as it came; its acknowledgement follows the write."""
         now = batch.now
         read = self._context.reader.read(peer, data, self._updates.for_device(peer), now.utc)
         alert = read.alert

@@ -1,4 +1,4 @@
-"""What the responder wants done, in the order in which it wants it done, and what it is told of the outcome."""
+"""What the responder wants done, in the order in which it wants it done, and what comes back of it."""
 
 from dataclasses import dataclass, field
 from enum import Enum
@@ -27,7 +27,7 @@ class Send:
 
 @dataclass(frozen=True, slots=True)
 class Compute:
-    """Draw an ephemeral key, agree on the secret, and tell `Responder.computed`. Takes tens of milliseconds."""
+    """Draw an ephemeral key, agree on the secret, and call `Responder.computed`. Takes tens of milliseconds."""
 
     token: Token
     certificate: Certificate
@@ -36,7 +36,7 @@ class Compute:
 
 @dataclass(frozen=True, slots=True)
 class Install:
-    """Write the link key into the store, then into the dongle, and tell `Responder.installed`."""
+    """Write the link key into the store, then into the dongle, and call `Responder.installed`."""
 
     token: Token
     suite: Suite
@@ -45,7 +45,7 @@ class Install:
 
 @dataclass(frozen=True, slots=True)
 class Established:
-    """The device is told, by the MACV that precedes this, that the hub has the key."""
+    """The device knows, from the MACV that precedes this, that the hub has the key."""
 
     peer: Eui64
     suite: Suite
@@ -58,7 +58,7 @@ class Failed:
     peer: Eui64
     reason: str
     status: TerminateStatus | None = None
-    """What the device was told; None where it was told nothing."""
+    """Of the Terminate that the device got; None where it got none."""
 
 
 Effect = Send | Compute | Install | Established | Failed

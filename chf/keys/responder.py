@@ -2,7 +2,7 @@
 
 Sans-IO: frames, results and time in, effects out. It holds no private key and computes nothing; it does not know which
 devices are in the device log. Nothing of it survives a restart of the hub, on purpose: a device whose exchange is cut
-off is told so at its next message, and starts again.
+off learns it at its next message, and starts again.
 """
 
 from collections.abc import Iterable
@@ -72,7 +72,7 @@ class Responder:
         exchange = self._exchanges.get(peer)
         return exchange.state if exchange else None
 
-    # What the shell tells
+    # From the caller
 
     def receive(self, peer: Eui64, endpoint: int, octets: bytes, now: Now) -> Effects:
         """One unicast ZCL frame of cluster 0x0800, without APS security. Never raises."""
@@ -296,7 +296,7 @@ class Responder:
 def _read_certificate(
     own: Certificate, octets: bytes, peer: Eui64, now: Now
 ) -> Certificate | tuple[TerminateStatus, str]:
-    """The certificate, or what keeps it from being taken (Ember-KE)."""
+    """The certificate, or why it is not accepted (Ember-KE)."""
     if len(octets) != own.suite.certificate_octets:
         return TerminateStatus.BAD_MESSAGE, f"a certificate of {len(octets)} octets"
     try:

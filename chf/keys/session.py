@@ -13,11 +13,11 @@ class KeyEstablishmentSettings:
     """Where no source is named, the value is our choice."""
 
     maximum_exchanges: int = 16
-    """At once; further devices are told to wait."""
+    """At once; further devices get NO_RESOURCES."""
     busy_wait_s: int = 5
-    """How long they are told to."""
+    """And wait for so long before they ask again."""
     ephemeral_time_s: int = 10  # advertised, as a deployed hub does (HG)
-    confirm_time_s: int = 10
+    confirm_time_s: int = 10  # advertised, as a deployed hub does (HG)
     step_timeout_s: float = 10.0
     """For each message of the device, on top of the time that it advertised (Ember-KE)."""
     longest_partner_time_s: int = 60

@@ -4,7 +4,7 @@ Rules:
 
 1. Every change of state is a row here; an input without a row is a mistake of the caller (`LookupError`). Messages
    that come at the wrong time are `Input.MISPLACED`, which has a row everywhere.
-2. A device that initiates again starts anew from any state: it may have restarted. What the earlier exchange still has
+2. A device that initiates again begins again from any state: it may have restarted. What the earlier exchange still has
    under way (a computation, an installation) is known by its number, and its result is dropped.
 3. The hub installs the key before it confirms it. So a device that saw MACV can rely on the hub; one that did not see
    it knows that it has no key, and starts again, which needs no link key. Whatever is cut off in between, both sides

@@ -1,7 +1,7 @@
 """The Tunneling client of the hub: opens a tunnel to each PPMID, ESME and HCALCS, and carries GBCS messages through it.
 
-Which devices it serves is the caller's decision (the device log); it is told of their coming and going. It never reads
-a message: octets in, octets out. A message from a device is answered only after `accepted`, so that a device repeats
+Which devices it serves is the caller's decision (the device log), who says when they come and go. It never reads a
+message: octets in, octets out. A message from a device is answered only after `accepted`, so that a device repeats
 what a hub that died had not stored; a message to a device is sent again until the device's application took it, or its
 time is up. The GSME's way, where the hub is the server, is in `server`.
 """
@@ -58,7 +58,7 @@ class TunnelClient:
         self._turns: deque[Eui64] = deque()
         self._sequence = 0
 
-    # What the shell tells.
+    # From the caller.
 
     def restore(self, records: Iterable[TunnelRecord]) -> None:
         """Take tunnels up again that were open when the hub stopped.
@@ -80,7 +80,7 @@ class TunnelClient:
         return tuple(session.record() for session in self._sessions.values() if session.state is State.OPEN)
 
     def state(self, peer: Eui64) -> State | None:
-        """None for a device that was never told of."""
+        """None for a device that `device_joined` and `send` never named."""
         session = self._sessions.get(peer)
         return session.state if session else None
 
@@ -88,7 +88,7 @@ class TunnelClient:
         """A device of the log joined, rejoined, or is to have a new tunnel; `reason`: why the old one is given up."""
         session = self._sessions.setdefault(peer, Session(peer))
         if session.state is State.DISCOVERING:
-            return ()  # the radio tells a joining more than once
+            return ()  # the radio reports a joining more than once
         lost = self._drop(session, reason)
         session.attempts = 0
         return (*lost, *self._discover(session, Input.JOIN, now), *self._next_turn(now))
@@ -127,7 +127,7 @@ class TunnelClient:
     def send(
         self, peer: Eui64, message_id: str, data: bytes, now: Instant, *, lifetime_s: float | None = None
     ) -> Effects:
-        """Queue a message. Its fate is told once, as MessageDelivered or MessageFailed under its id.
+        """Queue a message. It ends in one MessageDelivered or MessageFailed under its id.
 
         Raises UsageError for a device that is not served, and where the queue is full.
         """
@@ -151,7 +151,7 @@ class TunnelClient:
         return () if token.response is None else (Send(token.peer, token.endpoint, token.response),)
 
     def receive(self, peer: Eui64, endpoint: int, octets: bytes, now: Instant, *, secured: bool) -> Effects:
-        """One ZCL frame of cluster 0x0704. Never raises: what is wrong with it is answered, and told as an Alarm."""
+        """One ZCL frame of cluster 0x0704. Never raises: what is wrong is answered, and reported as an Alarm."""
         session = self._sessions.get(peer)
         if session is None:
             return (Alarm(peer, "a tunnel frame of a device that is not in the device log was dropped"),)
@@ -327,7 +327,7 @@ class TunnelClient:
         message.in_flight = False
         message.due = Instant(now + self._settings.retry_after_s(message.attempts))
         if message.attempts > 1:
-            return ()  # told once
+            return ()  # one alarm is enough
         return (Alarm(session.peer, f"the device did not take a message: {status_name(response.status)}"),)
 
     def _receive_command(
@@ -358,8 +358,8 @@ class TunnelClient:
             return ()  # it asks again for what was not answered; by then the grant is here, or our next request is
         if not self._is_open(session, body.tunnel_id):
             error = TransferDataError(body.tunnel_id, TransferDataStatus.NO_SUCH_TUNNEL)
-            told = Send(peer, endpoint, command(error, self._next_sequence(), to_client=False))
-            return (told, *self._heard_without_tunnel(session, now))
+            refusal = Send(peer, endpoint, command(error, self._next_sequence(), to_client=False))
+            return (refusal, *self._heard_without_tunnel(session, now))
         if len(body.data) > GBCS_TRANSFER_SIZE:
             error = TransferDataError(body.tunnel_id, TransferDataStatus.DATA_OVERFLOW)
             return (
@@ -460,7 +460,7 @@ class TunnelClient:
 
     @staticmethod
     def _may_be_granted(session: Session, tunnel_id: int) -> bool:
-        """Data can overtake the answer that grants their tunnel: told NO_SUCH_TUNNEL, the device would give it up."""
+        """Data can overtake the answer that grants their tunnel: on NO_SUCH_TUNNEL the device would give it up."""
         asked = session.state in (State.REQUESTING, State.WAITING) and session.request_sequence is not None
         return asked and tunnel_id not in session.stale_ids
 

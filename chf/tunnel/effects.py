@@ -7,7 +7,7 @@ from chf.eui64 import Eui64
 
 @dataclass(frozen=True, slots=True)
 class DiscoverEndpoint:
-    """Ask the device by ZDP Match_Desc (profile 0x0109, server cluster 0x0704); tell `endpoints_found` the answer."""
+    """Ask the device by ZDP Match_Desc (profile 0x0109, server cluster 0x0704); give `endpoints_found` the answer."""
 
     peer: Eui64
 
@@ -38,7 +38,7 @@ class TunnelOpened:
 
 @dataclass(frozen=True, slots=True)
 class TunnelLost:
-    """Closed by either side, or found not to exist; a new one is asked for without being told to."""
+    """Closed by either side, or found not to exist; the client asks for a new one by itself."""
 
     peer: Eui64
     reason: str
