@@ -10,7 +10,7 @@ from chf.crypto.binary_curve import BinaryCurve, InvalidPointError, Point
 from chf.crypto.ecqv import Certificate, CertificateError, Credentials
 from chf.crypto.mmo import aes_mmo, hmac_mmo
 
-MAC_OCTETS = 16
+MAC_OCTETS = 16  # AES-MMO, SE1.4 C.4
 _FROM_INITIATOR, _FROM_RESPONDER = b"\x02", b"\x03"  # M(U) and M(V) of SE1.4 C.4.2.3.4
 
 

@@ -17,15 +17,15 @@ from chf.errors import MalformedError
 FOREVER: Final = 0xFFFF_FFFF
 """ValidTo of a certificate that does not expire."""
 
-_SUITE_1 = Struct(">22sQQ10s")
-_SUITE_2 = Struct(">B8sBBQ5sIQB37s")
+_SUITE_1 = Struct(">22sQQ10s")  # SE1.4 C.4
+_SUITE_2 = Struct(">B8sBBQ5sIQB37s")  # SE1.4 C.4
 assert _SUITE_1.size == 48
 assert _SUITE_2.size == 74
 
 # SE1.4 C.4.2.2.4: the only values of a suite 2 certificate
 _TYPE, _CURVE_SECT283K1, _HASH_AES_MMO = 0x00, 0x0D, 0x08
-KEY_AGREEMENT: Final = 0x08
-DIGITAL_SIGNATURE: Final = 0x80
+KEY_AGREEMENT: Final = 0x08  # key usage, SE1.4 C.4
+DIGITAL_SIGNATURE: Final = 0x80  # key usage, SE1.4 C.4
 _SUITE_1_ATTRIBUTES = b"\x01\x09" + bytes(8)  # the Smart Energy profile, then what an issuer likes to write
 
 

@@ -3,8 +3,8 @@
 from chf.crypto.mmo import aes_mmo
 from chf.errors import UsageError
 
-CODE_LENGTHS_BYTES = (6, 8, 12, 16)
-CRC_BYTES = 2
+CODE_LENGTHS_BYTES = (6, 8, 12, 16)  # SE 5.4.8.1.1
+CRC_BYTES = 2  # CRC-16/X-25
 
 
 def crc16_x25(octets: bytes) -> int:

@@ -5,8 +5,8 @@ Right at any length: the padding changes form at 2^16 bits (B.6), where some lib
 
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 
-BLOCK_BYTES = 16
-_LONG_FORM_FROM_BITS = 1 << 16
+BLOCK_BYTES = 16  # AES
+_LONG_FORM_FROM_BITS = 1 << 16  # ZigBee PRO B.6
 
 
 def aes_mmo(message: bytes) -> bytes:

@@ -24,8 +24,8 @@ from chf.trace import Event, Kind
 
 _LOG = logging.getLogger(__name__)
 
-TAKEN: Final = 204
-REFUSED: Final = 400
+TAKEN: Final = 204  # DCC-B
+REFUSED: Final = 400  # DCC-B
 _FAULT: Final = 0  # no status of HTTP: the fault is ours
 CONTENT_TYPE: Final = "application/xml"
 _POLL_S: Final = 0.2  # how soon a new document is noticed

@@ -50,7 +50,7 @@ CANCELLATION_UTC_S: Final = int(datetime(3000, 12, 31, tzinfo=UTC).timestamp())
 """The ExecutionDateTime that cancels a future-dated activation (DUIS-T)."""
 _LARGEST_COUNTER: Final = 2**63 - 1  # originatorCounter of CS06
 
-_ACTIVATED_BY_COMMAND: Final = frozenset({"ESME", "GSME", "HCALCS"})
+_ACTIVATED_BY_COMMAND: Final = frozenset({"ESME", "GSME", "HCALCS"})  # SECAS: a PPMID is activated by its hub
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 _LOG = logging.getLogger(__name__)
 
-PREFIX: Final = "/api/v1/"
+PREFIX: Final = "/api/v1/"  # DCC-B
 REASON_HEADER: Final = "Chf-Reason"
 """Why something was refused, in words: ours, beside the response that has only a code."""
 _LARGEST: Final = {

@@ -17,11 +17,11 @@ from chf.duis.header import RequestHeader, new_request
 from chf.duis.identifiers import RequestId
 from chf.eui64 import Eui64, format_eui64, parse_eui64
 
-FIRMWARE_HASH_OCTETS: Final = 32
-_DATE_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)?", re.ASCII)
-_EUI = re.compile(r"[A-Fa-f0-9]{2}(-[A-Fa-f0-9]{2}){7}", re.ASCII)
-_HEX = re.compile(r"([A-Fa-f0-9]{2})+", re.ASCII)
-_LARGEST_PAYLOAD_OCTETS = 0xFFFF
+FIRMWARE_HASH_OCTETS: Final = 32  # DUIS-XSD, FirmwareHash
+_DATE_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)?", re.ASCII)  # XML Schema, dateTime
+_EUI = re.compile(r"[A-Fa-f0-9]{2}(-[A-Fa-f0-9]{2}){7}", re.ASCII)  # DUIS-XSD, EUI
+_HEX = re.compile(r"([A-Fa-f0-9]{2})+", re.ASCII)  # XML Schema, hexBinary
+_LARGEST_PAYLOAD_OCTETS = 0xFFFF  # lengths of GBCS have two octets (RTDS)
 _LONGEST_JOIN_S = 3600  # XSD
 _INSTALL_CODE_OCTETS = (6, 8, 12, 16)  # ZigBee; the XSD allows 6 to 16
 _MPXNS = ("ImportMPxN", "SecondaryImportMPAN", "ExportMPAN")

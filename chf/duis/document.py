@@ -12,17 +12,17 @@ from lxml.etree import _Comment, _Element, _ProcessingInstruction
 
 from chf.errors import MalformedRequestError
 
-NAMESPACE = "http://www.dccinterface.co.uk/ServiceUserGateway"
+NAMESPACE = "http://www.dccinterface.co.uk/ServiceUserGateway"  # DUIS-XSD
 SIGNATURE_NAMESPACE = "http://www.w3.org/2000/09/xmldsig#"
 _INSTANCE_NAMESPACE = "http://www.w3.org/2001/XMLSchema-instance"
 
 LARGEST_DOCUMENT_OCTETS = 15_500_000
 """The base64 of the largest legal image, 50,000 device ids, and room for headers and signature."""
-_DEEPEST = 32
-_MOST_ELEMENTS = 1_000
-_CHUNK_OCTETS = 1 << 16
-_XML_SPACE = " \t\r\n"
-_DECIMAL = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)", re.ASCII)
+_DEEPEST = 32  # our choice
+_MOST_ELEMENTS = 1_000  # our choice
+_CHUNK_OCTETS = 1 << 16  # our choice
+_XML_SPACE = " \t\r\n"  # XML 1.0, S
+_DECIMAL = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)", re.ASCII)  # XML Schema, decimal
 
 
 def parse_document(octets: bytes) -> _Element:

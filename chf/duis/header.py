@@ -13,7 +13,7 @@ from chf.duis.document import NAMESPACE, ElementReader, add, new_root, refusal, 
 from chf.duis.identifiers import RequestId
 from chf.errors import MalformedRequestError, RefusedError
 
-SCHEMA_VERSION: Final = "5.4"
+SCHEMA_VERSION: Final = "5.4"  # DUIS-XSD
 
 COMMAND_VARIANTS: Final[Mapping[str, tuple[int, ...]]] = {
     "8.11": (1,),

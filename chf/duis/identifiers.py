@@ -10,9 +10,9 @@ from chf.eui64 import Eui64, format_eui64
 
 MOST_DEVICE_IDS = 50_000  # XSD: a list has at most 1,199,999 characters
 
-_EUI = r"[A-Fa-f0-9]{2}(?:-[A-Fa-f0-9]{2}){7}"
-_REQUEST_ID = re.compile(rf"({_EUI}):({_EUI}):(0|[1-9][0-9]{{0,19}})")
-_ID_CHARACTERS = 23
+_EUI = r"[A-Fa-f0-9]{2}(?:-[A-Fa-f0-9]{2}){7}"  # DUIS-XSD
+_REQUEST_ID = re.compile(rf"({_EUI}):({_EUI}):(0|[1-9][0-9]{{0,19}})")  # DUIS-XSD
+_ID_CHARACTERS = 23  # an EUI-64 with hyphens
 
 
 @dataclass(frozen=True, slots=True)

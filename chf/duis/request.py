@@ -33,7 +33,7 @@ from chf.eui64 import Eui64
 LARGEST_IMAGE_OCTETS = 10_240_000  # XSD
 _LONGEST_VERSION = 8  # XSD
 _NON_DEVICE_COMMAND_VARIANT = 8
-_XML_SPACE_OCTETS = b" \t\r\n"
+_XML_SPACE_OCTETS = b" \t\r\n"  # XML 1.0, S
 
 
 class ServiceReference(Enum):

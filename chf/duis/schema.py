@@ -14,7 +14,7 @@ from lxml.etree import _Element
 from chf.duis.document import NAMESPACE, parse_document
 from chf.errors import MalformedRequestError, UsageError
 
-_XS = "http://www.w3.org/2001/XMLSchema"
+_XS = "http://www.w3.org/2001/XMLSchema"  # XML Schema
 
 
 class _InMemory(etree.Resolver):

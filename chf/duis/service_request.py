@@ -23,8 +23,8 @@ ServiceRequest: TypeAlias = (
     | UpdateHanDeviceLogRequest
 )
 
-_TRANSFORM = 4
-_SIGNED_PRE_COMMAND = 5
+_TRANSFORM = 4  # command variant, GP
+_SIGNED_PRE_COMMAND = 5  # command variant, GP
 
 
 @dataclass(frozen=True, slots=True)

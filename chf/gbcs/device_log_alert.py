@@ -13,13 +13,13 @@ from chf.gbcs.cursor import Cursor
 from chf.gbcs.dlms import DATE_TIME, notification_head, read_notification_head
 from chf.gbcs.message import DATE_TIME_OCTETS
 
-_STRUCTURE_OF_3 = bytes.fromhex("0203")
-_EUI64 = bytes.fromhex("0908")
-_EUI64_OCTETS = 8
-_ARRAY = 0x01
-_STRUCTURE_OF_2 = bytes.fromhex("0202")
-_OCTET_STRING = bytes.fromhex("09")
-_HASH_OCTETS = 16
+_STRUCTURE_OF_3 = bytes.fromhex("0203")  # DLMS structure (0x02) of 3, RTDS
+_EUI64 = bytes.fromhex("0908")  # DLMS octet string (0x09) of 8, RTDS
+_EUI64_OCTETS = 8  # IEEE EUI-64
+_ARRAY = 0x01  # DLMS array, RTDS
+_STRUCTURE_OF_2 = bytes.fromhex("0202")  # RTDS
+_OCTET_STRING = bytes.fromhex("09")  # RTDS
+_HASH_OCTETS = 16  # AES-MMO, Zigbee R23 4.7.4.1.2
 MOST_ENTRIES = 127  # of a length in one octet; a hub's log has room for 16 (GBCS CS14: devices_to_backup[0..16])
 
 

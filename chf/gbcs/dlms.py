@@ -9,15 +9,15 @@ from typing import Final
 from chf.errors import MalformedMessageError
 from chf.gbcs.cursor import Cursor
 
-COUNTER_MASK: Final = 0x00_FF_FF_FF
+COUNTER_MASK: Final = 0x00_FF_FF_FF  # the low 24 bits, RTDS
 DATE_TIME: Final = bytes.fromhex("090C")
 """Head of an octet string of 12: a COSEM date-time."""
 NO_DATE_TIME: Final = b"\x00"
 """Of a request, a response or a notification as a whole."""
-_DATA_NOTIFICATION: Final = b"\x0f"
+_DATA_NOTIFICATION: Final = b"\x0f"  # tag of a data notification, RTDS
 _ALERT: Final = NO_DATE_TIME + bytes.fromhex("020312")  # structure of 3, of which the first is a long-unsigned
 _FLAGS: Final = 0x20
-_INVOKE_ID_OCTETS: Final = 4
+_INVOKE_ID_OCTETS: Final = 4  # long invoke id, RTDS
 
 
 def invoke_id(counter: int) -> bytes:

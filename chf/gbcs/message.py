@@ -20,13 +20,13 @@ MAC_OCTETS = 12
 DATE_TIME_OCTETS = 12  # COSEM date-time
 LARGEST_MESSAGE_OCTETS = 0xFFFF
 
-_GENERAL_SIGNING = b"\xdf"
-_MAC_START = bytes.fromhex("DD000000000000")
+_GENERAL_SIGNING = b"\xdf"  # tag of the Grouping Header, RTDS
+_MAC_START = bytes.fromhex("DD000000000000")  # MAC Header, RTDS
 _MAC_SECURITY = bytes.fromhex("1100000000")  # security control byte, invocation counter
 _TRANSACTION_ID_OCTETS = 9
-_ENTITY_ID_OCTETS = 8
-_MESSAGE_CODE_OCTETS = 2
-_DER_SEQUENCE = 0x30
+_ENTITY_ID_OCTETS = 8  # IEEE EUI-64
+_MESSAGE_CODE_OCTETS = 2  # RTDS
+_DER_SEQUENCE = 0x30  # X.690 8.9
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,15 +12,15 @@ from chf.errors import MalformedMessageError
 from chf.gbcs.cursor import Cursor
 from chf.gbcs.dlms import NO_DATE_TIME, invoke_id, read_invoke_id
 
-_VERSION_OCTETS: Final = 4
+_VERSION_OCTETS: Final = 4  # firmwareVersion, GP
 
-_ACCESS_REQUEST: Final = b"\xd9"
-_ACCESS_RESPONSE: Final = b"\xda"
+_ACCESS_REQUEST: Final = b"\xd9"  # DLMS access request, RTDS
+_ACCESS_RESPONSE: Final = b"\xda"  # DLMS access response, RTDS
 _GET_VERSION: Final = bytes.fromhex("010100010000000201FF02")  # one Get: class 1, 0-0:0.2.1.255, attribute 2
 _ONE_NULL: Final = bytes.fromhex("0100")
 _NO_SPECIFICATION: Final = b"\x00"  # a response need not repeat what was asked
 _ONE_VERSION: Final = bytes.fromhex("010904")
-_ONE_GET: Final = bytes.fromhex("0101")
+_ONE_GET: Final = bytes.fromhex("0101")  # RTDS
 
 GBZ_HEAD: Final = bytes.fromhex("010901")
 """Profile 0x0109, one component."""

@@ -15,8 +15,8 @@ from cryptography.hazmat.primitives.hashes import SHA256, Hash
 
 from chf.gbcs.message import MAC_OCTETS, SIGNATURE_OCTETS, GbcsMessage, GroupingHeader
 
-_HALF = SIGNATURE_OCTETS // 2
-_MAC_KEY_OCTETS = 16
+_HALF = SIGNATURE_OCTETS // 2  # r and s, RTDS
+_MAC_KEY_OCTETS = 16  # AES-128, RTDS
 _KDF_ALGORITHM_ID = bytes.fromhex("60857406080300")  # the DLMS OID for AES-GCM-128 key agreement
 _SECURITY_CONTROL = bytes.fromhex("1100000000")
 

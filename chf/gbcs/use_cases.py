@@ -31,8 +31,8 @@ from chf.gbcs.meter_version import (
     GbzReadFirmwareVersionResponse,
 )
 
-HASH_OCTETS = 32
-VERSION_OCTETS = 4
+HASH_OCTETS = 32  # SHA-256 of the Manufacturer Image, GBCS 11.2.4
+VERSION_OCTETS = 4  # firmwareVersion, GP
 CANCELLED_UTC_S = 253402300799
 """99991231235959Z: the executionDateTime that cancels a future-dated CS06 (DUIS-T, RTDS)."""
 
@@ -299,7 +299,7 @@ Payload = (
     | OpaquePayload
 )
 
-_DLMS_HASH_HEAD = bytes.fromhex("0920")
+_DLMS_HASH_HEAD = bytes.fromhex("0920")  # DLMS octet string (0x09) of 32, RTDS
 
 
 def parse_payload(message: GbcsMessage) -> Payload:

@@ -5,17 +5,17 @@ from dataclasses import dataclass, field
 
 from chf.errors import MalformedImageError
 
-_HEAD = struct.Struct("<HI")
-HEAD_BYTES = 6
+_HEAD = struct.Struct("<HI")  # tag, length: ZCL8 11.4.3
+HEAD_BYTES = 6  # the same
 assert _HEAD.size == HEAD_BYTES
 
-MANUFACTURER_TAGS_FROM = 0xF000
+MANUFACTURER_TAGS_FROM = 0xF000  # ZCL8 11.4.3
 MAX_SUB_ELEMENTS = 64
 """Our choice: real files hold fewer than ten, and a body of empty ones must not cost time."""
 
 
-UPGRADE_IMAGE = 0x0000
-INTEGRITY_CODE = 0x0003
+UPGRADE_IMAGE = 0x0000  # ZCL8 11.4.3
+INTEGRITY_CODE = 0x0003  # AES-MMO over the file, ZCL8 11.4.3
 _NAMES = {
     UPGRADE_IMAGE: "upgrade image",
     0x0001: "ECDSA signature, crypto suite 1",
@@ -25,8 +25,8 @@ _NAMES = {
     0x0005: "ECDSA signature, crypto suite 2",
     0x0006: "ECDSA signing certificate, crypto suite 2",
 }
-_LENGTHS_BYTES = {0x0001: 50, 0x0002: 48, INTEGRITY_CODE: 16, 0x0005: 80, 0x0006: 74}
-_FIRST_RESERVED_TAG = 0x0007
+_LENGTHS_BYTES = {0x0001: 50, 0x0002: 48, INTEGRITY_CODE: 16, 0x0005: 80, 0x0006: 74}  # ZCL8 11.4.3
+_FIRST_RESERVED_TAG = 0x0007  # ZCL8 11.4.3
 
 
 @dataclass(frozen=True, slots=True)

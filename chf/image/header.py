@@ -10,20 +10,20 @@ from dataclasses import dataclass
 from chf.errors import MalformedImageError
 from chf.eui64 import Eui64, from_little_endian, to_little_endian
 
-FILE_IDENTIFIER = 0x0BEEF11E
-HEADER_VERSION = 0x0100
+FILE_IDENTIFIER = 0x0BEEF11E  # ZCL8 11.4.2, as the rest of the header
+HEADER_VERSION = 0x0100  # GBCS has no other (HG)
 ZIGBEE_PRO = 0x0002  # stack version
 
 SECURITY_CREDENTIAL_PRESENT = 0x0001  # field control, ZCL8 11.4.2.4
 DESTINATION_PRESENT = 0x0002
-HARDWARE_VERSIONS_PRESENT = 0x0004
-RESERVED_BITS = 0xFFF8
+HARDWARE_VERSIONS_PRESENT = 0x0004  # field control, bit 2
+RESERVED_BITS = 0xFFF8  # of the field control
 
-HEADER_STRING_BYTES = 32
+HEADER_STRING_BYTES = 32  # field 7
 _FIXED = struct.Struct("<IHHHHHIH32sI")
-MIN_HEADER_BYTES = 56
+MIN_HEADER_BYTES = 56  # without the optional fields
 assert _FIXED.size == MIN_HEADER_BYTES
-TOTAL_SIZE_OFFSET = 52
+TOTAL_SIZE_OFFSET = 52  # in octets
 
 _FIXED_FIELDS = (
     (0, "file identifier"),

@@ -25,7 +25,7 @@ ImageId = NewType("ImageId", str)
 DEFAULT_LIMIT_BYTES = 750 * 1024
 """Our choice: the figure is often quoted for GB images, but we know of no public text that sets it."""
 
-GBCS_HEADER_BYTES = 60
+GBCS_HEADER_BYTES = 60  # with hardware versions and nothing else (HG)
 SIGNATURE_BYTES = 64  # r || s
 _SIGNATURE_LENGTH_OCTET = SIGNATURE_BYTES
 SIGNED_TAIL_BYTES = 2 + SIGNATURE_BYTES  # ForceReplace, 0x40, signature: GBCS 11.2.2

@@ -25,7 +25,7 @@ from chf.errors import UsageError
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes, PublicKeyTypes
 
-_COORDINATE_BYTES = 32
+_COORDINATE_BYTES = 32  # of P-256
 _P256_ORDER = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551  # FIPS 186-4 D.1.2.3
 _SEED_DOMAIN = b"chf firmware image test key\0"
 

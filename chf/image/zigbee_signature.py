@@ -21,12 +21,12 @@ from chf.eui64 import Eui64, format_eui64, from_little_endian, to_little_endian
 from chf.image.element import INTEGRITY_CODE, SubElement
 from chf.image.image import FirmwareImage
 
-SIGNER_BYTES: Final = 8
-SIGNATURE_TAGS: Final = {Suite.ONE: 0x0001, Suite.TWO: 0x0005}
-CERTIFICATE_TAGS: Final = {Suite.ONE: 0x0002, Suite.TWO: 0x0006}
+SIGNER_BYTES: Final = 8  # IEEE EUI-64
+SIGNATURE_TAGS: Final = {Suite.ONE: 0x0001, Suite.TWO: 0x0005}  # ZCL8 11.4.3
+CERTIFICATE_TAGS: Final = {Suite.ONE: 0x0002, Suite.TWO: 0x0006}  # ZCL8 11.4.3
 _SUITES: Final = {tag: suite for suite, tag in SIGNATURE_TAGS.items()}
-_SEED_DOMAIN: Final = b"chf zigbee image test key\0"
-_RANDOM_BYTES: Final = 64
+_SEED_DOMAIN: Final = b"chf zigbee image test key\0"  # our choice
+_RANDOM_BYTES: Final = 64  # our choice: above the order of either curve
 _LABELLED_CA = re.compile(r"^\s*CA Public Key\s*:(.*)$", re.IGNORECASE | re.MULTILINE)
 
 

@@ -20,7 +20,7 @@ from cryptography.x509.oid import NameOID
 from chf.errors import UnusableFileError, UsageError
 from chf.eui64 import Eui64, format_eui64, from_big_endian, to_big_endian
 
-NOT_BEFORE = datetime(2016, 1, 1, tzinfo=UTC)
+NOT_BEFORE = datetime(2016, 1, 1, tzinfo=UTC)  # our choice
 NOT_AFTER = datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)
 """As device certificates have it; for organisations too, since a bench must not stop working one morning."""
 

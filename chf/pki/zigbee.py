@@ -24,7 +24,7 @@ from chf.files import read_secret, write_new
 TEST_ISSUER: Final = Eui64(int.from_bytes(b"CHF-TEST", "big"))
 """Our CA's identity in certificates."""
 
-_RANDOM_BITS: Final = 512
+_RANDOM_BITS: Final = 512  # our choice: above the order of either curve
 
 RandomSource = Callable[[str], int]
 """A number of 512 bits for a name such as `ca-suite2` or `00db1234567890a4-suite2 requester`."""

@@ -67,9 +67,9 @@ _SIZES = {
 _SIGNED = frozenset({DataType.INT8, DataType.INT16, DataType.INT24, DataType.INT32})
 _INVALID_STRING_LENGTH = 0xFF  # ZCL8 2.6.2.12: a string that is not there
 
-_IDENTIFIER = Struct("<H")
-_TYPE = Struct("<B")
-_STATUS = Struct("<B")
+_IDENTIFIER = Struct("<H")  # attribute identifier, ZCL8 2.5
+_TYPE = Struct("<B")  # data type, ZCL8 2.6.2
+_STATUS = Struct("<B")  # ZCL8 2.5
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,9 +5,9 @@ Read-only and minimal; the hub reads other devices' Basic cluster with `attribut
 
 from chf.zcl.attributes import DataType, Value, answer_read
 
-CLUSTER = 0x0000
+CLUSTER = 0x0000  # ZCL8 3.2
 
-ZCL_VERSION = 0x0000
+ZCL_VERSION = 0x0000  # this and the next: attributes of Basic, ZCL8 3.2
 APPLICATION_VERSION = 0x0001
 HARDWARE_VERSION = 0x0003
 MANUFACTURER_NAME = 0x0004
@@ -15,8 +15,8 @@ MODEL_IDENTIFIER = 0x0005
 POWER_SOURCE = 0x0007
 PHYSICAL_ENVIRONMENT = 0x0011
 
-_ZCL_8 = 0x08
-_MAINS = 0x01
+_ZCL_8 = 0x08  # ZCLVersion of ZCL8
+_MAINS = 0x01  # PowerSource: mains, single phase, ZCL8 3.2
 _ENVIRONMENT_OF_A_HUB = 0x01  # required of a Communications Hub by GBCS 10.2.2
 
 

@@ -12,11 +12,11 @@ from chf.errors import MalformedFrameError
 
 # ZCL8 2.4.1.1: frame control, then sequence and command; manufacturer code in between where its bit is set
 _HEADER = Struct("<BBB")
-_HEADER_WITH_MANUFACTURER = Struct("<BHBB")
+_HEADER_WITH_MANUFACTURER = Struct("<BHBB")  # ZCL8 2.4.1
 assert _HEADER.size == 3
 assert _HEADER_WITH_MANUFACTURER.size == 5
 
-_TYPE_MASK = 0b11
+_TYPE_MASK = 0b11  # this and the next three: the frame control field, ZCL8 2.4.1
 _MANUFACTURER_SPECIFIC = 1 << 2
 _TO_CLIENT = 1 << 3
 _DISABLE_DEFAULT_RESPONSE = 1 << 4
@@ -147,8 +147,8 @@ class Frame:
         return self.default_response(status)
 
 
-_CONTROL = Struct("<B")
-_DEFAULT_RESPONSE = Struct("<BB")
+_CONTROL = Struct("<B")  # ZCL8 2.4.1
+_DEFAULT_RESPONSE = Struct("<BB")  # command and status, ZCL8 2.5
 assert _DEFAULT_RESPONSE.size == 2
 
 

@@ -13,14 +13,14 @@ from chf.errors import MalformedFrameError
 from chf.zcl.attributes import DataType, Value
 from chf.zcl.frame import Frame, FrameType, unpack
 
-CLUSTER = 0x0800
+CLUSTER = 0x0800  # SE1.4 C.3
 KEY_ESTABLISHMENT_SUITE = 0x0000  # attribute, SE1.4 C.3.1.2.2.1
 
-_INITIATE = Struct("<HBB")
-_TERMINATE = Struct("<BBH")
+_INITIATE = Struct("<HBB")  # suites, two times in seconds, SE1.4 C.3
+_TERMINATE = Struct("<BBH")  # status, wait, suites, SE1.4 C.3
 assert _INITIATE.size == 4
 assert _TERMINATE.size == 4
-_MAC_OCTETS = 16
+_MAC_OCTETS = 16  # AES-MMO, SE1.4 C.4
 
 
 class TerminateStatus(IntEnum):

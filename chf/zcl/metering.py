@@ -12,8 +12,8 @@ from chf.errors import MalformedFrameError
 from chf.zcl.attributes import DataType, Value, answer_read
 from chf.zcl.frame import Frame
 
-CLUSTER = 0x0702
-FUNCTIONAL_NOTIFICATION_FLAGS = 0x0000
+CLUSTER = 0x0702  # Metering, SE1.4
+FUNCTIONAL_NOTIFICATION_FLAGS = 0x0000  # client attribute, SL-CHF; HG
 
 
 class NotificationFlag(IntFlag):

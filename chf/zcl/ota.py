@@ -14,35 +14,35 @@ from chf.errors import MalformedFrameError
 from chf.eui64 import Eui64, from_little_endian, to_little_endian
 from chf.zcl.frame import Frame, FrameType, Status, unpack
 
-CLUSTER = 0x0019
+CLUSTER = 0x0019  # ZCL8 11.13
 
 CURRENT_FILE_VERSION = 0x0002  # client attributes, ZCL8 table 11-9
 DOWNLOADED_FILE_VERSION = 0x0004
-IMAGE_UPGRADE_STATUS = 0x0006
+IMAGE_UPGRADE_STATUS = 0x0006  # the same
 
 WAIT_FOR_COMMAND = 0xFFFF_FFFF  # upgrade time of "not yet: wait for another Upgrade End Response", ZCL8 11.13.9.2
 NO_CURRENT_TIME = 0  # current time of "the other time is an offset in seconds", ZCL8 table 11-15
-EVERY_MANUFACTURER = 0xFFFF
-EVERY_IMAGE_TYPE = 0xFFFF
-EVERY_FILE_VERSION = 0xFFFF_FFFF
+EVERY_MANUFACTURER = 0xFFFF  # wildcards, ZCL8 11.13
+EVERY_IMAGE_TYPE = 0xFFFF  # the same
+EVERY_FILE_VERSION = 0xFFFF_FFFF  # the same
 
-_HARDWARE_PRESENT = 1 << 0
+_HARDWARE_PRESENT = 1 << 0  # this and the next two: field control of the requests, ZCL8 11.13
 _NODE_PRESENT = 1 << 0
 _PERIOD_PRESENT = 1 << 1
 
 _U8 = Struct("<B")
 _U16 = Struct("<H")
 _U32 = Struct("<I")
-_NOTIFY = Struct("<BB")
-_QUERY = Struct("<BHHI")
-_IMAGE = Struct("<HHII")
-_BLOCK_REQUEST = Struct("<BHHIIB")
-_PAGE_REQUEST = Struct("<BHHIIBHH")
-_BLOCK = Struct("<BHHIIB")
-_WAIT = Struct("<BII")
-_END_REQUEST = Struct("<BHHI")
-_END_RESPONSE = Struct("<HHIII")
-_SPECIFIC_REQUEST = Struct("<8sHHIH")
+_NOTIFY = Struct("<BB")  # payload type, query jitter: ZCL8 11.13, as all that follow
+_QUERY = Struct("<BHHI")  # field control, manufacturer, image type, file version
+_IMAGE = Struct("<HHII")  # manufacturer, image type, file version, image size
+_BLOCK_REQUEST = Struct("<BHHIIB")  # field control, image, offset, maximum size
+_PAGE_REQUEST = Struct("<BHHIIBHH")  # the same, page size, response spacing
+_BLOCK = Struct("<BHHIIB")  # status, image, offset, size of the data
+_WAIT = Struct("<BII")  # status, current time, request time
+_END_REQUEST = Struct("<BHHI")  # status, image
+_END_RESPONSE = Struct("<HHIII")  # image, current time, upgrade time
+_SPECIFIC_REQUEST = Struct("<8sHHIH")  # node, image, stack version
 assert [s.size for s in (_QUERY, _BLOCK_REQUEST, _PAGE_REQUEST, _BLOCK)] == [9, 14, 18, 14]
 assert [s.size for s in (_WAIT, _END_REQUEST, _END_RESPONSE, _SPECIFIC_REQUEST)] == [9, 9, 16, 18]
 
@@ -204,7 +204,7 @@ class ImageBlockRequest:
         return octets if self.minimum_block_period is None else octets + _U16.pack(self.minimum_block_period)
 
 
-_NODE = Struct("<8s")
+_NODE = Struct("<8s")  # IEEE EUI-64
 
 
 @dataclass(frozen=True, slots=True)

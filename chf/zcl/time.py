@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from chf.clock import INVALID_ZIGBEE_TIME, Now, UtcSeconds, to_zigbee_time
 from chf.zcl.attributes import DataType, Value, answer_read
 
-CLUSTER = 0x000A
+CLUSTER = 0x000A  # ZCL8 3.12
 
 _MASTER_AND_SUPERSEDING = 0x09  # ZCL8 3.12.2.2.2: bits 0 and 3
 _SUMMER_TIME_SHIFT_S = 3600

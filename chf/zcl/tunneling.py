@@ -13,19 +13,19 @@ from typing import Self
 from chf.errors import MalformedFrameError
 from chf.zcl.frame import Frame, FrameType, unpack
 
-CLUSTER = 0x0704
+CLUSTER = 0x0704  # Tunneling, SE1.4
 
 GB_HRGP = 6  # protocol number of GBCS traffic
 MANUFACTURER_NOT_USED = 0xFFFF
 GBCS_TRANSFER_SIZE = 1500  # both sides state it
 
-_REQUEST_TUNNEL = Struct("<BHBH")
-_REQUEST_TUNNEL_RESPONSE = Struct("<HBH")
+_REQUEST_TUNNEL = Struct("<BHBH")  # protocol, manufacturer, flow control, largest transfer: SE1.4, as all that follow
+_REQUEST_TUNNEL_RESPONSE = Struct("<HBH")  # tunnel, status, largest transfer
 _TUNNEL_ID = Struct("<H")
-_TRANSFER_DATA_ERROR = Struct("<HB")
+_TRANSFER_DATA_ERROR = Struct("<HB")  # tunnel, status
 _PROTOCOL_OFFSET = Struct("<B")
-_PROTOCOLS_HEADER = Struct("<BB")
-_PROTOCOL = Struct("<HB")
+_PROTOCOLS_HEADER = Struct("<BB")  # list complete, count
+_PROTOCOL = Struct("<HB")  # manufacturer, protocol
 assert _REQUEST_TUNNEL.size == 6
 assert _REQUEST_TUNNEL_RESPONSE.size == 5
 assert _TRANSFER_DATA_ERROR.size == 3
