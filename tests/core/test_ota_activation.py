@@ -270,6 +270,8 @@ def test_a_slow_download_past_the_time_activates_at_once_and_says_how_late():
     effects = bench.end()
     assert end_response(effects).upgrade_time == 0
     assert "s late" in only(TransferMoved, effects)[0].detail
+    assert bench.record().committed_utc == bench.now.utc, "what is told is when it can be, not when it should have been"
+    assert [effect.at_utc for effect in only(ActivationGiven, effects)] == [bench.now.utc]
 
 
 # Parking: a far time, and a device that cannot act before it

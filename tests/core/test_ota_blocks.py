@@ -176,6 +176,14 @@ def test_a_radio_that_lost_count_is_not_believed_for_ever(bench):
     assert blocks(bench.ask_block(0, report=False))
 
 
+def test_after_a_radio_lost_count_the_next_flood_is_cut_off_again(bench):
+    for _ in range(40):
+        bench.ask_block(0, report=False)
+    bench.advance(11)
+    served = sum(bool(blocks(bench.ask_block(0, report=False))) for _ in range(100))
+    assert served == bench.policy.blocks_in_flight
+
+
 def test_a_radio_that_is_slow_is_not_one_that_lost_count(bench):
     for _ in range(40):
         bench.ask_block(0, report=False)

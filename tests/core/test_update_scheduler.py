@@ -1,4 +1,4 @@
-"""When jobs move: places on the air, read-backs, ends of time, restarts."""
+"""When updates move: places on the air, read-backs, ends of time, restarts."""
 
 from dataclasses import replace
 
@@ -39,8 +39,8 @@ def at(seconds: float, step_s: float = 0.0) -> Now:
     return Now(Instant(seconds), UtcSeconds(T0 + seconds + step_s))
 
 
-def new_job(number: int, **changes) -> Update:
-    job = accept(
+def new_update(number: int, **changes) -> Update:
+    update = accept(
         number=UpdateId(number),
         device=Eui64(number),
         image=ImageId("cd" * 32),
@@ -51,11 +51,11 @@ def new_job(number: int, **changes) -> Update:
         now_utc=UtcSeconds(T0),
         lifetime_s=7 * 86400.0,
     )
-    return replace(job, **changes)
+    return replace(update, **changes)
 
 
 def stored(number: int, **changes) -> Update:
-    return new_job(number, state=UpdateState.STORED, **changes)
+    return new_update(number, state=UpdateState.STORED, **changes)
 
 
 def offers(effects) -> list[int]:
@@ -75,7 +75,7 @@ def tell(scheduler: Scheduler, number: int, *events, seconds: float = 0.0):
 
 def test_a_row_is_saved_before_anything_is_done_about_it():
     scheduler = Scheduler(SchedulePolicy())
-    scheduler.add(new_job(1), at(0))
+    scheduler.add(new_update(1), at(0))
     effects = tell(scheduler, 1, Stored())
     assert isinstance(effects[0], Happened)
     assert (effects[0].before.state, effects[0].update.state) == (UpdateState.ACCEPTED, UpdateState.STORED)
@@ -86,7 +86,7 @@ def test_a_row_is_saved_before_anything_is_done_about_it():
     assert kinds[-2] is Happened
 
 
-def test_jobs_run_in_the_order_of_their_making_as_many_as_are_allowed():
+def test_updates_run_in_the_order_of_their_making_as_many_as_are_allowed():
     scheduler = Scheduler(SchedulePolicy(concurrent=2))
     assert offers(scheduler.load([stored(n) for n in (1, 2, 3, 4)], at(0))) == [1, 2]
     assert offers(tell(scheduler, 1, Announced(), DownloadStarted())) == []
@@ -115,13 +115,13 @@ def test_progress_keeps_the_place():
     assert offers(scheduler.handle_deadline(at(1100))) == [2]
 
 
-def test_one_job_per_device():
+def test_one_update_per_device():
     scheduler = Scheduler(SchedulePolicy())
-    scheduler.add(new_job(1), at(0))
+    scheduler.add(new_update(1), at(0))
     with pytest.raises(UsageError, match="update 1 in progress"):
-        scheduler.add(new_job(2, device=Eui64(1)), at(0))
+        scheduler.add(new_update(2, device=Eui64(1)), at(0))
     tell(scheduler, 1, Cancelled())
-    scheduler.add(new_job(2, device=Eui64(1)), at(0))
+    scheduler.add(new_update(2, device=Eui64(1)), at(0))
     assert scheduler.for_device(Eui64(1)).id == 2
 
 
@@ -167,7 +167,7 @@ def test_a_second_sign_of_life_postpones_no_read_back():
     assert scheduler.deadline() == 100 + FIRST_READ_S
 
 
-def test_a_device_that_counts_down_is_read_beyond_the_lifetime_of_its_job():
+def test_a_device_that_counts_down_is_read_beyond_the_lifetime_of_its_update():
     scheduler = Scheduler(SchedulePolicy(verify_s=600))
     scheduler.load([stored(1, deadline=UtcSeconds(T0 + 50))], at(0))
     tell(scheduler, 1, Announced(), SUCCESS, ActivationGiven(UtcSeconds(T0 + 100)), seconds=1)
@@ -190,7 +190,7 @@ def test_the_alert_asks_for_a_read_back():
     assert scheduler.deadline() == 60 + FIRST_READ_S
 
 
-def test_a_job_expires_at_its_deadline_unless_the_device_counts_down():
+def test_an_update_expires_at_its_deadline_unless_the_device_counts_down():
     scheduler = Scheduler(SchedulePolicy())
     scheduler.load([stored(1, deadline=UtcSeconds(T0 + 50)), stored(2, deadline=UtcSeconds(T0 + 50))], at(0))
     tell(scheduler, 1, Announced(), SUCCESS, ActivationGiven(UtcSeconds(T0 + 5)), seconds=1)
@@ -223,9 +223,9 @@ def test_everything_comes_back_from_the_rows_alone():
     assert second.handle_deadline(at(5100))[0].update.state is UpdateState.FAILED
 
 
-def test_a_job_that_was_cut_off_right_after_its_acceptance_goes_on():
+def test_an_update_that_was_cut_off_right_after_its_acceptance_goes_on():
     scheduler = Scheduler(SchedulePolicy())
-    saved, offer = scheduler.load([new_job(1)], at(0))
+    saved, offer = scheduler.load([new_update(1)], at(0))
     assert (saved.before.state, saved.update.state, offer.update.state) == (
         UpdateState.ACCEPTED,
         UpdateState.STORED,
@@ -237,11 +237,11 @@ def test_a_job_that_was_cut_off_right_after_its_acceptance_goes_on():
 
 def test_a_held_device_is_read_once_after_a_restart():
     scheduler = Scheduler(SchedulePolicy())
-    scheduler.load([new_job(1, state=UpdateState.WAITING)], at(0))
+    scheduler.load([new_update(1, state=UpdateState.WAITING)], at(0))
     assert due_reads(scheduler, 1000) == [FIRST_READ_S]
 
 
-def test_a_late_alert_reaches_the_row_of_the_job_that_ended():
+def test_a_late_alert_reaches_the_row_of_the_update_that_ended():
     scheduler = Scheduler(SchedulePolicy())
     activating(scheduler)
     tell(scheduler, 1, VersionObserved(NEW))
