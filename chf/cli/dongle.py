@@ -13,7 +13,7 @@ from chf.store.lock import hub_pid
 
 if TYPE_CHECKING:
     from chf.radio.interface import Radio
-    from chf.radio.settings import FlowControl
+    from chf.radio.link import FlowControl
 
 KINDS = ("ezsp", "znp")
 
@@ -51,7 +51,7 @@ class Dongle:
         if self.kind is not None:
             return self
         from chf.radio.detect import Answer, who_answers  # the serial library is slow to import
-        from chf.radio.settings import DongleSettings
+        from chf.radio.link import DongleSettings
 
         answer = await who_answers(DongleSettings(self.port, self.baudrate, self.flow_control))
         match answer:

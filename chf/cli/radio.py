@@ -10,8 +10,7 @@ import click
 from chf.cli.dongle import Dongle, dongle_options, hub_at, leave_to_hub
 from chf.cli.options import home_option, json_option, print_json, print_table, talk, write_secret
 from chf.errors import RadioGoneError, RefusedError, UsageError
-from chf.radio.interface import Inbound, Outbound, RadioInfo, RadioState
-from chf.radio.security_report import SecurityReport
+from chf.radio.interface import Inbound, Outbound, RadioInfo, RadioState, SecurityReport
 from chf.store.lock import hub_pid
 
 _LARGEST_BACKUP_BYTES = 4 << 20  # a network of thousands of devices is a tenth of that

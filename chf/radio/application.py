@@ -1,21 +1,40 @@
-"""What the hub wants of zigpy's applications, whatever the dongle: its endpoints, and everything else switched off.
+"""What is the same of every dongle that zigpy drives: configuration, endpoints, backups, and the errands between them.
 
-Switched off: the database, periodic backups, topology scans, zigpy's OTA server with its providers, and its watchdog
-(which takes minutes to call a dongle dead).
+Of zigpy's application everything is switched off that the hub does itself: the database, periodic backups, topology
+scans, zigpy's OTA server with its providers, and its watchdog (which takes minutes to call a dongle dead).
 """
 
 import secrets
-from typing import Any
+from abc import ABC, abstractmethod
+from typing import Any, Generic, TypeVar
 
+import zigpy.application
+import zigpy.backups
+from zigpy.types import EUI64
 from zigpy.zdo.types import SimpleDescriptor
 
-from chf.radio.interface import HUB_ENDPOINT, SMART_ENERGY_PROFILE
-from chf.radio.settings import DongleSettings
+from chf.errors import UsageError
+from chf.eui64 import Eui64, from_little_endian, to_little_endian
+from chf.radio.interface import HUB_ENDPOINT, SMART_ENERGY_PROFILE, NetworkInfo, RadioInfo
+from chf.radio.link import DongleSettings
+from chf.zcl import basic, key_establishment, metering, ota, time, tunneling
 
-ENERGY_SERVICE_INTERFACE = 0x0500  # SE device identifier, SE1.4 table 5-14
-_ZHA_PROFILE = 0x0104
-_CONFIGURATION_TOOL = 0x0005  # ZHA device identifier
-_BASIC, _TIME, _OTA_UPGRADE, _METERING, _TUNNELING, _KEY_ESTABLISHMENT = 0x0000, 0x000A, 0x0019, 0x0702, 0x0704, 0x0800
+ENERGY_SERVICE_INTERFACE = 0x0500  # SE1.4 table 5-14, SE device identifier
+COUNTER_INCREMENT = 10_000
+"""The frame counters of a restored network begin so much higher: what was sent after the backup is not used again (our
+choice)."""
+
+_HOME_AUTOMATION_PROFILE = 0x0104  # Zigbee Home Automation, profile identifier
+_CONFIGURATION_TOOL = 0x0005  # Zigbee Home Automation, device identifier
+App = TypeVar("App", bound="zigpy.application.ControllerApplication")
+
+
+def zigpy_eui64(device: Eui64) -> Any:
+    return EUI64.deserialize(to_little_endian(device))[0]
+
+
+def eui64_of(eui64: Any) -> Eui64:
+    return from_little_endian(eui64.serialize())
 
 
 def endpoints() -> tuple[SimpleDescriptor, ...]:
@@ -23,10 +42,10 @@ def endpoints() -> tuple[SimpleDescriptor, ...]:
     return (
         SimpleDescriptor(
             endpoint=1,
-            profile=_ZHA_PROFILE,
+            profile=_HOME_AUTOMATION_PROFILE,
             device_type=_CONFIGURATION_TOOL,
             device_version=0,
-            input_clusters=[_BASIC],
+            input_clusters=[basic.CLUSTER],
             output_clusters=[],
         ),
         SimpleDescriptor(
@@ -34,8 +53,15 @@ def endpoints() -> tuple[SimpleDescriptor, ...]:
             profile=SMART_ENERGY_PROFILE,
             device_type=ENERGY_SERVICE_INTERFACE,
             device_version=0,
-            input_clusters=[_BASIC, _TIME, _OTA_UPGRADE, _METERING, _TUNNELING, _KEY_ESTABLISHMENT],  # 0702: mirrors
-            output_clusters=[_TUNNELING],
+            input_clusters=[
+                basic.CLUSTER,
+                time.CLUSTER,
+                ota.CLUSTER,
+                metering.CLUSTER,  # mirrors
+                tunneling.CLUSTER,
+                key_establishment.CLUSTER,
+            ],
+            output_clusters=[tunneling.CLUSTER],
         ),
     )
 
@@ -53,3 +79,52 @@ def configuration(settings: DongleSettings) -> dict[str, Any]:
         "device": {"path": settings.port, "baudrate": settings.baudrate, "flow_control": settings.flow_control},
         "network": {"channel": settings.channel, "pan_id": pan_id},
     }
+
+
+class ZigpyDongle(ABC, Generic[App]):
+    """The part of a `Link` that is its application's, whatever the library below."""
+
+    longest_permit_s = 254  # 255 would be for ever: Zigbee R22 2.4.3.3.7
+
+    def __init__(self, application: App) -> None:
+        self._application = application
+
+    def _network(self) -> NetworkInfo:
+        """As it was loaded last."""
+        network, node = self._application.state.network_info, self._application.state.node_info
+        return NetworkInfo(
+            channel=int(network.channel),
+            pan_id=int(network.pan_id),
+            extended_pan_id=eui64_of(network.extended_pan_id),
+            coordinator=eui64_of(node.ieee),
+        )
+
+    async def connect(self) -> None:
+        await self._application.connect()
+
+    @abstractmethod
+    async def describe(self) -> RadioInfo: ...
+
+    async def close(self) -> None:
+        await self._application.disconnect()  # type: ignore[no-untyped-call]
+        await self._application.shutdown(db=False)
+
+    async def backup(self) -> dict[str, Any]:
+        """The network in zigpy's format (open coordinator backup), with every key. Raises zigpy's NetworkNotFormed."""
+        await self._application.load_network_info(load_devices=True)
+        described: dict[str, Any] = self._application.backups.from_network_state().as_open_coordinator_json()
+        return described
+
+    async def restore(self, backup: dict[str, Any]) -> RadioInfo:
+        """A network of a dongle of any kind becomes this one's. Raises UsageError for what is no backup."""
+        try:
+            network = zigpy.backups.NetworkBackup.from_open_coordinator_json(backup)
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            raise UsageError(f"this is no backup of a network: {type(error).__name__}") from None
+        if not network.is_complete():
+            raise UsageError("this backup of a network is incomplete")
+        await self._application.backups.restore_backup(network, counter_increment=COUNTER_INCREMENT, create_new=False)
+        return await self.describe()
+
+    async def permit(self, seconds: int) -> None:
+        await self._application.permit(seconds)

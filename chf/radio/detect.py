@@ -13,8 +13,8 @@ from enum import Enum
 from zigpy.serial import SerialProtocol, create_serial_connection
 
 from chf.errors import RadioGoneError
+from chf.radio.link import DongleSettings
 from chf.radio.ports import trouble_with
-from chf.radio.settings import DongleSettings
 from chf.radio.znp import frames as znp_frames
 
 _OPEN_LIMIT_S = 5.0

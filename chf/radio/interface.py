@@ -7,13 +7,10 @@ thread, in the order of the air; a listener must not block.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from enum import Enum
-from typing import TYPE_CHECKING, Any, Protocol
+from enum import Enum, StrEnum
+from typing import Any, Protocol
 
 from chf.eui64 import Eui64, format_eui64
-
-if TYPE_CHECKING:
-    from chf.radio.security_report import SecurityReport
 
 SMART_ENERGY_PROFILE = 0x0109
 HUB_ENDPOINT = 0x0B
@@ -108,6 +105,56 @@ class RadioInfo:
         }
 
 
+class Standing(StrEnum):
+    """How far a question on which key establishment hangs is answered by the stick alone."""
+
+    ANSWERED = "answered"
+    PARTLY = "partly answered"
+    OPEN = "not answerable without a device or a sniffer"
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """One thing that was asked of the stick. `question` is the one that it belongs to, "" where it is for all."""
+
+    name: str
+    value: str
+    question: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    name: str  # "E1" to "E7" of EZSP, "Z1" to "Z6" of Z-Stack
+    text: str
+    standing: Standing
+    answer: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class SecurityReport:
+    info: RadioInfo
+    observations: tuple[Observation, ...]
+    questions: tuple[Question, ...]
+
+    def as_json(self) -> dict[str, object]:
+        return {
+            **self.info.as_json(),
+            "observations": [
+                {"name": seen.name, "value": seen.value, "question": seen.question or None}
+                for seen in self.observations
+            ],
+            "questions": [
+                {
+                    "question": question.name,
+                    "text": question.text,
+                    "standing": question.standing.value,
+                    "answer": question.answer or None,
+                }
+                for question in self.questions
+            ],
+        }
+
+
 class RadioListener(Protocol):
     def message_received(self, message: Inbound) -> None: ...
     def message_sent(self, message: Outbound, delivery: Delivery) -> None:
@@ -131,7 +178,7 @@ class Radio(Protocol):
         """Ask who answers, change nothing, and let go of the port again."""
         ...
 
-    async def probe_security(self) -> "SecurityReport":
+    async def probe_security(self) -> SecurityReport:
         """What the dongle says of keys and certificates. Like `probe`; its tables are afterwards what they were."""
         ...
 

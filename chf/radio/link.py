@@ -1,17 +1,44 @@
-"""What a session needs of a dongle of any kind: the commands that are given now and then, as against the messages.
+"""Where a dongle is, and what a session needs of one of any kind: the commands, as against the messages.
 
 `ezsp/dongle.py` and `znp/dongle.py` implement it, each by way of its library.
 """
 
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
+from urllib.parse import urlsplit
 
-from chf.clock import Instant
+from chf.errors import UsageError
 from chf.eui64 import Eui64
-from chf.radio.interface import RadioInfo
-from chf.radio.security_report import SecurityReport
+from chf.radio.interface import RadioInfo, SecurityReport
 from chf.radio.traffic import Surroundings, Traffic
+
+FlowControl = Literal["hardware", "software"]
+
+
+@dataclass(frozen=True, slots=True)
+class DongleSettings:
+    """`port`: a device path (take /dev/serial/by-id/...), or tcp://host:port. The rest has defaults that fit most."""
+
+    port: str
+    baudrate: int = 115_200
+    flow_control: FlowControl | None = None
+    channel: int | None = 15  # of a network that is formed; None scans for a quiet one
+    pan_id: int | None = None  # of a network that is formed; None picks one
+
+    def __post_init__(self) -> None:
+        if not self.port or ("://" in self.port and not _is_address(self.port)):
+            raise UsageError(
+                f"{self.port!r} is not a port: write a device path such as /dev/ttyACM0, or tcp://host:port"
+            )
+
+
+def _is_address(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        return bool(parts.hostname and parts.port)
+    except ValueError:
+        return False
 
 
 class DongleEvents(Protocol):
@@ -54,17 +81,13 @@ class Link(Protocol):
 
     # While it serves
 
-    def background(self) -> tuple[Coroutine[Any, Any, None], ...]:
-        """What runs for as long as the link is served."""
+    def serve(self) -> Coroutine[Any, Any, None]:
+        """Hand the dongle what there is to send, until the link fails."""
         ...
 
     def wake(self) -> None: ...
     @property
     def frames_received(self) -> int: ...
-    def stalled(self, now: Instant) -> str | None:
-        """Called once a second or so: the reason for which the link is to be given up, if there is one."""
-        ...
-
     async def address_of(self, device: Eui64) -> int | None:
         """As far as the dongle itself knows."""
         ...
@@ -102,5 +125,5 @@ class Kind:
     link: Callable[[DongleEvents], Link]
     losses: tuple[type[Exception], ...]  # the dongle is not there
     refusals: tuple[type[Exception], ...]  # it is, and will not
-    riddles: tuple[type[Exception], ...]  # it holds what its library does not understand; their text may hold keys
+    unparsed: tuple[type[Exception], ...]  # its library cannot read what it holds; their text may hold keys
     loggers: tuple[tuple[str, int], ...]  # that write keys, and the level from which they do not

@@ -7,12 +7,21 @@ device that does not acknowledge can fill its own few places and no others. It k
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from enum import Enum
 from typing import Generic, TypeVar
 
 from chf.eui64 import Eui64
 from chf.radio.interface import Urgency
 
 Item = TypeVar("Item")
+
+
+class Acceptance(Enum):
+    """What the dongle said to a message that was handed to it."""
+
+    TAKEN = "taken"
+    FULL = "full"  # nothing is wrong with the message: there is no room for it now
+    REFUSED = "refused"
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,19 +5,19 @@ Does not reopen anything: when the link is lost, `run` returns with the reason, 
 
 import asyncio
 import contextlib
+import functools
 import logging
 import math
-from collections.abc import Callable, Coroutine, Iterator, Sequence
-from typing import Any, TypeVar
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from chf.clock import Instant
 from chf.errors import MalformedFrameError, RadioGoneError, RefusedError, TimedOutError
 from chf.eui64 import Eui64, format_eui64
 from chf.radio import zdp
-from chf.radio.addresses import Addresses
 from chf.radio.interface import Delivery, RadioInfo, RadioListener, Urgency
 from chf.radio.link import Kind
-from chf.radio.traffic import Letter, Surroundings
+from chf.radio.traffic import Addresses, OutgoingFrame, Surroundings
 
 _LOG = logging.getLogger(__name__)
 
@@ -31,6 +31,55 @@ POLICY_LINGERS_S = 2.0  # a join that began within the window may still be under
 ANNOUNCE_LIMIT_S = 2.0  # a device that came back and did not announce itself is told after this (our choice)
 
 
+class LinkLife:
+    """Until a link is lost, and why it was. Whoever waits for the dongle within `lasting` is told by `release`."""
+
+    def __init__(self) -> None:
+        self.lost: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        self._waits: set[asyncio.Timeout] = set()
+
+    def end(self, reason: str) -> None:
+        if not self.lost.done():
+            self.lost.set_result(reason)
+
+    def release(self) -> None:
+        """The port is closed, or the library knows of the loss: what a library is cut off from before, it logs."""
+        for wait in self._waits:
+            if not wait.expired():
+                wait.reschedule(0)
+
+    @contextlib.asynccontextmanager
+    async def lasting(self) -> AsyncIterator[None]:
+        """Raises ConnectionResetError when the link is lost: both libraries would wait on, or cancel their caller."""
+        try:
+            async with asyncio.timeout(0 if self.lost.done() else None) as wait:
+                self._waits.add(wait)
+                try:
+                    yield
+                finally:
+                    self._waits.discard(wait)
+        except TimeoutError:
+            if wait.expired():
+                raise ConnectionResetError(self.lost.result()) from None
+            raise
+
+
+Call = ParamSpec("Call")
+
+
+def _while_linked(
+    work: Callable[Concatenate["Session", Call], Coroutine[Any, Any, Found]],
+) -> Callable[Concatenate["Session", Call], Coroutine[Any, Any, Found]]:
+    """What is asked of the dongle ends with its link, by ConnectionResetError."""
+
+    @functools.wraps(work)
+    async def asked(session: "Session", /, *args: Call.args, **kwargs: Call.kwargs) -> Found:
+        async with session.life.lasting():
+            return await work(session, *args, **kwargs)
+
+    return asked
+
+
 class Session:
     """`open`, then `run` until it returns, then `traffic.closed()`. `fail` and `close` may be called at any time."""
 
@@ -41,7 +90,7 @@ class Session:
         self._addresses = addresses
         self._listener = listener
         self.answered = False  # somebody of this kind is there
-        self._lost: asyncio.Future[str] = loop.create_future()
+        self.life = LinkLife()
         self._group: asyncio.TaskGroup | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._early: list[Coroutine[Any, Any, None]] = []  # asked for before `run`
@@ -55,7 +104,7 @@ class Session:
             Surroundings(
                 listener=listener,
                 addresses=addresses,
-                errands=self,
+                queries=self,
                 now=lambda: Instant(loop.time()),
                 wake=self._wake,
                 call_later=loop.call_later,
@@ -64,6 +113,7 @@ class Session:
 
     # The link
 
+    @_while_linked
     async def open(self, *, form: bool) -> RadioInfo:
         """Raises what the library raises; `close` is the caller's then, too."""
         await self._link.connect()
@@ -74,11 +124,11 @@ class Session:
         """Serve until the link is lost or `fail` is called; say why. The port is closed then."""
         async with asyncio.TaskGroup() as group:
             self._group = group
-            for work in (*self._early, *self._link.background(), self._tick()):
+            for work in (*self._early, self._link.serve(), self._tick()):
                 self._spawn(work)
             self._early.clear()
             try:
-                return await self._lost
+                return await self.life.lost
             finally:
                 # The port first: a frame that is cut off while its task is cancelled would complain later
                 await self.close()
@@ -86,8 +136,7 @@ class Session:
                     task.cancel()
 
     def fail(self, reason: str) -> None:
-        if not self._lost.done():
-            self._lost.set_result(reason)
+        self.life.end(reason)
 
     async def close(self) -> None:
         self.fail("the link was closed")
@@ -96,10 +145,13 @@ class Session:
         self._early.clear()
         for timer in self._unannounced.values():
             timer.cancel()
-        await self._link.close()
+        try:
+            await self._link.close()
+        finally:
+            self.life.release()
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
-        if self._lost.done():  # nobody waits for the result
+        if self.life.lost.done():  # nobody waits for the result
             work.close()
             return
         if self._group is None:
@@ -124,13 +176,10 @@ class Session:
             await asyncio.sleep(TICK_S)
             if link.frames_received != heard:
                 heard, heard_at = link.frames_received, loop.time()
-            reason = link.stalled(Instant(loop.time()))
-            if reason is not None:
-                self.fail(reason)
             self.traffic.tick(silent=loop.time() - heard_at >= SILENCE_S)
 
     def _wake(self) -> None:
-        if not self._lost.done():
+        if not self.life.lost.done():
             self._link.wake()
 
     # DongleEvents
@@ -154,8 +203,10 @@ class Session:
 
     def link_lost(self, reason: str) -> None:
         self.fail(reason)
+        if self._group is None:  # while it is opened; later, `run` closes the port
+            self.life.release()
 
-    # Errands
+    # DongleQueries
 
     def locate(self, device: Eui64) -> None:
         self._spawn(self._locate(device))
@@ -224,6 +275,7 @@ class Session:
 
     # What is asked of the dongle now and then
 
+    @_while_linked
     async def permit(self, device: Eui64, link_key: bytes, seconds: float) -> None:
         loop = asyncio.get_running_loop()
         async with self._key_table:
@@ -249,16 +301,19 @@ class Session:
         if not self._permit_seconds():
             await self._link.invite_only(on=False)
 
+    @_while_linked
     async def install_link_key(self, device: Eui64, link_key: bytes, *, fresh: bool) -> None:
         async with self._key_table:
             address = self._addresses.network(device)
             await self._link.establish_link_key(device, link_key, address, fresh=fresh)
 
+    @_while_linked
     async def find(self, device: Eui64) -> bool:
         if self._addresses.network(device) is None:
             await self._locate(device)
         return self._addresses.network(device) is not None
 
+    @_while_linked
     async def match_descriptor(self, device: Eui64, profile: int, server_clusters: Sequence[int]) -> tuple[int, ...]:
         address = self._addresses.network(device) if await self.find(device) else None
         if address is None:
@@ -276,6 +331,7 @@ class Session:
             raise RefusedError(f"{format_eui64(device)} answers Match_Desc_req with status 0x{response.status:02X}")
         return response.endpoints
 
+    @_while_linked
     async def forget(self, device: Eui64) -> None:
         """The key goes whether the device heard us or not."""
         try:
@@ -286,6 +342,7 @@ class Session:
             async with self._key_table:
                 await self._link.remove_link_key(device)
 
+    @_while_linked
     async def export_keys(self) -> tuple[tuple[str, str, bytes], ...]:
         async with self._key_table:
             return await self._link.read_keys()
@@ -293,7 +350,7 @@ class Session:
     async def _deliver_zdp(self, device: Eui64, cluster: int, frame: bytes) -> None:
         fate: asyncio.Future[Delivery] = asyncio.get_running_loop().create_future()
         self.traffic.post(
-            Letter(
+            OutgoingFrame(
                 destination=device,
                 profile=zdp.ZDP_PROFILE,
                 cluster=cluster,
@@ -303,7 +360,7 @@ class Session:
                 urgency=Urgency.NORMAL,
                 aps_secured=False,
                 acknowledged=True,
-                told=lambda delivery: None if fate.done() else fate.set_result(delivery),
+                report=lambda delivery: None if fate.done() else fate.set_result(delivery),
             )
         )
         match await fate:

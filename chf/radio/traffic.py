@@ -1,30 +1,23 @@
 """The hub's messages over a dongle of any kind: who waits for what, what is under way, what became of it, what came in.
 
-Event-driven and without tasks, so that a frame costs little: the link asks for what is next, and tells what came. What
-the frames look like, and who cuts and puts together long messages, is for `ezsp/traffic.py` and `znp/traffic.py`; what
-takes slow commands and time is asked of `Errands`.
+Event-driven and without tasks: the link asks for what is next, and says what came. What the frames look like, and who
+cuts and puts together long messages, is for `ezsp/traffic.py` and `znp/traffic.py`; what takes slow commands and time
+is asked of `DongleQueries`.
 """
 
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Generic, Protocol, TypeVar
+from functools import partial
+from typing import Generic, Protocol, TypeVar, assert_never
 
 from chf.clock import Instant
 from chf.errors import MalformedFrameError
 from chf.eui64 import Eui64
 from chf.radio import zdp
-from chf.radio.addresses import Addresses
-from chf.radio.interface import (
-    HUB_ENDPOINT,
-    SMART_ENERGY_PROFILE,
-    Delivery,
-    Outbound,
-    RadioListener,
-    Urgency,
-)
-from chf.radio.outbox import Outbox, Places
+from chf.radio.interface import HUB_ENDPOINT, SMART_ENERGY_PROFILE, Delivery, Outbound, RadioListener, Urgency
+from chf.radio.outbox import Acceptance, Outbox, Places
 
 CONFIRM_LIMIT_S = 20.0
 """A message whose fate the dongle does not tell within this is taken for lost (our choice: well above its retries)."""
@@ -33,17 +26,48 @@ SUPERSEDED_S = 3.0
 """A block whose fate the dongle has not told for so long is given up once its device has been heard since: it asks for
 what it has not, and a dongle that forgets to tell must not hold it up (our choice)."""
 
-FULL_PAUSE_S = 0.1  # the dongle has no room although nothing of ours is under way: ask again after this
-FULL_LIMIT_S = 20.0
+FULL_PAUSE_S = 0.1  # the dongle has no room although nothing of ours is under way: ask again after this (our choice)
+FULL_LIMIT_S = 20.0  # and no longer than this (our choice)
 
 MAXIMUM_MESSAGE_BYTES = 4096  # our choice, far above any GBCS message of a firmware update; more is a mistake of ours
 
-BROADCAST_ENDPOINT = 0xFF
-_STRANGERS_MESSAGES = 8  # kept for one sender while its EUI-64 is being found
-_STRANGERS = 16
+BROADCAST_ENDPOINT = 0xFF  # Zigbee R22, broadcast endpoint
+_UNKNOWN_SENDERS = 16  # whose messages are kept while their EUI-64 is looked for (our choice)
+_MESSAGES_OF_UNKNOWN_SENDER = 8  # our choice
 
 
-class Errands(Protocol):
+class Addresses:
+    """Who has which network address: one device per address, one address per device, the newest word wins."""
+
+    def __init__(self) -> None:
+        self._network: dict[Eui64, int] = {}
+        self._device: dict[int, Eui64] = {}
+
+    def learn(self, device: Eui64, network_address: int) -> bool:
+        """True where that is news."""
+        if self._network.get(device) == network_address:
+            return False
+        self.forget(device)
+        displaced = self._device.get(network_address)
+        if displaced is not None:
+            self.forget(displaced)
+        self._network[device] = network_address
+        self._device[network_address] = device
+        return True
+
+    def forget(self, device: Eui64) -> None:
+        network_address = self._network.pop(device, None)
+        if network_address is not None:
+            del self._device[network_address]
+
+    def network(self, device: Eui64) -> int | None:
+        return self._network.get(device)
+
+    def device(self, network_address: int) -> Eui64 | None:
+        return self._device.get(network_address)
+
+
+class DongleQueries(Protocol):
     """What takes slow commands, and time. The first two are answered by `Traffic.located` and `identified`."""
 
     def locate(self, device: Eui64) -> None: ...
@@ -57,8 +81,8 @@ class Errands(Protocol):
 
 
 @dataclass(slots=True)
-class Letter:
-    """A message on its way; whoever made it is told its fate once."""
+class OutgoingFrame:
+    """A message on its way; `report` is called once, with its fate."""
 
     destination: Eui64
     profile: int
@@ -69,32 +93,32 @@ class Letter:
     urgency: Urgency
     aps_secured: bool
     acknowledged: bool
-    told: Callable[[Delivery], None]
+    report: Callable[[Delivery], None]
     fragments: tuple[bytes, ...] = ()
     index: int = 0
     attempts: int = 0
-    counter: int = 0
+    counter: int = 0  # of APS, as the dongle gave it
     full_since: Instant | None = None
 
-
-def letter_of(message: Outbound, told: Callable[[Delivery], None]) -> Letter:
-    return Letter(
-        destination=message.destination,
-        profile=SMART_ENERGY_PROFILE,
-        cluster=message.cluster,
-        source_endpoint=HUB_ENDPOINT,
-        destination_endpoint=message.destination_endpoint,
-        payload=message.payload,
-        urgency=message.urgency,
-        aps_secured=message.aps_secured,
-        acknowledged=message.acknowledged,
-        told=told,
-    )
+    @classmethod
+    def of(cls, message: Outbound, report: Callable[[Delivery], None]) -> "OutgoingFrame":
+        return cls(
+            destination=message.destination,
+            profile=SMART_ENERGY_PROFILE,
+            cluster=message.cluster,
+            source_endpoint=HUB_ENDPOINT,
+            destination_endpoint=message.destination_endpoint,
+            payload=message.payload,
+            urgency=message.urgency,
+            aps_secured=message.aps_secured,
+            acknowledged=message.acknowledged,
+            report=report,
+        )
 
 
 @dataclass(slots=True)
 class UnderWay:
-    letter: Letter
+    frame: OutgoingFrame
     network_address: int
     deadline: Instant
 
@@ -115,23 +139,23 @@ class Surroundings:
 
     listener: RadioListener
     addresses: Addresses
-    errands: Errands
+    queries: DongleQueries
     now: Callable[[], Instant]
     wake: Callable[[], None]
     call_later: Callable[[float, Callable[[], None]], object]
 
 
 class Traffic(ABC, Generic[Heard]):
-    """One for the life of a link; opened and `closed` with it. A kind of dongle fills in `_deliver`."""
+    """One for the life of a link; opened and `closed` with it. A kind of dongle fills in the abstract methods."""
 
     def __init__(self, around: Surroundings, tags: Iterable[int]) -> None:
-        self.listener, self.addresses, self.errands = around.listener, around.addresses, around.errands
+        self.listener, self.addresses, self.queries = around.listener, around.addresses, around.queries
         self.now, self.wake, self.call_later = around.now, around.wake, around.call_later
-        self._outbox: Outbox[Letter] = Outbox(Places())
+        self._outbox: Outbox[OutgoingFrame] = Outbox(Places())
         self._under_way: dict[int, UnderWay] = {}  # by tag, oldest first
         self._tags = deque(tags)  # the longest unused first: a late word about an old one names nobody
-        self._no_address: dict[Eui64, list[Letter]] = {}
-        self._strangers: dict[int, list[Heard]] = {}
+        self._no_address: dict[Eui64, list[OutgoingFrame]] = {}
+        self._unknown_senders: dict[int, list[Heard]] = {}
         self._is_open = False
         self._heard_at: dict[Eui64, Instant] = {}
         self._full = False
@@ -144,86 +168,118 @@ class Traffic(ABC, Generic[Heard]):
     def closed(self) -> None:
         """The link is gone, and with it everything that was waiting or under way."""
         self._is_open = self._full = self._nop_due = False
-        letters = [*self._outbox.drain(), *self._held(), *(entry.letter for entry in self._under_way.values())]
-        letters += [letter for waiting in self._no_address.values() for letter in waiting]
+        lost = [*self._outbox.drain(), *self._held(), *(entry.frame for entry in self._under_way.values())]
+        lost += [frame for waiting in self._no_address.values() for frame in waiting]
         self._tags.extend(self._under_way)
-        for held in (self._under_way, self._no_address, self._strangers, self._heard_at):
+        for held in (self._under_way, self._no_address, self._unknown_senders, self._heard_at):
             held.clear()
-        for letter in letters:
-            letter.told(Delivery.RADIO_GONE)
+        for frame in lost:
+            frame.report(Delivery.RADIO_GONE)
 
     @abstractmethod
-    def _held(self) -> list[Letter]:
-        """Give up letters that wait elsewhere than in the outbox, and whatever else is kept of the link."""
+    def _held(self) -> list[OutgoingFrame]:
+        """Give up frames that wait elsewhere than in the outbox, and whatever else is kept of the link."""
+
+    @abstractmethod
+    def _put_back(self, frame: OutgoingFrame) -> None:
+        """The dongle had no room: the frame is first in line again."""
 
     @abstractmethod
     def _deliver(self, device: Eui64, message: Heard) -> None: ...
 
-    def post(self, letter: Letter) -> None:
+    def post(self, frame: OutgoingFrame) -> None:
         if not self._is_open:
-            self.call_later(0, lambda: letter.told(Delivery.RADIO_GONE))
-        elif self.addresses.network(letter.destination) is not None:
-            self._queue(letter)
-        elif letter.destination in self._no_address:
-            self._no_address[letter.destination].append(letter)
+            self.call_later(0, partial(frame.report, Delivery.RADIO_GONE))
+        elif self.addresses.network(frame.destination) is not None:
+            self._queue(frame)
+        elif frame.destination in self._no_address:
+            self._no_address[frame.destination].append(frame)
         else:
-            self._no_address[letter.destination] = [letter]
-            self.errands.locate(letter.destination)
+            self._no_address[frame.destination] = [frame]
+            self.queries.locate(frame.destination)
 
     def located(self, device: Eui64) -> None:
         """The search for a device's address is over; where it was in vain, `addresses` does not have it."""
         found = self.addresses.network(device) is not None
-        for letter in self._no_address.pop(device, ()):
+        for frame in self._no_address.pop(device, ()):
             if found:
-                self._queue(letter)
+                self._queue(frame)
             else:
-                letter.told(Delivery.REFUSED)
+                frame.report(Delivery.REFUSED)
 
-    def _queue(self, letter: Letter) -> None:
-        if self._outbox.put(letter.destination, letter.urgency, letter):
+    def _queue(self, frame: OutgoingFrame) -> None:
+        if self._outbox.put(frame.destination, frame.urgency, frame):
             self.wake()
         else:
-            self.call_later(0, lambda: letter.told(Delivery.REFUSED))
+            self.call_later(0, partial(frame.report, Delivery.REFUSED))
 
     # What leaves
 
-    def _sendable(self, letter: Letter) -> int | None:
-        """The address of a letter that was taken; None where it cannot be sent, which its sender is told."""
-        destination = self.addresses.network(letter.destination)  # it may have left while its messages waited
-        if destination is None or len(letter.payload) > MAXIMUM_MESSAGE_BYTES:
-            self._finish(letter, Delivery.REFUSED)
-            return None
-        return destination
+    def _next_to_send(self) -> tuple[int, OutgoingFrame, int] | None:
+        """The next frame that can be sent, under way from now on: its tag, itself, its network address."""
+        while not self._full and self._tags:
+            frame = self._next_frame()
+            if frame is None:
+                return None
+            destination = self.addresses.network(frame.destination)  # it may have left while its messages waited
+            if destination is None or len(frame.payload) > MAXIMUM_MESSAGE_BYTES:
+                self._finish(frame, Delivery.REFUSED)
+                continue
+            tag = self._tags.popleft()
+            self._under_way[tag] = UnderWay(frame, destination, Instant(self.now() + CONFIRM_LIMIT_S))
+            return tag, frame, destination
+        return None
 
-    def _send_off(self, letter: Letter, destination: int) -> int:
-        """Note that it is under way, under the tag that is given."""
-        tag = self._tags.popleft()
-        self._under_way[tag] = UnderWay(letter, destination, Instant(self.now() + CONFIRM_LIMIT_S))
-        return tag
+    def _next_frame(self) -> OutgoingFrame | None:
+        return self._outbox.take()
+
+    def _accepted(self, tag: int, frame: OutgoingFrame, acceptance: Acceptance) -> None:
+        """What the dongle said to it."""
+        if tag not in self._under_way:
+            return  # its fate was told first, and is final
+        match acceptance:
+            case Acceptance.TAKEN:
+                frame.full_since = None
+                self._taken(tag, frame)
+            case Acceptance.FULL:
+                self._take_out(tag)
+                self._hold_back(frame)
+            case Acceptance.REFUSED:
+                self._take_out(tag)
+                self._finish(frame, Delivery.REFUSED)
+                self._refused()
+            case _:
+                assert_never(acceptance)
+
+    def _taken(self, tag: int, frame: OutgoingFrame) -> None:
+        """For a kind of dongle that has more to do then."""
+
+    def _refused(self) -> None:
+        """The same."""
 
     def _take_out(self, tag: int) -> None:
         del self._under_way[tag]
         self._tags.append(tag)
 
-    def _is_held_back(self, letter: Letter) -> bool:
-        """No room in the dongle: go on when something of ours leaves it, or a little later. False: not for ever."""
+    def _hold_back(self, frame: OutgoingFrame) -> None:
+        """No room in the dongle: go on when something of ours leaves it, or a little later; but not for ever."""
         now = self.now()
-        if letter.full_since is None:
-            letter.full_since = now
-        if now - letter.full_since >= FULL_LIMIT_S:
-            self._finish(letter, Delivery.REFUSED)
-            return False
+        if frame.full_since is None:
+            frame.full_since = now
+        if now - frame.full_since >= FULL_LIMIT_S:
+            self._finish(frame, Delivery.REFUSED)
+            return
         self._full = True
         self.call_later(FULL_PAUSE_S, self._go_on)
-        return True
+        self._put_back(frame)
 
     def _go_on(self) -> None:
         self._full = False
         self.wake()
 
-    def _finish(self, letter: Letter, delivery: Delivery) -> None:
-        self._outbox.done(letter.destination, letter.urgency)
-        letter.told(delivery)
+    def _finish(self, frame: OutgoingFrame, delivery: Delivery) -> None:
+        self._outbox.done(frame.destination, frame.urgency)
+        frame.report(delivery)
 
     def tick(self, *, silent: bool) -> None:
         """Once a second or so. `silent`: the dongle said nothing for a while, and shall be asked whether it lives."""
@@ -232,15 +288,15 @@ class Traffic(ABC, Generic[Heard]):
             sent_at = entry.deadline - CONFIRM_LIMIT_S
             if now - sent_at < SUPERSEDED_S:
                 break
-            if entry.deadline <= now or self._is_superseded(entry.letter, sent_at):
+            if entry.deadline <= now or self._is_superseded(entry.frame, sent_at):
                 self._take_out(tag)
-                self._finish(entry.letter, Delivery.NOT_DELIVERED)
+                self._finish(entry.frame, Delivery.NOT_DELIVERED)
         self._nop_due = silent
         self.wake()
 
-    def _is_superseded(self, letter: Letter, sent_at: float) -> bool:
-        heard_at = self._heard_at.get(letter.destination)
-        return letter.urgency is Urgency.BULK and heard_at is not None and heard_at > sent_at
+    def _is_superseded(self, frame: OutgoingFrame, sent_at: float) -> bool:
+        heard_at = self._heard_at.get(frame.destination)
+        return frame.urgency is Urgency.BULK and heard_at is not None and heard_at > sent_at
 
     # What comes in
 
@@ -252,23 +308,23 @@ class Traffic(ABC, Generic[Heard]):
         if device is not None:
             self._heard_at[device] = self.now()
             self._deliver(device, message)
-        elif message.sender in self._strangers:
-            if len(self._strangers[message.sender]) < _STRANGERS_MESSAGES:
-                self._strangers[message.sender].append(message)
-        elif len(self._strangers) < _STRANGERS:
-            self._strangers[message.sender] = [message]
-            self.errands.identify(message.sender)
+        elif message.sender in self._unknown_senders:
+            if len(self._unknown_senders[message.sender]) < _MESSAGES_OF_UNKNOWN_SENDER:
+                self._unknown_senders[message.sender].append(message)
+        elif len(self._unknown_senders) < _UNKNOWN_SENDERS:
+            self._unknown_senders[message.sender] = [message]
+            self.queries.identify(message.sender)
 
     def identified(self, network_address: int) -> None:
         """The search for the device behind an address is over; where it was in vain, its messages are dropped."""
         device = self.addresses.device(network_address)
-        for message in self._strangers.pop(network_address, ()):
+        for message in self._unknown_senders.pop(network_address, ()):
             if device is not None:
                 self._deliver(device, message)
 
     def _zdp(self, cluster: int, sender: int, frame: bytes) -> None:
         if cluster & zdp.RESPONSE:
-            self.errands.zdp_response(cluster, sender, frame)
+            self.queries.zdp_response(cluster, sender, frame)
         elif cluster == zdp.DEVICE_ANNCE:
             try:
                 announcement = zdp.DeviceAnnounce.from_bytes(frame)
@@ -277,5 +333,5 @@ class Traffic(ABC, Generic[Heard]):
             self.addresses.learn(announcement.device, announcement.network_address)
             self.identified(announcement.network_address)
             if announcement.sleepy:
-                self.errands.extend_timeout(announcement.device, announcement.network_address)
-            self.errands.announced(announcement.device, announcement.network_address)
+                self.queries.extend_timeout(announcement.device, announcement.network_address)
+            self.queries.announced(announcement.device, announcement.network_address)

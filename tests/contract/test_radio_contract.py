@@ -302,7 +302,7 @@ async def test_a_restart_that_was_not_heard_of_is_found_out(bench, monkeypatch, 
     """The word of it was lost on the cable. The dongle answers as before, and is on no network."""
     monkeypatch.setattr("chf.radio.session.TICK_S", 0.02)
     monkeypatch.setattr("chf.radio.session.SILENCE_S", 0.1)
-    monkeypatch.setattr("chf.radio.ezsp.dongle.ANSWER_LIMIT_S", 0.5)
+    monkeypatch.setattr("bellows.ezsp.protocol.EZSP_CMD_TIMEOUT", 0.5)
     device = await bench.invited()
     assert await bench.radio.send(Outbound(METER, 3, OTA, b"x")) is Delivery.DELIVERED
     lost = []

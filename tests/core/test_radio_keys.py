@@ -7,8 +7,8 @@ import pytest
 
 from chf.errors import RadioRefusedError
 from chf.eui64 import Eui64
+from chf.radio.application import eui64_of, zigpy_eui64
 from chf.radio.ezsp.keys import establish_link_key, install_link_key, read_keys, remove_link_key
-from chf.radio.ezsp.status import ember_eui64, eui64_of
 
 METER, OTHER, THIRD = Eui64(0x00DB1234567890A4), Eui64(0xB), Eui64(0xC)
 KEY, OTHER_KEY = bytes(range(16)), bytes(range(16, 32))
@@ -65,7 +65,7 @@ class KeyTableDongle:
         status = OK if index in self.table else NOT_FOUND
         holder, key = self.table.get(index, (Eui64(0), bytes(16)))
         if self.ezsp_version < 14:
-            return (ember_eui64(holder), ember.KeyData(key), "metadata", status)
+            return (zigpy_eui64(holder), ember.KeyData(key), "metadata", status)
         return (status, "context", ember.KeyData(key), "metadata")
 
     async def get_network_key(self):
@@ -73,7 +73,7 @@ class KeyTableDongle:
 
     async def read_link_keys(self):
         for holder, key in self.table.values():
-            yield SimpleNamespace(partner_ieee=ember_eui64(holder), key=ember.KeyData(key))
+            yield SimpleNamespace(partner_ieee=zigpy_eui64(holder), key=ember.KeyData(key))
 
 
 @pytest.mark.parametrize("version", [8, 13, 14])

@@ -1,70 +1,71 @@
-"""The hot path without a dongle: what is handed over when, and what becomes of it."""
+"""The messages of an EZSP link without a dongle: what is handed over when, and what becomes of it."""
 
-import struct
+from dataclasses import replace
 
 import pytest
 
 from chf.clock import Instant
 from chf.eui64 import Eui64
-from chf.radio.addresses import Addresses
-from chf.radio.ezsp import frames
-from chf.radio.ezsp.frames import ApsFrame, Dialect, IncomingMessage, MessageSent
+from chf.radio.ezsp.frames import ApsFrame, IncomingMessage, MessageSent
+from chf.radio.ezsp.link import FragmentAck, Nop, Unicast
 from chf.radio.ezsp.traffic import EzspTraffic
 from chf.radio.interface import Delivery, Urgency
-from chf.radio.outbox import Places
+from chf.radio.outbox import Acceptance, Places
 from chf.radio.traffic import (
     CONFIRM_LIMIT_S,
     FULL_LIMIT_S,
     FULL_PAUSE_S,
     MAXIMUM_MESSAGE_BYTES,
     SUPERSEDED_S,
-    Letter,
+    Addresses,
+    OutgoingFrame,
     Surroundings,
 )
-from tests.support.radio_listener import RecordingErrands, RecordingListener
+from tests.support.radio_listener import RecordingListener, RecordingQueries
 
 A, B = Eui64(0xA1), Eui64(0xB2)
-TAKEN, FULL, REFUSED = b"\x00\x2a", b"\x72\x00", b"\x74\x00"
+TAKEN, FULL, REFUSED = Acceptance.TAKEN, Acceptance.FULL, Acceptance.REFUSED
+COUNTER = 0x2A
 
 
 class Rig:
-    def __init__(self, version: int = 13) -> None:
+    def __init__(self) -> None:
         self.time = 0.0
         self.timers: list[tuple[float, object]] = []
-        self.listener, self.errands, self.addresses = RecordingListener(), RecordingErrands(), Addresses()
+        self.listener, self.queries, self.addresses = RecordingListener(), RecordingQueries(), Addresses()
         self.fates: list[Delivery] = []
         self.traffic = EzspTraffic(
             Surroundings(
                 listener=self.listener,
                 addresses=self.addresses,
-                errands=self.errands,
+                queries=self.queries,
                 now=lambda: Instant(self.time),
                 wake=lambda: None,
                 call_later=lambda delay_s, call: self.timers.append((self.time + delay_s, call)),
             )
         )
-        self.dialect = Dialect(version)
-        self.traffic.opened(self.dialect, Places(), 82)
+        self.traffic.opened(Places(), 82)
         self.addresses.learn(A, 0x1001)
         self.addresses.learn(B, 0x1002)
 
-    def post(self, device=A, payload=b"hello", urgency=Urgency.NORMAL, **settings) -> Letter:
-        letter = Letter(device, 0x0109, 0x0019, 11, 3, payload, urgency, True, True, self.fates.append, **settings)
-        self.traffic.post(letter)
-        return letter
+    def post(self, device=A, payload=b"hello", urgency=Urgency.NORMAL, **settings) -> OutgoingFrame:
+        frame = OutgoingFrame(
+            device, 0x0109, 0x0019, 11, 3, payload, urgency, True, True, self.fates.append, **settings
+        )
+        self.traffic.post(frame)
+        return frame
 
     def hand_over(self, answer=TAKEN):
-        """The next sendUnicast, answered; its fields as packed for v13, or None where nothing is to be sent."""
+        """The next sendUnicast, answered, or None where nothing is to be sent."""
         command = self.traffic.next_command()
         if command is None:
             return None
-        assert command.frame_id == frames.SEND_UNICAST
-        fields = struct.unpack_from("<BHHHBBHHBBB", command.body)
-        command.answered(answer)
-        return {"to": fields[1], "options": fields[6], "group": fields[7], "sequence": fields[8], "tag": fields[9]}
+        assert isinstance(command, Unicast)
+        command.accepted(answer, COUNTER)
+        return command
 
     def confirm(self, sent, delivered=True) -> None:
-        assert self.traffic.message_sent(MessageSent(sent["to"], sent["tag"], delivered))
+        assert self.traffic.message_sent(MessageSent(sent.destination, sent.tag, delivered))
 
     def pass_time(self, seconds: float) -> None:
         self.time += seconds
@@ -85,7 +86,7 @@ def heard(sender=0x1001, payload=b"?", eui64=None, unicast=True, **aps) -> Incom
 
 def test_options_say_security_acknowledgement_and_route_discovery(rig):
     rig.post()
-    assert rig.hand_over()["options"] == 0x0160
+    assert rig.hand_over().aps.options == 0x0160
 
 
 def test_no_room_in_the_dongle_holds_all_back_until_something_leaves_it(rig):
@@ -95,7 +96,7 @@ def test_no_room_in_the_dongle_holds_all_back_until_something_leaves_it(rig):
     assert rig.hand_over(FULL) is not None
     assert rig.hand_over() is None
     rig.confirm(first)
-    assert rig.hand_over()["to"] == 0x1002
+    assert rig.hand_over().destination == 0x1002
     assert rig.fates == [Delivery.DELIVERED]
 
 
@@ -127,8 +128,8 @@ def test_a_refusal_is_told_and_frees_the_place(rig):
 def test_a_refusal_of_a_message_whose_fate_was_told_already_is_nothing(rig):
     rig.post()
     command = rig.traffic.next_command()
-    rig.confirm({"to": 0x1001, "tag": command.body[14]})
-    command.answered(REFUSED)
+    rig.confirm(command)
+    command.accepted(REFUSED, 0)
     assert rig.fates == [Delivery.DELIVERED]
 
 
@@ -171,14 +172,14 @@ def test_a_late_confirm_does_not_name_a_newer_message(rig):
     for _ in range(150):
         rig.post()
         sent = rig.hand_over()
-        assert sent["tag"] != late["tag"]
+        assert sent.tag != late.tag
         rig.confirm(sent)
 
 
 def test_a_confirm_for_another_destination_names_nobody(rig):
     rig.post()
     sent = rig.hand_over()
-    rig.confirm({**sent, "to": 0x7777})
+    rig.confirm(replace(sent, destination=0x7777))
     assert rig.fates == []
 
 
@@ -192,20 +193,36 @@ def test_fragments_carry_the_count_once_and_the_counter_that_the_dongle_gave(rig
     places = []
     for _ in range(3):
         sent = rig.hand_over()
-        assert sent["options"] & 0x8040 == 0x8040
-        places.append((sent["group"], sent["sequence"]))
+        assert sent.aps.options & 0x8040 == 0x8040
+        places.append((sent.aps.group, sent.aps.sequence))
         rig.confirm(sent)
     assert places == [(3 << 8, 0), (1, 0x2A), (2, 0x2A)]
     assert rig.fates == [Delivery.DELIVERED]
+
+
+def test_the_counter_is_kept_where_a_fragment_is_confirmed_before_it_is_accepted(rig):
+    """bellows tells the answer to a command a turn of the event loop later than the fate that came with it."""
+    rig.post(payload=bytes(100))
+    first = rig.traffic.next_command()
+    rig.confirm(first)
+    first.accepted(TAKEN, COUNTER)
+    assert rig.hand_over().aps == first.aps._replace(group=1, sequence=COUNTER)
+
+
+def test_what_acknowledges_a_fragment_leaves_before_a_block(rig):
+    rig.post(urgency=Urgency.BULK)
+    rig.traffic.incoming(heard(payload=b"GB", options=0x8160, group=2 << 8))
+    assert isinstance(rig.traffic.next_command(), FragmentAck)
+    assert isinstance(rig.traffic.next_command(), Unicast)
 
 
 def test_messages_of_others_go_between_two_fragments(rig):
     rig.post(A, payload=bytes(182))
     first = rig.hand_over()
     rig.post(B)
-    assert rig.hand_over()["to"] == 0x1002
+    assert rig.hand_over().destination == 0x1002
     rig.confirm(first)
-    assert rig.hand_over()["group"] == 1
+    assert rig.hand_over().aps.group == 1
 
 
 def test_a_message_beyond_all_measure_is_refused(rig):
@@ -225,10 +242,10 @@ def test_messages_to_an_unknown_device_wait_for_one_search(rig):
     rig.addresses.forget(A)
     rig.post()
     rig.post()
-    assert rig.errands.asked == [("locate", A)]
+    assert rig.queries.asked == [("locate", A)]
     rig.addresses.learn(A, 0x3003)
     rig.traffic.located(A)
-    assert rig.hand_over()["to"] == 0x3003
+    assert rig.hand_over().destination == 0x3003
 
 
 def test_closing_tells_everything_that_was_under_way_or_waiting(rig):
@@ -246,27 +263,27 @@ def test_closing_tells_everything_that_was_under_way_or_waiting(rig):
     assert rig.fates == [Delivery.RADIO_GONE] * 5
 
 
-def test_a_stranger_is_identified_once_and_its_messages_are_kept_within_bounds(rig):
+def test_an_unknown_sender_is_identified_once_and_its_messages_are_kept_within_bounds(rig):
     for n in range(30):
         assert rig.traffic.incoming(heard(sender=0x4444, payload=bytes((n,))))
-    assert rig.errands.asked == [("identify", 0x4444)]
+    assert rig.queries.asked == [("identify", 0x4444)]
     rig.addresses.learn(Eui64(0xD4), 0x4444)
     rig.traffic.identified(0x4444)
     assert [m.payload for m in rig.listener.received] == [bytes((n,)) for n in range(8)]
 
 
-def test_a_storm_of_strangers_is_bounded(rig):
+def test_a_storm_of_unknown_senders_is_bounded(rig):
     for sender in range(0x2000, 0x2100):
         rig.traffic.incoming(heard(sender=sender))
-    assert len(rig.errands.asked) == 16
+    assert len(rig.queries.asked) == 16
 
 
 def test_a_dongle_that_tells_the_eui64_needs_no_search():
-    rig = Rig(version=14)
+    rig = Rig()
     rig.traffic.incoming(heard(sender=0x5555, eui64=Eui64(0xE5)))
     assert rig.listener.received[0].source == Eui64(0xE5)
     assert rig.addresses.network(Eui64(0xE5)) == 0x5555
-    assert rig.errands.asked == []
+    assert rig.queries.asked == []
 
 
 def test_received_fragments_are_acknowledged_each_and_delivered_once(rig):
@@ -274,13 +291,9 @@ def test_received_fragments_are_acknowledged_each_and_delivered_once(rig):
         rig.traffic.incoming(heard(payload=payload, options=0x8160, group=count << 8 | index))
     assert [m.payload for m in rig.listener.received] == [b"GBCS"]
     for index in (0, 0, 1, 1):
-        acknowledgement = rig.traffic.next_command()
-        assert acknowledgement.frame_id == frames.SEND_REPLY
-        sender, profile, cluster, source, destination, options, group, counter, length = struct.unpack(
-            "<HHHBBHHBB", acknowledgement.body
+        assert rig.traffic.next_command() == FragmentAck(
+            0x1001, ApsFrame(0x0109, 0x0019, 11, 3, 0x8160, 0xFF00 | index, 9)
         )
-        assert (sender, profile, cluster, source, destination) == (0x1001, 0x0109, 0x0019, 11, 3)
-        assert (options, group, counter, length) == (0x8160, 0xFF00 | index, 9, 0)
     assert rig.traffic.next_command() is None
 
 
@@ -301,18 +314,18 @@ def test_a_fragmented_broadcast_is_nothing(rig):
 def test_an_announcement_teaches_the_address_and_a_sleepy_device_gets_time(rig):
     sleepy = b"\x05\x34\x12" + Eui64(0xC3).to_bytes(8, "little") + b"\x80"
     rig.traffic.incoming(heard(payload=sleepy, profile=0, cluster=0x0013, destination_endpoint=0, unicast=False))
-    assert rig.errands.asked == [("extend", Eui64(0xC3)), ("announced", Eui64(0xC3))]
+    assert rig.queries.asked == [("extend", Eui64(0xC3)), ("announced", Eui64(0xC3))]
     rig.traffic.incoming(heard(payload=sleepy[:5], profile=0, cluster=0x0013, destination_endpoint=0))
-    assert len(rig.errands.asked) == 2
+    assert len(rig.queries.asked) == 2
 
 
 def test_the_dongles_own_zdo_is_left_to_bellows(rig):
     assert not rig.traffic.incoming(heard(sender=0, profile=0, cluster=0x8002, destination_endpoint=0))
     assert rig.traffic.incoming(heard(profile=0, cluster=0x8006, destination_endpoint=0))
-    assert rig.errands.asked == [("zdp", 0x8006)]
+    assert rig.queries.asked == [("zdp", 0x8006)]
 
 
 def test_a_silent_dongle_is_asked_whether_it_lives(rig):
     rig.traffic.tick(silent=True)
-    assert rig.traffic.next_command().frame_id == frames.NOP
+    assert rig.traffic.next_command() == Nop()
     assert rig.traffic.next_command() is None

@@ -13,8 +13,9 @@ from zigpy_znp.frames import TransportFrame
 
 from chf.errors import MalformedFrameError
 from chf.eui64 import Eui64
+from chf.radio.outbox import Acceptance
 from chf.radio.znp import frames
-from chf.radio.znp.frames import Acceptance, Outcome
+from chf.radio.znp.frames import Outcome
 
 IEEE = znp.EUI64.deserialize(bytes(range(1, 9)))[0]
 DEVICE = Eui64(int.from_bytes(bytes(range(1, 9)), "little"))
@@ -53,7 +54,6 @@ def number(command) -> int:
         (frames.TC_DEVICE_IND, mt.ZDO.TCDevInd.Callback),
         (frames.ZDO_MSG_CB_INCOMING, mt.ZDO.MsgCbIncoming.Callback),
         (frames.RESET_IND, mt.SYS.ResetInd.Callback),
-        (frames.RPC_ERROR, mt.RPCError.CommandNotRecognized.Rsp),
         (frames.PING ^ frames.RESPONSE, mt.SYS.Ping.Rsp),
     ],
 )

@@ -1,16 +1,15 @@
-"""The Z-Stack hot path without a dongle: what is handed over when, and what becomes of it."""
+"""The messages of a Z-Stack link without a dongle: what is handed over when, and what becomes of it."""
 
 import pytest
 
 from chf.clock import Instant
 from chf.eui64 import Eui64
-from chf.radio.addresses import Addresses
 from chf.radio.interface import Delivery, Urgency
-from chf.radio.traffic import CONFIRM_LIMIT_S, MAXIMUM_MESSAGE_BYTES, Letter, Surroundings
+from chf.radio.traffic import CONFIRM_LIMIT_S, MAXIMUM_MESSAGE_BYTES, Addresses, OutgoingFrame, Surroundings
 from chf.radio.znp import frames
 from chf.radio.znp.frames import DataConfirm, IncomingMessage, Outcome
 from chf.radio.znp.traffic import ROUTE_S, ZnpTraffic
-from tests.support.radio_listener import RecordingErrands, RecordingListener
+from tests.support.radio_listener import RecordingListener, RecordingQueries
 
 A, B = Eui64(0xA1), Eui64(0xB2)
 TAKEN, FULL, NO_KEY = b"\x00", b"\x11", b"\xa1"
@@ -20,13 +19,13 @@ class Rig:
     def __init__(self) -> None:
         self.time = 0.0
         self.timers: list[tuple[float, object]] = []
-        self.listener, self.errands, self.addresses = RecordingListener(), RecordingErrands(), Addresses()
+        self.listener, self.queries, self.addresses = RecordingListener(), RecordingQueries(), Addresses()
         self.fates: list[Delivery] = []
         self.traffic = ZnpTraffic(
             Surroundings(
                 listener=self.listener,
                 addresses=self.addresses,
-                errands=self.errands,
+                queries=self.queries,
                 now=lambda: Instant(self.time),
                 wake=lambda: None,
                 call_later=lambda delay_s, call: self.timers.append((self.time + delay_s, call)),
@@ -37,7 +36,7 @@ class Rig:
         self.addresses.learn(B, 0x1002)
 
     def post(self, device=A, payload=b"hello", urgency=Urgency.NORMAL, profile=0x0109) -> None:
-        self.traffic.post(Letter(device, profile, 0x19, 11, 3, payload, urgency, True, True, self.fates.append))
+        self.traffic.post(OutgoingFrame(device, profile, 0x19, 11, 3, payload, urgency, True, True, self.fates.append))
 
     def hand_over(self, answer=TAKEN):
         """The next request, answered; None where nothing is to be sent."""

@@ -1,5 +1,6 @@
-"""The installed bellows is the one that the hot path was written for: its tables, its inside, its faults."""
+"""The installed bellows is one that the radio was written for: its tables, and its faults."""
 
+import asyncio
 import itertools
 from types import SimpleNamespace
 
@@ -10,8 +11,9 @@ import pytest
 from chf.errors import RadioRefusedError
 from chf.eui64 import Eui64
 from chf.radio.ezsp import frames
-from chf.radio.ezsp.frames import Acceptance, ApsFrame, Dialect
-from chf.radio.ezsp.link import HotEzsp, refuse_unknown_bellows
+from chf.radio.ezsp.frames import ApsFrame, Dialect
+from chf.radio.ezsp.link import FragmentAck, HubEzsp, Unicast, acceptance
+from chf.radio.outbox import Acceptance
 
 VERSIONS = [version for version in bellows.ezsp.EZSP._BY_VERSION if version >= frames.OLDEST_VERSION]
 APS = ApsFrame(0x0109, 0x0019, 11, 3, 0x0160, 0x1234, 0x77)
@@ -46,43 +48,57 @@ def body_of(version, name, which, **values):
     return b"".join(kind(value).serialize() for kind, value in zip(schema.values(), values.values(), strict=True))
 
 
+def header(version, name):
+    commands = protocol(version).COMMANDS
+    return bytes((0, 0, 1)) + commands[name][0].to_bytes(2, "little")
+
+
 @pytest.mark.parametrize("version", VERSIONS)
 def test_frame_ids_are_those_of_bellows(version):
     commands = protocol(version).COMMANDS
-    assert {
-        name: commands[name][0]
-        for name in (
-            "nop",
-            "sendUnicast",
-            "sendReply",
-            "messageSentHandler",
-            "incomingMessageHandler",
-            "invalidCommand",
-        )
-    } == {
-        "nop": frames.NOP,
-        "sendUnicast": frames.SEND_UNICAST,
-        "sendReply": frames.SEND_REPLY,
-        "messageSentHandler": frames.MESSAGE_SENT_HANDLER,
-        "incomingMessageHandler": frames.INCOMING_MESSAGE_HANDLER,
-        "invalidCommand": frames.INVALID_COMMAND,
-    }
-    assert protocol(version)._ezsp_frame_tx("sendUnicast") == frames.header(0, frames.SEND_UNICAST)
+    names = ("messageSentHandler", "incomingMessageHandler", "invalidCommand")
+    ours = (frames.MESSAGE_SENT_HANDLER, frames.INCOMING_MESSAGE_HANDLER, frames.INVALID_COMMAND)
+    assert tuple(commands[name][0] for name in names) == ours
+    assert len(protocol(version)._ezsp_frame_tx("nop")) == frames.HEADER_BYTES
+
+
+def sent(version):
+    """What a connection of this version hands to its gateway when it sends this, and what it is answered."""
+    ezsp = HubEzsp({"path": "tcp://127.0.0.1:1"}, None, 64)
+    ezsp._switch_protocol_version(version)
+    ezsp.start_ezsp()
+    gateway = ezsp._protocol._gw = Gateway()
+
+    async def answer(octets):
+        gateway.sent.append(octets)
+        body = ember.sl_Status.OK.serialize() if version >= 14 else bytes(1)
+        asyncio.get_running_loop().call_soon(ezsp.frame_received, octets[:1] + b"\x80" + octets[2:5] + body + b"\x2a")
+
+    gateway.send_data = answer
+    return ezsp, gateway
 
 
 @pytest.mark.parametrize("version", VERSIONS)
-def test_a_unicast_is_packed_as_bellows_packs_it(version):
+async def test_a_unicast_leaves_as_bellows_packs_it_and_its_answer_is_told(version):
+    ezsp, gateway = sent(version)
+    told = []
+    commands = [Unicast(0x1001, APS, 0x42, b"block", lambda *answer: told.append(answer)), FragmentAck(0x1001, APS)]
+    messages = SimpleNamespace(next_command=lambda: commands.pop(0) if commands else None)
+    ezsp.attach(messages)
+    ezsp.wake()
+    serving = asyncio.ensure_future(ezsp.serve())
+    while len(gateway.sent) < 2:  # noqa: ASYNC110 a gateway tells nobody
+        await asyncio.sleep(0)
+    serving.cancel()
+    assert told == [(Acceptance.TAKEN, 0x2A)]
     names = ("message_type", "nwk", "aps_frame", "message_tag", "message")
     if version < 14:
         names = ("type", "indexOrDestination", "apsFrame", "messageTag", "messageContents")
     values = dict(zip(names, (0, 0x1001, EMBER_APS, 0x42, b"block"), strict=True))
-    assert Dialect(version).send_unicast(0x1001, APS, 0x42, b"block") == body_of(version, "sendUnicast", 1, **values)
-
-
-@pytest.mark.parametrize("version", VERSIONS)
-def test_a_reply_is_packed_as_bellows_packs_it(version):
-    expected = body_of(version, "sendReply", 1, sender=0x1001, apsFrame=EMBER_APS, messageContents=b"")
-    assert frames.send_reply(0x1001, APS) == expected
+    assert gateway.sent[0][5:] == body_of(version, "sendUnicast", 1, **values)
+    assert gateway.sent[1][5:] == body_of(
+        version, "sendReply", 1, sender=0x1001, apsFrame=EMBER_APS, messageContents=b""
+    )
 
 
 @pytest.mark.parametrize("version", VERSIONS)
@@ -112,7 +128,7 @@ def test_an_incoming_message_is_read_as_bellows_has_it(version):
             "timestamp": 0xDEADBEEF,
             "message": b"request",
         }
-    frame = frames.header(0, frames.INCOMING_MESSAGE_HANDLER) + body_of(version, "incomingMessageHandler", 2, **values)
+    frame = header(version, "incomingMessageHandler") + body_of(version, "incomingMessageHandler", 2, **values)
     message = Dialect(version).incoming(frame)
     assert message is not None
     assert (message.unicast, message.aps, message.sender, message.payload) == (True, APS, 0x1001, b"request")
@@ -143,50 +159,41 @@ def test_a_fate_is_read_as_bellows_has_it(version, delivered):
             "message_tag": 0x42,
             "message": b"",
         }
-    frame = frames.header(0, frames.MESSAGE_SENT_HANDLER) + body_of(version, "messageSentHandler", 2, **values)
+    frame = header(version, "messageSentHandler") + body_of(version, "messageSentHandler", 2, **values)
     assert Dialect(version).message_sent(frame) == frames.MessageSent(0x1001, 0x42, delivered)
 
 
-@pytest.mark.parametrize("version", VERSIONS)
-def test_every_word_for_no_room_is_understood(version):
-    dialect = Dialect(version)
-    kind = ember.sl_Status if version >= 14 else ember.EmberStatus
-    full = (
-        ("ZIGBEE_MAX_MESSAGE_LIMIT_REACHED", "ALLOCATION_FAILED", "BUSY", "NO_MORE_RESOURCE")
-        if version >= 14
-        else ("MAX_MESSAGE_LIMIT_REACHED", "NO_BUFFERS", "NETWORK_BUSY")
-    )
-    for name in full:
-        assert dialect.acceptance(kind[name].serialize() + b"\x00") == (Acceptance.FULL, 0)
-    assert dialect.acceptance(kind["MESSAGE_TOO_LONG"].serialize() + b"\x00") == (Acceptance.REFUSED, 0)
-    assert dialect.acceptance(kind(0).serialize() + b"\x2a") == (Acceptance.TAKEN, 0x2A)
-    assert dialect.acceptance(b"") == (Acceptance.REFUSED, 0)
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        *((name, Acceptance.FULL) for name in ("MAX_MESSAGE_LIMIT_REACHED", "NO_BUFFERS", "NETWORK_BUSY")),
+        ("MESSAGE_TOO_LONG", Acceptance.REFUSED),
+        ("SUCCESS", Acceptance.TAKEN),
+    ],
+)
+def test_every_word_of_the_older_firmware_for_no_room_is_understood(name, expected):
+    assert acceptance(ember.sl_Status.from_ember_status(ember.EmberStatus[name])) is expected
 
 
-async def test_the_inside_of_bellows_is_as_the_link_expects():
-    """Fails loudly when a new bellows moves what `ezsp_link` reaches for."""
-    ezsp = HotEzsp({"path": "tcp://127.0.0.1:1"}, None)
-    for version in VERSIONS:
-        ezsp._switch_protocol_version(version)
-        refuse_unknown_bellows(ezsp)
-        assert ezsp.nop.func == ezsp._command
-        assert isinstance(ezsp._protocol._awaiting, dict)
-        assert isinstance(ezsp._protocol._seq, int)
-        async with ezsp._protocol._send_semaphore(priority=-1):
-            assert ezsp._protocol._send_semaphore.locked()
-
-
-async def test_another_inside_is_refused_with_the_reason():
-    ezsp = HotEzsp({"path": "tcp://127.0.0.1:1"}, None)
-    ezsp._protocol = SimpleNamespace(_seq=0, _awaiting={})
-    with pytest.raises(RadioRefusedError, match="_send_semaphore"):
-        refuse_unknown_bellows(ezsp)
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        *(
+            (name, Acceptance.FULL)
+            for name in ("ZIGBEE_MAX_MESSAGE_LIMIT_REACHED", "ALLOCATION_FAILED", "BUSY", "NO_MORE_RESOURCE")
+        ),
+        ("MESSAGE_TOO_LONG", Acceptance.REFUSED),
+        ("OK", Acceptance.TAKEN),
+    ],
+)
+def test_every_word_of_the_newer_firmware_for_no_room_is_understood(name, expected):
+    assert acceptance(ember.sl_Status[name]) is expected
 
 
 async def test_each_attempt_to_start_begins_with_a_reset(monkeypatch):
     """bellows 1.2.1 goes on in the wrong framing when the first attempt fails after `version`."""
     steps: list[str] = []
-    ezsp = HotEzsp({"path": "tcp://127.0.0.1:1"}, None)
+    ezsp = HubEzsp({"path": "tcp://127.0.0.1:1"}, None, 64)
     failures = itertools.chain([True], itertools.repeat(False))
 
     async def reset() -> None:
@@ -209,7 +216,7 @@ async def test_each_attempt_to_start_begins_with_a_reset(monkeypatch):
 
 
 async def test_a_dongle_of_old_firmware_is_refused(monkeypatch):
-    ezsp = HotEzsp({"path": "tcp://127.0.0.1:1"}, None)
+    ezsp = HubEzsp({"path": "tcp://127.0.0.1:1"}, None, 64)
 
     async def nothing() -> None:
         ezsp._switch_protocol_version(7)

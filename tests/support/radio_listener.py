@@ -53,8 +53,8 @@ class RecordingListener:
         self._news.set()
 
 
-class RecordingErrands:
-    """The `Errands` of a `Traffic` that has no link: what it asked for, in order."""
+class RecordingQueries:
+    """The `DongleQueries` of a `Traffic` that has no link: what it asked for, in order."""
 
     def __init__(self) -> None:
         self.asked: list[tuple[str, int]] = []

@@ -48,7 +48,7 @@ class Desk:
         )
         pki.issue(DEVICE, seeded_keys(b"an hour"))
         radio: Any = make[0](make[1](bench.port.url))
-        self.hub = Hub(store, radio, pki, VirtualClock(), tell=self._tell)
+        self.hub = Hub(store, radio, pki, VirtualClock(), trace=self._tell)
 
     def _tell(self, event: Event) -> None:
         self.told.append((asyncio.get_running_loop().time(), event))

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from chf.radio.kept import LONGEST_RETRY_S
+from chf.radio.reconnecting import LONGEST_RETRY_S
 from devices.bench.serve import Bench
 from tests.support.programs import quick
 from tests.support.virtual_desk import desk_with_hub

@@ -188,7 +188,8 @@ async def test_a_dongle_that_restarted_unheard_and_takes_frames_all_the_same_is_
 
 
 async def test_a_hung_dongle_is_noticed_and_its_messages_are_told(dongle, radio, listener, monkeypatch):
-    monkeypatch.setattr("chf.radio.ezsp.dongle.ANSWER_LIMIT_S", 0.05)
+    monkeypatch.setattr("bellows.ash.T_RX_ACK_MIN", 0.01)
+    monkeypatch.setattr("bellows.ash.T_RX_ACK_MAX", 0.02)
     monkeypatch.setattr("chf.radio.session.TICK_S", 0.02)
     device = dongle.add(MemoryDevice(METER, 0x1001))
     await radio.permit(METER, KEY, 60)

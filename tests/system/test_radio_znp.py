@@ -193,7 +193,7 @@ async def test_a_noisy_cable_costs_messages_and_never_the_link(dongle, radio, li
     monkeypatch.setattr("chf.radio.session.TICK_S", 0.01)
     monkeypatch.setattr("chf.radio.znp.link.ANSWER_LIMIT_S", 0.1)
     monkeypatch.setattr("chf.radio.traffic.CONFIRM_LIMIT_S", 0.5)
-    monkeypatch.setattr("chf.radio.traffic.SUPERSEDED_S", 0.5)  # `tick` does not look at younger letters
+    monkeypatch.setattr("chf.radio.traffic.SUPERSEDED_S", 0.5)  # `tick` does not look at younger frames
     device = await invited(dongle, radio)
     noise, hits = random.Random(7), 0
 
@@ -445,7 +445,7 @@ async def test_no_key_is_logged_however_loud_the_log(dongle, listener, caplog, m
 
 
 async def test_a_port_where_something_else_answers_is_told_plainly(listener, monkeypatch):
-    monkeypatch.setattr("chf.radio.znp.link.WAKE_LIMIT_S", 0.2)
+    monkeypatch.setattr("zigpy_znp.api.CONNECT_PROBE_TIMEOUT", 0.2)
     monkeypatch.setattr("chf.radio.znp.link.PING_LIMIT_S", 0.05)
 
     async def chatter(reader, writer) -> None:
@@ -476,7 +476,7 @@ async def test_an_older_z_stack_is_refused_with_what_to_do(answers, reason):
                 command = found[0]
                 answer = answers[command]
                 if answer is None:
-                    writer.write(frames.frame(frames.RPC_ERROR, b"\x02" + command.to_bytes(2, "big")))
+                    writer.write(frames.frame(0x6000, b"\x02" + command.to_bytes(2, "big")))
                 else:
                     writer.write(frames.frame(command ^ frames.RESPONSE, answer))
         writer.close()
@@ -488,17 +488,25 @@ async def test_an_older_z_stack_is_refused_with_what_to_do(answers, reason):
 
 
 async def test_a_port_that_closes_while_a_dongle_is_being_woken_is_told_plainly(monkeypatch):
+    """At the first word to it, and when zigpy-znp's own way of waking it is tried on a second connection."""
     monkeypatch.setattr("chf.radio.znp.link.PING_LIMIT_S", 0.05)
-    for octets in (frames.frame(frames.PING, b""), bytes(10)):
+    for closes_at in (1, 2):
+        connections = 0
 
-        async def closing(reader, writer, octets=octets) -> None:
-            await reader.readexactly(len(octets))
+        async def closing(reader, writer, closes_at=closes_at) -> None:
+            nonlocal connections
+            connections += 1
+            if connections < closes_at:
+                await reader.read()
+            else:
+                await reader.readexactly(len(frames.frame(frames.PING, b"")))
             writer.close()
 
         async with await asyncio.start_server(closing, "127.0.0.1", 0) as server:
             port = f"tcp://127.0.0.1:{server.sockets[0].getsockname()[1]}"
             with pytest.raises(RadioGoneError, match=port):
                 await ZnpRadio(ZnpSettings(port)).probe()
+        assert connections == closes_at
 
 
 async def test_a_fresh_key_is_not_looked_for_in_the_dongles_tables(dongle, radio):

@@ -7,20 +7,20 @@ from bellows.exception import InvalidCommandError
 
 from chf.radio.ezsp.dongle import EzspDongle, EzspSettings
 from chf.radio.ezsp.link import LINK_ERRORS
-from chf.radio.kept import KeptRadio
 from chf.radio.link import Kind
+from chf.radio.reconnecting import ReconnectingRadio
 
 __all__ = ["EzspRadio", "EzspSettings"]
 
 
-class EzspRadio(KeptRadio):
+class EzspRadio(ReconnectingRadio):
     def __init__(self, settings: EzspSettings) -> None:
         kind = Kind(
             name="an EZSP dongle",
             link=lambda events: EzspDongle(settings, events),
             losses=LINK_ERRORS,
             refusals=(InvalidCommandError, zigpy.exceptions.ZigbeeException, AssertionError),
-            riddles=(),
+            unparsed=(),
             # On DEBUG they write the network key, every link key, and every octet of the line
             loggers=(("zigpy", logging.INFO), ("bellows", logging.INFO)),
         )

@@ -1,7 +1,8 @@
 """bellows' ControllerApplication, held to what the hub needs of it: connect, form, start; nothing speaks but the hub.
 
 Switched off beside what `application.py` names: bellows' thread, device interviews, Green Power, and the well-known
-link key that bellows hands to any joining device.
+link key that bellows hands to any joining device. One name here is not public in bellows: `_ezsp`, where its
+application keeps the connection, and without which it can neither be given ours nor be asked for it (ADR 13).
 """
 
 from typing import Any
@@ -16,11 +17,9 @@ from bellows.zigbee.application import ControllerApplication
 from zigpy.types import BroadcastAddress
 from zigpy.zdo.types import ZDOCmd
 
-from chf.radio.application import configuration, endpoints
-from chf.radio.ezsp.link import HotEzsp
-from chf.radio.ezsp.status import eui64_of, is_ok
-from chf.radio.link import DongleEvents
-from chf.radio.settings import DongleSettings
+from chf.radio.application import configuration, endpoints, eui64_of
+from chf.radio.ezsp.link import HubEzsp
+from chf.radio.link import DongleEvents, DongleSettings
 
 
 class HubApplication(ControllerApplication):  # type: ignore[misc]
@@ -30,34 +29,19 @@ class HubApplication(ControllerApplication):  # type: ignore[misc]
         self._key_table_size = key_table_size
 
     @property
-    def ezsp(self) -> HotEzsp:
+    def ezsp(self) -> HubEzsp:
         ezsp = self._ezsp
         if ezsp is None:
             raise ConnectionResetError("the link was closed")
-        assert isinstance(ezsp, HotEzsp)
+        assert isinstance(ezsp, HubEzsp)
         return ezsp
 
     async def connect(self) -> None:
-        ezsp = self._ezsp = HotEzsp(self.config[zigpy.config.CONF_DEVICE], self)
+        ezsp = self._ezsp = HubEzsp(self.config[zigpy.config.CONF_DEVICE], self, self._key_table_size)
         await ezsp.connect(use_thread=False)
-        await self._grow_key_table(ezsp)
         await ezsp.write_config(self.config["ezsp_config"])
-        await self.register_endpoints()
-
-    async def _reset(self) -> None:
-        """As bellows does it, and the endpoints again: a dongle forgets them at a reset (UG100 4, addEndpoint)."""
-        await super()._reset()
-        await self.register_endpoints()
-
-    async def _grow_key_table(self, ezsp: HotEzsp) -> None:
-        """Grow only: bellows would set the size outright, and a table smaller than the dongle's loses keys."""
-        size = ember.EzspConfigId.CONFIG_KEY_TABLE_SIZE
-        status, own_size = await ezsp.getConfigurationValue(configId=size)
-        if is_ok(status) and own_size < self._key_table_size:
-            self.config["ezsp_config"] = {**self.config["ezsp_config"], size.name: self._key_table_size}
 
     async def register_endpoints(self) -> None:
-        self._created_device_endpoints.clear()
         for descriptor in endpoints():
             await self.add_endpoint(descriptor)
 
@@ -107,7 +91,7 @@ class HubApplication(ControllerApplication):  # type: ignore[misc]
     def ezsp_callback_handler(self, frame_name: str, args: list[Any]) -> None:
         match frame_name:
             case "incomingMessageHandler" | "messageSentHandler":
-                super().ezsp_callback_handler(frame_name, args)  # the dongle's own ZDO; the rest took the fast lane
+                super().ezsp_callback_handler(frame_name, args)  # the dongle's own ZDO; the rest is the hub's
             case "trustCenterJoinHandler":
                 self._trust_center_join(*args)
             case "stackStatusHandler" if _is_down(args[0]):

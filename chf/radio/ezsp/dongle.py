@@ -8,27 +8,23 @@ import bellows.types as ember
 import zigpy.exceptions
 from zigpy.types import BroadcastAddress
 
-from chf.clock import Instant
 from chf.eui64 import Eui64
-from chf.radio import backups, zdp
+from chf.radio import zdp
+from chf.radio.application import ZigpyDongle, eui64_of, zigpy_eui64
 from chf.radio.ezsp import security
 from chf.radio.ezsp.application import HubApplication
 from chf.radio.ezsp.keys import establish_link_key, install_link_key, read_keys, remove_link_key
-from chf.radio.ezsp.status import ember_eui64, eui64_of, is_ok
+from chf.radio.ezsp.link import is_ok
 from chf.radio.ezsp.traffic import EzspTraffic
-from chf.radio.interface import NetworkInfo, RadioInfo
-from chf.radio.link import DongleEvents
+from chf.radio.interface import RadioInfo, SecurityReport
+from chf.radio.link import DongleEvents, DongleSettings
 from chf.radio.outbox import Places
-from chf.radio.security_report import SecurityReport
-from chf.radio.settings import DongleSettings
 from chf.radio.traffic import Surroundings
 
-ANSWER_LIMIT_S = 10.0  # of one EZSP command, as bellows has it
-
-_DEFAULT_PAYLOAD_BYTES = 82  # 127 less MAC, NWK with security, and APS headers
-_DEFAULT_UNICASTS = 8
+_DEFAULT_PAYLOAD_BYTES = 82  # IEEE 802.15.4: 127, less MAC, NWK with security, and APS headers
+_DEFAULT_UNICASTS = 8  # as bellows has it for a stick that does not tell
 _UNKNOWN = "unknown"
-_NO_NODE = 0xFFFF
+_NO_NODE = 0xFFFF  # UG100, lookupNodeIdByEui64
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,15 +32,10 @@ class EzspSettings(DongleSettings):
     key_table_size: int = 64  # an entry per device; a dongle with a larger table keeps it
 
 
-class EzspDongle:
-    longest_permit_s = 254  # 255 would be for ever
-
+class EzspDongle(ZigpyDongle[HubApplication]):
     def __init__(self, settings: EzspSettings, events: DongleEvents) -> None:
-        self._application = HubApplication(settings, events, key_table_size=settings.key_table_size)
+        super().__init__(HubApplication(settings, events, key_table_size=settings.key_table_size))
         self._traffic: EzspTraffic | None = None
-
-    async def connect(self) -> None:
-        await self._application.connect()
 
     async def describe(self) -> RadioInfo:
         """A network that is there is brought up, as the dongle would itself, and left as it is."""
@@ -57,18 +48,11 @@ class EzspDongle:
         return self._info()
 
     def _info(self) -> RadioInfo:
-        application = self._application
-        network, node = application.state.network_info, application.state.node_info
         return RadioInfo(
             kind="ezsp",
-            firmware=node.version or _UNKNOWN,
-            protocol_version=application.ezsp.ezsp_version,
-            network=NetworkInfo(
-                channel=int(network.channel),
-                pan_id=int(network.pan_id),
-                extended_pan_id=eui64_of(network.extended_pan_id),
-                coordinator=eui64_of(node.ieee),
-            ),
+            firmware=self._application.state.node_info.version or _UNKNOWN,
+            protocol_version=self._application.ezsp.ezsp_version,
+            network=self._network(),
         )
 
     async def describe_security(self) -> SecurityReport:
@@ -82,35 +66,24 @@ class EzspDongle:
     async def bring_up(self, *, form: bool) -> RadioInfo:
         assert self._traffic is not None
         ezsp = self._application.ezsp
-        dialect = ezsp.open_fast_lane(self._traffic)
+        ezsp.attach(self._traffic)
         await self._application.bring_up(form=form)
         unicasts = await self._configured(ember.EzspConfigId.CONFIG_APS_UNICAST_MESSAGE_COUNT, _DEFAULT_UNICASTS)
         (payload_bytes,) = await ezsp.maximumPayloadLength()
-        self._traffic.opened(dialect, Places(together=unicasts), payload_bytes or _DEFAULT_PAYLOAD_BYTES)
+        self._traffic.opened(Places(together=unicasts), payload_bytes or _DEFAULT_PAYLOAD_BYTES)
         return self._info()
 
     async def _configured(self, config_id: Any, otherwise: int) -> int:
         status, value = await self._application.ezsp.getConfigurationValue(configId=config_id)
         return int(value) if is_ok(status) and value else otherwise
 
-    async def close(self) -> None:
-        await self._application.disconnect()
-        await self._application.shutdown(db=False)
-
     async def leave(self) -> None:
         await self._application.leave()
 
-    async def backup(self) -> dict[str, Any]:
-        return await backups.take(self._application)
-
-    async def restore(self, backup: dict[str, Any]) -> RadioInfo:
-        await backups.put_back(self._application, backup)
-        return await self.describe()
-
     # While it serves
 
-    def background(self) -> tuple[Coroutine[Any, Any, None], ...]:
-        return (self._application.ezsp.pump(),)
+    def serve(self) -> Coroutine[Any, Any, None]:
+        return self._application.ezsp.serve()
 
     def wake(self) -> None:
         self._application.ezsp.wake()
@@ -119,14 +92,8 @@ class EzspDongle:
     def frames_received(self) -> int:
         return self._application.ezsp.frames_received
 
-    def stalled(self, now: Instant) -> str | None:
-        unanswered = self._application.ezsp.unanswered_since()
-        if unanswered is not None and now - unanswered > ANSWER_LIMIT_S:
-            return "the dongle stopped answering"
-        return None
-
     async def address_of(self, device: Eui64) -> int | None:
-        *_, found = await self._application.ezsp.lookupNodeIdByEui64(eui64=ember_eui64(device))
+        *_, found = await self._application.ezsp.lookupNodeIdByEui64(eui64=zigpy_eui64(device))
         return None if found == _NO_NODE else int(found)
 
     async def device_at(self, network_address: int) -> Eui64 | None:
@@ -154,7 +121,7 @@ class EzspDongle:
 
     async def extend_timeout(self, device: Eui64, network_address: int) -> None:
         await self._application.ezsp.set_extended_timeout(
-            nwk=ember.NWK(network_address), ieee=ember_eui64(device), extended_timeout=True
+            nwk=ember.NWK(network_address), ieee=zigpy_eui64(device), extended_timeout=True
         )
 
     async def install_link_key(self, device: Eui64, link_key: bytes) -> None:
@@ -177,6 +144,3 @@ class EzspDongle:
         ezsp, decision = self._application.ezsp, ember.EzspDecisionBitmask
         wanted = decision.ALLOW_JOINS | decision.JOINS_USE_INSTALL_CODE_KEY if on else ezsp.tc_policy
         await ezsp.setPolicy(policyId=ember.EzspPolicyId.TRUST_CENTER_POLICY, decisionId=wanted)
-
-    async def permit(self, seconds: int) -> None:
-        await self._application.permit(seconds)

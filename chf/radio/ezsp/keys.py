@@ -11,29 +11,29 @@ from zigpy.types import KeyData
 
 from chf.errors import RadioRefusedError
 from chf.eui64 import Eui64, format_eui64
-from chf.radio.ezsp.link import HotEzsp
-from chf.radio.ezsp.status import ember_eui64, eui64_of, is_ok, status_name
+from chf.radio.application import eui64_of, zigpy_eui64
+from chf.radio.ezsp.link import HubEzsp, is_ok, status_name
 
 SECURITY_MANAGER_VERSION = 13  # from here importLinkKey and exportLinkKeyByIndex, before the EmberKeyStruct commands
 _NO_INDEX = 0xFF
 
 
-async def install_link_key(ezsp: HotEzsp, device: Eui64, link_key: bytes) -> None:
+async def install_link_key(ezsp: HubEzsp, device: Eui64, link_key: bytes) -> None:
     """Let the device join with this key and secure its APS data with it; a key that it had is replaced."""
-    (index,) = await ezsp.findKeyTableEntry(address=ember_eui64(device), linkKey=True)
+    (index,) = await ezsp.findKeyTableEntry(address=zigpy_eui64(device), linkKey=True)
     await _write_link_key(ezsp, device, link_key, index)  # first: a device that finds no place here must not get in
-    added = await ezsp.add_transient_link_key(ember_eui64(device), KeyData(link_key))
+    added = await ezsp.add_transient_link_key(zigpy_eui64(device), KeyData(link_key))
     _require_ok(added, "the key of the joining device")
 
 
-async def establish_link_key(ezsp: HotEzsp, device: Eui64, link_key: bytes) -> None:
+async def establish_link_key(ezsp: HubEzsp, device: Eui64, link_key: bytes) -> None:
     """Into the key table alone. Writing a key resets its counters, so that one that is there already stays."""
-    (index,) = await ezsp.findKeyTableEntry(address=ember_eui64(device), linkKey=True)
+    (index,) = await ezsp.findKeyTableEntry(address=zigpy_eui64(device), linkKey=True)
     if index == _NO_INDEX or await _key_at(ezsp, index) != link_key:
         await _write_link_key(ezsp, device, link_key, index)
 
 
-async def _key_at(ezsp: HotEzsp, index: int) -> bytes:
+async def _key_at(ezsp: HubEzsp, index: int) -> bytes:
     if ezsp.ezsp_version < SECURITY_MANAGER_VERSION:
         _, entry = await ezsp.getKeyTableEntry(index=index)
         return bytes(entry.key.serialize())
@@ -41,9 +41,9 @@ async def _key_at(ezsp: HotEzsp, index: int) -> bytes:
     return next(bytes(field.serialize()) for field in answer if isinstance(field, KeyData))
 
 
-async def _write_link_key(ezsp: HotEzsp, device: Eui64, link_key: bytes, index: int) -> None:
+async def _write_link_key(ezsp: HubEzsp, device: Eui64, link_key: bytes, index: int) -> None:
     """`index` is that of the device's entry, or `_NO_INDEX`."""
-    eui64, key = ember_eui64(device), KeyData(link_key)
+    eui64, key = zigpy_eui64(device), KeyData(link_key)
     if ezsp.ezsp_version < SECURITY_MANAGER_VERSION:
         (status,) = await ezsp.addOrUpdateKeyTableEntry(address=eui64, linkKey=True, keyData=key)
     else:
@@ -53,13 +53,13 @@ async def _write_link_key(ezsp: HotEzsp, device: Eui64, link_key: bytes, index: 
     _require_ok(status, f"the link key of {format_eui64(device)}", "; where its table is full, forget a device first")
 
 
-async def remove_link_key(ezsp: HotEzsp, device: Eui64) -> None:
-    (index,) = await ezsp.findKeyTableEntry(address=ember_eui64(device), linkKey=True)
+async def remove_link_key(ezsp: HubEzsp, device: Eui64) -> None:
+    (index,) = await ezsp.findKeyTableEntry(address=zigpy_eui64(device), linkKey=True)
     if index != _NO_INDEX:
         await ezsp.eraseKeyTableEntry(index=index)
 
 
-async def read_keys(ezsp: HotEzsp) -> tuple[tuple[str, str, bytes], ...]:
+async def read_keys(ezsp: HubEzsp) -> tuple[tuple[str, str, bytes], ...]:
     """(label, "nwk" | "link", key): the network key, and the link key of each device."""
     network = await ezsp.get_network_key()
     links = [
@@ -69,7 +69,7 @@ async def read_keys(ezsp: HotEzsp) -> tuple[tuple[str, str, bytes], ...]:
     return (("network", "nwk", bytes(network.key.serialize())), *links)
 
 
-async def _free_index(ezsp: HotEzsp) -> int:
+async def _free_index(ezsp: HubEzsp) -> int:
     _, size = await ezsp.getConfigurationValue(configId=ember.EzspConfigId.CONFIG_KEY_TABLE_SIZE)
     for free in range(size):
         answer = await ezsp.exportLinkKeyByIndex(index=free)

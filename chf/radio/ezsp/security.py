@@ -14,10 +14,10 @@ from zigpy.types import KeyData
 
 from chf.errors import RadioRefusedError
 from chf.eui64 import Eui64
+from chf.radio.application import zigpy_eui64
 from chf.radio.ezsp.keys import SECURITY_MANAGER_VERSION
-from chf.radio.ezsp.link import HotEzsp
-from chf.radio.ezsp.status import ember_eui64, is_ok, status_name
-from chf.radio.security_report import Observation, Question, Standing
+from chf.radio.ezsp.link import HubEzsp, is_ok, status_name
+from chf.radio.interface import Observation, Question, Standing
 
 _LIBRARIES = (  # library ids of getLibraryStatus, which firmware of 2013 numbers otherwise above 0x0D
     (0x06, "CBKE library, suite 1"),
@@ -40,7 +40,7 @@ class _Trial:
     bitmask: int | None = None
 
 
-async def ask(ezsp: HotEzsp, *, on_network: bool) -> tuple[tuple[Observation, ...], tuple[Question, ...]]:
+async def ask(ezsp: HubEzsp, *, on_network: bool) -> tuple[tuple[Observation, ...], tuple[Question, ...]]:
     """Raises RadioRefusedError where the key that was written cannot be erased."""
     observations = [Observation(name, await _library(ezsp, number)) for number, name in _LIBRARIES]
     observations += [
@@ -60,7 +60,7 @@ async def ask(ezsp: HotEzsp, *, on_network: bool) -> tuple[tuple[Observation, ..
     return tuple(observations), _questions(ezsp.ezsp_version, trial, int(payload_bytes))
 
 
-async def _library(ezsp: HotEzsp, number: int) -> str:
+async def _library(ezsp: HubEzsp, number: int) -> str:
     try:
         (status,) = await ezsp.getLibraryStatus(libraryId=number)
     except InvalidCommandError:
@@ -70,7 +70,7 @@ async def _library(ezsp: HotEzsp, number: int) -> str:
     return f"{'present' if status & _LIBRARY_PRESENT else 'not present'} (0x{int(status):02X})"
 
 
-async def _certificate(ezsp: HotEzsp, command: str) -> str:
+async def _certificate(ezsp: HubEzsp, command: str) -> str:
     try:
         answer = await getattr(ezsp, command)()
     except InvalidCommandError:
@@ -78,23 +78,23 @@ async def _certificate(ezsp: HotEzsp, command: str) -> str:
     return "there is one" if is_ok(answer[0]) else status_name(answer[0])
 
 
-async def _own_eui64(ezsp: HotEzsp) -> str:
+async def _own_eui64(ezsp: HubEzsp) -> str:
     if await ezsp.can_rewrite_custom_eui64():
         return "can be written any number of times"
     return "can be written once for life" if await ezsp.can_burn_userdata_custom_eui64() else "cannot be written"
 
 
-async def _key_table_size(ezsp: HotEzsp) -> int:
+async def _key_table_size(ezsp: HubEzsp) -> int:
     status, size = await ezsp.getConfigurationValue(configId=ember.EzspConfigId.CONFIG_KEY_TABLE_SIZE)
     return int(size) if is_ok(status) else 0
 
 
-async def _try_key(ezsp: HotEzsp, size: int) -> _Trial:
+async def _try_key(ezsp: HubEzsp, size: int) -> _Trial:
     index = await _free_index(ezsp, size)
     if index is None:
         return _Trial("not tried: no index is free")
     device = Eui64(_LOCAL | secrets.randbits(48))
-    status = await _write(ezsp, index, ember_eui64(device), KeyData(secrets.token_bytes(16)))
+    status = await _write(ezsp, index, zigpy_eui64(device), KeyData(secrets.token_bytes(16)))
     try:
         if not is_ok(status):
             return _Trial(f"refused: {status_name(status)}")
@@ -103,7 +103,7 @@ async def _try_key(ezsp: HotEzsp, size: int) -> _Trial:
         await _erase(ezsp, index)
 
 
-async def _free_index(ezsp: HotEzsp, size: int) -> int | None:
+async def _free_index(ezsp: HubEzsp, size: int) -> int | None:
     """The last one, far from where firmware and hosts look first."""
     for index in reversed(range(size)):
         if not is_ok(_status(await _entry(ezsp, index))):
@@ -111,7 +111,7 @@ async def _free_index(ezsp: HotEzsp, size: int) -> int | None:
     return None
 
 
-async def _entry(ezsp: HotEzsp, index: int) -> Any:
+async def _entry(ezsp: HubEzsp, index: int) -> Any:
     if ezsp.ezsp_version < SECURITY_MANAGER_VERSION:
         return await ezsp.getKeyTableEntry(index=index)
     return await ezsp.exportLinkKeyByIndex(index=index)
@@ -122,7 +122,7 @@ def _status(answer: Any) -> Any:
     return next(field for field in answer if isinstance(field, ember.sl_Status | ember.EmberStatus))
 
 
-async def _write(ezsp: HotEzsp, index: int, device: Any, key: KeyData) -> Any:
+async def _write(ezsp: HubEzsp, index: int, device: Any, key: KeyData) -> Any:
     if ezsp.ezsp_version < SECURITY_MANAGER_VERSION:
         (status,) = await ezsp.setKeyTableEntry(index=index, address=device, linkKey=True, keyData=key)
     else:
@@ -130,7 +130,7 @@ async def _write(ezsp: HotEzsp, index: int, device: Any, key: KeyData) -> Any:
     return status
 
 
-async def _bitmask(ezsp: HotEzsp, index: int) -> int | None:
+async def _bitmask(ezsp: HubEzsp, index: int) -> int | None:
     answer = await _entry(ezsp, index)
     if not is_ok(_status(answer)):
         return None
@@ -139,7 +139,7 @@ async def _bitmask(ezsp: HotEzsp, index: int) -> int | None:
     return next(int(field.bitmask) for field in answer if isinstance(field, ember.SecurityManagerAPSKeyMetadata))
 
 
-async def _erase(ezsp: HotEzsp, index: int) -> None:
+async def _erase(ezsp: HubEzsp, index: int) -> None:
     await ezsp.eraseKeyTableEntry(index=index)
     if is_ok(_status(await _entry(ezsp, index))):
         raise RadioRefusedError(f"the dongle did not erase the throw-away key at index {index} of its key table")

@@ -6,50 +6,47 @@ that come and putting them together is done here.
 
 from collections import deque
 from functools import partial
-from typing import assert_never
 
 from chf.eui64 import Eui64
 from chf.radio import zdp
 from chf.radio.ezsp import frames
-from chf.radio.ezsp.link import Command
+from chf.radio.ezsp.link import Command, FragmentAck, Nop, Unicast
 from chf.radio.fragments import Fragment, FragmentKey, Reassembler, cut
 from chf.radio.interface import HUB_ENDPOINT, Delivery, Inbound
-from chf.radio.outbox import Places
-from chf.radio.traffic import BROADCAST_ENDPOINT, Letter, Surroundings, Traffic
+from chf.radio.outbox import Acceptance, Places
+from chf.radio.traffic import BROADCAST_ENDPOINT, OutgoingFrame, Surroundings, Traffic
 
-FRAGMENT_ATTEMPTS = 3
+FRAGMENT_ATTEMPTS = 3  # our choice
 
 _APS_SECURITY_BYTES = 9  # auxiliary header 5, MIC 4 (r22 4.5.1)
 _FRAGMENT_HEADER_BYTES = 2  # extended frame control and block number (r22 2.2.5.1.8)
-_COORDINATOR = 0x0000
-_BROADCAST_ADDRESSES = 0xFFF8  # and above
-_RECEIVED_IN_WINDOW = 0xFF00  # the acknowledgement's bit mask: all of the window, which is one fragment
-_TAGS = 200  # how many of a dialect's tags are in use in turn
+_COORDINATOR = 0x0000  # Zigbee R22, network address of the coordinator
+_BROADCAST_ADDRESSES = 0xFFF8  # and above: Zigbee R22, broadcast addresses
+_RECEIVED_IN_WINDOW = 0xFF00  # UG100, sendReply: the mask of what came, which is all of a window of one fragment
+_TAGS = 200  # that are in use in turn, of the 255 that version 8 has (our choice)
 
 
 class EzspTraffic(Traffic[frames.IncomingMessage]):
-    """A `HotPath` of `ezsp/link.py`."""
+    """The `Messages` of `ezsp/link.py`."""
 
     def __init__(self, around: Surroundings) -> None:
         super().__init__(around, range(1, _TAGS + 1))
-        self._dialect = frames.Dialect(frames.OLDEST_VERSION)
         self._room = 0
-        self._more: deque[Letter] = deque()  # their next fragment is due
-        self._acknowledgements: deque[bytes] = deque()
+        self._more: deque[OutgoingFrame] = deque()  # their next fragment is due
+        self._acknowledgements: deque[FragmentAck] = deque()
         self._reassembler = Reassembler()
 
-    def opened(self, dialect: frames.Dialect, places: Places, maximum_payload_bytes: int) -> None:
+    def opened(self, places: Places, maximum_payload_bytes: int) -> None:
         """The link is up. `maximum_payload_bytes` is the dongle's word for a message without APS security."""
-        self._dialect = dialect
         self._room = maximum_payload_bytes
         self._open(places)
 
-    def _held(self) -> list[Letter]:
-        letters = list(self._more)
+    def _held(self) -> list[OutgoingFrame]:
+        waiting = list(self._more)
         self._more.clear()
         self._acknowledgements.clear()
         self._reassembler.clear()
-        return letters
+        return waiting
 
     # What leaves
 
@@ -57,71 +54,46 @@ class EzspTraffic(Traffic[frames.IncomingMessage]):
         if not self._is_open:
             return None
         if self._acknowledgements:
-            return Command(frames.SEND_REPLY, self._acknowledgements.popleft(), _ignore)
+            return self._acknowledgements.popleft()
         if self._nop_due:
             self._nop_due = False
-            return Command(frames.NOP, b"", _ignore)
-        while not self._full and self._tags:
-            letter = self._more.popleft() if self._more else self._outbox.take()
-            if letter is None:
-                return None
-            destination = self._sendable(letter)
-            if destination is not None:
-                return self._unicast(letter, destination)
-        return None
-
-    def _unicast(self, letter: Letter, destination: int) -> Command:
-        dialect = self._dialect
-        if not letter.fragments:
-            letter.fragments = self._cut(letter)
-        tag = self._send_off(letter, destination)
+            return Nop()
+        if (found := self._next_to_send()) is None:
+            return None
+        tag, frame, destination = found
+        if not frame.fragments:
+            frame.fragments = self._cut(frame)
         aps = frames.ApsFrame(
-            letter.profile,
-            letter.cluster,
-            letter.source_endpoint,
-            letter.destination_endpoint,
-            _options(letter),
-            _fragment_place(letter),
-            letter.counter if letter.index else 0,
+            frame.profile,
+            frame.cluster,
+            frame.source_endpoint,
+            frame.destination_endpoint,
+            _options(frame),
+            _fragment_place(frame),
+            frame.counter if frame.index else 0,
         )
+        answered = partial(self._answered, tag, frame, frame.index)
+        return Unicast(destination, aps, tag, frame.fragments[frame.index], answered)
 
-        return Command(
-            frames.SEND_UNICAST,
-            dialect.send_unicast(destination, aps, tag, letter.fragments[letter.index]),
-            partial(self._accepted, tag, letter),
-        )
+    def _next_frame(self) -> OutgoingFrame | None:
+        return self._more.popleft() if self._more else super()._next_frame()
 
-    def _accepted(self, tag: int, letter: Letter, body: bytes) -> None:
-        if tag not in self._under_way:
-            return  # its fate was told first, and is final
-        acceptance, counter = self._dialect.acceptance(body)
-        match acceptance:
-            case frames.Acceptance.TAKEN:
-                letter.full_since = None
-                if letter.index == 0:
-                    letter.counter = counter
-            case frames.Acceptance.FULL:
-                self._take_out(tag)
-                self._hold_back(letter)
-            case frames.Acceptance.REFUSED:
-                self._take_out(tag)
-                self._finish(letter, Delivery.REFUSED)
-            case _:
-                assert_never(acceptance)
+    def _answered(self, tag: int, frame: OutgoingFrame, index: int, acceptance: Acceptance, counter: int) -> None:
+        if index == 0:
+            frame.counter = counter  # wanted by the next fragment, also where this one's fate was told before
+        self._accepted(tag, frame, acceptance)
 
-    def _cut(self, letter: Letter) -> tuple[bytes, ...]:
-        room = self._room - (_APS_SECURITY_BYTES if letter.aps_secured else 0)
-        if len(letter.payload) <= room:
-            return (letter.payload,)
-        return cut(letter.payload, room - _FRAGMENT_HEADER_BYTES)
+    def _cut(self, frame: OutgoingFrame) -> tuple[bytes, ...]:
+        room = self._room - (_APS_SECURITY_BYTES if frame.aps_secured else 0)
+        if len(frame.payload) <= room:
+            return (frame.payload,)
+        return cut(frame.payload, room - _FRAGMENT_HEADER_BYTES)
 
-    def _hold_back(self, letter: Letter) -> None:
-        if not self._is_held_back(letter):
-            return
-        if letter.index:
-            self._more.appendleft(letter)
+    def _put_back(self, frame: OutgoingFrame) -> None:
+        if frame.index:
+            self._more.appendleft(frame)
         else:
-            self._outbox.put_back(letter.destination, letter.urgency, letter)
+            self._outbox.put_back(frame.destination, frame.urgency, frame)
 
     def message_sent(self, sent: frames.MessageSent) -> bool:
         """The fate of a message. False where it is one of bellows' own, which talks to itself and to all only."""
@@ -130,23 +102,23 @@ class EzspTraffic(Traffic[frames.IncomingMessage]):
         entry = self._under_way.get(sent.tag)
         if entry is not None and entry.network_address == sent.destination:
             self._take_out(sent.tag)
-            self._advance(entry.letter, delivered=sent.delivered)
+            self._advance(entry.frame, delivered=sent.delivered)
         self._go_on()
         return True
 
-    def _advance(self, letter: Letter, *, delivered: bool) -> None:
-        last = letter.index + 1 == len(letter.fragments)
+    def _advance(self, frame: OutgoingFrame, *, delivered: bool) -> None:
+        last = frame.index + 1 == len(frame.fragments)
         if delivered and last:
-            self._finish(letter, Delivery.DELIVERED)
+            self._finish(frame, Delivery.DELIVERED)
         elif delivered:
-            letter.index += 1
-            letter.attempts = 0
-            self._more.append(letter)
-        elif len(letter.fragments) > 1 and letter.attempts + 1 < FRAGMENT_ATTEMPTS:
-            letter.attempts += 1
-            self._more.append(letter)
+            frame.index += 1
+            frame.attempts = 0
+            self._more.append(frame)
+        elif len(frame.fragments) > 1 and frame.attempts + 1 < FRAGMENT_ATTEMPTS:
+            frame.attempts += 1
+            self._more.append(frame)
         else:
-            self._finish(letter, Delivery.NOT_DELIVERED)
+            self._finish(frame, Delivery.NOT_DELIVERED)
 
     def tick(self, *, silent: bool) -> None:
         super().tick(silent=silent)
@@ -210,26 +182,22 @@ class EzspTraffic(Traffic[frames.IncomingMessage]):
                 _RECEIVED_IN_WINDOW | fragment.index,
                 aps.sequence,
             )
-            self._acknowledgements.append(frames.send_reply(message.sender, reply))
+            self._acknowledgements.append(FragmentAck(message.sender, reply))
             self.wake()
         return verdict.message
 
 
-def _options(letter: Letter) -> int:
+def _options(frame: OutgoingFrame) -> int:
     options = frames.OPTION_ENABLE_ROUTE_DISCOVERY
-    if letter.aps_secured:
+    if frame.aps_secured:
         options |= frames.OPTION_ENCRYPTION
-    if len(letter.fragments) > 1:
+    if len(frame.fragments) > 1:
         return options | frames.OPTION_FRAGMENT | frames.OPTION_RETRY
-    return options | frames.OPTION_RETRY if letter.acknowledged else options
+    return options | frames.OPTION_RETRY if frame.acknowledged else options
 
 
-def _fragment_place(letter: Letter) -> int:
+def _fragment_place(frame: OutgoingFrame) -> int:
     """The count goes with fragment 0 only."""
-    if len(letter.fragments) == 1:
+    if len(frame.fragments) == 1:
         return 0
-    return letter.index or len(letter.fragments) << 8
-
-
-def _ignore(_: bytes | None) -> None:
-    """Nothing depends on the answer."""
+    return frame.index or len(frame.fragments) << 8

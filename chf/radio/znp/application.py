@@ -1,8 +1,12 @@
 """zigpy-znp's ControllerApplication, held to what the hub needs of it: connect, form, start; nobody speaks but the hub.
 
-zigpy's device objects are not used at all: what comes in takes the fast lane, and nobody is interviewed, not even the
+zigpy's device objects are not used at all: what comes in is the hub's, and nobody is interviewed, not even the
 dongle. Switched off beside what `application.py` names: Green Power, the LED (which costs half a second on sticks that
 have none), and the blind wait of zigpy-znp's permit for the whole joining window.
+
+Names here that are not public in zigpy-znp (ADR 13): `_znp`, where its application keeps the connection, and without
+which it can neither be given ours nor be asked for it; `_write_stack_settings`, which every start of its own calls;
+`_uart` and its `_buffer`, which alone can be told that half a frame will never be whole.
 """
 
 import asyncio
@@ -18,9 +22,9 @@ from zigpy_znp.zigbee.application import ControllerApplication
 from chf.radio import zdp
 from chf.radio.application import configuration, endpoints
 from chf.radio.interface import HUB_ENDPOINT
-from chf.radio.settings import DongleSettings
+from chf.radio.link import DongleSettings
 from chf.radio.znp.keys import read_link_keys
-from chf.radio.znp.link import HotZnp, MtEvents
+from chf.radio.znp.link import HubZnp, MtEvents
 
 _EVERY_CLUSTER = 0xFFFF
 _SCAN_LIMIT_S = 15.0
@@ -30,7 +34,7 @@ _PERMIT_OPENS_COORDINATOR = 20210708
 
 
 class HubApplication(ControllerApplication):  # type: ignore[misc]
-    _znp: HotZnp | None
+    _znp: HubZnp | None
 
     def __init__(self, settings: DongleSettings, events: MtEvents) -> None:
         super().__init__(
@@ -39,15 +43,24 @@ class HubApplication(ControllerApplication):  # type: ignore[misc]
         self._mt_events = events
 
     @property
-    def znp(self) -> HotZnp:
+    def znp(self) -> HubZnp:
         if self._znp is None:
             raise ConnectionResetError("the link was closed")
         return self._znp
 
     async def connect(self) -> None:
-        dongle = self._znp = HotZnp(self.config, self._mt_events)
+        dongle = self._znp = HubZnp(self.config, self._mt_events)
         await dongle.connect()
-        self.version = self._version_rsp = await dongle.request(mt.SYS.Version.Req())
+        self.version = await dongle.request(mt.SYS.Version.Req())
+
+    def resynchronise(self) -> None:
+        """Look for the next frame behind what begins like one: where noise has hit a length, zigpy-znp waits for a
+        frame that is not there, and takes the next ones for its rest.
+        """
+        line = self.znp._uart  # noqa: SLF001 (see above)
+        if line is not None and line._buffer:  # noqa: SLF001
+            del line._buffer[0]  # noqa: SLF001
+            line.data_received(b"")
 
     async def disconnect(self) -> None:
         """Unlike zigpy-znp's, this leaves the dongle running: the hub may be back before its devices notice."""
@@ -123,7 +136,7 @@ class HubApplication(ControllerApplication):  # type: ignore[misc]
     async def permit(self, time_s: int = 60, node: Any = None) -> None:
         """Open or close the network, at the dongle and at every router. Without Green Power's broadcast."""
         del node
-        if self._zstack_build_id < _PERMIT_OPENS_COORDINATOR:
+        if (self.version.CodeRevision or 0) < _PERMIT_OPENS_COORDINATOR:
             await self._ask_permit(znp.AddrMode.NWK, 0x0000, time_s)
         await self._ask_permit(znp.AddrMode.Broadcast, 0xFFFC, time_s)
 

@@ -10,14 +10,12 @@ from zigpy_znp.commands.af import TransmitOptions
 from zigpy_znp.commands.app_config import InstallCodeFormat
 from zigpy_znp.exceptions import CommandNotRecognized
 
-from chf.clock import Instant
 from chf.errors import RadioRefusedError
-from chf.eui64 import Eui64, format_eui64, from_little_endian
-from chf.radio import backups, zdp
-from chf.radio.interface import NetworkInfo, RadioInfo
-from chf.radio.link import DongleEvents
-from chf.radio.security_report import SecurityReport
-from chf.radio.settings import DongleSettings
+from chf.eui64 import Eui64, format_eui64
+from chf.radio import zdp
+from chf.radio.application import ZigpyDongle, eui64_of, zigpy_eui64
+from chf.radio.interface import RadioInfo, SecurityReport
+from chf.radio.link import DongleEvents, DongleSettings
 from chf.radio.traffic import Surroundings
 from chf.radio.znp import frames, keys, security
 from chf.radio.znp.application import HubApplication
@@ -28,16 +26,11 @@ _NOBODY = frozenset({0, 0xFFFF_FFFF_FFFF_FFFF})
 _RX_ON_WHEN_IDLE = 0xFFFD
 
 
-class ZnpDongle:
-    longest_permit_s = 254  # 255 would be for ever
-
+class ZnpDongle(ZigpyDongle[HubApplication]):
     def __init__(self, settings: DongleSettings, events: DongleEvents) -> None:
         self._events = events
-        self._application = HubApplication(settings, self)
+        super().__init__(HubApplication(settings, self))
         self._traffic: ZnpTraffic | None = None
-
-    async def connect(self) -> None:
-        await self._application.connect()
 
     async def describe(self) -> RadioInfo:
         """From what is stored: whatever the dongle does, it goes on with."""
@@ -48,18 +41,12 @@ class ZnpDongle:
         return self._info(formed=True)
 
     def _info(self, *, formed: bool) -> RadioInfo:
-        state, version = self._application.state, self._application.version
-        network = NetworkInfo(
-            channel=int(state.network_info.channel),
-            pan_id=int(state.network_info.pan_id),
-            extended_pan_id=_eui64(state.network_info.extended_pan_id),
-            coordinator=_eui64(state.node_info.ieee),
-        )
+        version = self._application.version
         return RadioInfo(
             kind="znp",
             firmware=f"Z-Stack {version.MajorRel}.{version.MinorRel}.{version.MaintRel} {version.CodeRevision}",
             protocol_version=int(version.TransportRev),
-            network=network if formed else None,
+            network=self._network() if formed else None,
         )
 
     async def describe_security(self) -> SecurityReport:
@@ -73,27 +60,16 @@ class ZnpDongle:
         assert self._traffic is not None
         await self._application.bring_up(form=form)
         self._traffic.opened()
-        self._application.znp.open_fast_lane(self._traffic)
+        self._application.znp.attach(self._traffic)
         return self._info(formed=True)
-
-    async def close(self) -> None:
-        await self._application.disconnect()
-        await self._application.shutdown(db=False)
 
     async def leave(self) -> None:
         await self._application.leave()
 
-    async def backup(self) -> dict[str, Any]:
-        return await backups.take(self._application)
-
-    async def restore(self, backup: dict[str, Any]) -> RadioInfo:
-        await backups.put_back(self._application, backup)
-        return await self.describe()
-
     # While it serves
 
-    def background(self) -> tuple[Coroutine[Any, Any, None], ...]:
-        return ()
+    def serve(self) -> Coroutine[Any, Any, None]:
+        return self._application.znp.serve()
 
     def wake(self) -> None:
         self._application.znp.wake()
@@ -102,12 +78,9 @@ class ZnpDongle:
     def frames_received(self) -> int:
         return self._application.znp.frames_received
 
-    def stalled(self, now: Instant) -> str | None:
-        return self._application.znp.stalled(now)
-
     async def address_of(self, device: Eui64) -> int | None:
         try:
-            answer = await self._application.znp.request(mt.UTIL.AddrMgrExtAddrLookup.Req(IEEE=_wire(device)))
+            answer = await self._application.znp.request(mt.UTIL.AddrMgrExtAddrLookup.Req(IEEE=zigpy_eui64(device)))
         except CommandNotRecognized:
             return None
         return None if answer.NWK >= _NO_NODE else int(answer.NWK)
@@ -117,7 +90,7 @@ class ZnpDongle:
             answer = await self._application.znp.request(mt.UTIL.AddrMgwNwkAddrLookUp.Req(NWK=network_address))
         except CommandNotRecognized:
             return None
-        device = _eui64(answer.IEEE)
+        device = eui64_of(answer.IEEE)
         return None if device in _NOBODY else device
 
     async def broadcast_zdp(self, cluster: int, frame: bytes) -> None:
@@ -144,7 +117,7 @@ class ZnpDongle:
         answer = await self._application.znp.request(
             mt.AppConfig.BDBAddInstallCode.Req(
                 InstallCodeFormat=InstallCodeFormat.KeyDerivedFromInstallCode,
-                IEEE=_wire(device),
+                IEEE=zigpy_eui64(device),
                 InstallCode=znp.Bytes(link_key),
             )
         )
@@ -164,7 +137,9 @@ class ZnpDongle:
             raise RadioRefusedError(f"the dongle wants an address with the key of {format_eui64(device)}")
         try:
             answer = await self._application.znp.request(
-                mt.ZDO.SecAddLinkKey.Req(NWK=network_address, IEEE=_wire(device), LinkKeyData=znp.KeyData(link_key))
+                mt.ZDO.SecAddLinkKey.Req(
+                    NWK=network_address, IEEE=zigpy_eui64(device), LinkKeyData=znp.KeyData(link_key)
+                )
             )
         except CommandNotRecognized:
             raise RadioRefusedError("the dongle's firmware takes no link key (it lacks ZDO_SEC_ADD_LINK_KEY)") from None
@@ -182,9 +157,6 @@ class ZnpDongle:
             mt.AppConfig.BDBSetJoinUsesInstallCodeKey.Req(BdbJoinUsesInstallCodeKey=on), RspStatus=znp.Status.SUCCESS
         )
 
-    async def permit(self, seconds: int) -> None:
-        await self._application.permit(seconds)
-
     # MtEvents
 
     def device_joined(self, network_address: int, device: Eui64) -> None:
@@ -197,10 +169,5 @@ class ZnpDongle:
     def line_lost(self, reason: str) -> None:
         self._events.link_lost(reason)
 
-
-def _eui64(wire: Any) -> Eui64:
-    return from_little_endian(wire.serialize())
-
-
-def _wire(device: Eui64) -> Any:
-    return znp.EUI64.deserialize(device.to_bytes(8, "little"))[0]
+    def answer_missed(self) -> None:
+        self._application.resynchronise()

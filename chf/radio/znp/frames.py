@@ -1,4 +1,4 @@
-"""The MT frames of the hot path, packed by hand: a message sent, its fate, and what comes in (TI Z-Stack 3.30 on).
+"""The MT frames of the hub's messages, packed by hand: one that is sent, its fate, what comes in (Z-Stack 3.30 on).
 
 Layouts of TI's Z-Stack Monitor and Test API. Everything else that the hub asks of a dongle goes through zigpy-znp's
 tables, whose generic types are too slow for a frame per image block. A command is written `0x2401`: its type and
@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from chf.errors import MalformedFrameError
 from chf.eui64 import Eui64
+from chf.radio.outbox import Acceptance
 
 START = 0xFE
 MAXIMUM_DATA_BYTES = 250  # 2.1.1: of one frame
@@ -32,7 +33,6 @@ LEAVE_IND = 0x45C9
 TC_DEVICE_IND = 0x45CA
 ZDO_MSG_CB_INCOMING = 0x45FF
 RESET_IND = 0x4180
-RPC_ERROR = 0x6000
 RESPONSE = 0x4000
 """The bit that turns a synchronous request into its response."""
 
@@ -63,14 +63,6 @@ _JOINED = struct.Struct("<HQH")
 _LEFT = struct.Struct("<HQBBB")
 assert (_REQUEST.size, _LONG_REQUEST.size, _INCOMING.size, _INCOMING_EXT.size) == (10, 20, 17, 27)
 assert _LONG_REQUEST.size + MAXIMUM_PAYLOAD_BYTES == MAXIMUM_DATA_BYTES
-
-
-class Acceptance(Enum):
-    """What the dongle said to a message that was handed to it."""
-
-    TAKEN = "taken"
-    FULL = "full"
-    REFUSED = "refused"
 
 
 class IncomingMessage(NamedTuple):

@@ -17,8 +17,9 @@ from zigpy_znp.exceptions import CommandNotRecognized
 from zigpy_znp.types.nvids import ExNvIds, OsalNvIds
 from zigpy_znp.znp import security
 
-from chf.eui64 import Eui64, format_eui64, from_little_endian
-from chf.radio.znp.link import HotZnp
+from chf.eui64 import Eui64, format_eui64
+from chf.radio.application import eui64_of, zigpy_eui64
+from chf.radio.znp.link import HubZnp
 
 _NOBODY = frozenset({0, 0xFFFF_FFFF_FFFF_FFFF})
 _KEY_BYTES = 16
@@ -39,17 +40,17 @@ class _TrustCenterKey:
     key: Key
 
 
-async def read_keys(dongle: HotZnp) -> tuple[tuple[str, str, bytes], ...]:
+async def read_keys(dongle: HubZnp) -> tuple[tuple[str, str, bytes], ...]:
     """(label, "nwk" | "link", key): the network key, and the link key of each device."""
     network = await dongle.nvram.osal_read(OsalNvIds.NWK_ACTIVE_KEY_INFO, item_type=znp.NwkKeyDesc)
     links = await read_link_keys(dongle)
     return (
         ("network", "nwk", network.Key.serialize()),
-        *((format_eui64(_eui64(key.partner_ieee)), "link", key.key.serialize()) for key in links),
+        *((format_eui64(eui64_of(key.partner_ieee)), "link", key.key.serialize()) for key in links),
     )
 
 
-async def read_link_keys(dongle: HotZnp) -> list[Key]:
+async def read_link_keys(dongle: HubZnp) -> list[Key]:
     """With their counters; an APS link key goes before the trust centre's of the same device."""
     addresses = await security.read_addr_manager_entries(dongle)
     keys = {key.key.partner_ieee: key.key async for key in _trust_center_keys(dongle)}
@@ -58,18 +59,18 @@ async def read_link_keys(dongle: HotZnp) -> list[Key]:
     return list(keys.values())
 
 
-async def holds_link_key(dongle: HotZnp, device: Eui64, link_key: bytes) -> bool:
+async def holds_link_key(dongle: HubZnp, device: Eui64, link_key: bytes) -> bool:
     """In the APS link key table: a key of the same octets among the trust centre's is good for joining only."""
     addresses = await security.read_addr_manager_entries(dongle)
     async for key in security.read_unhashed_link_keys(dongle, addresses):
-        if _eui64(key.partner_ieee) == device:
+        if eui64_of(key.partner_ieee) == device:
             return bool(key.key.serialize() == link_key)
     return False
 
 
-async def remove_link_key(dongle: HotZnp, device: Eui64) -> None:
+async def remove_link_key(dongle: HubZnp, device: Eui64) -> None:
     """By the dongle's own command, which not every build has, and which may leave the trust centre's entry."""
-    wire = znp.EUI64.deserialize(device.to_bytes(8, "little"))[0]
+    wire = zigpy_eui64(device)
     with contextlib.suppress(CommandNotRecognized):
         await dongle.request(mt.ZDO.SecDeviceRemove.Req(IEEE=wire))
     async for found in _trust_center_keys(dongle):
@@ -79,14 +80,14 @@ async def remove_link_key(dongle: HotZnp, device: Eui64) -> None:
             )
 
 
-async def _trust_center_keys(dongle: HotZnp) -> AsyncIterator[_TrustCenterKey]:
+async def _trust_center_keys(dongle: HubZnp) -> AsyncIterator[_TrustCenterKey]:
     """Of devices that have a key of their own; the well-known one is not told."""
     seed = await dongle.nvram.osal_read(OsalNvIds.TCLK_SEED, item_type=znp.KeyData)
     place = 0
     async for octets in dongle.nvram.read_table(item_id=ExNvIds.TCLK_TABLE, item_type=znp.Bytes):
         entry = dongle.nvram.deserialize(octets, znp.TCLKDevEntry)
         attributes, index = entry.keyAttributes, entry.SeedShift_IcIndex
-        if _eui64(entry.extAddr) not in _NOBODY and attributes != znp.KeyAttributes.DEFAULT_KEY:
+        if eui64_of(entry.extAddr) not in _NOBODY and attributes != znp.KeyAttributes.DEFAULT_KEY:
             if attributes == znp.KeyAttributes.PROVISIONAL_KEY:
                 # Since its SDK 5.30, TI has the place of this key in the octet that was padding, and 0 before it.
                 key = await _install_code_key(dongle, index or octets[-1])
@@ -104,13 +105,9 @@ async def _trust_center_keys(dongle: HotZnp) -> AsyncIterator[_TrustCenterKey]:
         place += 1
 
 
-async def _install_code_key(dongle: HotZnp, index: int) -> Any:
+async def _install_code_key(dongle: HubZnp, index: int) -> Any:
     try:
         held = await dongle.nvram.read(item_id=ExNvIds.TCLK_IC_TABLE, sub_id=index, item_type=znp.Bytes)
     except KeyError:
         return None
     return znp.KeyData(held[:_KEY_BYTES]) if len(held) >= _KEY_BYTES else None
-
-
-def _eui64(wire: Any) -> Eui64:
-    return from_little_endian(wire.serialize())

@@ -1,46 +1,38 @@
-"""zigpy-znp's connection with a fast lane: the one place that knows zigpy-znp from the inside.
+"""The MT connection of zigpy-znp, with the hub's messages beside its requests: `HubZnp`.
 
-zigpy-znp parses every frame through generic types, logs it, and waits for every answer in a task of its own. For a
-frame per image block that is most of the work, so frames are cut from the stream here, those of the hot path go to a
-`HotPath`, and only the rest to zigpy-znp's tables. MT allows one synchronous request at a time: `HotZnp.request` and
-the fast lane take turns: after one of zigpy-znp's requests the fast lane has one, and the other way round.
-
-What it uses of zigpy-znp that is not public: `ZNP._uart`, `_config` and `_listeners`, and of its protocol `_api`,
-`_buffer` and `_transport`. `refuse_unknown_zigpy_znp` looks at them when a link opens; a test does so against the
-installed version.
-Faults of zigpy-znp 1.1.1 that are worked around here say so where they are.
+zigpy-znp does the line (MT), its tables and its requests. The frames that there are of each image block, and what the
+dongle says by itself, are read here before zigpy-znp's tables see them. What the hub sends is packed by hand
+(`frames.py`) and goes through zigpy-znp's `request`, one at a time and in the order of the outbox, so that what is
+urgent overtakes all that waits. MT allows one request at a time; zigpy-znp gives those that wait their turn in order,
+so that a table that is read lets a block go between any two requests. Only public names of zigpy-znp are used; its
+faults are named where they are worked around.
 """
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 import zigpy_znp.commands as mt
-from zigpy.serial import create_serial_connection
 from zigpy_znp.api import ZNP
 from zigpy_znp.exceptions import CommandNotRecognized, InvalidCommandResponse
 from zigpy_znp.frames import GeneralFrame
 from zigpy_znp.types import Bytes, CommandHeader, MTCapabilities
-from zigpy_znp.uart import ZnpMtProtocol
 
 from chf.errors import MalformedFrameError, RadioRefusedError
 from chf.eui64 import Eui64
 from chf.radio.znp import frames
 
-OLDEST_VERSION = 3.30
-PING_LIMIT_S = 0.5  # of a dongle that runs
-PINS_S = 0.15  # of one state of RTS and DTR
-BOOTLOADER_S = 2.5  # of a CC253x's bootloader to hand over
-WAKE_LIMIT_S = 10.0  # of all that is tried to get a first answer
-ANSWER_LIMIT_S = 3.0  # of a request of the fast lane, which the dongle answers within milliseconds
-CLOSE_LIMIT_S = 5.0
+OLDEST_VERSION = 3.30  # older ones have no install codes, or keep their tables elsewhere
+PING_LIMIT_S = 0.5  # of a dongle that runs (our choice)
+ANSWER_LIMIT_S = 3.0  # of a request, which the dongle answers within milliseconds (our choice)
+CLOSE_LIMIT_S = 5.0  # our choice
 
 LINK_ERRORS = (OSError, TimeoutError, RuntimeError)
 """What zigpy-znp raises when the dongle is not there: RuntimeError is its word for a closed connection."""
 
-_REPEATS = 2
+_REPEATS = 2  # our choice
 _REPEATABLE = (
     *(mt.SYS.Version.Req, mt.SYS.GetExtAddr.Req, mt.UTIL.AssocFindDevice.Req),
     *(mt.SYS.OSALNVLength.Req, mt.SYS.OSALNVReadExt.Req, mt.SYS.OSALNVWriteExt.Req),
@@ -50,21 +42,38 @@ _REPEATABLE = (
 """What a dongle does twice as it does it once. Of these one start takes a hundred, and MT repeats nothing: on a line
 that loses one frame in a hundred hardly any start would come to its end."""
 
-_MISSES = 2  # requests in a row without an answer, and without a word otherwise: the dongle hangs
-_FORCE_RUN = 0xEF  # to a CC253x's bootloader
+_MISSES = 2  # requests in a row without an answer, and without a word otherwise: the dongle hangs (our choice)
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """`answered` gets the data of the answer, or None where the dongle does not know the command."""
+    """`answered` is told the data of the answer, or None where the dongle does not know the command."""
 
     command: int
     data: bytes
     answered: Callable[[bytes | None], None]
 
 
-class HotPath(Protocol):
-    """The hub's side of the fast lane; called from the event loop, must not block."""
+class _PackedRequest:
+    """A request whose data was packed by hand, as zigpy-znp's `request` wants one."""
+
+    Req: ClassVar[type["_PackedRequest"]]
+
+    def __init__(self, command: int, data: bytes) -> None:
+        self.header = _header(command)
+        self.Rsp = mt.COMMANDS_BY_ID[self.header].Rsp
+        self._data = data
+
+    def to_frame(self, *, align: bool) -> GeneralFrame:
+        del align  # none of ours has a structure that Z-Stack aligns
+        return GeneralFrame(self.header, Bytes(self._data))
+
+
+_PackedRequest.Req = _PackedRequest
+
+
+class Messages(Protocol):
+    """The hub's side of the connection; called from the event loop, must not block."""
 
     def next_request(self) -> Request | None: ...
     def unanswered(self) -> bool:
@@ -82,125 +91,40 @@ class MtEvents(Protocol):
     def device_joined(self, network_address: int, device: Eui64) -> None: ...
     def device_left(self, left: frames.DeviceLeft) -> None: ...
     def line_lost(self, reason: str) -> None: ...
+    def answer_missed(self) -> None:
+        """A request had no answer: what the line waits to be completed is no frame."""
+        ...
 
 
-class _MtLine(ZnpMtProtocol):  # type: ignore[misc]
-    """zigpy-znp's protocol, whose octets become frames here."""
-
-    in_turn = False  # what came in one piece is being dealt with
-    _stump_bytes = 0
-
-    def data_received(self, data: bytes) -> None:
-        buffer = self._buffer
-        self.in_turn = True
-        try:
-            if not buffer and self._api is not None and (found := frames.whole_frame(data)) is not None:
-                self._api.mt_received(*found)
-            else:
-                buffer += data
-            while self._api is not None and (found := frames.take_frame(buffer)) is not None:
-                self._api.mt_received(*found)
-        finally:
-            self.in_turn = False
-        if self._api is not None:
-            self._api.turn_ended()
-
-    def write(self, data: bytes) -> None:
-        # zigpy-znp spells every octet out for a log that nobody reads
-        if self._transport is None:
-            raise ConnectionResetError("the link to the dongle was lost")
-        self._transport.write(data)
-
-    async def set_dtr_rts(self, *, dtr: bool, rts: bool) -> None:
-        if self._transport is None:
-            raise ConnectionResetError("the link to the dongle was lost")
-        await self._transport.set_modem_pins(dtr=dtr, rts=rts)
-
-    def look_for_stump(self) -> None:
-        """What has waited for its end since the last look is no frame: its length was hit by noise."""
-        if self._buffer and len(self._buffer) == self._stump_bytes:
-            frames.drop_to_next_start(self._buffer)
-            self.data_received(b"")
-        self._stump_bytes = len(self._buffer)
-
-    @property
-    def is_open(self) -> bool:
-        return self._transport is not None and not self._transport.is_closing()
-
-
-def refuse_unknown_zigpy_znp(znp: Any) -> None:
-    """Raise RadioRefusedError unless the installed zigpy-znp has the inside that this module was written for."""
-    wanted = ((znp, ("_uart", "_config", "_listeners")), (_MtLine(znp), ("_api", "_buffer", "_transport")))
-    missing = [f"{type(part).__name__}.{name}" for part, names in wanted for name in names if name not in vars(part)]
-    if missing:
-        raise RadioRefusedError(f"this zigpy-znp is not one that the hub knows (no {', '.join(missing)}): use 1.1.1")
-
-
-class HotZnp(ZNP):  # type: ignore[misc]
-    """`zigpy_znp.api.ZNP` whose hot frames go to a `HotPath` once `open_fast_lane` was called."""
-
-    _uart: _MtLine | None
+class HubZnp(ZNP):  # type: ignore[misc]
+    """`zigpy_znp.api.ZNP` that carries the hub's messages once `attach` was called."""
 
     def __init__(self, config: dict[str, Any], events: MtEvents) -> None:
         super().__init__(config)
-        refuse_unknown_zigpy_znp(self)
         self._events = events
-        self._loop = asyncio.get_running_loop()
-        self._hot: HotPath | None = None
-        self._hot_request: Request | None = None
-        self._hot_since = 0.0
-        self._hot_done: asyncio.Future[None] | None = None  # a request of zigpy-znp's waits for the hot one
-        self._requests = 0  # of zigpy-znp's that wait or are under way
-        self._is_woken = self._is_resetting = self._is_lost = False
+        self._messages: Messages | None = None
+        self._wanted = asyncio.Event()
+        self._is_resetting = self._is_lost = False
         self._misses = 0
         self.frames_received = 0
 
     # The link
 
     async def connect(self, *, test_port: bool = True) -> None:
-        """As zigpy-znp does it, but asks first and wakes only a dongle that does not answer.
+        """Ask first; zigpy-znp's own way only for a dongle that does not answer.
 
         zigpy-znp 1.1.1 pulls RTS and DTR before it says a word, which costs half a second and resets some sticks.
         """
         assert test_port
-        device = self._config["device"]
-        with self._lost_is_told():
-            _, line = await create_serial_connection(
-                self._loop,
-                lambda: _MtLine(self, url=device["path"]),
-                url=device["path"],
-                baudrate=device["baudrate"],
-                flow_control=device["flow_control"],
-            )
-            assert isinstance(line, _MtLine)
-            self._uart = line
-            self.capabilities = int((await self._first_answer()).Capabilities)
-            await self._refuse_old()
-
-    async def _first_answer(self) -> Any:
-        """A dongle that does not answer may be held in reset by a pin, or sit in its bootloader."""
-        with contextlib.suppress(TimeoutError):
-            return await self._ping()
-        async with asyncio.timeout(WAKE_LIMIT_S):
-            assert self._uart is not None
-            for dtr, rts in ((False, False), (False, True), (False, False)):
-                await self._uart.set_dtr_rts(dtr=dtr, rts=rts)
-                await asyncio.sleep(PINS_S)
-            with contextlib.suppress(TimeoutError):
-                return await self._ping()
-            self._uart.write(256 * bytes((_FORCE_RUN,)))
-            await asyncio.sleep(BOOTLOADER_S)
-            while True:
-                with contextlib.suppress(TimeoutError):
-                    return await self._ping()
-
-    async def _ping(self) -> Any:
-        async with asyncio.timeout(PING_LIMIT_S):
-            return await self.request(mt.SYS.Ping.Req())
-
-    async def _refuse_old(self) -> None:
-        if not self.capabilities & MTCapabilities.APP_CNF:
-            raise RadioRefusedError("the dongle runs Z-Stack 1.2, which knows no install codes: update its firmware")
+        await super().connect(test_port=False)
+        try:
+            async with asyncio.timeout(PING_LIMIT_S):
+                self.capabilities = int((await self.request(mt.SYS.Ping.Req())).Capabilities)
+        except TimeoutError:
+            await super().disconnect()
+            await super().connect()
+            assert self.capabilities is not None
+        self._refuse_old(self.capabilities)
         try:
             await self.nvram.determine_alignment()
         except ValueError:
@@ -212,75 +136,46 @@ class HotZnp(ZNP):  # type: ignore[misc]
                 " update its firmware"
             )
 
+    @staticmethod
+    def _refuse_old(capabilities: int) -> None:
+        if not capabilities & MTCapabilities.APP_CNF:
+            raise RadioRefusedError("the dongle runs Z-Stack 1.2, which knows no install codes: update its firmware")
+
     async def disconnect(self) -> None:
-        """As zigpy-znp does it, but never for ever, and what waits for an answer is told at once."""
-        self._lose()
+        """As zigpy-znp does it, but never for ever."""
+        self._is_lost = True
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(CLOSE_LIMIT_S):
                 await super().disconnect()
 
     def connection_lost(self, exc: BaseException | None) -> None:
-        self._lose()
+        self._is_lost = True
         reason = "the link was closed at the other end" if exc is None else str(exc) or repr(exc)
         self._events.line_lost(reason)
 
-    def _lose(self) -> None:
-        # zigpy-znp leaves requests that wait for an answer waiting for their whole timeout
-        self._is_lost = True
-        for listener in [listener for listeners in self._listeners.values() for listener in listeners]:
-            listener.cancel()
-        self._tell_hot_done()
-
-    @contextlib.contextmanager
-    def _lost_is_told(self) -> Iterator[None]:
-        """zigpy-znp cancels what waits for an answer, and its caller with it, who was not meant."""
-        try:
-            yield
-        except asyncio.CancelledError:
-            task = asyncio.current_task()
-            if not self._is_lost or (task is not None and task.cancelling()):
-                raise
-            raise ConnectionResetError("the link to the dongle was lost") from None
-
-    # zigpy-znp's requests
-
     async def request(self, request: Any, timeout: float | None = None, **response: Any) -> Any:  # noqa: ASYNC109 its
-        """As zigpy-znp does it, in turn with the fast lane. Its errors quote the request, which may hold a key."""
+        """As zigpy-znp does it, but its errors quote no request, which may hold a key."""
         name = type(request).__qualname__.removesuffix(".Req")
-        self._requests += 1
         try:
-            while self._hot_request is not None and not self._is_lost:
-                if self._hot_done is None:
-                    self._hot_done = self._loop.create_future()
-                await asyncio.shield(self._hot_done)
-            if self._is_lost:
-                raise ConnectionResetError("the link to the dongle was lost")
-            with self._lost_is_told():
-                return await self._request(request, timeout, **response)
+            return await self._repeated(request, timeout, **response)
         except CommandNotRecognized:
             raise CommandNotRecognized(f"it does not know {name}") from None
         except InvalidCommandResponse as error:
             status = getattr(error.response, "Status", None)
             raise InvalidCommandResponse(f"{name}: {status!r}", error.response) from None
-        finally:
-            self._requests -= 1
-            self._send_next()  # at once: whoever reads a table comes back with its next request in this very turn
 
-    async def _request(self, request: Any, timeout: float | None, **response: Any) -> Any:  # noqa: ASYNC109 its
+    async def _repeated(self, request: Any, timeout: float | None, **response: Any) -> Any:  # noqa: ASYNC109 its
         if timeout is None and isinstance(request, _REPEATABLE):
             for _ in range(_REPEATS):
                 with contextlib.suppress(TimeoutError):
-                    return await super().request(request, ANSWER_LIMIT_S, **response)
+                    return await self._asked(request, ANSWER_LIMIT_S, **response)
             timeout = ANSWER_LIMIT_S
+        return await self._asked(request, timeout, **response)
+
+    async def _asked(self, request: Any, timeout: float | None, **response: Any) -> Any:  # noqa: ASYNC109 its
+        if self._is_lost:  # zigpy-znp would stumble over the port that it no longer has
+            raise ConnectionResetError("the link to the dongle was lost")
         return await super().request(request, timeout, **response)
-
-    async def request_callback_rsp(self, **call: Any) -> Any:
-        with self._lost_is_told():
-            return await super().request_callback_rsp(**call)
-
-    async def start_network(self) -> None:
-        with self._lost_is_told():
-            await super().start_network()
 
     async def reset(self, *, wait_for_reset: bool = True) -> None:
         self._is_resetting = True
@@ -289,81 +184,66 @@ class HotZnp(ZNP):  # type: ignore[misc]
         finally:
             self._is_resetting = False
 
-    # The fast lane
+    # The hub's messages
 
-    def open_fast_lane(self, hot: HotPath) -> None:
-        self._hot = hot
+    def attach(self, messages: Messages) -> None:
+        self._messages = messages
 
     def wake(self) -> None:
-        """There may be a next request. It leaves when what is being received was dealt with, or soon."""
-        if not self._is_woken:
-            self._is_woken = True
-            if self._uart is None or not self._uart.in_turn:
-                self._loop.call_soon(self.turn_ended)
+        """There may be a next request."""
+        self._wanted.set()
 
-    def turn_ended(self) -> None:
-        if self._is_woken:
-            self._is_woken = False
-            self._send_next()
+    async def serve(self) -> None:
+        """Send what the hub has to say until the link fails, which raises one of LINK_ERRORS."""
+        assert self._messages is not None
+        while True:
+            await self._wanted.wait()
+            self._wanted.clear()
+            while (request := self._messages.next_request()) is not None:
+                await self._send(self._messages, request)
 
-    def _send_next(self) -> None:
-        if self._hot is None or self._hot_request is not None or self._requests:
+    async def _send(self, messages: Messages, request: Request) -> None:
+        """MT repeats nothing: a request or an answer that noise has hit is lost."""
+        answer: bytes | None = None
+        try:
+            response = await self._asked(_PackedRequest(request.command, request.data), ANSWER_LIMIT_S)
+            answer = bytes(response.to_frame(align=self.nvram.align_structs).data)
+        except CommandNotRecognized:
+            pass
+        except TimeoutError:
+            self._misses += 1
+            self._events.answer_missed()
+            if not messages.unanswered() or self._misses >= _MISSES:
+                raise ConnectionResetError("the dongle stopped answering") from None
             return
-        line = self._uart
-        if self._is_lost or line is None or not line.is_open:
-            return
-        request = self._hot.next_request()
-        if request is not None:
-            self._hot_request = request
-            self._hot_since = self._loop.time()
-            line.write(frames.frame(request.command, request.data))
+        request.answered(answer)
+        if request.command == frames.GET_DEVICE_INFO and answer is not None and not frames.runs_as_coordinator(answer):
+            raise ConnectionResetError("the dongle restarted without a word")
 
-    def stalled(self, now: float) -> str | None:
-        """Called once a second or so. MT repeats nothing: a request or an answer that noise has hit is lost."""
-        if self._uart is not None:
-            self._uart.look_for_stump()
-        if self._hot is None or self._hot_request is None or now - self._hot_since < ANSWER_LIMIT_S:
-            return None
-        self._misses += 1
-        self._hot_request = None
-        if not self._hot.unanswered() or self._misses >= _MISSES:
-            return "the dongle stopped answering"
-        self._hot_is_over()
-        return None
-
-    def _hot_is_over(self) -> None:
-        self._tell_hot_done()
-        self._send_next()
-
-    def _tell_hot_done(self) -> None:
-        if self._hot_done is not None:
-            self._hot_done.set_result(None)
-            self._hot_done = None
-
-    def mt_received(self, command: int, data: bytes) -> None:
-        """A whole frame."""
+    def frame_received(self, frame: GeneralFrame) -> bool | None:
         self.frames_received += 1
         self._misses = 0
         try:
-            taken = self._hot is not None and self._take(self._hot, command, data)
+            if self._messages is not None and self._take(self._messages, _command(frame.header), bytes(frame.data)):
+                return True
         except MalformedFrameError:
-            return  # zigpy-znp would only log it
-        if not taken:
-            header = CommandHeader((command & 0xFF) << 8 | command >> 8)
-            if header in mt.COMMANDS_BY_ID:
-                with contextlib.suppress(ValueError):  # the same
-                    self.frame_received(GeneralFrame(header, Bytes(data)))
+            return False  # zigpy-znp would only log it
+        if frame.header not in mt.COMMANDS_BY_ID:
+            return False  # zigpy-znp calls that an error
+        with contextlib.suppress(ValueError):  # the same
+            return bool(super().frame_received(frame))
+        return False
 
-    def _take(self, hot: HotPath, command: int, data: bytes) -> bool:
+    def _take(self, messages: Messages, command: int, data: bytes) -> bool:
         match command:
             case frames.INCOMING_MSG:
-                hot.incoming(frames.incoming(data))
+                messages.incoming(frames.incoming(data))
             case frames.DATA_CONFIRM:
-                hot.confirmed(frames.data_confirm(data))
+                messages.confirmed(frames.data_confirm(data))
             case frames.ZDO_MSG_CB_INCOMING:
-                hot.zdo(frames.zdo_message(data))
+                messages.zdo(frames.zdo_message(data))
             case frames.INCOMING_MSG_EXT:
-                hot.incoming(frames.incoming_ext(data))
+                messages.incoming(frames.incoming_ext(data))
             case frames.TC_DEVICE_IND:
                 self._events.device_joined(*frames.device_joined(data))
             case frames.LEAVE_IND:
@@ -373,23 +253,14 @@ class HotZnp(ZNP):  # type: ignore[misc]
             case frames.STATE_CHANGE_IND if data and data[0] != frames.STARTED_AS_COORDINATOR:
                 self._events.line_lost("the dongle's network went down")
             case _:
-                return self._take_answer(command, data)
+                return False
         return True
 
-    def _take_answer(self, command: int, data: bytes) -> bool:
-        request = self._hot_request
-        if request is None:
-            return False
-        if command == request.command ^ frames.RESPONSE:
-            answer: bytes | None = data
-        elif command == frames.RPC_ERROR and data[1:3] == request.command.to_bytes(2, "big"):
-            answer = None
-        else:
-            return False
-        self._hot_request = None
-        request.answered(answer)
-        if request.command == frames.GET_DEVICE_INFO and answer is not None and not frames.runs_as_coordinator(answer):
-            self._events.line_lost("the dongle restarted without a word")
-            return True
-        self._hot_is_over()
-        return True
+
+def _header(command: int) -> CommandHeader:
+    """zigpy-znp has the two octets of a command the other way round."""
+    return CommandHeader((command & 0xFF) << 8 | command >> 8)
+
+
+def _command(header: int) -> int:
+    return (header & 0xFF) << 8 | header >> 8

@@ -14,8 +14,8 @@ from zigpy_znp.commands.zdo import SecurityEntry
 from zigpy_znp.exceptions import CommandNotRecognized
 from zigpy_znp.types.nvids import ExNvIds
 
-from chf.radio.security_report import Observation, Question, Standing
-from chf.radio.znp.link import HotZnp
+from chf.radio.interface import Observation, Question, Standing
+from chf.radio.znp.link import HubZnp
 
 _TABLES = (
     ("address manager", ExNvIds.ADDRMGR),
@@ -26,7 +26,7 @@ _PRESENT, _ABSENT = "in this build", "not in this build (CommandNotRecognized)"
 _INFERRED = "inferred from {}, not asked: it would write"
 
 
-async def ask(dongle: HotZnp) -> tuple[tuple[Observation, ...], tuple[Question, ...]]:
+async def ask(dongle: HubZnp) -> tuple[tuple[Observation, ...], tuple[Question, ...]]:
     nobody = znp.EUI64.deserialize(secrets.token_bytes(6) + b"\x00\x02")[0]
     lookup = await _in_build(
         dongle, mt.ZDO.SecEntryLookupExt.Req(IEEE=nobody, Entry=SecurityEntry.deserialize(bytes(16))[0])
@@ -45,7 +45,7 @@ async def ask(dongle: HotZnp) -> tuple[tuple[Observation, ...], tuple[Question, 
     return tuple(observations), _questions(lookup=lookup)
 
 
-async def _in_build(dongle: HotZnp, request: Any) -> bool:
+async def _in_build(dongle: HubZnp, request: Any) -> bool:
     try:
         await dongle.request(request)
     except CommandNotRecognized:
@@ -57,7 +57,7 @@ def _told(*, present: bool) -> str:
     return _PRESENT if present else _ABSENT
 
 
-async def _size(dongle: HotZnp, table: Any) -> str:
+async def _size(dongle: HubZnp, table: Any) -> str:
     """Z-Stack 3.0 keeps its tables under other ids, which say nothing of their size."""
     entries = 0
     try:

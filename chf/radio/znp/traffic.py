@@ -12,8 +12,8 @@ from typing import assert_never
 from chf.eui64 import Eui64
 from chf.radio import zdp
 from chf.radio.interface import HUB_ENDPOINT, SMART_ENERGY_PROFILE, Delivery, Inbound
-from chf.radio.outbox import Places
-from chf.radio.traffic import BROADCAST_ENDPOINT, MAXIMUM_MESSAGE_BYTES, Letter, Surroundings, Traffic
+from chf.radio.outbox import Acceptance, Places
+from chf.radio.traffic import BROADCAST_ENDPOINT, MAXIMUM_MESSAGE_BYTES, OutgoingFrame, Surroundings, Traffic
 from chf.radio.znp import frames
 from chf.radio.znp.link import Request
 
@@ -26,12 +26,12 @@ _WAITING_MESSAGES = 64  # behind one that is being fetched
 
 
 class ZnpTraffic(Traffic[frames.IncomingMessage]):
-    """A `HotPath` of `znp/link.py`. The tag of a message is the transaction number that its confirm quotes."""
+    """The `Messages` of `znp/link.py`. The tag of a message is the transaction number that its confirm quotes."""
 
     def __init__(self, around: Surroundings) -> None:
         super().__init__(around, range(256))
-        self._errands: deque[Request] = deque()  # whose answers do not matter
-        self._rerouted: list[Letter] = []  # until a route is found
+        self._unreported: deque[Request] = deque()  # whose answers do not matter
+        self._rerouted: list[OutgoingFrame] = []  # until a route is found
         self._script: deque[Request] = deque()  # the rest of a long message on its way out; nothing may come between
         self._arrivals: deque[tuple[Eui64, frames.IncomingMessage]] = deque()  # the first of them is being fetched
         self._fetched = bytearray()
@@ -41,12 +41,12 @@ class ZnpTraffic(Traffic[frames.IncomingMessage]):
     def opened(self) -> None:
         self._open(PLACES)
 
-    def _held(self) -> list[Letter]:
-        letters, self._rerouted = self._rerouted, []
-        for held in (self._errands, self._script, self._arrivals, self._fetched):
+    def _held(self) -> list[OutgoingFrame]:
+        waiting, self._rerouted = self._rerouted, []
+        for held in (self._unreported, self._script, self._arrivals, self._fetched):
             held.clear()
         self._fetch_due = self._is_fetching = False
-        return letters
+        return waiting
 
     # What leaves
 
@@ -57,71 +57,54 @@ class ZnpTraffic(Traffic[frames.IncomingMessage]):
             return self._script[0]
         if self._fetch_due:
             return self._fetch()
-        if self._errands:
-            return self._errands.popleft()
+        if self._unreported:
+            return self._unreported.popleft()
         if self._nop_due:
             self._nop_due = False
             return Request(frames.GET_DEVICE_INFO, b"", _ignore)  # the link looks at what it says
-        while not self._full and self._tags:
-            letter = self._outbox.take()
-            if letter is None:
-                return None
-            destination = self._sendable(letter)
-            if destination is not None:
-                return self._request(letter, destination)
-        return None
-
-    def _request(self, letter: Letter, destination: int) -> Request:
-        tag = self._send_off(letter, destination)
-        if len(letter.payload) > frames.MAXIMUM_PAYLOAD_BYTES:
-            return self._long_request(letter, destination, tag)
+        if (found := self._next_to_send()) is None:
+            return None
+        tag, frame, destination = found
+        if len(frame.payload) > frames.MAXIMUM_PAYLOAD_BYTES:
+            return self._long_request(frame, destination, tag)
         data = frames.data_request(
             destination,
-            letter.destination_endpoint,
-            letter.source_endpoint,
-            letter.cluster,
+            frame.destination_endpoint,
+            frame.source_endpoint,
+            frame.cluster,
             tag,
-            _options(letter),
-            letter.payload,
+            _options(frame),
+            frame.payload,
         )
-        return Request(frames.DATA_REQUEST, data, partial(self._accepted, tag, letter))
+        return Request(frames.DATA_REQUEST, data, partial(self._answered, tag, frame))
 
-    def _accepted(self, tag: int, letter: Letter, answer: bytes | None) -> None:
-        if tag not in self._under_way:
-            return  # its fate was told first, and is final
-        acceptance = frames.acceptance(answer)
-        match acceptance:
-            case frames.Acceptance.TAKEN:
-                if letter.profile == zdp.ZDP_PROFILE:  # of which the dongle tells no fate
-                    self._take_out(tag)
-                    self._finish(letter, Delivery.DELIVERED)
-            case frames.Acceptance.FULL:
-                self._take_out(tag)
-                self._hold_back(letter)
-            case frames.Acceptance.REFUSED:
-                self._take_out(tag)
-                self._finish(letter, Delivery.REFUSED)
-                self._nop_due = True  # it may have restarted unheard, and be on no network
-            case _:
-                assert_never(acceptance)
+    def _answered(self, tag: int, frame: OutgoingFrame, answer: bytes | None) -> None:
+        self._accepted(tag, frame, frames.acceptance(answer))
 
-    def _hold_back(self, letter: Letter) -> None:
-        if self._is_held_back(letter):
-            self._outbox.put_back(letter.destination, letter.urgency, letter)
+    def _taken(self, tag: int, frame: OutgoingFrame) -> None:
+        if frame.profile == zdp.ZDP_PROFILE:  # of which the dongle tells no fate
+            self._take_out(tag)
+            self._finish(frame, Delivery.DELIVERED)
 
-    def _long_request(self, letter: Letter, destination: int, tag: int) -> Request:
+    def _refused(self) -> None:
+        self._nop_due = True  # it may have restarted unheard, and be on no network
+
+    def _put_back(self, frame: OutgoingFrame) -> None:
+        self._outbox.put_back(frame.destination, frame.urgency, frame)
+
+    def _long_request(self, frame: OutgoingFrame, destination: int, tag: int) -> Request:
         """A header, the pieces, and a piece of nothing, whose answer is that to the message."""
-        payload, step = letter.payload, frames.STORE_BYTES
+        payload, step = frame.payload, frames.STORE_BYTES
         header = frames.long_data_request(
             destination,
-            letter.destination_endpoint,
-            letter.source_endpoint,
-            letter.cluster,
+            frame.destination_endpoint,
+            frame.source_endpoint,
+            frame.cluster,
             tag,
-            _options(letter),
+            _options(frame),
             len(payload),
         )
-        stored = partial(self._stored, tag, letter)
+        stored = partial(self._stored, tag, frame)
         self._script.append(Request(frames.DATA_REQUEST_EXT, header, stored))
         for index in range(0, len(payload), step):
             piece = frames.data_store(index, payload[index : index + step])
@@ -129,11 +112,11 @@ class ZnpTraffic(Traffic[frames.IncomingMessage]):
         self._script.append(Request(frames.DATA_STORE, frames.data_store(0, b""), stored))
         return self._script[0]
 
-    def _stored(self, tag: int, letter: Letter, answer: bytes | None) -> None:
+    def _stored(self, tag: int, frame: OutgoingFrame, answer: bytes | None) -> None:
         self._script.popleft()
-        if not self._script or frames.acceptance(answer) is not frames.Acceptance.TAKEN:
+        if not self._script or frames.acceptance(answer) is not Acceptance.TAKEN:
             self._script.clear()
-            self._accepted(tag, letter, answer)
+            self._answered(tag, frame, answer)
 
     def unanswered(self) -> bool:
         """A message whose answer is lost may be on its way all the same, and its confirm is waited for.
@@ -154,34 +137,34 @@ class ZnpTraffic(Traffic[frames.IncomingMessage]):
         self._take_out(confirm.tag)
         match confirm.outcome:
             case frames.Outcome.DELIVERED:
-                self._finish(entry.letter, Delivery.DELIVERED)
+                self._finish(entry.frame, Delivery.DELIVERED)
             case frames.Outcome.NOT_DELIVERED:
-                self._finish(entry.letter, Delivery.NOT_DELIVERED)
+                self._finish(entry.frame, Delivery.NOT_DELIVERED)
             case frames.Outcome.REFUSED:
-                self._finish(entry.letter, Delivery.REFUSED)
+                self._finish(entry.frame, Delivery.REFUSED)
             case frames.Outcome.FULL:
-                self._hold_back(entry.letter)
+                self._hold_back(entry.frame)
                 return
             case frames.Outcome.NO_ROUTE:
-                self._find_route(entry.letter, entry.network_address)
+                self._find_route(entry.frame, entry.network_address)
             case _:
                 assert_never(confirm.outcome)
         self._go_on()
 
-    def _find_route(self, letter: Letter, destination: int) -> None:
+    def _find_route(self, frame: OutgoingFrame, destination: int) -> None:
         """Have the dongle look for one, which it does not by itself, and send once more."""
-        if letter.attempts:
-            self._finish(letter, Delivery.NOT_DELIVERED)
+        if frame.attempts:
+            self._finish(frame, Delivery.NOT_DELIVERED)
             return
-        letter.attempts += 1
-        self._errands.append(Request(frames.EXT_ROUTE_DISC, frames.route_discovery(destination), _ignore))
-        self._rerouted.append(letter)
-        self.call_later(ROUTE_S, partial(self._route_found, letter))
+        frame.attempts += 1
+        self._unreported.append(Request(frames.EXT_ROUTE_DISC, frames.route_discovery(destination), _ignore))
+        self._rerouted.append(frame)
+        self.call_later(ROUTE_S, partial(self._route_found, frame))
 
-    def _route_found(self, letter: Letter) -> None:
-        if letter in self._rerouted:
-            self._rerouted.remove(letter)
-            self._outbox.put_back(letter.destination, letter.urgency, letter)
+    def _route_found(self, frame: OutgoingFrame) -> None:
+        if frame in self._rerouted:
+            self._rerouted.remove(frame)
+            self._outbox.put_back(frame.destination, frame.urgency, frame)
             self.wake()
 
     # What comes in
@@ -244,7 +227,7 @@ class ZnpTraffic(Traffic[frames.IncomingMessage]):
 
     def _forget(self, message: frames.IncomingMessage) -> None:
         """The dongle keeps it until it is told."""
-        self._errands.append(Request(frames.DATA_RETRIEVE, frames.data_retrieve(message.timestamp, 0, 0), _ignore))
+        self._unreported.append(Request(frames.DATA_RETRIEVE, frames.data_retrieve(message.timestamp, 0, 0), _ignore))
         self.wake()
 
     def _tell(self, device: Eui64, message: frames.IncomingMessage, payload: bytes) -> None:
@@ -264,12 +247,12 @@ class ZnpTraffic(Traffic[frames.IncomingMessage]):
         )
 
 
-def _options(letter: Letter) -> int:
+def _options(frame: OutgoingFrame) -> int:
     """A message in fragments is always acknowledged (r22 2.2.8.4.5.1)."""
     options = frames.OPTION_SUPPRESS_ROUTE_DISCOVERY
-    if letter.aps_secured:
+    if frame.aps_secured:
         options |= frames.OPTION_SECURITY
-    if letter.acknowledged or len(letter.payload) > _ONE_FRAME_BYTES:
+    if frame.acknowledged or len(frame.payload) > _ONE_FRAME_BYTES:
         options |= frames.OPTION_ACK
     return options
 

@@ -1,7 +1,7 @@
-"""A radio for the life of the hub, over a dongle of any kind: `Radio`, and nothing above it.
+"""`Radio` for the life of the hub, over a dongle of any kind: a dongle that goes is opened again until it is back.
 
-Keeps the dongle: when it goes, everything that was under way is told so, and the radio tries until it has it back, with
-the network as it was. One link is a session (`session.py`); this file is the life around the sessions.
+Whoever has a message under way then is told that the radio is gone; the network is to be the same as before. One link
+is a session (`session.py`); this file is the life around the sessions.
 """
 
 import asyncio
@@ -9,7 +9,7 @@ import contextlib
 import itertools
 import logging
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from typing import Any
+from typing import Any, ParamSpec
 
 import serialx
 import zigpy.exceptions
@@ -17,21 +17,20 @@ import zigpy.exceptions
 from chf.clock import Instant, backoff_s
 from chf.errors import RadioGoneError, RadioRefusedError
 from chf.eui64 import Eui64
-from chf.radio.addresses import Addresses
-from chf.radio.guarded import GuardedListener
 from chf.radio.interface import (
     Delivery,
+    Inbound,
     Outbound,
     Radio,
     RadioInfo,
     RadioListener,
     RadioState,
+    SecurityReport,
 )
 from chf.radio.link import Kind, Link
 from chf.radio.ports import trouble_with
-from chf.radio.security_report import SecurityReport
-from chf.radio.session import Session
-from chf.radio.traffic import letter_of
+from chf.radio.session import LinkLife, Session
+from chf.radio.traffic import Addresses, OutgoingFrame
 
 OPEN_LIMIT_S = 120.0  # of one attempt: a Z-Stack dongle writes some hundred flash items when it forms a network
 START_ATTEMPTS = 3
@@ -42,7 +41,7 @@ LONGEST_RETRY_S = 10.0  # a dongle that was replugged waits no longer (our choic
 _LOG = logging.getLogger(__name__)
 
 
-class KeptRadio(Radio):
+class ReconnectingRadio(Radio):
     """See `Radio` for what each call promises."""
 
     def __init__(self, port: str, kind: Kind) -> None:
@@ -50,7 +49,7 @@ class KeptRadio(Radio):
         self._port = port
         self._kind = kind
         self._addresses = Addresses()
-        self._listener: GuardedListener | None = None
+        self._listener: _GuardedListener | None = None
         self._session: Session | None = None
         self._answered = False  # at the last attempt to open it
         self._network: RadioInfo | None = None
@@ -82,22 +81,24 @@ class KeptRadio(Radio):
 
     @contextlib.asynccontextmanager
     async def _visited(self) -> AsyncIterator[Link]:
-        """The dongle for one errand, without a session."""
+        """The dongle for one command of a person, without a session."""
         assert self._keeper is None, "a radio that serves is not asked this"
         self._keep_keys_out_of_logs()
-        link = self._kind.link(_NoEvents())
+        events = _NoEvents()
+        link = self._kind.link(events)
         with self._said_plainly():
             async with asyncio.timeout(OPEN_LIMIT_S):
                 try:
-                    await link.connect()
-                    yield link
+                    async with events.life.lasting():
+                        await link.connect()
+                        yield link
                 finally:
                     await link.close()
 
     async def start(self, listener: RadioListener, *, form: bool) -> RadioInfo:
         assert self._keeper is None, "a radio is started once until it is stopped"
         self._keep_keys_out_of_logs()
-        listener = self._listener = GuardedListener(listener)
+        listener = self._listener = _GuardedListener(listener)
         self._stopping.clear()
         self._change(RadioState.CONNECTING, f"opening {self._port}")
         try:
@@ -129,11 +130,11 @@ class KeptRadio(Radio):
     def post(self, message: Outbound) -> None:
         listener = self._listener
         assert listener is not None, "a radio is started before it is used"
-        self._letter(message, lambda delivery: listener.message_sent(message, delivery))
+        self._post(message, lambda delivery: listener.message_sent(message, delivery))
 
     async def send(self, message: Outbound, timeout_s: float = 10.0) -> Delivery:
         fate: asyncio.Future[Delivery] = asyncio.get_running_loop().create_future()
-        self._letter(message, lambda delivery: None if fate.done() else fate.set_result(delivery))
+        self._post(message, lambda delivery: None if fate.done() else fate.set_result(delivery))
         try:
             async with asyncio.timeout(timeout_s):
                 return await fate
@@ -173,11 +174,11 @@ class KeptRadio(Radio):
             raise RadioGoneError(f"the dongle at {self._port} is not there (radio {self.state.value})")
         return self._session
 
-    def _letter(self, message: Outbound, told: Callable[[Delivery], None]) -> None:
+    def _post(self, message: Outbound, report: Callable[[Delivery], None]) -> None:
         if self._session is None or self.state is not RadioState.UP:
-            asyncio.get_running_loop().call_soon(told, Delivery.RADIO_GONE)
+            asyncio.get_running_loop().call_soon(report, Delivery.RADIO_GONE)
             return
-        self._session.traffic.post(letter_of(message, told))
+        self._session.traffic.post(OutgoingFrame.of(message, report))
 
     def _change(self, state: RadioState, reason: str) -> None:
         self.state = state
@@ -294,9 +295,9 @@ class KeptRadio(Radio):
             raise RadioGoneError(f"the dongle at {port} does not bring its network up: replug it") from error
         except self._kind.refusals as error:
             raise RadioRefusedError(f"the dongle at {port} refused: {str(error) or type(error).__name__}") from error
-        except self._kind.riddles as error:
+        except self._kind.unparsed as error:
             what = type(error).__name__
-            raise RadioRefusedError(f"the dongle at {port} holds what nobody understands ({what})") from None
+            raise RadioRefusedError(f"the dongle at {port} holds something that cannot be read ({what})") from None
         except TimeoutError as error:
             who = f"`chf radio probe {port}` says who does"
             raise RadioGoneError(f"nothing at {port} answers as {self._kind.name} does: {who}") from error
@@ -305,8 +306,46 @@ class KeptRadio(Radio):
 
 
 class _NoEvents:
-    """Nobody listens on an errand."""
+    """Nobody listens to what a dongle says by itself while it is asked one thing."""
+
+    def __init__(self) -> None:
+        self.life = LinkLife()
 
     def joined(self, device: Eui64, network_address: int, *, rejoined: bool | None) -> None: ...
     def left(self, device: Eui64) -> None: ...
-    def link_lost(self, reason: str) -> None: ...
+    def link_lost(self, reason: str) -> None:
+        self.life.end(reason)
+        self.life.release()
+
+
+class _GuardedListener:
+    """A listener whose failures do not reach the radio: a fault in the hub must not cost it its dongle."""
+
+    def __init__(self, listener: RadioListener) -> None:
+        self._listener = listener
+
+    def message_received(self, message: Inbound) -> None:
+        _guarded(self._listener.message_received, message)
+
+    def message_sent(self, message: Outbound, delivery: Delivery) -> None:
+        _guarded(self._listener.message_sent, message, delivery)
+
+    def device_joined(self, device: Eui64, network_address: int) -> None:
+        _guarded(self._listener.device_joined, device, network_address)
+
+    def device_left(self, device: Eui64) -> None:
+        _guarded(self._listener.device_left, device)
+
+    def radio_state_changed(self, state: RadioState, reason: str) -> None:
+        _guarded(self._listener.radio_state_changed, state, reason)
+
+
+_Told = ParamSpec("_Told")
+
+
+def _guarded(listener: Callable[_Told, None], *args: _Told.args, **kwargs: _Told.kwargs) -> None:
+    """Where the radio calls the hub, the hub's outermost loop is."""
+    try:
+        listener(*args, **kwargs)
+    except Exception:  # noqa: BLE001
+        _LOG.exception("the hub failed on what the radio told it")
