@@ -12,7 +12,7 @@ import pytest
 import zigpy.types as t
 
 from tests.support.virtual_dongle import VirtualDongle, virtual_dongle
-from tests.support.znp_zigpy import host
+from tests.support.zigpy_hosts import host
 
 SEED = bytes(range(0x70, 0x80))
 INCREMENT = 1000

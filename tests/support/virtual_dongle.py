@@ -68,7 +68,7 @@ class VirtualDongle:
 
     def events(self) -> list[dict[str, Any]]:
         """Everything that the devices have told so far."""
-        self._read(0.0)
+        self.read(0.0)
         return self.seen
 
     def wait_for(self, event: str, *, timeout_s: float = 30.0, after: int = 0) -> dict[str, Any]:
@@ -80,9 +80,9 @@ class VirtualDongle:
                     return record
             left_s = deadline - time.monotonic()
             assert left_s > 0, f"no {event!r} in {timeout_s} s, only {[record['event'] for record in self.seen]}"
-            self._read(left_s)
+            self.read(left_s)
 
-    def _read(self, timeout_s: float) -> None:
+    def read(self, timeout_s: float) -> None:
         assert self.process.stdout is not None
         with selectors.DefaultSelector() as selector:
             selector.register(self.process.stdout, selectors.EVENT_READ)
@@ -105,7 +105,7 @@ class VirtualDongle:
         deadline = time.monotonic() + 10.0
         while len(found := [record for record in self.seen if record["event"] in answers]) <= before:
             assert time.monotonic() < deadline, f"{command} was not answered"
-            self._read(1.0)
+            self.read(1.0)
         return found[-1]
 
     def stop(self, number: int = signal.SIGTERM) -> int:
@@ -139,7 +139,7 @@ def virtual_dongle(
         dongle = VirtualDongle(process, {}, pcap, keys)
         deadline = time.monotonic() + 20.0
         while not dongle.seen:
-            dongle._read(1.0)
+            dongle.read(1.0)
             assert process.poll() is None, f"the virtual dongle ended with {process.returncode}"
             assert time.monotonic() < deadline, "the virtual dongle was not ready in 20 s"
         dongle.ready = dongle.seen.pop(0)

@@ -1,15 +1,14 @@
-"""The real zigpy as a host of the virtual dongle, with an ear at what it receives: what its two radio libraries share.
-
-`bellows_host` and `znp_zigpy` have the library for each kind of dongle.
-"""
+"""The real zigpy as a host of the virtual dongle, by bellows or zigpy-znp, with an ear at what it receives."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from typing import Any, TypeVar
+from typing import Any
 
+import bellows.zigbee.application
 import zigpy.ota.manager
 import zigpy.types as t
+import zigpy_znp.zigbee.application
 from zigpy.application import ControllerApplication
 from zigpy.ota import OtaImageWithMetadata
 from zigpy.ota.image import OTAImage, OTAImageHeader, SubElement
@@ -17,7 +16,7 @@ from zigpy.ota.providers import BaseOtaImageMetadata
 from zigpy.zcl.foundation import Status
 
 from tests.support.programs import IMAGE_TYPE, MANUFACTURER
-from tests.support.virtual_dongle import EUI64
+from tests.support.virtual_dongle import EUI64, LINK_KEY, VirtualDongle
 
 IEEE = t.EUI64.convert(EUI64.replace("-", ":").lower())
 """Of the emulated device."""
@@ -75,6 +74,12 @@ class Ear(ControllerApplication):
         return [packet for packet in self.received if packet.cluster_id == cluster and packet.dst_ep]
 
 
+class Bellows(Ear, bellows.zigbee.application.ControllerApplication): ...
+
+
+class ZigpyZnp(Ear, zigpy_znp.zigbee.application.ControllerApplication): ...
+
+
 def config(port: str, **network: object) -> dict[str, Any]:
     return {
         "device": {"path": port, "baudrate": 115200, "flow_control": None},
@@ -89,16 +94,30 @@ def config(port: str, **network: object) -> dict[str, Any]:
     }
 
 
-H = TypeVar("H", bound=Ear)
-
-
 @asynccontextmanager
-async def running(app: H) -> AsyncIterator[H]:
+async def host(dongle: VirtualDongle, **network: object) -> AsyncIterator[Ear]:
+    """The library for this kind of dongle, started; it forms a network where there is none."""
+    app: Ear
+    if dongle.ready["ncp"] == "znp":
+        more = {"znp_config": {"prefer_endpoint_1": False, "skip_bootloader": False}}
+        app = ZigpyZnp(config(dongle.port, **network) | more)
+    else:
+        app = Bellows(config(dongle.port, **network))
     await app.startup(auto_form=True)
     try:
         yield app
     finally:
         await app.shutdown()
+
+
+@asynccontextmanager
+async def inviting(app: Ear, device: t.EUI64 = IEEE) -> AsyncIterator[None]:
+    """While the block runs: zigpy-znp's permit lasts for the whole window."""
+    permit = asyncio.create_task(app.permit_with_link_key(device, t.KeyData(LINK_KEY), 60))
+    try:
+        yield
+    finally:
+        permit.cancel()
 
 
 def ota_image() -> OtaImageWithMetadata:
@@ -119,9 +138,10 @@ def ota_image() -> OtaImageWithMetadata:
     return OtaImageWithMetadata(metadata, OTAImage(header=header, subelements=[SubElement(tag_id=0, data=_BODY)]))
 
 
-async def update(app: Ear, image: OtaImageWithMetadata) -> Status:
-    """Of the emulated device, once zigpy knows it."""
-    await app.until(lambda: IEEE in app.devices and app.devices[IEEE].is_initialized)
+async def join_and_update(app: Ear) -> Status:
+    """The emulated device comes in and gets `ota_image`."""
+    async with inviting(app):
+        await app.until(lambda: IEEE in app.devices and app.devices[IEEE].is_initialized)
     device = app.devices[IEEE]
     device.ota_in_progress = True  # else zigpy's cluster answers each block with ABORT, too
-    return await zigpy.ota.manager.update_firmware(device, image)
+    return await zigpy.ota.manager.update_firmware(device, ota_image())

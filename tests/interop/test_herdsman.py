@@ -1,8 +1,8 @@
-"""zigbee-herdsman, the host of Zigbee2MQTT, by its ember adapter against the virtual EZSP dongle and a device.
+"""zigbee-herdsman, the host of Zigbee2MQTT, against the virtual EZSP and TI dongles and an emulated device.
 
 The device is on the Home Automation profile, without APS security: herdsman does no Smart Energy. It thinks for 3 ms
 before each request, because herdsman loses a request that arrives together with the confirm of its last answer
-(open pull request 1846 there). The oldest EZSP that the adapter takes is v13.
+(open pull request 1846 there). The oldest EZSP that its ember adapter takes is v13.
 """
 
 import hashlib
@@ -14,19 +14,13 @@ import pytest
 
 from tests.support.herdsman import install_code_text, need_herdsman, run_herdsman
 from tests.support.virtual_dongle import EUI64, INSTALL_CODE, ppmid, virtual_dongle
+from tests.support.zigpy_hosts import RELAXED
 
-RELAXED: dict[str, Any] = {
-    "profile": "home-automation",
-    "aps_security": False,
-    "body_format": "sub-elements",
-    "endpoint": 1,
-    "think_time_s": 0.003,
-}
 CODE = install_code_text(EUI64, INSTALL_CODE)
-VERSIONS = ("v13", "v18")
+DONGLES = {"v13": ("ember", "ezsp"), "v18": ("ember", "ezsp"), "znp": ("zstack", "znp")}
 PAGE_BYTES = 512
 
-pytestmark = pytest.mark.timeout(180)
+pytestmark = [pytest.mark.timeout(180), pytest.mark.parametrize("kind", DONGLES)]
 
 
 @pytest.fixture(autouse=True)
@@ -34,8 +28,9 @@ def _herdsman() -> None:
     need_herdsman()
 
 
-def ncp(version: str, eui64: str = "00-DB-12-34-56-78-00-01") -> str:
-    return f'[ncp]\nversion = "{version}"\neui64 = "{eui64}"\nendpoints_survive_reset = false\n'
+def ncp(kind: str, eui64: str = "00-DB-12-34-56-78-00-01") -> str:
+    own = "" if kind == "znp" else f'version = "{kind}"\nendpoints_survive_reset = false\n'
+    return f'[ncp]\neui64 = "{eui64}"\n{own}'
 
 
 def image_file(path: Path) -> Path:
@@ -52,29 +47,30 @@ def named(events: list[dict[str, Any]], name: str) -> dict[str, Any]:
     return found
 
 
-@pytest.mark.parametrize("version", VERSIONS)
-def test_it_forms_comes_back_and_restores_its_backup_onto_a_new_stick(tmp_path: Path, version: str) -> None:
-    with virtual_dongle(tmp_path, ncp(version)) as dongle:
-        first = named(run_herdsman(tmp_path, dongle.port, "ember", backup=True), "started")
+def test_it_forms_comes_back_and_restores_its_backup_onto_a_new_stick(tmp_path: Path, kind: str) -> None:
+    adapter, family = DONGLES[kind]
+    with virtual_dongle(tmp_path, ncp(kind), "--ncp", family) as dongle:
+        first = named(run_herdsman(tmp_path, dongle.port, adapter, backup=True), "started")
         assert first["result"] == "reset"  # it was formed
         assert (first["network"]["panID"], first["network"]["channel"]) == (0x1A62, 15)
-        again = named(run_herdsman(tmp_path, dongle.port, "ember"), "started")
+        again = named(run_herdsman(tmp_path, dongle.port, adapter), "started")
         assert (again["result"], again["network"]) == ("resumed", first["network"])
-    with virtual_dongle(tmp_path, ncp(version, "00-DB-12-34-56-78-00-02")) as dongle:
-        after = named(run_herdsman(tmp_path, dongle.port, "ember"), "started")
+    with virtual_dongle(tmp_path, ncp(kind, "00-DB-12-34-56-78-00-02"), "--ncp", family) as dongle:
+        after = named(run_herdsman(tmp_path, dongle.port, adapter), "started")
     assert (after["result"], after["network"]) == ("restored", first["network"])
 
 
 @pytest.mark.parametrize("transfer", [{}, {"page": True, "page_bytes": PAGE_BYTES}], ids=["blocks", "pages"])
-@pytest.mark.parametrize("version", VERSIONS)
-def test_it_interviews_a_device_and_updates_it(tmp_path: Path, version: str, transfer: dict[str, Any]) -> None:
+def test_it_interviews_a_device_and_updates_it(tmp_path: Path, kind: str, transfer: dict[str, Any]) -> None:
+    adapter, family = DONGLES[kind]
     image = image_file(tmp_path / "new.ota")
-    with virtual_dongle(tmp_path, ncp(version) + ppmid(query_delay_s=0.1, **RELAXED, **transfer)) as dongle:
-        events = run_herdsman(tmp_path, dongle.port, "ember", installCode=CODE, image=str(image))
+    scenario = ncp(kind) + ppmid(**RELAXED, think_time_s=0.003, **transfer)
+    with virtual_dongle(tmp_path, scenario, "--ncp", family) as dongle:
+        events = run_herdsman(tmp_path, dongle.port, adapter, installCode=CODE, image=str(image))
         device = named(events, "interviewed")
         assert (device["model"], device["manufacturer"]) == ("PPMID", "Emulated")
         assert [endpoint["profileID"] for endpoint in device["endpoints"]] == [0x0104]
         assert events[-2:] == [{"event": "updated"}, {"event": "stopped"}]
         done = dongle.wait_for("download_complete")
-        assert done["sha256"] == hashlib.sha256(image.read_bytes()).hexdigest()
+        assert (done["file_version"], done["sha256"]) == (2, hashlib.sha256(image.read_bytes()).hexdigest())
         assert dongle.command(do="state", eui64=EUI64)["file_version"] == 2
