@@ -20,7 +20,7 @@ from urllib.parse import quote
 from devices.bench.scenario import Scenario
 from devices.bench.toml_section import format_eui64
 from devices.bench.world import World
-from devices.stack.kept import Kept
+from devices.stack.persisted import Persisted
 
 if TYPE_CHECKING:
     from devices.stack.interface import Eui64
@@ -58,7 +58,7 @@ class StateFile:
         """How often it was opened before."""
         self._path = path
         self._database = database
-        self._parts: dict[str, dict[str, Kept]] = {}
+        self._parts: dict[str, dict[str, Persisted]] = {}
         self._owners: dict[Eui64, str] = {}
 
     @classmethod
@@ -139,7 +139,7 @@ class StateFile:
         except sqlite3.Error as error:
             raise StateFileError(f"{self._path} cannot be written: {error}") from None
 
-    def _changes(self, owner: str, parts: dict[str, Kept]) -> list[tuple[str, tuple[object, ...]]]:
+    def _changes(self, owner: str, parts: dict[str, Persisted]) -> list[tuple[str, tuple[object, ...]]]:
         before = self._parts.get(owner, {})
         if parts is before:
             return []

@@ -8,7 +8,6 @@ from collections import deque
 from dataclasses import dataclass
 from typing import Protocol
 
-from devices.stack.counters import Counters
 from devices.stack.fragments import (
     MAX_BLOCKS,
     MessageKey,
@@ -19,11 +18,20 @@ from devices.stack.fragments import (
     cut,
     message_key,
 )
-from devices.stack.interface import ApsIndication, ApsRequest, ApsStatus, Confirm, Eui64, Fragment, LinkKey, NwkAddress
-from devices.stack.link_security import LinkSecurity
-from devices.stack.nwk_layer import Arrival, Done, is_broadcast
+from devices.stack.interface import (
+    ApsIndication,
+    ApsRequest,
+    ApsStatus,
+    Confirm,
+    Eui64,
+    Fragment,
+    LinkKey,
+    NwkAddress,
+)
+from devices.stack.link_security import LinkSecurity, Protection
+from devices.stack.nwk_layer import DEFAULT_RADIUS, Arrival, Counters, NwkLayer, is_broadcast
 from devices.time import Scheduler, Timer
-from devices.wire import mac, nwk, secured_data
+from devices.wire import mac, nwk
 from devices.wire.aps import (
     DATA_HEADER_BYTES,
     EXTENDED_HEADER_BYTES,
@@ -32,38 +40,31 @@ from devices.wire.aps import (
     Delivery,
     ExtendedHeader,
     Fragmentation,
-    frame_type,
 )
 from devices.wire.errors import FrameSecurityError, MalformedFrameError
 from devices.wire.fcs import FCS_BYTES
-from devices.wire.secured_data import ApsHeaders
-from devices.wire.security import APS_OVERHEAD_BYTES, NWK_OVERHEAD_BYTES, AuxiliaryHeader, KeyIdentifier
+from devices.wire.security import APS_OVERHEAD_BYTES, NWK_OVERHEAD_BYTES, KeyIdentifier
 
 ACK_WAIT_S = 1.6  # apscAckWaitDuration on 2.4 GHz, Zigbee PRO table 2.24
-MAX_RETRIES = 3  # apscMaxFrameRetries
-_MAC_HEADER_BYTES = 9
+MAX_RETRIES = 3  # apscMaxFrameRetries, Zigbee PRO table 2.24
 MAX_PAYLOAD_BYTES = (
-    mac.MAX_PSDU_BYTES - _MAC_HEADER_BYTES - FCS_BYTES - nwk.HEADER_BYTES - NWK_OVERHEAD_BYTES - DATA_HEADER_BYTES
+    mac.MAX_PSDU_BYTES - mac.DATA_HEADER_BYTES - FCS_BYTES - nwk.HEADER_BYTES - NWK_OVERHEAD_BYTES - DATA_HEADER_BYTES
 )
 assert MAX_PAYLOAD_BYTES == 82
 
 _MEMORY_S = ACK_WAIT_S * (MAX_RETRIES + 1)  # a retry can come so much later
 # At the pace of a simulated air a counter comes round within that, as on a real one it does not: so only so many of the
 # latest count, and what says something else under the same counter is another message.
-_MEMORY_COUNTERS = 16
+_MEMORY_COUNTERS = 16  # our choice
 _HOPELESS = (ApsStatus.EXPIRED, ApsStatus.NO_NETWORK, ApsStatus.UNKNOWN_DESTINATION)
 _WHOLE_MESSAGE = -2  # in the place of a block: the message was completed
 
 
-class ApsHost(Protocol):
-    """What the APS layer needs of the node that it is part of."""
+class ApsNode(Protocol):
+    """The node that the layer is part of."""
 
-    address: NwkAddress
-
-    def send_nwk(self, destination: NwkAddress, payload: bytes, radius: int, done: Done | None) -> None: ...
-    def ieee_of(self, address: NwkAddress) -> Eui64 | None: ...
     def link_key(self, partner: Eui64) -> LinkKey | None: ...
-    def aps_command(self, octets: bytes, arrival: Arrival) -> None: ...
+    def aps_command(self, octets: bytes) -> None: ...
     def aps_indication(self, indication: ApsIndication) -> None: ...
 
 
@@ -83,30 +84,30 @@ class _Sending:
 
 
 class ApsLayer:
-    """`ApsLayer(host, ieee, scheduler, counters, host_fragments=False, first_counter=0, tells_first=False)`.
+    """`ApsLayer(node, nwk, ieee, scheduler, counters, host_fragments=False, first_counter=0)`.
 
     With `host_fragments` nothing is cut or put together: blocks are indicated as they come, and acknowledged by
-    `acknowledge`. With `tells_first` a message is indicated before its acknowledgement is made, in the same moment of
-    simulated time: the co-processor's host need not wait for that.
+    `acknowledge`.
     """
 
     def __init__(
         self,
-        host: ApsHost,
+        node: ApsNode,
+        nwk_layer: NwkLayer,
         ieee: Eui64,
         scheduler: Scheduler,
         counters: Counters,
         *,
         host_fragments: bool = False,
         first_counter: int = 0,
-        tells_first: bool = False,
     ) -> None:
-        self._host = host
+        self._node = node
+        self._nwk = nwk_layer
         self._scheduler = scheduler
         self._counters = counters
         self._host_fragments = host_fragments
-        self._tells_first = tells_first
-        self.security = LinkSecurity(ieee)
+        self.security = LinkSecurity()
+        self._ieee = ieee
         self._counter = first_counter & 0xFF
         self._waiting: dict[tuple[int, int, int], _Sending] = {}
         self._seen: dict[int, dict[tuple[int, int], tuple[float, bytes]]] = {}
@@ -191,6 +192,11 @@ class ApsLayer:
 
     def _transmit(self, sending: _Sending) -> None:
         request = sending.request
+        delivery = _delivery(request)
+        protection = self._protection(request.destination, delivery) if request.secured else None
+        if isinstance(protection, ApsStatus):
+            self._fail(sending.finished, protection)
+            return
         frame = ApsFrame(
             request.destination_endpoint,
             request.cluster,
@@ -199,32 +205,27 @@ class ApsLayer:
             sending.counter,
             sending.payload,
             ApsType.DATA,
-            _delivery(request),
+            delivery,
             request.group or 0,
-            request.secured,
+            None if protection is None else protection.security,
             sending.acknowledged,
             sending.extended,
         )
-        octets, problem = self._seal(frame, request.destination)
-        if octets is None:
-            self._fail(sending.finished, problem)
-            return
+        octets = frame.to_bytes() if protection is None else frame.seal(protection.cipher, self._ieee)
         sending.tries += 1
         if sending.acknowledged:
             self._waiting[request.destination, sending.counter, sending.block] = sending
-        self._host.send_nwk(request.destination, octets, request.radius, lambda status: self._mac_done(sending, status))
+        self._nwk.send(request.destination, octets, request.radius, lambda status: self._mac_done(sending, status))
 
-    def _seal(self, frame: ApsFrame, destination: NwkAddress) -> tuple[bytes | None, ApsStatus]:
-        if not frame.secured:
-            return frame.to_bytes(), ApsStatus.SUCCESS
-        if frame.delivery is not Delivery.UNICAST:
-            return None, ApsStatus.NO_LINK_KEY
-        partner = self._host.ieee_of(destination)
+    def _protection(self, destination: NwkAddress, delivery: Delivery) -> Protection | ApsStatus:
+        """The key for a frame to this neighbour, or why there is none."""
+        if delivery is not Delivery.UNICAST:
+            return ApsStatus.NO_LINK_KEY
+        partner = self._nwk.neighbours.get(destination)
         if partner is None:
-            return None, ApsStatus.UNKNOWN_DESTINATION
-        key = self._host.link_key(partner)
-        octets = None if key is None else self.security.seal(frame.header_to_bytes(), frame.payload, key)
-        return octets, ApsStatus.NO_LINK_KEY
+            return ApsStatus.UNKNOWN_DESTINATION
+        key = self._node.link_key(partner.ieee)
+        return (None if key is None else self.security.protect(key)) or ApsStatus.NO_LINK_KEY
 
     def _mac_done(self, sending: _Sending, status: ApsStatus) -> None:
         if not sending.acknowledged:
@@ -263,77 +264,40 @@ class ApsLayer:
 
     def receive(self, arrival: Arrival) -> None:
         """The payload of a NWK data frame. What is wrong is counted and dropped."""
-        octets = arrival.payload
-        headers = secured_data.read_aps(octets)
+        octets, counters = arrival.payload, self._counters
         try:
-            if headers is not None:
-                opened = self._open_data(octets, headers, arrival)
-            else:
-                opened = self._open_any(octets, arrival)
+            if octets and octets[0] & 3 == ApsType.COMMAND:
+                self._node.aps_command(octets)
+                return
+            if arrival.sender is None:
+                counters.nwk_unsecured += 1
+                return
+            frame = ApsFrame.from_bytes(octets)
+            payload = frame.payload
+            if frame.security is not None:
+                frame_counter, source, key_identifier = frame.security
+                originator = arrival.originator if source is None else source
+                if key_identifier is not KeyIdentifier.DATA:
+                    originator = None
+                key = self._key_for(originator, frame_counter)
+                if key is None or originator is None:
+                    return
+                payload = frame.unseal(octets, self.security.cipher(key.key), originator)
+                key.incoming_counter = frame_counter
         except MalformedFrameError:
-            self._counters.malformed += 1
+            counters.malformed += 1
             return
         except FrameSecurityError:
-            self._counters.aps_security_failures += 1
+            counters.aps_security_failures += 1
             return
-        if opened is None:
-            return
-        frame, payload = opened
         if frame.type is ApsType.ACK:
             self._acknowledged(NwkAddress(arrival.frame.source), frame)
         else:
             self._data(arrival, frame, payload)
 
-    def _open_any(self, octets: bytes, arrival: Arrival) -> tuple[ApsFrame, bytes] | None:
-        """The frame and its plain payload; None where there is nothing more to do."""
-        if frame_type(octets) == ApsType.COMMAND:
-            self._host.aps_command(octets, arrival)
-            return None
-        if arrival.sender is None:
-            self._counters.nwk_unsecured += 1
-            return None
-        frame = ApsFrame.from_bytes(octets)
-        if not frame.secured:
-            return frame, frame.payload
-        header_bytes = len(octets) - len(frame.payload)
-        auxiliary = AuxiliaryHeader.from_bytes(octets, header_bytes)
-        originator = arrival.originator if auxiliary.source is None else auxiliary.source
-        if auxiliary.key is not KeyIdentifier.DATA:
-            originator = None
-        key = self._key_for(originator, auxiliary.frame_counter)
-        if key is None or originator is None:
-            return None
-        return frame, self.security.unseal(octets, header_bytes, auxiliary, key, originator)
-
-    def _open_data(self, octets: bytes, headers: ApsHeaders, arrival: Arrival) -> tuple[ApsFrame, bytes] | None:
-        """`_open_any` for the shape of `secured_data`."""
-        _, destination_endpoint, cluster, profile, source_endpoint, counter, _, frame_counter = headers
-        if arrival.sender is None:
-            self._counters.nwk_unsecured += 1
-            return None
-        originator = arrival.originator
-        key = self._key_for(originator, frame_counter)
-        if key is None or originator is None:
-            return None
-        payload = self.security.unseal_data(octets, frame_counter, key, originator)
-        frame = ApsFrame(
-            destination_endpoint,
-            cluster,
-            profile,
-            source_endpoint,
-            counter,
-            payload,
-            ApsType.ACK if secured_data.is_acknowledgement(headers) else ApsType.DATA,
-            Delivery.UNICAST,
-            0,
-            True,
-            secured_data.wants_acknowledgement(headers),
-        )
-        return frame, payload
-
     def _key_for(self, originator: int | None, frame_counter: int) -> LinkKey | None:
         """To open a frame with; None, and counted, where it is not to be opened."""
-        key = None if originator is None else self._host.link_key(Eui64(originator))
+        key = None if originator is None else self._node.link_key(Eui64(originator))
         if key is None:
             self._counters.aps_no_link_key += 1
         elif frame_counter <= key.incoming_counter:
@@ -345,7 +309,7 @@ class ApsLayer:
         block = -1 if frame.extended is None else frame.extended.block
         key = (source, frame.counter, block)
         sending = self._waiting.get(key)
-        if sending is None or sending.request.cluster != frame.cluster or sending.request.profile != frame.profile:
+        if sending is None or not _answers(frame, sending.request):
             self._counters.unexpected += 1
             return
         if frame.extended is not None and not (frame.extended.received or 0) & 1:
@@ -359,14 +323,11 @@ class ApsLayer:
             return
         duplicate = self._is_duplicate(source, frame.counter, -1, payload)
         if frame.ack_request:
-            if self._tells_first:
-                self._scheduler.call_later(0.0, lambda: self._send_ack(source, frame, None))
-            else:
-                self._send_ack(source, frame, None)
+            self._send_ack(source, frame, secured=frame.security is not None)
         if duplicate:
             self._counters.aps_duplicates += 1
             return
-        self._host.aps_indication(_indication(arrival, frame, payload, None))
+        self._node.aps_indication(_indication(arrival, frame, payload, None))
 
     def _is_duplicate(self, source: int, counter: int, block: int, payload: bytes = b"") -> bool:
         """Whether this was here before; remembers it if not."""
@@ -391,15 +352,15 @@ class ApsLayer:
             if self._is_duplicate(source, frame.counter, index, payload):
                 self._counters.aps_duplicates += 1
                 if (frame.counter, index) in self._taken_by_host.get(source, ()):
-                    self._send_ack(source, frame, ack_header(index))
+                    self._send_ack(source, frame, secured=frame.security is not None, extended=ack_header(index))
                 return
             count = header.block if index == 0 else 0
-            self._host.aps_indication(_indication(arrival, frame, payload, Fragment(index, count)))
+            self._node.aps_indication(_indication(arrival, frame, payload, Fragment(index, count)))
             return
         key = message_key(source, frame)
         if key not in self._reassembly and self._was_seen(source, frame.counter, _WHOLE_MESSAGE):
             self._counters.aps_duplicates += 1
-            self._send_ack(source, frame, ack_header(index))
+            self._send_ack(source, frame, secured=frame.security is not None, extended=ack_header(index))
             return
         reassembly, timer = self._reassembly.pop(key, (None, None))
         if timer is not None:
@@ -408,14 +369,14 @@ class ApsLayer:
         if not reassembly.add(header, payload):
             self._counters.malformed += 1
             return  # and the message with it: its blocks contradict each other
-        self._send_ack(source, frame, ack_header(index))
+        self._send_ack(source, frame, secured=frame.security is not None, extended=ack_header(index))
         message = reassembly.message()
         if message is None:
             expiry = self._scheduler.call_later(_MEMORY_S, lambda: self._reassembly_expired(key))
             self._reassembly[key] = (reassembly, expiry)
             return
         self._is_duplicate(source, frame.counter, _WHOLE_MESSAGE)
-        self._host.aps_indication(_indication(arrival, frame, message, None))
+        self._node.aps_indication(_indication(arrival, frame, message, None))
 
     def _reassembly_expired(self, key: MessageKey) -> None:
         if self._reassembly.pop(key, None) is not None:
@@ -435,12 +396,16 @@ class ApsLayer:
             indication.profile,
             indication.source_endpoint,
             indication.counter,
-            secured=indication.secured,
         )
-        self._send_ack(indication.source, frame, ack_header(index))
+        self._send_ack(indication.source, frame, secured=indication.secured, extended=ack_header(index))
 
-    def _send_ack(self, destination: NwkAddress, frame: ApsFrame, extended: ExtendedHeader | None) -> None:
+    def _send_ack(
+        self, destination: NwkAddress, frame: ApsFrame, *, secured: bool, extended: ExtendedHeader | None = None
+    ) -> None:
         """The acknowledgement mirrors the security of the frame, as deployed stacks do (the standard is silent)."""
+        protection = self._protection(destination, Delivery.UNICAST) if secured else None
+        if isinstance(protection, ApsStatus):
+            return
         ack = ApsFrame(
             frame.source_endpoint,
             frame.cluster,
@@ -449,12 +414,24 @@ class ApsLayer:
             frame.counter,
             b"",
             ApsType.ACK,
-            secured=frame.secured,
-            extended=extended,
+            Delivery.UNICAST,
+            0,
+            None if protection is None else protection.security,
+            False,
+            extended,
         )
-        octets, _ = self._seal(ack, destination)
-        if octets is not None:
-            self._host.send_nwk(destination, octets, 30, None)
+        octets = ack.to_bytes() if protection is None else ack.seal(protection.cipher, self._ieee)
+        self._nwk.send(destination, octets, DEFAULT_RADIUS, None)
+
+
+def _answers(acknowledgement: ApsFrame, request: ApsRequest) -> bool:
+    """Whether it is for this message: the same addressing, the endpoints changed round (Zigbee PRO 2.2.5.2.3)."""
+    return (
+        acknowledgement.cluster == request.cluster
+        and acknowledgement.profile == request.profile
+        and acknowledgement.source_endpoint == request.destination_endpoint
+        and acknowledgement.destination_endpoint == request.source_endpoint
+    )
 
 
 def _delivery(request: ApsRequest) -> Delivery:
@@ -474,7 +451,7 @@ def _indication(arrival: Arrival, frame: ApsFrame, payload: bytes, fragment: Fra
         frame.destination_endpoint,
         payload,
         frame.counter,
-        frame.secured,
+        frame.security is not None,
         frame.group if frame.delivery is Delivery.GROUP else None,
         arrival.lqi,
         arrival.rssi,

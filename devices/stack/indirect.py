@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from devices.stack.interface import ApsStatus
-from devices.stack.nwk_layer import Done
+from devices.stack.nwk_layer import Counters, Done
 from devices.time import Scheduler, Timer
 
 PERSISTENCE_S = 7.68  # macTransactionPersistenceTime with ZigBee's and EmberZNet's usual 7680 ms
@@ -23,15 +23,15 @@ class _Held:
 
 
 class IndirectQueue:
-    """`IndirectQueue(scheduler, expired)`: keyed by the child's address, short or extended, in the order of arrival.
+    """`IndirectQueue(scheduler, counters)`: keyed by the child's address, short or extended, in the order of arrival.
 
     Frames are protected only when they go out, so that their counters follow the order of the air.
     """
 
-    def __init__(self, scheduler: Scheduler, expired: Callable[[], None]) -> None:
+    def __init__(self, scheduler: Scheduler, counters: Counters) -> None:
         self.persistence_s = PERSISTENCE_S
         self._scheduler = scheduler
-        self._expired = expired
+        self._counters = counters
         self._held: dict[int, deque[_Held]] = {}
 
     def put(self, address: int, emit: Emit, done: Done | None) -> None:
@@ -76,7 +76,7 @@ class IndirectQueue:
 
     def _expire(self, address: int, held: _Held) -> None:
         if self._take(address, held):
-            self._expired()
+            self._counters.indirect_expired += 1
             if held.done is not None:
                 held.done(ApsStatus.EXPIRED)
 

@@ -93,26 +93,6 @@ class ApsIndication(NamedTuple):
 Confirm = Callable[[ApsStatus], None]
 
 
-class Stack(Protocol):
-    """What both a coordinator and a device offer to the application above."""
-
-    ieee: Eui64
-    address: NwkAddress  # 0xFFFF while off the network
-    endpoints: dict[int, Endpoint]
-
-    def send(self, request: ApsRequest, confirm: Confirm | None = None) -> int:
-        """Send; returns the APS counter used. `confirm` is called exactly once, never from within `send`.
-
-        Except that what is under way at a reset (`stop`, `power_off`) is forgotten: its confirm is never called.
-        An unacknowledged message is confirmed when the MAC is done with it.
-        """
-        ...
-
-    def maximum_payload(self, *, secured: bool) -> int:
-        """Bytes of APS payload that fit one frame: 82, 73 with a link key (Zigbee PRO: 127 less every header)."""
-        ...
-
-
 @dataclass(slots=True)
 class NetworkState:
     """What a coordinator keeps over a reset. Counters are written ahead of use so that a value is never used twice."""
@@ -125,18 +105,19 @@ class NetworkState:
     network_frame_counter: int = 0
     manager: NwkAddress = COORDINATOR
     update_id: int = 0
-    children: dict[Eui64, "Child"] = field(default_factory=dict)
+    children: dict[Eui64, "Neighbour"] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
-class Child:
-    """A device that this coordinator let onto the network."""
+class Neighbour:
+    """Who is one hop away: a device that this coordinator let onto its network, or the parent of an end device."""
 
     ieee: Eui64
     address: NwkAddress
     receiver_on_when_idle: bool
     is_router: bool = False
-    timeout_s: float = 7.68 * 60
+    timeout_s: float = 7.68 * 60  # our choice, until the child asks for another
+    last_heard_s: float = field(default=0.0, compare=False)
 
 
 @dataclass(slots=True)
@@ -180,47 +161,6 @@ class CoordinatorListener(Protocol):
     def device_left(self, ieee: Eui64, address: NwkAddress) -> None: ...
 
 
-class Coordinator(Stack, Protocol):
-    """A trust centre and the parent of every device (one hop, no routers)."""
-
-    network: NetworkState | None
-    permitting_until: float
-
-    def form(self, network: NetworkState) -> None:
-        """Start as coordinator with these parameters; `network_up` follows, never from within."""
-        ...
-
-    def resume(self) -> bool:
-        """Come up again with `network` as it was; False where there is none."""
-        ...
-
-    def stop(self) -> None:
-        """Fall silent (a reset); `network` stays."""
-        ...
-
-    def leave(self) -> None:
-        """Leave and forget the network; `network_down` follows."""
-        ...
-
-    def permit(self, seconds: float) -> None:
-        """Accept associations for so long; 0 closes, infinity keeps open."""
-        ...
-
-    def address_of(self, ieee: Eui64) -> NwkAddress | None: ...
-    def ieee_of(self, address: NwkAddress) -> Eui64 | None: ...
-    def energy(self, channel: int) -> int:
-        """Energy on a channel, in dBm."""
-        ...
-
-    def remove(self, ieee: Eui64) -> None:
-        """Mgmt_Leave / NWK leave to a child."""
-        ...
-
-    def acknowledge_fragments(self, indication: ApsIndication) -> None:
-        """For hosts that put fragments together themselves: send the APS ack of this block."""
-        ...
-
-
 class DeviceListener(Protocol):
     """What the stack tells the application of an emulated device."""
 
@@ -230,16 +170,31 @@ class DeviceListener(Protocol):
     def message_received(self, indication: ApsIndication) -> None: ...
 
 
-class DeviceStack(Stack, Protocol):
-    """An end device's half: association, Transport-Key, announce, rejoin, polls of a sleepy child, ZDP answers."""
+class DeviceStack(Protocol):
+    """What an end device offers to the application above: joining, rejoining and polling are behind it."""
 
+    ieee: Eui64
+    address: NwkAddress  # 0xFFFF while off the network
+    endpoints: dict[int, Endpoint]
     joined: bool
+
+    def send(self, request: ApsRequest, confirm: Confirm | None = None) -> int:
+        """Send; returns the APS counter used. `confirm` is called exactly once, never from within `send`.
+
+        Except that what is under way at a reset (`stop`, `power_off`) is forgotten: its confirm is never called.
+        An unacknowledged message is confirmed when the MAC is done with it.
+        """
+        ...
+
+    def maximum_payload(self, *, secured: bool) -> int:
+        """Bytes of APS payload that fit one frame: 82, 73 with a link key (Zigbee PRO: 127 less every header)."""
+        ...
 
     def retained(self) -> dict[str, Any]:
         """What flash holds of the network and its keys, as JSON."""
         ...
 
-    def restore(self, kept: dict[str, Any]) -> None:
+    def restore(self, stored: dict[str, Any]) -> None:
         """Have that in flash, before `power_on`. Raises KeyError, TypeError or ValueError for what makes no sense."""
         ...
 

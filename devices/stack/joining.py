@@ -7,18 +7,15 @@ secured way first and then, turn about, the trust-centre way in the clear (Zigbe
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum, auto
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
-from devices.medium.medium import Radio
 from devices.stack.interface import COORDINATOR, Eui64, NwkAddress
 from devices.stack.nwk_layer import Arrival, NwkLayer
+from devices.stack.persisted import DeviceState
 from devices.time import Scheduler, Timer
 from devices.wire import mac, nwk
 from devices.wire.errors import MalformedFrameError
 from devices.wire.mac import AddressMode, AssociationStatus, Capability, MacCommand, MacFrame, MacType
-
-if TYPE_CHECKING:
-    from devices.stack.end_device import DeviceState
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,9 +25,9 @@ class DeviceTiming:
     scan_s: float = 0.13824  # a channel at scan duration 3: 960 symbols x (2^3 + 1)
     response_wait_s: float = 0.49152  # macResponseWaitTime, 32 x 960 symbols
     key_wait_s: float = 5.0  # our choice
-    key_poll_s: float = 0.25  # how often a sleepy device asks meanwhile
-    first_retry_s: float = 1.0
-    longest_retry_s: float = 60.0
+    key_poll_s: float = 0.25  # our choice: how often a sleepy device asks meanwhile
+    first_retry_s: float = 1.0  # our choice
+    longest_retry_s: float = 60.0  # our choice
 
 
 class _Phase(Enum):
@@ -48,7 +45,7 @@ class JoiningDevice(Protocol):
 
     ieee: Eui64
     address: NwkAddress
-    persistent_state: "DeviceState"
+    persistent_state: DeviceState
 
     def capability(self) -> Capability: ...
     def network_ready(self, *, rejoined: bool) -> None: ...
@@ -57,12 +54,11 @@ class JoiningDevice(Protocol):
 
 
 class Joining:
-    """`Joining(device, radio, nwk, scheduler, *, channels, timing)`: one per device, idle while it is joined."""
+    """`Joining(device, nwk_layer, scheduler, *, channels, timing)`: one per device, idle while it is joined."""
 
     def __init__(
         self,
         device: JoiningDevice,
-        radio: Radio,
         nwk_layer: NwkLayer,
         scheduler: Scheduler,
         *,
@@ -71,7 +67,7 @@ class Joining:
     ) -> None:
         self.timing = timing or DeviceTiming()
         self._device = device
-        self._radio = radio
+        self._radio = nwk_layer.radio
         self._nwk = nwk_layer
         self._scheduler = scheduler
         self._channels = channels
@@ -87,8 +83,9 @@ class Joining:
         return self._phase is _Phase.KEY_WAITING
 
     @property
-    def rejoins_unsecured(self) -> bool:
-        return self._phase is _Phase.REJOINING_UNSECURED
+    def hears_in_the_clear(self) -> bool:
+        """Whether the answer that it waits for comes without NWK security."""
+        return self._phase is _Phase.KEY_WAITING or self._phase is _Phase.REJOINING_UNSECURED
 
     def join(self) -> None:
         self._begin(rejoining=False)
@@ -236,15 +233,11 @@ class Joining:
         self._wait(self.timing.key_wait_s, lambda: self._failed("no network key came"))
         self._poll_while_waiting()
 
-    @property
-    def asks_its_parent(self) -> bool:
-        """A sleepy device must ask for what its parent holds back; its receiver stays on meanwhile."""
-        waiting = {_Phase.KEY_WAITING, _Phase.REJOINING_SECURED, _Phase.REJOINING_UNSECURED}
-        return self._phase in waiting and not self._device.capability().receiver_on_when_idle
-
     def _poll_while_waiting(self) -> None:
-        self._poll_timer = None
-        if self.asks_its_parent:
+        """A sleepy device must ask for what its parent holds back; its receiver stays on meanwhile."""
+        if self._poll_timer is not None:
+            self._poll_timer.cancel()
+        if not self._device.capability().receiver_on_when_idle:
             self._device.poll()
             self._poll_timer = self._scheduler.call_later(self.timing.key_poll_s, self._poll_while_waiting)
 

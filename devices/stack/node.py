@@ -1,6 +1,6 @@
 """What coordinator and end device have in common: a radio, the NWK and APS layers, the device object, `send`.
 
-The two ends differ in how they join, and in how a frame finds its next hop (`_forward`).
+The two ends differ in how they join, in whom they listen to (`arrived`), and in how a frame finds its next hop.
 """
 
 from abc import ABC, abstractmethod
@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 from devices.medium.medium import Medium
 from devices.stack import zdo
 from devices.stack.aps_layer import MAX_PAYLOAD_BYTES, ApsLayer
-from devices.stack.counters import Counters
 from devices.stack.interface import (
     ZDP_PROFILE,
     ApsIndication,
@@ -22,12 +21,12 @@ from devices.stack.interface import (
     LinkKey,
     NwkAddress,
 )
-from devices.stack.kept import counter_ahead
-from devices.stack.nwk_layer import Arrival, Done, NwkLayer, is_broadcast
-from devices.wire import mac, secured_data, zdp
+from devices.stack.nwk_layer import OFF_NETWORK, Arrival, Counters, Done, NwkLayer, is_broadcast
+from devices.stack.persisted import counter_ahead
+from devices.wire import zdp
 from devices.wire.errors import MalformedFrameError
-from devices.wire.mac import MacFrame, MacType
-from devices.wire.nwk import NwkFrame, NwkType
+from devices.wire.mac import MacFrame
+from devices.wire.nwk import NwkFrame
 from devices.wire.security import APS_OVERHEAD_BYTES
 
 if TYPE_CHECKING:
@@ -35,11 +34,9 @@ if TYPE_CHECKING:
 
     from devices.time import Scheduler
 
-OFF_NETWORK = NwkAddress(0xFFFF)
-
 
 class ZigbeeNode(ABC):
-    """One node on the medium; see `Stack` in interface.py for the public half."""
+    """One node on the medium."""
 
     def __init__(
         self,
@@ -48,8 +45,8 @@ class ZigbeeNode(ABC):
         scheduler: "Scheduler",
         random: "Random",
         *,
+        parent: NwkAddress | None = None,
         host_fragments: bool = False,
-        tells_first: bool = False,
         position_m: tuple[float, float] = (0.0, 0.0),
     ) -> None:
         self.ieee = ieee
@@ -58,22 +55,21 @@ class ZigbeeNode(ABC):
         self._scheduler = scheduler
         self._random = random
         self._medium = medium
-        self._radio = medium.attach(ieee, self._heard, position_m)
-        self._nwk = NwkLayer(ieee, self._radio, self.counters)
+        self._nwk = NwkLayer(self, ieee, medium, self.counters, parent=parent, position_m=position_m)
         self._aps = ApsLayer(
             self,
+            self._nwk,
             ieee,
             scheduler,
             self.counters,
             host_fragments=host_fragments,
             first_counter=random.randrange(256),
-            tells_first=tells_first,
         )
         self._zdp_sequence = 0
 
     @property
     def address(self) -> NwkAddress:
-        return NwkAddress(self._nwk.address)
+        return self._nwk.address
 
     @address.setter
     def address(self, address: NwkAddress) -> None:
@@ -85,22 +81,31 @@ class ZigbeeNode(ABC):
         return counter_ahead(self._aps.security.next_counter)
 
     def use_aps_counters_from(self, counter: int) -> None:
-        self._aps.security.go_on_from(counter)
+        self._aps.security.next_counter = max(self._aps.security.next_counter, counter)
 
     # Sending
 
     def send(self, request: ApsRequest, confirm: Confirm | None = None) -> int:
-        """See `Stack.send`. A message to the node itself never touches the air."""
+        """Send; returns the APS counter used. `confirm` is called exactly once, never from within `send`.
+
+        Except that what is under way at a reset (`stop`, `power_off`) is forgotten: its confirm is never called.
+        An unacknowledged message is confirmed when the MAC is done with it. One to the node itself never touches the
+        air.
+        """
         address = self._nwk.address
-        if address == OFF_NETWORK or not self._nwk.can_secure:
-            if confirm is not None:
-                self._scheduler.call_later(0.0, lambda: confirm(ApsStatus.NO_NETWORK))
-            return self._aps.next_counter() if request.counter is None else request.counter
+        if address == OFF_NETWORK:
+            return self._refuse(request, confirm)
         if request.destination == address and request.group is None:
             return self._send_to_self(request, confirm)
         return self._aps.send(request, confirm)
 
+    def _refuse(self, request: ApsRequest, confirm: Confirm | None) -> int:
+        if confirm is not None:
+            self._scheduler.call_later(0.0, lambda: confirm(ApsStatus.NO_NETWORK))
+        return self._aps.next_counter() if request.counter is None else request.counter
+
     def maximum_payload(self, *, secured: bool) -> int:
+        """Bytes of APS payload that fit one frame: 82, 73 with a link key (127 less every header)."""
         return MAX_PAYLOAD_BYTES - (APS_OVERHEAD_BYTES if secured else 0)
 
     def _send_to_self(self, request: ApsRequest, confirm: Confirm | None) -> int:
@@ -136,93 +141,51 @@ class ZigbeeNode(ABC):
 
     # Receiving
 
-    def _heard(self, octets: bytes, lqi: int, rssi: int) -> None:
-        headers = secured_data.read_nwk(octets)
-        try:
-            if headers is not None:
-                arrival = self._nwk.receive_secured_data(octets, headers, lqi, rssi)
-                if arrival is not None:
-                    self._arrived(arrival)
-                self._after_data(headers[3], pending=bool(headers[0] & mac.PENDING))
-                return
-            frame = MacFrame.from_bytes(octets)
-            if frame.type is MacType.DATA:
-                arrival = self._nwk.receive(frame.payload, frame.source, lqi, rssi)
-                if arrival is not None:
-                    self._arrived(arrival)
-                self._after_data(frame.destination, pending=frame.pending)
-            elif frame.type is not MacType.ACK:
-                self._mac_received(frame, lqi)
-        except MalformedFrameError:
-            self.counters.malformed += 1
-
-    def _arrived(self, arrival: Arrival) -> None:
-        frame = arrival.frame
-        address = self._nwk.address
-        if frame.source == address or not self._accepts(arrival):
-            return
-        if frame.type is NwkType.COMMAND:
-            self._nwk_command(arrival)
-        elif frame.destination == address or self._hears(frame.destination):
-            self._aps.receive(arrival)
-        else:
-            self.counters.unexpected += 1
-
     def aps_indication(self, indication: ApsIndication) -> None:
         """From the APS layer: the device object's share is answered here, the rest goes up."""
-        if indication.profile == ZDP_PROFILE and indication.destination_endpoint == 0:
-            try:
-                if not self._zdp_received(indication):
-                    self._indicate(indication)
-            except MalformedFrameError:
-                self.counters.malformed += 1
-        else:
+        if indication.profile != ZDP_PROFILE or indication.destination_endpoint != 0:
             self._indicate(indication)
-
-    def _zdp_received(self, indication: ApsIndication) -> bool:
-        """True when the device object has dealt with it."""
-        if not indication.payload:
-            raise MalformedFrameError("ZDP", "no transaction sequence", 0)
+            return
+        if not indication.payload:  # no transaction sequence
+            self.counters.malformed += 1
+            return
         cluster, body = indication.cluster, indication.payload[1:]
-        if not zdo.is_answered(cluster):
-            return False
-        answer = zdo.respond(self, cluster, body, broadcast=is_broadcast(indication.destination))
-        if answer is not None:
-            self._send_zdp(indication.source, cluster | zdp.RESPONSE, answer, indication.payload[0])
-        return True
+        try:
+            if zdo.is_answered(cluster):
+                answer = zdo.respond(self, cluster, body, broadcast=is_broadcast(indication.destination))
+                if answer is not None:
+                    self._send_zdp(indication.source, cluster | zdp.RESPONSE, answer, indication.payload[0])
+            else:
+                self._zdp_received(indication, body)
+        except MalformedFrameError:
+            self.counters.malformed += 1
 
     # What the two ends do differently
 
     @abstractmethod
-    def send_nwk(self, destination: NwkAddress, payload: bytes, radius: int, done: Done | None) -> None:
-        """For the APS layer: an APS frame in a secured NWK data frame."""
+    def arrived(self, arrival: Arrival) -> None:
+        """A NWK frame whose security, if it has any, is right."""
 
     @abstractmethod
-    def _forward(self, frame: NwkFrame, done: Done | None) -> None:
-        """Send a NWK frame to its next hop."""
+    def forward(self, frame: NwkFrame, done: Done | None) -> None:
+        """Send a NWK frame of whatever kind to its next hop."""
 
     @abstractmethod
-    def _hears(self, destination: int) -> bool:
-        """Whether this broadcast address includes the node (Zigbee PRO table 3.60)."""
-
-    @abstractmethod
-    def _accepts(self, arrival: Arrival) -> bool:
-        """Whether a frame, secured or not, is to be looked at in this state."""
-
-    @abstractmethod
-    def _nwk_command(self, arrival: Arrival) -> None: ...
-    @abstractmethod
-    def _mac_received(self, frame: MacFrame, lqi: int) -> None:
+    def mac_received(self, frame: MacFrame, lqi: int) -> None:
         """A beacon or a command."""
 
     @abstractmethod
-    def _after_data(self, destination: int, *, pending: bool) -> None:
-        """A MAC data frame has been dealt with, whatever became of it."""
-
+    def data_was_for(self, destination: int, *, pending: bool) -> None: ...
+    @abstractmethod
+    def parent_lost(self) -> None: ...
     @abstractmethod
     def _indicate(self, indication: ApsIndication) -> None: ...
     @abstractmethod
-    def aps_command(self, octets: bytes, arrival: Arrival) -> None: ...
+    def _zdp_received(self, indication: ApsIndication, body: bytes) -> None:
+        """Of the device profile, and not answered by the device object."""
+
+    @abstractmethod
+    def aps_command(self, octets: bytes) -> None: ...
     @abstractmethod
     def ieee_of(self, address: NwkAddress) -> Eui64 | None: ...
     @abstractmethod
@@ -235,5 +198,7 @@ class ZigbeeNode(ABC):
     def known_address(self, ieee: int) -> int | None: ...
     @abstractmethod
     def known_ieee(self, address: int) -> int | None: ...
-    @abstractmethod
-    def energy(self, channel: int) -> int: ...
+
+    def energy(self, channel: int) -> int:
+        """Energy on a channel, in dBm."""
+        return self._medium.energy_dbm(channel)

@@ -1,29 +1,79 @@
-"""The NWK layer of one node: builds and protects frames, opens and checks those that arrive.
+"""The NWK layer of one node: builds and protects frames, opens and checks those that arrive, gives them to the radio.
 
-It knows the network key and the frame counters of both directions, nothing of routes: the network is one hop wide.
+It knows the network key, the frame counters of both directions and the neighbours; of routes it knows nothing, because
+the network is one hop wide.
 """
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, NamedTuple
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
-from devices.medium.medium import Radio
-from devices.stack.counters import Counters, FrameCounter
-from devices.stack.interface import ApsStatus
-from devices.wire import mac, secured_data, security
+from devices.medium.medium import Medium
+from devices.stack.interface import ApsStatus, Neighbour, NwkAddress
+from devices.wire import mac, security
 from devices.wire.errors import FrameSecurityError, MalformedFrameError
-from devices.wire.nwk import NwkFrame, NwkType
-from devices.wire.secured_data import NwkHeaders
-from devices.wire.security import AuxiliaryHeader, KeyIdentifier
+from devices.wire.mac import MacFrame, MacType
+from devices.wire.nwk import NwkFrame, NwkSecurity, NwkType
+from devices.wire.security import MAX_FRAME_COUNTER
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.ciphers.aead import AESCCM
 
 FIRST_BROADCAST = 0xFFF8  # Zigbee PRO table 3.60
+OFF_NETWORK = NwkAddress(0xFFFF)  # Zigbee PRO table 3.49: nwkNetworkAddress before a network
+DEFAULT_RADIUS = 30  # twice nwkMaxDepth, Zigbee PRO table 3.49
+RESERVE = 1024  # our choice: how far ahead of use a counter is written, one write for so many frames
+PARENT_LOST_AFTER = 4  # our choice: transmissions in a row without MAC acknowledgement
 Done = Callable[[ApsStatus], None]
 
 
 def is_broadcast(address: int) -> bool:
     return address >= FIRST_BROADCAST
+
+
+@dataclass(slots=True)
+class Counters:
+    """What a node dropped, by reason, and what failed. A MAC retry after a lost ACK counts as a NWK replay."""
+
+    malformed: int = 0
+    unexpected: int = 0  # well-formed, but nothing to do with us in this state
+    nwk_unsecured: int = 0
+    nwk_security_failures: int = 0
+    nwk_replays: int = 0
+    aps_security_failures: int = 0
+    aps_no_link_key: int = 0
+    aps_replays: int = 0
+    aps_duplicates: int = 0  # acknowledged again, not handed on
+    fragments_expired: int = 0  # messages that were never completed
+    mac_failures: int = 0  # transmissions without MAC acknowledgement
+    aps_retries: int = 0
+    aps_failures: int = 0
+    indirect_expired: int = 0
+
+
+class FrameCounter:
+    """`FrameCounter(start, store)`: hands out values from `start` on, after `store` was told a value beyond them.
+
+    Whoever restarts from the stored value never uses one twice (Zigbee PRO 4.3.1.1).
+    """
+
+    __slots__ = ("_reserved", "_store", "next")
+
+    def __init__(self, start: int, store: Callable[[int], None]) -> None:
+        self.next = start
+        self._reserved = start
+        self._store = store
+
+    def take(self) -> int | None:
+        """The next value; None when the key is used up."""
+        value = self.next
+        if value > MAX_FRAME_COUNTER:
+            return None
+        if value >= self._reserved:
+            self._reserved = min(value + RESERVE, MAX_FRAME_COUNTER + 1)
+            self._store(self._reserved)
+        self.next = value + 1
+        return value
 
 
 class Arrival(NamedTuple):
@@ -32,25 +82,61 @@ class Arrival(NamedTuple):
     frame: NwkFrame
     payload: bytes
     sender: int | None
+    originator: int | None  # the IEEE address of who made the frame; None where it was relayed or came in the clear
     mac_source: int
     lqi: int
     rssi: int
 
-    @property
-    def originator(self) -> int | None:
-        """The IEEE address of who made the frame; None where it was relayed or came in the clear."""
-        return self.sender if self.frame.source == self.mac_source else None
+
+class NwkNode(Protocol):
+    """The node that the layer is part of."""
+
+    def arrived(self, arrival: Arrival) -> None: ...
+    def forward(self, frame: NwkFrame, done: Done | None) -> None:
+        """Send a frame whose destination is no neighbour that listens: a broadcast, a sleeper, somebody unknown."""
+        ...
+
+    def mac_received(self, frame: MacFrame, lqi: int) -> None:
+        """A beacon or a command."""
+        ...
+
+    def data_was_for(self, destination: int, *, pending: bool) -> None:
+        """Only with `sleepy`: a data frame has been dealt with, whatever became of it."""
+        ...
+
+    def parent_lost(self) -> None:
+        """Only with `parent`: it has left PARENT_LOST_AFTER transmissions without acknowledgement."""
+        ...
 
 
 class NwkLayer:
-    """`NwkLayer(ieee, radio, counters)`; `incoming` holds the highest frame counter accepted from each neighbour."""
+    """`NwkLayer(node, ieee, medium, counters)`.
 
-    def __init__(self, ieee: int, radio: Radio, counters: Counters) -> None:
-        self.address = 0xFFFF
+    `neighbours` are the children of a coordinator or the parent of an end device, by address; `incoming` holds the
+    highest frame counter accepted from each; `parent`, where there is one, takes every frame that is sent.
+    """
+
+    def __init__(
+        self,
+        node: NwkNode,
+        ieee: int,
+        medium: Medium,
+        counters: Counters,
+        *,
+        parent: int | None = None,
+        position_m: tuple[float, float] = (0.0, 0.0),
+    ) -> None:
+        self.address = OFF_NETWORK
         self.pan = 0xFFFF
+        self.parent = parent
+        self.sleepy = False
+        self.missed = 0  # transmissions to the parent in a row that it did not acknowledge
+        self.neighbours: dict[int, Neighbour] = {}
         self.incoming: dict[int, int] = {}
+        self.radio = medium.attach(ieee, self.heard, position_m)
+        self._node = node
         self._ieee = ieee
-        self._radio = radio
+        self._medium = medium
         self._counters = counters
         self._cipher: AESCCM | None = None
         self._key_sequence = 0
@@ -61,11 +147,6 @@ class NwkLayer:
     @property
     def has_key(self) -> bool:
         return self._cipher is not None
-
-    @property
-    def can_secure(self) -> bool:
-        """Whether there is a key with a counter value left."""
-        return self._counter is not None and self._counter.next <= security.MAX_FRAME_COUNTER
 
     @property
     def frame_counter(self) -> int:
@@ -85,18 +166,20 @@ class NwkLayer:
         self._mac_sequence = (self._mac_sequence + 1) & 0xFF
         return self._mac_sequence
 
+    # Sending
+
     def frame(
         self,
         destination: int,
         payload: bytes,
         *,
-        radius: int = 30,
+        radius: int = DEFAULT_RADIUS,
         command: bool = False,
         secured: bool = True,
         destination_ieee: int | None = None,
         source_ieee: int | None = None,
     ) -> NwkFrame:
-        """A frame of ours, still plain: protection comes when it is sent, in the order of the counters."""
+        """A frame of ours, still plain: its frame counter comes when it is sent, in the order of the air."""
         self._sequence = (self._sequence + 1) & 0xFF
         return NwkFrame(
             destination,
@@ -105,113 +188,102 @@ class NwkLayer:
             self._sequence,
             payload,
             NwkType.COMMAND if command else NwkType.DATA,
-            secured,
+            NwkSecurity(0, self._ieee) if secured else None,
             destination_ieee,
             source_ieee,
         )
 
-    def emit(self, frame: NwkFrame, mac_destination: int, done: Done | None = None, *, pending: bool = False) -> None:
-        """Protect a frame and give it to the radio. Without a usable key it goes nowhere: NO_NETWORK."""
-        octets = self._protect(frame)
-        if octets is None:
-            if done is not None:
-                done(ApsStatus.NO_NETWORK)
-            return
-        self._transmit(octets, mac_destination, done, pending=pending)
-
-    def emit_data(self, destination: int, payload: bytes, radius: int, mac_destination: int, done: Done | None) -> None:
-        """`emit` of a secured data `frame` that need not wait for anything."""
-        counter = None if self._counter is None else self._counter.take()
-        if counter is None or self._cipher is None:
-            if done is not None:
-                done(ApsStatus.NO_NETWORK)
-            return
+    def send(self, destination: int, payload: bytes, radius: int, done: Done | None) -> None:
+        """An APS frame in a secured data frame, to its next hop."""
+        hop = self.parent
+        if hop is None:
+            neighbour = self.neighbours.get(destination)
+            if neighbour is None or not neighbour.receiver_on_when_idle:
+                self._node.forward(self.frame(destination, payload, radius=radius), done)
+                return
+            hop = destination
         sequence = self._sequence = (self._sequence + 1) & 0xFF
-        octets = secured_data.seal_nwk(
-            self._cipher,
-            destination,
-            self.address,
-            radius,
-            sequence,
-            counter,
-            self._ieee,
-            self._key_sequence,
-            payload,
-        )
-        self._transmit(octets, mac_destination, done, pending=False)
+        frame = NwkFrame(destination, self.address, radius, sequence, payload, NwkType.DATA, self._next_security())
+        self._transmit(frame, hop, done, secured=True, pending=False)
 
-    def _transmit(self, octets: bytes, mac_destination: int, done: Done | None, *, pending: bool) -> None:
-        counters = self._counters
+    def emit(self, frame: NwkFrame, hop: int, done: Done | None = None, *, pending: bool = False) -> None:
+        """Protect a frame of `frame` and give it to the radio. Without a usable key it goes nowhere: NO_NETWORK."""
+        secured = frame.security is not None
+        if secured:
+            frame = frame._replace(security=self._next_security())
+        self._transmit(frame, hop, done, secured=secured, pending=pending)
+
+    def _next_security(self) -> NwkSecurity | None:
+        counter = None if self._counter is None else self._counter.take()
+        return None if counter is None else NwkSecurity(counter, self._ieee, self._key_sequence)
+
+    def _transmit(self, frame: NwkFrame, hop: int, done: Done | None, *, secured: bool, pending: bool) -> None:
+        if not secured:
+            octets = frame.to_bytes()
+        elif frame.security is not None and self._cipher is not None:
+            octets = frame.seal(self._cipher)
+        else:
+            if done is not None:
+                self._medium.scheduler.call_later(0.0, lambda: done(ApsStatus.NO_NETWORK))
+            return
 
         def sent(acked: bool, _pending: bool) -> None:
-            if not acked:
-                counters.mac_failures += 1
+            self.acknowledged(acked)
             if done is not None:
                 done(ApsStatus.SUCCESS if acked else ApsStatus.NO_ACK)
 
-        frame = mac.data_frame(
-            self.next_mac_sequence(), self.pan, mac_destination, self.address, octets, pending=pending
-        )
-        self._radio.transmit(frame, sent)
+        whole = mac.data_frame(self.next_mac_sequence(), self.pan, hop, self.address, octets, pending=pending)
+        self.radio.transmit(whole, sent)
 
-    def receive(self, octets: bytes, mac_source: int, lqi: int, rssi: int) -> Arrival | None:
-        """Open the payload of a MAC data frame. What fails is counted and dropped: None."""
-        counters = self._counters
+    def acknowledged(self, acked: bool) -> None:
+        """Count whether the MAC acknowledged what was sent; too often not means that the parent is lost."""
+        if acked:
+            self.missed = 0
+            return
+        self._counters.mac_failures += 1
+        self.missed += 1
+        if self.parent is not None and self.missed >= PARENT_LOST_AFTER:
+            self._node.parent_lost()
+
+    # Receiving
+
+    def heard(self, octets: bytes, lqi: int, rssi: int) -> None:
+        """A whole MAC frame without FCS, from the radio. What fails is counted and dropped."""
+        try:
+            outer = MacFrame.from_bytes(octets)
+            if outer.type is MacType.DATA:
+                arrival = self.open(outer, lqi, rssi)
+                if arrival is not None:
+                    self._node.arrived(arrival)
+                if self.sleepy:
+                    self._node.data_was_for(outer.destination, pending=outer.pending)
+            elif outer.type is not MacType.ACK:
+                self._node.mac_received(outer, lqi)
+        except MalformedFrameError:
+            self._counters.malformed += 1
+
+    def open(self, outer: MacFrame, lqi: int, rssi: int) -> Arrival | None:
+        """What a data frame brought; None, and counted, where it is not to be believed."""
+        octets, counters = outer.payload, self._counters
         try:
             frame = NwkFrame.from_bytes(octets)
-            if not frame.secured:
-                return Arrival(frame, frame.payload, None, mac_source, lqi, rssi)
-            header_bytes = len(octets) - len(frame.payload)
-            auxiliary = AuxiliaryHeader.from_bytes(octets, header_bytes)
-            sender = auxiliary.source
-            if sender is None or auxiliary.key is not KeyIdentifier.NETWORK:
-                counters.nwk_security_failures += 1
-                return None
-            cipher = self._cipher_for(sender, auxiliary.frame_counter, auxiliary.key_sequence)
-            if cipher is None:
-                return None
-            payload = security.unseal(cipher, octets, header_bytes, auxiliary, sender)
         except MalformedFrameError:
             counters.malformed += 1
             return None
+        if frame.security is None:
+            return Arrival(frame, frame.payload, None, None, outer.source, lqi, rssi)
+        counter, sender, key_sequence = frame.security
+        if self._cipher is None or key_sequence != self._key_sequence:
+            counters.nwk_security_failures += 1
+            return None
+        if counter <= self.incoming.get(sender, -1):
+            counters.nwk_replays += 1
+            return None
+        try:
+            payload = frame.unseal(octets, self._cipher)
         except FrameSecurityError:
             counters.nwk_security_failures += 1
             return None
-        self.incoming[sender] = auxiliary.frame_counter
-        return Arrival(frame, payload, sender, mac_source, lqi, rssi)
-
-    def receive_secured_data(self, octets: bytes, headers: NwkHeaders, lqi: int, rssi: int) -> Arrival | None:
-        """`receive` for a whole MAC frame of the usual shape, whose headers were read."""
-        _, _, _, _, mac_source, _, destination, source, radius, sequence, _, counter, sender, key_sequence = headers
-        cipher = self._cipher_for(sender, counter, key_sequence)
-        if cipher is None:
-            return None
-        try:
-            payload = secured_data.unseal_nwk(cipher, octets, counter, sender)
-        except FrameSecurityError:
-            self._counters.nwk_security_failures += 1
-            return None
         self.incoming[sender] = counter
-        frame = NwkFrame(destination, source, radius, sequence, payload, NwkType.DATA, True)
-        return Arrival(frame, payload, sender, mac_source, lqi, rssi)
-
-    def _cipher_for(self, sender: int, counter: int, key_sequence: int) -> "AESCCM | None":
-        """Of the network key; None, and counted, where this frame is not to be opened with it."""
-        if self._cipher is None or key_sequence != self._key_sequence:
-            self._counters.nwk_security_failures += 1
-            return None
-        if counter <= self.incoming.get(sender, -1):
-            self._counters.nwk_replays += 1
-            return None
-        return self._cipher
-
-    def _protect(self, frame: NwkFrame) -> bytes | None:
-        if not frame.secured:
-            return frame.to_bytes()
-        if self._cipher is None or self._counter is None:
-            return None
-        counter = self._counter.take()
-        if counter is None:
-            return None
-        auxiliary = AuxiliaryHeader(KeyIdentifier.NETWORK, counter, self._ieee, self._key_sequence)
-        return security.seal(self._cipher, frame.header_to_bytes(), auxiliary, frame.payload, self._ieee)
+        originator = sender if frame.source == outer.source else None
+        return Arrival(frame, payload, sender, originator, outer.source, lqi, rssi)

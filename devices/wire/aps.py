@@ -1,7 +1,8 @@
-"""APS frames (Zigbee PRO r21 2.2.5): data, acknowledgements, commands, and the extended header of fragments.
+"""APS frames (Zigbee PRO r21 2.2.5): data, acknowledgements, commands, their security, and the header of fragments.
 
-Security is not applied here: with `secured`, `payload` is auxiliary header, ciphertext and MIC, see security.py. Of the
-commands only Transport-Key of the network key has a layout here (4.4.9.2): it is the one a one-hop join needs.
+A frame that was read with security carries its auxiliary header and, as payload, ciphertext and MIC: `unseal` gives the
+plain payload. `seal` writes a frame whose payload is plain. Of the commands only Transport-Key of the network key has a
+layout here (4.4.9.2): it is the one that a one-hop join needs.
 """
 
 from dataclasses import dataclass, field
@@ -9,27 +10,49 @@ from enum import IntEnum
 from struct import Struct
 from typing import NamedTuple, Self
 
-from devices.wire.errors import MalformedFrameError
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESCCM
 
-DATA_HEADER_BYTES = 8
-EXTENDED_HEADER_BYTES = 2
-_DATA = Struct("<BBHHBB")
-_GROUP = Struct("<BHHHBB")
+from devices.wire.errors import FrameSecurityError, MalformedFrameError
+from devices.wire.security import (
+    APS_OVERHEAD_BYTES,
+    EXTENDED_NONCE,
+    INSIDE,
+    INSIDE_OCTET,
+    MIC_BYTES,
+    NONCE,
+    RESERVED,
+    KeyIdentifier,
+)
+
+DATA_HEADER_BYTES = 8  # with an endpoint as destination, Zigbee PRO 2.2.5.1
+EXTENDED_HEADER_BYTES = 2  # of a data frame, Zigbee PRO 2.2.5.1.8
+_DATA = Struct("<BBHHBB")  # control, destination endpoint, cluster, profile, source endpoint, counter
+_GROUP = Struct("<BHHHBB")  # the same with a group in place of the endpoint
+_AUXILIARY = Struct("<BI")  # security control, frame counter (Zigbee PRO 4.5.1)
+_AUXILIARY_SOURCE = Struct("<BIQ")  # the same with extended nonce
 assert _DATA.size == DATA_HEADER_BYTES
+assert _AUXILIARY.size + MIC_BYTES == APS_OVERHEAD_BYTES
 
+# Frame control, Zigbee PRO 2.2.5.1.1
 _ACK_FORMAT = 0x10
 _SECURITY = 0x20
 _ACK_REQUEST = 0x40
 _EXTENDED = 0x80
+_COMMAND_HEADER_BYTES = 2  # control and counter, Zigbee PRO 2.2.5.2.2
 
 
 class ApsType(IntEnum):
+    """Zigbee PRO 2.2.5.1.1.1."""
+
     DATA = 0
     COMMAND = 1
     ACK = 2
 
 
 class Delivery(IntEnum):
+    """Zigbee PRO 2.2.5.1.1.2."""
+
     UNICAST = 0
     BROADCAST = 2
     GROUP = 3
@@ -63,6 +86,17 @@ class ExtendedHeader:
         return bytes((self.fragmentation, self.block, self.received))
 
 
+_KEYS = tuple(KeyIdentifier)
+
+
+class ApsSecurity(NamedTuple):
+    """What the auxiliary header of an APS frame says. Without `source` (no extended nonce) it is the NWK frame's."""
+
+    frame_counter: int
+    source: int | None = None
+    key: KeyIdentifier = KeyIdentifier.DATA
+
+
 class ApsFrame(NamedTuple):
     """A data frame or the acknowledgement of one (same addressing fields)."""
 
@@ -71,11 +105,11 @@ class ApsFrame(NamedTuple):
     profile: int
     source_endpoint: int
     counter: int
-    payload: bytes = b""
+    payload: bytes = b""  # of a frame that was read with `security`: ciphertext and MIC
     type: ApsType = ApsType.DATA
     delivery: Delivery = Delivery.UNICAST
     group: int = 0  # with GROUP, in place of the destination endpoint
-    secured: bool = False
+    security: ApsSecurity | None = None
     ack_request: bool = False
     extended: ExtendedHeader | None = None
 
@@ -102,9 +136,11 @@ class ApsFrame(NamedTuple):
                     raise MalformedFrameError("APS", "shorter than its header", len(octets))
                 _, group, cluster, profile, source_endpoint, counter = _GROUP.unpack_from(octets)
                 endpoint = 0
-        extended = None
+        extended = security = None
         if control & _EXTENDED:
             extended, at = _extended(octets, at, type_)
+        if control & _SECURITY:
+            security, at = _read_security(octets, at)
         return cls(
             endpoint,
             cluster,
@@ -115,15 +151,33 @@ class ApsFrame(NamedTuple):
             type_,
             delivery,
             group,
-            bool(control & _SECURITY),
-            bool(control & _ACK_REQUEST),
+            security,
+            control & _ACK_REQUEST != 0,
             extended,
         )
 
-    def header_to_bytes(self) -> bytes:
-        """The header alone: what APS security authenticates ahead of the auxiliary header."""
+    def unseal(self, octets: bytes, cipher: AESCCM, originator: int) -> bytes:
+        """The plain payload. `octets` is what this frame was read from, `originator` the IEEE address of who made it.
+
+        Raises FrameSecurityError.
+        """
+        assert self.security is not None, "read with security"
+        return _unseal(octets, self.payload, self.security, cipher, originator)
+
+    def seal(self, cipher: AESCCM, originator: int) -> bytes:
+        """The octets of a frame with `security` whose payload is plain: header, auxiliary header, ciphertext, MIC."""
+        assert self.security is not None, "to be sent with security"
+        return _seal(self._header(), self.payload, self.security, cipher, originator)
+
+    def to_bytes(self) -> bytes:
+        """As it stands: with `security`, the payload is ciphertext and MIC already."""
+        if self.security is None:
+            return self._header() + self.payload
+        return self._header() + _security_to_bytes(self.security) + self.payload
+
+    def _header(self) -> bytes:
         control = self.type | self.delivery << 2
-        if self.secured:
+        if self.security is not None:
             control |= _SECURITY
         if self.ack_request:
             control |= _ACK_REQUEST
@@ -137,8 +191,48 @@ class ApsFrame(NamedTuple):
             )
         return header if self.extended is None else header + self.extended.to_bytes()
 
-    def to_bytes(self) -> bytes:
-        return self.header_to_bytes() + self.payload
+
+def _read_security(octets: bytes, at: int) -> tuple[ApsSecurity, int]:
+    """The auxiliary header at an offset, and the offset behind it."""
+    if len(octets) < at + _AUXILIARY.size:
+        raise MalformedFrameError("APS security", "ends within the auxiliary header", len(octets))
+    control, counter = _AUXILIARY.unpack_from(octets, at)
+    if control & RESERVED:
+        raise MalformedFrameError("APS security", f"reserved bits in security control {control:#04x}", at)
+    key = _KEYS[control >> 3 & 3]
+    if key is KeyIdentifier.NETWORK:
+        raise MalformedFrameError("APS security", "under the network key, which no device here asks for", at)
+    if not control & EXTENDED_NONCE:
+        return ApsSecurity(counter, None, key), at + _AUXILIARY.size
+    if len(octets) < at + _AUXILIARY_SOURCE.size:
+        raise MalformedFrameError("APS security", "ends within the auxiliary header", len(octets))
+    source = _AUXILIARY_SOURCE.unpack_from(octets, at)[2]
+    return ApsSecurity(counter, source, key), at + _AUXILIARY_SOURCE.size
+
+
+def _security_to_bytes(security: ApsSecurity) -> bytes:
+    counter, source, key = security
+    if source is None:
+        return _AUXILIARY.pack(key << 3, counter)
+    return _AUXILIARY_SOURCE.pack(key << 3 | EXTENDED_NONCE, counter, source)
+
+
+def _seal(header: bytes, payload: bytes, security: ApsSecurity, cipher: AESCCM, originator: int) -> bytes:
+    auxiliary = _security_to_bytes(security)
+    control = auxiliary[0]
+    nonce = NONCE.pack(originator, security.frame_counter, INSIDE[control])
+    return header + auxiliary + cipher.encrypt(nonce, payload, header + INSIDE_OCTET[control] + auxiliary[1:])
+
+
+def _unseal(octets: bytes, sealed: bytes, security: ApsSecurity, cipher: AESCCM, originator: int) -> bytes:
+    sealed_at = len(octets) - len(sealed)
+    control_at = sealed_at - (_AUXILIARY.size if security.source is None else _AUXILIARY_SOURCE.size)
+    control = octets[control_at]
+    authenticated = octets[:control_at] + INSIDE_OCTET[control] + octets[control_at + 1 : sealed_at]
+    try:
+        return cipher.decrypt(NONCE.pack(originator, security.frame_counter, INSIDE[control]), sealed, authenticated)
+    except InvalidTag:
+        raise FrameSecurityError("the APS frame does not authenticate") from None
 
 
 def _extended(octets: bytes, at: int, type_: ApsType) -> tuple[ExtendedHeader | None, int]:
@@ -161,41 +255,47 @@ def _extended(octets: bytes, at: int, type_: ApsType) -> tuple[ExtendedHeader | 
     return ExtendedHeader(fragmentation, block), end
 
 
-def frame_type(octets: bytes) -> int:
-    """The type bits of an APS frame, to choose its codec by; 3 is Inter-PAN."""
-    if not octets:
-        raise MalformedFrameError("APS", "empty", 0)
-    return octets[0] & 3
-
-
-@dataclass(frozen=True, slots=True)
-class ApsCommandFrame:
+class ApsCommandFrame(NamedTuple):
     """An APS command (Zigbee PRO 2.2.5.2.2): control and counter, then the command, under security as a rule."""
 
     counter: int
-    payload: bytes
-    secured: bool = True
-
-    HEADER_BYTES = 2
+    payload: bytes  # of a frame that was read with `security`: ciphertext and MIC
+    security: ApsSecurity | None = None
 
     @classmethod
     def from_bytes(cls, octets: bytes) -> Self:
-        if len(octets) < cls.HEADER_BYTES:
+        if len(octets) < _COMMAND_HEADER_BYTES:
             raise MalformedFrameError("APS command", "shorter than its header", len(octets))
-        if octets[0] & 0xDF != ApsType.COMMAND:
+        if octets[0] & ~_SECURITY != ApsType.COMMAND:
             raise MalformedFrameError("APS command", f"control {octets[0]:#04x}: unicast without ack expected", 0)
-        return cls(octets[1], octets[2:], bool(octets[0] & _SECURITY))
+        security, at = None, _COMMAND_HEADER_BYTES
+        if octets[0] & _SECURITY:
+            security, at = _read_security(octets, at)
+        return cls(octets[1], octets[at:], security)
 
-    def header_to_bytes(self) -> bytes:
-        return bytes((ApsType.COMMAND | (_SECURITY if self.secured else 0), self.counter))
+    def unseal(self, octets: bytes, cipher: AESCCM, originator: int) -> bytes:
+        """See `ApsFrame.unseal`."""
+        assert self.security is not None, "read with security"
+        return _unseal(octets, self.payload, self.security, cipher, originator)
+
+    def seal(self, cipher: AESCCM, originator: int) -> bytes:
+        """See `ApsFrame.seal`."""
+        assert self.security is not None, "to be sent with security"
+        return _seal(self._header(), self.payload, self.security, cipher, originator)
 
     def to_bytes(self) -> bytes:
-        return self.header_to_bytes() + self.payload
+        """As it stands: with `security`, the payload is ciphertext and MIC already."""
+        if self.security is None:
+            return self._header() + self.payload
+        return self._header() + _security_to_bytes(self.security) + self.payload
+
+    def _header(self) -> bytes:
+        return bytes((ApsType.COMMAND | (0 if self.security is None else _SECURITY), self.counter))
 
 
 TRANSPORT_KEY = 0x05  # command identifier, Zigbee PRO table 4.32
-STANDARD_NETWORK_KEY = 0x01
-_TRANSPORT_KEY = Struct("<BB16sBQQ")
+STANDARD_NETWORK_KEY = 0x01  # key type, Zigbee PRO 4.4.9.2
+_TRANSPORT_KEY = Struct("<BB16sBQQ")  # command, type, key, sequence, destination, source (4.4.9.2)
 assert _TRANSPORT_KEY.size == 35
 
 

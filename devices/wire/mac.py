@@ -20,9 +20,10 @@ _ACK_REQUEST = 0x0020
 _COMPRESSED = 0x0040
 _RESERVED = 0x0380  # bits 7-9
 _FCF = Struct("<H")
-_SHORT_PAIR = Struct("<HBHHH")  # the layout of every data frame within a PAN
+_SHORT_PAIR = Struct("<HBHHH")  # control, sequence, PAN, destination, source: of every data frame within a PAN
+DATA_HEADER_BYTES = _SHORT_PAIR.size
 _MODE_BYTES = {0: 0, 2: 2, 3: 8}
-assert _SHORT_PAIR.size == 9
+assert DATA_HEADER_BYTES == 9
 
 
 class MacType(IntEnum):

@@ -1,7 +1,8 @@
-"""NWK frames (Zigbee PRO r21 3.3, 3.4): the header, and the commands of a one-hop network.
+"""NWK frames (Zigbee PRO r21 3.3, 3.4): header and security, and the commands of a one-hop network.
 
-Security is not applied here: `NwkFrame.payload` is whatever follows the header, see security.py. Source routes and
-multicast are refused: nothing in a one-hop star makes them.
+A frame that was read with security carries its auxiliary header and, as payload, ciphertext and MIC: `unseal` gives the
+plain payload. `seal` writes a frame whose payload is plain. Source routes and multicast are refused: nothing in a
+one-hop star makes them.
 """
 
 from dataclasses import dataclass
@@ -9,36 +10,58 @@ from enum import IntEnum
 from struct import Struct
 from typing import NamedTuple, Self
 
-from devices.wire.errors import MalformedFrameError
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESCCM
 
-HEADER_BYTES = 8
-_HEADER = Struct("<HHHBB")
-_IEEE = Struct("<Q")
+from devices.wire.errors import FrameSecurityError, MalformedFrameError
+from devices.wire.security import INSIDE, INSIDE_OCTET, LEVEL_MASK, MIC_BYTES, NONCE, NWK_OVERHEAD_BYTES
+
+HEADER_BYTES = 8  # without IEEE addresses, Zigbee PRO 3.3.1
+_HEADER = Struct("<HHHBB")  # control, destination, source, radius, sequence
+_AUXILIARY = Struct("<BIQB")  # control, frame counter, IEEE source, key sequence (Zigbee PRO 4.5.1)
+_HEADERS = Struct("<HHHBB BIQB")  # both, as nearly every frame has them
 assert _HEADER.size == HEADER_BYTES
+assert _AUXILIARY.size + MIC_BYTES == NWK_OVERHEAD_BYTES
+assert _HEADERS.size == HEADER_BYTES + _AUXILIARY.size
 
+# Frame control, Zigbee PRO 3.3.1.1
 _VERSION = 0x0008  # protocol version 2 in bits 2-5
+_TYPE_VERSION_RESERVED = 0xC03E
 _DISCOVER_ROUTE = 0x0040
-_MULTICAST = 0x0100
+_ROUTES = 0x0580  # a reserved value of route discovery, multicast, source route
 _SECURITY = 0x0200
-_SOURCE_ROUTE = 0x0400
 _DESTINATION_IEEE = 0x0800
 _SOURCE_IEEE = 0x1000
 _END_DEVICE_INITIATOR = 0x2000
 
+_NETWORK_KEY = 0x28  # security control: network key, extended nonce (Zigbee PRO 4.5.1.1)
+_NETWORK_KEY_INSIDE = INSIDE[_NETWORK_KEY]
+_NETWORK_KEY_OCTET = bytes((_NETWORK_KEY,))
+
 
 class NwkType(IntEnum):
+    """Zigbee PRO 3.3.1.1.1."""
+
     DATA = 0
     COMMAND = 1
 
 
 class NwkCommand(IntEnum):
-    NETWORK_STATUS = 0x03
+    """Those of a one-hop network (Zigbee PRO 3.4)."""
+
     LEAVE = 0x04
     REJOIN_REQUEST = 0x06
     REJOIN_RESPONSE = 0x07
-    LINK_STATUS = 0x08
     END_DEVICE_TIMEOUT_REQUEST = 0x0B
     END_DEVICE_TIMEOUT_RESPONSE = 0x0C
+
+
+class NwkSecurity(NamedTuple):
+    """What the auxiliary header of a NWK frame says; the key is always the network key."""
+
+    frame_counter: int
+    source: int  # the IEEE address of the last hop, who secured the frame
+    key_sequence: int = 0
 
 
 class NwkFrame(NamedTuple):
@@ -46,9 +69,9 @@ class NwkFrame(NamedTuple):
     source: int
     radius: int
     sequence: int
-    payload: bytes  # with `secured`: auxiliary header, ciphertext and MIC
+    payload: bytes  # of a frame that was read with `security`: ciphertext and MIC
     type: NwkType = NwkType.DATA
-    secured: bool = False
+    security: NwkSecurity | None = None
     destination_ieee: int | None = None
     source_ieee: int | None = None
     discover_route: bool = False
@@ -59,19 +82,24 @@ class NwkFrame(NamedTuple):
         if len(octets) < HEADER_BYTES:
             raise MalformedFrameError("NWK", "shorter than its header", len(octets))
         control, destination, source, radius, sequence = _HEADER.unpack_from(octets)
-        if control & 0xC03E != _VERSION:
+        if control & _TYPE_VERSION_RESERVED != _VERSION:
             raise MalformedFrameError("NWK", f"frame type or protocol version not known (control {control:#06x})", 0)
-        if control & (_MULTICAST | _SOURCE_ROUTE | 0x0080):
+        if control & _ROUTES:
             raise MalformedFrameError("NWK", "source route, multicast or route discovery that is not supported", 0)
         at = HEADER_BYTES
-        destination_ieee = source_ieee = None
-        if control & (_DESTINATION_IEEE | _SOURCE_IEEE):
-            if control & _DESTINATION_IEEE:
-                destination_ieee = _read_ieee(octets, at)
-                at += 8
-            if control & _SOURCE_IEEE:
-                source_ieee = _read_ieee(octets, at)
-                at += 8
+        destination_ieee = source_ieee = security = None
+        if control & _DESTINATION_IEEE:
+            destination_ieee, at = _read_ieee(octets, at)
+        if control & _SOURCE_IEEE:
+            source_ieee, at = _read_ieee(octets, at)
+        if control & _SECURITY:
+            if len(octets) < at + _AUXILIARY.size:
+                raise MalformedFrameError("NWK", "ends within the auxiliary header", len(octets))
+            security_control, counter, sender, key_sequence = _AUXILIARY.unpack_from(octets, at)
+            if security_control & ~LEVEL_MASK != _NETWORK_KEY:
+                raise MalformedFrameError("NWK", f"security control {security_control:#04x}: no network key", at)
+            security = NwkSecurity(counter, sender, key_sequence)
+            at += _AUXILIARY.size
         return cls(
             destination,
             source,
@@ -79,42 +107,76 @@ class NwkFrame(NamedTuple):
             sequence,
             octets[at:],
             NwkType.COMMAND if control & 1 else NwkType.DATA,
-            bool(control & _SECURITY),
+            security,
             destination_ieee,
             source_ieee,
-            bool(control & _DISCOVER_ROUTE),
-            bool(control & _END_DEVICE_INITIATOR),
+            control & _DISCOVER_ROUTE != 0,
+            control & _END_DEVICE_INITIATOR != 0,
         )
 
-    def header_to_bytes(self) -> bytes:
-        """The header alone: what NWK security authenticates ahead of the auxiliary header."""
+    def unseal(self, octets: bytes, cipher: AESCCM) -> bytes:
+        """The plain payload. `octets` is what this frame was read from. Raises FrameSecurityError."""
+        security = self.security
+        assert security is not None, "read with security"
+        payload_at = len(octets) - len(self.payload)
+        control_at = payload_at - _AUXILIARY.size
+        control = octets[control_at]
+        authenticated = octets[:control_at] + INSIDE_OCTET[control] + octets[control_at + 1 : payload_at]
+        try:
+            return cipher.decrypt(
+                NONCE.pack(security.source, security.frame_counter, INSIDE[control]), self.payload, authenticated
+            )
+        except InvalidTag:
+            raise FrameSecurityError("the NWK frame does not authenticate") from None
+
+    def seal(self, cipher: AESCCM) -> bytes:
+        """The octets of a frame with `security` whose payload is plain: header, auxiliary header, ciphertext, MIC."""
+        security = self.security
+        assert security is not None, "to be sent with security"
+        counter, source, key_sequence = security
+        control, addresses = self._control_and_addresses()
+        header = (control, self.destination, self.source, self.radius, self.sequence)
+        auxiliary = (_NETWORK_KEY_INSIDE, counter, source, key_sequence)
+        if addresses:
+            authenticated = _HEADER.pack(*header) + addresses + _AUXILIARY.pack(*auxiliary)
+        else:
+            authenticated = _HEADERS.pack(*header, *auxiliary)
+        ciphertext = cipher.encrypt(NONCE.pack(source, counter, _NETWORK_KEY_INSIDE), self.payload, authenticated)
+        control_at = len(authenticated) - _AUXILIARY.size
+        return authenticated[:control_at] + _NETWORK_KEY_OCTET + authenticated[control_at + 1 :] + ciphertext
+
+    def to_bytes(self) -> bytes:
+        """As it stands: with `security`, the payload is ciphertext and MIC already."""
+        control, addresses = self._control_and_addresses()
+        header = _HEADER.pack(control, self.destination, self.source, self.radius, self.sequence) + addresses
+        if self.security is not None:
+            header += _AUXILIARY.pack(_NETWORK_KEY, *self.security)
+        return header + self.payload
+
+    def _control_and_addresses(self) -> tuple[int, bytes]:
         control = _VERSION | self.type
-        if self.secured:
+        if self.security is not None:
             control |= _SECURITY
         if self.discover_route:
             control |= _DISCOVER_ROUTE
         if self.end_device_initiator:
             control |= _END_DEVICE_INITIATOR
-        if self.destination_ieee is None and self.source_ieee is None:
-            return _HEADER.pack(control, self.destination, self.source, self.radius, self.sequence)
         addresses = b""
         if self.destination_ieee is not None:
             control |= _DESTINATION_IEEE
-            addresses += _IEEE.pack(self.destination_ieee)
+            addresses += self.destination_ieee.to_bytes(8, "little")
         if self.source_ieee is not None:
             control |= _SOURCE_IEEE
-            addresses += _IEEE.pack(self.source_ieee)
-        return _HEADER.pack(control, self.destination, self.source, self.radius, self.sequence) + addresses
-
-    def to_bytes(self) -> bytes:
-        return self.header_to_bytes() + self.payload
+            addresses += self.source_ieee.to_bytes(8, "little")
+        return control, addresses
 
 
-def _read_ieee(octets: bytes, at: int) -> int:
-    if len(octets) < at + 8:
+def _read_ieee(octets: bytes, at: int) -> tuple[int, int]:
+    """An IEEE address, and the offset behind it."""
+    end = at + 8
+    if len(octets) < end:
         raise MalformedFrameError("NWK", "ends within its IEEE addresses", len(octets))
-    (ieee,) = _IEEE.unpack_from(octets, at)
-    return int(ieee)
+    return int.from_bytes(octets[at:end], "little"), end
 
 
 def _body(octets: bytes, command: NwkCommand, length: int) -> bytes:
@@ -172,22 +234,6 @@ class RejoinResponse:
 
     def to_bytes(self) -> bytes:
         return bytes((NwkCommand.REJOIN_RESPONSE,)) + self.address.to_bytes(2, "little") + bytes((self.status,))
-
-
-@dataclass(frozen=True, slots=True)
-class NetworkStatus:
-    """Zigbee PRO 3.4.3."""
-
-    status: int
-    address: int
-
-    @classmethod
-    def from_bytes(cls, octets: bytes) -> Self:
-        body = _body(octets, NwkCommand.NETWORK_STATUS, 3)
-        return cls(body[0], int.from_bytes(body[1:3], "little"))
-
-    def to_bytes(self) -> bytes:
-        return bytes((NwkCommand.NETWORK_STATUS, self.status)) + self.address.to_bytes(2, "little")
 
 
 @dataclass(frozen=True, slots=True)

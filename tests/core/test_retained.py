@@ -13,12 +13,11 @@ from devices.nodes.journal import Journal, Key
 from devices.nodes.outbox import Outbox
 from devices.stack.end_device import EndDevice
 from devices.stack.interface import Eui64, JoinKind, LinkKey
-from devices.stack.kept import APS_COUNTER_STEP, counter_ahead, keep_network, network_from
+from devices.stack.persisted import APS_COUNTER_STEP, counter_ahead, network_from_json, network_to_json
 from devices.wire.errors import MalformedFrameError
 from devices.wire.mac import MacFrame
 from devices.wire.nwk import NwkFrame
 from devices.wire.ota import ImageId
-from devices.wire.security import AuxiliaryHeader
 from tests.core.test_znp_coprocessor import Device as ZnpDevice
 from tests.core.test_znp_coprocessor import joined as joined_znp
 from tests.support.air import DEVICE_IEEE, Air, to_device, to_hub
@@ -43,10 +42,8 @@ def nwk_counters(air: Air) -> list[tuple[int, int]]:
             frame = NwkFrame.from_bytes(payload)
         except MalformedFrameError:
             continue
-        if frame.secured:
-            auxiliary = AuxiliaryHeader.from_bytes(payload, len(payload) - len(frame.payload))
-            assert auxiliary.source is not None
-            found[payload] = (auxiliary.source, auxiliary.frame_counter)
+        if frame.security is not None:
+            found[payload] = (frame.security.source, frame.security.frame_counter)
     return list(found.values())
 
 
@@ -58,7 +55,7 @@ def next_life(before: Air, device: EndDevice, log) -> tuple[Air, EndDevice]:
     again.listener = log
     air.keys.keys[DEVICE_IEEE] = LinkKey(before.keys.keys[DEVICE_IEEE].key)
     air.coordinator.stop()
-    air.coordinator.network = network_from(through_a_file(keep_network(before.coordinator.network)))
+    air.coordinator.network = network_from_json(through_a_file(network_to_json(before.coordinator.network)))
     air.coordinator.use_aps_counters_from(before.coordinator.aps_counter_ahead)
     again.restore(kept)
     assert again.retained() == kept
@@ -118,7 +115,7 @@ def test_a_device_that_never_joined_keeps_that():
     again, _ = Air().add_device()
     again.restore(kept)
     assert again.retained() == kept
-    assert not again.persistent_state.has_network
+    assert again.persistent_state.network_key is None
 
 
 @pytest.mark.parametrize("value", [0, 1, APS_COUNTER_STEP - 1, APS_COUNTER_STEP, APS_COUNTER_STEP + 1])

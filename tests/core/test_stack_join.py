@@ -135,7 +135,7 @@ def test_a_device_that_lost_the_network_key_comes_back_through_the_trust_centre(
 def test_an_unsecured_rejoin_may_be_refused_by_policy():
     air = Air()
     device, log = air.join()
-    air.coordinator.unsecured_rejoin_allowed = False
+    air.coordinator.trust_centre.unsecured_rejoin_allowed = False
     device.power_off()
     device.persistent_state.network_key = bytes(16)
     device.power_on()
@@ -192,7 +192,7 @@ def test_remove_sends_the_device_away_for_good():
     assert not device.joined
     assert log.lefts == 1
     assert air.log.leaves == [DEVICE_IEEE]
-    assert not device.persistent_state.has_network
+    assert device.persistent_state.network_key is None
     assert air.coordinator.address_of(DEVICE_IEEE) is None
 
 

@@ -151,8 +151,8 @@ def test_a_lost_acknowledgement_makes_a_duplicate_that_is_acknowledged_again_but
     device, log = air.join()
     confirms = Confirms()
     deaf = {"on": True}
-    hear = air.coordinator._radio._receive
-    air.coordinator._radio._receive = lambda *frame: None if deaf["on"] else hear(*frame)
+    hear = air.coordinator._nwk.radio._receive
+    air.coordinator._nwk.radio._receive = lambda *frame: None if deaf["on"] else hear(*frame)
     air.coordinator.send(to_device(device, b"twice"), confirms.append)
     air.run(1.0)
     deaf["on"] = False
@@ -282,7 +282,7 @@ def test_a_sleepy_child_gets_its_messages_when_it_polls():
     assert confirms == [ApsStatus.SUCCESS] * 2
     assert [message.payload for message in log.messages] == [b"one", b"two"]
     air.run(0.5)
-    assert not device._radio.listening
+    assert not device._nwk.radio.listening
 
 
 def test_what_a_sleepy_child_does_not_fetch_expires():
@@ -372,10 +372,10 @@ def test_junk_on_the_air_is_dropped_and_counted_whatever_it_is():
             octets[random.randrange(len(octets))] = random.randrange(256)
         octets = octets[: random.randint(3, len(octets))]
         for target in (device, coordinator):
-            target._heard(bytes(octets), 255, -40)
+            target._nwk.heard(bytes(octets), 255, -40)
         plain = random.randbytes(random.randint(0, 60))
         for target, source, destination in ((device, 0, device.address), (coordinator, device.address, 0)):
-            target._heard(mac.data_frame(1, state.pan_id, destination, source, plain), 255, -40)
+            target._nwk.heard(mac.data_frame(1, state.pan_id, destination, source, plain), 255, -40)
         air.run(0.0)
     counters = (device.counters, coordinator.counters)
     assert all(counter.malformed > 100 and counter.nwk_security_failures > 100 for counter in counters)

@@ -2,11 +2,13 @@
 
 import pytest
 
-from devices.stack.interface import ApsStatus, Eui64, Fragment, JoinKind, LinkKey, NwkAddress
+from chf.crypto.mmo import key_transport_key
+from devices.stack.interface import ApsStatus, Eui64, Fragment, JoinKind, NwkAddress
 from devices.stack.nwk_layer import NwkLayer
-from devices.wire import aps, mac, nwk, security, zdp
+from devices.wire import aps, mac, nwk, zdp
 from devices.wire.aps import ApsFrame, ApsType, ExtendedHeader, Fragmentation
 from devices.wire.mac import AddressMode, MacCommand, MacFrame, MacType
+from devices.wire.security import KeyIdentifier, cipher_for
 from tests.support.air import CHANNEL, COORDINATOR_IEEE, DEVICE_IEEE, LINK_KEY, Air, Confirms, to_device, to_hub
 
 PAN = 0x1A62
@@ -109,10 +111,10 @@ def test_a_poll_from_an_address_that_nobody_has_is_sent_away_to_rejoin():
     )
     radio.transmit(poll.to_bytes())
     air.run(0.1)
-    layer = NwkLayer(STRANGER, radio, air.coordinator.counters)
+    layer = NwkLayer(None, STRANGER, air.medium, air.coordinator.counters)
     layer.install_key(air.coordinator.network.network_key, 0, None)
     (frame,) = [MacFrame.from_bytes(octets) for octets in heard]
-    arrival = layer.receive(frame.payload, frame.source, 255, -40)
+    arrival = layer.open(frame, 255, -40)
     assert nwk.Leave.from_bytes(arrival.payload) == nwk.Leave(request=True, rejoin=True)
 
 
@@ -132,7 +134,7 @@ def test_a_message_in_anothers_address_is_dropped_and_its_holder_is_not_sent_awa
 def test_a_secured_rejoin_of_a_device_that_was_forgotten_is_welcome():
     air = Air()
     device, _ = air.join()
-    air.coordinator._drop_child(air.coordinator.network.children[DEVICE_IEEE])
+    air.coordinator.parent.drop(air.coordinator.network.children[DEVICE_IEEE])
     device.rejoin()
     air.run(1.0)
     assert device.joined
@@ -216,7 +218,7 @@ def test_a_command_in_the_clear_other_than_rejoin_answers_is_not_obeyed_while_re
     device.power_on()
     device._joining._phase = type(device._joining._phase).REJOINING_UNSECURED
     leave = nwk.NwkFrame(0xFFFF, 0, 1, 1, nwk.Leave(request=True).to_bytes(), nwk.NwkType.COMMAND)
-    device._heard(mac.data_frame(1, PAN, device.address, 0, leave.to_bytes()), 255, -40)
+    device._nwk.heard(mac.data_frame(1, PAN, device.address, 0, leave.to_bytes()), 255, -40)
     assert device.counters.nwk_unsecured == 1
     assert log.lefts == 0
 
@@ -224,16 +226,17 @@ def test_a_command_in_the_clear_other_than_rejoin_answers_is_not_obeyed_while_re
 def test_frames_that_do_not_come_from_the_parent_are_not_looked_at():
     air = Air()
     device, _ = air.join()
-    device._heard(mac.data_frame(1, PAN, device.address, 0x7777, bytes(20) + b"\x08"), 255, -40)
+    device._nwk.heard(mac.data_frame(1, PAN, device.address, 0x7777, bytes(20) + b"\x08"), 255, -40)
     frame = nwk.NwkFrame(device.address, 0x7777, 1, 1, b"", nwk.NwkType.DATA)
-    device._heard(mac.data_frame(1, PAN, device.address, 0x7777, frame.to_bytes()), 255, -40)
+    device._nwk.heard(mac.data_frame(1, PAN, device.address, 0x7777, frame.to_bytes()), 255, -40)
     assert device.counters.unexpected + device.counters.malformed == 2
 
 
 def transport_key(air: Air, *, link_key: bytes = LINK_KEY, destination: int = DEVICE_IEEE, counter: int = 5) -> bytes:
     command = aps.TransportNetworkKey(0, destination, COORDINATOR_IEEE, bytes(range(16)))
-    octets = air.coordinator._aps.security.seal_transport_key(1, command, LinkKey(link_key, counter))
-    assert octets is not None
+    security = aps.ApsSecurity(counter, COORDINATOR_IEEE, KeyIdentifier.KEY_TRANSPORT)
+    frame = aps.ApsCommandFrame(1, command.to_bytes(), security)
+    octets = frame.seal(cipher_for(key_transport_key(link_key)), COORDINATOR_IEEE)
     return nwk.NwkFrame(0xFFFF, 0, 1, 1, octets).to_bytes()
 
 
@@ -245,7 +248,7 @@ def waiting_device(air: Air):
     air.run_until(lambda: device._joining._phase.name == "ASSOCIATING")
     air.coordinator.stop()
     device.address = NwkAddress(0x1111)
-    device._radio.tune(CHANNEL, PAN, 0x1111)
+    device._nwk.radio.tune(CHANNEL, PAN, 0x1111)
     device._joining._wait_for_key()
     return device, log
 
@@ -253,7 +256,7 @@ def waiting_device(air: Air):
 def give(device, octets: bytes) -> None:
     frame = nwk.NwkFrame.from_bytes(octets)
     addressed = nwk.NwkFrame(device.address, 0, 1, 1, frame.payload)
-    device._heard(mac.data_frame(1, PAN, device.address, 0, addressed.to_bytes()), 255, -40)
+    device._nwk.heard(mac.data_frame(1, PAN, device.address, 0, addressed.to_bytes()), 255, -40)
 
 
 def test_transport_key_must_be_for_this_device_under_its_key_and_not_asked_for_twice():
@@ -262,16 +265,11 @@ def test_transport_key_must_be_for_this_device_under_its_key_and_not_asked_for_t
     counters = device.counters
     give(device, transport_key(air, destination=DEVICE_IEEE + 1))
     assert (counters.unexpected, device.joined) == (1, False)
-    plain = aps.ApsCommandFrame(1, bytes(35), secured=False).to_bytes()
+    plain = aps.ApsCommandFrame(1, bytes(35)).to_bytes()
     give(device, nwk.NwkFrame(0, 0, 1, 1, plain).to_bytes())
     assert counters.unexpected == 2
-    data_key = security.seal(
-        security.cipher_for(LINK_KEY),
-        b"\x21\x01",
-        security.AuxiliaryHeader(security.KeyIdentifier.DATA, 1),
-        bytes(35),
-        COORDINATOR_IEEE,
-    )
+    frame = aps.ApsCommandFrame(1, bytes(35), aps.ApsSecurity(1))
+    data_key = frame.seal(cipher_for(LINK_KEY), COORDINATOR_IEEE)
     give(device, nwk.NwkFrame(0, 0, 1, 1, data_key).to_bytes())
     assert counters.aps_no_link_key == 1
     good = transport_key(air)
@@ -304,7 +302,7 @@ def test_a_secured_message_of_a_stranger_has_no_link_key():
 
 def fragment_from_hub(air: Air, device, header: ExtendedHeader, payload: bytes, counter: int = 77) -> None:
     frame = ApsFrame(7, 0x0704, 0x0109, 3, counter, payload, ack_request=True, extended=header)
-    air.coordinator.send_nwk(device.address, frame.to_bytes(), 30, None)
+    air.coordinator._nwk.send(device.address, frame.to_bytes(), 30, None)
     air.run(0.01)
 
 
@@ -368,8 +366,8 @@ def test_a_repeated_block_that_the_host_took_is_acknowledged_again():
     air.log.on_message = air.coordinator.acknowledge_fragments
     confirms = Confirms()
     deaf = {"on": True}
-    hear = device._radio._receive
-    device._radio._receive = lambda *frame: None if deaf["on"] else hear(*frame)
+    hear = device._nwk.radio._receive
+    device._nwk.radio._receive = lambda *frame: None if deaf["on"] else hear(*frame)
     device.send(to_hub(bytes(100)), confirms.append)
     air.run(1.0)
     deaf["on"] = False
@@ -429,11 +427,12 @@ def test_a_frame_that_the_sleeping_child_missed_stays_for_its_next_poll():
     air.run(10.0)
     confirms = Confirms()
     air.coordinator.send(to_device(device, b"x"), confirms.append)
-    awake, device._stay_awake = device._stay_awake, lambda: None  # asleep too early
+    polling = device._polling
+    awake, polling.stay_awake = polling.stay_awake, lambda: None  # asleep too early
     device.poll()
     air.run(0.5)
     assert (confirms, log.messages) == ([], [])
-    device._stay_awake = awake
+    polling.stay_awake = awake
     air.run_until(lambda: confirms)
     assert confirms == [ApsStatus.SUCCESS]
     assert [message.payload for message in log.messages] == [b"x"]

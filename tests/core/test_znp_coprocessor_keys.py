@@ -103,7 +103,7 @@ def test_devices_come_back_after_the_dongle_was_away(host: ZnpHost) -> None:
 
 def test_unsecured_rejoins_can_be_forbidden(host: ZnpHost) -> None:
     assert host.call(0x2F03, b"\x00") == b"\x00"
-    assert not host.dongle.stack.unsecured_rejoin_allowed
+    assert not host.dongle.stack.trust_centre.unsecured_rejoin_allowed
 
 
 # The device object

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from devices.medium.medium import Medium
 from devices.ncp.ezsp.keys import KeyTables
 from devices.stack.end_device import DeviceState, EndDevice
-from devices.stack.interface import Child, Eui64, LinkKey, NetworkState, NwkAddress
-from devices.stack.kept import keep_network, network_from
+from devices.stack.interface import Eui64, LinkKey, Neighbour, NetworkState, NwkAddress
+from devices.stack.persisted import network_from_json, network_to_json
 from devices.time import EventQueue
 from tests.support.ezsp_host import EzspHost
 from tests.support.znp_host import ZnpHost
@@ -23,7 +23,7 @@ eui64s = st.integers(1, 2**64 - 2).map(Eui64)
 addresses = st.integers(0, 0xFFFF).map(NwkAddress)
 counters = st.integers(0, 2**32 - 1)
 link_keys = st.builds(LinkKey, octets_16, counters, st.integers(-1, 2**32 - 1))
-children = st.builds(Child, eui64s, addresses, st.booleans(), st.booleans(), st.floats(0, 1e6))
+children = st.builds(Neighbour, eui64s, addresses, st.booleans(), st.booleans(), st.floats(0, 1e6))
 networks = st.builds(
     NetworkState,
     st.integers(11, 26),
@@ -58,7 +58,7 @@ def through_a_file(kept):
 @given(networks)
 @REPEATABLE
 def test_a_network(network: NetworkState) -> None:
-    assert network_from(through_a_file(keep_network(network))) == network
+    assert network_from_json(through_a_file(network_to_json(network))) == network
 
 
 def device(state: DeviceState | None = None) -> EndDevice:

@@ -7,16 +7,26 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from devices.wire import aps, mac, nwk, zdp
-from devices.wire.aps import ApsFrame, ApsType, Delivery, ExtendedHeader, Fragmentation
-from devices.wire.errors import MalformedFrameError
+from devices.wire.aps import ApsFrame, ApsSecurity, ApsType, Delivery, ExtendedHeader, Fragmentation
+from devices.wire.errors import FrameSecurityError, MalformedFrameError
 from devices.wire.mac import AddressMode, MacFrame, MacType
-from devices.wire.nwk import NwkFrame, NwkType
-from devices.wire.security import AuxiliaryHeader, KeyIdentifier
+from devices.wire.nwk import NwkFrame, NwkSecurity, NwkType
+from devices.wire.security import KeyIdentifier, cipher_for
 
 u8, u16, u32, u64 = (st.integers(0, 2**bits - 1) for bits in (8, 16, 32, 64))
 flag = st.booleans()
 octets = st.binary(max_size=40)
 clusters = st.lists(u16, max_size=8).map(tuple)
+
+
+aps_keys = st.sampled_from((KeyIdentifier.DATA, KeyIdentifier.KEY_TRANSPORT, KeyIdentifier.KEY_LOAD))
+aps_security = st.none() | st.builds(ApsSecurity, u32, st.none() | u64, aps_keys)
+nwk_security = st.builds(NwkSecurity, u32, u64, u8)
+nwk_frames = st.builds(
+    NwkFrame,
+    *(u16, u16, u8, u8, octets, st.sampled_from(NwkType), st.none() | nwk_security, st.none() | u64, st.none() | u64),
+    *(flag, flag),
+)
 
 
 @st.composite
@@ -59,7 +69,7 @@ def aps_frames(draw):
         type_,
         delivery,
         group,
-        draw(flag),
+        draw(aps_security),
         draw(flag),
         extended,
     )
@@ -70,25 +80,14 @@ FRAMES = st.one_of(
     aps_frames(),
     st.builds(mac.AssociationResponse, u16, u8),
     st.builds(mac.Beacon, flag, u64, st.integers(0, 15), u8, flag, flag, flag),
-    st.builds(
-        NwkFrame, u16, u16, u8, u8, octets, st.sampled_from(NwkType), flag, st.none() | u64, st.none() | u64, flag, flag
-    ),
+    nwk_frames,
     st.builds(nwk.Leave, flag, flag, flag),
     st.builds(nwk.RejoinRequest, u8),
     st.builds(nwk.RejoinResponse, u16, u8),
-    st.builds(nwk.NetworkStatus, u8, u16),
     st.builds(nwk.EndDeviceTimeoutRequest, u8, u8),
     st.builds(nwk.EndDeviceTimeoutResponse, u8, u8),
-    st.builds(aps.ApsCommandFrame, u8, octets, flag),
+    st.builds(aps.ApsCommandFrame, u8, octets, aps_security),
     st.builds(aps.TransportNetworkKey, u8, u64, u64, st.binary(min_size=16, max_size=16)),
-    st.builds(AuxiliaryHeader, st.just(KeyIdentifier.NETWORK), u32, u64, u8),
-    st.builds(
-        AuxiliaryHeader,
-        st.sampled_from((KeyIdentifier.DATA, KeyIdentifier.KEY_TRANSPORT)),
-        u32,
-        st.none() | u64,
-        st.just(0),  # there is none on the wire
-    ),
     st.builds(zdp.DeviceAnnounce, u16, u64, u8),
     st.builds(zdp.NwkAddressRequest, u64, flag, u8),
     st.builds(zdp.IeeeAddressRequest, u16, flag, u8),
@@ -129,13 +128,11 @@ READERS = [
     nwk.Leave,
     nwk.RejoinRequest,
     nwk.RejoinResponse,
-    nwk.NetworkStatus,
     nwk.EndDeviceTimeoutRequest,
     nwk.EndDeviceTimeoutResponse,
     ApsFrame,
     aps.ApsCommandFrame,
     aps.TransportNetworkKey,
-    AuxiliaryHeader,
     zdp.DeviceAnnounce,
     zdp.NwkAddressRequest,
     zdp.IeeeAddressRequest,
@@ -179,3 +176,51 @@ def test_junk_is_read_or_refused_and_what_is_read_is_stable(reader, junk):
     except MalformedFrameError:
         return
     assert reader.from_bytes(frame.to_bytes()) == frame
+
+
+CIPHER, OTHER_CIPHER = cipher_for(bytes(range(16))), cipher_for(bytes(range(1, 17)))
+
+
+@settings(derandomize=True, max_examples=300)
+@given(nwk_frames, nwk_security, st.data())
+def test_a_sealed_nwk_frame_opens_with_its_key_and_is_authenticated_to_the_last_octet(frame, security, data):
+    sealed = frame._replace(security=security).seal(CIPHER)
+    read = NwkFrame.from_bytes(sealed)
+    assert read._replace(payload=frame.payload) == frame._replace(security=security)
+    assert read.unseal(sealed, CIPHER) == frame.payload
+    with pytest.raises(FrameSecurityError):
+        read.unseal(sealed, OTHER_CIPHER)
+    damaged = flipped(sealed, data)
+    level_at = len(sealed) - len(read.payload) - 14  # what is on the air in its place is of no account
+    with suppress(MalformedFrameError):
+        again = NwkFrame.from_bytes(damaged)
+        if again.security is None or damaged[level_at] != sealed[level_at]:
+            return
+        with pytest.raises(FrameSecurityError):
+            again.unseal(damaged, CIPHER)
+
+
+@settings(derandomize=True, max_examples=300)
+@given(aps_frames(), st.builds(ApsSecurity, u32, st.none() | u64, aps_keys), u64, st.data())
+def test_a_sealed_aps_frame_opens_with_its_key_and_is_authenticated_to_the_last_octet(frame, security, ieee, data):
+    sealed = frame._replace(security=security).seal(CIPHER, ieee)
+    read = ApsFrame.from_bytes(sealed)
+    assert read._replace(payload=frame.payload) == frame._replace(security=security)
+    assert read.unseal(sealed, CIPHER, ieee) == frame.payload
+    for cipher, originator in ((OTHER_CIPHER, ieee), (CIPHER, ieee ^ 1)):
+        with pytest.raises(FrameSecurityError):
+            read.unseal(sealed, cipher, originator)
+    damaged = flipped(sealed, data)
+    level_at = len(sealed) - len(read.payload) - (5 if security.source is None else 13)
+    with suppress(MalformedFrameError):
+        again = ApsFrame.from_bytes(damaged)
+        if again.security is None or damaged[level_at] != sealed[level_at]:
+            return
+        with pytest.raises(FrameSecurityError):
+            again.unseal(damaged, CIPHER, ieee)
+
+
+def flipped(octets: bytes, data) -> bytes:
+    """One bit is another."""
+    at = data.draw(st.integers(0, len(octets) - 1))
+    return octets[:at] + bytes((octets[at] ^ 1 << data.draw(st.integers(0, 7)),)) + octets[at + 1 :]

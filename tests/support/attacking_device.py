@@ -19,17 +19,17 @@ from devices.wire import mac, zdp
 from devices.wire.aps import (
     ApsCommandFrame,
     ApsFrame,
+    ApsSecurity,
     ApsType,
     Delivery,
     ExtendedHeader,
     Fragmentation,
     TransportNetworkKey,
-    frame_type,
 )
 from devices.wire.errors import FrameSecurityError
 from devices.wire.mac import AddressMode, MacCommand, MacFrame, MacType
-from devices.wire.nwk import NwkFrame, NwkType
-from devices.wire.security import AuxiliaryHeader, KeyIdentifier, cipher_for, seal, unseal
+from devices.wire.nwk import NwkFrame, NwkSecurity, NwkType
+from devices.wire.security import cipher_for
 
 LIMIT_S = 60.0
 HUB_ENDPOINT, ENDPOINT = 0x0B, 3
@@ -102,9 +102,7 @@ class Attacker:
     ) -> int:
         """One unfragmented message to the hub; the APS counter that it had."""
         counter = how.get("counter", self._next())
-        frame = ApsFrame(
-            HUB_ENDPOINT, cluster, SMART_ENERGY, ENDPOINT, counter, payload, secured=under is not None, ack_request=True
-        )
+        frame = ApsFrame(HUB_ENDPOINT, cluster, SMART_ENERGY, ENDPOINT, counter, payload, ack_request=True)
         self._network_frame(0, self._protect(frame, under), as_address=as_address)
         return counter
 
@@ -170,16 +168,15 @@ class Attacker:
         if key is None:
             return frame.to_bytes()
         self._counter += 1
-        auxiliary = AuxiliaryHeader(KeyIdentifier.DATA, self._counter)
-        return seal(cipher_for(key), frame.header_to_bytes(), auxiliary, frame.payload, self.ieee)
+        return frame._replace(security=ApsSecurity(self._counter)).seal(cipher_for(key), self.ieee)
 
     def _network_frame(self, destination: int, payload: bytes, as_address: int | None = None) -> None:
         assert self.network_key is not None
         self._counter += 1
         source = self.address if as_address is None else as_address
-        frame = NwkFrame(destination, source, 30, self._next(), b"", NwkType.DATA, secured=True)
-        auxiliary = AuxiliaryHeader(KeyIdentifier.NETWORK, self._counter, self.ieee)
-        octets = seal(cipher_for(self.network_key), frame.header_to_bytes(), auxiliary, payload, self.ieee)
+        security = NwkSecurity(self._counter, self.ieee)
+        frame = NwkFrame(destination, source, 30, self._next(), payload, security=security)
+        octets = frame.seal(cipher_for(self.network_key))
         to = mac.BROADCAST if destination == EVERYBODY else destination
         self.transmit(mac.data_frame(self._next(), self.pan, to, source, octets))
 
@@ -203,40 +200,36 @@ class Attacker:
     def _network(self, octets: bytes) -> None:
         frame = NwkFrame.from_bytes(octets)
         plain = frame.payload
-        if frame.secured:
+        if frame.security is not None:
             if self.network_key is None:
                 return
-            header_bytes = len(frame.header_to_bytes())
-            auxiliary = AuxiliaryHeader.from_bytes(octets, header_bytes)
-            assert auxiliary.source is not None
-            plain = unseal(cipher_for(self.network_key), octets, header_bytes, auxiliary, auxiliary.source)
+            plain = frame.unseal(octets, cipher_for(self.network_key))
         if frame.type is NwkType.COMMAND:
             return
-        if frame_type(plain) == ApsType.COMMAND:
+        if plain[0] & 3 == ApsType.COMMAND:
             self._command(plain)
         else:
             self._application(ApsFrame.from_bytes(plain), plain)
 
     def _command(self, octets: bytes) -> None:
         """Transport-Key, under the key that follows from the install code's."""
-        auxiliary = AuxiliaryHeader.from_bytes(octets, ApsCommandFrame.HEADER_BYTES)
-        assert auxiliary.source is not None
+        frame = ApsCommandFrame.from_bytes(octets)
+        assert frame.security is not None
+        assert frame.security.source is not None
         cipher = cipher_for(key_transport_key(self.joining_key))
         try:
-            plain = unseal(cipher, octets, ApsCommandFrame.HEADER_BYTES, auxiliary, auxiliary.source)
+            plain = frame.unseal(octets, cipher, frame.security.source)
         except FrameSecurityError:
             self.key_refused = True
             return
-        self.network_key, self.hub_ieee = TransportNetworkKey.from_bytes(plain).key, auxiliary.source
+        self.network_key, self.hub_ieee = TransportNetworkKey.from_bytes(plain).key, frame.security.source
 
     def _application(self, frame: ApsFrame, octets: bytes) -> None:
         payload, key = frame.payload, None
-        if frame.secured:
-            header_bytes = len(frame.header_to_bytes())
-            auxiliary = AuxiliaryHeader.from_bytes(octets, header_bytes)
+        if frame.security is not None:
             for key in reversed(self.keys):
                 try:
-                    payload = unseal(cipher_for(key), octets, header_bytes, auxiliary, self.hub_ieee)
+                    payload = frame.unseal(octets, cipher_for(key), self.hub_ieee)
                     break
                 except FrameSecurityError:
                     continue
@@ -263,7 +256,6 @@ class Attacker:
             frame.destination_endpoint,
             frame.counter,
             type=ApsType.ACK,
-            secured=key is not None,
             extended=extended,
         )
         self._network_frame(0, self._protect(answer, key))

@@ -66,7 +66,7 @@ class MemoryStack:
         self.endpoints: dict[int, Endpoint] = {}
         self.network: NetworkState | None = None
         self.permitting_until = 0.0
-        self.indirect = SimpleNamespace(persistence_s=7.68)
+        self.parent = SimpleNamespace(indirect=SimpleNamespace(persistence_s=7.68))
         self.link_keys = link_keys
         self.devices: dict[int, MemoryDevice] = {}
         self.broadcasts: list[ApsRequest] = []

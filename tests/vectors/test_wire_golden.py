@@ -7,12 +7,20 @@ from cryptography.hazmat.primitives.ciphers.aead import AESCCM
 
 from chf.crypto.mmo import key_transport_key
 from devices.wire import aps, mac, nwk, security, zdp
-from devices.wire.aps import ApsFrame, ApsType, ExtendedHeader, Fragmentation
+from devices.wire.aps import (
+    DATA_HEADER_BYTES,
+    ApsCommandFrame,
+    ApsFrame,
+    ApsSecurity,
+    ApsType,
+    ExtendedHeader,
+    Fragmentation,
+)
 from devices.wire.errors import FrameSecurityError
 from devices.wire.fcs import fcs, fcs_is_good
 from devices.wire.mac import AddressMode, MacFrame, MacType
-from devices.wire.nwk import NwkFrame, NwkType
-from devices.wire.security import AuxiliaryHeader, KeyIdentifier, cipher_for, seal, unseal
+from devices.wire.nwk import NwkFrame, NwkSecurity, NwkType
+from devices.wire.security import KeyIdentifier, cipher_for
 
 COORDINATOR, DEVICE = 0x00124B0000000001, 0x00124B00000000D1
 NETWORK_KEY, LINK_KEY = bytes(range(0x10, 0x20)), bytes(range(0xA0, 0xB0))
@@ -20,15 +28,11 @@ NETWORK_KEY, LINK_KEY = bytes(range(0x10, 0x20)), bytes(range(0xA0, 0xB0))
 
 def on_air(payload: bytes, *, aps_secured: bool = True, type_: ApsType = ApsType.DATA) -> bytes:
     """The whole PSDU of a message from the coordinator, FCS included."""
-    frame = ApsFrame(7, 0x0019, 0x0109, 3, 1, payload, type_, secured=aps_secured)
-    octets = frame.to_bytes()
-    if aps_secured:
-        header = frame.header_to_bytes()
-        octets = seal(cipher_for(LINK_KEY), header, AuxiliaryHeader(KeyIdentifier.DATA, 1), payload, COORDINATOR)
-    outer = NwkFrame(0x1234, 0x0000, 30, 1, octets, secured=True)
-    auxiliary = AuxiliaryHeader(KeyIdentifier.NETWORK, 1, COORDINATOR, 0)
-    octets = seal(cipher_for(NETWORK_KEY), outer.header_to_bytes(), auxiliary, octets, COORDINATOR)
-    mpdu = mac.data_frame(1, 0x1A62, 0x1234, 0x0000, octets)
+    security = ApsSecurity(1) if aps_secured else None
+    frame = ApsFrame(7, 0x0019, 0x0109, 3, 1, payload, type_, security=security)
+    octets = frame.seal(cipher_for(LINK_KEY), COORDINATOR) if aps_secured else frame.to_bytes()
+    outer = NwkFrame(0x1234, 0x0000, 30, 1, octets, security=NwkSecurity(1, COORDINATOR))
+    mpdu = mac.data_frame(1, 0x1A62, 0x1234, 0x0000, outer.seal(cipher_for(NETWORK_KEY)))
     return mpdu + fcs(mpdu)
 
 
@@ -58,15 +62,15 @@ def test_sizes_of_acknowledgements_and_of_what_the_network_key_alone_protects():
 
 def test_transport_key_is_73_octets_on_air_and_opens_with_the_key_transport_key():
     command = aps.TransportNetworkKey(0, DEVICE, COORDINATOR, NETWORK_KEY)
-    auxiliary = AuxiliaryHeader(KeyIdentifier.KEY_TRANSPORT, 5, COORDINATOR)
+    frame = ApsCommandFrame(9, command.to_bytes(), ApsSecurity(5, COORDINATOR, KeyIdentifier.KEY_TRANSPORT))
     cipher = cipher_for(key_transport_key(LINK_KEY))
-    octets = seal(cipher, bytes.fromhex("2109"), auxiliary, command.to_bytes(), COORDINATOR)
+    octets = frame.seal(cipher, COORDINATOR)
     assert octets[:3] == bytes.fromhex("210930")
     mpdu = mac.data_frame(1, 0x1A62, 0x1234, 0, NwkFrame(0x1234, 0, 30, 1, octets).to_bytes())
     assert len(mpdu) + 2 == 73
-    assert AuxiliaryHeader.from_bytes(octets, 2) == auxiliary
-    plain = unseal(cipher, octets, 2, auxiliary, COORDINATOR)
-    assert aps.TransportNetworkKey.from_bytes(plain) == command
+    read = ApsCommandFrame.from_bytes(octets)
+    assert read.security == frame.security
+    assert aps.TransportNetworkKey.from_bytes(read.unseal(octets, cipher, COORDINATOR)) == command
     assert NETWORK_KEY.hex() not in repr(command)
 
 
@@ -103,7 +107,6 @@ def test_seal_is_ccm_star_by_hand():
         return bytes(a ^ b for a, b in zip(left, right, strict=False))
 
     header, payload, counter = bytes.fromhex("2007190009010301"), b"seven..", 0x01020304
-    auxiliary = AuxiliaryHeader(KeyIdentifier.DATA, counter)
     nonce = struct.pack("<QIB", COORDINATOR, counter, 0x05)
     authenticated = header + b"\x05" + counter.to_bytes(4, "little")
     padded = len(authenticated).to_bytes(2, "big") + authenticated
@@ -114,23 +117,26 @@ def test_seal_is_ccm_star_by_hand():
     ciphertext = xor(payload, aes(b"\x01" + nonce + b"\x00\x01"))
     mic = xor(tag[:4], aes(b"\x01" + nonce + b"\x00\x00"))
     expected = header + b"\x00" + counter.to_bytes(4, "little") + ciphertext + mic
-    assert seal(cipher_for(LINK_KEY), header, auxiliary, payload, COORDINATOR) == expected
+    frame = ApsFrame(7, 0x0019, 0x0109, 3, 1, payload, security=ApsSecurity(counter))
+    assert frame.seal(cipher_for(LINK_KEY), COORDINATOR) == expected
 
 
 def test_every_octet_of_a_sealed_frame_is_authenticated_but_the_level():
-    header = bytes.fromhex("2007190009010301")
     cipher = cipher_for(LINK_KEY)
-    sealed = seal(cipher, header, AuxiliaryHeader(KeyIdentifier.DATA, 9), b"payload", COORDINATOR)
+    frame = ApsFrame(7, 0x0019, 0x0109, 3, 1, b"payload", security=ApsSecurity(9))
+    sealed = frame.seal(cipher, COORDINATOR)
+    refused = 0
     for at in range(len(sealed)):
-        for bit in (0x01, 0x80):
+        for bit in (0x02, 0x40):
             broken = bytearray(sealed)
             broken[at] ^= bit
             octets = bytes(broken)
-            if at == len(header):  # the security control: its level bits are overwritten by the receiver
+            if at == DATA_HEADER_BYTES:  # the security control: its level bits are overwritten by the receiver
                 continue
-            auxiliary = AuxiliaryHeader.from_bytes(octets, len(header))
             with pytest.raises(FrameSecurityError):
-                unseal(cipher, octets, len(header), auxiliary, COORDINATOR)
+                ApsFrame.from_bytes(octets).unseal(octets, cipher, COORDINATOR)
+            refused += 1
+    assert refused == 2 * (len(sealed) - 1)
 
 
 GOLDEN = [
@@ -170,9 +176,12 @@ GOLDEN = [
         "6388 04 621a 0000 3412 04",  # data request
     ),
     (mac.Beacon(True, 0x00124B00000000AA), "ffcf 00 00 00 2284 aa000000004b1200 ffffff 00"),
-    (NwkFrame(0x1234, 0, 30, 5, b"x", secured=True), "0802 3412 0000 1e 05 78"),
     (
-        NwkFrame(0, 0x1234, 1, 6, b"\x06\x80", NwkType.COMMAND, False, COORDINATOR, DEVICE),
+        NwkFrame(0x1234, 0, 30, 5, b"x", security=NwkSecurity(0x01020304, COORDINATOR, 2)),
+        "0802 3412 0000 1e 05 28 04030201 01000000004b1200 02 78",
+    ),
+    (
+        NwkFrame(0, 0x1234, 1, 6, b"\x06\x80", NwkType.COMMAND, None, COORDINATOR, DEVICE),
         "0918 0000 3412 01 06 01000000004b1200 d1000000004b1200 0680",
     ),
     (ApsFrame(7, 0x0019, 0x0109, 3, 9, b"z", ack_request=True), "40 07 1900 0901 03 09 7a"),
@@ -187,10 +196,15 @@ GOLDEN = [
     (nwk.Leave(request=True, rejoin=True), "0460"),
     (nwk.RejoinResponse(0x1234, 0), "07 3412 00"),
     (nwk.EndDeviceTimeoutRequest(8), "0b 08 00"),
-    (AuxiliaryHeader(KeyIdentifier.NETWORK, 0x01020304, COORDINATOR, 2), "28 04030201 01000000004b1200 02"),
-    (AuxiliaryHeader(KeyIdentifier.DATA, 1), "00 01000000"),
-    (AuxiliaryHeader(KeyIdentifier.DATA, 1, COORDINATOR), "20 01000000 01000000004b1200"),
-    (AuxiliaryHeader(KeyIdentifier.KEY_TRANSPORT, 1, COORDINATOR), "30 01000000 01000000004b1200"),
+    (ApsFrame(7, 0x0019, 0x0109, 3, 9, b"z", security=ApsSecurity(1)), "20 07 1900 0901 03 09 00 01000000 7a"),
+    (
+        ApsFrame(7, 0x0019, 0x0109, 3, 9, b"z", security=ApsSecurity(1, COORDINATOR)),
+        "20 07 1900 0901 03 09 20 01000000 01000000004b1200 7a",
+    ),
+    (
+        ApsCommandFrame(9, b"z", ApsSecurity(1, COORDINATOR, KeyIdentifier.KEY_TRANSPORT)),
+        "21 09 30 01000000 01000000004b1200 7a",
+    ),
     (zdp.DeviceAnnounce(0x1234, DEVICE, 0x8C), "3412 d1000000004b1200 8c"),
     (zdp.MatchDescriptorRequest(0, 0x0109, (0x0019,)), "0000 0901 01 1900 00"),
     (zdp.DescriptorResponse(0, 0, b"\x03"), "00 0000 01 03"),

@@ -181,7 +181,7 @@ class Configuration:
 
     def _apply(self) -> None:
         """The key tables and the stack follow the settings."""
-        self._stack.indirect.persistence_s = self.settings[INDIRECT_TRANSMISSION_TIMEOUT] / 1000
+        self._stack.parent.indirect.persistence_s = self.settings[INDIRECT_TRANSMISSION_TIMEOUT] / 1000
         self._keys.size = self.settings[KEY_TABLE_SIZE]
         self._keys.transient_timeout_s = self.settings[TRANSIENT_KEY_TIMEOUT_S]
         self._keys.policy = JoinPolicy.from_decision(self.settings.policies[TRUST_CENTER_POLICY])

@@ -29,7 +29,7 @@ from devices.ncp.ezsp.status import EzspStatus
 from devices.ncp.ezsp.tables import AddressTable, MulticastTable
 from devices.ncp.ezsp.utilities import Utilities
 from devices.ncp.fates import TellFate, tell_at_once
-from devices.stack.kept import Kept, keep_network, key_octets, network_from
+from devices.stack.persisted import Persisted, key_octets, network_from_json, network_to_json
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -155,10 +155,10 @@ class EzspCoprocessor:
 
     # flash
 
-    def retained(self) -> dict[str, Kept]:
+    def retained(self) -> dict[str, Persisted]:
         """What outlives a power cut, in parts that change one without the other."""
         flash, network = self._flash, None if self._erase_at_reset else self.stack.network
-        parts: dict[str, Kept] = {
+        parts: dict[str, Persisted] = {
             "tokens": {
                 "options": flash.trust_center.options,
                 "preconfigured_key": flash.trust_center.preconfigured_key.hex(),
@@ -170,12 +170,12 @@ class EzspCoprocessor:
             "counters": {"aps_counter": self.stack.aps_counter_ahead},
         }
         if network is not None:
-            parts["network"] = keep_network(network)
+            parts["network"] = network_to_json(network)
         for index, entry in self.keys.retained().items():
             parts[f"{_KEY_PART}{index}"] = entry
         return parts
 
-    def restore(self, parts: dict[str, Kept]) -> None:
+    def restore(self, parts: dict[str, Persisted]) -> None:
         """Boot with that in flash. Raises KeyError, TypeError or ValueError for what makes no sense."""
         tokens = parts["tokens"]
         self._flash = _Flash(
@@ -186,7 +186,7 @@ class EzspCoprocessor:
         self.keys.restore(
             {int(name.removeprefix(_KEY_PART)): kept for name, kept in parts.items() if name.startswith(_KEY_PART)}
         )
-        self.stack.network = network_from(parts["network"]) if "network" in parts else None
+        self.stack.network = network_from_json(parts["network"]) if "network" in parts else None
         self.stack.use_aps_counters_from(int(parts["counters"]["aps_counter"]))
         self._boot()
 

@@ -10,7 +10,8 @@ from devices.ncp.ezsp.keys import NO_INDEX, KeyTables
 from devices.ncp.ezsp.layout import Handler
 from devices.ncp.ezsp.security import TrustCenterTokens
 from devices.ncp.ezsp.status import EmberStatus, SlStatus
-from devices.stack.interface import Coordinator, Eui64, LinkKey
+from devices.stack.coordinator import ZigbeeCoordinator
+from devices.stack.interface import Eui64, LinkKey
 
 _KEY = struct.Struct("<HB16sIIBQ")  # EmberKeyStruct: bitmask, type, key, counters out and in, sequence, partner
 assert _KEY.size == 36
@@ -40,7 +41,7 @@ _AS_EMBER_STATUS = {
 class KeyStructs:
     """Handlers of UG100 9 as EmberZNet 6 has them."""
 
-    def __init__(self, stack: Coordinator, keys: KeyTables, tokens: TrustCenterTokens) -> None:
+    def __init__(self, stack: ZigbeeCoordinator, keys: KeyTables, tokens: TrustCenterTokens) -> None:
         self._stack = stack
         self._keys = keys
         self._tokens = tokens

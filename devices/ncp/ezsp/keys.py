@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 from devices.ncp.ezsp.status import SlStatus
 from devices.stack.interface import Eui64, LinkKey
-from devices.stack.kept import Kept, keep_link_key, link_key_from
+from devices.stack.persisted import Persisted, link_key_from_json, link_key_to_json
 
 ANY_DEVICE = Eui64(0xFFFF_FFFF_FFFF_FFFF)
 NO_INDEX = 0xFF
@@ -53,12 +53,12 @@ class KeyTables:
         self._found_at: dict[Eui64, int] = {}  # where a partner's key was last, to be looked at first
         self._transient: dict[Eui64, TransientKey] = {}
 
-    def retained(self) -> dict[int, Kept]:
+    def retained(self) -> dict[int, Persisted]:
         """The entries that flash holds, by index, those out of reach too."""
-        return {index: {"partner": partner, **keep_link_key(key)} for index, (partner, key) in self._table.items()}
+        return {index: {"partner": partner, **link_key_to_json(key)} for index, (partner, key) in self._table.items()}
 
-    def restore(self, kept: dict[int, Kept]) -> None:
-        self._table = {index: (Eui64(int(each["partner"])), link_key_from(each)) for index, each in kept.items()}
+    def restore(self, kept: dict[int, Persisted]) -> None:
+        self._table = {index: (Eui64(int(each["partner"])), link_key_from_json(each)) for index, each in kept.items()}
         self.revision += 1
 
     def forget_transient(self) -> None:

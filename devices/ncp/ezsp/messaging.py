@@ -23,15 +23,8 @@ from devices.ncp.ezsp.configuration import (
 from devices.ncp.ezsp.layout import ApsFrame, Handler
 from devices.ncp.ezsp.status import EmberStatus
 from devices.ncp.fates import TellFate
-from devices.stack.interface import (
-    BROADCAST_RX_ON,
-    ApsIndication,
-    ApsRequest,
-    ApsStatus,
-    Coordinator,
-    Fragment,
-    NwkAddress,
-)
+from devices.stack.coordinator import ZigbeeCoordinator
+from devices.stack.interface import BROADCAST_RX_ON, ApsIndication, ApsRequest, ApsStatus, Fragment, NwkAddress
 
 if TYPE_CHECKING:
     from devices.ncp.ezsp.counters import Counters
@@ -80,7 +73,7 @@ class Messaging:
     def __init__(
         self,
         *,
-        stack: Coordinator,
+        stack: ZigbeeCoordinator,
         settings: Settings,
         keys: "KeyTables",
         network: "Network",

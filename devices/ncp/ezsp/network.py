@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Protocol
 
 from devices.ncp.ezsp.layout import Handler, Value
 from devices.ncp.ezsp.status import EmberStatus
-from devices.stack.interface import Child, Coordinator, Eui64, JoinKind, NetworkState, NwkAddress
+from devices.stack.coordinator import ZigbeeCoordinator
+from devices.stack.interface import Eui64, JoinKind, Neighbour, NetworkState, NwkAddress
 from devices.time import Scheduler
 
 if TYPE_CHECKING:
@@ -58,7 +59,7 @@ class Network:
     def __init__(
         self,
         *,
-        stack: Coordinator,
+        stack: ZigbeeCoordinator,
         scheduler: Scheduler,
         random: "Random",
         security: "Security",
@@ -224,7 +225,7 @@ class Network:
     def get_eui64(self) -> tuple[int]:
         return (self._stack.ieee,)
 
-    def _children(self) -> list[Child]:
+    def _children(self) -> list[Neighbour]:
         network = self._stack.network
         return [] if network is None else [child for child in network.children.values() if not child.is_router]
 
@@ -244,7 +245,7 @@ class Network:
         if network is None:
             return (EmberStatus.INVALID_CALL,)
         ieee, kind, address, *_ = _CHILD.unpack(octets.ljust(_CHILD.size, b"\x00"))
-        network.children[ieee] = Child(ieee, address, receiver_on_when_idle=kind == _END_DEVICE_TYPE)
+        network.children[ieee] = Neighbour(ieee, address, receiver_on_when_idle=kind == _END_DEVICE_TYPE)
         return (EmberStatus.SUCCESS,)
 
     def child_id(self, index: int) -> tuple[int]:
@@ -308,5 +309,5 @@ class Network:
         return (EmberStatus.SUCCESS,)
 
 
-def _child_type(child: Child) -> int:
+def _child_type(child: Neighbour) -> int:
     return _END_DEVICE_TYPE if child.receiver_on_when_idle else _SLEEPY_END_DEVICE_TYPE

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 from devices.ncp.ezsp.keys import NO_INDEX, KeyTables
 from devices.ncp.ezsp.layout import Handler
 from devices.ncp.ezsp.status import EmberStatus, SlStatus
-from devices.stack.interface import Coordinator, Eui64, LinkKey
+from devices.stack.coordinator import ZigbeeCoordinator
+from devices.stack.interface import Eui64, LinkKey
 
 if TYPE_CHECKING:
     from random import Random
@@ -65,7 +66,7 @@ class Security:
 
     def __init__(
         self,
-        stack: Coordinator,
+        stack: ZigbeeCoordinator,
         random: "Random",
         keys: KeyTables,
         tokens: TrustCenterTokens,

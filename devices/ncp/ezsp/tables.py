@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from devices.ncp.ezsp.configuration import ADDRESS_TABLE_SIZE, MULTICAST_TABLE_SIZE, Settings
 from devices.ncp.ezsp.layout import Handler
 from devices.ncp.ezsp.status import EmberStatus
-from devices.stack.interface import Coordinator, Eui64, NwkAddress
+from devices.stack.coordinator import ZigbeeCoordinator
+from devices.stack.interface import Eui64, NwkAddress
 
 UNUSED_NODE = 0xFFFF  # EMBER_TABLE_ENTRY_UNUSED_NODE_ID
 _UNKNOWN_NODE = 0xFFFD  # EMBER_UNKNOWN_NODE_ID
@@ -22,7 +23,7 @@ class _Address:
 class AddressTable:
     """Handlers of the address table and the lookups. RAM: a reset empties it."""
 
-    def __init__(self, stack: Coordinator, settings: Settings) -> None:
+    def __init__(self, stack: ZigbeeCoordinator, settings: Settings) -> None:
         self._stack = stack
         self._settings = settings
         self._entries: dict[int, _Address] = {}

@@ -26,7 +26,7 @@ from devices.ncp.znp.status import RpcError
 from devices.ncp.znp.utilities import TRANSPORT_REVISION, Utilities
 from devices.ncp.znp.zdo import DeviceObject
 from devices.stack.interface import ZDP_PROFILE, Eui64
-from devices.stack.kept import Kept
+from devices.stack.persisted import Persisted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -75,7 +75,7 @@ class ZnpCoprocessor:
         self._held_callbacks: list[bytes] = []
         self._waiting: list[MtFrame] = []
         self._seen: object = None
-        self._parts: dict[str, Kept] = {}
+        self._parts: dict[str, Persisted] = {}
         self._boot()
         self._booting = False
 
@@ -166,7 +166,7 @@ class ZnpCoprocessor:
 
     # flash
 
-    def retained(self) -> dict[str, Kept]:
+    def retained(self) -> dict[str, Persisted]:
         """What outlives a power cut, item by item. The same object as before when nothing changed."""
         network = self.stack.network
         seen = (
@@ -182,7 +182,7 @@ class ZnpCoprocessor:
                 self._parts[_ITEM_PART + " ".join(map(str, key))] = {"octets": octets.hex()}
         return self._parts
 
-    def restore(self, parts: dict[str, Kept]) -> None:
+    def restore(self, parts: dict[str, Persisted]) -> None:
         """Boot with that in flash. Raises KeyError, TypeError or ValueError for what makes no sense."""
         held = {}
         for name, kept in parts.items():

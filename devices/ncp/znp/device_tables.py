@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from devices.ncp.znp import items
 from devices.ncp.znp.items import AddressUser, Item, KeyAttributes, NodeRelation, Table
 from devices.ncp.znp.nvram import ZSTACK, NvKey, Nvram, legacy
-from devices.stack.interface import Child, Eui64, JoinKind, LinkKey, NwkAddress
+from devices.stack.interface import Eui64, JoinKind, LinkKey, Neighbour, NwkAddress
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -64,7 +64,7 @@ class DeviceTables:
     def __init__(self, size: int) -> None:
         self.size = size
         self.install_codes_only = False
-        self.children: dict[Eui64, Child] = {}
+        self.children: dict[Eui64, Neighbour] = {}
         self.disowned: set[Eui64] = set()
         """Children that the host struck off the association list: no route leads to them until they are back on it."""
         self.revision = 0  # counts every key that came in
@@ -223,10 +223,10 @@ class DeviceTables:
         entry = None if index is None else self._addresses[index]
         return items.NO_ADDRESS if entry is None else entry.address
 
-    def association_list(self) -> list[Child]:
+    def association_list(self) -> list[Neighbour]:
         return [child for child in self.children.values() if child.ieee not in self.disowned]
 
-    def associated(self, child: Child) -> bytes:
+    def associated(self, child: Neighbour) -> bytes:
         """associated_devices_t."""
         index = self.index_of(child.ieee)
         return items.ASSOCIATED.pack(
@@ -338,7 +338,7 @@ class DeviceTables:
         """Its entry in the device list says whether it sleeps; a host that restores a network writes none."""
         octets = nvram.get(NvKey(ZSTACK, Table.DEVICE_LIST, index)) or b""
         sleeps = len(octets) >= items.LISTED.size and octets[4] == NodeRelation.CHILD_SLEEPING
-        self.children[ieee] = Child(ieee, address, receiver_on_when_idle=not sleeps)
+        self.children[ieee] = Neighbour(ieee, address, receiver_on_when_idle=not sleeps)
 
     def _load_trust_center_entry(self, nvram: Nvram, slot: int, octets: bytes, seed: bytes) -> None:
         outgoing, incoming, ieee, attributes, key_type, shift, index = items.TCLK.unpack(octets)
@@ -383,7 +383,7 @@ def key_from_seed(seed: bytes, ieee: int, shift: int) -> bytes:
     return bytes(one ^ other for one, other in zip(rotated, twice, strict=True))
 
 
-def relation(child: Child) -> NodeRelation:
+def relation(child: Neighbour) -> NodeRelation:
     return NodeRelation.CHILD_RX_ON if child.receiver_on_when_idle else NodeRelation.CHILD_SLEEPING
 
 

@@ -15,13 +15,13 @@ from collections import OrderedDict
 from typing import TYPE_CHECKING, NamedTuple
 
 from devices.ncp.znp.status import ZStatus
+from devices.stack.coordinator import ZigbeeCoordinator
 from devices.stack.interface import (
     BROADCAST_RX_ON,
     ZDP_PROFILE,
     ApsIndication,
     ApsRequest,
     ApsStatus,
-    Coordinator,
     Endpoint,
     Eui64,
     NwkAddress,
@@ -86,7 +86,7 @@ class Messaging:
     def __init__(
         self,
         *,
-        stack: Coordinator,
+        stack: ZigbeeCoordinator,
         scheduler: Scheduler,
         network: "Network",
         tables: "DeviceTables",

@@ -13,7 +13,8 @@ from devices.ncp.znp import items
 from devices.ncp.znp.items import Item, Nib, Table
 from devices.ncp.znp.nvram import ZSTACK, NvKey, Nvram, legacy
 from devices.ncp.znp.status import DeviceState, ZStatus
-from devices.stack.interface import Coordinator, Eui64, NetworkState, NwkAddress
+from devices.stack.coordinator import ZigbeeCoordinator
+from devices.stack.interface import Eui64, NetworkState, NwkAddress
 from devices.time import Scheduler
 
 if TYPE_CHECKING:
@@ -114,7 +115,7 @@ class Network:
     def __init__(
         self,
         *,
-        stack: Coordinator,
+        stack: ZigbeeCoordinator,
         scheduler: Scheduler,
         random: "Random",
         nvram: Nvram,

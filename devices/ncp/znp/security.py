@@ -24,7 +24,7 @@ class Security:
     def __init__(self, stack: "ZigbeeCoordinator", tables: "DeviceTables") -> None:
         self._stack = stack
         self._tables = tables
-        stack.unsecured_rejoin_allowed = True
+        stack.trust_centre.unsecured_rejoin_allowed = True
 
     def handlers(self) -> dict[str, "Handler"]:
         return {
@@ -58,7 +58,7 @@ class Security:
         return (ZStatus.SUCCESS,)
 
     def set_allow_rejoin(self, allow: int) -> tuple[int]:
-        self._stack.unsecured_rejoin_allowed = bool(allow)
+        self._stack.trust_centre.unsecured_rejoin_allowed = bool(allow)
         return (ZStatus.SUCCESS,)
 
     def sec_add_link_key(self, node: int, ieee: int, key: bytes) -> tuple[int]:

@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING
 from devices.ncp.znp import items
 from devices.ncp.znp.device_tables import relation
 from devices.ncp.znp.status import ZStatus
-from devices.stack.interface import Coordinator, Eui64, NwkAddress
+from devices.stack.coordinator import ZigbeeCoordinator
+from devices.stack.interface import Eui64, NwkAddress
 from devices.time import Scheduler
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ class Utilities:
         self,
         *,
         personality: "Personality",
-        stack: Coordinator,
+        stack: ZigbeeCoordinator,
         scheduler: Scheduler,
         random: "Random",
         tables: "DeviceTables",

@@ -14,6 +14,7 @@ from devices.ncp.znp.items import Item
 from devices.ncp.znp.network import CHANNELS_MASK
 from devices.ncp.znp.nvram import Nvram, legacy
 from devices.ncp.znp.status import ZStatus
+from devices.stack.coordinator import ZigbeeCoordinator
 from devices.stack.interface import (
     BROADCAST_ROUTERS,
     BROADCAST_RX_ON,
@@ -21,7 +22,6 @@ from devices.stack.interface import (
     ZDP_PROFILE,
     ApsIndication,
     ApsRequest,
-    Coordinator,
     Eui64,
     JoinKind,
     NwkAddress,
@@ -78,7 +78,13 @@ class DeviceObject:
     """Handlers of ZDO."""
 
     def __init__(
-        self, *, stack: Coordinator, network: "Network", tables: "DeviceTables", callback: "Callback", nvram: Nvram
+        self,
+        *,
+        stack: ZigbeeCoordinator,
+        network: "Network",
+        tables: "DeviceTables",
+        callback: "Callback",
+        nvram: Nvram,
     ) -> None:
         self._stack = stack
         self._network = network
