@@ -139,7 +139,7 @@ def _for_whom(method: Method, image: FirmwareImage) -> Method:
 
 
 def _end_as_by_ctrl_c() -> None:
-    """The virtual dongle and a temporary home go with the demo, also where it is told to end in another way."""
+    """SIGTERM and SIGHUP end the demo as Ctrl-C does, so that the virtual dongle and a temporary home go with it."""
     task = asyncio.current_task()
     assert task is not None
     for number in (signal.SIGTERM, signal.SIGHUP):

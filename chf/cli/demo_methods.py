@@ -1,7 +1,7 @@
-"""The methods of `chf demo --method`: which device, which image, and what the supplier does besides asking for it.
+"""The methods of `chf demo --method`: which device, which image, and what the supplier does besides asking.
 
 A PPMID is activated by the hub. HCALCS, ESME and GSME hold their image until the supplier's signed command CS06: here
-the supplier sends it once the device's receipt alert has come up, as a real one would.
+the supplier sends it once the device's receipt alert has come, as a real one would.
 """
 
 from collections.abc import Callable

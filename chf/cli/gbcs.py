@@ -1,4 +1,4 @@
-"""`chf gbcs`: read GBCS messages, from whatever they were pasted or written as."""
+"""`chf gbcs`: decodes GBCS messages, from files, from standard input or from the command line."""
 
 import sys
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What commands about images share: their options, and the reading of files, never more of one than the limit."""
+"""What the commands about images share: options, and reading image files up to a limit."""
 
 import sys
 from pathlib import Path

@@ -13,7 +13,7 @@ from chf.view.text import printable
 INTERRUPTED = 130
 
 _NOUNS = {
-    "alert": ("chf.cli.alert", "Alerts that devices and the hub sent upward."),
+    "alert": ("chf.cli.alert", "Alerts that devices and the hub sent to the DCC."),
     "dcc": ("chf.cli.dcc.group", "The DCC side: service requests in, answers and alerts out, test PKI."),
     "demo": ("chf.cli.demo", "The whole story on a virtual dongle, no hardware."),
     "device": ("chf.cli.device", "The device log: who may be on this hub's network."),

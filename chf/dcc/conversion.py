@@ -1,11 +1,12 @@
-"""From what the hub wrote to what users get: alerts and answers become DUIS documents, each exactly once.
+"""Converts what the hub wrote into DUIS documents for users: each alert and each answer once.
 
-It reads the alert queue behind a cursor, the commands that are followed and those that came to nothing, and writes
-documents into the uplink in the transaction that moves the cursor: a crash repeats nothing and loses nothing. What
-cannot be verified is not converted. It stays in the alert queue, undelivered, and an alarm in the audit says why.
+It reads the alert queue behind a cursor, the commands whose outcome a user waits for, and the commands that nobody
+answered. Documents go into the uplink in the same transaction that moves the cursor, so a crash neither repeats nor
+loses one. An alert whose signature or MAC cannot be verified is not converted: it stays in the alert queue,
+undelivered, and an alarm in the audit says why.
 
-Who is told: the originator of the request that an alert belongs to; else the device's supplier of the inventory; else
-the supplier of the test PKI. A message that names its recipient goes to that one.
+The recipient is the originator of the request that an alert belongs to; without one, the device's supplier in the
+inventory; without that, the supplier of the test PKI. A message that names its recipient goes to that recipient.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -77,7 +78,7 @@ class _Converted:
 
 
 class Conversion:
-    """One for each store; a second beside it would do no harm, because ids are unique."""
+    """A second one on the same store would do no harm, because document ids are unique."""
 
     def __init__(
         self, store: Store, pki: Pki, sign: Callable[[bytes], bytes], policy: DeskPolicy | None = None
@@ -158,7 +159,7 @@ class Conversion:
             return
         recipient = Eui64(header.recipient)
         if recipient != self._pki.acb and not self._pki.has_private_key(recipient, Usage.KEY_AGREEMENT):
-            return  # a meter's answer to a supplier whose key is not here: only he can check it
+            return  # a meter's answer to a supplier whose key is not here: only that supplier can check it
         try:
             public = self._pki.public_key(Eui64(header.originator), Usage.KEY_AGREEMENT)
             private = self._pki.private_key(recipient, Usage.KEY_AGREEMENT)
@@ -168,7 +169,7 @@ class Conversion:
             raise RefusedError("its MAC is not right")
 
     def _answer(self, tx: Transaction, message: GbcsMessage, payload: Payload, now: Now) -> _Converted | None:
-        """A device's answer to a command: to whoever sent the command, under the id of his request."""
+        """A device's answer to a command goes to who sent the command, under the id of that request."""
         header = message.header
         asked = tx.device_messages.asked(Eui64(header.originator), header.counter, header.message_code)
         request: RequestId | None

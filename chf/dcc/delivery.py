@@ -1,9 +1,9 @@
-"""Sending documents to users: POST, and only 204 means that it was taken.
+"""Sends documents to users by HTTP POST; only the answer 204 means that a document was taken.
 
-The oldest document of each recipient and device is tried again, with growing pauses, until it is taken; the ones behind
-it wait, those of other devices do not. Where an address cannot be reached at all, everything for it waits and one
-document probes, so that a receiver that comes back is not met by thousands of attempts at once. A 400 is the
-receiver's word that the document is wrong: after some of those it is put aside, kept, and the next one goes.
+The oldest document for each recipient and device is tried again, with growing pauses, until it is taken. The documents
+behind it wait; those of other devices do not. Where an address cannot be reached at all, one document probes it and
+everything else for it waits, so that a receiver that comes back is not met by thousands of attempts at once. A 400
+means that the receiver calls the document wrong: after several of those it is parked, and the next one is sent.
 """
 
 import asyncio

@@ -1,8 +1,8 @@
-"""The DCC's front desk: one document in, one answer out, whatever the service and whichever way it came.
+"""Takes in service requests: one document in, one signed answer out, for every service and every way in.
 
-In this order: hard limits of XML, the schema where there is one, the signature, the address, the user and his role, his
-counter, then the service's own checks. What can be addressed to its sender is answered with a code; what cannot raises.
-An answer that says "taken" is given after the store has it.
+The checks come in this order: hard limits of XML, the schema where there is one, the signature, the address, the user
+and the user's role, the counter, then the service's own checks. A document whose sender can be told gets an answer with
+a code; any other raises. An answer that says "taken" is given after the store has it.
 """
 
 from collections.abc import Callable

@@ -1,8 +1,8 @@
-"""Service requests about one device: what the DCC side makes of SR 11.2, 11.3 and 8.11.
+"""Service requests about one device: SR 11.2, 11.3 and 8.11.
 
-Each function checks, and returns a refusal with its code, or writes what follows and returns what is to be answered,
-all within the transaction that notes the request. A message for a device is refused as long as the hub behind this desk
-serves no device of its type: a command that nobody would carry is not taken.
+Each function checks first, and returns a refusal with its code, or writes what follows and returns the answer, within
+the transaction that notes the request. A message for a device is refused as long as the hub serves no device of its
+type, because nobody would carry it.
 """
 
 from collections.abc import Mapping

@@ -1,7 +1,7 @@
 """GBCS commands about firmware, made with the test PKI: the supplier signs, the ACB adds its MAC (RTDS).
 
-For people without a DUIS client, and for whatever turns service requests into commands. Sending is the hub's work: what
-is made here becomes a row of `device_messages`.
+They are made for people without a DUIS client and for service requests. What is made here becomes a row of
+`device_messages`; the hub sends it.
 """
 
 from collections.abc import Mapping
@@ -38,7 +38,7 @@ ORIGIN = "cli"
 
 ACB_COUNTER = "acb originator counter"
 SUPPLIER_COUNTER = "test supplier originator counter"
-"""Names of counters in the store: whoever speaks for either takes its numbers here."""
+"""Names of counters in the store, one for each originator, so that no number is used twice."""
 
 
 VERSION_USE_CASES: Final[Mapping[DeviceType, MessageCode]] = {

@@ -1,8 +1,8 @@
-"""The HTTP face of the desk: POST to /api/v1/serviceD, /serviceS, /serviceT; the answer is in the reply.
+"""The HTTP address of the desk: POST to /api/v1/serviceD, /serviceS, /serviceT; the answer is in the reply.
 
-One request for each connection, with a limit on everything that a stranger can make us hold: connections, headers,
-bodies, and the time that each may take. No TLS and no passwords: it listens on loopback unless it is told otherwise,
-and refuses what a web page in a browser could send.
+A client can be anybody, so everything that it can make us hold has a limit: connections, headers, bodies, and the time
+that each may take; and each connection carries one request. There is no TLS and no password: the server listens on
+loopback unless it is told otherwise, and refuses what a web page in a browser could send.
 """
 
 import asyncio
@@ -40,7 +40,7 @@ _AT_ONCE_S: Final = 0.01  # after the event loop has told the protocol of its co
 
 @dataclass(frozen=True, slots=True)
 class GatewayLimits:
-    """What one stranger, or many, may take of this process."""
+    """How much of this process clients may take, one or many."""
 
     connections: int = 64
     large_bodies: int = 4

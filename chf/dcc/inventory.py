@@ -1,6 +1,6 @@
-"""What the checks of the DCC side ask about devices: the inventory file laid over the hub's device log.
+"""Answers the intake's questions about devices, from the inventory file and the hub's device log.
 
-Both are read as a whole, once for each request: a list of 50,000 ids is then looked up in memory.
+Both are read as a whole once for each request, because a request may name 50,000 devices.
 """
 
 from collections.abc import Mapping

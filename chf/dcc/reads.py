@@ -1,8 +1,8 @@
 """SR 11.2: the command that reads a version, at once or at the time that the user named.
 
-A dated read is kept here, because the device keeps none; its command is made when it is due, so that its counter is
-above those of all commands before it. A process that was down at the time makes it late, within the lifetime of a
-command; after that, the user gets E30.
+A dated read is kept here, because the device cannot keep it. Its command is made when it is due, so that its counter is
+above those of all earlier commands. If the process was down at that time, the command is made late, within a command's
+lifetime; after that the user gets E30.
 """
 
 from collections.abc import Callable, Mapping

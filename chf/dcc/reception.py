@@ -1,7 +1,7 @@
-"""Taking an update request in: decide, and hand what was accepted to the hub, all or nothing.
+"""Takes an update request in: decides, and hands what was accepted to the hub.
 
-The image, the counter that makes a replay known, and the command to the hub are one transaction: a request is either
-taken, and survives everything, or it was never here. Who may ask, and whether the document is his, is for `desk`.
+The image, the used counter and the command to the hub are written in one transaction, so a request that is answered as
+taken survives a crash, and any other leaves nothing behind. Who may ask, and who signed, is checked in `desk`.
 """
 
 from dataclasses import dataclass, replace

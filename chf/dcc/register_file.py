@@ -1,10 +1,10 @@
-"""A list of records as one plain file: JSON that commands write, or TOML that people write by hand. Read strictly.
+"""A list of records in one file: JSON that commands write, or TOML that people write by hand. Read strictly.
 
     <name>.json   {"schema": 1, "<section>": [{...}, ...]}
     <name>.toml   schema = 1, then [[<section>]] for each
 
-At most one of the two exists. A TOML file is a person's: commands refuse to rewrite it, because its comments and its
-order would be lost. Records are dictionaries here; what their fields mean is said where they are used.
+At most one of the two exists. Commands refuse to rewrite a TOML file, because its comments and its order would be lost.
+What the fields of a record mean is decided where they are used.
 """
 
 import fcntl

@@ -1,4 +1,4 @@
-"""What the DCC side is told by its operator: users with their roles and receive addresses, and the figures of delivery.
+"""The settings of the DCC side: users with their roles and addresses, policy, delivery.
 
     [[user]]
     eui64 = "90-B3-D5-1F-30-01-00-00"
@@ -8,7 +8,7 @@
     [policy]              [delivery]
     gbcs_version = "4.3"  timeout_s = 10.0
 
-Without a user in the file everybody is a user, in every role.
+Where the file names no user, every EUI-64 is a user and has every role.
 """
 
 from collections.abc import Mapping

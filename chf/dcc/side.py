@@ -1,4 +1,4 @@
-"""The DCC side as something that runs: in a process of its own (`chf dcc serve`), or in the hub's (`chf run --dcc`)."""
+"""Runs the DCC side: in a process of its own (`chf dcc serve`), or in a thread of the hub's (`chf run --dcc`)."""
 
 import asyncio
 import logging

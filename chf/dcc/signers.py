@@ -1,6 +1,6 @@
-"""XML signatures: whose count (a directory of certificates, and the rule for unknown signers), and the DCC's own.
+"""XML signatures: whose are accepted, and the one that the DCC puts under its answers.
 
-Validity dates are not judged: nothing public says how the DCC does (docs/supported-spec.md, DUIS).
+Validity dates are not judged, because nothing public says how the DCC does (docs/supported-spec.md, DUIS).
 """
 
 from collections.abc import Mapping

@@ -1,9 +1,8 @@
-"""Commands that come to nothing: what the user who sent one is told when no answer of the device will tell him.
+"""Tells users of commands that their device will not answer any more.
 
-A command that never reached its device is answered with E20, one that the device has and is silent about with E21,
-either with E30 where the user had dated his request, and so is one that the device accepted for a time and of which
-it tells no outcome; when exactly each is sent is our choice. Each command is told of
-once, in the transaction that notes it. An answer that comes later is passed on all the same.
+E20: the command never reached its device. E21: the device has it, and says nothing. E30: either of these for a dated
+request, and a command that the device accepted for a time and of which it reports no outcome. When each is sent is our
+choice. Each command is told of once, in the transaction that notes it; an answer that comes later is still passed on.
 """
 
 from collections.abc import Callable
@@ -22,13 +21,13 @@ from chf.store.uplink import NewDocument
 from chf.trace import Event, Kind
 
 HUB_PATIENCE_S: Final = 60.0
-"""So long after a command's time was over the hub may still say so itself; then it is down, and is not waited for."""
+"""How long the hub may take to say itself that a command's time is over; after that it is taken to be down."""
 _BATCH: Final = 100  # so that the hub never waits long for the store
 _OUT_OF_TIME: Final = "its time was over, and no hub had delivered it"
 
 
 class Unanswered:
-    """One for each store; two of them tell nobody twice."""
+    """Two on one store do no harm: the second finds that a user has been told."""
 
     def __init__(self, store: Store, sign: Callable[[bytes], bytes], policy: DeskPolicy) -> None:
         self._store, self._sign, self._policy = store, sign, policy
@@ -53,7 +52,7 @@ class Unanswered:
                 reason = f"nobody can be told of message {row.id}, which came to nothing: {error}"
                 tx.audit.append(Event(now.utc, Kind.ALARM, row.device, None, {"reason": reason}))
             return
-        if request is None:  # whoever asked at this desk looks here: `chf dcc command list`
+        if request is None:  # it was sent by `chf dcc cs08` or the like: `chf dcc command list` shows it
             with self._store.transaction() as tx:
                 tx.device_messages.told(row.id, now.utc)
             return

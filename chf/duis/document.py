@@ -1,4 +1,4 @@
-"""XML from strangers: parsed under hard limits, and read element by element in the order of the schema.
+"""XML from anybody: parsed under hard limits, and read element by element in the order of the schema.
 
 Refused before anything is built of it: more octets than a legal request has, anything but UTF-8, a DOCTYPE or an entity
 declaration, processing instructions, depth, and numbers of elements. Nothing is fetched, no entity is expanded. It
@@ -101,7 +101,7 @@ def _brief(error: etree.XMLSyntaxError) -> str:
 
 
 def name_of(node: _Element) -> str:
-    """`FirmwareImage`, or `{namespace}name` for a stranger; never more than a line of it."""
+    """`FirmwareImage`, or `{namespace}name` for an element of another namespace; never more than a line of it."""
     if isinstance(node, (_Comment, _ProcessingInstruction)):
         return "comment or processing instruction"
     return node.tag.removeprefix(f"{{{NAMESPACE}}}")[:120]

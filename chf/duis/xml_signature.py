@@ -93,7 +93,7 @@ def detach(root: _Element) -> DetachedSignature | None:
 
 
 def verify(root: _Element, signature: DetachedSignature, find: FindCertificate) -> x509.Certificate:
-    """The certificate of whoever signed this document, from which `signature` was detached.
+    """The certificate with which this document was signed, from which `signature` was detached.
 
     Raises RefusedError: the certificate is not known, or the document is not what was signed.
     """

@@ -97,7 +97,7 @@ def show(home: Path, as_json: bool) -> None:
     lines = [describe(certificate) for certificate in held if not isinstance(certificate, UnusableFileError)]
     unusable = [str(reason) for reason in held if isinstance(reason, UnusableFileError)]
     for reason in unusable:
-        talk(f"of no use: {reason}")
+        talk(f"unusable: {reason}")
     zigbee = [
         {"eui64": format_eui64(subject), "suite": suite.value} for subject, suite in zigbee_pki(opened).subjects()
     ]

@@ -43,7 +43,9 @@ class IntakeRules:
     def _signers(self) -> Signers:
         if self.signers is None:
             if self.signatures == SignaturePolicy.REQUIRE:
-                raise UsageError("--signatures require wants --signers: whose signatures would count?")
+                raise UsageError(
+                    "--signatures require wants --signers too: it names the certificates that are accepted"
+                )
             return NOBODY
         signers = Signers.load(self.signers, SignaturePolicy(self.signatures or SignaturePolicy.REQUIRE))
         for reason in signers.unusable:
@@ -121,7 +123,9 @@ def serve(
     settings = settings.with_receive_url(receive_url)
     pki = open_pki(home)
     if not is_loopback(listen[0]):
-        talk(f"listening beyond this machine, without TLS: whoever reaches {listen[0]}:{listen[1]} can send requests")
+        talk(
+            f"listening beyond this machine, without TLS: anybody who reaches {listen[0]}:{listen[1]} can send requests"
+        )
     asyncio.run(_until_stopped(DccSide(home, pki, listen, settings, signers, schema), home))
     talk("stopped")
 
