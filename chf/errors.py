@@ -16,6 +16,7 @@ ChfError (1)
     |-- StoreInUseError        another hub, or another DCC side, has it
     |-- StoreUnavailableError  not now: the disk is full or fails, or another process writes; it may pass
     `-- StoreCorruptError      it is not what was written
+        `-- DamagedRowError    one row of it is not: which, and why
 """
 
 
@@ -92,3 +93,11 @@ class StoreUnavailableError(StoreError):
 
 class StoreCorruptError(StoreError):
     pass
+
+
+class DamagedRowError(StoreCorruptError):
+    """The row of `table` whose key reads as `key`; `because` names the column."""
+
+    def __init__(self, table: str, key: str, because: str) -> None:
+        self.table, self.key, self.because = table, key, because
+        super().__init__(f"row {key} of {table} is unreadable, because {because}")

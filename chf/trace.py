@@ -147,7 +147,7 @@ class Event:
 
     def to_json(self) -> str:
         """One line of printable ASCII, with the keys sorted: the same event is always the same text."""
-        record: dict[str, object] = {"schema": SCHEMA, "utc": _utc_text(self.utc), "kind": self.kind.value}
+        record: dict[str, object] = {"schema": SCHEMA, "utc": utc_text(self.utc), "kind": self.kind.value}
         if self.device is not None:
             record["device"] = format_eui64(self.device)
         if self.job is not None:
@@ -205,14 +205,15 @@ def _check_value(name: str, value: object) -> None:
             raise UsageError(f"field {name!r} holds {type(value).__name__}, which a trace does not carry")
 
 
-def _utc_text(utc: UtcSeconds) -> str:
+def utc_text(utc: UtcSeconds) -> str:
+    """As events write it, in milliseconds; such texts sort as their times do."""
     moment = _EPOCH + timedelta(milliseconds=_milliseconds(utc))
     return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def _parse_utc(text: str) -> UtcSeconds:
     utc = UtcSeconds((datetime.fromisoformat(text).replace(tzinfo=UTC) - _EPOCH) // timedelta(milliseconds=1) / 1000)
-    if _utc_text(utc) != text:
+    if utc_text(utc) != text:
         raise ValueError(f"{text!r} is not how a trace writes a time")
     return utc
 

@@ -8,8 +8,18 @@ from typing import Any
 
 import click
 
-from chf.cli.options import EUI64, home_option, json_option, print_json, print_table, talk
-from chf.clock import isoformat
+from chf.cli.options import (
+    EUI64,
+    home_option,
+    json_option,
+    page_options,
+    print_json,
+    print_table,
+    rest_record,
+    talk,
+    tell_rest,
+)
+from chf.clock import UtcSeconds, isoformat
 from chf.eui64 import Eui64, format_eui64
 from chf.files import write_whole, write_whole_directory
 from chf.store import Store
@@ -47,16 +57,20 @@ def filters(command: Any) -> Any:
 
 @alert.command("list")
 @filters
+@page_options(50)
 @home_option
 @json_option
-def list_alerts(*, device: Eui64 | None, use_case: str | None, home: Path, as_json: bool) -> None:
-    """Every alert, oldest first."""
+def list_alerts(
+    *, device: Eui64 | None, use_case: str | None, last: int, since: UtcSeconds | None, home: Path, as_json: bool
+) -> None:
+    """The last alerts, oldest first."""
     with Store.open(home) as store:
-        alerts = store.alerts.list(device=device, use_case=use_case)
+        alerts = store.alerts.list(device=device, use_case=use_case, since=since, last=last or None)
     if as_json:
-        print_json({"schema": 1, "alerts": [alert_record(line) for line in alerts]})
+        print_json({"schema": 1, "alerts": [alert_record(line) for line in alerts], **rest_record(alerts)})
         return
     print_table(["NO", "TIME", "DEVICE", "USE CASE", "CODE", "OUTCOME", "SIGNATURE"], [_row(line) for line in alerts])
+    tell_rest(alerts)
 
 
 @alert.command()
@@ -68,12 +82,16 @@ def tail(*, device: Eui64 | None, use_case: str | None, follow: bool, after: int
     """One JSON object a line, as they come. Stop it with Ctrl-C."""
     with Store.open(home) as store:
         while True:
-            for line in store.alerts.list(device=device, use_case=use_case, after_seq=after):
-                click.echo(json.dumps(alert_record(line)))
-                after = line.seq
-            if not follow:
-                return
-            time.sleep(_POLL_S)
+            page = store.alerts.tail(after)
+            for line in page:
+                if device in {None, line.device} and use_case in {None, line.use_case}:
+                    click.echo(json.dumps(alert_record(line)))
+            tell_rest(page)
+            if page.through == after:
+                if not follow:
+                    return
+                time.sleep(_POLL_S)
+            after = page.through
 
 
 @alert.command()
@@ -90,6 +108,7 @@ def export(*, file: Path, device: Eui64 | None, use_case: str | None, binary: bo
     else:
         write_whole(file, "".join(json.dumps(alert_record(line)) + "\n" for line in alerts).encode())
     talk(f"{len(alerts)} alerts written to {file}")
+    tell_rest(alerts)
 
 
 def _row(line: Alert) -> tuple[str, ...]:

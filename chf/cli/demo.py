@@ -269,8 +269,8 @@ class _Demo:
         image = self._options.image
         ended = [
             record.event.fields
-            for record in self._store.audit.tail(limit=-1)
-            if record.event.kind is Kind.OTA_TRANSFER_ENDED and record.event.job == job.id
+            for record in self._store.audit.of_update(int(job.id))
+            if record.event.kind is Kind.OTA_TRANSFER_ENDED
         ]
         transfer = ended[-1] if ended else {"blocks": 0, "bytes": 0, "seconds": 0.0}
         entry = self._store.devices.get(self._device)

@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from chf.cli.ask import ask
-from chf.cli.options import EUI64, home_option, json_option, print_json, print_table, talk
+from chf.cli.options import EUI64, home_option, json_option, print_json, print_table, rest_record, talk, tell_rest
 from chf.clock import SystemClock, isoformat
 from chf.crypto.install_code import link_key, parse_install_code, with_crc
 from chf.errors import RefusedError, UsageError
@@ -17,6 +17,7 @@ from chf.store.device_log import DeviceEntry, DeviceType
 from chf.store.inbox import Verb
 from chf.trace import Event, Kind
 
+_MOST_UPDATES = 50
 _JOIN_WINDOW_S = (1, 3600)  # JoinTimePeriod of SR 8.11
 
 
@@ -117,7 +118,7 @@ def list_devices(*, home: Path, as_json: bool) -> None:
     with Store.open(home) as store:
         entries = store.devices.list()
     if as_json:
-        print_json({"schema": 1, "devices": [_described(entry) for entry in entries]})
+        print_json({"schema": 1, "devices": [_described(entry) for entry in entries], **rest_record(entries)})
         return
     rows = [
         (
@@ -131,6 +132,7 @@ def list_devices(*, home: Path, as_json: bool) -> None:
         for entry in entries
     ]
     print_table(["DEVICE", "TYPE", "STATUS", "VERSION", "LAST SEEN", "REFUSED FRAMES"], rows)
+    tell_rest(entries)
 
 
 @device.command()
@@ -141,17 +143,18 @@ def show(*, eui64: Eui64, home: Path, as_json: bool) -> None:
     """What is known of one device."""
     with Store.open(home) as store:
         entry = store.devices.get(eui64)
-        jobs = [job for job in store.jobs.list() if job.device == eui64]
+        jobs = store.jobs.list(device=eui64, last=_MOST_UPDATES)
     if entry is None:
         raise UsageError(f"{format_eui64(eui64)} is not in the device log")
     described = _described(entry)
     updates = [{"update": int(job.id), "state": job.state.value, "reason": job.reason} for job in jobs]
     if as_json:
-        print_json({"schema": 1, "device": described, "updates": updates})
+        print_json({"schema": 1, "device": described, "updates": updates, **rest_record(jobs)})
         return
     rows = [(name.replace("_", " "), "-" if value is None else str(value)) for name, value in described.items()]
     rows += [(f"update {line['update']}", f"{line['state']} {line['reason']}".strip()) for line in updates]
     print_table(["FIELD", "VALUE"], rows)
+    tell_rest(jobs)
 
 
 def _described(entry: DeviceEntry) -> dict[str, Any]:

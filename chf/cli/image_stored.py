@@ -17,7 +17,7 @@ from chf.cli.image_options import (
     load_image,
     load_signer,
 )
-from chf.cli.options import home_option, json_option, print_json, print_table, talk
+from chf.cli.options import home_option, json_option, print_json, print_table, rest_record, talk, tell_rest
 from chf.clock import SystemClock, isoformat
 from chf.errors import RefusedError, UsageError
 from chf.image.image import FirmwareImage, ImageKind
@@ -81,7 +81,7 @@ def list_images(*, home: Path, as_json: bool) -> None:
     with Store.open(home) as store:
         records = store.images.list()
     if as_json:
-        print_json({"schema": 1, "images": [_as_json(record) for record in records]})
+        print_json({"schema": 1, "images": [_as_json(record) for record in records], **rest_record(records)})
         return
     rows = [
         (
@@ -97,6 +97,7 @@ def list_images(*, home: Path, as_json: bool) -> None:
         for record in records
     ]
     print_table(("SHA-256", "Kind", "Maker", "Type", "Version", "Bytes", "Added", "Name"), rows)
+    tell_rest(records)
 
 
 @click.command()

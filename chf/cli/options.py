@@ -6,6 +6,7 @@ import os
 import signal
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import asdict
 from math import isnan
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -20,6 +21,8 @@ from chf.view.text import printable
 
 if TYPE_CHECKING:
     from datetime import datetime
+
+    from chf.store.rows import Rows
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -127,6 +130,33 @@ SINCE = SinceParameter()
 def print_json(value: Mapping[str, Any] | Sequence[Any]) -> None:
     """Exactly one JSON document on stdout."""
     click.echo(json.dumps(value, indent=None, ensure_ascii=True))
+
+
+def page_options(last: int) -> Callable[[Command], Command]:
+    """`--last` and `--since`, for lists that grow."""
+
+    def decorated(command: Command) -> Command:
+        command = click.option("--since", type=SINCE, help="Only those since: 2026-11-23T18:00:00Z, 18:00Z, -8h, -7d.")(
+            command
+        )
+        return click.option(
+            "--last", type=click.IntRange(0), default=last, show_default=True, help="Only the last so many; 0: all."
+        )(command)
+
+    return decorated
+
+
+def rest_record(rows: "Rows[Any]") -> dict[str, Any]:
+    """What a list does not show, for its JSON object."""
+    return {"left_out": rows.left_out, "unreadable": [asdict(row) for row in rows.unreadable]}
+
+
+def tell_rest(rows: "Rows[Any]") -> None:
+    """What a list does not show, for people."""
+    for row in rows.unreadable:
+        talk(str(row))
+    if rows.left_out:
+        talk(f"{rows.left_out} older ones are left out: --last 0 shows all")
 
 
 def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:

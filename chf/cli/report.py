@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from chf.cli.options import SINCE, home_option, print_table, talk
+from chf.cli.options import home_option, page_options, print_table, talk
 from chf.cli.update import UpdateFailedError
 from chf.clock import SystemClock, UtcSeconds
 from chf.errors import UsageError
@@ -20,7 +20,7 @@ _FILE = click.Path(dir_okay=False, allow_dash=True, path_type=Path)
 
 @click.command()
 @click.option("--job", "numbers", type=click.IntRange(1), multiple=True, help="Only this update. May be given again.")
-@click.option("--since", type=SINCE, help="Only those begun since: 2026-11-23T18:00:00Z, 18:00Z, -90s, -8h.")
+@page_options(1000)
 @click.option("--html", type=_FILE, help="Write one HTML file that needs nothing else.")
 @click.option("--junit", type=_FILE, help="Write JUnit XML: a test case for each update.")
 @click.option("--json", "json_", type=_FILE, help="Write JSON (docs/report.md).")
@@ -28,13 +28,14 @@ _FILE = click.Path(dir_okay=False, allow_dash=True, path_type=Path)
 def report(
     *,
     numbers: tuple[int, ...],
+    last: int,
     since: UtcSeconds | None,
     html: Path | None,
     junit: Path | None,
     json_: Path | None,
     home: Path,
 ) -> None:
-    """What became of updates: all of them, or those selected. FILE may be - for standard output.
+    """What became of updates: the last ones, or those selected. FILE may be - for standard output.
 
     Exit code 0 only if there are some, and all of them ended as activated.
     """
@@ -42,7 +43,7 @@ def report(
         raise UsageError("--job and --since exclude each other")
     if [html, junit, json_].count(_STDOUT) > 1:
         raise UsageError("only one of --html, --junit and --json can go to standard output")
-    selection = Selection(tuple(UpdateId(number) for number in dict.fromkeys(numbers)), since)
+    selection = Selection(tuple(UpdateId(number) for number in dict.fromkeys(numbers)), since, last or None)
     with Store.open(home) as store:
         made = Report.read(store, selection, SystemClock().now().utc)
     if html is not None:
@@ -57,6 +58,8 @@ def report(
         _write(json_, json.dumps(made.record, indent=1, ensure_ascii=True).encode() + b"\n")
     if _STDOUT not in (html, junit, json_):
         _print(made)
+    for row in made.unreadable:
+        talk(str(row))
     if not made.updates:
         raise UpdateFailedError("there is no update to report: nothing was shown to work")
     if not made.good:

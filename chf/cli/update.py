@@ -8,7 +8,19 @@ import click
 
 from chf.cli.ask import Answer, Deadline, HubWatch, ask, await_answer, await_hub, say_queued, submit
 from chf.cli.image_options import KindParameter
-from chf.cli.options import EUI64, UTC_TIME, SecondsParameter, home_option, json_option, print_json, print_table, talk
+from chf.cli.options import (
+    EUI64,
+    UTC_TIME,
+    SecondsParameter,
+    home_option,
+    json_option,
+    page_options,
+    print_json,
+    print_table,
+    rest_record,
+    talk,
+    tell_rest,
+)
 from chf.clock import UtcSeconds, isoformat
 from chf.errors import ChfError, RefusedError, TimedOutError, UsageError
 from chf.eui64 import Eui64, format_eui64
@@ -172,15 +184,16 @@ def _stored(store: Store, image: str, kind: ImageKind | None) -> FirmwareImage:
 
 @update.command("list")
 @click.option("--active", is_flag=True, help="Only those that have not ended.")
+@page_options(50)
 @home_option
 @json_option
-def list_updates(*, active: bool, home: Path, as_json: bool) -> None:
-    """Every update, oldest first."""
+def list_updates(*, active: bool, last: int, since: UtcSeconds | None, home: Path, as_json: bool) -> None:
+    """The last updates, oldest first."""
     with Store.open(home) as store:
-        jobs = store.jobs.list(active_only=active)
+        jobs = store.jobs.list(active_only=active, since=since, last=last or None)
         lines = [_described(store, job) for job in jobs]
     if as_json:
-        print_json({"schema": 1, "updates": lines})
+        print_json({"schema": 1, "updates": lines, **rest_record(jobs)})
         return
     rows = [
         (
@@ -194,6 +207,7 @@ def list_updates(*, active: bool, home: Path, as_json: bool) -> None:
         for line in lines
     ]
     print_table(["UPDATE", "DEVICE", "TO VERSION", "STATE", "SENT", "REASON"], rows)
+    tell_rest(jobs)
 
 
 @update.command()
@@ -205,9 +219,11 @@ def show(*, number: int, home: Path, as_json: bool) -> None:
     with Store.open(home) as store:
         job = _job(store, UpdateId(number))
         described_job = _described(store, job)
-        history = [record.event for record in store.audit.tail(limit=-1) if record.event.job == number]
+        records = store.audit.of_update(number)
+    history = [record.event for record in records]
     if as_json:
-        print_json({"schema": 1, **described_job, "history": [event_record(event) for event in history]})
+        told = [event_record(event) for event in history]
+        print_json({"schema": 1, **described_job, "history": told, **rest_record(records)})
         return
     print_table(
         ["FIELD", "VALUE"],
@@ -218,6 +234,7 @@ def show(*, number: int, home: Path, as_json: bool) -> None:
         ["TIME", "EVENT", "DETAIL"],
         [(isoformat(event.utc), event.kind.value, event_detail(event)) for event in history],
     )
+    tell_rest(records)
 
 
 @update.command()

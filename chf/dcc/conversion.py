@@ -11,6 +11,7 @@ inventory; without that, the supplier of the test PKI. A message that names its 
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final
 
 from chf.clock import Now, UtcSeconds
@@ -30,7 +31,7 @@ from chf.duis.alerts import (
 from chf.duis.codes import ResponseCode
 from chf.duis.envelope import Content, FutureDatedDeviceAlert, GbcsResponse, ServiceResponse
 from chf.duis.identifiers import RequestId
-from chf.errors import MalformedError, MalformedRequestError, RefusedError, UsageError
+from chf.errors import DamagedRowError, MalformedError, MalformedRequestError, RefusedError, UsageError
 from chf.eui64 import Eui64, parse_eui64
 from chf.gbcs import (
     CANCELLED_UTC_S,
@@ -56,8 +57,8 @@ from chf.pki.gbcs import Pki
 from chf.store import Store
 from chf.store.alerts import Alert
 from chf.store.device_messages import DeviceMessage, MessageState
-from chf.store.followed import Followed
-from chf.store.inbox import Command, CommandState, Verb
+from chf.store.inbox import Command, CommandState, Followed, Verb
+from chf.store.rows import Unreadable
 from chf.store.store import Transaction
 from chf.store.uplink import NewDocument
 from chf.trace import Event, Kind
@@ -93,23 +94,27 @@ class Conversion:
 
         Raises StoreError and UsageError (an inventory that cannot be read): nothing is passed over, try again later.
         """
-        dealt_with = 0
-        for followed in self._store.followed.list()[:_BATCH]:
-            command = self._store.inbox.get(followed.command)
-            if command is None or command.state is CommandState.PENDING:
-                continue
-            self._outcome(followed, command, now)
-            dealt_with += 1
-        alerts = self._store.alerts.list(after_seq=self._cursor(), limit=_BATCH)
+        ended = self._store.followed.ended(_BATCH)
+        for followed in ended:
+            self._ended(followed, now)
+        for row in ended.unreadable:
+            self._unreadable(row, now, partial(_no_longer_followed, int(row.key)))
+        alerts = self._store.alerts.tail(self._store.meta.number(CURSOR), _BATCH)
         for alert in alerts:
             self._alert(alert, now)
-        dealt_with += self._dated_reads.run(now)
-        if not alerts:  # an answer that is here already goes first
+        for row in alerts.unreadable:
+            self._unreadable(row, now, lambda tx: tx.meta.set(CURSOR, str(alerts.through)))
+        read = len(alerts) + len(alerts.unreadable)
+        dealt_with = len(ended) + len(ended.unreadable) + read + self._dated_reads.run(now)
+        if not read:  # an answer that is here already goes first
             dealt_with += self._unanswered.run(now)
-        return dealt_with + len(alerts)
+        return dealt_with
 
-    def _cursor(self) -> int:
-        return int(self._store.meta.get(CURSOR) or 0)
+    def _unreadable(self, row: Unreadable, now: Now, pass_over: Callable[[Transaction], object]) -> None:
+        """It stays where it is, for whoever restores a copy; the others go on."""
+        with self._store.transaction() as tx:
+            pass_over(tx)
+            tx.audit.append(Event(now.utc, Kind.ALARM, None, None, {"reason": f"not passed on: {row}"}))
 
     # Alerts and answers of devices, and the hub's alerts
 
@@ -234,6 +239,18 @@ class Conversion:
 
     # Outcomes of commands
 
+    def _ended(self, followed: Followed, now: Now) -> None:
+        try:
+            command = self._store.inbox.get(followed.command)
+            if command is not None:
+                self._outcome(followed, command, now)
+                return
+            error: Exception = UsageError("its command is not there")
+        except (DamagedRowError, MalformedRequestError, LookupError, TypeError, UsageError) as damage:
+            error = damage
+        row = Unreadable("followed", str(followed.command), str(error))
+        self._unreadable(row, now, partial(_no_longer_followed, followed.command))
+
     def _outcome(self, followed: Followed, command: Command, now: Now) -> None:
         request = RequestId.parse(followed.request)
         finished = int(now.utc if command.finished is None else command.finished)
@@ -265,10 +282,10 @@ def _response(
 
 def _request_of_update(tx: Transaction, alert: Alert) -> RequestId | None:
     """The service request that the update came from; None where it was started at the hub."""
-    update = None if alert.job is None else tx.jobs.get(UpdateId(alert.job))
     try:
+        update = None if alert.job is None else tx.jobs.get(UpdateId(alert.job))
         return None if update is None else RequestId.parse(update.origin)
-    except MalformedRequestError:
+    except (DamagedRowError, MalformedRequestError):
         return None
 
 
@@ -288,6 +305,10 @@ def _answered(
     if accepted and when is not None and when != CANCELLED_UTC_S:
         due = UtcSeconds(max(float(when), now.utc) + policy.device_message_lifetime_s)
         tx.device_messages.expect_outcome(asked.id, due)
+
+
+def _no_longer_followed(command: int, tx: Transaction) -> None:
+    tx.followed.remove(command)
 
 
 def _deliveries(command: Command) -> Sequence[tuple[Eui64, bool]]:

@@ -67,6 +67,8 @@ class Delivery:
 
     def _due(self, now: Now) -> list[tuple[Document, str]]:
         heads = self._store.uplink.heads()
+        for row in heads.unreadable:  # it would hold up those behind it
+            self._put_aside(int(row.key), str(row), now)
         busy = Counter(self._under_way.values())
         due: list[tuple[Document, str]] = []
         for document in heads:
@@ -130,6 +132,15 @@ class Delivery:
                 tx.alerts.delivered(document.msg_id, now.utc)
             fields = {"msg_id": document.msg_id, "to": format_eui64(document.recipient)}
             tx.audit.append(Event(now.utc, Kind.ALERT_DELIVERED, document.device, None, fields))
+
+    def _put_aside(self, number: int, error: str, now: Now) -> None:
+        try:
+            with self._store.transaction() as tx:
+                tx.uplink.failed(number, error, now.utc, park=True)
+                reason = f"document {number} was put aside: {error}"
+                tx.audit.append(Event(now.utc, Kind.ALARM, None, None, {"reason": reason}))
+        except StoreError as failure:
+            _LOG.warning("document %s was not put aside: %s", number, failure)
 
     def _failed(self, document: Document, error: str, status: int | None, now: Now) -> None:
         policy = self._settings.delivery

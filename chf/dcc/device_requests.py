@@ -40,8 +40,7 @@ from chf.pki.certificates import Usage
 from chf.pki.gbcs import Pki
 from chf.store.device_log import DeviceEntry, DeviceStatus, DeviceType
 from chf.store.device_messages import NewDeviceMessage
-from chf.store.followed import Followed
-from chf.store.inbox import Verb
+from chf.store.inbox import Followed, Verb
 from chf.store.store import Transaction
 from chf.trace import Event, Kind
 from chf.update.eligibility import Candidate

@@ -26,6 +26,7 @@ from chf.store.device_messages import NewDeviceMessage
 from chf.store.scheduled import ScheduledRead
 from chf.store.store import Transaction
 from chf.store.uplink import NewDocument
+from chf.trace import Event, Kind
 
 _BATCH: Final = 100  # so that the hub never waits long for the store
 SERVICE: Final = "11.2"
@@ -76,7 +77,11 @@ class DatedReads:
             with self._store.transaction() as tx:
                 if tx.scheduled.done(read.id, now.utc):
                     self._make(tx, read, smi, now)
-        return len(reads)
+        for row in reads.unreadable:
+            with self._store.transaction() as tx:
+                tx.scheduled.done(int(row.key), now.utc)
+                tx.audit.append(Event(now.utc, Kind.ALARM, None, None, {"reason": f"nothing is read: {row}"}))
+        return len(reads) + len(reads.unreadable)
 
     def _make(self, tx: Transaction, read: ScheduledRead, smi: Mapping[Eui64, SmiDevice] | None, now: Now) -> None:
         request, entry = RequestId.parse(read.request), tx.devices.get(read.device)

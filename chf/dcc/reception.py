@@ -16,9 +16,8 @@ from chf.errors import RefusedError
 from chf.eui64 import format_eui64
 from chf.image.image import FirmwareImage
 from chf.store import Store
-from chf.store.followed import Followed
 from chf.store.images import record_of
-from chf.store.inbox import Verb
+from chf.store.inbox import Followed, Verb
 from chf.store.store import Transaction
 from chf.trace import Event, Kind
 from chf.update.eligibility import Check

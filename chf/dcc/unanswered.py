@@ -37,10 +37,17 @@ class Unanswered:
         overdue = UtcSeconds(now.utc - HUB_PATIENCE_S)
         silent = UtcSeconds(now.utc - self._policy.device_response_s)
         messages = self._store.device_messages
-        rows = messages.unanswered(overdue, silent, _BATCH) + messages.without_outcome(now.utc, _BATCH)
-        for row in rows:
-            self._tell(row, now)
-        return len(rows)
+        dealt_with = 0
+        for rows in (messages.unanswered(overdue, silent, _BATCH), messages.without_outcome(now.utc, _BATCH)):
+            for row in rows:
+                self._tell(row, now)
+            for damaged in rows.unreadable:
+                with self._store.transaction() as tx:
+                    tx.device_messages.told(int(damaged.key), now.utc)
+                    reason = f"nobody can be told of a message that came to nothing: {damaged}"
+                    tx.audit.append(Event(now.utc, Kind.ALARM, None, None, {"reason": reason}))
+            dealt_with += len(rows) + len(rows.unreadable)
+        return dealt_with
 
     def _tell(self, row: DeviceMessage, now: Now) -> None:
         code = self._code(row)

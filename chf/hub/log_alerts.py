@@ -49,33 +49,34 @@ class LogAlerts:
         """
         if not self.enabled:
             return False
-        records = store.audit.tail(self._after(store.meta.get(TOLD)), _PAGE_RECORDS)
+        after = self._after(store.meta.number(TOLD))
+        records = store.audit.tail(after, _PAGE_RECORDS)
         for record in records:
             if is_change(record.event):
                 batch.write(partial(self._raise_one, record, batch.now.utc), durable=False)
-        if records and not batch.writes:
-            self._searched = records[-1].seq
-        return bool(records)
+        if not batch.writes:
+            self._searched = records.through
+        return records.through > after
 
     def raise_all(self, store: Store, batch: Batch) -> None:
         """For every change without an alert, and for what the batch's own transaction has changed so far."""
         if not self.enabled:
             return
-        for record in _changes(store.audit, self._after(store.meta.get(TOLD))):
+        for record in _changes(store.audit, self._after(store.meta.number(TOLD))):
             batch.write(partial(self._raise_one, record, batch.now.utc), durable=False)
         batch.write(partial(self._raise_rest, batch.now.utc))
 
     def _raise_rest(self, utc: UtcSeconds, tx: Transaction) -> Event | None:
         last = None
-        for record in _changes(tx.audit, self._after(tx.meta.get(TOLD))):
+        for record in _changes(tx.audit, self._after(tx.meta.number(TOLD))):
             last = self._raise_one(record, utc, tx)
         return last
 
-    def _after(self, row: str | None) -> int:
-        return max(self._searched, int(row or 0))
+    def _after(self, told: int) -> int:
+        return max(self._searched, told)
 
     def _raise_one(self, record: AuditRecord, utc: UtcSeconds, tx: Transaction) -> Event | None:
-        if record.seq <= int(tx.meta.get(TOLD) or 0):
+        if record.seq <= tx.meta.number(TOLD):
             return None  # this write had to wait, and somebody was faster
         device = record.event.device
         assert device is not None, "a change of the log names its device"
@@ -92,9 +93,9 @@ class LogAlerts:
 
 
 def _changes(audit: Audit, after: int) -> Iterator[AuditRecord]:
-    while page := audit.tail(after):
+    while (page := audit.tail(after)).through > after:
         yield from (record for record in page if is_change(record.event))
-        after = page[-1].seq
+        after = page.through
 
 
 def is_change(event: Event) -> bool:

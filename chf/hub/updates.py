@@ -61,8 +61,12 @@ class Updates(Handler):
     def started(self, network: NetworkInfo | None, now: Now) -> Batch:
         """Take up every update and its transfer where an earlier process left it."""
         del network
-        rows = [(update, self._image_of(update)) for update in self._store.jobs.list()]
+        active, last = self._store.jobs.list(active_only=True), self._store.jobs.last_of_each_device()
+        updates = sorted({update.id: update for update in (*active, *last)}.values(), key=lambda update: update.id)
+        rows = [(update, self._image_of(update)) for update in updates]
         batch = self._batch(self._machine.restore(rows, now), now)
+        for damaged in dict.fromkeys((*active.unreadable, *last.unreadable)):
+            batch.event(Kind.ALARM, {"reason": f"an update is not taken up: {damaged}"})
         for update, image in rows:
             if update.active and update.record is not None and image is None:
                 damage = "its record cannot be read"

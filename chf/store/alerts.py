@@ -9,8 +9,9 @@ from typing import Final
 
 from chf.clock import UtcSeconds
 from chf.errors import StoreError
-from chf.eui64 import Eui64, format_eui64, parse_eui64
-from chf.store.database import Database, Parameter, Row
+from chf.eui64 import Eui64, format_eui64
+from chf.store.database import Database, Parameter
+from chf.store.rows import RowReader, Rows, eui64, flag, number, octets, optional, text, unsigned, utc
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,8 +47,25 @@ class Alert:
     delivered: UtcSeconds | None
 
 
+_READER: Final = RowReader(
+    "alerts",
+    {
+        "seq": number,
+        "msg_id": text,
+        "device": eui64,
+        "use_case": text,
+        "alert_code": unsigned(16),
+        "outcome": text,
+        "message": octets,
+        "verified": flag,
+        "created_utc": utc,
+        "job": optional(number),
+        "attempts": unsigned(32),
+        "delivered_utc": optional(utc),
+    },
+    Alert,
+)
 _WRITTEN: Final = "msg_id, device, use_case, alert_code, outcome, message, verified, created_utc, job"
-_COLUMNS: Final = f"seq, {_WRITTEN}, attempts, delivered_utc"
 
 
 def alert_id(originator: Eui64, originator_counter: int, message_code: int) -> str:
@@ -62,8 +80,7 @@ class Alerts:
         self._database = database
 
     def get(self, msg_id: str) -> Alert | None:
-        rows = self._database.read(f"select {_COLUMNS} from alerts where msg_id = ?", (msg_id,))
-        return _alert(rows[0]) if rows else None
+        return _READER.first(self._database.read(f"select {_READER.columns} from alerts where msg_id = ?", (msg_id,)))
 
     def list(
         self,
@@ -71,33 +88,28 @@ class Alerts:
         device: Eui64 | None = None,
         job: int | None = None,
         use_case: str | None = None,
-        after_seq: int = 0,
-        limit: int = -1,
-    ) -> tuple[Alert, ...]:
-        """Those that match every filter given, oldest first."""
-        clauses, parameters = ["seq > ?"], [after_seq]  # type: list[str], list[Parameter]
-        for column, value in (
-            ("device", None if device is None else format_eui64(device)),
-            ("job", job),
-            ("use_case", use_case),
-        ):
-            if value is not None:
-                clauses.append(f"{column} = ?")
-                parameters.append(value)
-        rows = self._database.read(
-            f"select {_COLUMNS} from alerts where {' and '.join(clauses)} order by seq limit ?", (*parameters, limit)
-        )
-        return tuple(map(_alert, rows))
+        since: UtcSeconds | None = None,
+        last: int | None = None,
+    ) -> Rows[Alert]:
+        """The last so many that match every filter given, or all, oldest first."""
+        conditions: dict[str, Parameter] = {
+            "device = ?": None if device is None else format_eui64(device),
+            "job = ?": job,
+            "use_case = ?": use_case,
+            "created_utc >= ?": since,
+        }
+        return _READER.newest(self._database, last, conditions)
 
-    def tail(self, after_seq: int) -> tuple[Alert, ...]:
-        return self.list(after_seq=after_seq)
+    def tail(self, after_seq: int, limit: int = 100) -> Rows[Alert]:
+        """The next ones after one that is known, oldest first."""
+        return _READER.after(self._database, after_seq, limit)
 
-    def undelivered(self, limit: int = 100) -> tuple[Alert, ...]:
+    def undelivered(self, limit: int = 100) -> Rows[Alert]:
         """The oldest that are not acknowledged."""
         rows = self._database.read(
-            f"select {_COLUMNS} from alerts where delivered_utc is null order by seq limit ?", (limit,)
+            f"select {_READER.columns} from alerts where delivered_utc is null order by seq limit ?", (limit,)
         )
-        return tuple(map(_alert, rows))
+        return _READER.all(rows)
 
 
 class AlertsWriter(Alerts):
@@ -134,21 +146,3 @@ class AlertsWriter(Alerts):
             == 0
         ):
             raise StoreError(f"there is no alert {msg_id}")
-
-
-def _alert(row: Row) -> Alert:
-    seq, msg_id, device, use_case, code, outcome, message, verified, created, job, attempts, delivered = row
-    return Alert(
-        seq=seq,
-        msg_id=msg_id,
-        device=parse_eui64(device),
-        use_case=use_case,
-        alert_code=code,
-        outcome=outcome,
-        message=message,
-        verified=bool(verified),
-        created=created,
-        job=job,
-        attempts=attempts,
-        delivered=delivered,
-    )

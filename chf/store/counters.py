@@ -1,14 +1,25 @@
 """Small durable facts: numbers that are never given out twice, requests that were seen, and settings of the store."""
 
-from typing import Final
+from typing import Any, Final
 
 from chf.clock import UtcSeconds
-from chf.errors import StoreError, UsageError
+from chf.errors import DamagedRowError, StoreError, UsageError
 from chf.eui64 import Eui64, format_eui64
 from chf.store.database import Database
+from chf.store.rows import RowReader, eui64, json_object, number, text, u64_text
 
 _COUNTER_LIMIT: Final = 2**63 - 1  # what an SQLite integer holds
 _U64_LIMIT: Final = 2**64
+
+
+def _value(_key: str, value: Any) -> Any:
+    return value
+
+
+_NEXT: Final[RowReader[int]] = RowReader("counters", {"name": text, "next": number}, _value)
+_VALUE: Final[RowReader[str]] = RowReader("meta", {"key": text, "value": text}, _value)
+_JSON: Final[RowReader[dict[str, Any]]] = RowReader("meta", {"key": text, "value": json_object}, _value)
+_COUNTER: Final[RowReader[int]] = RowReader("requests", {"originator": eui64, "counter": u64_text}, _value)
 
 
 class Counters:
@@ -19,8 +30,7 @@ class Counters:
 
     def peek(self, name: str) -> int | None:
         """The number that would be given out next, None before the first."""
-        rows = self._database.read("select next from counters where name = ?", (name,))
-        return int(rows[0][0]) if rows else None
+        return _NEXT.first(self._database.read(f"select {_NEXT.columns} from counters where name = ?", (name,)))
 
 
 class CountersWriter(Counters):
@@ -51,9 +61,10 @@ class Requests:
     def highest(self, originator: Eui64) -> int | None:
         """The highest counter that was taken of this originator, None before the first."""
         rows = self._database.read(
-            "select max(counter) from requests where originator = ?", (format_eui64(originator),)
+            f"select {_COUNTER.columns} from requests where originator = ? order by counter desc limit 1",
+            (format_eui64(originator),),
         )
-        return None if rows[0][0] is None else int(rows[0][0], 16)
+        return _COUNTER.first(rows)
 
 
 class RequestsWriter(Requests):
@@ -73,8 +84,19 @@ class Meta:
         self._database = database
 
     def get(self, key: str) -> str | None:
-        rows = self._database.read("select value from meta where key = ?", (key,))
-        return rows[0][0] if rows else None
+        return _VALUE.first(self._database.read(f"select {_VALUE.columns} from meta where key = ?", (key,)))
+
+    def number(self, key: str) -> int:
+        """0 where there is none. Raises DamagedRowError."""
+        value = self.get(key)
+        if value is None or value.isdecimal():
+            return int(value or 0)
+        raise DamagedRowError("meta", key, "value: no number")
+
+    def json(self, key: str) -> dict[str, Any] | None:
+        """Raises DamagedRowError for what is no JSON object."""
+        rows = self._database.read(f"select {_JSON.columns} from meta where key = ?", (key,))
+        return _JSON.first(rows)
 
 
 class MetaWriter(Meta):

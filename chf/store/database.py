@@ -29,6 +29,7 @@ it at 32 MB; one of any other process, as SQLite has it, at 4 MB."""
 Row: TypeAlias = tuple[Any, ...]
 Parameter: TypeAlias = str | bytes | int | float | None
 
+_NO_UTF8: Final = "Could not decode to UTF-8"  # sqlite3 has no code for it
 _CORRUPT = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 _PASSING = {
     *(sqlite3.SQLITE_FULL, sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_READONLY),
@@ -84,8 +85,18 @@ class Database:
             raise StoreCorruptError(f"{self._path} is damaged: {findings[0] if findings else 'no answer'}")
 
     def read(self, sql: str, parameters: Sequence[Parameter] = ()) -> list[Row]:
+        """A text that is no UTF-8 comes as octets: it is for whoever reads the row to say that it is damaged."""
         with translated(self._path):
-            return self._connection.execute(sql, parameters).fetchall()
+            try:
+                return self._connection.execute(sql, parameters).fetchall()
+            except sqlite3.OperationalError as error:
+                if not str(error).startswith(_NO_UTF8):
+                    raise
+            self._connection.text_factory = _text_or_octets  # seven times slower than SQLite's own, so only now
+            try:
+                return self._connection.execute(sql, parameters).fetchall()
+            finally:
+                self._connection.text_factory = str
 
     def write(self, sql: str, parameters: Sequence[Parameter] = ()) -> sqlite3.Cursor:
         """For use within `transaction` only."""
@@ -154,6 +165,13 @@ class Database:
     def close(self) -> None:
         with translated(self._path):
             self._connection.close()
+
+
+def _text_or_octets(octets: bytes) -> str | bytes:
+    try:
+        return octets.decode()
+    except UnicodeDecodeError:
+        return octets
 
 
 @contextmanager

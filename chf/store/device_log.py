@@ -5,15 +5,15 @@ is 0600; they are left out of every repr.
 """
 
 import sqlite3
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final
 
 from chf.clock import UtcSeconds
 from chf.errors import RefusedError, UsageError
-from chf.eui64 import Eui64, format_eui64, parse_eui64
-from chf.store.database import Database, Row
+from chf.eui64 import Eui64, format_eui64
+from chf.store.database import Database
+from chf.store.rows import RowReader, Rows, eui64, octets, optional, unsigned, utc
 from chf.store.schema import ACTIVE_JOB
 from chf.update.eligibility import Candidate, InProgress
 
@@ -78,11 +78,30 @@ class DeviceEntry:
         )
 
 
-_COLUMNS: Final = (
-    "eui64, device_type, added_utc, install_code_link_key, status, network_address, endpoint, last_seen_utc, "
-    "manufacturer, image_type, hardware_version, file_version, refused_frames, "
-    "link_key, key_suite, key_utc"
+_READER: Final = RowReader(
+    "devices",
+    {
+        "eui64": eui64,
+        "device_type": DeviceType,
+        "added_utc": utc,
+        "install_code_link_key": optional(octets),
+        "status": DeviceStatus,
+        "network_address": optional(unsigned(16)),
+        "endpoint": optional(unsigned(8)),
+        "last_seen_utc": optional(utc),
+        "manufacturer": optional(unsigned(16)),
+        "image_type": optional(unsigned(16)),
+        "hardware_version": optional(unsigned(16)),
+        "file_version": optional(unsigned(32)),
+        "refused_frames": unsigned(63),
+        "link_key": optional(octets),
+        "key_suite": optional(unsigned(8)),
+        "key_utc": optional(utc),
+    },
+    DeviceEntry,
 )
+_KEYS: Final = RowReader("devices", {"eui64": eui64, "link_key": optional(octets)}, lambda *row: row)
+_COLUMNS: Final = _READER.columns
 
 
 class DeviceLog:
@@ -92,16 +111,16 @@ class DeviceLog:
         self._database = database
 
     def get(self, eui64: Eui64) -> DeviceEntry | None:
-        return _first(self._database.read(f"select {_COLUMNS} from devices where eui64 = ?", (format_eui64(eui64),)))
+        rows = self._database.read(f"select {_COLUMNS} from devices where eui64 = ?", (format_eui64(eui64),))
+        return _READER.first(rows)
 
-    def list(self) -> tuple[DeviceEntry, ...]:
+    def list(self) -> Rows[DeviceEntry]:
         """In the order in which they were added."""
-        return tuple(map(_entry, self._database.read(f"select {_COLUMNS} from devices order by added_utc, eui64")))
+        return _READER.all(self._database.read(f"select {_COLUMNS} from devices order by added_utc, eui64"))
 
-    def link_keys(self) -> tuple[tuple[Eui64, bytes | None], ...]:
+    def link_keys(self) -> Rows[tuple[Eui64, bytes | None]]:
         """Every device and its key by certificate, in the order in which they were added."""
-        rows = self._database.read("select eui64, link_key from devices order by added_utc, eui64")
-        return tuple((parse_eui64(eui64), link_key) for eui64, link_key in rows)
+        return _KEYS.all(self._database.read(f"select {_KEYS.columns} from devices order by added_utc, eui64"))
 
 
 class DeviceLogWriter(DeviceLog):
@@ -158,15 +177,4 @@ def _parameters(entry: DeviceEntry) -> tuple[str | bytes | int | float | None, .
         entry.link_key,
         entry.key_suite,
         entry.key_utc,
-    )
-
-
-def _first(rows: Sequence[Row]) -> DeviceEntry | None:
-    return _entry(rows[0]) if rows else None
-
-
-def _entry(row: Row) -> DeviceEntry:
-    eui64, device_type, added, link_key, status, *rest = row
-    return DeviceEntry(
-        parse_eui64(eui64), DeviceType(device_type), UtcSeconds(added), link_key, DeviceStatus(status), *rest
     )

@@ -11,8 +11,9 @@ from typing import Final
 
 from chf.clock import UtcSeconds
 from chf.errors import StoreError
-from chf.eui64 import Eui64, format_eui64, parse_eui64
-from chf.store.database import Database, Row
+from chf.eui64 import Eui64, format_eui64
+from chf.store.database import Database
+from chf.store.rows import RowReader, Rows, eui64, number, octets, text, u64_text, unsigned, utc
 
 
 class MessageState(StrEnum):
@@ -51,8 +52,22 @@ class DeviceMessage:
     changed: UtcSeconds
 
 
-_COLUMNS: Final = (
-    "id, device, request, message_code, counter, message, state, reason, created_utc, expires_utc, changed_utc"
+_READER: Final = RowReader(
+    "device_messages",
+    {
+        "id": number,
+        "device": eui64,
+        "request": text,
+        "message_code": unsigned(16),
+        "counter": u64_text,
+        "message": octets,
+        "state": MessageState,
+        "reason": text,
+        "created_utc": utc,
+        "expires_utc": utc,
+        "changed_utc": utc,
+    },
+    DeviceMessage,
 )
 
 
@@ -62,56 +77,54 @@ class DeviceMessages:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def waiting(self, device: Eui64 | None = None) -> tuple[DeviceMessage, ...]:
+    def waiting(self, device: Eui64 | None = None) -> Rows[DeviceMessage]:
         """In the order in which they are to be sent; of every device, or of this one."""
         which, parameters = ("and device = ?", (format_eui64(device),)) if device is not None else ("", ())
         rows = self._database.read(
-            f"select {_COLUMNS} from device_messages where state = 'waiting' {which} order by id", parameters
+            f"select {_READER.columns} from device_messages where state = 'waiting' {which} order by id", parameters
         )
-        return tuple(map(_message, rows))
+        return _READER.all(rows)
 
     def asked(self, device: Eui64, counter: int, message_code: int) -> DeviceMessage | None:
         """The command that a response of this device, counter and message code answers."""
         rows = self._database.read(
-            f"select {_COLUMNS} from device_messages where device = ? and counter = ? and message_code = ?"
+            f"select {_READER.columns} from device_messages where device = ? and counter = ? and message_code = ?"
             " order by id desc limit 1",
             (format_eui64(device), f"{counter:016x}", message_code),
         )
-        return _message(rows[0]) if rows else None
+        return _READER.first(rows)
 
-    def list(self, limit: int = -1) -> tuple[DeviceMessage, ...]:
-        """The newest first."""
-        rows = self._database.read(f"select {_COLUMNS} from device_messages order by id desc limit ?", (limit,))
-        return tuple(map(_message, rows))
+    def list(self, *, since: UtcSeconds | None = None, last: int | None = None) -> Rows[DeviceMessage]:
+        """The last so many, or all, the newest first."""
+        rows = _READER.newest(self._database, last, {"created_utc >= ?": since})
+        return Rows(reversed(rows), rows.unreadable, left_out=rows.left_out)
 
-    def unanswered(
-        self, overdue_since: UtcSeconds, silent_since: UtcSeconds, limit: int = -1
-    ) -> tuple[DeviceMessage, ...]:
+    def unanswered(self, overdue_since: UtcSeconds, silent_since: UtcSeconds, limit: int = -1) -> Rows[DeviceMessage]:
         """Those that came to nothing and of which nobody was told.
 
         They failed or expired, or wait on though their time was over by `overdue_since`, or were delivered by
         `silent_since` and have no answer.
         """
         rows = self._database.read(
-            f"select {_COLUMNS} from device_messages where told_utc is null and state <> 'answered'"
+            f"select {_READER.columns} from device_messages where told_utc is null and state <> 'answered'"
             " and (state in ('failed', 'expired') or (state = 'waiting' and expires_utc <= ?)"
             " or (state = 'delivered' and changed_utc <= ?)) order by id limit ?",
             (overdue_since, silent_since, limit),
         )
-        return tuple(map(_message, rows))
+        return _READER.all(rows)
 
-    def without_outcome(self, utc: UtcSeconds, limit: int = -1) -> tuple[DeviceMessage, ...]:
+    def without_outcome(self, utc: UtcSeconds, limit: int = -1) -> Rows[DeviceMessage]:
         """Those that were accepted for later, whose outcome is overdue, and of which nobody was told."""
         rows = self._database.read(
-            f"select {_COLUMNS} from device_messages where told_utc is null and outcome_due_utc is not null"
+            f"select {_READER.columns} from device_messages where told_utc is null and outcome_due_utc is not null"
             " and outcome_due_utc <= ? order by id limit ?",
             (utc, limit),
         )
-        return tuple(map(_message, rows))
+        return _READER.all(rows)
 
     def get(self, message_id: int) -> DeviceMessage | None:
-        rows = self._database.read(f"select {_COLUMNS} from device_messages where id = ?", (message_id,))
-        return _message(rows[0]) if rows else None
+        rows = self._database.read(f"select {_READER.columns} from device_messages where id = ?", (message_id,))
+        return _READER.first(rows)
 
 
 class DeviceMessagesWriter(DeviceMessages):
@@ -159,20 +172,3 @@ class DeviceMessagesWriter(DeviceMessages):
             "update device_messages set told_utc = ? where id = ? and told_utc is null", (utc, message_id)
         )
         return cursor.rowcount == 1
-
-
-def _message(row: Row) -> DeviceMessage:
-    message_id, device, request, code, counter, message, state, reason, created, expires, changed = row
-    return DeviceMessage(
-        message_id,
-        parse_eui64(device),
-        request,
-        code,
-        int(counter, 16),
-        message,
-        MessageState(state),
-        reason,
-        created,
-        expires,
-        changed,
-    )

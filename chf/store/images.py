@@ -10,7 +10,8 @@ from typing import Final
 from chf.clock import UtcSeconds
 from chf.errors import RefusedError, StoreCorruptError, UsageError
 from chf.image.image import FirmwareImage, ImageKind, parse_image
-from chf.store.database import Database, Row
+from chf.store.database import Database
+from chf.store.rows import RowReader, Rows, optional, text, unsigned, utc
 from chf.store.schema import ACTIVE_JOB
 
 
@@ -47,9 +48,23 @@ def record_of(image: FirmwareImage, name: str, added: UtcSeconds) -> ImageRecord
     )
 
 
-_COLUMNS: Final = (
-    "sha256, name, kind, manufacturer, image_type, file_version, hardware_min, hardware_max, size_bytes, added_utc"
+_READER: Final = RowReader(
+    "images",
+    {
+        "sha256": text,
+        "name": text,
+        "kind": text,
+        "manufacturer": unsigned(16),
+        "image_type": unsigned(16),
+        "file_version": unsigned(32),
+        "hardware_min": optional(unsigned(16)),
+        "hardware_max": optional(unsigned(16)),
+        "size_bytes": unsigned(32),
+        "added_utc": utc,
+    },
+    ImageRecord,
 )
+_COLUMNS: Final = _READER.columns
 
 
 class Images:
@@ -60,7 +75,7 @@ class Images:
 
     def get(self, sha256: str) -> ImageRecord | None:
         rows = self._database.read(f"select {_COLUMNS} from images where sha256 = ?", (sha256,))
-        return _record(rows[0]) if rows else None
+        return _READER.first(rows)
 
     def find(self, prefix: str) -> ImageRecord:
         """The one image whose SHA-256 begins so, or whose name is this. Raises UsageError for none, or several."""
@@ -69,20 +84,20 @@ class Images:
             (prefix, prefix, prefix),
         )
         if prefix and len(rows) == 1:
-            return _record(rows[0])
+            return _READER.one(rows[0])
         raise UsageError(f"{'more than one' if prefix and rows else 'no'} stored image is called {prefix[:80]!r}")
 
-    def list(self) -> tuple[ImageRecord, ...]:
+    def list(self) -> Rows[ImageRecord]:
         """In the order in which they were added."""
-        return tuple(map(_record, self._database.read(f"select {_COLUMNS} from images order by added_utc, sha256")))
+        return _READER.all(self._database.read(f"select {_COLUMNS} from images order by added_utc, sha256"))
 
     def open(self, sha256: str) -> bytes:
         """The file. Raises UsageError where there is none, StoreCorruptError where it is not what was stored."""
         rows = self._database.read("select content, name from images where sha256 = ?", (sha256,))
         if not rows:
             raise UsageError(f"there is no stored image {sha256}")
-        content, name = bytes(rows[0][0]), rows[0][1]
-        if hashlib.sha256(content).hexdigest() != sha256:
+        content, name = rows[0]
+        if not isinstance(content, bytes) or hashlib.sha256(content).hexdigest() != sha256:
             raise StoreCorruptError(f"image {sha256} ({name!r}) was altered in the store: remove it and add it again")
         return content
 
@@ -135,7 +150,3 @@ class ImagesWriter(Images):
             raise RefusedError(f"image {sha256} is needed by update {active[0][0]}")
         if self._database.write("delete from images where sha256 = ?", (sha256,)).rowcount == 0:
             raise UsageError(f"there is no stored image {sha256}")
-
-
-def _record(row: Row) -> ImageRecord:
-    return ImageRecord(*row)

@@ -1,6 +1,7 @@
 """Commands to the hub. The CLI writes a row, the hub takes it when it runs: a command survives a hub that is down.
 
-What a verb means is the hub's business; bodies and results are JSON objects.
+What a verb means is the hub's business; bodies and results are JSON objects. Beside them, which of the commands a user
+of the DCC side is to be told the outcome of.
 """
 
 import json
@@ -11,7 +12,8 @@ from typing import Any, Final
 
 from chf.clock import UtcSeconds
 from chf.errors import StoreError
-from chf.store.database import Database, Row
+from chf.store.database import Database
+from chf.store.rows import RowReader, Rows, json_object, number, optional, text, unsigned, utc
 
 
 class Verb(StrEnum):
@@ -43,7 +45,20 @@ class Command:
     finished: UtcSeconds | None
 
 
-_COLUMNS: Final = "id, verb, body, state, result, submitted_utc, finished_utc"
+_READER: Final = RowReader(
+    "inbox",
+    {
+        "id": number,
+        "verb": text,
+        "body": json_object,
+        "state": CommandState,
+        "result": optional(json_object),
+        "submitted_utc": utc,
+        "finished_utc": optional(utc),
+    },
+    Command,
+)
+_COLUMNS: Final = _READER.columns
 
 
 class Inbox:
@@ -52,14 +67,14 @@ class Inbox:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def pending(self) -> tuple[Command, ...]:
+    def pending(self) -> Rows[Command]:
         """In the order in which they were submitted."""
         rows = self._database.read(f"select {_COLUMNS} from inbox where state = 'pending' order by id")
-        return tuple(map(_command, rows))
+        return _READER.all(rows)
 
     def get(self, command_id: int) -> Command | None:
         rows = self._database.read(f"select {_COLUMNS} from inbox where id = ?", (command_id,))
-        return _command(rows[0]) if rows else None
+        return _READER.first(rows)
 
 
 class InboxWriter(Inbox):
@@ -88,14 +103,53 @@ class InboxWriter(Inbox):
             raise StoreError(f"command {command_id} is not pending")
 
 
-def _command(row: Row) -> Command:
-    command_id, verb, body, state, result, submitted, finished = row
-    return Command(
-        id=command_id,
-        verb=verb,
-        body=json.loads(body),
-        state=CommandState(state),
-        result=None if result is None else json.loads(result),
-        submitted=submitted,
-        finished=finished,
-    )
+@dataclass(frozen=True, slots=True)
+class Followed:
+    """A command whose outcome a user is told.
+
+    `request` is the RequestID that it came from, `service` the service reference variant, `file_version` that of the
+    image, or 0.
+    """
+
+    command: int
+    request: str
+    service: str
+    file_version: int
+
+
+_FOLLOWED: Final = RowReader(
+    "followed", {"command": number, "request": text, "service": text, "file_version": unsigned(32)}, Followed
+)
+
+
+class FollowedCommands:
+    """Reading."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def list(self) -> Rows[Followed]:
+        return _FOLLOWED.all(self._database.read(f"select {_FOLLOWED.columns} from followed order by command"))
+
+    def ended(self, limit: int) -> Rows[Followed]:
+        """Those whose command the hub has done or refused, or lost."""
+        rows = self._database.read(
+            f"select {_FOLLOWED.columns} from followed where not exists"
+            " (select 1 from inbox where id = followed.command and state = 'pending') order by command limit ?",
+            (limit,),
+        )
+        return _FOLLOWED.all(rows)
+
+
+class FollowedCommandsWriter(FollowedCommands):
+    """Reading and writing, within a transaction."""
+
+    def add(self, followed: Followed) -> None:
+        self._database.write(
+            "insert into followed (command, request, service, file_version) values (?, ?, ?, ?)",
+            (followed.command, followed.request, followed.service, followed.file_version),
+        )
+
+    def remove(self, command: int) -> None:
+        """Its outcome was written for the user."""
+        self._database.write("delete from followed where command = ?", (command,))

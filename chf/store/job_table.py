@@ -7,11 +7,15 @@ import json
 import sqlite3
 from typing import Any, Final
 
-from chf.errors import RefusedError, StoreCorruptError, StoreError, UsageError
-from chf.eui64 import Eui64, format_eui64, parse_eui64
-from chf.store.database import Database, Parameter, Row
+from chf.clock import UtcSeconds
+from chf.errors import RefusedError, StoreError
+from chf.eui64 import Eui64, format_eui64
+from chf.store.database import Database, Parameter
+from chf.store.rows import RowReader, Rows, eui64, flag, json_object, number, optional, text, unsigned, utc
 from chf.store.schema import ACTIVE_JOB
 from chf.update.model import (
+    ActivateAt,
+    Activation,
     ActivationReport,
     DamagedRecord,
     TransferOutcome,
@@ -24,11 +28,59 @@ from chf.update.model import (
     activation_to_json,
 )
 
-_COLUMNS: Final = (
-    "id, device, image, file_version, activation, origin, created_utc, deadline_utc, changed_utc, allow_downgrade, "
-    "state, reason, version_before, version_seen, transfer, report_success, report_version, waiting_for, "
-    "waiting_until_utc, activation_at_utc, download_started_utc, download_ended_utc, ended_utc, ota_session"
+
+def _activation(value: object) -> Activation:
+    activation = activation_from_json(json_object(value))
+    if isinstance(activation, ActivateAt):
+        utc(activation.utc)
+    return activation
+
+
+def _update(*row: Any) -> Update:
+    success, version = row[15:17]
+    report = None if success is None else ActivationReport(success, version)
+    return Update(*(*row[:15], report, *row[17:]))
+
+
+def _record(value: Any) -> TransferRecord | DamagedRecord | None:
+    """Damage of the transfer is no damage of its update."""
+    try:
+        return None if value is None else TransferRecord.from_json(json.loads(value))
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        return DamagedRecord(value if isinstance(value, str | bytes) else str(value), repr(error))
+
+
+_READER: Final = RowReader(
+    "jobs",
+    {
+        "id": number,
+        "device": eui64,
+        "image": text,
+        "file_version": unsigned(32),
+        "activation": _activation,
+        "origin": text,
+        "created_utc": utc,
+        "deadline_utc": utc,
+        "changed_utc": utc,
+        "allow_downgrade": flag,
+        "state": UpdateState,
+        "reason": text,
+        "version_before": optional(unsigned(32)),
+        "version_seen": optional(unsigned(32)),
+        "transfer": optional(TransferOutcome),
+        "report_success": optional(flag),
+        "report_version": optional(unsigned(32)),
+        "waiting_for": optional(WaitReason),
+        "waiting_until_utc": optional(utc),
+        "activation_at_utc": optional(utc),
+        "download_started_utc": optional(utc),
+        "download_ended_utc": optional(utc),
+        "ended_utc": optional(utc),
+        "ota_session": _record,
+    },
+    _update,
 )
+_COLUMNS: Final = _READER.columns
 
 
 class Jobs:
@@ -39,18 +91,36 @@ class Jobs:
 
     def get(self, job_id: UpdateId) -> Update | None:
         rows = self._database.read(f"select {_COLUMNS} from jobs where id = ?", (job_id,))
-        return _job(rows[0]) if rows else None
+        return _READER.first(rows)
 
     def active_for(self, device: Eui64) -> Update | None:
         rows = self._database.read(
             f"select {_COLUMNS} from jobs where device = ? and {ACTIVE_JOB}", (format_eui64(device),)
         )
-        return _job(rows[0]) if rows else None
+        return _READER.first(rows)
 
-    def list(self, *, active_only: bool = False) -> tuple[Update, ...]:
-        """In the order of their making."""
-        where = f"where {ACTIVE_JOB}" if active_only else ""
-        return tuple(map(_job, self._database.read(f"select {_COLUMNS} from jobs {where} order by id")))
+    def list(
+        self,
+        *,
+        active_only: bool = False,
+        device: Eui64 | None = None,
+        since: UtcSeconds | None = None,
+        last: int | None = None,
+    ) -> Rows[Update]:
+        """The last so many, or all, in the order of their making; `since` is the time of that."""
+        conditions: dict[str, Parameter] = {
+            "device = ?": None if device is None else format_eui64(device),
+            "created_utc >= ?": since,
+        }
+        if active_only:
+            conditions[f"{ACTIVE_JOB} and ?"] = 1
+        return _READER.newest(self._database, last, conditions)
+
+    def last_of_each_device(self) -> Rows[Update]:
+        """Of those in the device log."""
+        last = "select (select max(id) from jobs where device = eui64) from devices"
+        rows = self._database.read(f"select {_COLUMNS} from jobs where id in ({last}) order by id")
+        return _READER.all(rows)
 
     def next_id(self) -> UpdateId:
         """The number for a new update, which only the hub makes: one more than the highest."""
@@ -112,49 +182,3 @@ def _record_text(record: TransferRecord | DamagedRecord | None) -> str | bytes |
     if isinstance(record, DamagedRecord):
         return record.text
     return None if record is None else json.dumps(record.to_json(), sort_keys=True)
-
-
-def _record(value: Any) -> TransferRecord | DamagedRecord | None:
-    """Damage of the transfer is no damage of its update."""
-    try:
-        return None if value is None else TransferRecord.from_json(json.loads(value))
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        return DamagedRecord(value if isinstance(value, str | bytes) else str(value), repr(error))
-
-
-def _job(row: Row) -> Update:
-    named = dict(zip(_COLUMNS.split(", "), row, strict=True))
-    try:
-        return _job_of(named)
-    except (KeyError, ValueError, UsageError) as error:
-        raise StoreCorruptError(f"the row of update {named['id']} is damaged: {error}") from error
-
-
-def _job_of(named: dict[str, Any]) -> Update:
-    return Update(
-        id=UpdateId(named["id"]),
-        device=parse_eui64(named["device"]),
-        image=named["image"],
-        file_version=named["file_version"],
-        activation=activation_from_json(json.loads(named["activation"])),
-        origin=named["origin"],
-        created=named["created_utc"],
-        deadline=named["deadline_utc"],
-        changed=named["changed_utc"],
-        allow_downgrade=bool(named["allow_downgrade"]),
-        state=UpdateState(named["state"]),
-        reason=named["reason"],
-        version_before=named["version_before"],
-        version_seen=named["version_seen"],
-        transfer=None if named["transfer"] is None else TransferOutcome(named["transfer"]),
-        report=None
-        if named["report_success"] is None
-        else ActivationReport(bool(named["report_success"]), named["report_version"]),
-        waiting_for=None if named["waiting_for"] is None else WaitReason(named["waiting_for"]),
-        waiting_until=named["waiting_until_utc"],
-        activation_at=named["activation_at_utc"],
-        download_started=named["download_started_utc"],
-        download_ended=named["download_ended_utc"],
-        ended=named["ended_utc"],
-        record=_record(named["ota_session"]),
-    )

@@ -1,10 +1,12 @@
 """Version reads that a user dated: kept by the DCC side until their time, then made into commands."""
 
 from dataclasses import dataclass
+from typing import Final
 
 from chf.clock import UtcSeconds
-from chf.eui64 import Eui64, format_eui64, parse_eui64
+from chf.eui64 import Eui64, format_eui64
 from chf.store.database import Database
+from chf.store.rows import RowReader, Rows, eui64, number, text, utc
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,20 +19,25 @@ class ScheduledRead:
     due: UtcSeconds
 
 
+_READER: Final = RowReader(
+    "scheduled_reads", {"id": number, "request": text, "device": eui64, "due_utc": utc}, ScheduledRead
+)
+
+
 class ScheduledReads:
     """Reading."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def due(self, utc: UtcSeconds, limit: int = -1) -> tuple[ScheduledRead, ...]:
+    def due(self, utc: UtcSeconds, limit: int = -1) -> Rows[ScheduledRead]:
         """Those whose time has come and that nothing was done about."""
         rows = self._database.read(
-            "select id, request, device, due_utc from scheduled_reads where done_utc is null and due_utc <= ?"
+            f"select {_READER.columns} from scheduled_reads where done_utc is null and due_utc <= ?"
             " order by due_utc, id limit ?",
             (utc, limit),
         )
-        return tuple(ScheduledRead(number, request, parse_eui64(device), due) for number, request, device, due in rows)
+        return _READER.all(rows)
 
     def dated(self, request: str) -> bool:
         """Whether this request was one of them, done or not."""

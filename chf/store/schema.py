@@ -90,6 +90,8 @@ create table audit (
 
 _REFUSE = "begin select raise(abort, 'the audit is append-only'); end"
 
+_NOT_PRUNED = "old.seq > coalesce((select max(through) from audit_checkpoint), 0)"
+
 _INBOX = """
 create table inbox (
     id integer primary key autoincrement,
@@ -185,6 +187,19 @@ create table scheduled_reads (
 """
 """Version reads that users dated, until the DCC side makes the command."""
 
+_AUDIT_CHECKPOINT: Final = """
+create table audit_checkpoint (
+    through integer primary key,
+    hash blob not null,
+    pruned_utc real not null
+)
+"""
+"""One row once retention has taken records of the audit: up to which, the hash of that one, and when it last did."""
+
+
+_FILLED = ", ".join(f"{name} = json_extract(event, '$.{name}')" for name in ("job", "device", "kind", "utc"))
+"""Of each record what it is looked for by, beside the chain; null where the event cannot be read."""
+
 MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (
     (
         _DEVICES,
@@ -236,6 +251,36 @@ MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (
             '$.blocks', 0
         ) where json_valid(ota_session)
         """,
+    ),
+    (
+        # A store of years: what lists, reports and retention look for is found by an index.
+        "alter table audit add column job integer",
+        "alter table audit add column device text",
+        "alter table audit add column kind text",
+        "alter table audit add column utc text",
+        "drop trigger audit_is_never_edited",
+        f"update audit set {_FILLED} where typeof(event) = 'text' and json_valid(event)",
+        f"create trigger audit_is_never_edited before update on audit {_REFUSE}",
+        "create index audit_of_update on audit (job) where job is not null",
+        "create index audit_of_device on audit (device, utc) where device is not null",
+        "create index audit_refused_requests on audit (utc) where kind = 'request.refused'",
+        _AUDIT_CHECKPOINT,
+        "drop trigger audit_is_never_cut",
+        f"create trigger audit_is_never_cut before delete on audit when {_NOT_PRUNED} {_REFUSE}",
+        "create index alerts_of_update on alerts (job) where job is not null",
+        "create index alerts_of_device on alerts (device, seq)",
+        "create index alerts_of_use_case on alerts (use_case, seq)",
+        "create index alerts_by_time on alerts (created_utc)",
+        "create index alerts_delivered on alerts (delivered_utc) where delivered_utc is not null",
+        "create index uplink_by_time on uplink (created_utc)",
+        "create index uplink_delivered on uplink (delivered_utc) where delivered_utc is not null",
+        "create index uplink_undelivered on uplink (seq) where delivered_utc is null",
+        "create index inbox_finished on inbox (finished_utc) where finished_utc is not null",
+        "create index jobs_of_device on jobs (device, id)",
+        "create index jobs_by_time on jobs (created_utc)",
+        "create index jobs_ended on jobs (ended_utc) where ended_utc is not null",
+        "create index device_messages_by_time on device_messages (created_utc)",
+        "create index device_messages_ended on device_messages (changed_utc)",
     ),
 )
 

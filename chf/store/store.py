@@ -26,9 +26,8 @@ from chf.store.counters import Counters, CountersWriter, Meta, MetaWriter, Reque
 from chf.store.database import Database
 from chf.store.device_log import DeviceLog, DeviceLogWriter
 from chf.store.device_messages import DeviceMessages, DeviceMessagesWriter
-from chf.store.followed import FollowedCommands, FollowedCommandsWriter
 from chf.store.images import Images, ImagesWriter
-from chf.store.inbox import Inbox, InboxWriter
+from chf.store.inbox import FollowedCommands, FollowedCommandsWriter, Inbox, InboxWriter
 from chf.store.job_table import Jobs, JobsWriter
 from chf.store.lock import Only, StoreLock
 from chf.store.scheduled import ScheduledReads, ScheduledReadsWriter

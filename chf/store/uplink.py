@@ -10,8 +10,9 @@ from typing import Final
 
 from chf.clock import UtcSeconds
 from chf.errors import RefusedError
-from chf.eui64 import Eui64, format_eui64, parse_eui64
-from chf.store.database import Database, Row
+from chf.eui64 import Eui64, format_eui64
+from chf.store.database import Database, Parameter
+from chf.store.rows import RowReader, Rows, eui64, flag, number, octets, optional, text, unsigned, utc
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +45,26 @@ class Document:
     delivered: UtcSeconds | None
 
 
+_READER: Final = RowReader(
+    "uplink",
+    {
+        "seq": number,
+        "msg_id": text,
+        "recipient": eui64,
+        "device": eui64,
+        "kind": text,
+        "document": octets,
+        "created_utc": utc,
+        "alert": optional(number),
+        "attempts": unsigned(32),
+        "next_utc": utc,
+        "last_error": text,
+        "parked": flag,
+        "delivered_utc": optional(utc),
+    },
+    Document,
+)
 _WRITTEN: Final = "msg_id, recipient, device, kind, document, created_utc, alert"
-_COLUMNS: Final = f"seq, {_WRITTEN}, attempts, next_utc, last_error, parked, delivered_utc"
 _OPEN: Final = "delivered_utc is null and parked = 0"
 
 
@@ -56,23 +75,24 @@ class Uplink:
         self._database = database
 
     def get(self, seq: int) -> Document | None:
-        rows = self._database.read(f"select {_COLUMNS} from uplink where seq = ?", (seq,))
-        return _document(rows[0]) if rows else None
+        return _READER.first(self._database.read(f"select {_READER.columns} from uplink where seq = ?", (seq,)))
 
-    def list(self, *, undelivered: bool = False, limit: int = -1) -> tuple[Document, ...]:
-        """Oldest first; parked ones count as undelivered."""
-        where = "where delivered_utc is null" if undelivered else ""
-        return tuple(
-            map(_document, self._database.read(f"select {_COLUMNS} from uplink {where} order by seq limit ?", (limit,)))
-        )
+    def list(
+        self, *, undelivered: bool = False, since: UtcSeconds | None = None, last: int | None = None
+    ) -> Rows[Document]:
+        """The last so many, or all, oldest first; parked ones count as undelivered."""
+        conditions: dict[str, Parameter] = {"created_utc >= ?": since}
+        if undelivered:
+            conditions["delivered_utc is null and ?"] = 1
+        return _READER.newest(self._database, last, conditions)
 
-    def heads(self) -> tuple[Document, ...]:
+    def heads(self) -> Rows[Document]:
         """Of each recipient and device the oldest open document: the only one that may be sent now."""
         rows = self._database.read(
-            f"select {_COLUMNS} from uplink where seq in"
+            f"select {_READER.columns} from uplink where seq in"
             f" (select min(seq) from uplink where {_OPEN} group by recipient, device) order by seq"
         )
-        return tuple(map(_document, rows))
+        return _READER.all(rows)
 
     def waiting(self) -> int:
         return int(self._database.read(f"select count(*) from uplink where {_OPEN}")[0][0])
@@ -125,22 +145,3 @@ class UplinkWriter(Uplink):
             "update uplink set delivered_utc = null, next_utc = 0 where delivered_utc >= ?", (since,)
         )
         return cursor.rowcount
-
-
-def _document(row: Row) -> Document:
-    seq, msg_id, recipient, device, kind, document, created, alert, attempts, next_utc, error, parked, delivered = row
-    return Document(
-        seq,
-        msg_id,
-        parse_eui64(recipient),
-        parse_eui64(device),
-        kind,
-        document,
-        created,
-        alert,
-        attempts,
-        next_utc,
-        error,
-        bool(parked),
-        delivered,
-    )

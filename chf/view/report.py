@@ -4,23 +4,24 @@ It reads rows and the audit, judges nothing anew and writes nothing. How it look
 the command; `Report.record` is the JSON, whose members docs/report.md lists.
 """
 
-import json
-from collections import defaultdict
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from enum import StrEnum
-from typing import Any, Final
+from functools import partial
+from typing import Any, Final, TypeVar
 
 from chf import __version__
 from chf.clock import UtcSeconds, isoformat
-from chf.errors import UsageError
-from chf.eui64 import Eui64, format_eui64
+from chf.errors import DamagedRowError, UsageError
+from chf.eui64 import format_eui64
 from chf.hub.hub import RADIO_NOTE
 from chf.store import Store, progress
 from chf.store.alerts import Alert
+from chf.store.audit import AuditRecord
 from chf.store.device_log import DeviceType
 from chf.store.images import ImageRecord
 from chf.store.progress import TransferProgress
+from chf.store.rows import Rows, Unreadable
 from chf.trace import Event, Kind
 from chf.update.model import TransferRecord, Update, UpdateId, UpdateState
 from chf.view.records import alert_record, event_detail, event_record, time_text, update_record, version_text
@@ -31,7 +32,8 @@ COLUMNS: Final = ("update", "device", "type", "versions", "state", "download", "
 REFUSAL_COLUMNS: Final = ("time", "device", "detail")
 
 _RADIO: Final = ("kind", "firmware", "protocol_version", "channel", "coordinator")
-_AUDIT_PAGE: Final = 1000
+
+Item = TypeVar("Item")
 
 
 class Verdict(StrEnum):
@@ -42,21 +44,35 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """Which updates: these numbers, or those that were begun since then, or all."""
+    """Which updates: these numbers, or the last so many of those that were begun since then, or all."""
 
     numbers: tuple[UpdateId, ...] = ()
     since: UtcSeconds | None = None
+    last: int | None = None
 
-    def takes(self, job: Update) -> bool:
-        if self.numbers:
-            return job.id in self.numbers
-        return self.since is None or job.created >= self.since
+    def jobs(self, store: Store) -> Rows[Update]:
+        """Raises UsageError for the number of an update that there is not."""
+        if not self.numbers:
+            return store.jobs.list(since=self.since, last=self.last)
+        found, unreadable = [], []
+        for number in sorted(self.numbers):
+            try:
+                job = store.jobs.get(number)
+            except DamagedRowError as error:
+                unreadable.append(Unreadable(error.table, error.key, error.because))
+                continue
+            if job is None:
+                raise UsageError(f"there is no update {number}")
+            found.append(job)
+        return Rows(found, unreadable)
 
-    def takes_refusal(self, event: Event, jobs: tuple[Update, ...]) -> bool:
+    def refusals(self, store: Store, jobs: Sequence[Update]) -> Rows[AuditRecord]:
         """With numbers: those of the service requests that the updates come from. `cli` is everybody's origin."""
-        if self.numbers:
-            return event.fields.get("request") in {job.origin for job in jobs if job.origin != "cli"}
-        return self.since is None or event.utc >= self.since
+        refused = store.audit.refused_requests(self.since, self.last)
+        if not self.numbers:
+            return refused
+        origins = {job.origin for job in jobs if job.origin != "cli"}
+        return Rows((record for record in refused if record.event.fields.get("request") in origins), refused.unreadable)
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,26 +173,31 @@ class UpdateReport:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """`radio` is the dongle that the hub ran on last, as far as it told; `refusals` are of devices and requests."""
+    """`radio` is the dongle that the hub ran on last, as far as it told; `refusals` are of devices and requests.
+
+    `unreadable` are the rows of the store that should have told more, `left_out` is how many updates are older.
+    """
 
     made: UtcSeconds
     selection: Selection
     radio: Mapping[str, str | int | None]
     updates: tuple[UpdateReport, ...]
     refusals: tuple[Event, ...]
+    unreadable: tuple[Unreadable, ...] = ()
+    left_out: int = 0
     program: str = f"chf {__version__}"
 
     @classmethod
     def read(cls, store: Store, selection: Selection, now: UtcSeconds) -> "Report":
         """Raises UsageError for the number of an update that there is not."""
-        jobs = tuple(job for job in store.jobs.list() if selection.takes(job))
-        missing = set(selection.numbers) - {job.id for job in jobs}
-        if missing:
-            raise UsageError(f"there is no update {min(missing)}")
-        histories, refusals = _audit(store, selection, jobs, now)
-        updates = tuple(_update(store, job, histories[job.id], now) for job in jobs)
-        note = json.loads(store.meta.get(RADIO_NOTE) or "{}")
-        return cls(now, selection, {name: note.get(name) for name in _RADIO}, updates, refusals)
+        jobs = selection.jobs(store)
+        refused = selection.refusals(store, jobs)
+        unreadable = [*jobs.unreadable, *refused.unreadable]
+        updates = tuple(_update(store, job, unreadable, now) for job in jobs)
+        note = _readable(partial(store.meta.json, RADIO_NOTE), unreadable) or {}
+        radio = {name: note.get(name) for name in _RADIO}
+        refusals = tuple(record.event for record in refused)
+        return cls(now, selection, radio, updates, refusals, tuple(dict.fromkeys(unreadable)), jobs.left_out)
 
     @property
     def activated(self) -> int:
@@ -184,12 +205,14 @@ class Report:
 
     @property
     def good(self) -> bool:
-        """Whether every update ended activated; where there is none, nothing was shown to work."""
-        return 0 < self.activated == len(self.updates)
+        """Whether all ended activated, and none is unreadable; where there is none, nothing was shown to work."""
+        damaged = any(row.table == "jobs" for row in self.unreadable)
+        return 0 < self.activated == len(self.updates) and not damaged
 
     @property
     def headline(self) -> str:
-        return f"{self.activated} of {len(self.updates)} updates ended as activated"
+        older = f"; {self.left_out} older ones are left out" if self.left_out else ""
+        return f"{self.activated} of {len(self.updates)} updates ended as activated{older}"
 
     @property
     def record(self) -> dict[str, Any]:
@@ -208,6 +231,8 @@ class Report:
             "states": counts,
             "radio": dict(self.radio),
             "updates": [update.record for update in self.updates],
+            "left_out": self.left_out,
+            "unreadable": [asdict(row) for row in self.unreadable],
             "refusals": [{**event_record(event), "device": _device(event)} for event in self.refusals],
         }
 
@@ -217,23 +242,38 @@ def refusal_cells(event: Event) -> tuple[str, str, str]:
     return isoformat(event.utc), _device(event) or "-", event_detail(event)
 
 
-def _update(store: Store, job: Update, history: list[Event], now: UtcSeconds) -> UpdateReport:
-    entry = store.devices.get(job.device)
+def _update(store: Store, job: Update, unreadable: list[Unreadable], now: UtcSeconds) -> UpdateReport:
+    """What cannot be read is added to `unreadable`."""
+    entry = _readable(partial(store.devices.get, job.device), unreadable)
     moved = progress.read(store.meta, job.id)
+    alerts = store.alerts.list(job=int(job.id))
+    of_update = store.audit.of_update(int(job.id))
+    beside = store.audit.of_device(job.device, job.created, now if job.ended is None else job.ended)
+    unreadable += (*alerts.unreadable, *of_update.unreadable, *beside.unreadable)
+    records = sorted((*of_update, *beside), key=lambda record: record.seq)
+    history = tuple(record.event for record in records if record.event.kind is not Kind.REQUEST_REFUSED)
     return UpdateReport(
         job=job,
         device_type=None if entry is None else entry.device_type,
-        image=store.images.get(job.image),
+        image=_readable(partial(store.images.get, job.image), unreadable),
         moved=moved,
         download=_download(job, moved, history),
         retries=_retries(job),
-        alerts=store.alerts.list(job=int(job.id)),
-        history=tuple(history),
+        alerts=alerts,
+        history=history,
         seconds=max((now if job.ended is None else job.ended) - job.created, 0.0),
     )
 
 
-def _download(job: Update, moved: TransferProgress | None, history: list[Event]) -> Download | None:
+def _readable(read: Callable[[], Item | None], unreadable: list[Unreadable]) -> Item | None:
+    try:
+        return read()
+    except DamagedRowError as error:
+        unreadable.append(Unreadable(error.table, error.key, error.because))
+        return None
+
+
+def _download(job: Update, moved: TransferProgress | None, history: Sequence[Event]) -> Download | None:
     """What the end of the transfer told; before that, how far it is."""
     ended = [event for event in history if event.kind is Kind.OTA_TRANSFER_ENDED]
     if ended:
@@ -252,41 +292,6 @@ def _number(event: Event, name: str) -> float:
 def _retries(job: Update) -> int | None:
     """None where there was no transfer, or its record cannot be read, which has its alarm in the history."""
     return job.record.aborts if isinstance(job.record, TransferRecord) else None
-
-
-def _audit(
-    store: Store, selection: Selection, jobs: tuple[Update, ...], now: UtcSeconds
-) -> tuple[dict[UpdateId, list[Event]], tuple[Event, ...]]:
-    """The history of each update, and the refusals, in one walk."""
-    histories: dict[UpdateId, list[Event]] = {job.id: [] for job in jobs}
-    of_device: dict[Eui64, list[Update]] = defaultdict(list)
-    for job in jobs:
-        of_device[job.device].append(job)
-    refusals = []
-    for event in _events(store):
-        if event.job is not None:
-            if event.job in histories:
-                histories[UpdateId(event.job)].append(event)
-        elif event.kind is Kind.REQUEST_REFUSED:
-            if selection.takes_refusal(event, jobs):
-                refusals.append(event)
-        elif event.device in of_device:
-            for job in of_device[event.device]:
-                if _milliseconds(job.created) <= _milliseconds(event.utc) <= _milliseconds(job.ended or now):
-                    histories[job.id].append(event)
-    return histories, tuple(refusals)
-
-
-def _events(store: Store) -> Iterator[Event]:
-    after = 0
-    while page := store.audit.tail(after, _AUDIT_PAGE):
-        yield from (record.event for record in page)
-        after = page[-1].seq
-
-
-def _milliseconds(utc: UtcSeconds) -> int:
-    """As events keep it."""
-    return round(utc * 1000)
 
 
 def _rounded(value: float | None) -> float | None:

@@ -83,6 +83,9 @@ def _overview(main: _Element, report: Report) -> None:
     facts = [] if selection.since is None else [("updates begun since", isoformat(selection.since))]
     known = ((name, value) for name, value in report.radio.items() if value is not None)
     facts += [(f"dongle: {name.replace('_', ' ')}", str(value)) for name, value in known]
+    if report.left_out:
+        facts.append(("older updates left out", str(report.left_out)))
+    facts += [("unreadable", str(row)) for row in report.unreadable]
     if facts:
         _facts(section, "About this report", facts)
     rows = _rows(section, "Updates", COLUMNS)

@@ -45,7 +45,7 @@ def to_junit(report: Report) -> bytes:
     for update in report.updates:
         _test_case(suite, update)
     _add(suite, "system-out", [_refusal(event) for event in report.refusals])
-    _add(suite, "system-err")
+    _add(suite, "system-err", list(map(str, report.unreadable)))
     etree.indent(root)
     return etree.tostring(root, encoding="UTF-8", xml_declaration=True) + b"\n"
 

@@ -1,6 +1,5 @@
 """The live table: a fold of the store for people. Reads, never writes."""
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,6 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from chf.clock import Clock, SystemClock, isoformat
+from chf.errors import DamagedRowError
 from chf.eui64 import format_eui64
 from chf.hub.hub import RADIO_NOTE
 from chf.store import Store, progress
@@ -108,26 +108,30 @@ class Board:
             said = f"hub runs; {self._radio('is')}"
         else:
             said = f"no hub runs: commands are queued; {self._radio('was')}"
-        if self._store.devices.list():
-            return said
-        return f"{said}\nno device is in the log: `chf device add` writes one there"
+        devices, jobs = self._store.devices.list(), self._store.jobs.last_of_each_device()
+        lines = [said, *map(str, (*devices.unreadable, *jobs.unreadable))]
+        if not devices:
+            lines.append("no device is in the log: `chf device add` writes one there")
+        return "\n".join(lines)
 
     def _radio(self, verb: str) -> str:
-        text = self._store.meta.get(RADIO_NOTE)
-        if text is None:
+        try:
+            note = self._store.meta.json(RADIO_NOTE)
+        except DamagedRowError as error:
+            return str(error)
+        if note is None:
             return "radio not seen yet"
-        note = json.loads(text)
-        return f"radio {verb} {note['state']} since {note['since']} ({note['reason']})"
+        return f"radio {verb} {note.get('state')} since {note.get('since')} ({note.get('reason')})"
 
     def _lines(self) -> list["_Line"]:
-        jobs = {job.device: job for job in self._store.jobs.list()}  # the last one of each device
-        last = self._last_events()
-        return [self._line(entry, jobs.get(entry.eui64), last.get(entry.eui64)) for entry in self._store.devices.list()]
+        jobs = {job.device: job for job in self._store.jobs.last_of_each_device()}
+        return [self._line(entry, jobs.get(entry.eui64)) for entry in self._store.devices.list()]
 
-    def _line(self, entry: DeviceEntry, job: Update | None, event: Event | None) -> "_Line":
+    def _line(self, entry: DeviceEntry, job: Update | None) -> "_Line":
         device = format_eui64(entry.eui64)
         running = "?" if entry.file_version is None else f"{entry.file_version:08X}"
-        happened = "" if event is None else f"{isoformat(event.utc)} {_sentence(event)}"
+        last = self._store.audit.last_of_device(entry.eui64)
+        happened = "" if last is None else f"{isoformat(last.event.utc)} {_sentence(last.event)}"
         if job is None:
             return _Line(device, running, entry.status.value, None, ("-", "-", "-"), happened)
         waiting = f" ({job.waiting_for.value})" if job.waiting_for is not None and job.active else ""
@@ -149,11 +153,6 @@ class Board:
             seen.pop(0)
         elapsed = self._clock.now().utc - seen[0].utc
         return max(known.offset_bytes - seen[0].offset_bytes, 0) / elapsed if elapsed > 0 else 0.0
-
-    def _last_events(self) -> dict[int, Event]:
-        head, _hash = self._store.audit.head()
-        events = (record.event for record in self._store.audit.tail(max(head - 1000, 0)))
-        return {event.device: event for event in events if event.device is not None}
 
 
 def _sentence(event: Event) -> str:

@@ -7,7 +7,7 @@ from chf.errors import RefusedError, StoreError
 from chf.eui64 import Eui64
 from chf.store import Store
 from chf.store.device_messages import MessageState, NewDeviceMessage
-from chf.store.followed import Followed
+from chf.store.inbox import Followed
 from chf.store.uplink import NewDocument
 
 NOW = UtcSeconds(1_800_000_000.0)
@@ -64,6 +64,21 @@ def test_uplink_parked_document_lets_the_next_pass_and_can_be_sent_again(store):
     with store.transaction() as tx:
         tx.uplink.retry(1)
     assert heads(store) == ["a"]
+
+
+@pytest.mark.parametrize("verb", ["retry", "resend"])
+def test_uplink_document_that_goes_again_goes_now(store, verb):
+    """Not at the end of the pause that its last attempt had earned."""
+    add(store, document("a"))
+    with store.transaction() as tx:
+        tx.uplink.failed(1, "answered 503", UtcSeconds(NOW + 300), park=verb == "retry")
+        if verb == "resend":
+            tx.uplink.delivered(1, NOW)
+            assert tx.uplink.resend(UtcSeconds(NOW - 1)) == 1
+        else:
+            tx.uplink.retry(1)
+    (head,) = store.uplink.heads()
+    assert (head.next_attempt, head.parked, head.delivered) == (0, False, None)
 
 
 def test_uplink_delivered_document_is_not_sent_again(store):

@@ -1,6 +1,7 @@
 """The store as a file: made whole, locked, migrated, and never silently replaced."""
 
 import contextlib
+import hashlib
 import os
 import sqlite3
 import stat
@@ -11,6 +12,7 @@ import pytest
 
 from chf.clock import UtcSeconds
 from chf.errors import StoreCorruptError, StoreError, StoreInUseError, StoreUnavailableError
+from chf.eui64 import Eui64
 from chf.store import Store, database, hub_pid, hub_running
 from chf.store.lock import Only, StoreLock, holder_pid
 from chf.store.schema import APPLICATION_ID, MIGRATIONS, migrate
@@ -284,6 +286,32 @@ def test_a_store_of_every_older_version_is_brought_up_to_date(home, version):
     with Store.open(home, hub=True) as store:
         assert store._database.read("pragma user_version") == [(len(MIGRATIONS),)]
         assert store.meta.get("k") == ("kept" if version >= 1 else None)
+
+
+def test_a_store_from_before_indexes_keeps_its_audit_and_finds_its_records_by_update(home):
+    home.mkdir()
+    build(home / "chf.db", 4)
+    lines = [
+        '{"device":"00-00-00-00-00-00-00-A4","job":7,"kind":"job.state","schema":1,"utc":"2026-11-23T06:14:00.000Z"}',
+        "nonsense",
+        '{"fields":{"request":"a","reason":"b"},"kind":"request.refused","schema":1,"utc":"2026-11-23T06:15:00.000Z"}',
+    ]
+    with raw(home / "chf.db") as old:
+        previous = bytes(32)
+        for line in lines:
+            previous = hashlib.sha256(previous + line.encode()).digest()
+            old.execute("insert into audit (event, hash) values (?, ?)", (line, previous))
+    old.close()
+    with Store.open(home) as store:
+        assert [record.seq for record in store.audit.of_update(7)] == [1]
+        assert store.audit.last_of_device(Eui64(0xA4)).event.job == 7
+        assert [record.seq for record in store.audit.refused_requests(None)] == [3]
+        assert [row.key for row in store.audit.tail().unreadable] == ["2"]
+        assert store.audit.verify() is None
+        with pytest.raises(StoreError, match="append-only"), store.transaction():
+            store._database.write("update audit set job = 8")
+        with pytest.raises(StoreError, match="append-only"), store.transaction():
+            store._database.write("delete from audit where seq = 1")
 
 
 def test_a_store_of_a_newer_program_is_refused_and_left_as_it_is(home):

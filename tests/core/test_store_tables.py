@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from chf.clock import UtcSeconds
-from chf.errors import RefusedError, StoreCorruptError, StoreError, UsageError
+from chf.errors import DamagedRowError, RefusedError, StoreCorruptError, StoreError, UsageError
 from chf.eui64 import Eui64
 from chf.image.image import ImageId
 from chf.store import (
@@ -272,7 +272,7 @@ def test_a_row_that_makes_no_sense_is_reported_as_damage(store, damage):
     with store.transaction() as tx:
         tx.jobs.add(new_job(1))
         store._database.write("update jobs set " + damage)  # noqa: S608
-    with pytest.raises(StoreCorruptError, match="row of update 1 is damaged"):
+    with pytest.raises(DamagedRowError, match=f"row 1 of jobs is unreadable, because {damage.split()[0]}: "):
         store.jobs.get(UpdateId(1))
 
 
@@ -333,12 +333,38 @@ def test_a_swapped_pair_is_noticed(store):
     assert store.audit.verify().seq == 2
 
 
-def test_a_record_that_is_no_event_is_reported_as_damage(store):
+@pytest.mark.parametrize(
+    ("line", "words"), [("nonsense", "is not JSON"), ('{"schema":2,"kind":"new"}', "trace schema 2 is not 1")]
+)
+def test_a_record_that_this_program_cannot_read_is_named_and_stops_nobody(store, line, words):
     audited(store, 1)
+    with store.transaction() as tx:
+        store._database.write("insert into audit (event, hash) values (?, zeroblob(32))", (line,))
+        tx.audit.append(event(3))
+    records = store.audit.tail()
+    assert [record.seq for record in records] == [1, 3]
+    assert records.through == 3
+    (damaged,) = records.unreadable
+    assert (damaged.table, damaged.key) == ("audit", "2")
+    assert words in damaged.because
+
+
+def test_a_damaged_hash_at_the_end_does_not_stop_the_hub_from_writing(store):
+    audited(store, 2)
+    with store.transaction() as tx:
+        store._database.write("drop trigger audit_is_never_edited")
+        store._database.write("update audit set hash = 7 where seq = 2")
+        tx.audit.append(event(3))
+    assert store.audit.head()[0] == 3
+    assert store.audit.verify().seq == 2
+
+
+def test_a_record_that_is_filed_under_another_update_is_noticed(store):
+    audited(store, 3)
     with store.transaction():
-        store._database.write("insert into audit (event, hash) values ('nonsense', zeroblob(32))")
-    with pytest.raises(StoreCorruptError, match="record 2 of the audit is damaged"):
-        store.audit.tail()
+        store._database.write("drop trigger audit_is_never_edited")
+        store._database.write("update audit set job = 7 where seq = 2")
+    assert store.audit.verify() == BrokenLink(2, "record 2 is filed under something else")
 
 
 # --- inbox
@@ -426,7 +452,9 @@ def test_alerts_are_listed_by_what_they_are_about(store):
     assert [a.seq for a in by(device=OTHER)] == [2]
     assert [a.seq for a in by(use_case="CS09")] == [1, 3]
     assert [a.seq for a in by(job=2, use_case="CS09")] == [3]
-    assert [a.seq for a in by(limit=2)] == [1, 2]
+    assert [a.seq for a in by(last=2)] == [2, 3]
+    assert (by(last=2).left_out, by(last=3).left_out, by(last=1, job=2).left_out) == (1, 0, 1)
+    assert [a.seq for a in by(since=UtcSeconds(T0 + 1e6))] == []
     assert [a.seq for a in store.alerts.tail(2)] == [3]
 
 

@@ -5,7 +5,17 @@ from typing import Any
 
 import click
 
-from chf.cli.options import SINCE, home_option, json_option, print_json, print_table, talk
+from chf.cli.options import (
+    SINCE,
+    home_option,
+    json_option,
+    page_options,
+    print_json,
+    print_table,
+    rest_record,
+    talk,
+    tell_rest,
+)
 from chf.clock import UtcSeconds, isoformat
 from chf.errors import UsageError
 from chf.eui64 import format_eui64
@@ -21,14 +31,16 @@ def queue() -> None:
 
 @queue.command("list")
 @click.option("--all", "everything", is_flag=True, help="The delivered ones too.")
+@page_options(50)
 @home_option
 @json_option
-def list_documents(*, everything: bool, home: Path, as_json: bool) -> None:
+def list_documents(*, everything: bool, last: int, since: UtcSeconds | None, home: Path, as_json: bool) -> None:
     """What has not been taken yet, oldest first."""
     with Store.open(home) as store:
-        documents = store.uplink.list(undelivered=not everything)
+        documents = store.uplink.list(undelivered=not everything, since=since, last=last or None)
     if as_json:
-        print_json({"schema": 1, "documents": [_described(document) for document in documents]})
+        records = [_described(document) for document in documents]
+        print_json({"schema": 1, "documents": records, **rest_record(documents)})
         return
     columns = ["NUMBER", "TO", "DEVICE", "KIND", "STATE", "ATTEMPTS", "LAST ERROR"]
     rows = []
@@ -38,6 +50,7 @@ def list_documents(*, everything: bool, home: Path, as_json: bool) -> None:
             [str(told[key]) for key in ("number", "recipient", "device", "kind", "state", "attempts", "last_error")]
         )
     print_table(columns, rows)
+    tell_rest(documents)
 
 
 @queue.command()
@@ -90,21 +103,22 @@ def command() -> None:
 
 
 @command.command("list")
-@click.option("--limit", type=click.IntRange(1), default=50, show_default=True)
+@page_options(50)
 @home_option
 @json_option
-def list_commands(*, limit: int, home: Path, as_json: bool) -> None:
-    """The newest first."""
+def list_commands(*, last: int, since: UtcSeconds | None, home: Path, as_json: bool) -> None:
+    """The last ones, the newest first."""
     with Store.open(home) as store:
-        rows = store.device_messages.list(limit)
+        rows = store.device_messages.list(since=since, last=last or None)
     told = [_command(row) for row in rows]
     if as_json:
-        print_json({"schema": 1, "commands": told})
+        print_json({"schema": 1, "commands": told, **rest_record(rows)})
         return
     columns = ("message", "device", "message_code", "request", "state", "reason", "expires")
     print_table(
         [name.replace("_", " ").upper() for name in columns], [[str(r[name]) for name in columns] for r in told]
     )
+    tell_rest(rows)
 
 
 def _command(row: DeviceMessage) -> dict[str, Any]:
