@@ -8,7 +8,7 @@ from functools import partial
 from typing import Final, assert_never
 
 from chf.clock import Instant, Now
-from chf.errors import StoreCorruptError, UsageError
+from chf.errors import ChfError, StoreCorruptError, UsageError
 from chf.eui64 import Eui64
 from chf.hub.batch import Batch, DeviceChange, append, together
 from chf.hub.handler import Handler, HubContext
@@ -32,6 +32,7 @@ from chf.update.model import (
     TransferRecord,
     Update,
     UpdateEvent,
+    UpdateId,
     UpdateState,
 )
 from chf.zcl import ota as zcl
@@ -48,6 +49,7 @@ class Updates(Handler):
         self._store, self._alerts, self._devices = context.store, context.alerts, context.devices
         self._images, self._clock = context.images, context.clock
         self._read_at_start: dict[str, ImageRef] = {}
+        self._to_load: dict[UpdateId, effect.LoadImage] = {}
         self._progress: dict[Eui64, effect.Progress] = {}  # that is not written yet
 
     # From the store, at the start
@@ -174,11 +176,8 @@ class Updates(Handler):
             case effect.Alarm(peer, kind, text, number):
                 batch.event(Kind.ALARM, {"reason": f"{kind.value}: {text}"}, device=peer, job=number)
             case effect.LoadImage():
-                image = self._images.get(wanted.image)
-                if image is None:
-                    batch.start(partial(self._load_image, wanted))
-                else:  # at once, so that many updates of one image start in one transaction
-                    batch.then(partial(self._image_ready, wanted, image))
+                self._to_load[wanted.update] = wanted
+                batch.start(self._load_images)
             case _:
                 assert_never(wanted)
 
@@ -212,19 +211,26 @@ class Updates(Handler):
         }
         return append(Event(now.utc, Kind.ALERT_RAISED, update.device, int(update.id), fields), tx)
 
-    async def _load_image(self, wanted: effect.LoadImage) -> Batch:
-        try:
-            image = await self._images.load(wanted.image)
-        except (StoreCorruptError, UsageError) as error:
-            now = self._clock.now()
+    async def _load_images(self) -> Batch | None:
+        """All that are wanted, so that many updates of one image start in one transaction, in a turn of its own."""
+        wanted, self._to_load = self._to_load, {}
+        images: dict[str, FirmwareImage | ChfError] = {}
+        for sha256 in {load.image for load in wanted.values()}:
+            try:
+                images[sha256] = await self._images.load(sha256)
+            except (StoreCorruptError, UsageError) as error:
+                images[sha256] = error
+        now = self._clock.now()  # nothing is waited for from here on: the rows below are those of now
+        return (
+            together([self._loaded(load, images[load.image], now) for load in wanted.values()], now) if wanted else None
+        )
+
+    def _loaded(self, wanted: effect.LoadImage, image: FirmwareImage | ChfError, now: Now) -> Batch:
+        if isinstance(image, ChfError):
             batch = Batch(now)
             batch.event(Kind.IMAGE_CORRUPT, {"sha256": wanted.image}, device=wanted.peer, job=wanted.update)
-            self.tell(batch, wanted.peer, Refused(str(error)))
+            self.tell(batch, wanted.peer, Refused(str(image)))
             return batch
-        return self._image_ready(wanted, image)
-
-    def _image_ready(self, wanted: effect.LoadImage, image: FirmwareImage) -> Batch:
-        now = self._clock.now()
         endpoint, sleepy = self._devices.endpoint(wanted.peer), self._devices.is_gsme(wanted.peer)
         ready = ImageReady(wanted.update, ImageRef.of(image), endpoint, sleepy)
         return self._batch(self._machine.handle(ready, now), now)
