@@ -4,19 +4,7 @@ import hashlib
 
 import pytest
 
-from chf.gbcs import (
-    CANCELLED_UTC_S,
-    ActivateImageResponseCode,
-    AlertCode,
-    CommandAccepted,
-    CraFlag,
-    DlmsFirmwareDistributionReceiptAlert,
-    ExecutionOutcome,
-    FutureDatedFirmwareActivationAlert,
-    GbzFirmwareDistributionReceiptAlert,
-    cosem_date_time,
-    verify_signature,
-)
+from chf import gbcs
 from devices.nodes import events
 from devices.nodes.settings import CommandedKind, Faults
 from tests.support.commanded_rig import (
@@ -34,7 +22,7 @@ from tests.support.model_hub import DEVICE, NEW, OLD, START_UTC, image
 
 IMAGE = signed_image()
 HASH = image_hash(IMAGE)
-CODES = ActivateImageResponseCode
+CODES = gbcs.ActivateImageResponseCode
 
 
 @pytest.fixture
@@ -56,12 +44,12 @@ def outcomes(rig: CommandedRig) -> list:
 
 def test_a_good_image_is_kept_and_its_receipt_told(rig) -> None:
     (receipt,) = rig.told()
-    assert receipt == GbzFirmwareDistributionReceiptAlert(
-        AlertCode.FIRMWARE_VERIFICATION_SUCCESSFUL, receipt.zigbee_time, HASH
+    assert receipt == gbcs.GbzFirmwareDistributionReceiptAlert(
+        gbcs.AlertCode.FIRMWARE_VERIFICATION_SUCCESSFUL, receipt.zigbee_time, HASH
     )
     (message,) = rig.messages()
     assert (message.header.originator, message.header.recipient) == (DEVICE, SUPPLIER)
-    assert verify_signature(message, DEVICE_KEY.public_key())
+    assert gbcs.verify_signature(message, DEVICE_KEY.public_key())
     assert [end.status for end in rig.hub.ends] == [0]
     assert rig.device.file_version() == OLD
 
@@ -70,7 +58,7 @@ def test_an_esme_tells_its_receipt_in_dlms() -> None:
     rig = CommandedRig(kind=CommandedKind.ESME, hub_image=IMAGE)
     rig.start()
     (receipt,) = rig.told()
-    assert isinstance(receipt, DlmsFirmwareDistributionReceiptAlert)
+    assert isinstance(receipt, gbcs.DlmsFirmwareDistributionReceiptAlert)
     assert receipt.manufacturer_image_hash == HASH
 
 
@@ -88,12 +76,12 @@ def test_a_bad_image_is_discarded_and_its_receipt_told(name) -> None:
     rig = CommandedRig(hub_image=BAD_IMAGES[name])
     rig.start()
     (receipt,) = rig.told()
-    assert receipt.alert_code is AlertCode.FIRMWARE_VERIFICATION_FAILED
+    assert receipt.alert_code is gbcs.AlertCode.FIRMWARE_VERIFICATION_FAILED
     assert receipt.manufacturer_image_hash == image_hash(BAD_IMAGES[name])
     assert [end.status for end in rig.hub.ends] == [0x96]  # INVALID_IMAGE
     rig.say(rig.cs06(receipt.manufacturer_image_hash))
     rig.run(1)
-    assert outcomes(rig) == [ExecutionOutcome(CODES.NO_IMAGE_HELD, OLD)]
+    assert outcomes(rig) == [gbcs.ExecutionOutcome(CODES.NO_IMAGE_HELD, OLD)]
 
 
 def test_a_receipt_is_told_once_over_reboots_and_repeated_ends(rig) -> None:
@@ -120,7 +108,7 @@ def test_the_counter_of_the_first_alert_can_be_given(rig) -> None:
     given.say(given.cs06(HASH, given.utc + 5))
     given.run(10)
     given.restarted()
-    alerts = [message.header for message in given.messages() if message.header.cra is CraFlag.ALERT]
+    alerts = [message.header for message in given.messages() if message.header.cra is gbcs.CraFlag.ALERT]
     assert [header.counter for header in alerts] == [77, 78]
 
 
@@ -133,7 +121,10 @@ def test_a_newer_image_replaces_the_one_that_waits(rig) -> None:
     rig.run(1)
     rig.say(rig.cs06(image_hash(newer)))
     rig.restarted()
-    assert outcomes(rig)[1:] == [ExecutionOutcome(CODES.HASH_MISMATCH, OLD), ExecutionOutcome(CODES.SUCCESS, NEW + 1)]
+    assert outcomes(rig)[1:] == [
+        gbcs.ExecutionOutcome(CODES.HASH_MISMATCH, OLD),
+        gbcs.ExecutionOutcome(CODES.SUCCESS, NEW + 1),
+    ]
 
 
 def test_a_hub_that_withdraws_its_offer_does_not_take_the_image_away(rig) -> None:
@@ -141,7 +132,7 @@ def test_a_hub_that_withdraws_its_offer_does_not_take_the_image_away(rig) -> Non
     rig.run(1)
     rig.say(rig.cs06(HASH))
     rig.restarted()
-    assert outcomes(rig) == [ExecutionOutcome(CODES.SUCCESS, NEW)]
+    assert outcomes(rig) == [gbcs.ExecutionOutcome(CODES.SUCCESS, NEW)]
 
 
 def _default_response_to_upgrade_end():
@@ -157,12 +148,12 @@ def test_cs06_activates_and_is_answered_by_the_new_firmware(rig) -> None:
     rig.say(rig.cs06(HASH, counter=5000))
     rig.restarted()
     assert rig.device.file_version() == NEW
-    assert outcomes(rig) == [ExecutionOutcome(CODES.SUCCESS, NEW)]
+    assert outcomes(rig) == [gbcs.ExecutionOutcome(CODES.SUCCESS, NEW)]
     response = rig.messages()[-1]
-    assert verify_signature(response, DEVICE_KEY.public_key())
+    assert gbcs.verify_signature(response, DEVICE_KEY.public_key())
     assert (response.header.counter, response.header.originator, response.header.recipient) == (5000, DEVICE, SUPPLIER)
     assert response.mac is None
-    assert response.header.date_time[:4] == cosem_date_time(rig.utc)[:4]
+    assert response.header.date_time[:4] == gbcs.cosem_date_time(rig.utc)[:4]
 
 
 def test_cs06_without_an_image_is_answered_no_image_held() -> None:
@@ -170,7 +161,7 @@ def test_cs06_without_an_image_is_answered_no_image_held() -> None:
     rig.start()
     rig.say(rig.cs06(HASH))
     rig.run(1)
-    assert rig.told() == [ExecutionOutcome(CODES.NO_IMAGE_HELD, OLD)]
+    assert rig.told() == [gbcs.ExecutionOutcome(CODES.NO_IMAGE_HELD, OLD)]
 
 
 def test_cs06_with_another_hash_is_answered_hash_mismatch_and_the_image_stays(rig) -> None:
@@ -178,7 +169,7 @@ def test_cs06_with_another_hash_is_answered_hash_mismatch_and_the_image_stays(ri
     rig.run(1)
     rig.say(rig.cs06(HASH))
     rig.restarted()
-    assert outcomes(rig) == [ExecutionOutcome(CODES.HASH_MISMATCH, OLD), ExecutionOutcome(CODES.SUCCESS, NEW)]
+    assert outcomes(rig) == [gbcs.ExecutionOutcome(CODES.HASH_MISMATCH, OLD), gbcs.ExecutionOutcome(CODES.SUCCESS, NEW)]
 
 
 def test_firmware_that_does_not_boot_is_answered_activation_failure() -> None:
@@ -186,11 +177,11 @@ def test_firmware_that_does_not_boot_is_answered_activation_failure() -> None:
     rig.start()
     rig.say(rig.cs06(HASH))
     rig.restarted()
-    assert outcomes(rig)[0] == ExecutionOutcome(CODES.ACTIVATION_FAILURE, OLD)
+    assert outcomes(rig)[0] == gbcs.ExecutionOutcome(CODES.ACTIVATION_FAILURE, OLD)
     assert rig.device.file_version() == OLD
     rig.run(30)  # what failed is gone from its flash; a hub that still offers it is asked for it again
     assert len(outcomes(rig)) == 2
-    assert isinstance(outcomes(rig)[1], GbzFirmwareDistributionReceiptAlert)
+    assert isinstance(outcomes(rig)[1], gbcs.GbzFirmwareDistributionReceiptAlert)
 
 
 def test_a_second_cs06_for_an_image_that_runs_finds_no_image(rig) -> None:
@@ -198,7 +189,7 @@ def test_a_second_cs06_for_an_image_that_runs_finds_no_image(rig) -> None:
     rig.restarted()
     rig.say(rig.cs06(HASH))
     rig.run(1)
-    assert outcomes(rig)[-1] == ExecutionOutcome(CODES.NO_IMAGE_HELD, NEW)
+    assert outcomes(rig)[-1] == gbcs.ExecutionOutcome(CODES.NO_IMAGE_HELD, NEW)
 
 
 def test_the_hub_cannot_activate_what_the_supplier_did_not_command(rig) -> None:
@@ -282,16 +273,16 @@ def test_a_future_dated_cs06_is_accepted_and_carried_out_at_its_time(rig) -> Non
     when = int(rig.utc) + 600
     rig.say(rig.cs06(HASH, when, counter=7000))
     rig.run(500)
-    assert outcomes(rig) == [CommandAccepted()]
+    assert outcomes(rig) == [gbcs.CommandAccepted()]
     assert rig.device.file_version() == OLD
     rig.run(110)
     rig.restarted()
     assert rig.device.file_version() == NEW
-    alert = FutureDatedFirmwareActivationAlert(when, 7000, ExecutionOutcome(CODES.SUCCESS, NEW))
-    assert outcomes(rig) == [CommandAccepted(), alert]
+    alert = gbcs.FutureDatedFirmwareActivationAlert(when, 7000, gbcs.ExecutionOutcome(CODES.SUCCESS, NEW))
+    assert outcomes(rig) == [gbcs.CommandAccepted(), alert]
     assert alert.alert_code == 0x8F66
     message = rig.messages()[-1]
-    assert verify_signature(message, DEVICE_KEY.public_key())
+    assert gbcs.verify_signature(message, DEVICE_KEY.public_key())
     receipt = rig.messages()[0]
     assert message.header.counter == receipt.header.counter + 1  # its own, and not that of the command
 
@@ -306,8 +297,8 @@ def test_a_device_that_is_off_at_the_time_activates_when_it_is_back(rig) -> None
     rig.run(20)
     rig.restarted()
     assert rig.device.file_version() == NEW
-    assert outcomes(rig)[-1] == FutureDatedFirmwareActivationAlert(
-        when, rig.counter, ExecutionOutcome(CODES.SUCCESS, NEW)
+    assert outcomes(rig)[-1] == gbcs.FutureDatedFirmwareActivationAlert(
+        when, rig.counter, gbcs.ExecutionOutcome(CODES.SUCCESS, NEW)
     )
 
 
@@ -326,7 +317,7 @@ def test_a_future_dated_cs06_survives_a_restart_before_its_time(rig) -> None:
 def test_a_time_that_has_passed_is_now(rig) -> None:
     rig.say(rig.cs06(HASH, rig.utc - 1000))
     rig.restarted()
-    assert [type(told) for told in outcomes(rig)] == [CommandAccepted, FutureDatedFirmwareActivationAlert]
+    assert [type(told) for told in outcomes(rig)] == [gbcs.CommandAccepted, gbcs.FutureDatedFirmwareActivationAlert]
     assert rig.device.file_version() == NEW
 
 
@@ -342,7 +333,7 @@ def test_what_fails_at_its_time_is_told_by_8f67(hash_, image_, code) -> None:
     rig.say(rig.cs06(hash_, when))
     rig.run(70)
     alert = rig.told()[-1]
-    assert alert == FutureDatedFirmwareActivationAlert(when, rig.counter, ExecutionOutcome(code, OLD))
+    assert alert == gbcs.FutureDatedFirmwareActivationAlert(when, rig.counter, gbcs.ExecutionOutcome(code, OLD))
     assert alert.alert_code == 0x8F67
 
 
@@ -352,16 +343,16 @@ def test_firmware_that_does_not_boot_at_its_time_is_told_by_8f67() -> None:
     rig.say(rig.cs06(HASH, rig.utc + 60))
     rig.run(70)
     rig.restarted()
-    (alert,) = (told for told in rig.told() if isinstance(told, FutureDatedFirmwareActivationAlert))
-    assert alert.outcome == ExecutionOutcome(CODES.ACTIVATION_FAILURE, OLD)
+    (alert,) = (told for told in rig.told() if isinstance(told, gbcs.FutureDatedFirmwareActivationAlert))
+    assert alert.outcome == gbcs.ExecutionOutcome(CODES.ACTIVATION_FAILURE, OLD)
     assert alert.alert_code == 0x8F67
 
 
 def test_a_cancelled_activation_never_happens(rig) -> None:
     rig.say(rig.cs06(HASH, rig.utc + 600))
-    rig.say(rig.cs06(HASH, CANCELLED_UTC_S))
+    rig.say(rig.cs06(HASH, gbcs.CANCELLED_UTC_S))
     rig.run(5000)
-    assert outcomes(rig) == [CommandAccepted(), CommandAccepted()]
+    assert outcomes(rig) == [gbcs.CommandAccepted(), gbcs.CommandAccepted()]
     assert rig.device.file_version() == OLD
     assert [event.utc_s is None for event in rig.recorder.all(events.ActivationScheduled)] == [False, True]
 
@@ -370,9 +361,9 @@ def test_a_cancellation_after_the_execution_changes_nothing(rig) -> None:
     rig.say(rig.cs06(HASH, rig.utc + 10))
     rig.run(12)
     rig.restarted()
-    rig.say(rig.cs06(HASH, CANCELLED_UTC_S))
+    rig.say(rig.cs06(HASH, gbcs.CANCELLED_UTC_S))
     rig.run(100)
-    assert outcomes(rig)[-1] == CommandAccepted()
+    assert outcomes(rig)[-1] == gbcs.CommandAccepted()
     assert rig.device.file_version() == NEW
 
 
@@ -384,7 +375,7 @@ def test_a_second_future_dated_command_replaces_the_first(rig) -> None:
     assert rig.device.file_version() == OLD
     rig.run(310)
     rig.restarted()
-    alerts = [told for told in outcomes(rig) if isinstance(told, FutureDatedFirmwareActivationAlert)]
+    alerts = [told for told in outcomes(rig) if isinstance(told, gbcs.FutureDatedFirmwareActivationAlert)]
     assert [(alert.execution_utc_s, alert.originator_counter) for alert in alerts] == [(second, rig.counter)]
 
 
@@ -395,8 +386,8 @@ def test_the_date_of_an_image_that_was_replaced_comes_to_hash_mismatch(rig) -> N
     rig.hub.notify()
     rig.run(600)
     told = rig.told()[-1]
-    assert isinstance(told, FutureDatedFirmwareActivationAlert)
-    assert (told.alert_code, told.outcome) == (0x8F67, ExecutionOutcome(CODES.HASH_MISMATCH, OLD))
+    assert isinstance(told, gbcs.FutureDatedFirmwareActivationAlert)
+    assert (told.alert_code, told.outcome) == (0x8F67, gbcs.ExecutionOutcome(CODES.HASH_MISMATCH, OLD))
     assert rig.device.file_version() == OLD
 
 
@@ -405,7 +396,7 @@ def test_an_immediate_command_replaces_one_that_is_due(rig) -> None:
     rig.say(rig.cs06(HASH))
     rig.restarted()
     rig.run(1000)
-    assert outcomes(rig) == [CommandAccepted(), ExecutionOutcome(CODES.SUCCESS, NEW)]
+    assert outcomes(rig) == [gbcs.CommandAccepted(), gbcs.ExecutionOutcome(CODES.SUCCESS, NEW)]
 
 
 # Change of supplier
@@ -432,7 +423,7 @@ def test_the_new_supplier_cannot_activate_what_the_former_one_signed(rig) -> Non
     changed = after_change_of_supplier(rig)
     changed.say(changed.cs06(HASH, signer=STRANGER_KEY))
     changed.restarted()
-    assert changed.told()[-1] == ExecutionOutcome(CODES.NO_IMAGE_HELD, OLD)
+    assert changed.told()[-1] == gbcs.ExecutionOutcome(CODES.NO_IMAGE_HELD, OLD)
     assert changed.device.file_version() == OLD
 
 
@@ -444,7 +435,7 @@ def test_the_new_suppliers_own_image_replaces_it_and_activates(rig) -> None:
     changed.start()
     changed.run(600)  # past the next query
     receipts = [told.alert_code for told in changed.told()]
-    assert receipts == [AlertCode.FIRMWARE_VERIFICATION_FAILED, AlertCode.FIRMWARE_VERIFICATION_SUCCESSFUL]
+    assert receipts == [gbcs.AlertCode.FIRMWARE_VERIFICATION_FAILED, gbcs.AlertCode.FIRMWARE_VERIFICATION_SUCCESSFUL]
     changed.say(changed.cs06(image_hash(octets), signer=STRANGER_KEY))
     changed.restarted()
     assert changed.device.file_version() == NEW + 1
@@ -457,8 +448,8 @@ def test_a_date_of_the_former_supplier_does_not_activate_his_image_for_the_new_o
     changed.restarted()
     assert changed.device.file_version() == OLD
     told = changed.told()[-1]
-    assert isinstance(told, FutureDatedFirmwareActivationAlert)
-    assert told.outcome == ExecutionOutcome(CODES.NO_IMAGE_HELD, OLD)
+    assert isinstance(told, gbcs.FutureDatedFirmwareActivationAlert)
+    assert told.outcome == gbcs.ExecutionOutcome(CODES.NO_IMAGE_HELD, OLD)
 
 
 # Its clock
@@ -488,7 +479,7 @@ def test_the_power_may_be_cut_in_any_flash_operation_of_a_command() -> None:
     before = whole.flash.operations
     whole.say(whole.cs06(HASH))
     whole.restarted()
-    assert outcomes(whole) == [ExecutionOutcome(CODES.SUCCESS, NEW)]
+    assert outcomes(whole) == [gbcs.ExecutionOutcome(CODES.SUCCESS, NEW)]
     operations = range(before + 1, whole.flash.operations + 1)
     assert len(operations) >= 5
     for operation in operations:
@@ -500,7 +491,7 @@ def test_the_power_may_be_cut_in_any_flash_operation_of_a_command() -> None:
         if not rig.device.powered:
             rig.device.power_on()
         rig.restarted()
-        answered = [told for told in outcomes(rig) if isinstance(told, ExecutionOutcome)]
+        answered = [told for told in outcomes(rig) if isinstance(told, gbcs.ExecutionOutcome)]
         if not answered:
             assert rig.device.file_version() == OLD, operation
             rig.say(rig.cs06(HASH))

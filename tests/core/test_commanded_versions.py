@@ -2,14 +2,7 @@
 
 import pytest
 
-from chf.gbcs import (
-    GbcsMessage,
-    ReadFirmwareVersionResponse,
-    ReadFirmwareVersionResponseCode,
-    mac_key,
-    response_header,
-    verify_mac,
-)
+from chf import gbcs
 from devices.nodes.settings import CommandedKind
 from tests.support.commanded_rig import (
     ACB,
@@ -46,9 +39,9 @@ def test_cs08_is_answered_with_the_version_and_a_mac() -> None:
     rig.say(rig.cs08())
     rig.run(1)
     (told,) = rig.told()
-    assert told == ReadFirmwareVersionResponse(OLD, ReadFirmwareVersionResponseCode.READ_SUCCESS)
+    assert told == gbcs.ReadFirmwareVersionResponse(OLD, gbcs.ReadFirmwareVersionResponseCode.READ_SUCCESS)
     (message,) = rig.messages()
-    assert verify_mac(message, mac_key(ACB_KA, DEVICE_KA.public_key(), message.header))
+    assert gbcs.verify_mac(message, gbcs.mac_key(ACB_KA, DEVICE_KA.public_key(), message.header))
     assert message.header.supplementary is not None
     assert message.header.supplementary.entity_id == SUPPLIER
 
@@ -93,8 +86,8 @@ def test_a_meter_answers_with_its_version_under_the_mac_of_who_asked(kind, asked
     (told,) = rig.told()
     assert told.firmware_version == OLD
     (message,) = rig.messages()
-    assert message.header == response_header(GbcsMessage.from_bytes(command).header)
-    assert verify_mac(message, mac_key(answered_under, DEVICE_KA.public_key(), message.header))
+    assert message.header == gbcs.response_header(gbcs.GbcsMessage.from_bytes(command).header)
+    assert gbcs.verify_mac(message, gbcs.mac_key(answered_under, DEVICE_KA.public_key(), message.header))
     not_obeyed(rig, command, "its counter was used before")
 
 

@@ -4,6 +4,7 @@ from base64 import b64decode
 
 import pytest
 
+from chf import gbcs
 from chf.clock import Instant, Now, UtcSeconds
 from chf.dcc.conversion import CURSOR, Conversion
 from chf.dcc.desk import Desk
@@ -14,30 +15,6 @@ from chf.duis import DuisSchema, RequestId
 from chf.duis.device_request import ReadFirmwareVersionRequest, UpdateHanDeviceLogRequest
 from chf.errors import UsageError
 from chf.eui64 import Eui64, format_eui64
-from chf.gbcs import (
-    ActivateImageResponseCode,
-    AlertCode,
-    CommandAccepted,
-    CraFlag,
-    ExecutionOutcome,
-    FutureDatedFirmwareActivationAlert,
-    GbcsMessage,
-    GbzFirmwareDistributionReceiptAlert,
-    GroupingHeader,
-    MessageCode,
-    ReadFirmwareVersionResponse,
-    ReadFirmwareVersionResponseCode,
-    TransferResponseCode,
-    mac_key,
-    make_ccs08_alert,
-    make_cs06_response,
-    make_cs08_response,
-    make_cs09_alert,
-    make_future_dated_alert,
-    make_meter_version_response,
-    response_header,
-    sign,
-)
 from chf.image.image import ImageId, parse_image
 from chf.store import Store
 from chf.store.alerts import NewAlert, alert_id
@@ -105,7 +82,7 @@ class Upward:
 
     def alert(self, octets: bytes, device: Eui64, job: int | None = None) -> str:
         """As the hub writes what it made or relayed."""
-        header = GbcsMessage.from_bytes(octets).header
+        header = gbcs.GbcsMessage.from_bytes(octets).header
         msg_id = alert_id(Eui64(header.originator), header.counter, header.message_code)
         with self.store.transaction() as tx:
             tx.alerts.add(NewAlert(msg_id, device, "x", 0, "", octets, True, UTC, job))
@@ -134,23 +111,23 @@ def key(eui64: Eui64, usage: str = "ds"):
     return KEYS(f"{eui64:016x}-{usage}")
 
 
-def ccs08(code=TransferResponseCode.SUCCESS, counter=1, device=PPMID, signer=CHF) -> bytes:
-    return make_ccs08_alert(
+def ccs08(code=gbcs.TransferResponseCode.SUCCESS, counter=1, device=PPMID, signer=CHF) -> bytes:
+    return gbcs.make_ccs08_alert(
         CHF, ACB, counter, utc=UTC, device=device, firmware_version=2, response_code=code, key=key(signer)
     )
 
 
 def cs09(counter=1, device=PPMID, signer=PPMID, success=True) -> bytes:
-    return make_cs09_alert(device, ACB, counter, utc=UTC, firmware_version=2, success=success, key=key(signer))
+    return gbcs.make_cs09_alert(device, ACB, counter, utc=UTC, firmware_version=2, success=success, key=key(signer))
 
 
 @pytest.mark.parametrize(
     ("code", "alert_code", "word"),
     [
-        (TransferResponseCode.SUCCESS, "8F8A", "FileTransferSuccess"),
-        (TransferResponseCode.IMAGE_DISCARDED, "8F89", "FirmwareImageDiscarded"),
-        (TransferResponseCode.HARDWARE_VERSION_MISMATCH, "8F89", "HardwareVersionMismatch"),
-        (TransferResponseCode.FILE_TRANSFER_FAILURE, "8F89", "FileTransferFailure"),
+        (gbcs.TransferResponseCode.SUCCESS, "8F8A", "FileTransferSuccess"),
+        (gbcs.TransferResponseCode.IMAGE_DISCARDED, "8F89", "FirmwareImageDiscarded"),
+        (gbcs.TransferResponseCode.HARDWARE_VERSION_MISMATCH, "8F89", "HardwareVersionMismatch"),
+        (gbcs.TransferResponseCode.FILE_TRANSFER_FAILURE, "8F89", "FileTransferFailure"),
     ],
 )
 def test_upward_ccs08_becomes_a_comms_hub_alert_of_its_request(upward, code, alert_code, word):
@@ -205,7 +182,7 @@ def test_upward_dcc_alerts_have_ids_of_their_own_that_never_repeat(upward):
         (cs09(device=SECOND, signer=SECOND), PPMID, "another device"),
         (ccs08(signer=PPMID), PPMID, "signature is not that of"),
         (
-            make_cs09_alert(0xDD, ACB, 1, utc=UTC, firmware_version=2, success=True, key=key(PPMID)),
+            gbcs.make_cs09_alert(0xDD, ACB, 1, utc=UTC, firmware_version=2, success=True, key=key(PPMID)),
             Eui64(0xDD),
             "no cert",
         ),
@@ -247,13 +224,17 @@ def test_upward_conversion_is_done_once_whatever_happens_between(upward):
     assert upward.convert() == before
 
 
-def receipt(code: AlertCode, counter=3000) -> bytes:
-    header = GroupingHeader(CraFlag.ALERT, counter, ESME, OTHER, MessageCode.FIRMWARE_DISTRIBUTION_RECEIPT_ALERT_GSME)
-    payload = GbzFirmwareDistributionReceiptAlert(code, 1, bytes(32)).to_bytes()
-    return sign(GbcsMessage(header, payload), key(ESME)).to_bytes()
+def receipt(code: gbcs.AlertCode, counter=3000) -> bytes:
+    header = gbcs.GroupingHeader(
+        gbcs.CraFlag.ALERT, counter, ESME, OTHER, gbcs.MessageCode.FIRMWARE_DISTRIBUTION_RECEIPT_ALERT_GSME
+    )
+    payload = gbcs.GbzFirmwareDistributionReceiptAlert(code, 1, bytes(32)).to_bytes()
+    return gbcs.sign(gbcs.GbcsMessage(header, payload), key(ESME)).to_bytes()
 
 
-@pytest.mark.parametrize("code", [AlertCode.FIRMWARE_VERIFICATION_SUCCESSFUL, AlertCode.FIRMWARE_VERIFICATION_FAILED])
+@pytest.mark.parametrize(
+    "code", [gbcs.AlertCode.FIRMWARE_VERIFICATION_SUCCESSFUL, gbcs.AlertCode.FIRMWARE_VERIFICATION_FAILED]
+)
 def test_upward_receipt_alert_goes_untouched_to_its_recipient(upward, code):
     upward.alert(receipt(code), ESME)
     (document,) = upward.convert()
@@ -265,11 +246,11 @@ def test_upward_receipt_alert_goes_untouched_to_its_recipient(upward, code):
 
 @pytest.mark.parametrize(
     ("response_code", "alert_code"),
-    [(ActivateImageResponseCode.SUCCESS, "8F66"), (ActivateImageResponseCode.HASH_MISMATCH, "8F67")],
+    [(gbcs.ActivateImageResponseCode.SUCCESS, "8F66"), (gbcs.ActivateImageResponseCode.HASH_MISMATCH, "8F67")],
 )
 def test_upward_future_dated_outcome_names_the_request(upward, response_code, alert_code):
-    outcome = FutureDatedFirmwareActivationAlert(int(UTC), 1000, ExecutionOutcome(response_code, 2))
-    octets = make_future_dated_alert(HCALCS, SUPPLIER, 9, outcome, key(HCALCS))
+    outcome = gbcs.FutureDatedFirmwareActivationAlert(int(UTC), 1000, gbcs.ExecutionOutcome(response_code, 2))
+    octets = gbcs.make_future_dated_alert(HCALCS, SUPPLIER, 9, outcome, key(HCALCS))
     upward.alert(octets, HCALCS)
     (document,) = upward.convert()
     text = document.document
@@ -278,10 +259,12 @@ def test_upward_future_dated_outcome_names_the_request(upward, response_code, al
     assert b64decode(field(text, "GBCSPayload")) == octets
 
 
-@pytest.mark.parametrize("outcome", [CommandAccepted(), ExecutionOutcome(ActivateImageResponseCode.SUCCESS, 2)])
+@pytest.mark.parametrize(
+    "outcome", [gbcs.CommandAccepted(), gbcs.ExecutionOutcome(gbcs.ActivateImageResponseCode.SUCCESS, 2)]
+)
 def test_upward_response_to_a_critical_command_names_the_request(upward, outcome):
-    command = GroupingHeader(CraFlag.COMMAND, 77, SUPPLIER, ESME, MessageCode.ACTIVATE_FIRMWARE)
-    octets = make_cs06_response(command, outcome, UTC, key(ESME))
+    command = gbcs.GroupingHeader(gbcs.CraFlag.COMMAND, 77, SUPPLIER, ESME, gbcs.MessageCode.ACTIVATE_FIRMWARE)
+    octets = gbcs.make_cs06_response(command, outcome, UTC, key(ESME))
     upward.alert(octets, ESME)
     (document,) = upward.convert()
     assert field(document.document, "RequestID") == f"{format_eui64(SUPPLIER)}:{format_eui64(ESME)}:77"
@@ -294,11 +277,11 @@ def answered_read(upward, response_key=None) -> tuple[bytes, int]:
     request = ReadFirmwareVersionRequest(RequestId(OTHER, PPMID, 5))
     Desk(upward.store, upward.pki, carried=frozenset({"PPMID"})).take(request.to_bytes(), NOW)
     (queued,) = upward.store.device_messages.waiting()
-    command = GbcsMessage.from_bytes(queued.message).header
-    header = response_header(command)
-    shared = mac_key(response_key or key(PPMID, "ka"), key(ACB, "ka").public_key(), header)
-    response = ReadFirmwareVersionResponse(2, ReadFirmwareVersionResponseCode.READ_SUCCESS)
-    return make_cs08_response(command, response, shared), queued.id
+    command = gbcs.GbcsMessage.from_bytes(queued.message).header
+    header = gbcs.response_header(command)
+    shared = gbcs.mac_key(response_key or key(PPMID, "ka"), key(ACB, "ka").public_key(), header)
+    response = gbcs.ReadFirmwareVersionResponse(2, gbcs.ReadFirmwareVersionResponseCode.READ_SUCCESS)
+    return gbcs.make_cs08_response(command, response, shared), queued.id
 
 
 def test_upward_answer_to_a_read_goes_to_who_asked(upward):
@@ -324,17 +307,19 @@ def meter_answered(upward, device, code, response_key=None, private=True) -> byt
     request = ReadFirmwareVersionRequest(RequestId(SUPPLIER, device, 77))
     Desk(upward.store, upward.pki, carried=frozenset({"ESME", "GSME"})).take(request.to_bytes(), NOW)
     (queued,) = upward.store.device_messages.waiting()
-    command = GbcsMessage.from_bytes(queued.message).header
+    command = gbcs.GbcsMessage.from_bytes(queued.message).header
     assert (command.message_code, command.originator, command.counter) == (code, SUPPLIER, 77)
     if not private:
         (upward.pki.path / f"{SUPPLIER:016x}-ka.key").unlink()
-    shared = mac_key(response_key or key(device, "ka"), key(SUPPLIER, "ka").public_key(), response_header(command))
-    return make_meter_version_response(command, 2, shared)
+    shared = gbcs.mac_key(
+        response_key or key(device, "ka"), key(SUPPLIER, "ka").public_key(), gbcs.response_header(command)
+    )
+    return gbcs.make_meter_version_response(command, 2, shared)
 
 
 @pytest.mark.parametrize("private", [True, False], ids=["with", "without the supplier's key"])
 def test_upward_answer_of_a_meter_goes_to_its_supplier(upward, private):
-    octets = meter_answered(upward, ESME, MessageCode.READ_FIRMWARE_VERSION_ESME_CHF, private=private)
+    octets = meter_answered(upward, ESME, gbcs.MessageCode.READ_FIRMWARE_VERSION_ESME_CHF, private=private)
     upward.alert(octets, ESME)
     (document,) = upward.convert()
     assert (document.recipient, field(document.document, "ServiceReference")) == (SUPPLIER, "11.2")
@@ -343,25 +328,25 @@ def test_upward_answer_of_a_meter_goes_to_its_supplier(upward, private):
 
 
 def test_upward_answer_of_a_meter_with_a_wrong_mac_is_not_passed_on(upward):
-    octets = meter_answered(upward, ESME, MessageCode.READ_FIRMWARE_VERSION_ESME_CHF, key(SECOND, "ka"))
+    octets = meter_answered(upward, ESME, gbcs.MessageCode.READ_FIRMWARE_VERSION_ESME_CHF, key(SECOND, "ka"))
     upward.alert(octets, ESME)
     assert upward.convert() == ()
     assert "MAC" in upward.alarms()[0]
 
 
-def asked_at_the_desk(upward, device, device_type) -> GroupingHeader:
+def asked_at_the_desk(upward, device, device_type) -> gbcs.GroupingHeader:
     with upward.store.transaction() as tx:
         asked = read_version(upward.pki, device, device_type, tx, NOW)
         tx.device_messages.add(asked)
-    return GbcsMessage.from_bytes(asked.message).header
+    return gbcs.GbcsMessage.from_bytes(asked.message).header
 
 
 def test_upward_answer_to_a_command_of_this_desk_is_for_no_user(upward):
     """`chf dcc cs08`: who asked reads the answer here."""
     command = asked_at_the_desk(upward, PPMID, DeviceType.PPMID)
-    shared = mac_key(key(PPMID, "ka"), key(ACB, "ka").public_key(), response_header(command))
-    version = ReadFirmwareVersionResponse(2, ReadFirmwareVersionResponseCode.READ_SUCCESS)
-    upward.alert(make_cs08_response(command, version, shared), PPMID)
+    shared = gbcs.mac_key(key(PPMID, "ka"), key(ACB, "ka").public_key(), gbcs.response_header(command))
+    version = gbcs.ReadFirmwareVersionResponse(2, gbcs.ReadFirmwareVersionResponseCode.READ_SUCCESS)
+    upward.alert(gbcs.make_cs08_response(command, version, shared), PPMID)
     assert (upward.convert(), upward.alarms()) == ((), [])
     assert upward.store.alerts.list()[0].delivered is not None
 
@@ -370,14 +355,16 @@ def test_upward_answers_to_a_suppliers_command_of_this_desk_go_to_that_supplier(
     """`chf dcc cs06` and `ecs52`: the command's counter stands for that of a request."""
     with upward.store.transaction() as tx:
         message = cs06(upward.pki, ESME, 78, bytes(32), UTC + 60)
-        tx.device_messages.add(row(ESME, MessageCode.ACTIVATE_FIRMWARE, 78, message, NOW))
-    told = FutureDatedFirmwareActivationAlert(int(UTC), 78, ExecutionOutcome(ActivateImageResponseCode.SUCCESS, 2))
-    command = GbcsMessage.from_bytes(message).header
-    upward.alert(make_cs06_response(command, CommandAccepted(), UTC, key(ESME)), ESME)
-    upward.alert(make_future_dated_alert(ESME, SUPPLIER, 9, told, key(ESME)), ESME)
+        tx.device_messages.add(row(ESME, gbcs.MessageCode.ACTIVATE_FIRMWARE, 78, message, NOW))
+    told = gbcs.FutureDatedFirmwareActivationAlert(
+        int(UTC), 78, gbcs.ExecutionOutcome(gbcs.ActivateImageResponseCode.SUCCESS, 2)
+    )
+    command = gbcs.GbcsMessage.from_bytes(message).header
+    upward.alert(gbcs.make_cs06_response(command, gbcs.CommandAccepted(), UTC, key(ESME)), ESME)
+    upward.alert(gbcs.make_future_dated_alert(ESME, SUPPLIER, 9, told, key(ESME)), ESME)
     version = asked_at_the_desk(upward, ESME, DeviceType.ESME)
-    shared = mac_key(key(ESME, "ka"), key(SUPPLIER, "ka").public_key(), response_header(version))
-    upward.alert(make_meter_version_response(version, 2, shared), ESME)
+    shared = gbcs.mac_key(key(ESME, "ka"), key(SUPPLIER, "ka").public_key(), gbcs.response_header(version))
+    upward.alert(gbcs.make_meter_version_response(version, 2, shared), ESME)
     documents = upward.convert()
     assert [document.recipient for document in documents] == [SUPPLIER] * 3
     ids = [field(document.document, "RequestID") for document in documents]

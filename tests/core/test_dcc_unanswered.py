@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 
+from chf import gbcs
 from chf.clock import Instant, Now, UtcSeconds
 from chf.dcc.conversion import Conversion
 from chf.dcc.desk import Address, Desk
@@ -14,17 +15,6 @@ from chf.dcc.unanswered import HUB_PATIENCE_S, Unanswered
 from chf.duis import RequestId
 from chf.duis.device_request import ReadFirmwareVersionRequest
 from chf.duis.document import parse_document
-from chf.gbcs import (
-    CANCELLED_UTC_S,
-    ActivateImageResponseCode,
-    CommandAccepted,
-    ExecutionOutcome,
-    FutureDatedFirmwareActivationAlert,
-    GbcsMessage,
-    MessageCode,
-    make_cs06_response,
-    make_future_dated_alert,
-)
 from chf.store import Store
 from chf.store.alerts import NewAlert
 from chf.store.device_messages import MessageState
@@ -165,7 +155,7 @@ def test_unanswered_hub_that_delivers_meanwhile_wins(sent):
 def test_unanswered_command_of_the_command_line_is_told_to_the_supplier(sent):
     with sent.store.transaction() as tx:
         octets = cs06(sent.pki, ESME, 71, bytes(32))
-        number = tx.device_messages.add(row(ESME, MessageCode.ACTIVATE_FIRMWARE, 71, octets, NOW))
+        number = tx.device_messages.add(row(ESME, gbcs.MessageCode.ACTIVATE_FIRMWARE, 71, octets, NOW))
         tx.device_messages.change(number, MessageState.FAILED, NOW.utc, "no access")
     (document,) = sent.told(1.0)
     assert field(document.document, "RequestID") == str(RequestId(SUPPLIER, ESME, 71))
@@ -175,12 +165,12 @@ def test_unanswered_command_of_the_command_line_is_told_to_the_supplier(sent):
 def test_unanswered_answer_that_comes_too_late_is_passed_on_all_the_same(sent):
     with sent.store.transaction() as tx:
         octets = cs06(sent.pki, ESME, 71, bytes(32))
-        number = tx.device_messages.add(row(ESME, MessageCode.ACTIVATE_FIRMWARE, 71, octets, NOW))
+        number = tx.device_messages.add(row(ESME, gbcs.MessageCode.ACTIVATE_FIRMWARE, 71, octets, NOW))
         tx.device_messages.change(number, MessageState.DELIVERED, NOW.utc)
         tx.device_messages.change(sent.message.id, MessageState.ANSWERED, NOW.utc)
-    command = GbcsMessage.from_bytes(octets).header
+    command = gbcs.GbcsMessage.from_bytes(octets).header
     assert len(sent.told(RESPONSE_S)) == 1
-    answer = make_cs06_response(command, CommandAccepted(), NOW.utc, KEYS(f"{ESME:016x}-ds"))
+    answer = gbcs.make_cs06_response(command, gbcs.CommandAccepted(), NOW.utc, KEYS(f"{ESME:016x}-ds"))
     with sent.store.transaction() as tx:
         tx.alerts.add(NewAlert("late", ESME, "CS06", 0, "", answer, True, NOW.utc))
     documents = sent.told(RESPONSE_S + 60)
@@ -192,13 +182,13 @@ def test_unanswered_answer_that_is_here_already_goes_before_any_verdict(sent):
     """More alerts than one batch before it: the answer is looked at first."""
     with sent.store.transaction() as tx:
         octets = cs06(sent.pki, ESME, 71, bytes(32))
-        number = tx.device_messages.add(row(ESME, MessageCode.ACTIVATE_FIRMWARE, 71, octets, NOW))
+        number = tx.device_messages.add(row(ESME, gbcs.MessageCode.ACTIVATE_FIRMWARE, 71, octets, NOW))
         tx.device_messages.change(number, MessageState.DELIVERED, NOW.utc)
         tx.device_messages.change(sent.message.id, MessageState.ANSWERED, NOW.utc)
         for n in range(150):
             tx.alerts.add(NewAlert(f"junk {n}", ESME, "x", 0, "", b"junk", False, NOW.utc))
-        command = GbcsMessage.from_bytes(octets).header
-        answer = make_cs06_response(command, CommandAccepted(), NOW.utc, KEYS(f"{ESME:016x}-ds"))
+        command = gbcs.GbcsMessage.from_bytes(octets).header
+        answer = gbcs.make_cs06_response(command, gbcs.CommandAccepted(), NOW.utc, KEYS(f"{ESME:016x}-ds"))
         tx.alerts.add(NewAlert("here", ESME, "CS06", 0, "", answer, True, NOW.utc))
     (document,) = sent.told(1e6)
     assert field(document.document, "ResponseCode") == "I0"
@@ -227,14 +217,14 @@ class Appointed:
         date = None if when is None else UtcSeconds(NOW.utc + when)
         octets = cs06(self.sent.pki, ESME, counter, bytes(32), date)
         with self.sent.store.transaction() as tx:
-            tx.device_messages.add(row(ESME, MessageCode.ACTIVATE_FIRMWARE, counter, octets, NOW))
-            answer = make_cs06_response(GbcsMessage.from_bytes(octets).header, outcome, NOW.utc, self.key)
+            tx.device_messages.add(row(ESME, gbcs.MessageCode.ACTIVATE_FIRMWARE, counter, octets, NOW))
+            answer = gbcs.make_cs06_response(gbcs.GbcsMessage.from_bytes(octets).header, outcome, NOW.utc, self.key)
             tx.alerts.add(NewAlert(f"answer {counter}", ESME, "CS06", 0, "", answer, True, NOW.utc))
         self.sent.told(1.0)
 
     def outcome(self, counter: int) -> None:
-        told = FutureDatedFirmwareActivationAlert(int(NOW.utc), counter, SUCCESS)
-        octets = make_future_dated_alert(ESME, SUPPLIER, counter, told, self.key)
+        told = gbcs.FutureDatedFirmwareActivationAlert(int(NOW.utc), counter, SUCCESS)
+        octets = gbcs.make_future_dated_alert(ESME, SUPPLIER, counter, told, self.key)
         with self.sent.store.transaction() as tx:
             tx.alerts.add(NewAlert(f"outcome {counter}", ESME, "0x00CA", 0, "", octets, True, NOW.utc))
 
@@ -246,8 +236,8 @@ class Appointed:
         return [field(octets, "RequestID") for octets in documents if field(octets, "ResponseCode") == "E30"]
 
 
-SUCCESS = ExecutionOutcome(ActivateImageResponseCode.SUCCESS, 2)
-FAILURE = ExecutionOutcome(ActivateImageResponseCode.HASH_MISMATCH, 1)
+SUCCESS = gbcs.ExecutionOutcome(gbcs.ActivateImageResponseCode.SUCCESS, 2)
+FAILURE = gbcs.ExecutionOutcome(gbcs.ActivateImageResponseCode.HASH_MISMATCH, 1)
 DUE_S = 3600.0
 
 
@@ -257,14 +247,14 @@ def appointed(sent):
 
 
 def test_unanswered_appointment_whose_outcome_never_comes_is_told_with_e30(appointed):
-    appointed.command(71, DUE_S, CommandAccepted())
+    appointed.command(71, DUE_S, gbcs.CommandAccepted())
     assert appointed.timed_out(DUE_S + LIFETIME_S - 1) == []
     assert appointed.timed_out(DUE_S + LIFETIME_S) == [str(RequestId(SUPPLIER, ESME, 71))]
     assert len(appointed.timed_out(10 * LIFETIME_S)) == 1
 
 
 def test_unanswered_appointment_whose_outcome_came_is_not_told_of(appointed):
-    appointed.command(71, DUE_S, CommandAccepted())
+    appointed.command(71, DUE_S, gbcs.CommandAccepted())
     assert appointed.timed_out(DUE_S) == []
     appointed.outcome(71)
     assert appointed.timed_out(10 * LIFETIME_S) == []
@@ -272,22 +262,22 @@ def test_unanswered_appointment_whose_outcome_came_is_not_told_of(appointed):
 
 @pytest.mark.parametrize(
     ("when", "outcome"),
-    [(None, SUCCESS), (CANCELLED_UTC_S - NOW.utc, CommandAccepted())],
+    [(None, SUCCESS), (gbcs.CANCELLED_UTC_S - NOW.utc, gbcs.CommandAccepted())],
     ids=["carried out at once", "cancelled"],
 )
 def test_unanswered_appointment_that_another_command_replaced_is_not_told_of(appointed, when, outcome):
-    appointed.command(71, DUE_S, CommandAccepted())
+    appointed.command(71, DUE_S, gbcs.CommandAccepted())
     appointed.command(72, when, outcome)
     assert appointed.timed_out(10 * LIFETIME_S) == []
 
 
 def test_unanswered_appointment_outlives_a_command_that_the_device_refused(appointed):
-    appointed.command(71, DUE_S, CommandAccepted())
+    appointed.command(71, DUE_S, gbcs.CommandAccepted())
     appointed.command(72, None, FAILURE)
     assert appointed.timed_out(10 * LIFETIME_S) == [str(RequestId(SUPPLIER, ESME, 71))]
 
 
 def test_unanswered_appointment_that_was_moved_is_told_of_for_the_later_one(appointed):
-    appointed.command(71, DUE_S, CommandAccepted())
-    appointed.command(72, 2 * DUE_S, CommandAccepted())
+    appointed.command(71, DUE_S, gbcs.CommandAccepted())
+    appointed.command(72, 2 * DUE_S, gbcs.CommandAccepted())
     assert appointed.timed_out(10 * LIFETIME_S) == [str(RequestId(SUPPLIER, ESME, 72))]

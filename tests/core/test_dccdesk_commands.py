@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 
 import pytest
 
+from chf import gbcs
 from chf.dcc.device_requests import CANCELLATION_UTC_S
 from chf.dcc.settings import DccSettings, DeskPolicy
 from chf.duis.device_request import (
@@ -13,18 +14,6 @@ from chf.duis.device_request import (
     SignedPreCommandRequest,
 )
 from chf.eui64 import Eui64
-from chf.gbcs import (
-    CANCELLED_UTC_S,
-    DlmsReadFirmwareVersionCommand,
-    GbcsMessage,
-    GbzReadFirmwareVersionCommand,
-    MessageCode,
-    mac_key,
-    make_cs06_precommand,
-    parse_payload,
-    sign,
-    verify_mac,
-)
 from chf.pki import certificates
 from chf.pki.certificates import Usage
 from chf.store.device_log import DeviceStatus
@@ -59,10 +48,10 @@ def activate(when=None, device=ESME, counter=1000):
     return ActivateFirmwareRequest(to(device, counter), HASH, when)
 
 
-def pre_command(answer) -> GbcsMessage:
+def pre_command(answer) -> gbcs.GbcsMessage:
     from base64 import b64decode
 
-    return GbcsMessage.from_bytes(b64decode(field(answer.document, "GBCSPayload")))
+    return gbcs.GbcsMessage.from_bytes(b64decode(field(answer.document, "GBCSPayload")))
 
 
 def test_desk_transforms_an_activation_into_a_pre_command(bench):
@@ -70,7 +59,7 @@ def test_desk_transforms_an_activation_into_a_pre_command(bench):
     message = pre_command(answer)
     assert (answer.code.value, field(answer.document, "GBCSVersion")) == ("I0", "4.3")
     assert message.signature == b""
-    assert replace(message, signature=None) == make_cs06_precommand(SUPPLIER, ESME, 1000, HASH)
+    assert replace(message, signature=None) == gbcs.make_cs06_precommand(SUPPLIER, ESME, 1000, HASH)
 
 
 def test_desk_transform_changes_nothing_and_may_be_repeated(bench):
@@ -81,11 +70,11 @@ def test_desk_transform_changes_nothing_and_may_be_repeated(bench):
 
 @pytest.mark.parametrize(
     ("asked", "in_command"),
-    [(int(NOW.utc) + 60, int(NOW.utc) + 60), (CANCELLATION_UTC_S, CANCELLED_UTC_S)],
+    [(int(NOW.utc) + 60, int(NOW.utc) + 60), (CANCELLATION_UTC_S, gbcs.CANCELLED_UTC_S)],
 )
 def test_desk_transform_carries_the_time_and_the_cancellation(bench, asked, in_command):
     message = pre_command(bench.ask(activate(asked), T))
-    assert parse_payload(message).execution_utc_s == in_command
+    assert gbcs.parse_payload(message).execution_utc_s == in_command
 
 
 @pytest.mark.parametrize(
@@ -110,8 +99,8 @@ def test_desk_transform_for_a_device_that_left_is_refused(bench):
 
 
 def supplier_signed(device=ESME, counter=1000, signer=SUPPLIER, pki=None, **changes) -> SignedPreCommandRequest:
-    command = make_cs06_precommand(SUPPLIER, device, counter, HASH)
-    message = sign(command, KEYS(f"{signer:016x}-ds"))
+    command = gbcs.make_cs06_precommand(SUPPLIER, device, counter, HASH)
+    message = gbcs.sign(command, KEYS(f"{signer:016x}-ds"))
     return replace(SignedPreCommandRequest(to(device, counter), message.to_bytes()), **changes)
 
 
@@ -137,11 +126,11 @@ def test_desk_hands_a_signed_command_on_with_the_brokers_mac(bench):
     answer = bench.ask(supplier_signed(), S, carried=CARRIED)
     assert answer.code.value == "I99"
     (queued,) = bench.store.device_messages.waiting(ESME)
-    message = GbcsMessage.from_bytes(queued.message)
+    message = gbcs.GbcsMessage.from_bytes(queued.message)
     assert message.to_bytes().endswith(message.mac)
     device = KEYS(f"{ESME:016x}-ka")
     acb = bench.pki.certificate(ACB, Usage.KEY_AGREEMENT).public_key()
-    assert verify_mac(message, mac_key(device, acb, message.header))
+    assert gbcs.verify_mac(message, gbcs.mac_key(device, acb, message.header))
     assert bench.pki.verify(message).eui64 == SUPPLIER
     assert (queued.counter, queued.message_code, queued.expires) == (1000, 0x0012, NOW.utc + 86400)
 
@@ -175,7 +164,7 @@ def spoiled(change) -> SignedPreCommandRequest:
         (spoiled(lambda octets: octets[:-1]), "signature"),
         (spoiled(lambda octets: octets + b"\0"), "end of the message"),
         (spoiled(lambda octets: octets[:-1] + bytes([octets[-1] ^ 1])), "not that of the originator"),
-        (spoiled(lambda _octets: make_cs06_precommand(SUPPLIER, ESME, 1000, HASH).to_bytes()), "not signed"),
+        (spoiled(lambda _octets: gbcs.make_cs06_precommand(SUPPLIER, ESME, 1000, HASH).to_bytes()), "not signed"),
         (supplier_signed(signer=ESME), "not that of the originator"),
         (replace(supplier_signed(HCALCS), request_id=to(ESME)), "not those of the RequestID"),
         (supplier_signed(execution_utc_s=int(NOW.utc) + 60), "executionDateTime"),
@@ -195,17 +184,17 @@ def test_desk_makes_a_read_command_for_a_ppmid(bench):
     answer = bench.ask(ReadFirmwareVersionRequest(to(PPMID)), S, carried=CARRIED)
     assert answer.code.value == "I99"
     (queued,) = bench.store.device_messages.waiting()
-    message = GbcsMessage.from_bytes(queued.message)
-    assert message.header.message_code == MessageCode.READ_PPMID_HCALCS_FIRMWARE_VERSION
+    message = gbcs.GbcsMessage.from_bytes(queued.message)
+    assert message.header.message_code == gbcs.MessageCode.READ_PPMID_HCALCS_FIRMWARE_VERSION
     assert (message.header.originator, message.header.supplementary.entity_id) == (ACB, SUPPLIER)
     acb = bench.pki.certificate(ACB, Usage.KEY_AGREEMENT).public_key()
-    assert verify_mac(message, mac_key(KEYS(f"{PPMID:016x}-ka"), acb, message.header))
+    assert gbcs.verify_mac(message, gbcs.mac_key(KEYS(f"{PPMID:016x}-ka"), acb, message.header))
 
 
 STRANGER_USER = Eui64(0x90B3D51F30030000)
 METERS = [
-    (ESME, MessageCode.READ_FIRMWARE_VERSION_ESME_CHF, DlmsReadFirmwareVersionCommand(1000)),
-    (GSME, MessageCode.READ_FIRMWARE_VERSION_GSME, GbzReadFirmwareVersionCommand()),
+    (ESME, gbcs.MessageCode.READ_FIRMWARE_VERSION_ESME_CHF, gbcs.DlmsReadFirmwareVersionCommand(1000)),
+    (GSME, gbcs.MessageCode.READ_FIRMWARE_VERSION_GSME, gbcs.GbzReadFirmwareVersionCommand()),
 ]
 
 
@@ -214,17 +203,17 @@ def test_desk_reads_a_meter_in_the_name_of_its_supplier(bench, device, code, pay
     answer = bench.ask(ReadFirmwareVersionRequest(to(device)), S, carried=CARRIED)
     assert answer.code.value == "I99"
     (queued,) = bench.store.device_messages.waiting()
-    message = GbcsMessage.from_bytes(queued.message)
-    assert (message.header.message_code, parse_payload(message)) == (code, payload)
+    message = gbcs.GbcsMessage.from_bytes(queued.message)
+    assert (message.header.message_code, gbcs.parse_payload(message)) == (code, payload)
     assert (message.header.originator, message.header.counter, message.header.supplementary) == (SUPPLIER, 1000, None)
     acb = bench.pki.certificate(ACB, Usage.KEY_AGREEMENT).public_key()
-    assert verify_mac(message, mac_key(KEYS(f"{device:016x}-ka"), acb, message.header))
+    assert gbcs.verify_mac(message, gbcs.mac_key(KEYS(f"{device:016x}-ka"), acb, message.header))
 
 
 def test_desk_reads_a_meter_on_behalf_of_a_user_whom_it_does_not_know(bench):
     bench.ask(ReadFirmwareVersionRequest(to(ESME, originator=STRANGER_USER)), S, carried=CARRIED)
     (queued,) = bench.store.device_messages.waiting()
-    header = GbcsMessage.from_bytes(queued.message).header
+    header = gbcs.GbcsMessage.from_bytes(queued.message).header
     assert header.originator == ACB
     assert (header.supplementary.entity_id, header.supplementary.counter) == (STRANGER_USER, 1000)
 

@@ -5,39 +5,16 @@ from dataclasses import replace
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from chf import gbcs
 from chf.errors import MalformedMessageError
-from chf.gbcs import (
-    CraFlag,
-    GbcsMessage,
-    GroupingHeader,
-    MessageCode,
-    OpaquePayload,
-    ReadFirmwareVersionResponse,
-    ReadFirmwareVersionResponseCode,
-    SupplementaryRemoteParty,
-    TransferResponseCode,
-    add_mac,
-    mac_key,
-    make_ccs08_alert,
-    make_cs06_precommand,
-    make_cs08_command,
-    make_cs08_response,
-    make_cs09_alert,
-    parse_payload,
-    response_header,
-    sign,
-    use_case_name,
-    verify_mac,
-    verify_signature,
-)
 
 KEY = ec.derive_private_key(0x1234, ec.SECP256R1())
 OTHER = ec.derive_private_key(0x5678, ec.SECP256R1())
 PPMID, CHF, ACB, SUPPLIER = 0x00DB1234567890A4, 0x00DB1234567890A2, 0x90B3D51F30000002, 0x90B3D51F30010000
 UTC_S = 1420070400
-CS09 = make_cs09_alert(PPMID, ACB, 5000, utc=UTC_S, firmware_version=0x1234ABCD, success=True, key=KEY)
-CCS08 = make_ccs08_alert(
-    CHF, ACB, 1, utc=UTC_S, device=PPMID, firmware_version=7, response_code=TransferResponseCode.SUCCESS, key=KEY
+CS09 = gbcs.make_cs09_alert(PPMID, ACB, 5000, utc=UTC_S, firmware_version=0x1234ABCD, success=True, key=KEY)
+CCS08 = gbcs.make_ccs08_alert(
+    CHF, ACB, 1, utc=UTC_S, device=PPMID, firmware_version=7, response_code=gbcs.TransferResponseCode.SUCCESS, key=KEY
 )
 PAYLOAD_OFFSET = CS09.index(b"\x30\x1f")
 
@@ -49,7 +26,7 @@ def patched(octets: bytes, at: int, new: str) -> bytes:
 
 def refusal(octets: bytes) -> MalformedMessageError:
     with pytest.raises(MalformedMessageError) as caught:
-        parse_payload(GbcsMessage.from_bytes(octets))
+        gbcs.parse_payload(gbcs.GbcsMessage.from_bytes(octets))
     return caught.value
 
 
@@ -116,9 +93,9 @@ def test_gbcs_payload_field_is_checked(at, new, field):
     ],
 )
 def test_gbcs_payload_is_strict_der(payload):
-    header = GbcsMessage.from_bytes(CS09).header
+    header = gbcs.GbcsMessage.from_bytes(CS09).header
     with pytest.raises(MalformedMessageError) as caught:
-        parse_payload(GbcsMessage(header, bytes.fromhex(payload)))
+        gbcs.parse_payload(gbcs.GbcsMessage(header, bytes.fromhex(payload)))
     assert caught.value.offset is not None
 
 
@@ -141,76 +118,80 @@ def test_gbcs_too_long_is_refused_unread():
 
 def test_gbcs_ccs08_codes_that_contradict_each_other_are_refused():
     failed_with_success_code = bytearray(CCS08)
-    failed_with_success_code[-66] = TransferResponseCode.HARDWARE_VERSION_MISMATCH
+    failed_with_success_code[-66] = gbcs.TransferResponseCode.HARDWARE_VERSION_MISMATCH
     error = refusal(bytes(failed_with_success_code))
     assert error.field == "alertCode"
     assert "contradicts" in error.reason
 
 
-@pytest.mark.parametrize("code", TransferResponseCode)
+@pytest.mark.parametrize("code", gbcs.TransferResponseCode)
 def test_gbcs_ccs08_alert_code_follows_from_the_outcome(code):
-    octets = make_ccs08_alert(CHF, ACB, 1, utc=UTC_S, device=PPMID, firmware_version=7, response_code=code, key=KEY)
-    payload = parse_payload(GbcsMessage.from_bytes(octets))
+    octets = gbcs.make_ccs08_alert(
+        CHF, ACB, 1, utc=UTC_S, device=PPMID, firmware_version=7, response_code=code, key=KEY
+    )
+    payload = gbcs.parse_payload(gbcs.GbcsMessage.from_bytes(octets))
     assert payload.response_code is code
-    assert payload.alert_code == (0x8F8A if code is TransferResponseCode.SUCCESS else 0x8F89)
+    assert payload.alert_code == (0x8F8A if code is gbcs.TransferResponseCode.SUCCESS else 0x8F89)
 
 
 def test_gbcs_cs09_failure():
-    octets = make_cs09_alert(PPMID, ACB, 1, utc=UTC_S + 0.75, firmware_version=2, success=False, key=KEY)
-    payload = parse_payload(GbcsMessage.from_bytes(octets))
+    octets = gbcs.make_cs09_alert(PPMID, ACB, 1, utc=UTC_S + 0.75, firmware_version=2, success=False, key=KEY)
+    payload = gbcs.parse_payload(gbcs.GbcsMessage.from_bytes(octets))
     assert (payload.utc_s, payload.firmware_version, payload.result.name) == (UTC_S, 2, "FAILURE")
 
 
 def test_gbcs_signature_covers_all_but_the_tag():
-    message = GbcsMessage.from_bytes(CS09)
-    assert verify_signature(message, KEY.public_key())
-    assert not verify_signature(message, OTHER.public_key())
+    message = gbcs.GbcsMessage.from_bytes(CS09)
+    assert gbcs.verify_signature(message, KEY.public_key())
+    assert not gbcs.verify_signature(message, OTHER.public_key())
     for at in range(1, len(CS09)):
         changed = bytearray(CS09)
         changed[at] ^= 1
         try:
-            reread = GbcsMessage.from_bytes(bytes(changed))
+            reread = gbcs.GbcsMessage.from_bytes(bytes(changed))
         except MalformedMessageError:
             continue
-        assert not verify_signature(reread, KEY.public_key()), f"offset {at}"
+        assert not gbcs.verify_signature(reread, KEY.public_key()), f"offset {at}"
 
 
 def test_gbcs_signatures_of_zeros_and_of_the_group_order_are_refused():
-    message = GbcsMessage.from_bytes(CS09)
+    message = gbcs.GbcsMessage.from_bytes(CS09)
     order = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
     for half in (0, 1, order, 2**256 - 1):
         forged = replace(message, signature=half.to_bytes(32, "big") * 2)
-        assert not verify_signature(forged, KEY.public_key())
+        assert not gbcs.verify_signature(forged, KEY.public_key())
 
 
 def test_gbcs_signing_repeats():
-    again = make_cs09_alert(PPMID, ACB, 5000, utc=UTC_S, firmware_version=0x1234ABCD, success=True, key=KEY)
+    again = gbcs.make_cs09_alert(PPMID, ACB, 5000, utc=UTC_S, firmware_version=0x1234ABCD, success=True, key=KEY)
     assert again == CS09
 
 
 def test_gbcs_pre_command_with_and_without_its_empty_signature_field_is_signed_alike():
-    bare = make_cs06_precommand(SUPPLIER, PPMID, 9, bytes(32), 1894698000)
-    with_field = GbcsMessage.from_bytes(bare.to_bytes() + b"\0")
+    bare = gbcs.make_cs06_precommand(SUPPLIER, PPMID, 9, bytes(32), 1894698000)
+    with_field = gbcs.GbcsMessage.from_bytes(bare.to_bytes() + b"\0")
     assert bare.signature is None
     assert with_field.signature == b""
-    assert sign(bare, KEY) == sign(with_field, KEY)
+    assert gbcs.sign(bare, KEY) == gbcs.sign(with_field, KEY)
 
 
 def test_gbcs_mac_is_the_same_from_both_ends_and_covers_everything():
     device, acb = KEY, OTHER
-    command = sign(make_cs06_precommand(SUPPLIER, PPMID, 9, bytes(32)), ec.derive_private_key(3, ec.SECP256R1()))
-    protected = add_mac(command, mac_key(acb, device.public_key(), command.header))
-    received = GbcsMessage.from_bytes(protected.to_bytes())
-    key = mac_key(device, acb.public_key(), received.header)
-    assert verify_mac(received, key)
-    assert not verify_mac(replace(received, payload=received.payload[:-1] + b"\x08"), key)
-    assert not verify_mac(replace(received, mac=bytes(12)), key)
-    assert not verify_mac(command, key)
-    assert mac_key(device, acb.public_key(), replace(received.header, counter=10)) != key
+    command = gbcs.sign(
+        gbcs.make_cs06_precommand(SUPPLIER, PPMID, 9, bytes(32)), ec.derive_private_key(3, ec.SECP256R1())
+    )
+    protected = gbcs.add_mac(command, gbcs.mac_key(acb, device.public_key(), command.header))
+    received = gbcs.GbcsMessage.from_bytes(protected.to_bytes())
+    key = gbcs.mac_key(device, acb.public_key(), received.header)
+    assert gbcs.verify_mac(received, key)
+    assert not gbcs.verify_mac(replace(received, payload=received.payload[:-1] + b"\x08"), key)
+    assert not gbcs.verify_mac(replace(received, mac=bytes(12)), key)
+    assert not gbcs.verify_mac(command, key)
+    assert gbcs.mac_key(device, acb.public_key(), replace(received.header, counter=10)) != key
 
 
 def test_gbcs_mac_header_that_lies_about_its_length_is_refused():
-    command = add_mac(make_cs06_precommand(SUPPLIER, PPMID, 9, bytes(32)), bytes(16)).to_bytes()
+    command = gbcs.add_mac(gbcs.make_cs06_precommand(SUPPLIER, PPMID, 9, bytes(32)), bytes(16)).to_bytes()
     for octets in (command + b"\0", command[:-1], patched(command, 7, "7F")):
         error = refusal(octets)
         assert error.field == "MAC header length"
@@ -218,47 +199,47 @@ def test_gbcs_mac_header_that_lies_about_its_length_is_refused():
 
 
 def test_gbcs_reading_a_version_is_a_command_and_a_response_that_belong_together():
-    party = SupplementaryRemoteParty(SUPPLIER, 1000)
-    command = GbcsMessage.from_bytes(make_cs08_command(ACB, PPMID, 1300, party, bytes(16)))
-    answer = ReadFirmwareVersionResponse(7, ReadFirmwareVersionResponseCode.READ_SUCCESS)
-    response = GbcsMessage.from_bytes(make_cs08_response(command.header, answer, bytes(16)))
-    assert response.header == response_header(command.header)
+    party = gbcs.SupplementaryRemoteParty(SUPPLIER, 1000)
+    command = gbcs.GbcsMessage.from_bytes(gbcs.make_cs08_command(ACB, PPMID, 1300, party, bytes(16)))
+    answer = gbcs.ReadFirmwareVersionResponse(7, gbcs.ReadFirmwareVersionResponseCode.READ_SUCCESS)
+    response = gbcs.GbcsMessage.from_bytes(gbcs.make_cs08_response(command.header, answer, bytes(16)))
+    assert response.header == gbcs.response_header(command.header)
     assert (response.header.originator, response.header.recipient, response.header.counter) == (PPMID, ACB, 1300)
-    assert parse_payload(response) == answer
+    assert gbcs.parse_payload(response) == answer
 
 
 def test_gbcs_other_use_cases_pass_unread():
-    header = GroupingHeader(CraFlag.ALERT, 1, PPMID, ACB, 0x1000)
-    opaque = parse_payload(GbcsMessage(header, b"anything"))
-    assert opaque == OpaquePayload(b"anything")
+    header = gbcs.GroupingHeader(gbcs.CraFlag.ALERT, 1, PPMID, ACB, 0x1000)
+    opaque = gbcs.parse_payload(gbcs.GbcsMessage(header, b"anything"))
+    assert opaque == gbcs.OpaquePayload(b"anything")
     assert opaque.to_bytes() == b"anything"
-    assert use_case_name(0x1000) == "not a firmware use case"
-    assert all(use_case_name(code).strip() for code in MessageCode)
+    assert gbcs.use_case_name(0x1000) == "not a firmware use case"
+    assert all(gbcs.use_case_name(code).strip() for code in gbcs.MessageCode)
 
 
 @pytest.mark.parametrize(
     "certificate", ["310730", "3000", "3008" + "00" * 7, "30" + "00" * 20, "3081" + "05" + "00" * 9]
 )
 def test_gbcs_key_agreement_certificate_must_fill_its_place(certificate):
-    party = SupplementaryRemoteParty(SUPPLIER, 1, key_agreement_certificate=bytes.fromhex(certificate))
-    header = GroupingHeader(CraFlag.COMMAND, 1, ACB, PPMID, 0x0129, supplementary=party)
-    assert "key agreement certificate" in refusal(GbcsMessage(header, b"\x05\x00", b"").to_bytes()).field
+    party = gbcs.SupplementaryRemoteParty(SUPPLIER, 1, key_agreement_certificate=bytes.fromhex(certificate))
+    header = gbcs.GroupingHeader(gbcs.CraFlag.COMMAND, 1, ACB, PPMID, 0x0129, supplementary=party)
+    assert "key agreement certificate" in refusal(gbcs.GbcsMessage(header, b"\x05\x00", b"").to_bytes()).field
 
 
 @pytest.mark.parametrize("size", [0, 127, 128, 255, 256, 60_000])
 def test_gbcs_payload_lengths_of_every_form(size):
-    message = GbcsMessage(GroupingHeader(CraFlag.ALERT, 1, PPMID, ACB, 0x1000), bytes(size), b"")
-    assert GbcsMessage.from_bytes(message.to_bytes()) == message
+    message = gbcs.GbcsMessage(gbcs.GroupingHeader(gbcs.CraFlag.ALERT, 1, PPMID, ACB, 0x1000), bytes(size), b"")
+    assert gbcs.GbcsMessage.from_bytes(message.to_bytes()) == message
 
 
 def test_gbcs_payload_that_no_message_can_hold_is_refused_when_it_is_made():
-    message = GbcsMessage(GroupingHeader(CraFlag.ALERT, 1, PPMID, ACB, 0x1000), bytes(0x10000))
+    message = gbcs.GbcsMessage(gbcs.GroupingHeader(gbcs.CraFlag.ALERT, 1, PPMID, ACB, 0x1000), bytes(0x10000))
     with pytest.raises(MalformedMessageError, match="65536"):
         message.to_bytes()
 
 
-@pytest.mark.parametrize("code", [MessageCode.FIRMWARE_DISTRIBUTION_RECEIPT_ALERT_GSME])
+@pytest.mark.parametrize("code", [gbcs.MessageCode.FIRMWARE_DISTRIBUTION_RECEIPT_ALERT_GSME])
 def test_gbcs_receipt_with_the_code_of_another_alert_is_refused(code):
     payload = bytes.fromhex("0109018F8B00000000" + "0920") + bytes(32)
     with pytest.raises(MalformedMessageError, match="neither 0x8F72 nor 0x8F1C"):
-        parse_payload(GbcsMessage(GroupingHeader(CraFlag.ALERT, 1, PPMID, SUPPLIER, code), payload))
+        gbcs.parse_payload(gbcs.GbcsMessage(gbcs.GroupingHeader(gbcs.CraFlag.ALERT, 1, PPMID, SUPPLIER, code), payload))

@@ -3,68 +3,55 @@
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from chf import gbcs
 from chf.errors import MalformedMessageError
-from chf.gbcs import (
-    AlertCode,
-    CraFlag,
-    DlmsFirmwareDistributionReceiptAlert,
-    DlmsReadFirmwareVersionCommand,
-    DlmsReadFirmwareVersionResponse,
-    GbcsMessage,
-    GbzReadFirmwareVersionCommand,
-    GbzReadFirmwareVersionResponse,
-    GroupingHeader,
-    MessageCode,
-    mac_key,
-    make_meter_version_response,
-    make_receipt_alert,
-    make_version_command,
-    parse_payload,
-    response_header,
-    verify_mac,
-)
 
 METER, SUPPLIER = 0x00DB1234567890A0, 0x90B3D51F30010000
-ECS52, GCS38 = MessageCode.READ_FIRMWARE_VERSION_ESME_CHF, MessageCode.READ_FIRMWARE_VERSION_GSME
+ECS52, GCS38 = gbcs.MessageCode.READ_FIRMWARE_VERSION_ESME_CHF, gbcs.MessageCode.READ_FIRMWARE_VERSION_GSME
 ACB_KA, METER_KA, SUPPLIER_KA = (ec.derive_private_key(number, ec.SECP256R1()) for number in (21, 22, 23))
 
 LAYOUTS = {
     "ECS52 command": (
         ECS52,
-        CraFlag.COMMAND,
-        DlmsReadFirmwareVersionCommand(0x04D2),
+        gbcs.CraFlag.COMMAND,
+        gbcs.DlmsReadFirmwareVersionCommand(0x04D2),
         "D9 200004D2 00 01 01 0001 0000000201FF 02 01 00",
     ),
     "ECS52 response": (
         ECS52,
-        CraFlag.RESPONSE,
-        DlmsReadFirmwareVersionResponse(0x04D2, 0x0A0B0C0D),
+        gbcs.CraFlag.RESPONSE,
+        gbcs.DlmsReadFirmwareVersionResponse(0x04D2, 0x0A0B0C0D),
         "DA 200004D2 00 00 01 0904 0A0B0C0D 01 01 00",
     ),
     "ECS52 failure": (
         ECS52,
-        CraFlag.RESPONSE,
-        DlmsReadFirmwareVersionResponse(0x04D2, None, 3),
+        gbcs.CraFlag.RESPONSE,
+        gbcs.DlmsReadFirmwareVersionResponse(0x04D2, None, 3),
         "DA 200004D2 00 00 01 00 01 01 03",
     ),
-    "GCS38 command": (GCS38, CraFlag.COMMAND, GbzReadFirmwareVersionCommand(), "0109 01 01 0702 0005 000000 0602"),
+    "GCS38 command": (
+        GCS38,
+        gbcs.CraFlag.COMMAND,
+        gbcs.GbzReadFirmwareVersionCommand(),
+        "0109 01 01 0702 0005 000000 0602",
+    ),
     "GCS38 response": (
         GCS38,
-        CraFlag.RESPONSE,
-        GbzReadFirmwareVersionResponse(0x0A0B0C0D),
+        gbcs.CraFlag.RESPONSE,
+        gbcs.GbzReadFirmwareVersionResponse(0x0A0B0C0D),
         "0109 01 01 0702 000C 080001 0602 00 41 04 0A0B0C0D",
     ),
     "GCS38 failure": (
         GCS38,
-        CraFlag.RESPONSE,
-        GbzReadFirmwareVersionResponse(None, 0x86),
+        gbcs.CraFlag.RESPONSE,
+        gbcs.GbzReadFirmwareVersionResponse(None, 0x86),
         "0109 01 01 0702 0006 080001 0602 86",
     ),
 }
 
 
-def message(code: MessageCode, cra: CraFlag, payload: bytes) -> GbcsMessage:
-    return GbcsMessage(GroupingHeader(cra, 0x04D2, 1, 2, code), payload, b"")
+def message(code: gbcs.MessageCode, cra: gbcs.CraFlag, payload: bytes) -> gbcs.GbcsMessage:
+    return gbcs.GbcsMessage(gbcs.GroupingHeader(cra, 0x04D2, 1, 2, code), payload, b"")
 
 
 @pytest.mark.parametrize("name", LAYOUTS)
@@ -72,7 +59,7 @@ def test_gbcs_meter_version_layout(name):
     code, cra, payload, text = LAYOUTS[name]
     octets = bytes.fromhex(text)
     assert payload.to_bytes() == octets
-    assert parse_payload(message(code, cra, octets)) == payload
+    assert gbcs.parse_payload(message(code, cra, octets)) == payload
 
 
 @pytest.mark.parametrize("name", LAYOUTS)
@@ -82,7 +69,7 @@ def test_gbcs_meter_version_cut_or_longer_is_refused(name):
     for wrong in [*(octets[:cut] for cut in range(len(octets))), octets + b"\0"]:
         whole = message(code, cra, wrong)
         with pytest.raises(MalformedMessageError) as caught:
-            parse_payload(whole)
+            gbcs.parse_payload(whole)
         assert caught.value.offset is not None
         assert whole.payload_offset <= caught.value.offset <= whole.payload_offset + len(wrong)
 
@@ -104,27 +91,31 @@ def test_gbcs_meter_version_cut_or_longer_is_refused(name):
 )
 def test_gbcs_meter_version_that_contradicts_itself_is_refused(code, text, words):
     with pytest.raises(MalformedMessageError, match=words):
-        parse_payload(message(code, CraFlag.RESPONSE, bytes.fromhex(text)))
+        gbcs.parse_payload(message(code, gbcs.CraFlag.RESPONSE, bytes.fromhex(text)))
 
 
 @pytest.mark.parametrize("code", [ECS52, GCS38])
 def test_gbcs_meter_version_is_asked_under_the_brokers_mac_and_answered_under_the_suppliers(code):
-    header = GroupingHeader(CraFlag.COMMAND, 2**40 + 5, SUPPLIER, METER, code)
-    command = GbcsMessage.from_bytes(make_version_command(header, mac_key(ACB_KA, METER_KA.public_key(), header)))
+    header = gbcs.GroupingHeader(gbcs.CraFlag.COMMAND, 2**40 + 5, SUPPLIER, METER, code)
+    command = gbcs.GbcsMessage.from_bytes(
+        gbcs.make_version_command(header, gbcs.mac_key(ACB_KA, METER_KA.public_key(), header))
+    )
     assert command.header == header
-    assert verify_mac(command, mac_key(METER_KA, ACB_KA.public_key(), header))
-    answer = response_header(header)
-    octets = make_meter_version_response(header, 7, mac_key(METER_KA, SUPPLIER_KA.public_key(), answer))
-    response = GbcsMessage.from_bytes(octets)
+    assert gbcs.verify_mac(command, gbcs.mac_key(METER_KA, ACB_KA.public_key(), header))
+    answer = gbcs.response_header(header)
+    octets = gbcs.make_meter_version_response(header, 7, gbcs.mac_key(METER_KA, SUPPLIER_KA.public_key(), answer))
+    response = gbcs.GbcsMessage.from_bytes(octets)
     assert response.header == answer
     assert (answer.originator, answer.recipient, answer.counter) == (METER, SUPPLIER, header.counter)
-    assert verify_mac(response, mac_key(SUPPLIER_KA, METER_KA.public_key(), answer))
-    assert parse_payload(response).firmware_version == 7
+    assert gbcs.verify_mac(response, gbcs.mac_key(SUPPLIER_KA, METER_KA.public_key(), answer))
+    assert gbcs.parse_payload(response).firmware_version == 7
 
 
 def test_gbcs_other_use_cases_ask_for_no_version():
     with pytest.raises(ValueError, match="0x0012"):
-        make_version_command(GroupingHeader(CraFlag.COMMAND, 1, 2, 3, MessageCode.ACTIVATE_FIRMWARE), bytes(16))
+        gbcs.make_version_command(
+            gbcs.GroupingHeader(gbcs.CraFlag.COMMAND, 1, 2, 3, gbcs.MessageCode.ACTIVATE_FIRMWARE), bytes(16)
+        )
 
 
 @pytest.mark.parametrize(
@@ -132,19 +123,19 @@ def test_gbcs_other_use_cases_ask_for_no_version():
 )
 def test_gbcs_the_invoke_id_of_a_dlms_receipt_follows_its_counter(counter, invoke_id):
     """Not fixed to 2000, which is the counter of the public message that has it."""
-    octets = make_receipt_alert(
+    octets = gbcs.make_receipt_alert(
         METER,
         SUPPLIER,
         counter,
-        alert_code=AlertCode.FIRMWARE_VERIFICATION_SUCCESSFUL,
+        alert_code=gbcs.AlertCode.FIRMWARE_VERIFICATION_SUCCESSFUL,
         utc=1420070400,
         manufacturer_image_hash=bytes(range(32)),
         dlms=True,
         key=METER_KA,
     )
-    alert = GbcsMessage.from_bytes(octets)
+    alert = gbcs.GbcsMessage.from_bytes(octets)
     when = "090C 07DF0101FF000000008000FF"
     assert alert.payload == bytes.fromhex(f"0F {invoke_id} 00 0203 12 8F72 {when} 0920") + bytes(range(32))
-    told = parse_payload(alert)
-    assert isinstance(told, DlmsFirmwareDistributionReceiptAlert)
+    told = gbcs.parse_payload(alert)
+    assert isinstance(told, gbcs.DlmsFirmwareDistributionReceiptAlert)
     assert told.counter == counter % 2**24

@@ -4,18 +4,9 @@ from dataclasses import replace
 
 import pytest
 
+from chf import gbcs
 from chf.clock import Instant, Now, UtcSeconds
 from chf.eui64 import Eui64
-from chf.gbcs import (
-    ActivateImageResponseCode,
-    AlertCode,
-    CommandAccepted,
-    ExecutionOutcome,
-    FutureDatedFirmwareActivationAlert,
-    GbzFirmwareDistributionReceiptAlert,
-    ReadFirmwareVersionResponse,
-    ReadFirmwareVersionResponseCode,
-)
 from chf.hub.meaning import meaning
 from chf.image.image import ImageId
 from chf.update.model import (
@@ -34,7 +25,7 @@ from chf.update.transitions import apply
 OLD, NEW = 1, 2
 UTC = UtcSeconds(2_000_000_000.0)
 NOW = Now(Instant(100.0), UTC)
-CODES = ActivateImageResponseCode
+CODES = gbcs.ActivateImageResponseCode
 
 
 def waiting(**changes) -> Update:
@@ -66,15 +57,15 @@ def read_back(job: Update, version: int) -> Update:
 
 @pytest.mark.parametrize("dated", [False, True], ids=["response", "alert"])
 def test_success_is_believed_after_the_read_back(dated):
-    outcome = ExecutionOutcome(CODES.SUCCESS, NEW)
-    job = after(waiting(), FutureDatedFirmwareActivationAlert(1, 1, outcome) if dated else outcome)
+    outcome = gbcs.ExecutionOutcome(CODES.SUCCESS, NEW)
+    job = after(waiting(), gbcs.FutureDatedFirmwareActivationAlert(1, 1, outcome) if dated else outcome)
     assert job.state is UpdateState.ACTIVATING
     assert read_back(job, NEW).state is UpdateState.ACTIVATED
     assert read_back(job, OLD).state is UpdateState.REVERTED
 
 
 def test_activation_failure_ends_the_update_after_the_read_back():
-    job = after(waiting(), ExecutionOutcome(CODES.ACTIVATION_FAILURE, OLD))
+    job = after(waiting(), gbcs.ExecutionOutcome(CODES.ACTIVATION_FAILURE, OLD))
     ended = read_back(job, OLD)
     assert ended.state is UpdateState.FAILED
     assert "reported failure" in ended.reason
@@ -83,29 +74,29 @@ def test_activation_failure_ends_the_update_after_the_read_back():
 @pytest.mark.parametrize("code", [CODES.NO_IMAGE_HELD, CODES.HASH_MISMATCH])
 def test_a_command_that_fits_no_image_leaves_the_update_waiting(code):
     job = waiting()
-    assert after(job, ExecutionOutcome(code, OLD)) == job
+    assert after(job, gbcs.ExecutionOutcome(code, OLD)) == job
 
 
 def test_the_success_of_another_version_is_not_this_updates():
     job = waiting()
-    assert after(job, ExecutionOutcome(CODES.SUCCESS, NEW + 1)) == job
+    assert after(job, gbcs.ExecutionOutcome(CODES.SUCCESS, NEW + 1)) == job
 
 
 def test_an_update_of_the_first_method_is_not_moved_by_cs06():
     job = waiting(activation=ActivateHold())
-    assert after(job, ExecutionOutcome(CODES.SUCCESS, NEW)) == job
+    assert after(job, gbcs.ExecutionOutcome(CODES.SUCCESS, NEW)) == job
 
 
 def test_an_update_whose_device_holds_nothing_is_not_moved_by_cs06():
     job = waiting(state=UpdateState.DOWNLOADING, transfer=None)
-    assert after(job, ExecutionOutcome(CODES.SUCCESS, NEW)) == job
+    assert after(job, gbcs.ExecutionOutcome(CODES.SUCCESS, NEW)) == job
 
 
 def test_cs08_reads_the_version_back():
-    job = after(waiting(), ExecutionOutcome(CODES.SUCCESS, NEW))
-    told = ReadFirmwareVersionResponse(NEW, ReadFirmwareVersionResponseCode.READ_SUCCESS)
+    job = after(waiting(), gbcs.ExecutionOutcome(CODES.SUCCESS, NEW))
+    told = gbcs.ReadFirmwareVersionResponse(NEW, gbcs.ReadFirmwareVersionResponseCode.READ_SUCCESS)
     assert after(job, told).state is UpdateState.ACTIVATED
-    failed = ReadFirmwareVersionResponse(0, ReadFirmwareVersionResponseCode.READ_FAILURE)
+    failed = gbcs.ReadFirmwareVersionResponse(0, gbcs.ReadFirmwareVersionResponseCode.READ_FAILURE)
     assert meaning(failed, job, UTC).events == ()
 
 
@@ -114,14 +105,14 @@ def test_words_and_codes_for_the_outbox():
         means = meaning(payload, None, UTC)
         return means.outcome, means.alert_code
 
-    assert told(CommandAccepted()) == ("accepted", 0)
-    assert told(ExecutionOutcome(CODES.HASH_MISMATCH, OLD)) == ("hash mismatch", 0)
-    failure = FutureDatedFirmwareActivationAlert(1, 1, ExecutionOutcome(CODES.NO_IMAGE_HELD, OLD))
+    assert told(gbcs.CommandAccepted()) == ("accepted", 0)
+    assert told(gbcs.ExecutionOutcome(CODES.HASH_MISMATCH, OLD)) == ("hash mismatch", 0)
+    failure = gbcs.FutureDatedFirmwareActivationAlert(1, 1, gbcs.ExecutionOutcome(CODES.NO_IMAGE_HELD, OLD))
     assert told(failure) == ("no image held", 0x8F67)
-    success = FutureDatedFirmwareActivationAlert(1, 1, ExecutionOutcome(CODES.SUCCESS, NEW))
+    success = gbcs.FutureDatedFirmwareActivationAlert(1, 1, gbcs.ExecutionOutcome(CODES.SUCCESS, NEW))
     assert told(success) == ("success", 0x8F66)
     for code, word in (
-        (AlertCode.FIRMWARE_VERIFICATION_SUCCESSFUL, "verified"),
-        (AlertCode.FIRMWARE_VERIFICATION_FAILED, "verification failed"),
+        (gbcs.AlertCode.FIRMWARE_VERIFICATION_SUCCESSFUL, "verified"),
+        (gbcs.AlertCode.FIRMWARE_VERIFICATION_FAILED, "verification failed"),
     ):
-        assert told(GbzFirmwareDistributionReceiptAlert(code, 1, bytes(32))) == (word, code)
+        assert told(gbcs.GbzFirmwareDistributionReceiptAlert(code, 1, bytes(32))) == (word, code)

@@ -2,19 +2,9 @@
 
 import pytest
 
+from chf import gbcs
 from chf.clock import SystemClock, UtcSeconds
 from chf.eui64 import parse_eui64
-from chf.gbcs import (
-    CANCELLED_UTC_S,
-    ActivateImageResponseCode,
-    CommandAccepted,
-    CraFlag,
-    ExecutionOutcome,
-    GroupingHeader,
-    MessageCode,
-    make_cs06_precommand,
-    make_cs06_response,
-)
 from chf.hub import HubSettings
 from chf.pki.certificates import Usage
 from chf.store import Store
@@ -46,7 +36,7 @@ def store(tmp_path):
 def add(store: Store, device=HCALCS, message: bytes = b"message", *, lifetime_s: float = 60.0, counter: int = 1) -> int:
     now = SystemClock().now().utc
     row = NewDeviceMessage(
-        device, "test", MessageCode.ACTIVATE_FIRMWARE, counter, message, now, UtcSeconds(now + lifetime_s)
+        device, "test", gbcs.MessageCode.ACTIVATE_FIRMWARE, counter, message, now, UtcSeconds(now + lifetime_s)
     )
     with store.transaction() as tx:
         return tx.device_messages.add(row)
@@ -91,8 +81,8 @@ def says(desk: HubOnDesk, message: bytes, sequence: int = 0x55) -> None:
 def cs06_response(store: Store, outcome, counter: int = 1) -> bytes:
     pki = desk_pki(store.home)
     pki.issue(HCALCS)
-    header = GroupingHeader(CraFlag.COMMAND, counter, SUPPLIER, HCALCS, MessageCode.ACTIVATE_FIRMWARE)
-    return make_cs06_response(header, outcome, 0, pki.private_key(HCALCS, Usage.DIGITAL_SIGNATURE))
+    header = gbcs.GroupingHeader(gbcs.CraFlag.COMMAND, counter, SUPPLIER, HCALCS, gbcs.MessageCode.ACTIVATE_FIRMWARE)
+    return gbcs.make_cs06_response(header, outcome, 0, pki.private_key(HCALCS, Usage.DIGITAL_SIGNATURE))
 
 
 async def test_a_message_is_carried_untouched_and_its_delivery_told(store):
@@ -165,7 +155,7 @@ async def test_messages_keep_their_order(store):
 
 
 async def test_a_response_goes_up_as_it_came_and_answers_its_command(store):
-    response = cs06_response(store, ExecutionOutcome(ActivateImageResponseCode.NO_IMAGE_HELD, 1))
+    response = cs06_response(store, gbcs.ExecutionOutcome(gbcs.ActivateImageResponseCode.NO_IMAGE_HELD, 1))
     async with hub_on_desk(store, MemoryRadio()) as desk:
         await open_tunnel(desk)
         number = add(store, counter=1)
@@ -182,7 +172,7 @@ async def test_a_response_goes_up_as_it_came_and_answers_its_command(store):
 
 
 async def test_a_response_whose_signature_is_not_the_devices_is_relayed_and_told(store):
-    response = cs06_response(store, CommandAccepted())
+    response = cs06_response(store, gbcs.CommandAccepted())
     broken = response[:-1] + bytes((response[-1] ^ 1,))
     async with hub_on_desk(store, MemoryRadio()) as desk:
         await open_tunnel(desk)
@@ -197,7 +187,7 @@ async def test_a_response_whose_signature_is_not_the_devices_is_relayed_and_told
 
 async def test_a_response_with_a_bad_signature_answers_nothing(store):
     """Whoever asked would otherwise never be told that no answer came."""
-    response = cs06_response(store, ExecutionOutcome(ActivateImageResponseCode.SUCCESS, 2))
+    response = cs06_response(store, gbcs.ExecutionOutcome(gbcs.ActivateImageResponseCode.SUCCESS, 2))
     async with hub_on_desk(store, MemoryRadio()) as desk:
         await open_tunnel(desk)
         number = add(store, counter=1)
@@ -214,7 +204,7 @@ async def test_a_response_with_a_bad_signature_answers_nothing(store):
 
 async def test_a_response_that_nobody_can_check_answers_nothing(store):
     """No certificate of the device is here: the DCC side will not pass the response on, and has to say so in time."""
-    response = cs06_response(store, ExecutionOutcome(ActivateImageResponseCode.SUCCESS, 2))
+    response = cs06_response(store, gbcs.ExecutionOutcome(gbcs.ActivateImageResponseCode.SUCCESS, 2))
     (store.home / "pki" / f"{HCALCS:016x}-ds.pem").unlink()
     async with hub_on_desk(store, MemoryRadio()) as desk:
         await open_tunnel(desk)
@@ -230,7 +220,7 @@ async def test_a_response_that_nobody_can_check_answers_nothing(store):
 
 async def test_a_forged_message_does_not_keep_the_true_one_out(store):
     """A device speaks in the name of another, under the counter that the other will use next; and repeats it as well."""
-    true = cs06_response(store, ExecutionOutcome(ActivateImageResponseCode.SUCCESS, 2))
+    true = cs06_response(store, gbcs.ExecutionOutcome(gbcs.ActivateImageResponseCode.SUCCESS, 2))
     forged = true[:-1] + bytes((true[-1] ^ 1,))
     async with hub_on_desk(store, MemoryRadio()) as desk:
         await open_tunnel(desk)
@@ -248,8 +238,8 @@ async def test_a_forged_message_does_not_keep_the_true_one_out(store):
 async def test_another_message_under_a_used_counter_is_told_and_not_passed_on(store):
     """Both signed by the device, which may use a counter once."""
     first, second = (
-        cs06_response(store, ExecutionOutcome(code, 1))
-        for code in (ActivateImageResponseCode.SUCCESS, ActivateImageResponseCode.NO_IMAGE_HELD)
+        cs06_response(store, gbcs.ExecutionOutcome(code, 1))
+        for code in (gbcs.ActivateImageResponseCode.SUCCESS, gbcs.ActivateImageResponseCode.NO_IMAGE_HELD)
     )
     async with hub_on_desk(store, MemoryRadio()) as desk:
         await open_tunnel(desk)
@@ -316,7 +306,7 @@ def test_an_appointment_is_what_the_command_says():
     from chf.update.model import WaitingFor, WaitReason
 
     def command(when):
-        return make_cs06_precommand(SUPPLIER, HCALCS, 1, bytes(32), when).to_bytes()
+        return gbcs.make_cs06_precommand(SUPPLIER, HCALCS, 1, bytes(32), when).to_bytes()
 
     assert appointment(command(2_000_000_000)) == WaitingFor(WaitReason.TIME, 2_000_000_000)
-    assert appointment(command(CANCELLED_UTC_S)) == WaitingFor(WaitReason.COMMAND)
+    assert appointment(command(gbcs.CANCELLED_UTC_S)) == WaitingFor(WaitReason.COMMAND)

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from chf import gbcs
 from chf.dcc.signers import ResponseSigner
 from chf.duis import RequestId
 from chf.duis.alerts import AlertDocument, CommsHubAlert, CspFirmwareDeliveryStatus, DeviceAlert, PpmidAlert
@@ -15,12 +16,6 @@ from chf.duis.document import parse_document
 from chf.duis.envelope import FutureDatedDeviceAlert, GbcsResponse, PreCommand, ServiceResponse
 from chf.duis.xml_signature import IssuerSerial, detach, verify
 from chf.eui64 import Eui64
-from chf.gbcs import (
-    ActivateImageResultCode,
-    FirmwareTransferAlert,
-    PpmidFirmwareActivationAlert,
-    TransferResponseCode,
-)
 from chf.pki.certificates import Usage
 from tests.support.dcc_bench import duis_schema, field, make_pki
 
@@ -51,17 +46,17 @@ responses = st.builds(
     contents,
 )
 transfers = st.builds(
-    FirmwareTransferAlert,
+    gbcs.FirmwareTransferAlert,
     utc_s=times,
     other_entity=st.integers(0, 2**64 - 1),
     firmware_version=versions,
-    response_code=st.sampled_from(TransferResponseCode),
+    response_code=st.sampled_from(gbcs.TransferResponseCode),
 )
 activations = st.builds(
-    PpmidFirmwareActivationAlert,
+    gbcs.PpmidFirmwareActivationAlert,
     utc_s=times,
     firmware_version=versions,
-    result=st.sampled_from(ActivateImageResultCode),
+    result=st.sampled_from(gbcs.ActivateImageResultCode),
 )
 alerts = st.builds(
     AlertDocument,

@@ -3,34 +3,8 @@
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from chf import gbcs
 from chf.errors import MalformedMessageError
-from chf.gbcs import (
-    ActivateFirmwareCommand,
-    ActivateImageResponseCode,
-    ActivateImageResultCode,
-    AlertCode,
-    CommandAccepted,
-    CraFlag,
-    DlmsFirmwareDistributionReceiptAlert,
-    DlmsReadFirmwareVersionCommand,
-    DlmsReadFirmwareVersionResponse,
-    ExecutionOutcome,
-    FirmwareTransferAlert,
-    FutureDatedFirmwareActivationAlert,
-    GbcsMessage,
-    GbzFirmwareDistributionReceiptAlert,
-    GbzReadFirmwareVersionCommand,
-    GbzReadFirmwareVersionResponse,
-    GroupingHeader,
-    MessageCode,
-    PpmidFirmwareActivationAlert,
-    ReadFirmwareVersionCommand,
-    ReadFirmwareVersionResponse,
-    ReadFirmwareVersionResponseCode,
-    SupplementaryRemoteParty,
-    TransferResponseCode,
-    parse_payload,
-)
 
 PROFILE = settings(derandomize=True, deadline=None, max_examples=150)
 
@@ -41,38 +15,48 @@ counters = st.integers(0, 2**63 - 1)
 times = st.integers(-62135596800, 253402300799)  # year 1 to year 9999
 hashes = st.binary(min_size=32, max_size=32)
 failures = st.integers(1, 255)
-outcomes = st.builds(ExecutionOutcome, st.sampled_from(ActivateImageResponseCode), u32)
-receipts = st.sampled_from([AlertCode.FIRMWARE_VERIFICATION_SUCCESSFUL, AlertCode.FIRMWARE_VERIFICATION_FAILED])
+outcomes = st.builds(gbcs.ExecutionOutcome, st.sampled_from(gbcs.ActivateImageResponseCode), u32)
+receipts = st.sampled_from(
+    [gbcs.AlertCode.FIRMWARE_VERIFICATION_SUCCESSFUL, gbcs.AlertCode.FIRMWARE_VERIFICATION_FAILED]
+)
 
 USE_CASES = {
-    (MessageCode.ACTIVATE_FIRMWARE, CraFlag.COMMAND): st.builds(
-        ActivateFirmwareCommand, hashes, counters, st.none() | times
+    (gbcs.MessageCode.ACTIVATE_FIRMWARE, gbcs.CraFlag.COMMAND): st.builds(
+        gbcs.ActivateFirmwareCommand, hashes, counters, st.none() | times
     ),
-    (MessageCode.ACTIVATE_FIRMWARE, CraFlag.RESPONSE): outcomes | st.just(CommandAccepted()),
-    (MessageCode.FUTURE_DATED_FIRMWARE_ACTIVATION_ALERT, CraFlag.ALERT): st.builds(
-        FutureDatedFirmwareActivationAlert, times, counters, outcomes
+    (gbcs.MessageCode.ACTIVATE_FIRMWARE, gbcs.CraFlag.RESPONSE): outcomes | st.just(gbcs.CommandAccepted()),
+    (gbcs.MessageCode.FUTURE_DATED_FIRMWARE_ACTIVATION_ALERT, gbcs.CraFlag.ALERT): st.builds(
+        gbcs.FutureDatedFirmwareActivationAlert, times, counters, outcomes
     ),
-    (MessageCode.READ_PPMID_HCALCS_FIRMWARE_VERSION, CraFlag.COMMAND): st.just(ReadFirmwareVersionCommand()),
-    (MessageCode.READ_PPMID_HCALCS_FIRMWARE_VERSION, CraFlag.RESPONSE): st.builds(
-        ReadFirmwareVersionResponse, u32, st.sampled_from(ReadFirmwareVersionResponseCode)
+    (gbcs.MessageCode.READ_PPMID_HCALCS_FIRMWARE_VERSION, gbcs.CraFlag.COMMAND): st.just(
+        gbcs.ReadFirmwareVersionCommand()
     ),
-    (MessageCode.READ_FIRMWARE_VERSION_ESME_CHF, CraFlag.COMMAND): st.builds(DlmsReadFirmwareVersionCommand, u24),
-    (MessageCode.READ_FIRMWARE_VERSION_ESME_CHF, CraFlag.RESPONSE): st.builds(DlmsReadFirmwareVersionResponse, u24, u32)
-    | st.builds(DlmsReadFirmwareVersionResponse, u24, st.none(), failures),
-    (MessageCode.READ_FIRMWARE_VERSION_GSME, CraFlag.COMMAND): st.just(GbzReadFirmwareVersionCommand()),
-    (MessageCode.READ_FIRMWARE_VERSION_GSME, CraFlag.RESPONSE): st.builds(GbzReadFirmwareVersionResponse, u32)
-    | st.builds(GbzReadFirmwareVersionResponse, st.none(), failures),
-    (MessageCode.FIRMWARE_TRANSFER_ALERT, CraFlag.ALERT): st.builds(
-        FirmwareTransferAlert, times, u64, u32, st.sampled_from(TransferResponseCode)
+    (gbcs.MessageCode.READ_PPMID_HCALCS_FIRMWARE_VERSION, gbcs.CraFlag.RESPONSE): st.builds(
+        gbcs.ReadFirmwareVersionResponse, u32, st.sampled_from(gbcs.ReadFirmwareVersionResponseCode)
     ),
-    (MessageCode.PPMID_FIRMWARE_ACTIVATION_ALERT, CraFlag.ALERT): st.builds(
-        PpmidFirmwareActivationAlert, times, u32, st.sampled_from(ActivateImageResultCode)
+    (gbcs.MessageCode.READ_FIRMWARE_VERSION_ESME_CHF, gbcs.CraFlag.COMMAND): st.builds(
+        gbcs.DlmsReadFirmwareVersionCommand, u24
     ),
-    (MessageCode.FIRMWARE_DISTRIBUTION_RECEIPT_ALERT_GSME, CraFlag.ALERT): st.builds(
-        GbzFirmwareDistributionReceiptAlert, receipts, u32, hashes
+    (gbcs.MessageCode.READ_FIRMWARE_VERSION_ESME_CHF, gbcs.CraFlag.RESPONSE): st.builds(
+        gbcs.DlmsReadFirmwareVersionResponse, u24, u32
+    )
+    | st.builds(gbcs.DlmsReadFirmwareVersionResponse, u24, st.none(), failures),
+    (gbcs.MessageCode.READ_FIRMWARE_VERSION_GSME, gbcs.CraFlag.COMMAND): st.just(gbcs.GbzReadFirmwareVersionCommand()),
+    (gbcs.MessageCode.READ_FIRMWARE_VERSION_GSME, gbcs.CraFlag.RESPONSE): st.builds(
+        gbcs.GbzReadFirmwareVersionResponse, u32
+    )
+    | st.builds(gbcs.GbzReadFirmwareVersionResponse, st.none(), failures),
+    (gbcs.MessageCode.FIRMWARE_TRANSFER_ALERT, gbcs.CraFlag.ALERT): st.builds(
+        gbcs.FirmwareTransferAlert, times, u64, u32, st.sampled_from(gbcs.TransferResponseCode)
     ),
-    (MessageCode.FIRMWARE_DISTRIBUTION_RECEIPT_ALERT_ESME, CraFlag.ALERT): st.builds(
-        DlmsFirmwareDistributionReceiptAlert, u24, receipts, st.binary(min_size=12, max_size=12), hashes
+    (gbcs.MessageCode.PPMID_FIRMWARE_ACTIVATION_ALERT, gbcs.CraFlag.ALERT): st.builds(
+        gbcs.PpmidFirmwareActivationAlert, times, u32, st.sampled_from(gbcs.ActivateImageResultCode)
+    ),
+    (gbcs.MessageCode.FIRMWARE_DISTRIBUTION_RECEIPT_ALERT_GSME, gbcs.CraFlag.ALERT): st.builds(
+        gbcs.GbzFirmwareDistributionReceiptAlert, receipts, u32, hashes
+    ),
+    (gbcs.MessageCode.FIRMWARE_DISTRIBUTION_RECEIPT_ALERT_ESME, gbcs.CraFlag.ALERT): st.builds(
+        gbcs.DlmsFirmwareDistributionReceiptAlert, u24, receipts, st.binary(min_size=12, max_size=12), hashes
     ),
 }
 
@@ -90,13 +74,15 @@ certificates = st.binary(min_size=7, max_size=300).map(
     )
 )
 parties = (
-    st.builds(SupplementaryRemoteParty, u64, u64)
-    | st.builds(SupplementaryRemoteParty, u64, u64, u64)
-    | st.builds(lambda eui64, counter, pem: SupplementaryRemoteParty(eui64, counter, None, pem), u64, u64, certificates)
+    st.builds(gbcs.SupplementaryRemoteParty, u64, u64)
+    | st.builds(gbcs.SupplementaryRemoteParty, u64, u64, u64)
+    | st.builds(
+        lambda eui64, counter, pem: gbcs.SupplementaryRemoteParty(eui64, counter, None, pem), u64, u64, certificates
+    )
 )
 headers = st.builds(
-    GroupingHeader,
-    st.sampled_from(CraFlag),
+    gbcs.GroupingHeader,
+    st.sampled_from(gbcs.CraFlag),
     u64,
     u64,
     u64,
@@ -106,10 +92,10 @@ headers = st.builds(
 )
 payloads = st.binary(max_size=400)
 messages = st.one_of(
-    st.builds(GbcsMessage, headers, payloads),
-    st.builds(GbcsMessage, headers, payloads, st.just(b"") | st.binary(min_size=64, max_size=64)),
+    st.builds(gbcs.GbcsMessage, headers, payloads),
+    st.builds(gbcs.GbcsMessage, headers, payloads, st.just(b"") | st.binary(min_size=64, max_size=64)),
     st.builds(
-        GbcsMessage,
+        gbcs.GbcsMessage,
         headers,
         payloads,
         st.just(b"") | st.binary(min_size=64, max_size=64),
@@ -121,27 +107,27 @@ messages = st.one_of(
 @PROFILE
 @given(messages)
 def test_gbcs_any_message_round_trips(message):
-    assert GbcsMessage.from_bytes(message.to_bytes()) == message
+    assert gbcs.GbcsMessage.from_bytes(message.to_bytes()) == message
 
 
 @PROFILE
 @given(st.sampled_from(sorted(USE_CASES)).flatmap(lambda kind: st.tuples(st.just(kind), USE_CASES[kind])))
 def test_gbcs_any_payload_round_trips(kind_and_payload):
     (code, cra), payload = kind_and_payload
-    message = GbcsMessage(GroupingHeader(cra, 1, 2, 3, code), payload.to_bytes())
-    assert parse_payload(GbcsMessage.from_bytes(message.to_bytes())) == payload
+    message = gbcs.GbcsMessage(gbcs.GroupingHeader(cra, 1, 2, 3, code), payload.to_bytes())
+    assert gbcs.parse_payload(gbcs.GbcsMessage.from_bytes(message.to_bytes())) == payload
 
 
 def read_or_refusal(octets):
     try:
-        return GbcsMessage.from_bytes(octets)
+        return gbcs.GbcsMessage.from_bytes(octets)
     except MalformedMessageError as error:
         return error
 
 
 def payload_or_refusal(message):
     try:
-        return parse_payload(message)
+        return gbcs.parse_payload(message)
     except MalformedMessageError as error:
         return error
 
@@ -172,7 +158,7 @@ def test_gbcs_junk_is_refused_by_name(junk):
 @PROFILE
 @given(st.sampled_from(sorted(USE_CASES)), st.binary(max_size=80))
 def test_gbcs_junk_payload_is_refused_or_written_back(kind, junk):
-    message = GbcsMessage(GroupingHeader(kind[1], 1, 2, 3, kind[0]), junk)
+    message = gbcs.GbcsMessage(gbcs.GroupingHeader(kind[1], 1, 2, 3, kind[0]), junk)
     check(payload_or_refusal(message), junk, message.payload_offset, len(message.to_bytes()))
 
 
@@ -182,5 +168,5 @@ def test_gbcs_a_changed_payload_octet_is_refused_or_written_back(kind_and_payloa
     (code, cra), payload = kind_and_payload
     octets = bytearray(payload.to_bytes())
     octets[data.draw(st.integers(0, len(octets) - 1))] ^= data.draw(st.integers(1, 255))
-    message = GbcsMessage(GroupingHeader(cra, 1, 2, 3, code), bytes(octets))
+    message = gbcs.GbcsMessage(gbcs.GroupingHeader(cra, 1, 2, 3, code), bytes(octets))
     check(payload_or_refusal(message), octets, message.payload_offset, len(message.to_bytes()))

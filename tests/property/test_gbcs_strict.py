@@ -10,93 +10,68 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from chf import gbcs
 from chf.errors import MalformedMessageError
-from chf.gbcs import (
-    CANCELLED_UTC_S,
-    ActivateImageResponseCode,
-    AlertCode,
-    CommandAccepted,
-    ExecutionOutcome,
-    FutureDatedFirmwareActivationAlert,
-    GbcsMessage,
-    GroupingHeader,
-    LoggedDevice,
-    MessageCode,
-    OpaquePayload,
-    ReadFirmwareVersionResponse,
-    ReadFirmwareVersionResponseCode,
-    SupplementaryRemoteParty,
-    TransferResponseCode,
-    add_mac,
-    make_ccs08_alert,
-    make_cs06_precommand,
-    make_cs06_response,
-    make_cs08_command,
-    make_cs08_response,
-    make_cs09_alert,
-    make_cs14_alert,
-    make_future_dated_alert,
-    make_meter_version_response,
-    make_receipt_alert,
-    make_version_command,
-    parse_payload,
-    sign,
-)
 from chf.gbcs.codes import CraFlag
 
 REFERENCE = Path(__file__).parents[2].parent / "shared" / "reference" / "gbcs" / "vectors"
 KEY = ec.derive_private_key(5, ec.SECP256R1())
 DEVICE, HUB, ACB, SUPPLIER = 0x00DB1234567890A4, 0x00DB1234567890A2, 0x90B3D51F30000002, 0x90B3D51F30010000
 UTC, BIG, HASH, NO_KEY = 1_800_000_000, 2**40 + 200, bytes(range(32)), bytes(16)
-SUCCESS = ExecutionOutcome(ActivateImageResponseCode.SUCCESS, 0x8000_0001)
+SUCCESS = gbcs.ExecutionOutcome(gbcs.ActivateImageResponseCode.SUCCESS, 0x8000_0001)
 
 
-def receipt(code: AlertCode, *, dlms: bool) -> bytes:
+def receipt(code: gbcs.AlertCode, *, dlms: bool) -> bytes:
     how = {"alert_code": code, "utc": UTC, "manufacturer_image_hash": HASH, "dlms": dlms, "key": KEY}
-    return make_receipt_alert(DEVICE, SUPPLIER, BIG, **how)
+    return gbcs.make_receipt_alert(DEVICE, SUPPLIER, BIG, **how)
 
 
 def ours() -> dict[str, bytes]:
-    now, later = make_cs06_precommand(SUPPLIER, DEVICE, BIG, HASH), make_cs06_precommand(SUPPLIER, DEVICE, 1, HASH, UTC)
-    cancel = make_cs06_precommand(SUPPLIER, DEVICE, 128, HASH, CANCELLED_UTC_S)
-    cs08 = GbcsMessage.from_bytes(make_cs08_command(ACB, DEVICE, BIG, SupplementaryRemoteParty(SUPPLIER, 3), NO_KEY))
+    now, later = (
+        gbcs.make_cs06_precommand(SUPPLIER, DEVICE, BIG, HASH),
+        gbcs.make_cs06_precommand(SUPPLIER, DEVICE, 1, HASH, UTC),
+    )
+    cancel = gbcs.make_cs06_precommand(SUPPLIER, DEVICE, 128, HASH, gbcs.CANCELLED_UTC_S)
+    cs08 = gbcs.GbcsMessage.from_bytes(
+        gbcs.make_cs08_command(ACB, DEVICE, BIG, gbcs.SupplementaryRemoteParty(SUPPLIER, 3), NO_KEY)
+    )
     asked = {
-        name: GroupingHeader(CraFlag.COMMAND, BIG, SUPPLIER, DEVICE, code)
+        name: gbcs.GroupingHeader(CraFlag.COMMAND, BIG, SUPPLIER, DEVICE, code)
         for name, code in (
-            ("ECS52", MessageCode.READ_FIRMWARE_VERSION_ESME_CHF),
-            ("GCS38", MessageCode.READ_FIRMWARE_VERSION_GSME),
+            ("ECS52", gbcs.MessageCode.READ_FIRMWARE_VERSION_ESME_CHF),
+            ("GCS38", gbcs.MessageCode.READ_FIRMWARE_VERSION_GSME),
         )
     }
-    version = ReadFirmwareVersionResponse(7, ReadFirmwareVersionResponseCode.READ_FAILURE)
-    code = TransferResponseCode.HARDWARE_VERSION_MISMATCH
-    future = FutureDatedFirmwareActivationAlert(UTC, BIG, SUCCESS)
+    version = gbcs.ReadFirmwareVersionResponse(7, gbcs.ReadFirmwareVersionResponseCode.READ_FAILURE)
+    code = gbcs.TransferResponseCode.HARDWARE_VERSION_MISMATCH
+    future = gbcs.FutureDatedFirmwareActivationAlert(UTC, BIG, SUCCESS)
     return {
         "CS06 pre-command": now.to_bytes(),
-        "CS06": add_mac(sign(now, KEY), NO_KEY).to_bytes(),
-        "CS06 future-dated": add_mac(sign(later, KEY), NO_KEY).to_bytes(),
-        "CS06 cancelling": add_mac(sign(cancel, KEY), NO_KEY).to_bytes(),
-        "CS06 accepted": make_cs06_response(later.header, CommandAccepted(), UTC, KEY),
-        "CS06 success": make_cs06_response(now.header, SUCCESS, UTC, KEY),
-        "0x00CA": make_future_dated_alert(DEVICE, SUPPLIER, BIG, future, KEY),
-        "CCS08": make_ccs08_alert(
+        "CS06": gbcs.add_mac(gbcs.sign(now, KEY), NO_KEY).to_bytes(),
+        "CS06 future-dated": gbcs.add_mac(gbcs.sign(later, KEY), NO_KEY).to_bytes(),
+        "CS06 cancelling": gbcs.add_mac(gbcs.sign(cancel, KEY), NO_KEY).to_bytes(),
+        "CS06 accepted": gbcs.make_cs06_response(later.header, gbcs.CommandAccepted(), UTC, KEY),
+        "CS06 success": gbcs.make_cs06_response(now.header, SUCCESS, UTC, KEY),
+        "0x00CA": gbcs.make_future_dated_alert(DEVICE, SUPPLIER, BIG, future, KEY),
+        "CCS08": gbcs.make_ccs08_alert(
             HUB, ACB, BIG, utc=UTC, device=DEVICE, firmware_version=2, response_code=code, key=KEY
         ),
-        "CS09": make_cs09_alert(DEVICE, ACB, BIG, utc=UTC, firmware_version=2, success=False, key=KEY),
+        "CS09": gbcs.make_cs09_alert(DEVICE, ACB, BIG, utc=UTC, firmware_version=2, success=False, key=KEY),
         "CS08": cs08.to_bytes(),
-        "CS08 answer": make_cs08_response(cs08.header, version, NO_KEY),
-        "CS14": make_cs14_alert(
+        "CS08 answer": gbcs.make_cs08_response(cs08.header, version, NO_KEY),
+        "CS14": gbcs.make_cs14_alert(
             HUB,
             ACB,
             BIG,
             utc=UTC,
             extended_pan_id=BIG,
-            devices=(LoggedDevice(DEVICE, bytes(range(16))), LoggedDevice(DEVICE + 1)),
+            devices=(gbcs.LoggedDevice(DEVICE, bytes(range(16))), gbcs.LoggedDevice(DEVICE + 1)),
             mac_key=NO_KEY,
         ),
-        "0x00CF": receipt(AlertCode.FIRMWARE_VERIFICATION_FAILED, dlms=False),
-        "0x00CE": receipt(AlertCode.FIRMWARE_VERIFICATION_SUCCESSFUL, dlms=True),
-        **{name: make_version_command(header, NO_KEY) for name, header in asked.items()},
-        **{f"{name} answer": make_meter_version_response(header, 2, NO_KEY) for name, header in asked.items()},
+        "0x00CF": receipt(gbcs.AlertCode.FIRMWARE_VERIFICATION_FAILED, dlms=False),
+        "0x00CE": receipt(gbcs.AlertCode.FIRMWARE_VERIFICATION_SUCCESSFUL, dlms=True),
+        **{name: gbcs.make_version_command(header, NO_KEY) for name, header in asked.items()},
+        **{f"{name} answer": gbcs.make_meter_version_response(header, 2, NO_KEY) for name, header in asked.items()},
     }
 
 
@@ -111,7 +86,7 @@ everything = pytest.mark.parametrize("name", MESSAGES)
 
 def refused(octets: bytes, what: str) -> None:
     try:
-        payload = parse_payload(GbcsMessage.from_bytes(octets))
+        payload = gbcs.parse_payload(gbcs.GbcsMessage.from_bytes(octets))
     except MalformedMessageError as caught:
         error = caught
     else:
@@ -154,8 +129,8 @@ class Layout:
 
     def with_payload(self, payload: bytes) -> bytes:
         """The message with another payload, and all lengths around it right."""
-        message = GbcsMessage.from_bytes(self.octets)
-        return GbcsMessage(message.header, payload, message.signature, message.mac).to_bytes()
+        message = gbcs.GbcsMessage.from_bytes(self.octets)
+        return gbcs.GbcsMessage(message.header, payload, message.signature, message.mac).to_bytes()
 
     def _length(self, at: int) -> tuple[int, int]:
         self.lengths.append(at)
@@ -212,9 +187,9 @@ def rewritten(values: list[Value], target: Value, how: Callable[[Value, bytes], 
 
 @everything
 def test_gbcs_each_message_is_read_and_written_back(name):
-    message = GbcsMessage.from_bytes(MESSAGES[name])
-    payload = parse_payload(message)
-    assert not isinstance(payload, OpaquePayload)
+    message = gbcs.GbcsMessage.from_bytes(MESSAGES[name])
+    payload = gbcs.parse_payload(message)
+    assert not isinstance(payload, gbcs.OpaquePayload)
     assert message.to_bytes() == MESSAGES[name]
     assert payload.to_bytes() == message.payload
     layout = Layout(MESSAGES[name])

@@ -11,17 +11,7 @@ from random import Random
 
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from chf.gbcs import (
-    GbcsMessage,
-    SupplementaryRemoteParty,
-    add_mac,
-    mac_key,
-    make_cs06_precommand,
-    make_cs08_command,
-    make_version_command,
-    parse_payload,
-    sign,
-)
+from chf import gbcs
 from chf.gbcs.build import ZIGBEE_EPOCH_UTC_S
 from chf.gbcs.codes import CraFlag, MessageCode
 from chf.gbcs.message import GroupingHeader
@@ -121,20 +111,20 @@ class CommandedRig(Rig):
     ) -> bytes:
         self.counter += 1
         fields = {"supplier": SUPPLIER, "device": DEVICE, **header}
-        command = make_cs06_precommand(
+        command = gbcs.make_cs06_precommand(
             fields["supplier"], fields["device"], self.counter if counter is None else counter, hash_, at
         )
-        signed = sign(command, signer)
-        return add_mac(signed, mac_key(acb, DEVICE_KA.public_key(), signed.header)).to_bytes()
+        signed = gbcs.sign(command, signer)
+        return gbcs.add_mac(signed, gbcs.mac_key(acb, DEVICE_KA.public_key(), signed.header)).to_bytes()
 
     def cs08(self, *, counter=None, acb=ACB_KA, originator=ACB) -> bytes:
         self.counter += 1
         number = self.counter if counter is None else counter
         code = MessageCode.READ_PPMID_HCALCS_FIRMWARE_VERSION
-        behalf = SupplementaryRemoteParty(SUPPLIER, number)
+        behalf = gbcs.SupplementaryRemoteParty(SUPPLIER, number)
         header = GroupingHeader(CraFlag.COMMAND, number, originator, DEVICE, code, supplementary=behalf)
-        key = mac_key(acb, DEVICE_KA.public_key(), header)
-        return make_cs08_command(originator, DEVICE, number, behalf, key)
+        key = gbcs.mac_key(acb, DEVICE_KA.public_key(), header)
+        return gbcs.make_cs08_command(originator, DEVICE, number, behalf, key)
 
     def ask_meter(self, *, counter=None, acb=ACB_KA, originator=SUPPLIER, kind: CommandedKind | None = None) -> bytes:
         """ECS52 or GCS38, as an ESME or a GSME is asked."""
@@ -142,9 +132,9 @@ class CommandedRig(Rig):
         number = self.counter if counter is None else counter
         esme = (kind or self.kind) is CommandedKind.ESME
         code = MessageCode.READ_FIRMWARE_VERSION_ESME_CHF if esme else MessageCode.READ_FIRMWARE_VERSION_GSME
-        behalf = SupplementaryRemoteParty(SUPPLIER + 9, number) if originator == ACB else None
+        behalf = gbcs.SupplementaryRemoteParty(SUPPLIER + 9, number) if originator == ACB else None
         header = GroupingHeader(CraFlag.COMMAND, number, originator, DEVICE, code, supplementary=behalf)
-        return make_version_command(header, mac_key(acb, DEVICE_KA.public_key(), header))
+        return gbcs.make_version_command(header, gbcs.mac_key(acb, DEVICE_KA.public_key(), header))
 
     def say(self, message: bytes) -> None:
         """Through the tunnel, asking for a Default Response."""
@@ -160,11 +150,11 @@ class CommandedRig(Rig):
 
     # What came up
 
-    def messages(self) -> list[GbcsMessage]:
-        return [GbcsMessage.from_bytes(octets) for octets in self.hub.alerts]
+    def messages(self) -> list[gbcs.GbcsMessage]:
+        return [gbcs.GbcsMessage.from_bytes(octets) for octets in self.hub.alerts]
 
     def told(self) -> list:
-        return [parse_payload(message) for message in self.messages()]
+        return [gbcs.parse_payload(message) for message in self.messages()]
 
 
 def refused(rig: CommandedRig) -> list[str]:

@@ -9,33 +9,10 @@ from click.testing import CliRunner
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from chf.cli.gbcs import gbcs
+from chf import gbcs
+from chf.cli.gbcs import gbcs as command
 from chf.errors import MalformedMessageError, RefusedError, UsageError
 from chf.eui64 import Eui64
-from chf.gbcs import (
-    ActivateImageResponseCode,
-    AlertCode,
-    CommandAccepted,
-    CraFlag,
-    DlmsFirmwareDistributionReceiptAlert,
-    ExecutionOutcome,
-    FutureDatedFirmwareActivationAlert,
-    GbcsMessage,
-    GbzFirmwareDistributionReceiptAlert,
-    GroupingHeader,
-    MessageCode,
-    ReadFirmwareVersionResponse,
-    ReadFirmwareVersionResponseCode,
-    SupplementaryRemoteParty,
-    TransferResponseCode,
-    make_ccs08_alert,
-    make_cs06_precommand,
-    make_cs06_response,
-    make_cs08_command,
-    make_cs08_response,
-    make_cs09_alert,
-    make_future_dated_alert,
-)
 from chf.gbcs.use_cases import CANCELLED_UTC_S
 from chf.pki.certificates import Usage
 from chf.pki.gbcs import Pki, seeded_keys
@@ -43,11 +20,11 @@ from chf.pki.gbcs import Pki, seeded_keys
 PPMID, CHF, ACB = 0x00DB1234567890A4, 0x00DB1234567890A2, 0x90B3D51F30000002
 KEYS = seeded_keys(b"decode")
 KEY = KEYS(f"{PPMID:016x}-ds")
-CS09 = make_cs09_alert(PPMID, ACB, 5, utc=1420070400, firmware_version=0x1234ABCD, success=False, key=KEY)
+CS09 = gbcs.make_cs09_alert(PPMID, ACB, 5, utc=1420070400, firmware_version=0x1234ABCD, success=False, key=KEY)
 
 
 def decode(*arguments, stdin=None):
-    return CliRunner().invoke(gbcs, ["decode", *map(str, arguments)], input=stdin)
+    return CliRunner().invoke(command, ["decode", *map(str, arguments)], input=stdin)
 
 
 @pytest.fixture
@@ -150,63 +127,73 @@ def test_gbcs_decode_reads_a_pipe_of_the_shell(tmp_path):
     assert json.loads(outcome.stdout)["message"] == CS09.hex().upper()
 
 
-def words(message: GbcsMessage) -> str:
+def words(message: gbcs.GbcsMessage) -> str:
     outcome = decode(message.to_bytes().hex())
     assert outcome.exit_code == 0
     return outcome.stdout
 
 
 def test_gbcs_decode_explains_the_other_use_cases():
-    cs06 = make_cs06_precommand(ACB, PPMID, 7, bytes(32))
+    cs06 = gbcs.make_cs06_precommand(ACB, PPMID, 7, bytes(32))
     assert "at once" in words(cs06)
     assert "none: a pre-command" in words(cs06)
-    assert "cancels an earlier command" in words(make_cs06_precommand(ACB, PPMID, 7, bytes(32), CANCELLED_UTC_S))
-    assert "2030-01-15T09:00:00Z" in words(make_cs06_precommand(ACB, PPMID, 7, bytes(32), 1894698000))
-    accepted = make_cs06_response(cs06.header, CommandAccepted(), 0, ec.derive_private_key(1, ec.SECP256R1()))
-    assert "to be carried out at its time" in words(GbcsMessage.from_bytes(accepted))
-    read = make_cs08_command(ACB, PPMID, 1, SupplementaryRemoteParty(CHF, 9), bytes(16))
-    assert "on behalf of counter  9" in words(GbcsMessage.from_bytes(read))
-    ccs08 = make_ccs08_alert(
+    assert "cancels an earlier command" in words(gbcs.make_cs06_precommand(ACB, PPMID, 7, bytes(32), CANCELLED_UTC_S))
+    assert "2030-01-15T09:00:00Z" in words(gbcs.make_cs06_precommand(ACB, PPMID, 7, bytes(32), 1894698000))
+    accepted = gbcs.make_cs06_response(cs06.header, gbcs.CommandAccepted(), 0, ec.derive_private_key(1, ec.SECP256R1()))
+    assert "to be carried out at its time" in words(gbcs.GbcsMessage.from_bytes(accepted))
+    read = gbcs.make_cs08_command(ACB, PPMID, 1, gbcs.SupplementaryRemoteParty(CHF, 9), bytes(16))
+    assert "on behalf of counter  9" in words(gbcs.GbcsMessage.from_bytes(read))
+    ccs08 = gbcs.make_ccs08_alert(
         CHF,
         ACB,
         1,
         utc=0,
         device=PPMID,
         firmware_version=1,
-        response_code=TransferResponseCode.IMAGE_DISCARDED,
+        response_code=gbcs.TransferResponseCode.IMAGE_DISCARDED,
         key=KEY,
     )
-    assert "image discarded" in words(GbcsMessage.from_bytes(ccs08))
-    receipt = DlmsFirmwareDistributionReceiptAlert(1, AlertCode.FIRMWARE_VERIFICATION_FAILED, bytes(12), b"\xa1" * 32)
-    code = MessageCode.FIRMWARE_DISTRIBUTION_RECEIPT_ALERT_ESME
-    assert "0x8F1C" in words(GbcsMessage(GroupingHeader(CraFlag.ALERT, 1, PPMID, ACB, code), receipt.to_bytes()))
-    done = make_cs06_response(cs06.header, ExecutionOutcome(ActivateImageResponseCode.HASH_MISMATCH, 3), 0, KEY)
-    assert "hash mismatch" in words(GbcsMessage.from_bytes(done))
-    outcome = ExecutionOutcome(ActivateImageResponseCode.SUCCESS, 3)
-    future = make_future_dated_alert(PPMID, ACB, 1, FutureDatedFirmwareActivationAlert(1894698000, 7, outcome), KEY)
-    assert "0x8F66" in words(GbcsMessage.from_bytes(future))
-    version = ReadFirmwareVersionResponse(0x0123ABCD, ReadFirmwareVersionResponseCode.READ_SUCCESS)
-    answer = make_cs08_response(GbcsMessage.from_bytes(read).header, version, bytes(16))
-    assert "0x0123ABCD" in words(GbcsMessage.from_bytes(answer))
-    gbz = GbzFirmwareDistributionReceiptAlert(AlertCode.FIRMWARE_VERIFICATION_SUCCESSFUL, 0x1C374A80, b"\xa1" * 32)
-    code = MessageCode.FIRMWARE_DISTRIBUTION_RECEIPT_ALERT_GSME
-    told = words(GbcsMessage(GroupingHeader(CraFlag.ALERT, 1, PPMID, ACB, code), gbz.to_bytes()))
+    assert "image discarded" in words(gbcs.GbcsMessage.from_bytes(ccs08))
+    receipt = gbcs.DlmsFirmwareDistributionReceiptAlert(
+        1, gbcs.AlertCode.FIRMWARE_VERIFICATION_FAILED, bytes(12), b"\xa1" * 32
+    )
+    code = gbcs.MessageCode.FIRMWARE_DISTRIBUTION_RECEIPT_ALERT_ESME
+    assert "0x8F1C" in words(
+        gbcs.GbcsMessage(gbcs.GroupingHeader(gbcs.CraFlag.ALERT, 1, PPMID, ACB, code), receipt.to_bytes())
+    )
+    done = gbcs.make_cs06_response(
+        cs06.header, gbcs.ExecutionOutcome(gbcs.ActivateImageResponseCode.HASH_MISMATCH, 3), 0, KEY
+    )
+    assert "hash mismatch" in words(gbcs.GbcsMessage.from_bytes(done))
+    outcome = gbcs.ExecutionOutcome(gbcs.ActivateImageResponseCode.SUCCESS, 3)
+    future = gbcs.make_future_dated_alert(
+        PPMID, ACB, 1, gbcs.FutureDatedFirmwareActivationAlert(1894698000, 7, outcome), KEY
+    )
+    assert "0x8F66" in words(gbcs.GbcsMessage.from_bytes(future))
+    version = gbcs.ReadFirmwareVersionResponse(0x0123ABCD, gbcs.ReadFirmwareVersionResponseCode.READ_SUCCESS)
+    answer = gbcs.make_cs08_response(gbcs.GbcsMessage.from_bytes(read).header, version, bytes(16))
+    assert "0x0123ABCD" in words(gbcs.GbcsMessage.from_bytes(answer))
+    gbz = gbcs.GbzFirmwareDistributionReceiptAlert(
+        gbcs.AlertCode.FIRMWARE_VERIFICATION_SUCCESSFUL, 0x1C374A80, b"\xa1" * 32
+    )
+    code = gbcs.MessageCode.FIRMWARE_DISTRIBUTION_RECEIPT_ALERT_GSME
+    told = words(gbcs.GbcsMessage(gbcs.GroupingHeader(gbcs.CraFlag.ALERT, 1, PPMID, ACB, code), gbz.to_bytes()))
     assert "2015-01-01T00:00:00Z" in told
-    other = GbcsMessage(GroupingHeader(CraFlag.ALERT, 1, PPMID, ACB, 0x1000), b"abc", b"")
+    other = gbcs.GbcsMessage(gbcs.GroupingHeader(gbcs.CraFlag.ALERT, 1, PPMID, ACB, 0x1000), b"abc", b"")
     assert "not a firmware use case" in words(other)
 
 
 def test_gbcs_decode_writes_times_of_dlms_as_others_where_they_name_a_second():
-    accepted = make_cs06_response(
-        make_cs06_precommand(ACB, PPMID, 7, bytes(32)).header, CommandAccepted(), 1420070400, KEY
+    accepted = gbcs.make_cs06_response(
+        gbcs.make_cs06_precommand(ACB, PPMID, 7, bytes(32)).header, gbcs.CommandAccepted(), 1420070400, KEY
     )
-    assert "date time     2015-01-01T00:00:00Z" in words(GbcsMessage.from_bytes(accepted))
+    assert "date time     2015-01-01T00:00:00Z" in words(gbcs.GbcsMessage.from_bytes(accepted))
     for other in ("FFFFFFFFFFFFFFFFFF8000FF", "07DF0101FF000000000000FF", "07DF0D01FF000000008000FF"):
-        receipt = DlmsFirmwareDistributionReceiptAlert(
-            5, AlertCode.FIRMWARE_VERIFICATION_FAILED, bytes.fromhex(other), bytes(32)
+        receipt = gbcs.DlmsFirmwareDistributionReceiptAlert(
+            5, gbcs.AlertCode.FIRMWARE_VERIFICATION_FAILED, bytes.fromhex(other), bytes(32)
         )
-        code = MessageCode.FIRMWARE_DISTRIBUTION_RECEIPT_ALERT_ESME
-        told = words(GbcsMessage(GroupingHeader(CraFlag.ALERT, 5, PPMID, ACB, code), receipt.to_bytes()))
+        code = gbcs.MessageCode.FIRMWARE_DISTRIBUTION_RECEIPT_ALERT_ESME
+        told = words(gbcs.GbcsMessage(gbcs.GroupingHeader(gbcs.CraFlag.ALERT, 5, PPMID, ACB, code), receipt.to_bytes()))
         assert other in told
         assert "firmware verification failed" in told
         assert "20000005" in told
