@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final
 
+from chf import gbcs
 from chf.clock import Now, UtcSeconds
 from chf.dcc.firmware_commands import request_of, service_of
 from chf.dcc.reads import DatedReads
@@ -33,25 +34,6 @@ from chf.duis.envelope import Content, FutureDatedDeviceAlert, GbcsResponse, Ser
 from chf.duis.identifiers import RequestId
 from chf.errors import DamagedRowError, MalformedError, MalformedRequestError, RefusedError, UsageError
 from chf.eui64 import Eui64, parse_eui64
-from chf.gbcs import (
-    CANCELLED_UTC_S,
-    ActivateFirmwareCommand,
-    ActivateImageResponseCode,
-    CommandAccepted,
-    CraFlag,
-    DlmsFirmwareDistributionReceiptAlert,
-    ExecutionOutcome,
-    FirmwareTransferAlert,
-    FutureDatedFirmwareActivationAlert,
-    GbcsMessage,
-    GbzFirmwareDistributionReceiptAlert,
-    MessageCode,
-    Payload,
-    PpmidFirmwareActivationAlert,
-    mac_key,
-    parse_payload,
-    verify_mac,
-)
 from chf.pki.certificates import Usage
 from chf.pki.gbcs import Pki
 from chf.store import Store
@@ -141,22 +123,22 @@ class Conversion:
 
         Raises MalformedMessageError or RefusedError: why it is not passed on.
         """
-        message = GbcsMessage.from_bytes(alert.message)
+        message = gbcs.GbcsMessage.from_bytes(alert.message)
         self._verify(message, alert)
-        if message.header.message_code == MessageCode.CHF_DEVICE_LOG_ALERT:
+        if message.header.message_code == gbcs.MessageCode.CHF_DEVICE_LOG_ALERT:
             return None
-        payload = parse_payload(message)
+        payload = gbcs.parse_payload(message)
         match message.header.cra:
-            case CraFlag.RESPONSE:
+            case gbcs.CraFlag.RESPONSE:
                 return self._answer(tx, message, payload, now)
-            case CraFlag.ALERT:
+            case gbcs.CraFlag.ALERT:
                 return self._alert_for_user(tx, alert, message, payload, now)
-            case CraFlag.COMMAND:
+            case gbcs.CraFlag.COMMAND:
                 raise RefusedError("it is a command, and a device sends none")
 
-    def _verify(self, message: GbcsMessage, alert: Alert) -> None:
+    def _verify(self, message: gbcs.GbcsMessage, alert: Alert) -> None:
         header = message.header
-        sender = self._pki.chf if header.message_code == MessageCode.FIRMWARE_TRANSFER_ALERT else alert.device
+        sender = self._pki.chf if header.message_code == gbcs.MessageCode.FIRMWARE_TRANSFER_ALERT else alert.device
         if header.originator != sender:
             raise RefusedError("it is signed in the name of another device than the one that it came from")
         if message.mac is None:
@@ -170,10 +152,10 @@ class Conversion:
             private = self._pki.private_key(recipient, Usage.KEY_AGREEMENT)
         except UsageError as error:
             raise RefusedError(f"its MAC cannot be checked: {error}") from None
-        if not verify_mac(message, mac_key(private, public, header)):
+        if not gbcs.verify_mac(message, gbcs.mac_key(private, public, header)):
             raise RefusedError("its MAC is not right")
 
-    def _answer(self, tx: Transaction, message: GbcsMessage, payload: Payload, now: Now) -> _Converted | None:
+    def _answer(self, tx: Transaction, message: gbcs.GbcsMessage, payload: gbcs.Payload, now: Now) -> _Converted | None:
         """A device's answer to a command goes to who sent the command, under the id of that request."""
         header = message.header
         asked = tx.device_messages.asked(Eui64(header.originator), header.counter, header.message_code)
@@ -188,7 +170,7 @@ class Conversion:
         if request is None:
             return None
         if asked is not None:
-            command = parse_payload(GbcsMessage.from_bytes(asked.message))
+            command = gbcs.parse_payload(gbcs.GbcsMessage.from_bytes(asked.message))
             _answered(tx, asked, command, payload, self._policy, now)
         service = service_of(header.message_code)
         return _Converted(
@@ -196,29 +178,29 @@ class Conversion:
         )
 
     def _alert_for_user(
-        self, tx: Transaction, alert: Alert, message: GbcsMessage, payload: Payload, now: Now
+        self, tx: Transaction, alert: Alert, message: gbcs.GbcsMessage, payload: gbcs.Payload, now: Now
     ) -> _Converted:
         header = message.header
         sender, recipient = Eui64(header.originator), Eui64(header.recipient)
         match payload:
-            case FirmwareTransferAlert():
+            case gbcs.FirmwareTransferAlert():
                 request = _request_of_update(tx, alert)
                 responsible, hub_alert = self._responsible(alert, request), CommsHubAlert(sender, payload, request)
                 return _Converted(responsible, "CommsHubAlert", self._numbered(tx, responsible, hub_alert, now))
-            case PpmidFirmwareActivationAlert():
+            case gbcs.PpmidFirmwareActivationAlert():
                 responsible = self._responsible(alert, _request_of_update(tx, alert))
                 octets = self._numbered(tx, responsible, PpmidAlert(sender, payload), now)
                 return _Converted(responsible, "PPMIDAlert", octets)
-            case FutureDatedFirmwareActivationAlert():
+            case gbcs.FutureDatedFirmwareActivationAlert():
                 counter = payload.originator_counter
-                asked = tx.device_messages.asked(sender, counter, MessageCode.ACTIVATE_FIRMWARE)
+                asked = tx.device_messages.asked(sender, counter, gbcs.MessageCode.ACTIVATE_FIRMWARE)
                 request = None if asked is None else request_of(asked)
                 if asked is not None:
                     tx.device_messages.expect_outcome(asked.id, None)
                 content = FutureDatedDeviceAlert(payload.alert_code, alert.message)
                 octets = _response(request or RequestId(recipient, sender, counter), "11.3", content, now)
                 return _Converted(recipient, "FutureDatedDeviceAlertMessage", octets)
-            case GbzFirmwareDistributionReceiptAlert() | DlmsFirmwareDistributionReceiptAlert():
+            case gbcs.GbzFirmwareDistributionReceiptAlert() | gbcs.DlmsFirmwareDistributionReceiptAlert():
                 device_alert = DeviceAlert(payload.alert_code, alert.message)
                 response_id = RequestId(sender, recipient, header.counter)
                 octets = AlertDocument(response_id, int(now.utc), device_alert).to_bytes()
@@ -290,19 +272,19 @@ def _request_of_update(tx: Transaction, alert: Alert) -> RequestId | None:
 
 
 def _answered(
-    tx: Transaction, asked: DeviceMessage, command: Payload, answer: Payload, policy: DeskPolicy, now: Now
+    tx: Transaction, asked: DeviceMessage, command: gbcs.Payload, answer: gbcs.Payload, policy: DeskPolicy, now: Now
 ) -> None:
     """One that was accepted for a time is waited for beyond its answer; one that is obeyed replaces the others."""
     tx.device_messages.change(asked.id, MessageState.ANSWERED, now.utc)
-    accepted = isinstance(answer, CommandAccepted)
+    accepted = isinstance(answer, gbcs.CommandAccepted)
     obeyed = accepted or (
-        isinstance(answer, ExecutionOutcome) and answer.response_code is ActivateImageResponseCode.SUCCESS
+        isinstance(answer, gbcs.ExecutionOutcome) and answer.response_code is gbcs.ActivateImageResponseCode.SUCCESS
     )
-    if not isinstance(command, ActivateFirmwareCommand) or not obeyed:
+    if not isinstance(command, gbcs.ActivateFirmwareCommand) or not obeyed:
         return
     tx.device_messages.supersede(asked.device, asked.id)
     when = command.execution_utc_s
-    if accepted and when is not None and when != CANCELLED_UTC_S:
+    if accepted and when is not None and when != gbcs.CANCELLED_UTC_S:
         due = UtcSeconds(max(float(when), now.utc) + policy.device_message_lifetime_s)
         tx.device_messages.expect_outcome(asked.id, due)
 
