@@ -3,6 +3,7 @@
 import asyncio
 import sys
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -45,47 +46,18 @@ def main() -> None:
     help="Keep the flash of dongle and devices there, and go on from it at the next start. It holds keys.",
 )
 @click.option("--seed", type=click.IntRange(0, MAX_SEED), help="Instead of the scenario's own.")
-def serve_command(
-    *,
-    scenario: Path,
-    ncp: str,
-    listen: str,
-    pcap: Path | None,
-    keys: Path | None,
-    events: str | None,
-    control: bool,
-    tied: bool,
-    block_times: Path | None,
-    state: Path | None,
-    seed: int | None,
-) -> None:
+def serve_command(**options: Any) -> None:
     """Serve the dongle and the devices of SCENARIO until SIGTERM or SIGINT.
 
     One JSON line on standard output tells the port as soon as a host can connect. Hosts may come and go; of two on the
     TCP port the later one is served and the earlier one cut off.
     """
-    if control and events is None:
+    if options["control"] and options["events"] is None:
         raise click.UsageError("--control answers by events: add --events -")
-    options = ServeOptions(
-        scenario,
-        ncp=ncp,
-        listen=listen,
-        pcap=pcap,
-        keys=keys,
-        events=events,
-        seed=seed,
-        control=control,
-        tied=tied,
-        block_times=block_times,
-        state=state,
-    )
     try:
         with asyncio.Runner(loop_factory=punctual_loop) as runner:
-            runner.run(serve(options))
-    except (ScenarioError, ListenError, StateFileError) as error:
-        click.echo(f"error: {error}", err=True)
-        sys.exit(2)
-    except OSError as error:
+            runner.run(serve(ServeOptions(**options)))
+    except (ScenarioError, ListenError, StateFileError, OSError) as error:
         click.echo(f"error: {error}", err=True)
         sys.exit(2)
 

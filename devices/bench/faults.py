@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from operator import itemgetter
 from random import Random
-from typing import Protocol
+from typing import TYPE_CHECKING
 
 from devices.bench.dongles import Dongle, cut_for, power_on, restart
 from devices.bench.line_faults import DisturbedLine, LineFaults, read_line_faults
@@ -15,6 +15,9 @@ from devices.bench.toml_section import Section
 from devices.ncp.ezsp.coprocessor import EzspCoprocessor
 from devices.stack.interface import Eui64
 from devices.time import EventQueue, Scheduler
+
+if TYPE_CHECKING:
+    from devices.bench.ports import Port
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,13 +107,6 @@ class LateConfirms:
         say()
 
 
-class Pluggable(Protocol):
-    """A port that can go away, and come back as it was."""
-
-    def unplug(self) -> None: ...
-    def plug_in(self) -> None: ...
-
-
 class FaultyDongle:
     """The `Dongle` of the runner on a bad cable, and what happens to it; `port` is set before it is unplugged.
 
@@ -120,7 +116,7 @@ class FaultyDongle:
     def __init__(self, dongle: Dongle, faults: FaultSettings, random: Random, queue: EventQueue) -> None:
         self.dongle = dongle
         self.queue = queue
-        self.port: Pluggable | None = None
+        self.port: Port | None = None
         self._deaths = 0  # crashes and power cuts that are not over
         self._unplugged = 0
         self._late = bytearray()

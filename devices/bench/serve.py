@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from random import Random
 from typing import Any, Self, TextIO
@@ -55,8 +56,9 @@ class Bench:
         loop = asyncio.get_running_loop()
         now = loop.time()
         self._closing = ExitStack()
-        state = self._open_state(scenario, options)
+        state = None if options.state is None else StateFile.open(options.state, scenario, options.ncp)
         if state is not None:
+            self._closing.callback(state.close)
             # Chance after a start is not that of the start before; a scenario's own seed has 32 bits.
             scenario = replace(scenario, seed=scenario.seed + (state.starts << 32))
         self._events = self._open_events(options.events, now)
@@ -64,9 +66,12 @@ class Bench:
         if block_times is not None:
             self._closing.callback(block_times.write)
         self.world: World = build_world(scenario, self._events or NoEvents(), now, block_times, options.ncp)
-        self._state = state
         if state is not None:
-            self._restore(state)
+            try:
+                state.restore(self.world)
+            except StateFileError:
+                self._closing.close()
+                raise
         self._capture = None if options.pcap is None else Capture(options.pcap, now)
         if self._capture is not None:
             self._closing.callback(self._capture.close)
@@ -77,30 +82,12 @@ class Bench:
         queue = self.world.queue
         line = FaultyDongle(self.world.dongle, scenario.faults, Random(f"{scenario.seed} line"), queue)
         on_the_line = line if block_times is None else block_times.on_the_line(line)
-        keep = None if state is None else self._keep
+        keep = None if state is None else partial(state.save, self.world)
         self.runner = Runner(loop, queue, on_the_line, self._after_turn if records else None, keep)
         self.port = line.port = open_port(options.listen, self.runner)
         self.control = None
         if self._events is not None:
             self.control = Control(self.world, line, self._events.write)
-
-    def _open_state(self, scenario: Scenario, options: ServeOptions) -> StateFile | None:
-        if options.state is None:
-            return None
-        state = StateFile.open(options.state, scenario, options.ncp)
-        self._closing.callback(state.close)
-        return state
-
-    def _restore(self, state: StateFile) -> None:
-        try:
-            state.restore(self.world)
-        except StateFileError:
-            self._closing.close()
-            raise
-
-    def _keep(self) -> None:
-        assert self._state is not None
-        self._state.save(self.world)
 
     def _open_events(self, where: str | None, now: float) -> EventLog | None:
         if where is None:
@@ -181,14 +168,6 @@ def open_port(listen: str, runner: Runner) -> Port:
     return TcpPort(parts.hostname, port, runner.octets_received)
 
 
-def _disregard(_octets: bytes) -> None:
-    pass
-
-
-def _go_on() -> None:
-    pass
-
-
 async def serve(options: ServeOptions) -> None:
     """Print one JSON line once a host can connect, then serve until SIGTERM or SIGINT.
 
@@ -215,8 +194,8 @@ async def serve(options: ServeOptions) -> None:
         loop.add_signal_handler(number, stop)
     async with Bench(scenario, options) as bench:
         if options.control or options.tied:
-            obey = bench.command if options.control else _disregard
-            bench.listen_to(sys.stdin.fileno(), obey, stop if options.tied else _go_on)
+            obey = bench.command if options.control else lambda _octets: None
+            bench.listen_to(sys.stdin.fileno(), obey, stop if options.tied else lambda: None)
         ready = {
             "port": bench.port.url,
             "ncp": options.ncp,

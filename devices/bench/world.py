@@ -1,6 +1,5 @@
 """Builds what a scenario describes: the medium, the dongle, the devices, all on one queue of simulated time."""
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from random import Random
 
@@ -62,22 +61,17 @@ def build_world(
 
     dongle = make_dongle(ncp, scenario.ncp, make_stack, queue, _random(scenario, "dongle"))
     dongle.tell_fate = late_confirms.tell
-    devices = dict(_devices(scenario, queue, medium, listener))
+    devices = {}
+    for entry in scenario.devices:
+        device = _device(scenario, entry, queue, medium, listener)
+        queue.call_later(entry.power_on_s, device.power_on)
+        devices[entry.settings.eui64] = device
     return World(queue, medium, dongle, devices, late_confirms)
 
 
 def _random(scenario: Scenario, what: object) -> Random:
     """Everybody has their own generator, so that one more device does not change what the others do."""
     return Random(f"{scenario.seed} {what}")
-
-
-def _devices(
-    scenario: Scenario, queue: EventQueue, medium: Medium, listener: NodeListener
-) -> Iterable[tuple[Eui64, Device]]:
-    for entry in scenario.devices:
-        device = _device(scenario, entry, queue, medium, listener)
-        queue.call_later(entry.power_on_s, device.power_on)
-        yield entry.settings.eui64, device
 
 
 def _device(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 from devices.nodes.clusters import BASIC, METERING, BasicCluster, MirrorCluster, TimeCluster
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
     from devices.nodes.cluster import Cluster
     from devices.nodes.events import NodeListener
     from devices.nodes.flash import Flash
+    from devices.nodes.image_bank import ImageBanks
+    from devices.nodes.journal import Journal
     from devices.nodes.messages import Messages
     from devices.nodes.settings import DeviceSettings
     from devices.stack.interface import DeviceStack
@@ -50,49 +53,43 @@ def plain_clusters(settings: DeviceSettings, parts: Parts) -> Clusters:
     return clusters
 
 
-def _updatable(settings: GbcsSettings, parts: Parts, messages: Messages, end: TunnelServer | TunnelClient) -> Clusters:
-    """A device that takes firmware and says in GBCS messages how that went."""
-    assert parts.firmware is not None
-    return {
-        **plain_clusters(settings, parts),
-        ota.CLUSTER: OtaClient(
-            settings, parts.firmware.banks, parts.random, clock=parts.clock, next_sequence=parts.next_sequence
-        ),
-        tunneling.CLUSTER: TunnelCluster(end, messages, parts.clock),
-    }
-
-
-def _tunnel_server(settings: GbcsSettings, parts: Parts) -> TunnelServer:
-    return TunnelServer(
-        parts.random.randrange(0xFFFF),
-        parts.next_sequence,
-        retry_s=settings.alert_retry_s,
-        retry_max_s=settings.alert_retry_max_s,
-    )
-
-
-def _firmware_commands(settings: CommandedSettings, parts: Parts) -> FirmwareCommands:
-    assert parts.firmware is not None
-    return FirmwareCommands(parts.firmware.journal, settings, parts.firmware.banks)
-
-
 def ppmid(settings: PpmidSettings, parts: Parts) -> Clusters:
     """The hub decides when it activates; it tells the ACB how that went."""
-    assert parts.firmware is not None
-    alerts = ActivationAlerts(parts.firmware.journal, settings, parts.firmware.banks)
-    return _updatable(settings, parts, alerts, _tunnel_server(settings, parts))
+    return _updatable(settings, parts, ActivationAlerts, _tunnel_server(settings, parts))
 
 
 def commanded(settings: CommandedSettings, parts: Parts) -> Clusters:
     """An HCALCS or an ESME: images come from the hub, the word to activate from the supplier (CS06)."""
-    return _updatable(settings, parts, _firmware_commands(settings, parts), _tunnel_server(settings, parts))
+    return _updatable(settings, parts, FirmwareCommands, _tunnel_server(settings, parts))
 
 
 def gsme(settings: CommandedSettings, parts: Parts) -> Clusters:
     """Commanded by its supplier, and asleep. It opens the tunnel itself, and looks at its mirror."""
     end = TunnelClient(parts.next_sequence, retry_s=settings.alert_retry_s, retry_max_s=settings.alert_retry_max_s)
     mirror = MirrorCluster(settings.mirror_interval_s, parts.next_sequence)
-    return {**_updatable(settings, parts, _firmware_commands(settings, parts), end), METERING: mirror}
+    return {**_updatable(settings, parts, FirmwareCommands, end), METERING: mirror}
+
+
+def _updatable(
+    settings: GbcsSettings,
+    parts: Parts,
+    messages: Callable[[Journal, Any, ImageBanks], Messages],
+    end: TunnelServer | TunnelClient,
+) -> Clusters:
+    """A device that takes firmware, and says in GBCS messages how that went."""
+    assert parts.firmware is not None
+    journal, banks = parts.firmware.journal, parts.firmware.banks
+    client = OtaClient(settings, banks, parts.random, clock=parts.clock, next_sequence=parts.next_sequence)
+    return {
+        **plain_clusters(settings, parts),
+        ota.CLUSTER: client,
+        tunneling.CLUSTER: TunnelCluster(end, messages(journal, settings, banks), parts.clock),
+    }
+
+
+def _tunnel_server(settings: GbcsSettings, parts: Parts) -> TunnelServer:
+    first_id, retry_s = parts.random.randrange(0xFFFF), settings.alert_retry_s
+    return TunnelServer(first_id, parts.next_sequence, retry_s=retry_s, retry_max_s=settings.alert_retry_max_s)
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,13 +125,5 @@ def make_device(
 ) -> Device:
     """A device of `settings.kind`, off. A kind without firmware leaves `flash` alone."""
     firmware = Firmware(flash, settings) if isinstance(settings, FirmwareSettings) else None
-    clusters = KINDS[settings.kind].clusters
-    return Device(
-        stack,
-        scheduler,
-        random,
-        settings,
-        lambda parts: clusters(settings, parts),
-        listener=listener,
-        firmware=firmware,
-    )
+    compose = partial(KINDS[settings.kind].clusters, settings)
+    return Device(stack, scheduler, random, settings, compose, listener=listener, firmware=firmware)

@@ -51,6 +51,21 @@ class Event(Enum):
 
 
 _S, _E = State, Event
+_LOADING = {
+    _E.TAKEN: _S.FETCHING,
+    _E.PAUSE: _S.PAUSED,
+    _E.ABORTED: _S.IDLE,
+    _E.BAD: _S.FAILING,
+    _E.GOOD: _S.ENDING,
+}
+_UNDECIDED = {
+    _E.ASK_AGAIN: _S.ENDING,
+    _E.HOLD: _S.HELD,
+    _E.SCHEDULED: _S.COUNTING,
+    _E.LEFT_TO_OTHERS: _S.EXTERNAL,
+    _E.CANCELLED: _S.IDLE,
+    _E.NOW: _S.ACTIVATING,
+}
 
 TRANSITIONS: MappingProxyType[State, MappingProxyType[Event, State]] = MappingProxyType(
     {
@@ -66,38 +81,11 @@ TRANSITIONS: MappingProxyType[State, MappingProxyType[Event, State]] = MappingPr
                 _E.GOOD: _S.ENDING,
                 _E.BAD: _S.FAILING,
             },
-            _S.FETCHING: {
-                _E.TAKEN: _S.FETCHING,
-                _E.PAUSE: _S.PAUSED,
-                _E.ABORTED: _S.IDLE,
-                _E.BAD: _S.FAILING,
-                _E.GOOD: _S.ENDING,
-            },
-            _S.PAUSED: {
-                _E.RESUME: _S.FETCHING,
-                _E.TAKEN: _S.FETCHING,
-                _E.PAUSE: _S.PAUSED,
-                _E.ABORTED: _S.IDLE,
-                _E.BAD: _S.FAILING,
-                _E.GOOD: _S.ENDING,
-            },
+            _S.FETCHING: _LOADING,
+            _S.PAUSED: {**_LOADING, _E.RESUME: _S.FETCHING},
             _S.FAILING: {_E.FAILURE_TOLD: _S.IDLE},
-            _S.ENDING: {
-                _E.ASK_AGAIN: _S.ENDING,
-                _E.HOLD: _S.HELD,
-                _E.SCHEDULED: _S.COUNTING,
-                _E.LEFT_TO_OTHERS: _S.EXTERNAL,
-                _E.CANCELLED: _S.IDLE,
-                _E.NOW: _S.ACTIVATING,
-            },
-            _S.HELD: {
-                _E.ASK_AGAIN: _S.ENDING,
-                _E.HOLD: _S.HELD,
-                _E.SCHEDULED: _S.COUNTING,
-                _E.LEFT_TO_OTHERS: _S.EXTERNAL,
-                _E.CANCELLED: _S.IDLE,
-                _E.NOW: _S.ACTIVATING,
-            },
+            _S.ENDING: _UNDECIDED,
+            _S.HELD: _UNDECIDED,
             _S.COUNTING: {_E.HOLD: _S.HELD, _E.SCHEDULED: _S.COUNTING, _E.NOW: _S.ACTIVATING},
             _S.EXTERNAL: {
                 _E.LEFT_TO_OTHERS: _S.EXTERNAL,

@@ -109,7 +109,6 @@ class FirmwareSettings(DeviceSettings):
     query_interval_s: float = 300.0
     body_format: BodyFormat = BodyFormat.EITHER
     image_trust: ImageTrust | None = None  # None takes standard images whoever signed them
-    expected_sha256: bytes | None = None  # of the whole file, where the test knows it
 
     @property
     def image_signer(self) -> EllipticCurvePublicKey | None:

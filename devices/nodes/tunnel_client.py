@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 
 from devices.nodes.cluster import Discover, Send
 from devices.nodes.events import TunnelOpened
-from devices.nodes.tunnel_server import Arrived, Delivery, Peer, TunnelEffects
+from devices.nodes.tunnel_server import Arrived, Peer, TunnelEffects, TunnelEnd
 from devices.stack.interface import COORDINATOR
-from devices.wire import tunneling, zcl
+from devices.wire import tunneling
 from devices.wire.tunneling import ClientCommand, ServerCommand, TransferError, TunnelStatus
 from devices.wire.zcl import Status, ZclFrame
 
@@ -27,12 +27,13 @@ BUSY_RETRY_S = 180.0  # SL-CHF: ask again after three minutes
 _ANSWER_TIMEOUT_S = 10.0  # our choice
 
 
-class TunnelClient:
+class TunnelClient(TunnelEnd):
     """`deadline` is the one moment at which it wants `handle_deadline`."""
 
+    transfer = ClientCommand.TRANSFER_DATA
+
     def __init__(self, next_sequence: Callable[[], int], *, retry_s: float, retry_max_s: float) -> None:
-        self._next_sequence = next_sequence
-        self._delivery = Delivery(retry_s, retry_max_s)
+        super().__init__(next_sequence, retry_s=retry_s, retry_max_s=retry_max_s)
         self._endpoint = 0
         self._tunnel_id: int | None = None
         self._reopen_at: float | None = None
@@ -42,13 +43,13 @@ class TunnelClient:
 
     @property
     def deadline(self) -> float | None:
-        waits = [self._reopen_at, self._get_at, self._get_answer_by, self._delivery.retry_at]
+        waits = [self._reopen_at, self._get_at, self._get_answer_by, self._retry_at]
         return min((wait for wait in waits if wait is not None), default=None)
 
     @property
     def expects_answer(self) -> bool:
         opening = self._tunnel_id is None and self._reopen_at is not None
-        return opening or self._delivery.expects_answer or self._get_answer_by is not None or self._get_at is not None
+        return opening or super().expects_answer or self._get_answer_by is not None or self._get_at is not None
 
     # What the device tells
 
@@ -73,11 +74,6 @@ class TunnelClient:
         self._wants_get = True
         return self._get(now)
 
-    def send(self, message: bytes, now: float) -> TunnelEffects:
-        """Send this message until it is taken; one at a time."""
-        self._delivery.begin(message)
-        return self._put(now)
-
     # What comes in
 
     def receive(self, frame: ZclFrame, peer: Peer, now: float) -> tuple[int | None, TunnelEffects]:
@@ -100,12 +96,6 @@ class TunnelClient:
             case _:
                 return Status.UNSUP_CLUSTER_COMMAND, []
 
-    def receive_default_response(self, sequence: int, response: zcl.DefaultResponse) -> TunnelEffects:
-        """What the hub says to a PUT."""
-        if response.command != ClientCommand.TRANSFER_DATA:
-            return []
-        return self._delivery.answered(sequence, response.status)
-
     def handle_deadline(self, now: float) -> TunnelEffects:
         if self._reopen_at is not None and now >= self._reopen_at:
             return self.start(now)
@@ -115,8 +105,8 @@ class TunnelClient:
             effects += self._get(now)
         if self._get_at is not None and now >= self._get_at:
             effects += self._get(now)
-        if self._delivery.retry_at is not None and now >= self._delivery.retry_at:
-            effects += self._put(now)
+        if self._retry_at is not None and now >= self._retry_at:
+            effects += self._attempt(now)
         return effects
 
     # Inside
@@ -128,7 +118,7 @@ class TunnelClient:
             self._reopen_at = now + BUSY_RETRY_S
             return []
         self._tunnel_id, self._reopen_at = response.tunnel_id, None
-        return [TunnelOpened(response.tunnel_id), *self._get(now), *self._put(now)]
+        return [TunnelOpened(response.tunnel_id), *self._get(now), *self._attempt(now)]
 
     def _transfer(self, transfer: tunneling.TransferData, now: float) -> tuple[int | None, TunnelEffects]:
         """GET-RESPONSE: a Default Response SUCCESS tells the hub that the message may be forgotten."""
@@ -151,13 +141,13 @@ class TunnelClient:
         data = tunneling.TransferData(self._tunnel_id, bytes((GET,)))
         return [self._command(ClientCommand.TRANSFER_DATA, data.to_bytes(), quiet=True)]
 
-    def _put(self, now: float) -> TunnelEffects:
+    def _attempt(self, now: float) -> TunnelEffects:
         """Without a tunnel the message waits for one."""
-        message, self._delivery.retry_at = self._delivery.message, None
+        message, self._retry_at = self._message, None
         if message is None or self._tunnel_id is None:
             return []
         data = tunneling.TransferData(self._tunnel_id, bytes((PUT,)) + message)
-        return self._delivery.attempted(self._command(ClientCommand.TRANSFER_DATA, data.to_bytes()), now)
+        return self._attempted(self._command(ClientCommand.TRANSFER_DATA, data.to_bytes()), now)
 
     def _command(self, command: ClientCommand, payload: bytes, *, quiet: bool = False) -> Send:
         frame = ZclFrame(self._next_sequence(), command, payload, disable_default_response=quiet)

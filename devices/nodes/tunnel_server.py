@@ -7,12 +7,13 @@ No flow control, and protocols other than GB-HRGP are refused.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from devices.nodes.cluster import Effect, Send
 from devices.nodes.events import AlertSent, TunnelOpened
-from devices.wire import tunneling, zcl
+from devices.wire import tunneling
 from devices.wire.tunneling import ClientCommand, ServerCommand, TransferError, TunnelStatus
 from devices.wire.zcl import Status, ZclFrame
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from devices.stack.interface import NwkAddress
+    from devices.wire.zcl import DefaultResponse
 
 MAXIMUM_TUNNELS = 4  # our choice
 CLOSE_TIMEOUT_S = 0xFFFF  # SE 1.2 D.6.2.2.1, the default
@@ -51,12 +53,18 @@ class Taken:
 TunnelEffects = list[Effect | Arrived | Taken]
 
 
-class Delivery:
-    """The one message that is being sent: again at growing intervals, until one of its attempts is answered."""
+class TunnelEnd(ABC):
+    """What both ends of a tunnel have: the one message that is being sent.
 
-    def __init__(self, retry_s: float, retry_max_s: float) -> None:
-        self.message: bytes | None = None
-        self.retry_at: float | None = None
+    It is sent again at growing intervals until one of its attempts is answered. `transfer` is the command that has it.
+    """
+
+    transfer: ClassVar[int]
+
+    def __init__(self, next_sequence: Callable[[], int], *, retry_s: float, retry_max_s: float) -> None:
+        self._next_sequence = next_sequence
+        self._message: bytes | None = None
+        self._retry_at: float | None = None
         self._retry_s = retry_s
         self._retry_max_s = retry_max_s
         self._attempts = 0
@@ -66,26 +74,33 @@ class Delivery:
     def expects_answer(self) -> bool:
         return bool(self._sequences)
 
-    def begin(self, message: bytes) -> None:
-        self.message = message
+    def send(self, message: bytes, now: float) -> TunnelEffects:
+        """Send this message until it is taken; one at a time."""
+        self._message = message
         self._attempts = 0
         self._sequences.clear()
+        return self._attempt(now)
 
-    def attempted(self, sent: Send, now: float) -> TunnelEffects:
-        self._attempts += 1
-        # 2 to the 16th is beyond any `retry_max_s`; it keeps the number small where nobody answers for years.
-        self.retry_at = now + min(self._retry_s * 2 ** min(self._attempts - 1, 16), self._retry_max_s)
-        self._sequences.add(sent.frame.sequence)
-        return [sent, AlertSent(self._attempts)]
-
-    def answered(self, sequence: int, status: int) -> TunnelEffects:
-        """Only SUCCESS takes the message; anything else leaves it to the retry."""
-        message = self.message
-        if message is None or sequence not in self._sequences or status != Status.SUCCESS:
+    def receive_default_response(self, sequence: int, response: DefaultResponse) -> TunnelEffects:
+        """What the hub says to a message. Only SUCCESS takes it; anything else leaves it to the retry."""
+        message = self._message
+        answered = sequence in self._sequences and response.command == self.transfer
+        if message is None or not answered or response.status != Status.SUCCESS:
             return []
-        self.message = self.retry_at = None
+        self._message = self._retry_at = None
         self._sequences.clear()
         return [Taken(message)]
+
+    @abstractmethod
+    def _attempt(self, now: float) -> TunnelEffects:
+        """Send the message, if there is one and it can go now."""
+
+    def _attempted(self, sent: Send, now: float) -> TunnelEffects:
+        self._attempts += 1
+        # 2 to the 16th is beyond any `retry_max_s`; it keeps the number small where nobody answers for years.
+        self._retry_at = now + min(self._retry_s * 2 ** min(self._attempts - 1, 16), self._retry_max_s)
+        self._sequences.add(sent.frame.sequence)
+        return [sent, AlertSent(self._attempts)]
 
 
 @dataclass(slots=True)
@@ -95,31 +110,22 @@ class _Tunnel:
     used_at: float
 
 
-class TunnelServer:
+class TunnelServer(TunnelEnd):
     """`first_tunnel_id` differs from boot to boot, so that an id from before a reboot is recognized as stale."""
+
+    transfer = ServerCommand.TRANSFER_DATA
 
     def __init__(
         self, first_tunnel_id: int, next_sequence: Callable[[], int], *, retry_s: float, retry_max_s: float
     ) -> None:
+        super().__init__(next_sequence, retry_s=retry_s, retry_max_s=retry_max_s)
         self._next_id = first_tunnel_id % _TUNNEL_IDS
-        self._next_sequence = next_sequence
         self._tunnels: dict[int, _Tunnel] = {}
-        self._delivery = Delivery(retry_s, retry_max_s)
 
     @property
     def deadline(self) -> float | None:
         closes = [tunnel.used_at + CLOSE_TIMEOUT_S for tunnel in self._tunnels.values()]
-        retry_at = self._delivery.retry_at
-        return min(closes if retry_at is None else [*closes, retry_at], default=None)
-
-    @property
-    def expects_answer(self) -> bool:
-        return self._delivery.expects_answer
-
-    def send(self, message: bytes, now: float) -> TunnelEffects:
-        """Send this message until it is taken; one at a time."""
-        self._delivery.begin(message)
-        return self._attempt(now)
+        return min(closes if self._retry_at is None else [*closes, self._retry_at], default=None)
 
     def receive(self, frame: ZclFrame, peer: Peer, now: float) -> tuple[int | None, TunnelEffects]:
         """Take a command of the client. Returns the status for a Default Response (None where a response goes out).
@@ -148,12 +154,6 @@ class TunnelServer:
             case _:
                 return Status.UNSUP_CLUSTER_COMMAND, []
 
-    def receive_default_response(self, sequence: int, response: zcl.DefaultResponse) -> TunnelEffects:
-        """What the hub says to a TransferData."""
-        if response.command != ServerCommand.TRANSFER_DATA:
-            return []
-        return self._delivery.answered(sequence, response.status)
-
     def handle_deadline(self, now: float) -> TunnelEffects:
         effects: TunnelEffects = []
         for tunnel_id, tunnel in list(self._tunnels.items()):
@@ -164,8 +164,7 @@ class TunnelServer:
                         tunnel.peer, ServerCommand.TUNNEL_CLOSURE_NOTIFICATION, tunneling.tunnel_id_bytes(tunnel_id)
                     )
                 )
-        retry_at = self._delivery.retry_at
-        if retry_at is not None and now >= retry_at:
+        if self._retry_at is not None and now >= self._retry_at:
             effects += self._attempt(now)
         return effects
 
@@ -207,12 +206,12 @@ class TunnelServer:
 
     def _attempt(self, now: float) -> TunnelEffects:
         """Send the waiting message through the newest tunnel that can carry it; without one it waits for a tunnel."""
-        message, self._delivery.retry_at = self._delivery.message, None
+        message, self._retry_at = self._message, None
         for tunnel_id, tunnel in reversed(self._tunnels.items()):
             if message is not None and len(message) <= tunnel.maximum_bytes:
                 tunnel.used_at = now
                 data = tunneling.TransferData(tunnel_id, message).to_bytes()
-                return self._delivery.attempted(self._command(tunnel.peer, ServerCommand.TRANSFER_DATA, data), now)
+                return self._attempted(self._command(tunnel.peer, ServerCommand.TRANSFER_DATA, data), now)
         return []
 
     def _tunnel_of(self, tunnel_id: int, peer: Peer) -> _Tunnel | None:

@@ -18,7 +18,7 @@ from chf.image.zigbee_signature import (
     seeded_credentials,
     signature_elements,
 )
-from devices.nodes.image_trust import check_trusted
+from devices.nodes.image_check import check_trusted
 from devices.nodes.settings import ImageTrust
 from devices.wire.ota_file import BadImageError
 
