@@ -65,7 +65,7 @@ def serve_block(session: Session, endpoint: int, octets: bytes, now: Now, out: l
     session.endpoint, session.last_heard, session.page = endpoint, now.instant, None
     if offset >= session.size_bytes or not maximum:
         refuse(session, Frame.from_bytes(octets), out)
-    elif admit(session, sequence, now, out):
+    elif session.in_flight < session.policy.blocks_in_flight or admit(session, sequence, now, out):
         if session.state is TransferState.OFFERED:
             began(session, now, out, offset)
         policy = session.policy
@@ -181,7 +181,8 @@ def _send_block(
         session.in_flight_since = now.instant
     session.in_flight += 1
     session.blocks += 1
-    session.progress(end, now, out)
+    if now.instant >= session.progress_at or end == session.size_bytes:
+        session.progress(end, now, out)
     assert session.endpoint is not None
     header = _pack(_CLUSTER_TO_CLIENT, sequence, _RESPONSE_COMMAND, _SUCCESS, *session.ids, start, end - start)
     payload = header + session.image.content[start:end]

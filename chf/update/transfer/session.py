@@ -151,9 +151,7 @@ class Session:
         return Alarm(self.peer, kind, text, self.update)
 
     def progress(self, offset_bytes: int, now: Now, out: list[Told]) -> None:
-        """Tell where the download stands, and write it down, neither more often than the policy says."""
-        if now.instant < self.progress_at and offset_bytes < self.size_bytes:
-            return
+        """Tell where the download stands, from `progress_at` on, and write it down now and then."""
         self.progress_at = Instant(now.instant + self.policy.progress_interval_s)
         if now.instant >= self.checkpoint_at:
             self.checkpoint_at = Instant(now.instant + self.policy.checkpoint_interval_s)
