@@ -31,7 +31,7 @@ from chf.gbcs import (
     verify_mac,
 )
 from chf.gbcs.device_log_alert import MOST_ENTRIES, LoggedDevice
-from chf.hub.meaning import USE_CASES, meaning
+from chf.hub.meaning import USE_CASES, to_update_event
 from chf.pki.certificates import Usage
 from chf.pki.gbcs import Pki
 from chf.store.alerts import NewAlert, alert_id
@@ -162,7 +162,7 @@ class DeviceMessageReader:
             return DeviceMessageRead(alert, Signature.UNKNOWN)
         header = message.header
         signature = self._check(message)
-        means = meaning(payload, job, utc)
+        means = to_update_event(payload, job, utc)
         believed = signature is not Signature.BAD and header.originator == device
         use_case = USE_CASES.get(header.message_code, f"0x{header.message_code:04X}")
         # A forgery may not have the id of what it imitates: the genuine alert would look like a repetition.

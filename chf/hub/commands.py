@@ -171,27 +171,27 @@ class Commands:
         return {"started": started, "refused": refused}
 
     def _cancel(self, batch: Batch, body: Mapping[str, Any]) -> dict[str, Any]:
-        job = self._active_job(body)
-        self._updates.tell(batch, job.device, Cancelled())
-        return {"update": int(job.id)}
+        update = self._active_job(body)
+        self._updates.tell(batch, update.device, Cancelled())
+        return {"update": int(update.id)}
 
     def _activate(self, batch: Batch, body: Mapping[str, Any]) -> dict[str, Any]:
-        job = self._active_job(body)
+        update = self._active_job(body)
         activation = _ordered(body["activation"])
         if isinstance(activation, ActivateByCommand):
             raise UsageError("the supplier's signed command is not the hub's to give")
-        if isinstance(job.activation, ActivateByCommand):
-            raise RefusedError(f"update {job.id} waits for its supplier's command CS06, and for nobody else's")
-        self._updates.tell(batch, job.device, ActivationOrdered(activation))
-        return {"update": int(job.id)}
+        if isinstance(update.activation, ActivateByCommand):
+            raise RefusedError(f"update {update.id} waits for its supplier's command CS06, and for nobody else's")
+        self._updates.tell(batch, update.device, ActivationOrdered(activation))
+        return {"update": int(update.id)}
 
     def _active_job(self, body: Mapping[str, Any]) -> Update:
-        job = self._store.jobs.get(UpdateId(int(body["update"])))
-        if job is None:
+        update = self._store.jobs.get(UpdateId(int(body["update"])))
+        if update is None:
             raise RefusedError(f"there is no update {body['update']}")
-        if not job.active:
-            raise RefusedError(f"update {job.id} is {job.state.value} already")
-        return job
+        if not update.active:
+            raise RefusedError(f"update {update.id} is {update.state.value} already")
+        return update
 
     def _insist_on_radio(self) -> None:
         if self._radio.state is not RadioState.UP:

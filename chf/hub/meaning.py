@@ -63,8 +63,8 @@ class Meaning:
     events: tuple[UpdateEvent, ...] = ()
 
 
-def meaning(payload: Payload, job: Update | None, utc: UtcSeconds) -> Meaning:
-    """`job` is the device's active update, or its last."""
+def to_update_event(payload: Payload, update: Update | None, utc: UtcSeconds) -> Meaning:
+    """`update` is the device's active update, or its last."""
     match payload:
         case PpmidFirmwareActivationAlert(_, version, result):
             success = result is ActivateImageResultCode.SUCCESS
@@ -76,9 +76,9 @@ def meaning(payload: Payload, job: Update | None, utc: UtcSeconds) -> Meaning:
         case CommandAccepted():
             return Meaning("accepted")
         case ExecutionOutcome():
-            return Meaning(_words(payload), 0, _carried_out(payload, job, utc))
+            return Meaning(_words(payload), 0, _carried_out(payload, update, utc))
         case FutureDatedFirmwareActivationAlert(outcome=outcome):
-            return Meaning(_words(outcome), payload.alert_code, _carried_out(outcome, job, utc))
+            return Meaning(_words(outcome), payload.alert_code, _carried_out(outcome, update, utc))
         case ReadFirmwareVersionResponse(version, code):
             if code is not ReadFirmwareVersionResponseCode.READ_SUCCESS:
                 return Meaning("read failure")
@@ -103,14 +103,18 @@ def _words(outcome: ExecutionOutcome) -> str:
     return outcome.response_code.name.lower().replace("_", " ")
 
 
-def _carried_out(outcome: ExecutionOutcome, job: Update | None, utc: UtcSeconds) -> tuple[UpdateEvent, ...]:
+def _carried_out(outcome: ExecutionOutcome, update: Update | None, utc: UtcSeconds) -> tuple[UpdateEvent, ...]:
     """The device tried its image, as its supplier commanded: the read-back has the last word, as with every device.
 
     Where it held none, or another, nothing was tried: the update waits for a better command.
     """
-    if job is None or not isinstance(job.activation, ActivateByCommand) or job.transfer is not TransferOutcome.SUCCESS:
+    if (
+        update is None
+        or not isinstance(update.activation, ActivateByCommand)
+        or update.transfer is not TransferOutcome.SUCCESS
+    ):
         return ()
     success = outcome.response_code is ActivateImageResponseCode.SUCCESS
-    if outcome.response_code not in _TRIED or (success and outcome.firmware_version != job.file_version):
+    if outcome.response_code not in _TRIED or (success and outcome.firmware_version != update.file_version):
         return ()
     return (ActivationGiven(utc), ActivationReported(success, outcome.firmware_version))

@@ -49,7 +49,7 @@ from chf.update.model import (
 from chf.update.scheduler import Planned, SchedulePolicy, Scheduler
 from chf.update.transfer.policy import OtaPolicy
 from chf.update.transfer.transfers import Transfers
-from chf.update.transitions import cancel_refusal, meaning
+from chf.update.transitions import event_of, too_late
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,7 +191,7 @@ class UpdateMachine:
         """The update first: the transfer's end that follows is then known for what it is."""
         update = self._schedule.for_device(device)
         told = transfer() if update is not None and self._in_transfer(update) else ()
-        if update is None or (reason := cancel_refusal(update)) is not None:
+        if update is None or (reason := too_late(update)) is not None:
             raise RefusedError("no update of this device is under way" if update is None else reason)
         self._tell(device, order, call)
         self._listen(device, told, call)
@@ -236,7 +236,7 @@ class UpdateMachine:
                     ):
                         call.rows[row.id] = row
                 case TransferMoved():
-                    event = None if session is None else meaning(item, session.record())
+                    event = None if session is None else event_of(item, session.record())
                     if event is not None:
                         self._tell(peer, event, call)
                 case TransferEnded() | ActivationGiven():

@@ -278,7 +278,7 @@ TRANSFER: Final[Mapping[TransferState, Mapping[Input, TransferState]]] = {
 TRANSFER_ENDS: Final = frozenset(state for state, row in TRANSFER.items() if not row)
 
 
-def meaning(moved: TransferMoved, record: TransferRecord) -> UpdateEvent | None:
+def event_of(moved: TransferMoved, record: TransferRecord) -> UpdateEvent | None:
     """What a change of the transfer's state is to its update; None where an event of its own tells it."""
     match moved.new:
         case TransferState.OFFERED:
@@ -310,8 +310,8 @@ def apply(update: Update, event: UpdateEvent, now: Now) -> tuple[Update, tuple[A
     return noted, ()
 
 
-def cancel_refusal(update: Update) -> str | None:
-    """Why this update cannot be cancelled, None where it can: rule 7."""
+def too_late(update: Update) -> str | None:
+    """Why this update can be neither cancelled nor activated otherwise, None where it can: rule 7."""
     if update.state is S.ACTIVATING:
         return "the device was told when to activate, and cannot be called back"
     if update.state in ENDS:

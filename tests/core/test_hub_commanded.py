@@ -7,7 +7,7 @@ import pytest
 from chf import gbcs
 from chf.clock import Instant, Now, UtcSeconds
 from chf.eui64 import Eui64
-from chf.hub.meaning import meaning
+from chf.hub.meaning import to_update_event
 from chf.image.image import ImageId
 from chf.update.model import (
     ActivateByCommand,
@@ -30,7 +30,7 @@ CODES = gbcs.ActivateImageResponseCode
 
 def waiting(**changes) -> Update:
     """An update whose device holds the image."""
-    job = accept(
+    update = accept(
         number=UpdateId(1),
         device=Eui64(5),
         image=ImageId("a" * 64),
@@ -42,67 +42,67 @@ def waiting(**changes) -> Update:
         lifetime_s=1000,
     )
     held = {"state": UpdateState.WAITING, "waiting_for": WaitReason.COMMAND, "transfer": TransferOutcome.SUCCESS}
-    return replace(job, **{**held, **changes})
+    return replace(update, **{**held, **changes})
 
 
-def after(job: Update, payload) -> Update:
-    for event in meaning(payload, job, NOW.utc).events:
-        job, _ = apply(job, event, NOW)
-    return job
+def after(update: Update, payload) -> Update:
+    for event in to_update_event(payload, update, NOW.utc).events:
+        update, _ = apply(update, event, NOW)
+    return update
 
 
-def read_back(job: Update, version: int) -> Update:
-    return apply(job, VersionObserved(version), NOW)[0]
+def read_back(update: Update, version: int) -> Update:
+    return apply(update, VersionObserved(version), NOW)[0]
 
 
 @pytest.mark.parametrize("dated", [False, True], ids=["response", "alert"])
 def test_success_is_believed_after_the_read_back(dated):
     outcome = gbcs.ExecutionOutcome(CODES.SUCCESS, NEW)
-    job = after(waiting(), gbcs.FutureDatedFirmwareActivationAlert(1, 1, outcome) if dated else outcome)
-    assert job.state is UpdateState.ACTIVATING
-    assert read_back(job, NEW).state is UpdateState.ACTIVATED
-    assert read_back(job, OLD).state is UpdateState.REVERTED
+    update = after(waiting(), gbcs.FutureDatedFirmwareActivationAlert(1, 1, outcome) if dated else outcome)
+    assert update.state is UpdateState.ACTIVATING
+    assert read_back(update, NEW).state is UpdateState.ACTIVATED
+    assert read_back(update, OLD).state is UpdateState.REVERTED
 
 
 def test_activation_failure_ends_the_update_after_the_read_back():
-    job = after(waiting(), gbcs.ExecutionOutcome(CODES.ACTIVATION_FAILURE, OLD))
-    ended = read_back(job, OLD)
+    update = after(waiting(), gbcs.ExecutionOutcome(CODES.ACTIVATION_FAILURE, OLD))
+    ended = read_back(update, OLD)
     assert ended.state is UpdateState.FAILED
     assert "reported failure" in ended.reason
 
 
 @pytest.mark.parametrize("code", [CODES.NO_IMAGE_HELD, CODES.HASH_MISMATCH])
 def test_a_command_that_fits_no_image_leaves_the_update_waiting(code):
-    job = waiting()
-    assert after(job, gbcs.ExecutionOutcome(code, OLD)) == job
+    update = waiting()
+    assert after(update, gbcs.ExecutionOutcome(code, OLD)) == update
 
 
 def test_the_success_of_another_version_is_not_this_updates():
-    job = waiting()
-    assert after(job, gbcs.ExecutionOutcome(CODES.SUCCESS, NEW + 1)) == job
+    update = waiting()
+    assert after(update, gbcs.ExecutionOutcome(CODES.SUCCESS, NEW + 1)) == update
 
 
 def test_an_update_of_the_first_method_is_not_moved_by_cs06():
-    job = waiting(activation=ActivateHold())
-    assert after(job, gbcs.ExecutionOutcome(CODES.SUCCESS, NEW)) == job
+    update = waiting(activation=ActivateHold())
+    assert after(update, gbcs.ExecutionOutcome(CODES.SUCCESS, NEW)) == update
 
 
 def test_an_update_whose_device_holds_nothing_is_not_moved_by_cs06():
-    job = waiting(state=UpdateState.DOWNLOADING, transfer=None)
-    assert after(job, gbcs.ExecutionOutcome(CODES.SUCCESS, NEW)) == job
+    update = waiting(state=UpdateState.DOWNLOADING, transfer=None)
+    assert after(update, gbcs.ExecutionOutcome(CODES.SUCCESS, NEW)) == update
 
 
 def test_cs08_reads_the_version_back():
-    job = after(waiting(), gbcs.ExecutionOutcome(CODES.SUCCESS, NEW))
+    update = after(waiting(), gbcs.ExecutionOutcome(CODES.SUCCESS, NEW))
     told = gbcs.ReadFirmwareVersionResponse(NEW, gbcs.ReadFirmwareVersionResponseCode.READ_SUCCESS)
-    assert after(job, told).state is UpdateState.ACTIVATED
+    assert after(update, told).state is UpdateState.ACTIVATED
     failed = gbcs.ReadFirmwareVersionResponse(0, gbcs.ReadFirmwareVersionResponseCode.READ_FAILURE)
-    assert meaning(failed, job, UTC).events == ()
+    assert to_update_event(failed, update, UTC).events == ()
 
 
 def test_words_and_codes_for_the_outbox():
     def told(payload):
-        means = meaning(payload, None, UTC)
+        means = to_update_event(payload, None, UTC)
         return means.outcome, means.alert_code
 
     assert told(gbcs.CommandAccepted()) == ("accepted", 0)

@@ -37,7 +37,7 @@ from chf.update.model import (
     WaitReason,
     accept,
 )
-from chf.update.transitions import FIRST_READ_S, UPDATE, apply, cancel_refusal
+from chf.update.transitions import FIRST_READ_S, UPDATE, apply, too_late
 
 OLD, NEW, OTHER = 0x10, 0x20, 0x30
 T0 = UtcSeconds(1_800_000_000.0)
@@ -190,7 +190,7 @@ def test_the_end_of_the_transfer_is_told_upward_once(outcome):
 @pytest.mark.parametrize("before", [DOWNLOADED[:k] for k in range(5)])
 def test_until_a_time_was_given_an_update_can_be_called_off_and_expires(before, event, end):
     update, actions = run(new_update(), *before)
-    assert cancel_refusal(update) is None
+    assert too_late(update) is None
     update, actions = run(update, event, start_s=50)
     assert update.state is end
     assert Withdraw(update) in actions
@@ -202,12 +202,12 @@ def test_until_a_time_was_given_an_update_can_be_called_off_and_expires(before, 
 def test_once_a_time_was_given_there_is_no_way_back(event):
     update, _ = run(new_update(), *ACTIVATING)
     assert apply(update, event, at(50)) == (update, ())
-    assert "cannot be called back" in cancel_refusal(update)
+    assert "cannot be called back" in too_late(update)
 
 
 def test_a_cancelled_update_says_why_it_cannot_be_cancelled_again():
     update, _ = run(new_update(), Cancelled())
-    assert cancel_refusal(update) == "the update has ended: cancelled"
+    assert too_late(update) == "the update has ended: cancelled"
 
 
 def test_a_parked_download_waits_goes_on_and_ends():
