@@ -118,7 +118,7 @@ class Supplier:
     def read_version(self, device: Eui64, now: Now) -> None:
         """SR 11.2 at the end."""
         with self._store.transaction() as tx:
-            tx.device_messages.add(read_version(self._pki, device, self._method.device_type, tx, now))
+            tx.device_messages.add(read_version(tx, self._pki, device, self._method.device_type, now))
 
     def complete(self, alerts: tuple[Alert, ...]) -> bool:
         """Whether all that a device has to say after its update is there."""

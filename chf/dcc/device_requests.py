@@ -12,10 +12,11 @@ from typing import Final, TypeAlias
 
 from chf.clock import Now, UtcSeconds, isoformat
 from chf.crypto.install_code import link_key, with_crc
+from chf.dcc import firmware_commands
 from chf.dcc.firmware_commands import VERSION_USE_CASES, mac_key_for
 from chf.dcc.intake import RequestRefusal
 from chf.dcc.inventory import StoreInventory
-from chf.dcc.reads import queue_read, supplier_of
+from chf.dcc.reads import supplier_of
 from chf.dcc.settings import DeskPolicy
 from chf.dcc.smi import SmiDevice
 from chf.duis.codes import ResponseCode
@@ -136,8 +137,17 @@ def read_version(request: ReadFirmwareVersionRequest, bench: Bench) -> Outcome:
         return RequestRefusal(ResponseCode.CANNOT_COMMUNICATE, str(error))
 
     if when is None:
-        supplier, kind = supplier_of(device, bench.smi, bench.pki), DeviceType(known.device_type)
-        queue_read(bench.tx, request.request_id, kind, supplier, bench.pki, bench.policy, bench.now)
+        message = firmware_commands.read_version(
+            bench.tx,
+            bench.pki,
+            device,
+            DeviceType(known.device_type),
+            bench.now,
+            asked=request.request_id,
+            supplier=supplier_of(device, bench.smi, bench.pki),
+            lifetime_s=bench.policy.device_message_lifetime_s,
+        )
+        bench.tx.device_messages.add(message)
     else:
         bench.tx.scheduled.add(str(request.request_id), device, UtcSeconds(when))
     return Taken(ResponseCode.ACKNOWLEDGED)

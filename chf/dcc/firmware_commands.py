@@ -20,7 +20,6 @@ from chf.gbcs import (
     add_mac,
     mac_key,
     make_cs06_precommand,
-    make_cs08_command,
     make_version_command,
     sign,
 )
@@ -64,36 +63,39 @@ def cs06(
     return add_mac(signed, mac_key_for(pki, signed.header)).to_bytes()
 
 
-def cs08(pki: Pki, device: Eui64, counter: int) -> bytes:
-    """Read the firmware version of a PPMID or HCALCS, on behalf of the supplier."""
-    behalf = SupplementaryRemoteParty(pki.supplier, counter)
-    code = MessageCode.READ_PPMID_HCALCS_FIRMWARE_VERSION
-    header = GroupingHeader(CraFlag.COMMAND, counter, pki.acb, device, code, supplementary=behalf)
-    return make_cs08_command(pki.acb, device, counter, behalf, mac_key_for(pki, header))
-
-
-def meter_version(pki: Pki, device: Eui64, counter: int, code: MessageCode) -> bytes:
-    """ECS52 or GCS38 from the supplier, whom the meter knows."""
-    header = GroupingHeader(CraFlag.COMMAND, counter, pki.supplier, device, code)
-    return make_version_command(header, mac_key_for(pki, header))
-
-
-def read_version(pki: Pki, device: Eui64, device_type: DeviceType, tx: Transaction, now: Now) -> NewDeviceMessage:
-    """The command that asks a device of this type, one of `VERSION_USE_CASES`, for its firmware version."""
-    code = VERSION_USE_CASES[device_type]
-    if code is MessageCode.READ_PPMID_HCALCS_FIRMWARE_VERSION:
-        counter = next_counter(tx, ACB_COUNTER, now)
-        message = cs08(pki, device, counter)
-    else:
-        counter = next_counter(tx, SUPPLIER_COUNTER, now)
-        message = meter_version(pki, device, counter, code)
-    return row(device, code, counter, message, now)
-
-
-def row(
-    device: Eui64, code: MessageCode, counter: int, message: bytes, now: Now, lifetime_s: float = MESSAGE_LIFETIME_S
+def read_version(
+    tx: Transaction,
+    pki: Pki,
+    device: Eui64,
+    device_type: DeviceType,
+    now: Now,
+    *,
+    asked: RequestId | None = None,
+    supplier: Eui64 | None = None,
+    lifetime_s: float = MESSAGE_LIFETIME_S,
 ) -> NewDeviceMessage:
-    expires = UtcSeconds(now.utc + lifetime_s)
+    """The command that asks a device of a type of `VERSION_USE_CASES` what it runs, under a counter of its own.
+
+    It serves the SR 11.2 `asked`, or without one the test supplier. A meter is asked by `supplier`, whom it knows; a
+    PPMID or HCALCS, and a meter on behalf of anybody else, by the ACB. Raises UsageError where the device has no key
+    agreement certificate here.
+    """
+    code, supplier = VERSION_USE_CASES[device_type], supplier or pki.supplier
+    is_cs08 = code is MessageCode.READ_PPMID_HCALCS_FIRMWARE_VERSION
+    if not is_cs08 and (asked is None or asked.originator == supplier):
+        counter = next_counter(tx, SUPPLIER_COUNTER, now) if asked is None else asked.counter
+        header = GroupingHeader(CraFlag.COMMAND, counter, supplier, device, code)
+    else:
+        counter = next_counter(tx, ACB_COUNTER, now)
+        behalf = (pki.supplier, counter) if asked is None else (asked.originator, asked.counter)
+        party = SupplementaryRemoteParty(*behalf)
+        header = GroupingHeader(CraFlag.COMMAND, counter, pki.acb, device, code, supplementary=party)
+    octets, request = make_version_command(header, mac_key_for(pki, header)), ORIGIN if asked is None else str(asked)
+    return NewDeviceMessage(device, request, code, counter, octets, now.utc, UtcSeconds(now.utc + lifetime_s))
+
+
+def row(device: Eui64, code: MessageCode, counter: int, message: bytes, now: Now) -> NewDeviceMessage:
+    expires = UtcSeconds(now.utc + MESSAGE_LIFETIME_S)
     return NewDeviceMessage(device, ORIGIN, code, counter, message, now.utc, expires)
 
 

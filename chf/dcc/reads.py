@@ -8,8 +8,8 @@ lifetime; after that the user gets E30.
 from collections.abc import Callable, Mapping
 from typing import Final
 
-from chf.clock import Now, UtcSeconds
-from chf.dcc.firmware_commands import ACB_COUNTER, VERSION_USE_CASES, mac_key_for, next_counter
+from chf.clock import Now
+from chf.dcc.firmware_commands import VERSION_USE_CASES, read_version
 from chf.dcc.settings import DeskPolicy
 from chf.dcc.smi import Smi, SmiDevice
 from chf.duis.codes import ResponseCode
@@ -17,12 +17,9 @@ from chf.duis.envelope import ServiceResponse
 from chf.duis.identifiers import RequestId
 from chf.errors import UsageError
 from chf.eui64 import Eui64
-from chf.gbcs import CraFlag, GroupingHeader, MessageCode, SupplementaryRemoteParty, make_version_command
 from chf.pki.certificates import Usage
 from chf.pki.gbcs import Pki
 from chf.store import Store
-from chf.store.device_log import DeviceType
-from chf.store.device_messages import NewDeviceMessage
 from chf.store.scheduled import ScheduledRead
 from chf.store.store import Transaction
 from chf.store.uplink import NewDocument
@@ -36,30 +33,6 @@ def supplier_of(device: Eui64, smi: Mapping[Eui64, SmiDevice] | None, pki: Pki) 
     """Whom the device knows as its supplier."""
     known = None if smi is None else smi.get(device)
     return pki.supplier if known is None or known.supplier is None else known.supplier
-
-
-def queue_read(
-    tx: Transaction,
-    request: RequestId,
-    device_type: DeviceType,
-    supplier: Eui64,
-    pki: Pki,
-    policy: DeskPolicy,
-    now: Now,
-) -> None:
-    """Raises UsageError where the device has no key agreement certificate here."""
-    device, code = request.target, VERSION_USE_CASES[device_type]
-    is_cs08 = code is MessageCode.READ_PPMID_HCALCS_FIRMWARE_VERSION
-    if not is_cs08 and request.originator == supplier:
-        counter = request.counter
-        header = GroupingHeader(CraFlag.COMMAND, counter, supplier, device, code)
-    else:
-        counter = next_counter(tx, ACB_COUNTER, now)
-        party = SupplementaryRemoteParty(request.originator, request.counter)
-        header = GroupingHeader(CraFlag.COMMAND, counter, pki.acb, device, code, supplementary=party)
-    octets = make_version_command(header, mac_key_for(pki, header))
-    expires = UtcSeconds(now.utc + policy.device_message_lifetime_s)
-    tx.device_messages.add(NewDeviceMessage(device, str(request), code, counter, octets, now.utc, expires))
 
 
 class DatedReads:
@@ -93,7 +66,11 @@ class DatedReads:
             tx.uplink.add(NewDocument(name, request.originator, read.device, "response", document, now.utc))
             return
         supplier = supplier_of(read.device, smi, self._pki)
-        queue_read(tx, request, entry.device_type, supplier, self._pki, self._policy, now)
+        lifetime_s = self._policy.device_message_lifetime_s
+        kind = entry.device_type
+        tx.device_messages.add(
+            read_version(tx, self._pki, read.device, kind, now, asked=request, supplier=supplier, lifetime_s=lifetime_s)
+        )
 
     def _has_key(self, device: Eui64) -> bool:
         try:

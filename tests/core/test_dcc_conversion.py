@@ -336,7 +336,7 @@ def test_upward_answer_of_a_meter_with_a_wrong_mac_is_not_passed_on(upward):
 
 def asked_at_the_desk(upward, device, device_type) -> gbcs.GroupingHeader:
     with upward.store.transaction() as tx:
-        asked = read_version(upward.pki, device, device_type, tx, NOW)
+        asked = read_version(tx, upward.pki, device, device_type, NOW)
         tx.device_messages.add(asked)
     return gbcs.GbcsMessage.from_bytes(asked.message).header
 

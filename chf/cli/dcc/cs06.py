@@ -88,7 +88,7 @@ def _read_version(use_case: str, types: tuple[DeviceType, ...], device: Eui64, h
         device_type = _insist_on(store, device, types, use_case)
         now = SystemClock().now()
         with store.transaction() as tx:
-            asked = read_version(pki, device, device_type, tx, now)
+            asked = read_version(tx, pki, device, device_type, now)
             number = tx.device_messages.add(asked)
     _say(home, number, use_case, device, asked.counter, asked.message, {}, as_json=as_json)
 
