@@ -17,7 +17,7 @@ from chf.zcl.frame import Frame, FrameType, Status, unpack
 CLUSTER = 0x0019  # ZCL8 11.13
 
 CURRENT_FILE_VERSION = 0x0002  # client attributes, ZCL8 table 11-9
-DOWNLOADED_FILE_VERSION = 0x0004
+DOWNLOADED_FILE_VERSION = 0x0004  # the same
 IMAGE_UPGRADE_STATUS = 0x0006  # the same
 
 WAIT_FOR_COMMAND = 0xFFFF_FFFF  # upgrade time of "not yet: wait for another Upgrade End Response", ZCL8 11.13.9.2
@@ -27,8 +27,8 @@ EVERY_IMAGE_TYPE = 0xFFFF  # the same
 EVERY_FILE_VERSION = 0xFFFF_FFFF  # the same
 
 _HARDWARE_PRESENT = 1 << 0  # this and the next two: field control of the requests, ZCL8 11.13
-_NODE_PRESENT = 1 << 0
-_PERIOD_PRESENT = 1 << 1
+_NODE_PRESENT = 1 << 0  # ZCL8 11.13.6
+_PERIOD_PRESENT = 1 << 1  # ZCL8 11.13.6
 
 _U8 = Struct("<B")
 _U16 = Struct("<H")
@@ -50,10 +50,10 @@ assert [s.size for s in (_WAIT, _END_REQUEST, _END_RESPONSE, _SPECIFIC_REQUEST)]
 class NotifyType(IntEnum):
     """How many of its fields an Image Notify carries, ZCL8 table 11-16."""
 
-    JITTER = 0
-    MANUFACTURER = 1
-    IMAGE_TYPE = 2
-    FILE_VERSION = 3
+    JITTER = 0  # ZCL8 11.13.3
+    MANUFACTURER = 1  # ZCL8 11.13.3
+    IMAGE_TYPE = 2  # ZCL8 11.13.3
+    FILE_VERSION = 3  # ZCL8 11.13.3
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,10 +63,10 @@ class ImageNotify:
     A broadcast form exists (`jitter` thins out who answers); a unicast one asks with jitter 100.
     """
 
-    COMMAND: ClassVar[int] = 0x00
+    COMMAND: ClassVar[int] = 0x00  # ZCL8 11.13.3
     TO_CLIENT: ClassVar[bool] = True
 
-    jitter: int = 100
+    jitter: int = 100  # everybody answers, ZCL8 11.13.3
     manufacturer_code: int | None = None
     image_type: int | None = None
     file_version: int | None = None
@@ -98,7 +98,7 @@ class ImageNotify:
 class QueryNextImageRequest:
     """Client to server."""
 
-    COMMAND: ClassVar[int] = 0x01
+    COMMAND: ClassVar[int] = 0x01  # ZCL8 11.13.4
     TO_CLIENT: ClassVar[bool] = False
 
     manufacturer_code: int
@@ -134,7 +134,7 @@ class ImageFound:
 class QueryNextImageResponse:
     """Server to client: the image, or the status alone."""
 
-    COMMAND: ClassVar[int] = 0x02
+    COMMAND: ClassVar[int] = 0x02  # ZCL8 11.13.5
     TO_CLIENT: ClassVar[bool] = True
 
     status: int
@@ -160,7 +160,7 @@ class QueryNextImageResponse:
 class ImageBlockRequest:
     """Client to server. `minimum_block_period` is in milliseconds or seconds: cluster revisions differ."""
 
-    COMMAND: ClassVar[int] = 0x03
+    COMMAND: ClassVar[int] = 0x03  # ZCL8 11.13.6
     TO_CLIENT: ClassVar[bool] = False
 
     manufacturer_code: int
@@ -211,7 +211,7 @@ _NODE = Struct("<8s")  # IEEE EUI-64
 class ImagePageRequest:
     """Client to server: many blocks for one request."""
 
-    COMMAND: ClassVar[int] = 0x04
+    COMMAND: ClassVar[int] = 0x04  # ZCL8 11.13.7
     TO_CLIENT: ClassVar[bool] = False
 
     manufacturer_code: int
@@ -252,7 +252,7 @@ class ImagePageRequest:
 class ImageBlock:
     """Server to client, Image Block Response with SUCCESS."""
 
-    COMMAND: ClassVar[int] = 0x05
+    COMMAND: ClassVar[int] = 0x05  # ZCL8 11.13.8
     TO_CLIENT: ClassVar[bool] = True
 
     manufacturer_code: int
@@ -280,7 +280,7 @@ class WaitForData:
     Clients from before HA 1.2 know no `minimum_block_period`: None leaves it out.
     """
 
-    COMMAND: ClassVar[int] = 0x05
+    COMMAND: ClassVar[int] = 0x05  # ZCL8 11.13.8
     TO_CLIENT: ClassVar[bool] = True
 
     current_time: int
@@ -296,7 +296,7 @@ class WaitForData:
 class BlockRefused:
     """Server to client, Image Block Response with a status alone: ABORT, NO_IMAGE_AVAILABLE."""
 
-    COMMAND: ClassVar[int] = 0x05
+    COMMAND: ClassVar[int] = 0x05  # ZCL8 11.13.8
     TO_CLIENT: ClassVar[bool] = True
 
     status: int
@@ -329,7 +329,7 @@ def parse_image_block_response(payload: bytes) -> ImageBlockResponse:
 class UpgradeEndRequest:
     """Client to server: the download is over, one way or the other."""
 
-    COMMAND: ClassVar[int] = 0x06
+    COMMAND: ClassVar[int] = 0x06  # ZCL8 11.13.9
     TO_CLIENT: ClassVar[bool] = False
 
     status: int
@@ -352,7 +352,7 @@ class UpgradeEndResponse:
     `current_time` 0 makes `upgrade_time` an offset in seconds; else both are seconds since 2000.
     """
 
-    COMMAND: ClassVar[int] = 0x07
+    COMMAND: ClassVar[int] = 0x07  # ZCL8 11.13.9
     TO_CLIENT: ClassVar[bool] = True
 
     manufacturer_code: int
@@ -375,7 +375,7 @@ class UpgradeEndResponse:
 class QueryDeviceSpecificFileRequest:
     """Client to server."""
 
-    COMMAND: ClassVar[int] = 0x08
+    COMMAND: ClassVar[int] = 0x08  # ZCL8 11.13
     TO_CLIENT: ClassVar[bool] = False
 
     node: Eui64
@@ -403,7 +403,7 @@ class QueryDeviceSpecificFileRequest:
 class QueryDeviceSpecificFileResponse(QueryNextImageResponse):
     """Server to client; laid out like a Query Next Image Response."""
 
-    COMMAND: ClassVar[int] = 0x09
+    COMMAND: ClassVar[int] = 0x09  # ZCL8 11.13
 
 
 ServerCommand = (

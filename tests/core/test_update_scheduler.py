@@ -268,3 +268,10 @@ def test_what_is_not_known_changes_nothing():
 def test_a_policy_that_cannot_work_is_refused(setting):
     with pytest.raises(UsageError):
         SchedulePolicy(**setting)
+
+
+def test_a_download_under_way_keeps_its_place_over_a_restart():
+    scheduler = Scheduler(SchedulePolicy(concurrent=1, slot_s=600.0))
+    loading = new_update(1, state=UpdateState.DOWNLOADING)
+    assert offers(scheduler.load([loading, stored(2)], at(0))) == []
+    assert offers(scheduler.handle_deadline(at(600))) == [2]

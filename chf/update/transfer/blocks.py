@@ -22,7 +22,7 @@ _FLOOD_WAIT_S: Final = 1  # our choice: long enough that a flood stops, too shor
 _FLOOD_ALARM_INTERVAL_S: Final = 60.0  # our choice
 _LATE_S: Final = 0.002  # event loops count in milliseconds
 
-# ZCL8 2.4.1 (header: frame control, sequence, command) and 11.13.6.3 (field control, manufacturer code, image type,
+# ZCL8 2.4.1 (header: frame control, sequence, command) and 11.13.6 (field control, manufacturer code, image type,
 # file version, file offset, maximum data size) in one piece: this is parsed thousands of times in each update.
 _REQUEST = Struct("<BBBBHHIIB")
 # ZCL8 2.4.1 and 11.13.8 (status, manufacturer code, image type, file version, file offset, data size); the data follow.
@@ -34,12 +34,7 @@ _pack = _RESPONSE.pack
 _TYPE_AND_DIRECTION: Final = 0b0000_1111  # frame type, manufacturer specific, direction, ZCL8 2.4.1.1
 _CLUSTER_TO_SERVER: Final = 0b0000_0001  # ZCL8 2.4.1.1
 _CLUSTER_TO_CLIENT: Final = 0b0001_1001  # and no Default Response wanted, ZCL8 2.4.1.1
-_OPTIONAL_BYTES: Final = (
-    0,
-    8,
-    2,
-    10,
-)  # by the low bits of field control: node address, minimum block period, ZCL8 11.13.6.3
+_OPTIONAL_BYTES: Final = (0, 8, 2, 10)  # none, node address, minimum block period, both, ZCL8 11.13.6
 _REQUEST_COMMAND = zcl.ImageBlockRequest.COMMAND
 _RESPONSE_COMMAND = zcl.ImageBlock.COMMAND
 _SUCCESS = int(Status.SUCCESS)

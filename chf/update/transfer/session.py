@@ -27,8 +27,8 @@ from chf.update.transfer.policy import OtaPolicy
 from chf.update.transitions import TRANSFER, TRANSFER_ENDS, Input
 from chf.zcl import ota as zcl
 
-EVERY_ENDPOINT: Final = 0xFF
-_SEQUENCES: Final = 256
+EVERY_ENDPOINT: Final = 0xFF  # Zigbee R22 2.2: the broadcast endpoint
+_SEQUENCES: Final = 256  # an octet, ZCL8 2.4.1
 _LONG_AGO: Final = Instant(float("-inf"))
 
 
