@@ -50,7 +50,7 @@ class FirmwareCommands(Messages):
     @property
     def deadline(self) -> float | None:
         record = self._journal.get(Key.SCHEDULE)
-        if record is None or self._journal.get(Key.ACTIVATION) is not None:
+        if record is None:
             return None
         return float(_SCHEDULE.unpack(record)[1] - ZIGBEE_EPOCH_UTC_S)
 
@@ -123,7 +123,7 @@ class FirmwareCommands(Messages):
 
     def _carry_out_schedule(self, utc: float) -> Effects:
         record = self._journal.get(Key.SCHEDULE)
-        if record is None or self._journal.get(Key.ACTIVATION) is not None:
+        if record is None:
             return []
         counter, when, image_hash = _SCHEDULE.unpack(record)
         if utc < when:

@@ -40,10 +40,8 @@ _SIGNER_BYTES = 8
 def check_image(octets: bytes, download: Download, settings: FirmwareSettings) -> None:
     """Raise BadImageError with the reason unless this device may run `octets`, offered to it as `download`."""
     header = OtaHeader.from_bytes(octets)
-    if header.total_bytes != len(octets) or header.total_bytes != download.size_bytes:
-        raise BadImageError(
-            f"the header says {header.total_bytes} bytes, the server {download.size_bytes}, there are {len(octets)}"
-        )
+    if header.total_bytes != len(octets):
+        raise BadImageError(f"the header says {header.total_bytes} bytes, there are {len(octets)}")
     if header.manufacturer != settings.manufacturer_code:
         raise BadImageError(f"manufacturer 0x{header.manufacturer:04X}")
     if header.image_type != settings.image_type:

@@ -1,6 +1,7 @@
 """A device of the second update method: receipt, CS06 in all its outcomes; every refusal by name."""
 
 import hashlib
+from dataclasses import replace
 
 import pytest
 
@@ -8,10 +9,13 @@ from chf import gbcs
 from devices.nodes import events
 from devices.nodes.settings import CommandedKind, Faults
 from tests.support.commanded_rig import (
+    ACB_KA,
+    DEVICE_KA,
     DEVICE_KEY,
     START,
     STRANGER_KEY,
     SUPPLIER,
+    SUPPLIER_KEY,
     CommandedRig,
     image_hash,
     not_obeyed,
@@ -206,6 +210,32 @@ def test_a_replayed_command_is_not_obeyed(rig) -> None:
     rig.say(command)
     rig.run(1)
     not_obeyed(rig, command, "its counter was used before")
+
+
+def test_while_an_activation_is_under_way_no_other_command_is_obeyed(rig) -> None:
+    rig.say(rig.cs06(HASH))
+    rig.say(rig.cs06(bytes(32)))
+    assert refused(rig) == ["an activation is under way"]
+    rig.restarted()
+    assert outcomes(rig) == [gbcs.ExecutionOutcome(CODES.SUCCESS, NEW)]
+
+
+def test_a_command_whose_two_counters_differ_is_not_obeyed(rig) -> None:
+    precommand = gbcs.make_cs06_precommand(SUPPLIER, DEVICE, 5000, HASH, None)
+    other = replace(precommand, header=replace(precommand.header, counter=5001))
+    signed = gbcs.sign(other, SUPPLIER_KEY)
+    key = gbcs.mac_key(ACB_KA, DEVICE_KA.public_key(), signed.header)
+    not_obeyed(rig, gbcs.add_mac(signed, key).to_bytes(), "its two originator counters differ")
+
+
+def test_an_image_whose_force_replace_is_neither_0_nor_1_is_refused() -> None:
+    """The signature does not cover that octet (GBCS 11.2.2)."""
+    for value, failed in ((1, []), (2, ["no supplier's signature"])):
+        octets = bytearray(IMAGE)
+        octets[-66] = value
+        rig = CommandedRig(hub_image=bytes(octets))
+        rig.start()
+        assert [event.reason for event in rig.recorder.all(events.DownloadFailed)] == failed
 
 
 def test_each_originator_has_counters_of_its_own(rig) -> None:

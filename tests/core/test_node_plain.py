@@ -6,7 +6,7 @@ import pytest
 
 from chf.crypto.ecqv import CertificateAuthority, Suite
 from devices.nodes import events
-from devices.nodes.cluster import Clock, Cluster, Discover, Effects, Send, Signal
+from devices.nodes.cluster import Clock, Cluster, Discover, Effects, Send, Signal, is_unicast
 from devices.nodes.clusters import BASIC, BasicCluster, MirrorCluster, TimeCluster
 from devices.nodes.device import Device, Parts
 from devices.nodes.kinds import Clusters, plain_clusters
@@ -14,6 +14,7 @@ from devices.nodes.settings import DeviceSettings
 from devices.stack.interface import COORDINATOR
 from devices.wire import key_establishment, ota, time_cluster, zcl
 from devices.wire.zcl import Status, ZclFrame
+from tests.support.client_bench import heard
 from tests.support.model_hub import DEVICE, HUB_ENDPOINT, START_UTC, Rig
 
 BIG = 1 << 400
@@ -82,6 +83,11 @@ def test_a_bare_device_with_a_certificate_asks_for_its_key_before_anything_else(
     rig.device.power_on()
     rig.run(5)
     assert asked == [key_establishment.CLUSTER]
+    rig.device.power_off()
+    rig.stack.key_established = True  # as flash has it
+    rig.device.power_on()
+    rig.run(5)
+    assert asked == [key_establishment.CLUSTER, time_cluster.CLUSTER]
     assert rig.stack.endpoints[3].client_clusters == (time_cluster.CLUSTER, key_establishment.CLUSTER)
 
 
@@ -205,6 +211,47 @@ def test_until_it_has_its_own_key_a_device_with_a_certificate_believes_no_other(
         rig.hub.read_attributes(time_cluster.CLUSTER, 0x0000, from_server=True)
         rig.run(0.1)
         assert (rig.device.unsecured_refused == 0) is established
+
+
+def test_a_command_in_the_wrong_direction_is_not_one_of_this_side() -> None:
+    rig = PlainRig()
+    rig.device.power_on()
+    rig.run(1)
+    for cluster, from_server in ((BASIC, True), (time_cluster.CLUSTER, False)):
+        rig.hub.command(0x00, b"", cluster=cluster, from_server=from_server, secured=True)
+    rig.run(1)
+    assert [response.status for _, response in rig.hub.default_responses] == [Status.UNSUP_CLUSTER_COMMAND] * 2
+
+    class Takes(Cluster):
+        def receive(self, frame, indication, now):
+            del frame, indication, now
+            return Status.SUCCESS, []
+
+    rig = PlainRig(lambda _settings, _parts: {0xFC00: Takes()})
+    rig.device.power_on()
+    rig.run(1)
+    for from_server in (True, False):
+        rig.hub.command(0x00, b"", cluster=0xFC00, from_server=from_server, quiet=False)
+    rig.run(1)
+    statuses = [response.status for _, response in rig.hub.default_responses]
+    assert statuses == [Status.UNSUP_CLUSTER_COMMAND, Status.SUCCESS]
+
+
+def test_a_group_is_no_unicast_whatever_its_address() -> None:
+    assert is_unicast(heard(destination=0xFFF7))
+    assert not is_unicast(heard(destination=0xFFF8))
+    assert not is_unicast(heard()._replace(group=1))
+
+
+@pytest.mark.parametrize(("changes", "source"), [({}, 0x01), ({"poll_interval_s": 5.0}, 0x03)])
+def test_an_answer_with_attributes_wants_none_and_says_where_the_power_comes_from(changes, source) -> None:
+    rig = PlainRig(**changes)
+    rig.device.power_on()
+    rig.run(5)
+    rig.hub.read_attributes(BASIC, 0x0007)
+    rig.run(1)
+    assert rig.hub.read[BASIC] == {0x0007: source}  # ZCL8 3.2.2.2.8: mains, or battery
+    assert ZclFrame.from_bytes(rig.stack.sent[-1].payload).disable_default_response
 
 
 def test_attributes_fill_a_frame_to_the_octet_and_no_further() -> None:

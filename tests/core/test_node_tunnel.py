@@ -229,6 +229,12 @@ def test_one_get_at_a_time() -> None:
     assert again.frame.payload[2:] == b"\x01"
 
 
+def test_a_tunnel_client_hears_the_hub_alone() -> None:
+    fetcher = Fetcher()
+    response = ZclFrame(1, ServerCommand.REQUEST_TUNNEL_RESPONSE, tunneling.RequestTunnelResponse(5, 0).to_bytes())
+    assert fetcher.client.receive(response, STRANGER, 0.0) == (Status.NOT_AUTHORIZED, [])
+
+
 @pytest.mark.parametrize("status", [TransferError.NO_SUCH_TUNNEL, TransferError.WRONG_DEVICE])
 def test_a_lost_tunnel_is_opened_again_and_one_that_was_asked_too_much_is_not(status) -> None:
     fetcher = Fetcher()

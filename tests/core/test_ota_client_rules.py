@@ -420,6 +420,47 @@ def test_a_page_that_was_put_off_is_asked_for_from_where_it_stopped() -> None:
     assert (command, page.offset) == (ota.Command.IMAGE_PAGE_REQUEST, 50)
 
 
+def test_a_page_with_a_lost_block_begins_anew_where_a_lost_block_resets_the_offset() -> None:
+    bench = ClientBench(ESP_RESET, page_bytes=200)
+    bench.fetching()
+    bench.block(0)
+    bench.block(100)  # early
+    assert bench.asks_block(bench.wait()).offset == 50
+    bench.wait()  # no answer
+    command, payload = bench.requests(bench.wait())[-1]
+    assert (command, ota.ImagePageRequest.from_bytes(payload).offset) == (ota.Command.IMAGE_PAGE_REQUEST, 0)
+
+
+def test_pieces_of_a_page_may_overlap() -> None:
+    bench = paging()
+    bench.block(0)
+    for offset in (60, 100):
+        bench.block(offset)  # early
+    bench.block(50)
+    assert bench.banks.offset == 150
+    bench.block(150)
+    assert bench.requests()[-1][0] == ota.Command.IMAGE_PAGE_REQUEST
+
+
+def test_progress_is_told_at_most_once_for_each_hundredth() -> None:
+    bench = ClientBench(octets=image(body_bytes=20_000))
+    bench.download()
+    told = [event.offset_bytes for event in bench.all(events.DownloadProgress)]
+    assert 90 <= len(told) <= 100
+    assert told == sorted(told)
+
+
+@pytest.mark.parametrize(("personality", "offset"), [(SPEC_STRICT, 50), (SILICON_LABS, 0)])
+def test_what_an_abort_leaves_of_a_download(personality, offset: int) -> None:
+    bench = ClientBench(personality)
+    bench.fetching()
+    bench.block(0)
+    bench.status(ota.Command.IMAGE_BLOCK_REQUEST, Status.ABORT)
+    bench.wait()
+    bench.offer()
+    assert bench.all(events.DownloadStarted)[-1].offset_bytes == offset
+
+
 def test_a_page_is_at_least_one_block() -> None:
     bench = ClientBench(SILICON_LABS, page_bytes=20)
     bench.fetching()

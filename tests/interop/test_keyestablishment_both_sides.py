@@ -292,3 +292,11 @@ def test_the_device_takes_key_establishment_from_the_hub_alone_and_never_under_a
         [],
     )
     assert client.state is State.INITIATING
+
+
+def test_a_confirmation_that_is_said_again_changes_nothing():
+    air = Air().start()
+    assert air.agreed
+    frame = ZclFrame(9, Command.CONFIRM_KEY_DATA, bytes(16), from_server=True)
+    assert air.client.receive(frame, heard(source_ieee=HUB, secured=False), air.time) == (Status.SUCCESS, [])
+    assert air.client.state is State.ESTABLISHED
