@@ -35,7 +35,7 @@ def one_transaction(store: Store) -> int:
         job_id = UpdateId(number)
         tx.jobs.add(
             accept(
-                job_id=job_id,
+                number=job_id,
                 device=DEVICE,
                 image=ImageId("ab" * 32),
                 file_version=2,
