@@ -125,13 +125,12 @@ def _home(home: Path) -> Iterator[Finding]:
     try:
         if (home / "chf.db").exists():
             with Store.open(home) as store:
-                broken = store.audit.verify()
-            if broken is None:
-                yield Finding("store", Verdict.GOOD, "opens, and its audit chain holds")
-            else:
-                yield Finding(
-                    "store", Verdict.BAD, f"the audit chain breaks: {broken.reason}", "keep a copy, and ask who"
-                )
+                wrong, pruned = list(store.findings()), store.audit.checkpoint()
+            for detail in wrong:
+                yield Finding("store", Verdict.BAD, detail, "keep a copy, ask who, and restore one that is whole")
+            if not wrong:
+                since = "" if pruned is None else f", from record {pruned.through + 1} on (older ones were pruned)"
+                yield Finding("store", Verdict.GOOD, f"whole, every row can be read, and its audit chain holds{since}")
         running = {"hub": holder_pid(home, Only.HUB), "dcc side": holder_pid(home, Only.DCC_SIDE)}
     except ChfError as error:
         yield Finding("store", Verdict.BAD, str(error), "restore a copy, or use another --home")

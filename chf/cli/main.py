@@ -23,6 +23,7 @@ _NOUNS = {
     "radio": ("chf.cli.radio", "The dongle: who answers, which network."),
     "report": ("chf.cli.report", "What became of updates: text, one HTML file, JUnit, JSON."),
     "run": ("chf.cli.run", "Run the hub on a dongle."),
+    "store": ("chf.cli.store", "What is kept, and for how long."),
     "update": ("chf.cli.update", "Firmware updates: start, follow, cancel."),
     "watch": ("chf.cli.watch", "A live table of what the hub is doing."),
 }

@@ -39,6 +39,8 @@ _LOG = logging.getLogger(__name__)
 
 POLL_S: Final = 0.2  # how soon the hub looks at a command of the CLI (our choice)
 SAVE_S: Final = 0.5  # how often progress and what was heard are written (our choice)
+PRUNE_S: Final = 1.0  # between two portions of what retention lets go (our choice)
+LULL_S: Final = 600.0  # until it is looked for again, once nothing is left (our choice)
 CHECKPOINT_S: Final = 30.0  # how often SQLite's log is moved into its file (our choice)
 
 RADIO_NOTE: Final = "radio"
@@ -59,6 +61,7 @@ class Hub:
     ) -> None:
         settings = settings or HubSettings()
         self._store, self._radio, self._clock, self._trace = store, radio, clock, trace
+        self._retention = settings.retention
         context = HubContext.of(store, radio, clock, settings, pki)
         self._devices = devices = context.devices
         self._journal = Journal(store, self)
@@ -105,6 +108,7 @@ class Hub:
                     ("raising alerts of the device log", self._raise_log_alerts),
                     ("saving progress", self._save),
                     ("the store's checkpoint", self._checkpoint),
+                    ("retention", self._prune),
                 ):
                     tasks.create_task(keep_doing(name, turn, self._alarm))
                 ready(info)
@@ -261,6 +265,18 @@ class Hub:
         except StoreError as error:
             _LOG.warning("the store's log was not moved into its file: %s", error)
         return 0.0
+
+    async def _prune(self) -> float:
+        """A portion takes a few milliseconds; in vain where the disk is full, which is no failure."""
+        now = self._clock.now().utc
+        older_than = self._retention.older_than(now)
+        if older_than is None or self._journal.behind:
+            return LULL_S
+        try:
+            return PRUNE_S if self._store.prune(older_than, now) else LULL_S
+        except StoreError as error:
+            _LOG.warning("nothing was pruned: %s", error)
+            return LULL_S
 
     # Notes for people
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from chf.config import read_toml
 from chf.keys import KeyEstablishmentSettings
+from chf.store.retention import Retention
 from chf.tunnel import TunnelSettings
 from chf.update.scheduler import SchedulePolicy
 from chf.update.transfer.policy import OtaPolicy
@@ -36,6 +37,7 @@ class HubSettings:
     tunnel: TunnelSettings = field(default_factory=TunnelSettings)
     security: SecuritySettings = field(default_factory=SecuritySettings)
     key_establishment: KeyEstablishmentSettings = field(default_factory=KeyEstablishmentSettings)
+    retention: Retention = field(default_factory=Retention)
 
     @classmethod
     def load(cls, path: Path) -> "HubSettings":
@@ -47,6 +49,7 @@ class HubSettings:
             tunnel=table.settings("tunnel", TunnelSettings),
             security=table.settings("security", SecuritySettings),
             key_establishment=table.settings("key_establishment", KeyEstablishmentSettings),
+            retention=table.settings("retention", Retention),
         )
         table.finish()
         return settings

@@ -47,7 +47,7 @@ class Alert:
     delivered: UtcSeconds | None
 
 
-_READER: Final = RowReader(
+READER: Final = RowReader(
     "alerts",
     {
         "seq": number,
@@ -80,7 +80,7 @@ class Alerts:
         self._database = database
 
     def get(self, msg_id: str) -> Alert | None:
-        return _READER.first(self._database.read(f"select {_READER.columns} from alerts where msg_id = ?", (msg_id,)))
+        return READER.first(self._database.read(f"select {READER.columns} from alerts where msg_id = ?", (msg_id,)))
 
     def list(
         self,
@@ -98,18 +98,18 @@ class Alerts:
             "use_case = ?": use_case,
             "created_utc >= ?": since,
         }
-        return _READER.newest(self._database, last, conditions)
+        return READER.newest(self._database, last, conditions)
 
     def tail(self, after_seq: int, limit: int = 100) -> Rows[Alert]:
         """The next ones after one that is known, oldest first."""
-        return _READER.after(self._database, after_seq, limit)
+        return READER.after(self._database, after_seq, limit)
 
     def undelivered(self, limit: int = 100) -> Rows[Alert]:
         """The oldest that are not acknowledged."""
         rows = self._database.read(
-            f"select {_READER.columns} from alerts where delivered_utc is null order by seq limit ?", (limit,)
+            f"select {READER.columns} from alerts where delivered_utc is null order by seq limit ?", (limit,)
         )
-        return _READER.all(rows)
+        return READER.all(rows)
 
 
 class AlertsWriter(Alerts):

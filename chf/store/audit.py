@@ -45,10 +45,10 @@ class BrokenLink:
     reason: str
 
 
-_READER: Final = RowReader(
+READER: Final = RowReader(
     "audit", {"seq": number, "event": lambda value: Event.from_json(text(value)), "hash": octets}, AuditRecord
 )
-_CHECKPOINT: Final = RowReader("audit_checkpoint", {"through": number, "hash": octets, "pruned_utc": utc}, Checkpoint)
+CHECKPOINT: Final = RowReader("audit_checkpoint", {"through": number, "hash": octets, "pruned_utc": utc}, Checkpoint)
 
 
 class Audit:
@@ -59,7 +59,7 @@ class Audit:
 
     def tail(self, after_seq: int = 0, limit: int = _PAGE) -> Rows[AuditRecord]:
         """The next records after one that is known, oldest first."""
-        return _READER.after(self._database, after_seq, limit)
+        return READER.after(self._database, after_seq, limit)
 
     def of_update(self, number: int) -> Rows[AuditRecord]:
         return self._where("job = ? order by seq", number)
@@ -94,7 +94,7 @@ class Audit:
 
     def checkpoint(self) -> Checkpoint | None:
         """Up to where records were pruned; None where none were."""
-        return _CHECKPOINT.first(self._database.read(f"select {_CHECKPOINT.columns} from audit_checkpoint"))
+        return CHECKPOINT.first(self._database.read(f"select {CHECKPOINT.columns} from audit_checkpoint"))
 
     def verify(self) -> BrokenLink | None:
         """Walk the whole chain; None where it holds."""
@@ -128,7 +128,7 @@ class Audit:
             after_seq = page[-1][0]
 
     def _where(self, clause: str, *parameters: str | int) -> Rows[AuditRecord]:
-        return _READER.all(self._database.read(f"select {_READER.columns} from audit where {clause}", parameters))
+        return READER.all(self._database.read(f"select {READER.columns} from audit where {clause}", parameters))
 
 
 class AuditWriter(Audit):

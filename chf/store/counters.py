@@ -16,10 +16,10 @@ def _value(_key: str, value: Any) -> Any:
     return value
 
 
-_NEXT: Final[RowReader[int]] = RowReader("counters", {"name": text, "next": number}, _value)
-_VALUE: Final[RowReader[str]] = RowReader("meta", {"key": text, "value": text}, _value)
+NEXT: Final[RowReader[int]] = RowReader("counters", {"name": text, "next": number}, _value)
+VALUE: Final[RowReader[str]] = RowReader("meta", {"key": text, "value": text}, _value)
 _JSON: Final[RowReader[dict[str, Any]]] = RowReader("meta", {"key": text, "value": json_object}, _value)
-_COUNTER: Final[RowReader[int]] = RowReader("requests", {"originator": eui64, "counter": u64_text}, _value)
+COUNTER: Final[RowReader[int]] = RowReader("requests", {"originator": eui64, "counter": u64_text}, _value)
 
 
 class Counters:
@@ -30,7 +30,7 @@ class Counters:
 
     def peek(self, name: str) -> int | None:
         """The number that would be given out next, None before the first."""
-        return _NEXT.first(self._database.read(f"select {_NEXT.columns} from counters where name = ?", (name,)))
+        return NEXT.first(self._database.read(f"select {NEXT.columns} from counters where name = ?", (name,)))
 
 
 class CountersWriter(Counters):
@@ -61,10 +61,10 @@ class Requests:
     def highest(self, originator: Eui64) -> int | None:
         """The highest counter that was taken of this originator, None before the first."""
         rows = self._database.read(
-            f"select {_COUNTER.columns} from requests where originator = ? order by counter desc limit 1",
+            f"select {COUNTER.columns} from requests where originator = ? order by counter desc limit 1",
             (format_eui64(originator),),
         )
-        return _COUNTER.first(rows)
+        return COUNTER.first(rows)
 
 
 class RequestsWriter(Requests):
@@ -84,7 +84,7 @@ class Meta:
         self._database = database
 
     def get(self, key: str) -> str | None:
-        return _VALUE.first(self._database.read(f"select {_VALUE.columns} from meta where key = ?", (key,)))
+        return VALUE.first(self._database.read(f"select {VALUE.columns} from meta where key = ?", (key,)))
 
     def number(self, key: str) -> int:
         """0 where there is none. Raises DamagedRowError."""

@@ -78,7 +78,7 @@ class DeviceEntry:
         )
 
 
-_READER: Final = RowReader(
+READER: Final = RowReader(
     "devices",
     {
         "eui64": eui64,
@@ -101,7 +101,7 @@ _READER: Final = RowReader(
     DeviceEntry,
 )
 _KEYS: Final = RowReader("devices", {"eui64": eui64, "link_key": optional(octets)}, lambda *row: row)
-_COLUMNS: Final = _READER.columns
+_COLUMNS: Final = READER.columns
 
 
 class DeviceLog:
@@ -112,11 +112,11 @@ class DeviceLog:
 
     def get(self, eui64: Eui64) -> DeviceEntry | None:
         rows = self._database.read(f"select {_COLUMNS} from devices where eui64 = ?", (format_eui64(eui64),))
-        return _READER.first(rows)
+        return READER.first(rows)
 
     def list(self) -> Rows[DeviceEntry]:
         """In the order in which they were added."""
-        return _READER.all(self._database.read(f"select {_COLUMNS} from devices order by added_utc, eui64"))
+        return READER.all(self._database.read(f"select {_COLUMNS} from devices order by added_utc, eui64"))
 
     def link_keys(self) -> Rows[tuple[Eui64, bytes | None]]:
         """Every device and its key by certificate, in the order in which they were added."""

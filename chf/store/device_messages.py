@@ -52,7 +52,7 @@ class DeviceMessage:
     changed: UtcSeconds
 
 
-_READER: Final = RowReader(
+READER: Final = RowReader(
     "device_messages",
     {
         "id": number,
@@ -81,22 +81,22 @@ class DeviceMessages:
         """In the order in which they are to be sent; of every device, or of this one."""
         which, parameters = ("and device = ?", (format_eui64(device),)) if device is not None else ("", ())
         rows = self._database.read(
-            f"select {_READER.columns} from device_messages where state = 'waiting' {which} order by id", parameters
+            f"select {READER.columns} from device_messages where state = 'waiting' {which} order by id", parameters
         )
-        return _READER.all(rows)
+        return READER.all(rows)
 
     def asked(self, device: Eui64, counter: int, message_code: int) -> DeviceMessage | None:
         """The command that a response of this device, counter and message code answers."""
         rows = self._database.read(
-            f"select {_READER.columns} from device_messages where device = ? and counter = ? and message_code = ?"
+            f"select {READER.columns} from device_messages where device = ? and counter = ? and message_code = ?"
             " order by id desc limit 1",
             (format_eui64(device), f"{counter:016x}", message_code),
         )
-        return _READER.first(rows)
+        return READER.first(rows)
 
     def list(self, *, since: UtcSeconds | None = None, last: int | None = None) -> Rows[DeviceMessage]:
         """The last so many, or all, the newest first."""
-        rows = _READER.newest(self._database, last, {"created_utc >= ?": since})
+        rows = READER.newest(self._database, last, {"created_utc >= ?": since})
         return Rows(reversed(rows), rows.unreadable, left_out=rows.left_out)
 
     def unanswered(self, overdue_since: UtcSeconds, silent_since: UtcSeconds, limit: int = -1) -> Rows[DeviceMessage]:
@@ -106,25 +106,25 @@ class DeviceMessages:
         `silent_since` and have no answer.
         """
         rows = self._database.read(
-            f"select {_READER.columns} from device_messages where told_utc is null and state <> 'answered'"
+            f"select {READER.columns} from device_messages where told_utc is null and state <> 'answered'"
             " and (state in ('failed', 'expired') or (state = 'waiting' and expires_utc <= ?)"
             " or (state = 'delivered' and changed_utc <= ?)) order by id limit ?",
             (overdue_since, silent_since, limit),
         )
-        return _READER.all(rows)
+        return READER.all(rows)
 
     def without_outcome(self, utc: UtcSeconds, limit: int = -1) -> Rows[DeviceMessage]:
         """Those that were accepted for later, whose outcome is overdue, and of which nobody was told."""
         rows = self._database.read(
-            f"select {_READER.columns} from device_messages where told_utc is null and outcome_due_utc is not null"
+            f"select {READER.columns} from device_messages where told_utc is null and outcome_due_utc is not null"
             " and outcome_due_utc <= ? order by id limit ?",
             (utc, limit),
         )
-        return _READER.all(rows)
+        return READER.all(rows)
 
     def get(self, message_id: int) -> DeviceMessage | None:
-        rows = self._database.read(f"select {_READER.columns} from device_messages where id = ?", (message_id,))
-        return _READER.first(rows)
+        rows = self._database.read(f"select {READER.columns} from device_messages where id = ?", (message_id,))
+        return READER.first(rows)
 
 
 class DeviceMessagesWriter(DeviceMessages):

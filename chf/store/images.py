@@ -48,7 +48,7 @@ def record_of(image: FirmwareImage, name: str, added: UtcSeconds) -> ImageRecord
     )
 
 
-_READER: Final = RowReader(
+READER: Final = RowReader(
     "images",
     {
         "sha256": text,
@@ -64,7 +64,7 @@ _READER: Final = RowReader(
     },
     ImageRecord,
 )
-_COLUMNS: Final = _READER.columns
+_COLUMNS: Final = READER.columns
 
 
 class Images:
@@ -75,7 +75,7 @@ class Images:
 
     def get(self, sha256: str) -> ImageRecord | None:
         rows = self._database.read(f"select {_COLUMNS} from images where sha256 = ?", (sha256,))
-        return _READER.first(rows)
+        return READER.first(rows)
 
     def find(self, prefix: str) -> ImageRecord:
         """The one image whose SHA-256 begins so, or whose name is this. Raises UsageError for none, or several."""
@@ -84,12 +84,12 @@ class Images:
             (prefix, prefix, prefix),
         )
         if prefix and len(rows) == 1:
-            return _READER.one(rows[0])
+            return READER.one(rows[0])
         raise UsageError(f"{'more than one' if prefix and rows else 'no'} stored image is called {prefix[:80]!r}")
 
     def list(self) -> Rows[ImageRecord]:
         """In the order in which they were added."""
-        return _READER.all(self._database.read(f"select {_COLUMNS} from images order by added_utc, sha256"))
+        return READER.all(self._database.read(f"select {_COLUMNS} from images order by added_utc, sha256"))
 
     def open(self, sha256: str) -> bytes:
         """The file. Raises UsageError where there is none, StoreCorruptError where it is not what was stored."""

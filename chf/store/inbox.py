@@ -45,7 +45,7 @@ class Command:
     finished: UtcSeconds | None
 
 
-_READER: Final = RowReader(
+READER: Final = RowReader(
     "inbox",
     {
         "id": number,
@@ -58,7 +58,7 @@ _READER: Final = RowReader(
     },
     Command,
 )
-_COLUMNS: Final = _READER.columns
+_COLUMNS: Final = READER.columns
 
 
 class Inbox:
@@ -70,11 +70,11 @@ class Inbox:
     def pending(self) -> Rows[Command]:
         """In the order in which they were submitted."""
         rows = self._database.read(f"select {_COLUMNS} from inbox where state = 'pending' order by id")
-        return _READER.all(rows)
+        return READER.all(rows)
 
     def get(self, command_id: int) -> Command | None:
         rows = self._database.read(f"select {_COLUMNS} from inbox where id = ?", (command_id,))
-        return _READER.first(rows)
+        return READER.first(rows)
 
 
 class InboxWriter(Inbox):
@@ -117,7 +117,7 @@ class Followed:
     file_version: int
 
 
-_FOLLOWED: Final = RowReader(
+FOLLOWED: Final = RowReader(
     "followed", {"command": number, "request": text, "service": text, "file_version": unsigned(32)}, Followed
 )
 
@@ -129,16 +129,16 @@ class FollowedCommands:
         self._database = database
 
     def list(self) -> Rows[Followed]:
-        return _FOLLOWED.all(self._database.read(f"select {_FOLLOWED.columns} from followed order by command"))
+        return FOLLOWED.all(self._database.read(f"select {FOLLOWED.columns} from followed order by command"))
 
     def ended(self, limit: int) -> Rows[Followed]:
         """Those whose command the hub has done or refused, or lost."""
         rows = self._database.read(
-            f"select {_FOLLOWED.columns} from followed where not exists"
+            f"select {FOLLOWED.columns} from followed where not exists"
             " (select 1 from inbox where id = followed.command and state = 'pending') order by command limit ?",
             (limit,),
         )
-        return _FOLLOWED.all(rows)
+        return FOLLOWED.all(rows)
 
 
 class FollowedCommandsWriter(FollowedCommands):

@@ -50,7 +50,7 @@ def _record(value: Any) -> TransferRecord | DamagedRecord | None:
         return DamagedRecord(value if isinstance(value, str | bytes) else str(value), repr(error))
 
 
-_READER: Final = RowReader(
+READER: Final = RowReader(
     "jobs",
     {
         "id": number,
@@ -80,7 +80,7 @@ _READER: Final = RowReader(
     },
     _update,
 )
-_COLUMNS: Final = _READER.columns
+_COLUMNS: Final = READER.columns
 
 
 class Jobs:
@@ -91,13 +91,13 @@ class Jobs:
 
     def get(self, job_id: UpdateId) -> Update | None:
         rows = self._database.read(f"select {_COLUMNS} from jobs where id = ?", (job_id,))
-        return _READER.first(rows)
+        return READER.first(rows)
 
     def active_for(self, device: Eui64) -> Update | None:
         rows = self._database.read(
             f"select {_COLUMNS} from jobs where device = ? and {ACTIVE_JOB}", (format_eui64(device),)
         )
-        return _READER.first(rows)
+        return READER.first(rows)
 
     def list(
         self,
@@ -114,13 +114,13 @@ class Jobs:
         }
         if active_only:
             conditions[f"{ACTIVE_JOB} and ?"] = 1
-        return _READER.newest(self._database, last, conditions)
+        return READER.newest(self._database, last, conditions)
 
     def last_of_each_device(self) -> Rows[Update]:
         """Of those in the device log."""
         last = "select (select max(id) from jobs where device = eui64) from devices"
         rows = self._database.read(f"select {_COLUMNS} from jobs where id in ({last}) order by id")
-        return _READER.all(rows)
+        return READER.all(rows)
 
     def next_id(self) -> UpdateId:
         """The number for a new update, which only the hub makes: one more than the highest."""

@@ -1,14 +1,13 @@
 """Where the transfers stand, for those who watch: written a few times a second, worth nothing later."""
 
 import json
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any, Final
+from typing import Final
 
 from chf.clock import UtcSeconds
 from chf.errors import DamagedRowError
 from chf.store.counters import Meta, MetaWriter
-from chf.store.rows import unsigned, utc
+from chf.store.rows import json_object, unsigned, utc
 from chf.update.model import UpdateId
 
 KEY: Final = "progress of update "
@@ -25,25 +24,26 @@ class TransferProgress:
 
 
 def write(meta: MetaWriter, job: UpdateId, progress: TransferProgress) -> None:
-    meta.set(key(job), json.dumps(asdict(progress)))
+    meta.set(_key(job), json.dumps(asdict(progress)))
 
 
 def read(meta: Meta, job: UpdateId) -> TransferProgress | None:
     """None where it is not known; a damaged row is worth no more than none (`chf doctor` names it)."""
     try:
-        row = meta.json(key(job))
-        return None if row is None else parse(row)
-    except DamagedRowError:
+        text = meta.get(_key(job))
+        return None if text is None else cell(text)
+    except (DamagedRowError, ValueError, LookupError, TypeError):
         return None
 
 
-def parse(row: Mapping[str, Any]) -> TransferProgress:
-    """Raises ValueError, LookupError or TypeError for what `write` does not write."""
+def cell(value: object) -> TransferProgress:
+    """Reads what is stored. Raises ValueError, LookupError or TypeError for what `write` does not write."""
+    row = json_object(value)
     offset, size, blocks = (unsigned(32)(row[name]) for name in ("offset_bytes", "size_bytes", "blocks"))
     if not offset <= size or not size:
         raise ValueError(f"octet {offset} of {size}")
     return TransferProgress(offset, size, blocks, utc(row["utc"]))
 
 
-def key(job: UpdateId) -> str:
+def _key(job: UpdateId) -> str:
     return f"{KEY}{job}"

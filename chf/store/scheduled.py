@@ -19,7 +19,7 @@ class ScheduledRead:
     due: UtcSeconds
 
 
-_READER: Final = RowReader(
+READER: Final = RowReader(
     "scheduled_reads", {"id": number, "request": text, "device": eui64, "due_utc": utc}, ScheduledRead
 )
 
@@ -33,11 +33,11 @@ class ScheduledReads:
     def due(self, utc: UtcSeconds, limit: int = -1) -> Rows[ScheduledRead]:
         """Those whose time has come and that nothing was done about."""
         rows = self._database.read(
-            f"select {_READER.columns} from scheduled_reads where done_utc is null and due_utc <= ?"
+            f"select {READER.columns} from scheduled_reads where done_utc is null and due_utc <= ?"
             " order by due_utc, id limit ?",
             (utc, limit),
         )
-        return _READER.all(rows)
+        return READER.all(rows)
 
     def dated(self, request: str) -> bool:
         """Whether this request was one of them, done or not."""

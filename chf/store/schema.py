@@ -149,7 +149,7 @@ create table uplink (
 """
 """Documents of the DCC side for its users; `alert` is the row of `alerts` that a document was made of."""
 
-_FOLLOWED = """
+FOLLOWED = """
 create table followed (
     command integer primary key,
     request text not null,
@@ -222,7 +222,7 @@ MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (
         _UPLINK,
         "create index uplink_open on uplink (recipient, device, seq) where delivered_utc is null and parked = 0",
         "create index uplink_alert on uplink (alert)",
-        _FOLLOWED,
+        FOLLOWED,
         _DEVICE_MESSAGES,
         "create index device_messages_waiting on device_messages (device, id) where state = 'waiting'",
         "create index device_messages_answered_by on device_messages (device, counter, message_code)",

@@ -19,6 +19,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from chf.clock import UtcSeconds
 from chf.eui64 import Eui64
 from chf.store.alerts import Alerts, AlertsWriter
 from chf.store.audit import Audit, AuditWriter
@@ -26,10 +27,12 @@ from chf.store.counters import Counters, CountersWriter, Meta, MetaWriter, Reque
 from chf.store.database import Database
 from chf.store.device_log import DeviceLog, DeviceLogWriter
 from chf.store.device_messages import DeviceMessages, DeviceMessagesWriter
+from chf.store.health import findings
 from chf.store.images import Images, ImagesWriter
 from chf.store.inbox import FollowedCommands, FollowedCommandsWriter, Inbox, InboxWriter
 from chf.store.job_table import Jobs, JobsWriter
 from chf.store.lock import Only, StoreLock
+from chf.store.retention import TABLES, Pruner, Pruning
 from chf.store.scheduled import ScheduledReads, ScheduledReadsWriter
 from chf.store.uplink import Uplink, UplinkWriter
 from chf.update.eligibility import Candidate, InProgress
@@ -52,6 +55,7 @@ class Transaction:
         self.followed = FollowedCommandsWriter(database)
         self.device_messages = DeviceMessagesWriter(database)
         self.scheduled = ScheduledReadsWriter(database)
+        self.pruner = Pruner(database, self.audit)
 
 
 class Store:
@@ -73,6 +77,7 @@ class Store:
         self.followed = FollowedCommands(database)
         self.device_messages = DeviceMessages(database)
         self.scheduled = ScheduledReads(database)
+        self.pruning = Pruning(database)
         self._transaction = Transaction(database)
 
     @classmethod
@@ -109,6 +114,19 @@ class Store:
         """
         with self._database.transaction(durable=durable):
             yield self._transaction
+
+    def findings(self) -> Iterator[str]:
+        """What is wrong with it, worst first: everything is read once."""
+        return findings(self._database, self.audit.verify)
+
+    def prune(self, older_than: UtcSeconds, now: UtcSeconds) -> dict[str, int]:
+        """One portion of what retention lets go: how many rows of each table went. Call again until there are none.
+
+        A power cut may undo it, which does no harm.
+        """
+        with self.transaction(durable=False) as tx:
+            gone = {table: tx.pruner.prune(table, older_than, now) for table in TABLES}
+        return {table: count for table, count in gone.items() if count}
 
     def sync(self) -> None:
         """Wait until all that was committed without waiting is on disk. May be called in another thread."""

@@ -45,7 +45,7 @@ class Document:
     delivered: UtcSeconds | None
 
 
-_READER: Final = RowReader(
+READER: Final = RowReader(
     "uplink",
     {
         "seq": number,
@@ -75,7 +75,7 @@ class Uplink:
         self._database = database
 
     def get(self, seq: int) -> Document | None:
-        return _READER.first(self._database.read(f"select {_READER.columns} from uplink where seq = ?", (seq,)))
+        return READER.first(self._database.read(f"select {READER.columns} from uplink where seq = ?", (seq,)))
 
     def list(
         self, *, undelivered: bool = False, since: UtcSeconds | None = None, last: int | None = None
@@ -84,15 +84,15 @@ class Uplink:
         conditions: dict[str, Parameter] = {"created_utc >= ?": since}
         if undelivered:
             conditions["delivered_utc is null and ?"] = 1
-        return _READER.newest(self._database, last, conditions)
+        return READER.newest(self._database, last, conditions)
 
     def heads(self) -> Rows[Document]:
         """Of each recipient and device the oldest open document: the only one that may be sent now."""
         rows = self._database.read(
-            f"select {_READER.columns} from uplink where seq in"
+            f"select {READER.columns} from uplink where seq in"
             f" (select min(seq) from uplink where {_OPEN} group by recipient, device) order by seq"
         )
-        return _READER.all(rows)
+        return READER.all(rows)
 
     def waiting(self) -> int:
         return int(self._database.read(f"select count(*) from uplink where {_OPEN}")[0][0])

@@ -1,0 +1,211 @@
+"""Retention: what is over goes, in portions; what is not never does, and the audit's chain still holds."""
+
+import pytest
+from click.testing import CliRunner
+
+from chf.cli.main import chf
+from chf.clock import UtcSeconds
+from chf.errors import UsageError
+from chf.eui64 import Eui64
+from chf.image.image import ImageId
+from chf.store import NewAlert, Store
+from chf.store.audit import BrokenLink
+from chf.store.device_messages import MessageState, NewDeviceMessage
+from chf.store.inbox import Followed
+from chf.store.progress import TransferProgress, read, write
+from chf.store.retention import DAY_S, PORTION, Retention
+from chf.store.uplink import NewDocument
+from chf.trace import Event, Kind
+from chf.update.model import ActivateNow, Update, UpdateId, UpdateState
+
+NOW = UtcSeconds(1_800_000_000.0)
+OLD, YOUNG = UtcSeconds(NOW - 500 * DAY_S), UtcSeconds(NOW - 300 * DAY_S)
+BORDER = UtcSeconds(NOW - 400 * DAY_S)
+DEVICE, OTHER, USER = Eui64(0xA4), Eui64(0xA5), Eui64(0x90)
+
+
+@pytest.fixture
+def store(tmp_path):
+    with Store.open(tmp_path) as opened:
+        yield opened
+
+
+def alert(name: str) -> NewAlert:
+    return NewAlert(name, DEVICE, "CS09", 0x8F8B, "", b"\xdf", True, OLD)
+
+
+def update(number: int, device: Eui64, ended: UtcSeconds | None) -> Update:
+    state = UpdateState.ANNOUNCED if ended is None else UpdateState.ACTIVATED
+    return Update(
+        *(UpdateId(number), device, ImageId("ab" * 32), 2, ActivateNow(), "cli", OLD, NOW, OLD),
+        state=state,
+        ended=ended,
+    )
+
+
+def prune(store: Store) -> dict[str, int]:
+    gone: dict[str, int] = {}
+    while portion := store.prune(BORDER, NOW):
+        gone = {table: gone.get(table, 0) + portion.get(table, 0) for table in {*gone, *portion}}
+    return gone
+
+
+def test_only_alerts_and_documents_that_were_taken_so_long_ago_go(store):
+    taken = {"old": OLD, "young": YOUNG, "never": None}
+    with store.transaction() as tx:
+        for number, (name, delivered) in enumerate(taken.items(), 1):
+            tx.alerts.add(alert(name))
+            tx.uplink.add(NewDocument(name, USER, DEVICE, "alert", b"<a/>", OLD))
+            if delivered is not None:
+                tx.alerts.delivered(name, delivered)
+                tx.uplink.delivered(number, delivered)
+        tx.uplink.add(NewDocument("parked", USER, DEVICE, "alert", b"<a/>", OLD))
+        tx.uplink.failed(4, "answered 400", OLD, park=True)
+    assert prune(store) == {"alerts": 1, "uplink": 1}
+    assert [row.msg_id for row in store.alerts.list()] == ["young", "never"]
+    assert [row.msg_id for row in store.uplink.list()] == ["young", "never", "parked"]
+
+
+def test_of_each_device_the_last_update_stays_and_so_does_the_highest_number(store):
+    progress = TransferProgress(5, 10, 1, OLD)
+    with store.transaction() as tx:
+        for number, (device, ended) in enumerate([(DEVICE, OLD), (DEVICE, YOUNG), (OTHER, OLD), (OTHER, OLD)], 1):
+            tx.jobs.add(update(number, device, ended))
+            write(tx.meta, UpdateId(number), progress)
+        tx.jobs.add(update(5, DEVICE, None))
+    assert prune(store) == {"jobs": 2}
+    assert [int(job.id) for job in store.jobs.list()] == [2, 4, 5]
+    assert [read(store.meta, UpdateId(number)) is None for number in range(1, 5)] == [True, False, True, False]
+    assert store.jobs.next_id() == 6
+
+
+def test_commands_go_when_they_are_done_and_nobody_waits_for_their_outcome(store):
+    with store.transaction() as tx:
+        done, followed, _pending = (tx.inbox.submit("device.permit", {}, OLD) for _ in range(3))
+        tx.inbox.finish(done, {}, OLD)
+        tx.inbox.refuse(followed, "no", OLD)
+        tx.followed.add(Followed(followed, "a:b:1", "8.11", 0))
+    assert prune(store) == {"inbox": 1}
+    assert [command.id for command in store.inbox.pending()] == [3]
+    assert store.inbox.get(followed) is not None
+
+
+def test_messages_go_when_their_sender_has_his_answer(store):
+    with store.transaction() as tx:
+        for number in range(1, 7):
+            tx.device_messages.add(NewDeviceMessage(DEVICE, "r", 0xCA, number, b"", OLD, OLD))
+        tx.device_messages.change(1, MessageState.ANSWERED, OLD)
+        tx.device_messages.change(2, MessageState.ANSWERED, OLD)
+        tx.device_messages.expect_outcome(2, NOW)
+        tx.device_messages.change(3, MessageState.EXPIRED, OLD)
+        tx.device_messages.change(4, MessageState.EXPIRED, OLD)
+        tx.device_messages.told(4, OLD)
+        tx.device_messages.change(5, MessageState.ANSWERED, YOUNG)
+        tx.scheduled.add("done", DEVICE, OLD)
+        tx.scheduled.add("due", DEVICE, OLD)
+        tx.scheduled.done(1, OLD)
+    assert prune(store) == {"device_messages": 2, "scheduled_reads": 1}
+    assert [row.id for row in store.device_messages.list()] == [6, 5, 3, 2]
+    assert store.scheduled.dated("due")
+
+
+def test_the_highest_counter_of_each_originator_stays_so_that_a_replay_is_known(store):
+    with store.transaction() as tx:
+        for counter in (1, 2, 3):
+            tx.requests.note(USER, counter, OLD)
+        tx.requests.note(OTHER, 9, OLD)
+    assert prune(store) == {"requests": 2}
+    assert (store.requests.highest(USER), store.requests.highest(OTHER)) == (3, 9)
+
+
+def audited(store: Store, times: list[UtcSeconds]) -> None:
+    with store.transaction() as tx:
+        for number, time in enumerate(times):
+            tx.audit.append(Event(time, Kind.ALARM, DEVICE, fields={"reason": f"no. {number}"}))
+
+
+def test_the_audits_chain_holds_from_where_it_was_pruned(store):
+    audited(store, [OLD] * (PORTION + 10) + [YOUNG] * 5)
+    assert store.pruning.count("audit", BORDER) == PORTION + 10
+    first = store.prune(BORDER, NOW)
+    assert first == {"audit": PORTION}, "a portion, so that the hub goes on"
+    pruned = store.audit.checkpoint()
+    assert (pruned.through, pruned.utc) == (PORTION, NOW)
+    assert prune(store) == {"audit": 10}
+    assert store.audit.verify() is None
+    assert [record.seq for record in store.audit.tail()] == list(range(PORTION + 11, PORTION + 16))
+    audited(store, [NOW])
+    assert store.audit.verify() is None
+
+
+@pytest.mark.parametrize(
+    ("tampering", "seq"),
+    [
+        ("update audit_checkpoint set hash = zeroblob(32)", 4),
+        ("update audit_checkpoint set through = 2", 3),
+        ("delete from audit_checkpoint", 1),
+        ("update audit_checkpoint set hash = 'x'", 1),
+    ],
+)
+def test_a_checkpoint_that_was_forged_is_noticed(store, tampering, seq):
+    audited(store, [OLD] * 3 + [YOUNG] * 3)
+    prune(store)
+    with store.transaction():
+        store._database.write(tampering)
+    broken = store.audit.verify()
+    assert isinstance(broken, BrokenLink)
+    assert broken.seq == seq
+
+
+def test_nobody_cuts_the_audit_beyond_its_checkpoint(store):
+    audited(store, [OLD] * 3 + [YOUNG] * 3)
+    prune(store)
+    with pytest.raises(Exception, match="append-only"), store.transaction():
+        store._database.write("delete from audit where seq = 4")
+
+
+def test_nothing_of_an_audit_goes_whose_chain_is_broken(store):
+    audited(store, [OLD] * 3 + [YOUNG])
+    with store.transaction():
+        store._database.write("drop trigger audit_is_never_edited")
+        store._database.write("update audit set hash = zeroblob(32) where seq = 2")
+    assert prune(store) == {}
+    assert store.audit.verify().seq == 2
+
+
+def test_the_last_record_stays_and_one_that_is_unreadable_goes_with_the_next(store):
+    audited(store, [OLD] * 3)
+    with store.transaction():
+        store._database.write("drop trigger audit_is_never_edited")
+        store._database.write("update audit set utc = null where seq = 1")
+    assert prune(store) == {"audit": 2}
+    assert store.audit.head()[0] == 3
+
+
+def test_a_time_that_is_damage_lets_nothing_go(store):
+    with store.transaction() as tx:
+        for name, damage in (("a", "-1e300"), ("b", "'x'"), ("c", "x'00'")):
+            tx.alerts.add(alert(name))
+            store._database.write(f"update alerts set delivered_utc = {damage} where msg_id = ?", (name,))  # noqa: S608
+    assert prune(store) == {}
+
+
+def test_retention_is_400_days_and_0_is_for_ever():
+    assert Retention().older_than(NOW) == BORDER
+    assert Retention(0.0).older_than(NOW) is None
+    with pytest.raises(UsageError):
+        Retention(-1.0)
+
+
+def test_the_command_counts_before_it_prunes(tmp_path):
+    with Store.open(tmp_path) as store, store.transaction() as tx:
+        tx.alerts.add(alert("old"))
+        tx.alerts.delivered("old", UtcSeconds(1_600_000_000.0))
+    arguments = ["store", "prune", "--home", str(tmp_path), "--older-than", "400"]
+    told = CliRunner().invoke(chf, [*arguments, "--dry-run", "--json"])
+    assert '"dry_run": true, "rows": {"alerts": 1' in told.stdout
+    done = CliRunner().invoke(chf, arguments)
+    assert done.exit_code == 0
+    assert "1 rows are gone" in done.stderr
+    with Store.open(tmp_path) as store:
+        assert store.alerts.list() == ()
