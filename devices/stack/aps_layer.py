@@ -5,8 +5,11 @@ secured, acknowledged or fragmented.
 """
 
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
+
+from cryptography.hazmat.primitives.ciphers.aead import AESCCM
 
 from devices.stack.fragments import (
     MAX_BLOCKS,
@@ -28,14 +31,14 @@ from devices.stack.interface import (
     LinkKey,
     NwkAddress,
 )
-from devices.stack.link_security import LinkSecurity, Protection
-from devices.stack.nwk_layer import DEFAULT_RADIUS, Arrival, Counters, NwkLayer, is_broadcast
+from devices.stack.nwk_layer import DEFAULT_RADIUS, FIRST_BROADCAST, Arrival, Counters, NwkLayer
 from devices.time import Scheduler, Timer
 from devices.wire import mac, nwk
 from devices.wire.aps import (
     DATA_HEADER_BYTES,
     EXTENDED_HEADER_BYTES,
     ApsFrame,
+    ApsSecurity,
     ApsType,
     Delivery,
     ExtendedHeader,
@@ -43,7 +46,7 @@ from devices.wire.aps import (
 )
 from devices.wire.errors import FrameSecurityError, MalformedFrameError
 from devices.wire.fcs import FCS_BYTES
-from devices.wire.security import APS_OVERHEAD_BYTES, NWK_OVERHEAD_BYTES, KeyIdentifier
+from devices.wire.security import APS_OVERHEAD_BYTES, MAX_FRAME_COUNTER, NWK_OVERHEAD_BYTES, KeyIdentifier
 
 ACK_WAIT_S = 1.6  # apscAckWaitDuration on 2.4 GHz, Zigbee PRO table 2.24
 MAX_RETRIES = 3  # apscMaxFrameRetries, Zigbee PRO table 2.24
@@ -63,9 +66,15 @@ _WHOLE_MESSAGE = -2  # in the place of a block: the message was completed
 class ApsNode(Protocol):
     """The node that the layer is part of."""
 
-    def link_key(self, partner: Eui64) -> LinkKey | None: ...
     def aps_command(self, octets: bytes) -> None: ...
     def aps_indication(self, indication: ApsIndication) -> None: ...
+
+
+class Protection(NamedTuple):
+    """What it takes to seal one frame."""
+
+    cipher: AESCCM
+    security: ApsSecurity
 
 
 @dataclass(slots=True)
@@ -84,10 +93,13 @@ class _Sending:
 
 
 class ApsLayer:
-    """`ApsLayer(node, nwk, ieee, scheduler, counters, host_fragments=False, first_counter=0)`.
+    """`ApsLayer(node, nwk, ieee, scheduler, counters, *, link_key, host_fragments=False, first_counter=0)`.
 
-    With `host_fragments` nothing is cut or put together: blocks are indicated as they come, and acknowledged by
-    `acknowledge`.
+    `link_key` finds the key for a partner. With `host_fragments` nothing is cut or put together: blocks are indicated
+    as they come, and acknowledged by `acknowledge`.
+
+    Outgoing frame counters rise over all keys together, as with EmberZNet's one APS frame counter: the peers of a key
+    that a host imports anew, with its counter at the start, would take everything for replays.
     """
 
     def __init__(
@@ -98,15 +110,18 @@ class ApsLayer:
         scheduler: Scheduler,
         counters: Counters,
         *,
+        link_key: Callable[[Eui64], LinkKey | None],
         host_fragments: bool = False,
         first_counter: int = 0,
     ) -> None:
+        self.next_frame_counter = 0
+        """Above every value that was used under any key. Who restores it from flash raises it."""
         self._node = node
+        self._link_key = link_key
         self._nwk = nwk_layer
         self._scheduler = scheduler
         self._counters = counters
         self._host_fragments = host_fragments
-        self.security = LinkSecurity()
         self._ieee = ieee
         self._counter = first_counter & 0xFF
         self._waiting: dict[tuple[int, int, int], _Sending] = {}
@@ -144,7 +159,7 @@ class ApsLayer:
 
     def send(self, request: ApsRequest, confirm: Confirm | None) -> int:
         counter = self._choose_counter(request)
-        broadcast = is_broadcast(request.destination) or request.group is not None
+        broadcast = request.destination >= FIRST_BROADCAST or request.group is not None
         room = MAX_PAYLOAD_BYTES - (APS_OVERHEAD_BYTES if request.secured and not broadcast else 0)
         if request.fragment is not None:
             room -= EXTENDED_HEADER_BYTES
@@ -224,8 +239,20 @@ class ApsLayer:
         partner = self._nwk.neighbours.get(destination)
         if partner is None:
             return ApsStatus.UNKNOWN_DESTINATION
-        key = self._node.link_key(partner.ieee)
-        return (None if key is None else self.security.protect(key)) or ApsStatus.NO_LINK_KEY
+        key = self._link_key(partner.ieee)
+        counter = None if key is None else self.take_frame_counter(key)
+        if key is None or counter is None:
+            return ApsStatus.NO_LINK_KEY
+        # Without extended nonce, which leaves 73 octets: one hop away our address is in the NWK header.
+        return Protection(key.cipher, ApsSecurity(counter))
+
+    def take_frame_counter(self, key: LinkKey) -> int | None:
+        """The next value under this key; None when the key is used up."""
+        counter = max(key.outgoing_counter, self.next_frame_counter)
+        if counter > MAX_FRAME_COUNTER:
+            return None
+        self.next_frame_counter = key.outgoing_counter = counter + 1
+        return counter
 
     def _mac_done(self, sending: _Sending, status: ApsStatus) -> None:
         if not sending.acknowledged:
@@ -282,7 +309,7 @@ class ApsLayer:
                 key = self._key_for(originator, frame_counter)
                 if key is None or originator is None:
                     return
-                payload = frame.unseal(octets, self.security.cipher(key.key), originator)
+                payload = frame.unseal(octets, key.cipher, originator)
                 key.incoming_counter = frame_counter
         except MalformedFrameError:
             counters.malformed += 1
@@ -297,7 +324,7 @@ class ApsLayer:
 
     def _key_for(self, originator: int | None, frame_counter: int) -> LinkKey | None:
         """To open a frame with; None, and counted, where it is not to be opened."""
-        key = None if originator is None else self._node.link_key(Eui64(originator))
+        key = None if originator is None else self._link_key(Eui64(originator))
         if key is None:
             self._counters.aps_no_link_key += 1
         elif frame_counter <= key.incoming_counter:
@@ -437,7 +464,7 @@ def _answers(acknowledgement: ApsFrame, request: ApsRequest) -> bool:
 def _delivery(request: ApsRequest) -> Delivery:
     if request.group is not None:
         return Delivery.GROUP
-    return Delivery.BROADCAST if is_broadcast(request.destination) else Delivery.UNICAST
+    return Delivery.BROADCAST if request.destination >= FIRST_BROADCAST else Delivery.UNICAST
 
 
 def _indication(arrival: Arrival, frame: ApsFrame, payload: bytes, fragment: Fragment | None) -> ApsIndication:

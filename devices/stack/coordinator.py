@@ -14,7 +14,6 @@ from devices.stack.interface import (
     CoordinatorListener,
     Eui64,
     JoinKind,
-    LinkKey,
     LinkKeys,
     NetworkState,
     NwkAddress,
@@ -60,7 +59,15 @@ class ZigbeeCoordinator(ZigbeeNode):
         host_fragments: bool = False,
         position_m: tuple[float, float] = (0.0, 0.0),
     ) -> None:
-        super().__init__(ieee, medium, scheduler, random, host_fragments=host_fragments, position_m=position_m)
+        super().__init__(
+            ieee,
+            medium,
+            scheduler,
+            random,
+            link_key=link_keys.for_data,
+            host_fragments=host_fragments,
+            position_m=position_m,
+        )
         self.network: NetworkState | None = None
         self.permitting_until = 0.0
         self.manufacturer = 0x1049  # Silicon Labs, as most dongles say; a setting
@@ -70,7 +77,6 @@ class ZigbeeCoordinator(ZigbeeNode):
         self.trust_centre = TrustCentre(
             ieee, self._nwk, self._aps, self.parent, scheduler, link_keys=link_keys, listener=listener
         )
-        self._link_keys = link_keys
         self._listener = listener
         self._up = False
         self._nwk.radio.pending_for = self.parent.has_pending
@@ -164,9 +170,6 @@ class ZigbeeCoordinator(ZigbeeNode):
 
     def known_ieee(self, address: int) -> int | None:
         return self.ieee_of(NwkAddress(address))
-
-    def link_key(self, partner: Eui64) -> LinkKey | None:
-        return self._link_keys.for_data(partner)
 
     def node_descriptor(self) -> zdp.NodeDescriptor:
         if self.self_description is not None:

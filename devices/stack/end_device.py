@@ -33,7 +33,7 @@ from devices.wire.aps import ApsCommandFrame, TransportNetworkKey
 from devices.wire.errors import FrameSecurityError
 from devices.wire.mac import Capability, MacCommand, MacFrame, MacType
 from devices.wire.nwk import NwkCommand, NwkFrame, NwkType
-from devices.wire.security import KeyIdentifier
+from devices.wire.security import KeyIdentifier, cipher_for
 from devices.wire.zdp import ZdpCluster
 
 if TYPE_CHECKING:
@@ -74,7 +74,9 @@ class EndDevice(ZigbeeNode):
         radio_delay_s: float = 0.0,
         state: DeviceState | None = None,
     ) -> None:
-        super().__init__(ieee, medium, scheduler, random, parent=COORDINATOR, position_m=position_m)
+        super().__init__(
+            ieee, medium, scheduler, random, link_key=self.link_key, parent=COORDINATOR, position_m=position_m
+        )
         self.listener = listener
         self.persistent_state = state or DeviceState(LinkKey(link_key))
         self._preconfigured_key = link_key
@@ -301,7 +303,7 @@ class EndDevice(ZigbeeNode):
         if security.frame_counter <= state.transport_key_counter:
             self.counters.aps_replays += 1
             return
-        cipher = self._aps.security.cipher(key_transport_key(state.link_key.key))
+        cipher = cipher_for(key_transport_key(state.link_key.key))
         try:
             command = TransportNetworkKey.from_bytes(frame.unseal(octets, cipher, security.source))
         except FrameSecurityError:

@@ -10,6 +10,10 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, NamedTuple, NewType, Protocol
 
+from cryptography.hazmat.primitives.ciphers.aead import AESCCM
+
+from devices.wire.security import cipher_for
+
 Eui64 = NewType("Eui64", int)
 NwkAddress = NewType("NwkAddress", int)
 
@@ -122,11 +126,15 @@ class Neighbour:
 
 @dataclass(slots=True)
 class LinkKey:
-    """An APS link key and its counters (apsDeviceKeyPairSet)."""
+    """An APS link key and its counters (apsDeviceKeyPairSet), and the cipher, which costs more to make than to use."""
 
     key: bytes = field(repr=False)
     outgoing_counter: int = 0
     incoming_counter: int = -1  # highest accepted; -1 before the first
+    cipher: AESCCM = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        self.cipher = cipher_for(self.key)
 
 
 class LinkKeys(Protocol):

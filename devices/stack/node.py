@@ -4,7 +4,7 @@ The two ends differ in how they join, in whom they listen to (`arrived`), and in
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
 from devices.medium.medium import Medium
@@ -45,6 +45,7 @@ class ZigbeeNode(ABC):
         scheduler: "Scheduler",
         random: "Random",
         *,
+        link_key: Callable[[Eui64], LinkKey | None],
         parent: NwkAddress | None = None,
         host_fragments: bool = False,
         position_m: tuple[float, float] = (0.0, 0.0),
@@ -62,6 +63,7 @@ class ZigbeeNode(ABC):
             ieee,
             scheduler,
             self.counters,
+            link_key=link_key,
             host_fragments=host_fragments,
             first_counter=random.randrange(256),
         )
@@ -78,10 +80,10 @@ class ZigbeeNode(ABC):
     @property
     def aps_counter_ahead(self) -> int:
         """An APS frame counter at or above the next one under whatever link key."""
-        return counter_ahead(self._aps.security.next_counter)
+        return counter_ahead(self._aps.next_frame_counter)
 
     def use_aps_counters_from(self, counter: int) -> None:
-        self._aps.security.next_counter = max(self._aps.security.next_counter, counter)
+        self._aps.next_frame_counter = max(self._aps.next_frame_counter, counter)
 
     # Sending
 
@@ -188,8 +190,6 @@ class ZigbeeNode(ABC):
     def aps_command(self, octets: bytes) -> None: ...
     @abstractmethod
     def ieee_of(self, address: NwkAddress) -> Eui64 | None: ...
-    @abstractmethod
-    def link_key(self, partner: Eui64) -> LinkKey | None: ...
     @abstractmethod
     def node_descriptor(self) -> zdp.NodeDescriptor: ...
     @abstractmethod

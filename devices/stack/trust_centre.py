@@ -20,9 +20,10 @@ from devices.stack.nwk_layer import Arrival, NwkLayer
 from devices.stack.parent import Parent
 from devices.time import Scheduler, Timer
 from devices.wire import nwk
-from devices.wire.aps import ApsCommandFrame, TransportNetworkKey
+from devices.wire.aps import ApsCommandFrame, ApsSecurity, TransportNetworkKey
 from devices.wire.errors import MalformedFrameError
 from devices.wire.mac import AssociationStatus, Capability
+from devices.wire.security import KeyIdentifier, cipher_for
 
 AUTHENTICATION_S = 10.0  # our choice: a device that has not used the network key by then has not understood it
 
@@ -95,12 +96,14 @@ class TrustCentre:
         self.unproved[ieee] = self._scheduler.call_later(AUTHENTICATION_S, lambda: self._never_proved(child, kind))
 
     def _send_network_key(self, network: NetworkState, child: Neighbour, key: LinkKey) -> None:
-        protection = self._aps.security.protect_transport_key(key, key_transport_key(key.key), self._ieee)
-        if protection is None:
+        counter = self._aps.take_frame_counter(key)
+        if counter is None:
             return
+        # With extended nonce: the device does not know our address yet (Zigbee PRO 4.4.3.1).
+        security = ApsSecurity(counter, self._ieee, KeyIdentifier.KEY_TRANSPORT)
         command = TransportNetworkKey(network.network_key_sequence, child.ieee, self._ieee, network.network_key)
-        frame = ApsCommandFrame(self._aps.next_counter(), command.to_bytes(), protection.security)
-        octets = frame.seal(protection.cipher, self._ieee)
+        frame = ApsCommandFrame(self._aps.next_counter(), command.to_bytes(), security)
+        octets = frame.seal(cipher_for(key_transport_key(key.key)), self._ieee)
         self._parent.forward(self._nwk.frame(child.address, octets, secured=False), None)
 
     def _never_proved(self, child: Neighbour, kind: JoinKind) -> None:

@@ -47,7 +47,7 @@ def test_the_key_of_an_establishment_takes_the_place_of_the_install_code(host: Z
     host.call(0x2401, data(device.stack.address, b"x"))
     host.run(30.0)
     assert host.heard(DATA_CONFIRM) == [bytes([NO_ACK, 3, 7])]  # the device does not have it
-    device.stack.persistent_state.link_key.key = established
+    device.stack.establish_link_key(established)
     host.call(0x2401, data(device.stack.address, b"y"))
     host.run(1.0)
     assert host.heard(DATA_CONFIRM)[-1] == bytes([0, 3, 7])
