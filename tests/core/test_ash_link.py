@@ -56,7 +56,7 @@ def test_no_more_frames_than_the_window() -> None:
     assert [frame.number for frame in frames(ash.data_to_send(0.0)) if isinstance(frame, DataFrame)] == [0, 1, 2, 3, 4]
     ash.receive(AckFrame(2).to_bytes(), 0.1)
     assert [frame.number for frame in frames(ash.data_to_send(0.1)) if isinstance(frame, DataFrame)] == [5, 6]
-    assert ash.waiting == 0
+    assert not ash.waiting
 
 
 def test_never_more_than_1024_octets_unacknowledged() -> None:
@@ -65,7 +65,7 @@ def test_never_more_than_1024_octets_unacknowledged() -> None:
     for _ in range(WINDOW):
         ash.send(worst + bytes(121))
     assert 0 < len(ash.data_to_send(0.0)) <= WINDOW_BYTES < 1024
-    assert ash.waiting > 0
+    assert ash.waiting
 
 
 def test_a_frame_without_acknowledgement_comes_again_and_later_ones_too() -> None:

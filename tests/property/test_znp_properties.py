@@ -7,9 +7,9 @@ from random import Random
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from devices.ncp.layout import Layout
 from devices.ncp.znp.commands import commands
 from devices.ncp.znp.items import Nib
-from devices.ncp.znp.layout import Layout
 from devices.ncp.znp.mt_frames import MAX_DATA_BYTES, MtFrame, MtReceiver
 from devices.stack.interface import ApsIndication, Eui64, NwkAddress
 from tests.support.znp_host import ZnpHost, line

@@ -93,12 +93,13 @@ class Ash:
         self._window_bytes = window_bytes
         self._line = bytearray()
         self._partial = b""
-        self._waiting: deque[tuple[bytes, bool]] = deque()
+        self.waiting: deque[tuple[bytes, bool]] = deque()
+        """Frames that no window had room for yet, and whether each is a callback."""
         self._clear()
 
     def _clear(self) -> None:
         self.failed = None
-        self._waiting.clear()
+        self.waiting.clear()
         self._unacknowledged: deque[_Outgoing] = deque()
         self._unacknowledged_bytes = 0
         self._next_to_send = 0
@@ -110,15 +111,10 @@ class Ash:
         self._timeouts = 0
         self._not_ready_until: float | None = None
 
-    @property
-    def waiting(self) -> int:
-        """Frames that no window had room for yet."""
-        return len(self._waiting)
-
     def send(self, payload: bytes, *, is_callback: bool = False) -> None:
         """Queue an EZSP frame of at most MAX_DATA_FIELD_BYTES. After a failure it is dropped: nobody listens."""
         if self.failed is None:
-            self._waiting.append((payload, is_callback))
+            self.waiting.append((payload, is_callback))
 
     def restart(self, code: ResetCode) -> None:
         """The co-processor rebooted, on the host's request or its own: forget all, say so."""
@@ -229,7 +225,7 @@ class Ash:
         """What is due on the line now. Call it after every `receive`, `send` and `handle_deadline`."""
         if self.failed is None:
             while (
-                self._waiting
+                self.waiting
                 and len(self._unacknowledged) < self._window
                 and (payload := self._next_payload(now)) is not None
             ):
@@ -247,10 +243,10 @@ class Ash:
         if self._unacknowledged_bytes >= self._window_bytes - _MAX_PARTIAL_BYTES:
             return None
         if self._not_ready_until is None or now >= self._not_ready_until:
-            return self._waiting.popleft()[0]
-        for index, (payload, is_callback) in enumerate(self._waiting):
+            return self.waiting.popleft()[0]
+        for index, (payload, is_callback) in enumerate(self.waiting):
             if not is_callback:
-                del self._waiting[index]
+                del self.waiting[index]
                 return payload
         return None
 
@@ -269,7 +265,7 @@ class Ash:
         if self.failed is not None:
             return None
         timer = self._timer_started + self._timeout_s if self._unacknowledged else None
-        if self._not_ready_until is None or not self._waiting:
+        if self._not_ready_until is None or not self.waiting:
             return timer
         return self._not_ready_until if timer is None else min(timer, self._not_ready_until)
 

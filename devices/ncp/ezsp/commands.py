@@ -12,11 +12,12 @@ from dataclasses import dataclass
 from operator import itemgetter
 from typing import cast
 
-from devices.ncp.ezsp.layout import SL_STATUS_EVERYWHERE, Layout, Value
 from devices.ncp.ezsp.status import to_sl_status
+from devices.ncp.layout import Layout, Value
 
-INVALID_COMMAND = 0x0058
-VERSION = 0x0000
+VERSION = 0x0000  # UG100 4, version
+SL_STATUS_EVERYWHERE = 14
+"""From this version on every status is an sl_Status of four octets and every message tag has two (UG600)."""
 
 FIRST_VERSION = 8  # older ones frame their commands otherwise
 LAST_VERSION = 18
@@ -268,6 +269,9 @@ GIVES = {
 }
 """What handlers give, and what callbacks are made of: every field that some version has."""
 
+_OLD_CODES = {"st": "B", "tag": "B", "sl": "I"}  # EmberStatus is one octet
+_NEW_CODES = {"st": "I", "tag": "H", "sl": "I"}
+
 Pick = Callable[[tuple[Value, ...]], tuple[Value, ...]]
 
 
@@ -282,33 +286,32 @@ def _pick(given: tuple[str, ...], wanted: tuple[str, ...]) -> Pick | None:
 
 
 class Command:
-    """A command or callback, compiled for one version."""
+    """A command or callback, compiled for one version.
+
+    `encode` takes what the handler gave, or what a callback is made of, and gives the parameters that go out.
+    """
 
     def __init__(self, row: Row, version: int) -> None:
+        codes = _NEW_CODES if version >= SL_STATUS_EVERYWHERE else _OLD_CODES
         self.id = row.id
         self.name = row.name
-        self._request = None if row.request is None else Layout(row.request, version)
-        self._response = Layout(row.response, version)
-        self._takes = self._gives = None
-        if self._request is not None:
-            names = self._request.names
-            self._takes = _pick(names, tuple(TAKES[row.name].split()) if row.name in TAKES else names)
+        self.is_callback = row.request is None
+        self._request = Layout(row.request or "", codes)
+        self._response = Layout(row.response, codes)
+        names = self._request.names
+        self._takes = _pick(names, tuple(TAKES[row.name].split()) if row.name in TAKES else names)
         names = self._response.names
         self._gives = _pick(tuple(GIVES[row.name].split()) if row.name in GIVES else names, names)
         self._translates = version >= SL_STATUS_EVERYWHERE and "st" in self._response.kinds
-
-    @property
-    def is_callback(self) -> bool:
-        return self._request is None
+        plain = self._gives is None and not self._translates
+        self.encode: Callable[[tuple[Value, ...]], bytes] = self._response.encode if plain else self._pick_and_encode
 
     def decode(self, frame: bytes, offset: int) -> tuple[Value, ...]:
         """What the handler takes. Raises TruncatedParametersError."""
-        assert self._request is not None, f"{self.name} is a callback"
-        values = self._request.decode(frame, offset)
-        return tuple(values) if self._takes is None else self._takes(tuple(values))
+        values = tuple(self._request.decode(frame, offset))
+        return values if self._takes is None else self._takes(values)
 
-    def encode(self, values: tuple[Value, ...]) -> bytes:
-        """The parameters that go out for what the handler gave."""
+    def _pick_and_encode(self, values: tuple[Value, ...]) -> bytes:
         if self._gives is not None:
             values = self._gives(values)
         if self._translates:

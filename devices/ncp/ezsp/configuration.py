@@ -10,8 +10,8 @@ from enum import IntEnum
 from typing import TYPE_CHECKING
 
 from devices.ncp.ezsp.keys import JoinPolicy, KeyTables
-from devices.ncp.ezsp.layout import Handler
 from devices.ncp.ezsp.status import EzspStatus
+from devices.ncp.layout import Handler
 from devices.stack.interface import Endpoint
 
 if TYPE_CHECKING:

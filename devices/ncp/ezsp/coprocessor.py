@@ -12,23 +12,22 @@ callback is sent. A callback carries the sequence number of the last answered co
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, assert_never
 
+from devices.ncp.coprocessor import Coprocessor
 from devices.ncp.ezsp.ash import Ash, LinkFailed, PayloadReceived, ResetRequested
 from devices.ncp.ezsp.ash_frames import MAX_DATA_FIELD_BYTES, ResetCode
 from devices.ncp.ezsp.commands import VERSION, Command, commands
 from devices.ncp.ezsp.configuration import Configuration, FrameCounters
-from devices.ncp.ezsp.counters import Counters
 from devices.ncp.ezsp.header import ASYNCHRONOUS_CALLBACK, NETWORK_MASK, OVERFLOW, RESPONSE, Header, parse_header
 from devices.ncp.ezsp.key_structs import KeyStructs
 from devices.ncp.ezsp.keys import KeyTables
-from devices.ncp.ezsp.layout import Handler, TruncatedParametersError, Value
 from devices.ncp.ezsp.messaging import Messaging
 from devices.ncp.ezsp.network import Network, RadioTokens
 from devices.ncp.ezsp.personality import STACK_TYPE_MESH, V13, Personality
 from devices.ncp.ezsp.security import Security, TrustCenterTokens
 from devices.ncp.ezsp.status import EzspStatus
 from devices.ncp.ezsp.tables import AddressTable, MulticastTable
-from devices.ncp.ezsp.utilities import Utilities
-from devices.ncp.fates import TellFate, tell_at_once
+from devices.ncp.ezsp.utilities import Counter, Utilities
+from devices.ncp.layout import Handler, TruncatedParametersError, Value
 from devices.stack.persisted import Persisted, key_octets, network_from_json, network_to_json
 
 if TYPE_CHECKING:
@@ -52,7 +51,7 @@ class _Flash:
     radio: RadioTokens = field(default_factory=RadioTokens)
 
 
-class EzspCoprocessor:
+class EzspCoprocessor(Coprocessor):
     """A `CoordinatorListener`. `make_stack(listener, link_keys)` builds the coordinator beneath."""
 
     def __init__(
@@ -63,32 +62,22 @@ class EzspCoprocessor:
         random: "Random",
         personality: Personality = V13,
     ) -> None:
+        super().__init__(scheduler, random)
         self.ash = Ash()
         self.keys = KeyTables(ieee, scheduler.now)
         self.stack = make_stack(self, self.keys)
         self.personality = personality
-        self.tell_fate: TellFate = tell_at_once
-        self.exhausted_until = 0.0
-        """Without a free packet buffer until then."""
-        self._scheduler = scheduler
-        self._random = random
         self._commands = commands(personality.version)
         self._flash = _Flash()
         self._network: Network
         self._erase_at_reset = False
-        self._boots = 0
         self._boot()
-
-    def _tell_fate(self, device: "Eui64 | None", say: "Callable[[], None]") -> None:
-        self.tell_fate(device, say)  # whoever it is by now
 
     def _boot(self) -> None:
         """Empty RAM, as after power on."""
-        self._boots += 1
+        self._empty()
         self._agreed = False
         self._sequence = 0
-        self._answering = False
-        self._held_callbacks: list[bytes] = []
         self._overflowed = False
         if self._boots > 1:
             self.stack.stop()
@@ -98,17 +87,11 @@ class EzspCoprocessor:
         if not self.personality.endpoints_survive_reset:
             self.stack.endpoints.clear()
         self.keys.forget_transient()
-        self._handlers = self._wire(self._boots)
+        self._handlers = self._wire()
 
-    def _wire(self, boot: int) -> dict[int, tuple[Command, Handler]]:
+    def _wire(self) -> dict[int, tuple[Command, Handler]]:
         """Make everything that lives in RAM, and say which command goes where."""
-
-        def callback(name: str, *values: Value) -> None:
-            if boot == self._boots:
-                self._call_back(name, values)
-
-        flash, stack = self._flash, self.stack
-        self.counters = counters = Counters()
+        flash, stack, callback = self._flash, self.stack, self._callback()
         security = Security(stack, self._random, self.keys, flash.trust_center, flash.counters)
         self._network = network = Network(
             stack=stack,
@@ -123,7 +106,7 @@ class EzspCoprocessor:
         configuration = Configuration(self.personality, stack, self.keys, flash.counters, is_up=lambda: network.is_up)
         addresses = AddressTable(stack, configuration.settings)
         groups = MulticastTable(configuration.settings)
-        utilities = Utilities(self.personality, self._random)
+        self._utilities = utilities = Utilities(self.personality, self._random)
         self._messaging = messaging = Messaging(
             stack=stack,
             settings=configuration.settings,
@@ -131,27 +114,17 @@ class EzspCoprocessor:
             network=network,
             addresses=addresses,
             groups=groups,
-            counters=counters,
+            counters=utilities.counters,
             callback=callback,
-            exhausted=lambda: self._scheduler.now() < self.exhausted_until,
-            tell_fate=self._tell_fate,
+            chip=self,
         )
-        handlers: dict[str, Handler] = {
+        own: dict[str, Handler] = {
             "version": self._version,
             "tokenFactoryReset": self._token_factory_reset,
             "resetNode": self._reset_node,
-            **configuration.handlers(),
-            **counters.handlers(),
-            **network.handlers(),
-            **messaging.handlers(),
-            **addresses.handlers(),
-            **groups.handlers(),
-            **security.handlers(),
-            **key_structs.handlers(),
-            **utilities.handlers(),
         }
-        table = self._commands
-        return {command.id: (command, handlers[command.name]) for command in table.values() if not command.is_callback}
+        parts = (configuration, network, messaging, addresses, groups, security, key_structs, utilities)
+        return self._handlers_of(self._commands, *parts, own=own)
 
     # flash
 
@@ -241,11 +214,8 @@ class EzspCoprocessor:
         except TruncatedParametersError:
             self._refuse(header, EzspStatus.TRUNCATED)
             return
-        boot = self._boots
-        self._answering = True
-        response = handler(*values)
-        self._answering = False
-        if boot == self._boots:  # resetNode leaves nobody to answer
+        response = self._carry_out(handler, values)
+        if response is not None:
             self._answer(header, command.id, command.encode(response))
 
     def _refuse(self, header: Header, reason: EzspStatus) -> None:
@@ -260,29 +230,21 @@ class EzspCoprocessor:
             self._overflowed = False
         self._sequence = header.sequence
         self.ash.send(Header(header.sequence, control, frame_id, header.legacy).to_bytes() + parameters)
-        held, self._held_callbacks = self._held_callbacks, []
-        for name_and_parameters in held:
-            self._send_callback(name_and_parameters)
+        self._answered()
 
-    def _call_back(self, name: str, values: tuple[Value, ...]) -> None:
+    def _callback_frame(self, name: str, values: tuple[Value, ...]) -> bytes | None:
+        """Identifier and parameters: the header's sequence is filled in when it leaves."""
         if not self._agreed:
-            return
+            return None
         command = self._commands[name]
-        # The header's sequence is filled in when it leaves: what a command causes comes after its answer.
-        octets = command.id.to_bytes(2, "little") + command.encode(values)
-        if self._answering:
-            self._held_callbacks.append(octets)
-        else:
-            self._send_callback(octets)
+        return command.id.to_bytes(2, "little") + command.encode(values)
 
-    def _send_callback(self, id_and_parameters: bytes) -> None:
-        if self.ash.waiting >= self.personality.callback_buffers or len(id_and_parameters) + 3 > MAX_DATA_FIELD_BYTES:
+    def _say_unasked(self, frame: bytes) -> None:
+        if len(self.ash.waiting) >= self.personality.callback_buffers or len(frame) + 3 > MAX_DATA_FIELD_BYTES:
             self._overflowed = True
-            self.counters.dropped()
+            self._utilities.counters[Counter.BUFFER_FAILURE] += 1
             return
-        self.ash.send(
-            bytes((self._sequence, RESPONSE | ASYNCHRONOUS_CALLBACK, 0x01)) + id_and_parameters, is_callback=True
-        )
+        self.ash.send(bytes((self._sequence, RESPONSE | ASYNCHRONOUS_CALLBACK, 0x01)) + frame, is_callback=True)
 
     # commands about the whole chip
 
@@ -318,7 +280,7 @@ class EzspCoprocessor:
         self._messaging.received(indication)
 
     def device_joined(self, ieee: "Eui64", address: "NwkAddress", kind: "JoinKind") -> None:
-        self.counters.joined()
+        self._utilities.counters[Counter.JOIN_INDICATION] += 1
         self._network.device_joined(ieee, address, kind)
 
     def join_refused(self, ieee: "Eui64", reason: str) -> None:

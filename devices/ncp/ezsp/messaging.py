@@ -9,8 +9,8 @@ Left out: the copies of ZDO requests that APPLICATION_ZDO_FLAGS bit 0 asks for (
 and what the stack does not answer itself), broadcast and multicast loopback, bindings as destinations, source routes.
 """
 
+from collections import Counter as CounterOf
 from collections import OrderedDict
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -20,16 +20,16 @@ from devices.ncp.ezsp.configuration import (
     MESSAGE_TAG_AND_CONTENTS,
     Settings,
 )
-from devices.ncp.ezsp.layout import ApsFrame, Handler
 from devices.ncp.ezsp.status import EmberStatus
-from devices.ncp.fates import TellFate
+from devices.ncp.ezsp.utilities import Counter
+from devices.ncp.layout import ApsFrame, Handler
 from devices.stack.coordinator import ZigbeeCoordinator
 from devices.stack.interface import BROADCAST_RX_ON, ApsIndication, ApsRequest, ApsStatus, Fragment, NwkAddress
 
 if TYPE_CHECKING:
-    from devices.ncp.ezsp.counters import Counters
+    from devices.ncp.coprocessor import Callback, Chip
     from devices.ncp.ezsp.keys import KeyTables
-    from devices.ncp.ezsp.network import Callback, Network
+    from devices.ncp.ezsp.network import Network
     from devices.ncp.ezsp.tables import AddressTable, MulticastTable
 
 ENCRYPTION = 0x0020  # EmberApsOption
@@ -79,10 +79,9 @@ class Messaging:
         network: "Network",
         addresses: "AddressTable",
         groups: "MulticastTable",
-        counters: "Counters",
+        counters: "CounterOf[int]",
         callback: "Callback",
-        exhausted: Callable[[], bool],
-        tell_fate: TellFate,
+        chip: "Chip",
     ) -> None:
         self._stack = stack
         self._settings = settings
@@ -92,8 +91,7 @@ class Messaging:
         self._groups = groups
         self._counters = counters
         self._callback = callback
-        self._exhausted = exhausted
-        self._tell_fate = tell_fate
+        self._chip = chip
         self._in_flight = 0
         self._fragments: OrderedDict[_FragmentKey, ApsIndication] = OrderedDict()
 
@@ -121,19 +119,17 @@ class Messaging:
         request = self._request(node, aps, message)
         in_table = request.acknowledged
         if in_table:
-            if self._in_flight >= self._settings[APS_UNICAST_MESSAGE_COUNT]:
+            if self._in_flight >= self._settings.configuration[APS_UNICAST_MESSAGE_COUNT]:
                 return EmberStatus.MAX_MESSAGE_LIMIT_REACHED, 0
             self._in_flight += 1
 
         def confirm(status: ApsStatus) -> None:
             if in_table:
                 self._in_flight -= 1
-            self._counters.unicast_sent(delivered=status is ApsStatus.SUCCESS)
+            delivered = status is ApsStatus.SUCCESS
+            self._counters[Counter.APS_TX_UNICAST_SUCCESS if delivered else Counter.APS_TX_UNICAST_FAILED] += 1
             sent = aps._replace(sequence=sequence)
-            self._tell_fate(
-                self._stack.ieee_of(NwkAddress(node)),
-                lambda: self._tell_sent(kind, destination, sent, tag, _STATUS[status], message),
-            )
+            self._chip.tell(node, lambda: self._tell_sent(kind, destination, sent, tag, _STATUS[status], message))
 
         sequence = self._stack.send(request, confirm)
         return EmberStatus.SUCCESS, sequence
@@ -147,14 +143,14 @@ class Messaging:
         """Why the chip does not even try."""
         if not self._network.is_up:
             return EmberStatus.NETWORK_DOWN
-        if self._exhausted():
+        if self._chip.exhausted():
             return EmberStatus.NO_BUFFERS
         secured = bool(options & ENCRYPTION)
         if len(message) > self._stack.maximum_payload(secured=secured) - (2 if options & FRAGMENT else 0):
             return EmberStatus.MESSAGE_TOO_LONG
-        if secured and node is not None and node != self._stack.address:
+        if secured and node is not None:
             partner = self._stack.ieee_of(NwkAddress(node))
-            if partner is not None and self._keys.for_data(partner) is None:
+            if partner not in {None, self._stack.ieee} and self._keys.for_data(partner) is None:
                 return EmberStatus.APS_ENCRYPTION_ERROR
         return None
 
@@ -210,7 +206,7 @@ class Messaging:
         def confirm(status: ApsStatus) -> None:
             self._tell_sent(kind, destination, aps._replace(sequence=sequence), tag, _STATUS[status], message)
 
-        self._counters.broadcast_sent()
+        self._counters[Counter.APS_TX_BROADCAST] += 1
         sequence = self._stack.send(request, confirm)
         return EmberStatus.SUCCESS, sequence
 
@@ -257,7 +253,7 @@ class Messaging:
             options |= FRAGMENT
             group = fragment.index or fragment.count << 8
             self._remember_fragment(indication, fragment.index)
-        self._counters.received(unicast=kind == _INCOMING_UNICAST)
+        self._counters[Counter.APS_RX_UNICAST if kind == _INCOMING_UNICAST else Counter.APS_RX_BROADCAST] += 1
         aps = ApsFrame(
             indication.profile,
             indication.cluster,
@@ -268,7 +264,7 @@ class Messaging:
             indication.counter,
         )
         if len(indication.payload) > _MAX_CONTENTS_BYTES:
-            self._counters.dropped()
+            self._counters[Counter.BUFFER_FAILURE] += 1
             return
         self._callback(
             "incomingMessageHandler",
@@ -280,7 +276,7 @@ class Messaging:
             _NO_INDEX,
             self._addresses.index_of(indication.source),
             indication.payload,
-            self._stack.ieee_of(indication.source) or _UNKNOWN_EUI64,
+            indication.source_ieee or self._stack.ieee_of(indication.source) or _UNKNOWN_EUI64,
             _NO_TIMESTAMP,
         )
 

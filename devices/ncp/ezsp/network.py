@@ -3,10 +3,10 @@
 import struct
 from dataclasses import dataclass
 from math import inf
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
-from devices.ncp.ezsp.layout import Handler, Value
 from devices.ncp.ezsp.status import EmberStatus
+from devices.ncp.layout import Handler
 from devices.stack.coordinator import ZigbeeCoordinator
 from devices.stack.interface import Eui64, JoinKind, Neighbour, NetworkState, NwkAddress
 from devices.time import Scheduler
@@ -14,6 +14,7 @@ from devices.time import Scheduler
 if TYPE_CHECKING:
     from random import Random
 
+    from devices.ncp.coprocessor import Callback
     from devices.ncp.ezsp.security import Security
 
 NO_NODE = 0xFFFF
@@ -41,10 +42,6 @@ _USE_PRECONFIGURED_KEY, _DENY_JOIN, _NO_ACTION = 0, 2, 3  # EmberJoinDecision
 _COORDINATOR_NODE = 0x0000
 
 
-class Callback(Protocol):
-    def __call__(self, name: str, *values: Value) -> None: ...
-
-
 @dataclass(slots=True)
 class RadioTokens:
     """What flash keeps about the radio beside the network itself."""
@@ -64,7 +61,7 @@ class Network:
         random: "Random",
         security: "Security",
         radio: RadioTokens,
-        callback: Callback,
+        callback: "Callback",
         scan_takes_time: bool,
     ) -> None:
         self.is_up = False

@@ -6,8 +6,8 @@ from enum import IntEnum
 from typing import TYPE_CHECKING
 
 from devices.ncp.ezsp.keys import NO_INDEX, KeyTables
-from devices.ncp.ezsp.layout import Handler
 from devices.ncp.ezsp.status import EmberStatus, SlStatus
+from devices.ncp.layout import Handler
 from devices.stack.coordinator import ZigbeeCoordinator
 from devices.stack.interface import Eui64, LinkKey
 

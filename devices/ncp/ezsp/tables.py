@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 
 from devices.ncp.ezsp.configuration import ADDRESS_TABLE_SIZE, MULTICAST_TABLE_SIZE, Settings
-from devices.ncp.ezsp.layout import Handler
 from devices.ncp.ezsp.status import EmberStatus
+from devices.ncp.layout import Handler
 from devices.stack.coordinator import ZigbeeCoordinator
 from devices.stack.interface import Eui64, NwkAddress
 

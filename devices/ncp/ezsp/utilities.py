@@ -1,25 +1,42 @@
-"""What belongs to no network: tokens, random numbers, echo, and what this firmware lacks (UG100 5)."""
+"""What belongs to no network: tokens, counters, random numbers, echo, and what this firmware lacks (UG100 5)."""
 
+import struct
+from collections import Counter as CounterOf
+from enum import IntEnum
 from typing import TYPE_CHECKING
 
-from devices.ncp.ezsp.layout import Handler
 from devices.ncp.ezsp.status import EmberStatus
+from devices.ncp.layout import Handler
 
 if TYPE_CHECKING:
     from random import Random
 
     from devices.ncp.ezsp.personality import Personality
 
-_TOKEN_BYTES = 16
+_TOKEN_BYTES = 16  # UG100 3.3, MFG_STRING and MFG_BOARD_NAME
 _LIBRARY_ABSENT = 0x00
 _CERTIFICATE_BYTES = 48  # EmberCertificateData
 _CERTIFICATE_283K1_BYTES = 74
+_COUNTERS = 40  # UG100 3.3, EmberCounterType
+
+
+class Counter(IntEnum):
+    """The counters that this stack can tell (UG100 3.3, EmberCounterType); the others stay at zero."""
+
+    APS_RX_BROADCAST = 6
+    APS_TX_BROADCAST = 7
+    APS_RX_UNICAST = 8
+    APS_TX_UNICAST_SUCCESS = 9
+    APS_TX_UNICAST_FAILED = 11
+    JOIN_INDICATION = 16
+    BUFFER_FAILURE = 27
 
 
 class Utilities:
     """Handlers of UG100 5, and of what is accepted without effect."""
 
     def __init__(self, personality: "Personality", random: "Random") -> None:
+        self.counters: CounterOf[int] = CounterOf()
         self._random = random
         self._mfg_tokens = {
             0x00: b"\xff\xff",  # MFG_CUSTOM_VERSION, unset
@@ -31,6 +48,8 @@ class Utilities:
 
     def handlers(self) -> dict[str, Handler]:
         return {
+            "readCounters": self.read_counters,
+            "readAndClearCounters": self.read_and_clear_counters,
             "nop": lambda: (),
             "callback": lambda: (),  # UART hosts are called back by themselves
             "echo": lambda data: (data,),
@@ -49,6 +68,15 @@ class Utilities:
             "gpSinkTableClearAll": lambda: (),
             "gpClearProxyTable": lambda: (),
         }
+
+    def read_counters(self) -> tuple[bytes]:
+        """They have sixteen bits and wrap."""
+        return (struct.pack(f"<{_COUNTERS}H", *(self.counters[number] & 0xFFFF for number in range(_COUNTERS))),)
+
+    def read_and_clear_counters(self) -> tuple[bytes]:
+        values = self.read_counters()
+        self.counters.clear()
+        return values
 
 
 def _padded(text: str) -> bytes:

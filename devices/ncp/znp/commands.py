@@ -5,7 +5,7 @@ What is not in the table is answered with an RPC error. Handlers are found by na
 
 from dataclasses import dataclass
 
-from devices.ncp.znp.layout import Layout
+from devices.ncp.layout import Layout
 from devices.ncp.znp.mt_frames import MtType
 
 RPC_ERROR = 0x6000
@@ -19,6 +19,10 @@ class Command:
     name: str
     request: Layout | None
     response: Layout
+
+    @property
+    def is_callback(self) -> bool:
+        return self.request is None
 
     @property
     def response_id(self) -> int:

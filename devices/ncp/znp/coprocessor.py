@@ -10,12 +10,12 @@ Every request is answered: what is not known, or too short, by an RPC error.
 
 from typing import TYPE_CHECKING
 
-from devices.ncp.fates import TellFate, tell_at_once
+from devices.ncp.coprocessor import Coprocessor
+from devices.ncp.layout import Handler, TruncatedParametersError, Value
 from devices.ncp.znp.commands import RPC_ERROR, Command, commands
 from devices.ncp.znp.device_tables import DeviceTables
 from devices.ncp.znp.groups import GroupTable
 from devices.ncp.znp.items import Item
-from devices.ncp.znp.layout import Handler, ShortParametersError, Value
 from devices.ncp.znp.messaging import Messaging
 from devices.ncp.znp.mt_frames import MtFrame, MtReceiver, MtType, Subsystem
 from devices.ncp.znp.network import Network, complete_items, obey_startup_option
@@ -43,7 +43,7 @@ _MAX_WAITING = 16  # frames that the serial bridge of a stick holds back while t
 _SUBSYSTEMS = frozenset(Subsystem) - {Subsystem.RPC_ERROR}
 
 
-class ZnpCoprocessor:
+class ZnpCoprocessor(Coprocessor):
     """A `CoordinatorListener`. `make_stack(listener, link_keys, ieee)` builds the coordinator beneath.
 
     It is built again when the host gave the dongle another IEEE address: `stack` is the present one.
@@ -57,37 +57,26 @@ class ZnpCoprocessor:
         random: "Random",
         personality: Personality = ZSTACK_3_30,
     ) -> None:
+        super().__init__(scheduler, random)
         self.personality = personality
-        self.tell_fate: TellFate = tell_at_once
-        self.exhausted_until = 0.0
-        """Until then there is no buffer for a message to send."""
         self.nvram = Nvram()
         self.keys = DeviceTables(personality.table_size)
         self.stack = make_stack(self, self.keys, ieee)
         self._make_stack = make_stack
         self._hardware_ieee = ieee
-        self._scheduler = scheduler
-        self._random = random
         self._commands = commands()
         self._line = bytearray()
         self._receiver = MtReceiver()
-        self._boots = 0
-        self._held_callbacks: list[bytes] = []
         self._waiting: list[MtFrame] = []
         self._seen: object = None
         self._parts: dict[str, Persisted] = {}
         self._boot()
         self._booting = False
 
-    def _tell_fate(self, device: "Eui64 | None", say: "Callable[[], None]") -> None:
-        self.tell_fate(device, say)  # whoever it is by now
-
     def _boot(self) -> None:
         """Empty RAM, as after power on."""
-        self._boots += 1
+        self._empty()
         self._booting = True
-        self._answering = False
-        self._held_callbacks.clear()
         self.stack.stop()
         self.nvram.settle()
         self.stack.network = None
@@ -98,7 +87,7 @@ class ZnpCoprocessor:
         self.keys.load(self.nvram, self._item(Item.TCLK_SEED).ljust(16, b"\0")[:16])
         self.keys.mirror(self.nvram)
         self.stack.endpoints.clear()
-        self._handlers = self._wire(self._boots)
+        self._handlers = self._wire()
 
     def _item(self, item: Item) -> bytes:
         return self.nvram.get(legacy(item)) or b""
@@ -112,14 +101,9 @@ class ZnpCoprocessor:
             self.stack = self._make_stack(self, self.keys, ieee)
         self.stack.self_description = self.personality.node_descriptor
 
-    def _wire(self, boot: int) -> dict[int, tuple[Command, Handler]]:
+    def _wire(self) -> dict[int, tuple[Command, Handler]]:
         """Make everything that lives in RAM, and say which command goes where."""
-
-        def callback(name: str, *values: Value) -> None:
-            if boot == self._boots:
-                self._call_back(name, values)
-
-        stack, tables = self.stack, self.keys
+        stack, tables, callback = self.stack, self.keys, self._callback()
         self._network = network = Network(
             stack=stack,
             scheduler=self._scheduler,
@@ -140,8 +124,7 @@ class ZnpCoprocessor:
             groups=groups,
             device_object=device_object,
             callback=callback,
-            exhausted=lambda: self._scheduler.now() < self.exhausted_until,
-            tell_fate=self._tell_fate,
+            chip=self,
         )
         utilities = Utilities(
             personality=self.personality,
@@ -150,19 +133,9 @@ class ZnpCoprocessor:
             random=self._random,
             tables=tables,
         )
-        handlers: dict[str, Handler] = {
-            **self.nvram.handlers(),
-            **network.handlers(),
-            **device_object.handlers(),
-            **groups.handlers(),
-            **messaging.handlers(),
-            **Security(stack, tables).handlers(),
-            **utilities.handlers(),
-        }
-        table = self._commands
-        return {
-            command.id: (command, handlers[command.name]) for command in table.values() if command.request is not None
-        }
+        security = Security(stack, tables)
+        parts = (self.nvram, network, device_object, groups, messaging, security, utilities)
+        return self._handlers_of(self._commands, *parts)
 
     # flash
 
@@ -234,7 +207,7 @@ class ZnpCoprocessor:
                 return
             self._booting = False
             personality = self.personality
-            self._call_back("resetInd", (_POWER_UP, TRANSPORT_REVISION, personality.product, *personality.version))
+            self._callback()("resetInd", _POWER_UP, TRANSPORT_REVISION, personality.product, *personality.version)
             waiting, self._waiting = self._waiting, []
             self._take(waiting)
 
@@ -252,29 +225,24 @@ class ZnpCoprocessor:
         assert command.request is not None
         try:
             values = command.request.decode(frame.data)
-        except ShortParametersError:
+        except TruncatedParametersError:
             self._refuse(frame, RpcError.LENGTH)
             return
-        self._answering = True
-        response = handler(*values)
-        self._answering = False
+        response = self._carry_out(handler, tuple(values))
+        assert response is not None, "no synchronous request restarts the chip"
         self._line += MtFrame(command.response_id, command.response.encode(response)).to_bytes()
-        for held in self._held_callbacks:
-            self._line += held
-        self._held_callbacks.clear()
+        self._answered()
 
     def _refuse(self, frame: MtFrame, error: RpcError) -> None:
         data = bytes((error,)) + frame.command.to_bytes(2, "big")
         self._line += MtFrame(RPC_ERROR, data).to_bytes()
 
-    def _call_back(self, name: str, values: tuple[Value, ...]) -> None:
-        """What a request causes comes after its answer."""
+    def _callback_frame(self, name: str, values: tuple[Value, ...]) -> bytes:
         command = self._commands[name]
-        octets = MtFrame(command.id, command.response.encode(values)).to_bytes()
-        if self._answering:
-            self._held_callbacks.append(octets)
-        else:
-            self._line += octets
+        return MtFrame(command.id, command.response.encode(values)).to_bytes()
+
+    def _say_unasked(self, frame: bytes) -> None:
+        self._line += frame
 
     # CoordinatorListener
 

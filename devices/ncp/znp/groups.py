@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from devices.ncp.znp.status import ZStatus
 
 if TYPE_CHECKING:
-    from devices.ncp.znp.layout import Handler
+    from devices.ncp.layout import Handler
 
 _MAX_GROUPS = 64  # our choice
 _EVERY_ENDPOINT = 0xFF

@@ -29,13 +29,11 @@ from devices.stack.interface import (
 from devices.time import Scheduler
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from devices.ncp.fates import TellFate
+    from devices.ncp.coprocessor import Callback, Chip
+    from devices.ncp.layout import Handler
     from devices.ncp.znp.device_tables import DeviceTables
     from devices.ncp.znp.groups import GroupTable
-    from devices.ncp.znp.layout import Handler
-    from devices.ncp.znp.network import Callback, Network
+    from devices.ncp.znp.network import Network
     from devices.ncp.znp.zdo import DeviceObject
 
 WILDCARD_PROFILE = 0x02  # transmit options (3.2.1.2)
@@ -93,11 +91,9 @@ class Messaging:
         groups: "GroupTable",
         device_object: "DeviceObject",
         callback: "Callback",
-        exhausted: "Callable[[], bool]",
-        tell_fate: "TellFate",
+        chip: "Chip",
     ) -> None:
-        self._exhausted = exhausted
-        self._tell_fate = tell_fate
+        self._chip = chip
         self._stack = stack
         self._scheduler = scheduler
         self._network = network
@@ -237,7 +233,7 @@ class Messaging:
             return ZStatus.INVALID_PARAMETER
         if not self._network.is_up:
             return ZStatus.NWK_INVALID_REQUEST
-        if self._exhausted():
+        if self._chip.exhausted():
             return ZStatus.BUFFER_FULL
         profile = ZDP_PROFILE if endpoint is None else endpoint.profile
         if request.options & WILDCARD_PROFILE:
@@ -270,10 +266,7 @@ class Messaging:
             if status is ApsStatus.NO_ACK and not acknowledged:
                 said = ZStatus.MAC_NO_ACK
             endpoint, sequence = request.source_endpoint, request.sequence
-            self._tell_fate(
-                self._stack.ieee_of(aps.destination),
-                lambda: self._callback("dataConfirm", said, endpoint, sequence),
-            )
+            self._chip.tell(aps.destination, lambda: self._callback("dataConfirm", said, endpoint, sequence))
 
         if self._tables.disowned and self._stack.ieee_of(aps.destination) in self._tables.disowned:
             self._scheduler.call_later(0.0, lambda: confirm(ApsStatus.UNKNOWN_DESTINATION))

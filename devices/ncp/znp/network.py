@@ -7,7 +7,7 @@ Left out: changing the channel of a running network, a second network key, commi
 coordinator.
 """
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from devices.ncp.znp import items
 from devices.ncp.znp.items import Item, Nib, Table
@@ -20,8 +20,9 @@ from devices.time import Scheduler
 if TYPE_CHECKING:
     from random import Random
 
+    from devices.ncp.coprocessor import Callback
+    from devices.ncp.layout import Handler, Value
     from devices.ncp.znp.device_tables import DeviceTables
-    from devices.ncp.znp.layout import Handler, Value
 
 CHANNELS_MASK = 0x07FF_F800  # 11 to 26
 _DEFAULT_CHANNELS = 1 << 11
@@ -44,10 +45,6 @@ _RESTORED_NETWORK, _NEW_NETWORK = 0, 1  # answers of ZDO_STARTUP_FROM_APP
 _STILL_STARTING = 4
 """How often the chip says again that it starts while it forms (ZNP-T)."""
 _ALL_DEVICE_TYPES = 0x07
-
-
-class Callback(Protocol):
-    def __call__(self, name: str, *values: "Value") -> None: ...
 
 
 def complete_items(nvram: Nvram, ieee: Eui64, random: "Random", table_size: int, link_key_table_bytes: int) -> None:
@@ -120,7 +117,7 @@ class Network:
         random: "Random",
         nvram: Nvram,
         tables: "DeviceTables",
-        callback: Callback,
+        callback: "Callback",
     ) -> None:
         self.state = DeviceState.HOLD
         self._stack = stack

@@ -11,8 +11,8 @@ that the host writes is the host's until the next reset: the stack neither chang
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
+from devices.ncp.layout import Handler
 from devices.ncp.znp.items import POLL_RATE, POLL_RATE_OLD16
-from devices.ncp.znp.layout import Handler
 from devices.ncp.znp.status import ZStatus
 
 ZSTACK = 1

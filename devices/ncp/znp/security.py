@@ -7,8 +7,8 @@ from devices.ncp.znp.status import ZStatus
 from devices.stack.interface import Eui64
 
 if TYPE_CHECKING:
+    from devices.ncp.layout import Handler
     from devices.ncp.znp.device_tables import DeviceTables
-    from devices.ncp.znp.layout import Handler
     from devices.stack.coordinator import ZigbeeCoordinator
 
 _CODE_AND_CRC, _DERIVED_KEY = 1, 2  # formats of BDB_ADD_INSTALLCODE

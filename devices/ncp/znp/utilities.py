@@ -12,8 +12,8 @@ from devices.time import Scheduler
 if TYPE_CHECKING:
     from random import Random
 
+    from devices.ncp.layout import Handler
     from devices.ncp.znp.device_tables import DeviceTables
-    from devices.ncp.znp.layout import Handler
     from devices.ncp.znp.personality import Personality
 
 TRANSPORT_REVISION = 2

@@ -31,9 +31,10 @@ from devices.wire.errors import MalformedFrameError
 from devices.wire.zdp import ZdpCluster, ZdpStatus
 
 if TYPE_CHECKING:
+    from devices.ncp.coprocessor import Callback
+    from devices.ncp.layout import Handler
     from devices.ncp.znp.device_tables import DeviceTables
-    from devices.ncp.znp.layout import Handler
-    from devices.ncp.znp.network import Callback, Network
+    from devices.ncp.znp.network import Network
 
 _EVERY_CLUSTER = 0xFFFF
 _FIRST_BROADCAST = 0xFFF8

@@ -1,17 +1,14 @@
-"""How EZSP parameters lie in a frame: little-endian fields one after another (Silicon Labs UG100, section 3).
+"""How the parameters of a command lie in a frame: little-endian fields one after another, with EZSP (UG100 3) and MT.
 
-A layout is written as text, `"destination:u16 aps:aps tag:tag message:lv"`, and compiled once for an EZSP version:
-runs of fixed-size fields become one `struct.Struct`. Fields named `status:st` are one octet (EmberStatus) up to
-version 13 and four (sl_Status) from 14 on; `tag` is one octet and then two. Nothing here knows a command.
+A layout is written as text, `"destination:u16 aps:aps tag:tag message:lv"`, and compiled once: runs of fixed-size
+fields become one `struct.Struct`. Kinds whose size depends on the version of a protocol are given with it. Nothing here
+knows a command.
 """
 
 import re
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
-
-SL_STATUS_EVERYWHERE = 14
-"""From this version on every status is an sl_Status of four octets and every message tag has two."""
 
 _FIXED = {
     "u8": "B",
@@ -19,11 +16,12 @@ _FIXED = {
     "bool": "?",
     "u16": "H",
     "u32": "I",
+    "ieee": "Q",
     "eui64": "Q",
     "key": "16s",
-    "sl": "I",
     "aps": "HHBBHHB",
 }
+_COUNTED = {"lv": ("<B", 1), "lv16": ("<H", 1), "lv32": ("<I", 1), "words": ("<B", 2)}  # the count, octets of an item
 _OCTETS = re.compile(r"b(\d+)")  # b18: eighteen octets as they are
 
 
@@ -41,7 +39,7 @@ class ApsFrame(NamedTuple):
 
 assert struct.calcsize("<" + _FIXED["aps"]) == 11
 
-Value = int | bytes | ApsFrame
+Value = int | bytes | tuple[int, ...] | ApsFrame
 
 Handler = Callable[..., tuple[Value, ...]]
 """Takes the values of a request in the order of its layout, gives those of the response."""
@@ -54,8 +52,8 @@ class TruncatedParametersError(ValueError):
 class _Run:
     """Fields of fixed size in a row, one APS frame among them at most, read and written by one struct."""
 
-    def __init__(self, kinds: tuple[str, ...], version: int) -> None:
-        self.struct = struct.Struct("<" + "".join(_code(kind, version) for kind in kinds))
+    def __init__(self, kinds: list[str], codes: Mapping[str, str]) -> None:
+        self.struct = struct.Struct("<" + "".join(_code(kind, codes) for kind in kinds))
         assert kinds.count("aps") <= 1
         self.aps_at = kinds.index("aps") if "aps" in kinds else None
         self.count = len(kinds)
@@ -79,25 +77,30 @@ class _Run:
 
 
 class _Counted:
-    """Octets after their count (`lv`: one octet, `lv32`: four)."""
+    """Octets after their count (`lv`: one octet, `lv16`, `lv32`), or numbers of 16 bits (`words`)."""
 
-    def __init__(self, count: str) -> None:
-        self.struct = struct.Struct(count)
-        self.count = 1
+    count = 1
+
+    def __init__(self, kind: str) -> None:
+        code, self._item_bytes = _COUNTED[kind]
+        self._struct = struct.Struct(code)
 
     def decode(self, octets: bytes, offset: int, into: list[Value]) -> int:
-        (length,) = self.struct.unpack_from(octets, offset)
-        offset += self.struct.size
-        end = offset + int(length)
+        (count,) = self._struct.unpack_from(octets, offset)
+        start = offset + self._struct.size
+        end = start + int(count) * self._item_bytes
         if end > len(octets):
             raise TruncatedParametersError
-        into.append(octets[offset:end])
+        data = octets[start:end]
+        into.append(data if self._item_bytes == 1 else struct.unpack(f"<{count}H", data))
         return end
 
     def encode(self, values: tuple[Value, ...]) -> bytes:
-        (octets,) = values
-        assert isinstance(octets, bytes)
-        return self.struct.pack(len(octets)) + octets
+        (value,) = values
+        if isinstance(value, tuple):
+            value = struct.pack(f"<{len(value)}H", *value)
+        assert isinstance(value, bytes)
+        return self._struct.pack(len(value) // self._item_bytes) + value
 
 
 class _Rest:
@@ -110,44 +113,43 @@ class _Rest:
         return len(octets)
 
     def encode(self, values: tuple[Value, ...]) -> bytes:
-        (octets,) = values
-        assert isinstance(octets, bytes)
-        return octets
+        (value,) = values
+        assert isinstance(value, bytes)
+        return value
 
 
-def _code(kind: str, version: int) -> str:
-    if kind == "st":
-        return "I" if version >= SL_STATUS_EVERYWHERE else "B"
-    if kind == "tag":
-        return "H" if version >= SL_STATUS_EVERYWHERE else "B"
+def _code(kind: str, codes: Mapping[str, str]) -> str:
     if octets := _OCTETS.fullmatch(kind):
         return f"{octets[1]}s"
-    return _FIXED[kind]
+    return codes.get(kind) or _FIXED[kind]
 
 
 class Layout:
-    """One compiled list of fields. `names` are for people; values go in and come out in this order."""
+    """One compiled list of fields. Values go in and come out in its order; `names` are for people.
 
-    def __init__(self, text: str, version: int) -> None:
-        fields = [tuple(field.split(":")) for field in text.split()]
+    `codes` are struct codes of further kinds.
+    """
+
+    def __init__(self, text: str, codes: Mapping[str, str] | None = None) -> None:
+        fields = [field.partition(":")[::2] for field in text.split()]
         self.names = tuple(name for name, _ in fields)
         self.kinds = tuple(kind for _, kind in fields)
         self._parts: list[_Run | _Counted | _Rest] = []
         run: list[str] = []
         for kind in (*self.kinds, ""):
-            if kind and kind not in {"lv", "lv32", "rest"}:
+            if kind and kind != "rest" and kind not in _COUNTED:
                 run.append(kind)
                 continue
             if run:
-                self._parts.append(_Run(tuple(run), version))
+                self._parts.append(_Run(run, codes or {}))
                 run = []
             if kind == "rest":
                 self._parts.append(_Rest())
             elif kind:
-                self._parts.append(_Counted("<I" if kind == "lv32" else "<B"))
+                self._parts.append(_Counted(kind))
 
     def decode(self, octets: bytes, offset: int = 0) -> list[Value]:
-        """The values from `offset` on. More octets than the layout has are tolerated, as the chip does.
+        """The values from `offset` on. More octets than the layout has are tolerated, as the chips do.
 
         Raises TruncatedParametersError for fewer.
         """

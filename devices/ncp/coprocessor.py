@@ -1,0 +1,129 @@
+"""What a network co-processor of either kind does: it boots, answers commands, calls back, and tells messages' fates.
+
+A kind adds its line (`receive`, `data_to_send`), its command table with the handlers behind it, and what it keeps in
+flash. Octets go in and come out; time comes from the scheduler, which the owner drives.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Protocol, TypeVar
+
+from devices.ncp.layout import Handler, Value
+from devices.stack.interface import Eui64, NwkAddress
+
+if TYPE_CHECKING:
+    from random import Random
+
+    from devices.stack.coordinator import ZigbeeCoordinator
+    from devices.time import Scheduler
+
+TellFate = Callable[[Eui64 | None, Callable[[], None]], None]
+"""Takes to which device a message went, None where nobody knows, and what tells the host its fate when called."""
+
+
+class Callback(Protocol):
+    """Tells the host something unasked, by the name that the command table has for it."""
+
+    def __call__(self, name: str, *values: Value) -> None: ...
+
+
+class Chip(Protocol):
+    """What the handlers of messages need of the co-processor that they are part of."""
+
+    def exhausted(self) -> bool: ...
+    def tell(self, address: int, say: Callable[[], None]) -> None: ...
+
+
+class Command(Protocol):
+    """A row of a command table."""
+
+    @property
+    def id(self) -> int: ...
+    @property
+    def name(self) -> str: ...
+    @property
+    def is_callback(self) -> bool: ...
+
+
+class _Handlers(Protocol):
+    def handlers(self) -> dict[str, Handler]: ...
+
+
+CommandT = TypeVar("CommandT", bound=Command)
+
+
+class Coprocessor(ABC):
+    """`tell_fate`, where there is one, decides when the host learns what became of a message: at once without it."""
+
+    stack: "ZigbeeCoordinator"
+
+    def __init__(self, scheduler: "Scheduler", random: "Random") -> None:
+        self.tell_fate: TellFate | None = None
+        self.exhausted_until = 0.0
+        """Until then there is no free packet buffer for a message to send."""
+        self._scheduler = scheduler
+        self._random = random
+        self._boots = 0
+        self._answering = False
+        self._held: list[bytes] = []
+
+    def exhausted(self) -> bool:
+        return self.exhausted_until > 0 and self._scheduler.now() < self.exhausted_until
+
+    def tell(self, address: int, say: Callable[[], None]) -> None:
+        """Call `say`, which tells the host what became of a message to this address, when its time has come."""
+        if self.tell_fate is None:
+            say()
+        else:
+            self.tell_fate(self.stack.ieee_of(NwkAddress(address)), say)
+
+    def _empty(self) -> None:
+        """RAM, as after power on."""
+        self._boots += 1
+        self._answering = False
+        self._held.clear()
+
+    def _callback(self) -> Callback:
+        """For the handlers of this boot: what they have to say after the next one is not heard."""
+        boot = self._boots
+
+        def callback(name: str, *values: Value) -> None:
+            if boot == self._boots and (octets := self._callback_frame(name, values)) is not None:
+                if self._answering:  # what a command causes comes after its answer
+                    self._held.append(octets)
+                else:
+                    self._say_unasked(octets)
+
+        return callback
+
+    @staticmethod
+    def _handlers_of(
+        table: Mapping[str, CommandT], *parts: _Handlers, own: Mapping[str, Handler] | None = None
+    ) -> dict[int, tuple[CommandT, Handler]]:
+        """Which command goes where."""
+        handlers = dict(own or {})
+        for part in parts:
+            handlers |= part.handlers()
+        return {command.id: (command, handlers[command.name]) for command in table.values() if not command.is_callback}
+
+    def _carry_out(self, handler: Handler, values: tuple[Value, ...]) -> tuple[Value, ...] | None:
+        """What the handler gives for the answer; None where it made the chip restart, which leaves nobody to answer."""
+        boot = self._boots
+        self._answering = True
+        response = handler(*values)
+        self._answering = False
+        return response if boot == self._boots else None
+
+    def _answered(self) -> None:
+        """The answer is out: now what the command caused."""
+        held, self._held = self._held, []
+        for octets in held:
+            self._say_unasked(octets)
+
+    @abstractmethod
+    def _callback_frame(self, name: str, values: tuple[Value, ...]) -> bytes | None:
+        """What goes to the host, None where it is not to hear of it."""
+
+    @abstractmethod
+    def _say_unasked(self, frame: bytes) -> None:
+        """Send a frame of `_callback_frame`."""
