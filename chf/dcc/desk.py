@@ -123,7 +123,7 @@ class Desk:
             if self._schema is not None:
                 self._schema.check_tree(root)
             signature = detach(root)
-            read = read_service_request(root, signed=signature is not None)
+            read = read_service_request(root)
         except (MalformedRequestError, RefusedError) as error:
             if sender is None or isinstance(error, RefusedError):
                 raise

@@ -15,10 +15,10 @@ from typing import Final, Protocol
 
 from chf.dcc.products import ProductList
 from chf.duis import (
-    FirmwareResponse,
     FirmwareWarning,
     ResponseCode,
     ServiceReference,
+    ServiceResponse,
     UpdateFirmwareRequest,
 )
 from chf.errors import MalformedImageError
@@ -125,7 +125,7 @@ class IntakeDecision:
     notes: tuple[str, ...] = ()
     """Findings of checks that are not enforced."""
 
-    def response(self, utc_s: int) -> FirmwareResponse:
+    def response(self, utc_s: int) -> ServiceResponse:
         """The DCC's synchronous answer."""
         reference = self.request.service_reference
         warning = FirmwareWarning(
@@ -140,7 +140,7 @@ class IntakeDecision:
             code = ResponseCode.ACKNOWLEDGED
         else:
             code = (_PARTIAL if self.accepted else _NO_DEVICE)[reference]
-        return FirmwareResponse(reference, self.request.request_id, code, utc_s, warning)
+        return ServiceResponse(self.request.request_id, reference.value, code, utc_s, warning or None)
 
 
 _PARTIAL = {

@@ -11,7 +11,7 @@ from chf.clock import Now
 from chf.dcc.intake import DEFAULT_POLICY, IntakeDecision, IntakePolicy, RequestRefusal, decide
 from chf.dcc.inventory import StoreInventory
 from chf.dcc.products import ProductList
-from chf.duis import FirmwareResponse, RequestId, ResponseCode, UpdateFirmwareRequest
+from chf.duis import RequestId, ResponseCode, ServiceResponse, UpdateFirmwareRequest
 from chf.errors import RefusedError
 from chf.eui64 import format_eui64
 from chf.image.image import FirmwareImage
@@ -32,7 +32,7 @@ class Reception:
     """`command` is the hub's command for the accepted devices, None where there are none."""
 
     decision: IntakeDecision
-    response: FirmwareResponse
+    response: ServiceResponse
     command: int | None
 
 

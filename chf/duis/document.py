@@ -182,8 +182,8 @@ def refuse_attributes(element: _Element) -> None:
         raise refusal(f"attribute {str(name)[:80]!r} is not known", element)
 
 
-def check_root(root: _Element, name: str) -> str:
-    """Check the root's name and attributes; returns its schemaVersion."""
+def check_root(root: _Element, name: str) -> None:
+    """Check the root's name and attributes."""
     if root.tag != f"{{{NAMESPACE}}}{name}":
         raise refusal(f"the document is not a {name} of DUIS ({NAMESPACE})", root)
     for attribute in root.attrib:
@@ -194,7 +194,6 @@ def check_root(root: _Element, name: str) -> str:
         raise refusal("attribute schemaVersion is missing", root)
     if not _DECIMAL.fullmatch(version.strip(_XML_SPACE)):
         raise refusal("schemaVersion is not a decimal number", root)
-    return version.strip(_XML_SPACE)
 
 
 def add(parent: _Element, name: str, text: str | None = None) -> _Element:

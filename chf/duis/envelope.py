@@ -5,7 +5,7 @@ ResponseID of their own, `originator:recipient:counter`, by which a repeated del
 """
 
 from base64 import b64encode
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import TypeAlias, assert_never
 
 from lxml.etree import _Element
@@ -14,7 +14,8 @@ from chf.duis.codes import ResponseCode
 from chf.duis.device_request import format_date_time
 from chf.duis.document import add, new_root, to_octets
 from chf.duis.header import SCHEMA_VERSION
-from chf.duis.identifiers import RequestId
+from chf.duis.identifiers import RequestId, format_device_ids
+from chf.eui64 import Eui64
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +41,30 @@ class FutureDatedDeviceAlert:
     gbcs_payload: bytes
 
 
-Content: TypeAlias = PreCommand | GbcsResponse | FutureDatedDeviceAlert | None
+@dataclass(frozen=True, slots=True)
+class FirmwareWarning:
+    """The body of W110101 and W110401: refused devices by reason, in the order of the schema. Others were accepted."""
+
+    invalid: tuple[Eui64, ...] = ()
+    not_commissioned: tuple[Eui64, ...] = ()
+    not_applicable_firmware: tuple[Eui64, ...] = ()
+    other_request_in_progress: tuple[Eui64, ...] = ()
+    invalid_gbcs_version: tuple[Eui64, ...] = ()
+
+    def __bool__(self) -> bool:
+        return any(getattr(self, field.name) for field in fields(self))
+
+
+Content: TypeAlias = PreCommand | GbcsResponse | FutureDatedDeviceAlert | FirmwareWarning | None
+
+_LISTS = {
+    "invalid": "InvalidDeviceIDList",
+    "not_commissioned": "NotCommissionedDeviceIDList",
+    "not_applicable_firmware": "NotApplicableFirmwareDeviceIDList",
+    "other_request_in_progress": "OtherRequestInProgressList",
+    "invalid_gbcs_version": "InvalidGBCSVersionList",
+}
+_WARNINGS = {"11.1": "DSPUpdateFirmwareWarning", "11.4": "DSPUpdatePPMIDFirmwareWarning"}  # DUIS-XSD
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +98,11 @@ class ServiceResponse:
                 add(element, "GBCSPayload", base64_text(payload))
                 add(element, "InstructionNumber", "1")  # a firmware command is one instruction
                 add(element, "TotalCommandInstructions", "1")
+            case FirmwareWarning() as warning:
+                element = add(message, _WARNINGS[self.service])
+                for attribute, name in _LISTS.items():
+                    if ids := getattr(warning, attribute):
+                        add(element, name, format_device_ids(ids))
             case _:
                 assert_never(self.content)
         return to_octets(root)

@@ -24,6 +24,7 @@ COMMAND_VARIANTS: Final[Mapping[str, tuple[int, ...]]] = {
 }
 """The services of this bench, each with the command variants that it may have (DUIS-XSD, DUIS-T). The reference is also
 the variant: none of these has several."""
+_SERVED = ", ".join(COMMAND_VARIANTS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,8 +35,8 @@ class RequestHeader:
     command_variant: int
 
 
-def read_header(element: _Element, services: Mapping[str, tuple[int, ...]] = COMMAND_VARIANTS) -> RequestHeader:
-    """Raises MalformedRequestError, and RefusedError for a service that is not among `services`."""
+def read_header(element: _Element) -> RequestHeader:
+    """Raises MalformedRequestError, and RefusedError for a service that is not served here."""
     refuse_attributes(element)
     header = ElementReader(element)
     request_id_element = header.required("RequestID")
@@ -52,13 +53,11 @@ def read_header(element: _Element, services: Mapping[str, tuple[int, ...]] = COM
     reference_variant = header.required("ServiceReferenceVariant")
     header.finish()
     asked = text_of(reference)
-    if asked not in services:
-        *others, last = sorted(services, key=lambda service: [int(part) for part in service.split(".")])
-        taken = f"{', '.join(others)} and {last} are" if others else f"{last} is"
-        raise RefusedError(f"service request {asked[:16]!r} is not taken in here; {taken}")
+    if asked not in COMMAND_VARIANTS:
+        raise RefusedError(f"service request {asked[:16]!r} is not taken in here; {_SERVED} are")
     if text_of(reference_variant) != asked:
         raise refusal(f"it does not belong to service reference {asked}", reference_variant)
-    allowed = {str(number): number for number in services[asked]}
+    allowed = {str(number): number for number in COMMAND_VARIANTS[asked]}
     found = text_of(variant, collapse=True)
     if found not in allowed:
         raise refusal(f"service request {asked} has command variant {' or '.join(allowed)}", variant)
@@ -83,9 +82,9 @@ def peek(root: _Element) -> tuple[RequestId, str] | None:
     return sender if sender[1] in COMMAND_VARIANTS else None
 
 
-def new_request(header: RequestHeader, schema_version: str = SCHEMA_VERSION) -> tuple[_Element, _Element]:
+def new_request(header: RequestHeader) -> tuple[_Element, _Element]:
     """A document with its header, and the body to be filled."""
-    root = new_root("Request", schema_version)
+    root = new_root("Request", SCHEMA_VERSION)
     element = add(root, "Header")
     add(element, "RequestID", str(header.request_id))
     add(element, "CommandVariant", str(header.command_variant))

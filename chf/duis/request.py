@@ -13,19 +13,15 @@ from typing import Self
 from lxml.etree import _Element
 
 from chf.duis.document import (
-    SIGNATURE_NAMESPACE,
     ElementReader,
     add,
-    check_root,
     name_of,
-    only_child,
-    parse_document,
     refusal,
     refuse_attributes,
     text_of,
     to_octets,
 )
-from chf.duis.header import COMMAND_VARIANTS, SCHEMA_VERSION, RequestHeader, new_request, read_header
+from chf.duis.header import RequestHeader, new_request
 from chf.duis.identifiers import RequestId, format_device_ids, parse_device_ids
 from chf.errors import MalformedRequestError
 from chf.eui64 import Eui64
@@ -47,7 +43,6 @@ _BODIES = {
     ServiceReference.UPDATE_FIRMWARE: "UpdateFirmware",
     ServiceReference.UPDATE_PPMID_FIRMWARE: "UpdatePPMIDFirmware",
 }
-_SERVICES = {service.value: COMMAND_VARIANTS[service.value] for service in ServiceReference}
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,16 +55,11 @@ class UpdateFirmwareRequest:
     firmware_version: str
     """1 to 8 characters, as the sender wrote them."""
     device_ids: tuple[Eui64, ...]
-    schema_version: str = SCHEMA_VERSION
-    signed: bool = False
-    """Whether a ds:Signature was there."""
 
     def to_bytes(self) -> bytes:
         """The document, unsigned."""
         service = self.service_reference.value
-        root, body = new_request(
-            RequestHeader(self.request_id, service, _NON_DEVICE_COMMAND_VARIANT), self.schema_version
-        )
+        root, body = new_request(RequestHeader(self.request_id, service, _NON_DEVICE_COMMAND_VARIANT))
         content = add(body, _BODIES[self.service_reference])
         add(content, "FirmwareImage", b64encode(self.image).decode("ascii"))
         add(content, "FirmwareVersion", self.firmware_version)
@@ -77,22 +67,7 @@ class UpdateFirmwareRequest:
         return to_octets(root)
 
     @classmethod
-    def from_bytes(cls, octets: bytes) -> Self:
-        """Read a request.
-
-        Raises MalformedRequestError for what is not one, RefusedError for a service request that brings no image.
-        """
-        root = parse_document(octets)
-        schema_version = check_root(root, "Request")
-        document = ElementReader(root)
-        header = read_header(document.required("Header"), _SERVICES)
-        body = document.required("Body")
-        signed = document.optional("Signature", SIGNATURE_NAMESPACE) is not None
-        document.finish()
-        return cls.read(header, only_child(body), schema_version, signed=signed)
-
-    @classmethod
-    def read(cls, header: RequestHeader, content: _Element, schema_version: str, *, signed: bool) -> Self:
+    def read(cls, header: RequestHeader, content: _Element) -> Self:
         """From the header and the one element of the body."""
         reference = ServiceReference(header.service)
         if name_of(content) != _BODIES[reference]:
@@ -103,7 +78,7 @@ class UpdateFirmwareRequest:
         version = _read_version(fields.required("FirmwareVersion"))
         ids = _read_device_ids(fields.required("DeviceIDList"))
         fields.finish()
-        return cls(reference, header.request_id, image, version, ids, schema_version, signed)
+        return cls(reference, header.request_id, image, version, ids)
 
 
 def _read_image(element: _Element) -> bytes:

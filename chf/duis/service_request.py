@@ -35,17 +35,17 @@ class ReadRequest:
     request: ServiceRequest
 
 
-def read_service_request(root: _Element, *, signed: bool) -> ReadRequest:
+def read_service_request(root: _Element) -> ReadRequest:
     """Raises MalformedRequestError, and RefusedError for a service that is none of this bench."""
-    schema_version = check_root(root, "Request")
+    check_root(root, "Request")
     document = ElementReader(root)
     header = read_header(document.required("Header"))
     content = only_child(document.required("Body"))
     document.finish()
-    return ReadRequest(header, _read(header, content, schema_version, signed=signed))
+    return ReadRequest(header, _read(header, content))
 
 
-def _read(header: RequestHeader, content: _Element, schema_version: str, *, signed: bool) -> ServiceRequest:
+def _read(header: RequestHeader, content: _Element) -> ServiceRequest:
     match header.service, header.command_variant:
         case "8.11", _:
             return UpdateHanDeviceLogRequest.read(header, content)
@@ -56,4 +56,4 @@ def _read(header: RequestHeader, content: _Element, schema_version: str, *, sign
         case "11.3", variant if variant == _SIGNED_PRE_COMMAND:
             return SignedPreCommandRequest.read(header, content)
         case _:
-            return UpdateFirmwareRequest.read(header, content, schema_version, signed=signed)
+            return UpdateFirmwareRequest.read(header, content)

@@ -12,13 +12,16 @@ from hypothesis import strategies as st
 from chf.duis import (
     RESPONSE_CODES,
     DuisSchema,
-    FirmwareResponse,
     FirmwareWarning,
     RequestId,
     ResponseCode,
     ServiceReference,
+    ServiceResponse,
     UpdateFirmwareRequest,
 )
+from chf.duis.document import parse_document
+from chf.duis.service_request import read_service_request
+from chf.duis.xml_signature import detach
 from chf.errors import ChfError, MalformedRequestError, RefusedError, UsageError
 from chf.eui64 import Eui64
 from tests.support.duis_attacks import attacks, duplicates
@@ -36,9 +39,15 @@ REQUEST = UpdateFirmwareRequest(
 TEXT = REQUEST.to_bytes().decode()
 
 
+def read(octets: bytes):
+    root = parse_document(octets)
+    detach(root)
+    return read_service_request(root).request
+
+
 def refused(text: str | bytes) -> MalformedRequestError:
     with pytest.raises(MalformedRequestError) as caught:
-        UpdateFirmwareRequest.from_bytes(text.encode() if isinstance(text, str) else text)
+        read(text.encode() if isinstance(text, str) else text)
     return caught.value
 
 
@@ -62,25 +71,19 @@ requests = st.builds(
 )
 id_lists = st.lists(ids, max_size=3).map(tuple)
 responses = st.builds(
-    FirmwareResponse,
-    st.sampled_from(ServiceReference),
+    ServiceResponse,
     request_ids,
+    st.sampled_from([reference.value for reference in ServiceReference]),
     st.sampled_from(ResponseCode),
     st.integers(0, 4_000_000_000),
-    st.builds(FirmwareWarning, id_lists, id_lists, id_lists, id_lists, id_lists),
+    st.builds(FirmwareWarning, id_lists, id_lists, id_lists, id_lists, id_lists).map(lambda warning: warning or None),
 )
 
 
 @PROFILE
 @given(requests)
 def test_duis_any_request_round_trips(request):
-    assert UpdateFirmwareRequest.from_bytes(request.to_bytes()) == request
-
-
-@PROFILE
-@given(responses)
-def test_duis_any_response_round_trips(response):
-    assert FirmwareResponse.from_bytes(response.to_bytes()) == response
+    assert read(request.to_bytes()) == request
 
 
 @PROFILE
@@ -95,12 +98,12 @@ def test_duis_what_is_written_is_valid_by_the_schema(schema, request, response):
 def test_duis_damaged_request_is_refused_or_understood(at, damage):
     octets = (TEXT[:at] + damage + TEXT[at + 1 :]).encode("utf-8", "replace")
     try:
-        read = UpdateFirmwareRequest.from_bytes(octets)
+        understood = read(octets)
     except ChfError as error:
         refusal = type(error)
         assert refusal in (MalformedRequestError, RefusedError)
     else:
-        assert UpdateFirmwareRequest.from_bytes(read.to_bytes()) == read or read.signed
+        assert read(understood.to_bytes()) == understood
 
 
 @PROFILE
@@ -120,20 +123,13 @@ def test_duis_schema_accepts_the_samples_and_refuses_a_changed_one(schema):
 
 
 @needs_reference
-def test_duis_samples_are_read_or_refused_cleanly():
-    read, not_taken = {}, []
-    for sample in sorted(REFERENCE.glob("*.XML")):
-        try:
-            read[sample.name[:4]] = UpdateFirmwareRequest.from_bytes(sample.read_bytes())
-        except RefusedError:
-            not_taken.append(sample.name)
-    assert list(read) == ["11.1", "11.4"]
-    assert len(not_taken) == 5
-    ppmid = read["11.4"]
+def test_duis_samples_are_read():
+    samples = {sample.name[:4]: read(sample.read_bytes()) for sample in sorted(REFERENCE.glob("*.XML"))}
+    ppmid = samples["11.4"]
     assert ppmid.service_reference is ServiceReference.UPDATE_PPMID_FIRMWARE
     assert (ppmid.request_id, ppmid.device_ids) == (RequestId(SUPPLIER, ACB, 1000), (PPMID,))
     assert (len(ppmid.image), ppmid.image[:4].hex(), ppmid.firmware_version) == (295, "1ef1ee0b", "00000000")
-    assert (len(read["11.1"].image), ppmid.signed, ppmid.schema_version) == (361, True, "5.4")
+    assert len(samples["11.1"].image) == 361
 
 
 def test_duis_image_is_not_in_the_repr():
@@ -192,7 +188,7 @@ def test_duis_refusal_names_element_and_line(old, new, element, line):
     assert old in TEXT, "the test no longer fits the document"
     if element is None:
         with pytest.raises(RefusedError):
-            UpdateFirmwareRequest.from_bytes(TEXT.replace(old, new).encode())
+            read(TEXT.replace(old, new).encode())
         return
     error = refused(TEXT.replace(old, new))
     assert element in error.field
@@ -209,17 +205,17 @@ def test_duis_empty_body_is_refused():
 def test_duis_white_space_where_the_schema_allows_it():
     text = TEXT.replace(">90-B3", "> \n90-B3").replace(IMAGE, IMAGE.replace("dGhl", "dG hl\n"))
     assert text != TEXT
-    assert UpdateFirmwareRequest.from_bytes(text.encode()) == REQUEST
+    assert read(text.encode()) == REQUEST
 
 
 def test_duis_comments_between_elements_are_skipped():
-    assert UpdateFirmwareRequest.from_bytes(TEXT.replace("<sr:Body>", "<!-- a --><sr:Body>").encode()) == REQUEST
+    assert read(TEXT.replace("<sr:Body>", "<!-- a --><sr:Body>").encode()) == REQUEST
 
 
 def test_duis_fifty_thousand_devices_are_taken_and_one_more_is_not():
     ids = tuple(Eui64(number) for number in range(50_000))
     many = UpdateFirmwareRequest(REQUEST.service_reference, REQUEST.request_id, b"i", "1", ids)
-    assert UpdateFirmwareRequest.from_bytes(many.to_bytes()).device_ids == ids
+    assert read(many.to_bytes()).device_ids == ids
     text = many.to_bytes().replace(b"</sr:DeviceIDList>", b",00-DB-12-34-56-78-90-A4</sr:DeviceIDList>")
     assert "more than 50000" in refused(text).reason
 
@@ -230,7 +226,7 @@ def test_duis_the_largest_legal_image_is_taken_and_one_octet_more_is_not():
             REQUEST.service_reference, REQUEST.request_id, bytes(size), "1", (PPMID,)
         ).to_bytes()
 
-    assert len(UpdateFirmwareRequest.from_bytes(with_image(10_240_000)).image) == 10_240_000
+    assert len(read(with_image(10_240_000)).image) == 10_240_000
     assert "10240001 octets" in refused(with_image(10_240_001)).reason
 
 
@@ -267,38 +263,12 @@ def test_duis_schema_that_is_incomplete_is_refused():
 def test_duis_response_of_partial_acceptance():
     warning = FirmwareWarning(invalid=(Eui64(1),), other_request_in_progress=(Eui64(2), Eui64(3)))
     code = ResponseCode.UPDATE_PPMID_FIRMWARE_PARTIAL
-    text = (
-        FirmwareResponse(REQUEST.service_reference, REQUEST.request_id, code, 1420070400, warning).to_bytes().decode()
-    )
+    text = ServiceResponse(REQUEST.request_id, "11.4", code, 1420070400, warning).to_bytes().decode()
     assert "<sr:ResponseID>90-B3-D5-1F-30-00-00-02:90-B3-D5-1F-30-01-00-00:1000</sr:ResponseID>" in text
     assert "<sr:ResponseDateTime>2015-01-01T00:00:00Z</sr:ResponseDateTime>" in text
     assert text.index("InvalidDeviceIDList") < text.index("OtherRequestInProgressList")
     assert "00-00-00-00-00-00-00-02,00-00-00-00-00-00-00-03" in text
     assert "NotCommissionedDeviceIDList" not in text
-
-
-@pytest.mark.parametrize(
-    ("old", "new"),
-    [
-        (">90-B3-D5-1F-30-00-00-02:90", ">90-B3-D5-1F-30-00-00-03:90"),
-        ("W110401", "W999999"),
-        ("2015-01-01T00:00:00Z", "yesterday"),
-        ("2015-01-01T00:00:00Z", "2015-01-01T00:00:00"),
-        ("Variant>11.4", "Variant>11.1"),
-        ("Reference>11.4", "Reference>9.9"),
-        ("00-00-00-00-00-00-00-01", "00"),
-        ("InvalidDeviceIDList", "InvalidDeviceList"),
-    ],
-)
-def test_duis_damaged_response_is_refused(old, new):
-    warning = FirmwareWarning(invalid=(Eui64(1),))
-    code = ResponseCode.UPDATE_PPMID_FIRMWARE_PARTIAL
-    text = (
-        FirmwareResponse(REQUEST.service_reference, REQUEST.request_id, code, 1420070400, warning).to_bytes().decode()
-    )
-    assert old in text
-    with pytest.raises(MalformedRequestError):
-        FirmwareResponse.from_bytes(text.replace(old, new).encode())
 
 
 def test_duis_every_code_says_whether_its_meaning_is_published():

@@ -9,6 +9,9 @@ import pytest
 from chf.dcc.intake import EVERY_CHECK, DeviceRefusal, IntakePolicy, RefusalList, decide
 from chf.dcc.inventory import StoreInventory
 from chf.duis import RequestId, ResponseCode, ServiceReference, UpdateFirmwareRequest
+from chf.duis.document import parse_document
+from chf.duis.service_request import read_service_request
+from chf.duis.xml_signature import detach
 from chf.eui64 import Eui64
 from chf.image.header import HardwareVersions, OtaHeader
 from chf.image.image import ImageId, parse_image
@@ -46,7 +49,6 @@ def request(*devices: Eui64, counter: int = 1000, version: str = "2", content: b
         image() if content is None else content,
         version,
         devices or (PPMID,),
-        signed=True,
     )
     return replace(asked, **changes)
 
@@ -86,7 +88,7 @@ def test_intake_accepts_and_acknowledges():
     assert (decision.refused, decision.request_refusal, decision.notes) == ((), None, ())
     assert decision.image.header.file_version == FILE_VERSION
     answer = decision.response(1420070400)
-    assert (answer.code, bool(answer.warning)) == (ResponseCode.ACKNOWLEDGED, False)
+    assert (answer.code, answer.content) == (ResponseCode.ACKNOWLEDGED, None)
 
 
 def test_intake_device_named_twice_is_taken_once():
@@ -122,7 +124,7 @@ def test_intake_device_is_refused_with_list_and_reason(device, check, in_list, w
     assert str(refusal).startswith("00-DB-12-34-56-78-90-A4: ")
     answer = decision.response(0)
     assert answer.code is ResponseCode.UPDATE_PPMID_FIRMWARE_NO_DEVICE
-    assert getattr(answer.warning, in_list.value) == (PPMID,)
+    assert getattr(answer.content, in_list.value) == (PPMID,)
 
 
 @pytest.mark.parametrize(("flag", "taken"), [(b"\x00", ()), (b"\x01", (ESME,))], ids=["without", "with ForceReplace"])
@@ -189,7 +191,7 @@ def test_intake_mixed_list_is_accepted_in_part():
     assert decision.accepted == (PPMID,)
     answer = decision.response(0)
     assert answer.code is ResponseCode.UPDATE_PPMID_FIRMWARE_PARTIAL
-    assert answer.warning.invalid == (UNKNOWN, ESME, IHD)
+    assert answer.content.invalid == (UNKNOWN, ESME, IHD)
 
 
 def test_intake_fifty_thousand_devices():
@@ -277,8 +279,10 @@ def test_intake_unenforced_device_check_lets_the_device_through_with_a_note():
 @pytest.mark.skipif(not REFERENCE.exists(), reason="the public DUIS reference data is not beside the checkout")
 def test_intake_takes_the_public_sample():
     sample = (REFERENCE / "11.4_UPDATE_PPMID_FIRMWARE_REQUEST_DUIS.XML").read_bytes()
+    root = parse_document(sample)
+    detach(root)
     known = Candidate(PPMID, "PPMID", commissioned=True)
-    decision = decide(UpdateFirmwareRequest.from_bytes(sample), Inventory(known))
+    decision = decide(read_service_request(root).request, Inventory(known))
     assert decision.accepted == (PPMID,)
     assert decision.image.header.file_version == 0xACDCACDC
     assert "FirmwareVersion is 00000000" in decision.notes[0]
