@@ -130,10 +130,7 @@ class UpdateMachine:
         planned = self._schedule.load((update for update, _image in taken_up), now)
         for update, image in taken_up:
             if update.active and isinstance(update.record, TransferRecord) and image is not None:
-                told = self._transfers.restore(
-                    update.id, update.device, update.record, image, now, allow_downgrade=update.allow_downgrade
-                )
-                self._listen(update.device, told, call)
+                self._listen(update.device, self._transfers.restore(update, update.record, image, now), call)
         self._carry_out(planned, call)
         return call.effects()
 
@@ -200,16 +197,7 @@ class UpdateMachine:
         update = self._schedule.get(ready.update)
         if update is None or self._in_transfer(update):
             return  # it ended meanwhile, or goes on from its record
-        told = self._transfers.offer(
-            update.id,
-            update.device,
-            ready.image,
-            update.activation,
-            call.now,
-            endpoint=ready.endpoint,
-            sleepy=ready.sleepy,
-            allow_downgrade=update.allow_downgrade,
-        )
+        told = self._transfers.offer(update, ready.image, call.now, endpoint=ready.endpoint, sleepy=ready.sleepy)
         self._listen(update.device, told, call)
 
     # Between the two tables
@@ -230,10 +218,8 @@ class UpdateMachine:
                     call.out.append(VersionSeen(peer, item, activating))
                     self._tell(peer, item, call)
                 case TransferChanged(record):
-                    if (
-                        session is not None
-                        and (row := self._schedule.remember(peer, session.update, record)) is not None
-                    ):
+                    row = None if session is None else self._schedule.remember(peer, session.update, record)
+                    if row is not None:
                         call.rows[row.id] = row
                 case TransferMoved():
                     event = None if session is None else event_of(item, session.record())

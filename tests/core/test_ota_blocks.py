@@ -1,5 +1,7 @@
 """Blocks and pages: which bytes, how many, how fast, and what is refused."""
 
+from dataclasses import replace
+
 import pytest
 
 from chf.update.effects import AlarmKind, Send, Token, Urgency
@@ -153,9 +155,22 @@ def test_a_flood_is_told_to_wait_and_then_cut_off(bench):
     assert alarms(tuple(bench.history)) == [AlarmKind.FLOOD]
 
 
+def test_a_flood_that_goes_on_is_told_once_a_minute_and_told_to_wait_once_a_second(bench):
+    for _ in range(40):
+        bench.ask_block(0, report=False)
+    bench.history.clear()
+    sent = []
+    for _ in range(60):
+        bench.advance(1)
+        bench.server.get(PPMID).in_flight_since = bench.instant  # the radio is slow, and alive
+        sent += only(Send, bench.ask_block(0, report=False))
+    assert len(sent) == 60
+    assert alarms(tuple(bench.history)) == [AlarmKind.FLOOD]
+
+
 def test_a_flood_does_not_touch_another_device(bench):
     other = 0x42
-    bench.server.offer("other", other, image(), bench.record().activation, bench.now)
+    bench.server.offer(replace(bench.update, id=2, device=other), image(), bench.now)
     for _ in range(100):
         bench.ask_block(0, report=False)
     effects = bench.server.receive(other, 1, zcl.command(zcl.ImageBlockRequest(*IDS, 0, 50), 1), bench.now)

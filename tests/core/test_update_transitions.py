@@ -253,6 +253,13 @@ def test_a_held_device_that_tried_by_itself_and_lies_is_found_out():
     assert update.state is UpdateState.REVERTED
 
 
+def test_a_held_device_that_reports_on_another_version_has_not_tried_this_one():
+    update, _ = run(new_update(), *DOWNLOADED, WaitingFor(WaitReason.COMMAND))
+    update, actions = run(update, ActivationReported(success=False, file_version=OTHER), start_s=60)
+    assert (update.state, update.report) == (UpdateState.WAITING, None)
+    assert actions == [ReadVersion(update, FIRST_READ_S)]
+
+
 def test_an_alert_during_the_download_proves_nothing_about_the_transfer():
     update, actions = run(
         new_update(), Stored(), Announced(), DownloadStarted(), ActivationReported(success=False, file_version=OLD)

@@ -17,7 +17,16 @@ from chf.image.header import HardwareVersions
 from chf.tunnel import effects as tunnel
 from chf.tunnel.client import TunnelClient
 from chf.update.effects import Send
-from chf.update.model import ActivateAt, ActivateHold, ActivateNow, ImageRef, Strategy, UpdateId, VersionObserved
+from chf.update.model import (
+    ActivateAt,
+    ActivateHold,
+    ActivateNow,
+    ImageRef,
+    Strategy,
+    UpdateId,
+    VersionObserved,
+    accept,
+)
 from chf.update.transfer.policy import OtaPolicy
 from chf.update.transfer.transfers import Transfers
 from devices.nodes import events
@@ -62,7 +71,18 @@ class HubCores:
     def offer(self, octets: bytes, activation) -> None:
         versions = HardwareVersions(HARDWARE, 0x1211)
         reference = ImageRef(sha256(octets).hexdigest(), MANUFACTURER, IMAGE_TYPE, NEW, versions, octets)
-        self._ota(self.server.offer(UpdateId(1), PEER, reference, activation, self.now()))
+        update = accept(
+            number=UpdateId(1),
+            device=PEER,
+            image=reference.sha256,
+            file_version=NEW,
+            activation=activation,
+            origin="test",
+            version_before=OLD,
+            now_utc=self.now().utc,
+            lifetime_s=1e7,
+        )
+        self._ota(self.server.offer(update, reference, self.now()))
 
     def _tick(self) -> None:
         """Keep the deadlines of both cores, as they move."""

@@ -10,7 +10,16 @@ from chf.clock import Instant, Now, UtcSeconds
 from chf.eui64 import Eui64
 from chf.image.header import HardwareVersions
 from chf.update.effects import Alarm, AlarmKind, Send, Token, Told, TransferChanged, TransferMoved
-from chf.update.model import ActivateAt, ActivateNow, Activation, ImageRef, TransferRecord, TransferState, UpdateId
+from chf.update.model import (
+    ActivateAt,
+    ActivateNow,
+    Activation,
+    ImageRef,
+    TransferRecord,
+    TransferState,
+    UpdateId,
+    accept,
+)
 from chf.update.transfer.policy import OtaPolicy
 from chf.update.transfer.transfers import Transfers
 from chf.zcl import ota as zcl
@@ -51,7 +60,6 @@ class Bench:
         self.utc = float(START_UTC)
         self.stored: dict[Eui64, TransferRecord] = {}
         self.image = image()
-        self.options: dict[str, bool] = {}
         self.history: list[Told] = []
         self.sequence = 0
 
@@ -106,9 +114,22 @@ class Bench:
         self, activation: Activation | None = None, *, of: ImageRef | None = None, update: int = 1, **options
     ) -> Effects:
         of = of or image()
-        self.image, self.options = of, {"allow_downgrade": options.get("allow_downgrade", False)}
+        self.image = of
         wanted = ActivateNow() if activation is None else activation
-        return self.carry_out(self.server.offer(UpdateId(update), PPMID, of, wanted, self.now, **options))
+        allow = options.pop("allow_downgrade", False)
+        self.update = accept(
+            number=UpdateId(update),
+            device=PPMID,
+            image=of.sha256,
+            file_version=of.file_version,
+            activation=wanted,
+            origin="test",
+            version_before=None,
+            now_utc=self.now.utc,
+            lifetime_s=1e6,
+            allow_downgrade=allow,
+        )
+        return self.carry_out(self.server.offer(self.update, of, self.now, **options))
 
     def restart(self, down_s: float = 0.0) -> Effects:
         """The process dies; another one begins from what was persisted."""
@@ -116,10 +137,9 @@ class Bench:
         self.instant = 5.0  # of no meaning beyond a process
         self.server = Transfers(self.policy)
         effects: Effects = ()
-        for peer, record in tuple(self.stored.items()):
+        for record in tuple(self.stored.values()):
             restored = TransferRecord.from_json(record.to_json())
-            told = self.server.restore(UpdateId(1), peer, restored, self.image, self.now, **self.options)
-            effects += self.carry_out(told)
+            effects += self.carry_out(self.server.restore(self.update, restored, self.image, self.now))
         return effects
 
     @property

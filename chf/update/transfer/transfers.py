@@ -23,7 +23,7 @@ from chf.update.model import (
     TransferOutcome,
     TransferRecord,
     TransferState,
-    UpdateId,
+    Update,
     VersionObserved,
 )
 from chf.update.transfer import activation, blocks
@@ -36,15 +36,14 @@ from chf.zcl import ota as zcl
 from chf.zcl.attributes import AttributeRecord, ReadAttributes, ReadAttributesResponse, ReportAttributes, answer_from
 from chf.zcl.frame import DefaultResponse, Frame, FrameType, Status, status_name
 
-_ALARM_INTERVAL_S: Final = 60.0
+_ALARM_INTERVAL_S: Final = 60.0  # our choice
 _FINISHED = frozenset({TransferState.SERVED, TransferState.HELD, TransferState.MISSED, TransferState.COMMITTED})
-
 
 Answer: TypeAlias = tuple[Told, ...]
 
 
 class Transfers:
-    """The verbs."""
+    """What can be asked of them, by the hub, by devices and by time."""
 
     def __init__(self, policy: OtaPolicy) -> None:
         self.policy = policy
@@ -57,39 +56,22 @@ class Transfers:
     # What the hub asks for
 
     def offer(
-        self,
-        update: UpdateId,
-        peer: Eui64,
-        image: ImageRef,
-        activation_wanted: Activation,
-        now: Now,
-        *,
-        endpoint: int | None = None,
-        sleepy: bool = False,
-        allow_downgrade: bool = False,
+        self, update: Update, image: ImageRef, now: Now, *, endpoint: int | None = None, sleepy: bool = False
     ) -> Answer:
-        """Begin an update. `endpoint` is the device's OTA client, where that is known.
+        """Begin the transfer of an update. `endpoint` is the device's OTA client, where that is known.
 
         Raises RefusedError while another update of this device is under way.
         """
-        before = self._sessions.get(peer)
+        before = self._sessions.get(update.device)
         if before is not None and not before.ended:
             raise RefusedError(f"the device is busy with update {before.update}, which is {before.state}")
-        detail = "offered"
-        if activation.unless_past(activation_wanted, now) is not activation_wanted:
+        if endpoint is None and before is not None:
+            endpoint = before.endpoint
+        detail, wanted = "offered", activation.unless_past(update.activation, now)
+        if wanted is not update.activation:
             detail = "offered; its activation time has passed: as soon as it can"
-        session = Session(
-            update,
-            peer,
-            image,
-            activation.unless_past(activation_wanted, now),
-            self.policy,
-            self._next_sequence,
-            endpoint=endpoint if endpoint is not None or before is None else before.endpoint,
-            sleepy=sleepy,
-            allow_downgrade=allow_downgrade,
-        )
-        self._sessions[peer] = session
+        record = TransferRecord(TransferState.OFFERED, wanted, endpoint, sleepy)
+        session = self._enter(update, record, image)
         session.announce(now)
         out: list[Told] = [session.changed(), TransferMoved(None, session.state, detail)]
         return self._settled(session, now, out)
@@ -193,20 +175,19 @@ class Transfers:
     def get(self, peer: Eui64) -> Session | None:
         return self._sessions.get(peer)
 
-    def restore(
-        self,
-        update: UpdateId,
-        peer: Eui64,
-        record: TransferRecord,
-        image: ImageRef,
-        now: Now,
-        *,
-        allow_downgrade: bool = False,
-    ) -> Answer:
-        """Go on with a session of an earlier process, before any device is heard."""
-        session = Session(
-            update,
-            peer,
+    def restore(self, update: Update, record: TransferRecord, image: ImageRef, now: Now) -> Answer:
+        """Go on with a transfer of an earlier process, before any device is heard."""
+        session = self._enter(update, record, image)
+        if session.state is not TransferState.OFFERED:
+            session.last_heard = now.instant  # it may ask again any moment: no need to notify it yet
+        out: list[Told] = []
+        activation.restored(session, now, out)
+        return self._settled(session, now, out)
+
+    def _enter(self, update: Update, record: TransferRecord, image: ImageRef) -> Session:
+        session = self._sessions[update.device] = Session(
+            update.id,
+            update.device,
             image,
             record.activation,
             self.policy,
@@ -214,7 +195,7 @@ class Transfers:
             state=record.state,
             endpoint=record.endpoint,
             sleepy=record.sleepy,
-            allow_downgrade=allow_downgrade,
+            allow_downgrade=update.allow_downgrade,
             coverage=Coverage(record.served_bytes),
             blocks=record.blocks,
             downloaded=record.downloaded,
@@ -222,12 +203,7 @@ class Transfers:
             committed_utc=record.committed_utc,
             commit_delivered=record.commit_delivered,
         )
-        if session.state is not TransferState.OFFERED:
-            session.last_heard = now.instant  # it may ask again any moment: no need to notify it yet
-        self._sessions[peer] = session
-        out: list[Told] = []
-        activation.restored(session, now, out)
-        return self._settled(session, now, out)
+        return session
 
     # Inside
 
