@@ -17,8 +17,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from devices.bench.faults import FAULTS, ConfirmFaults, FaultyDongle, ScheduledFault, duration_s
-from devices.bench.line_faults import read_chances
+from devices.bench.faults import FAULTS, ConfirmFaults, FaultyDongle, ScheduledFault, duration_s, read_chances
 from devices.bench.toml_section import ScenarioError, Section, parse_eui64
 from devices.bench.world import World
 from devices.ncp.ezsp.coprocessor import EzspCoprocessor

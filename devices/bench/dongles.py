@@ -4,7 +4,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from random import Random
 
-from devices.bench.line_faults import Cut, cut_ash, cut_mt
 from devices.bench.toml_section import Section
 from devices.ncp.ezsp import personality as ezsp
 from devices.ncp.ezsp.ash_frames import ResetCode
@@ -18,9 +17,16 @@ from devices.time import EventQueue
 
 Dongle = EzspCoprocessor | ZnpCoprocessor
 
-KINDS = ("ezsp", "znp")
+KINDS = ("ezsp", "znp")  # by the names of --ncp
 
 DEFAULT_DONGLE = Eui64(0x00DB_1234_5678_0001)  # our choice
+
+Cut = Callable[[bytes], tuple[list[bytes], bytes]]
+"""The whole frames at the front of some octets, each with its delimiters, and the rest."""
+
+_ASH_FLAG = b"\x7e"  # UG101 2.1
+_MT_START = b"\xfe"  # TI's Monitor and Test API: start of frame
+_MT_OVERHEAD_BYTES = 5  # the same: start, length, two of command, FCS
 
 MakeStack = Callable[[CoordinatorListener, LinkKeys, Eui64, bool], ZigbeeCoordinator]
 """The fourth argument says whether the host puts fragments together."""
@@ -92,6 +98,26 @@ def _znp_personality(settings: NcpSettings) -> znp.Personality:
     if settings.table_size is None:
         return znp.ZSTACK_3_30
     return replace(znp.ZSTACK_3_30, table_size=settings.table_size)
+
+
+def cut_ash(octets: bytes) -> tuple[list[bytes], bytes]:
+    """EZSP: a flag ends a frame (UG101 2.1)."""
+    *pieces, rest = octets.split(_ASH_FLAG)
+    return [piece + _ASH_FLAG for piece in pieces], rest
+
+
+def cut_mt(octets: bytes) -> tuple[list[bytes], bytes]:
+    """Z-Stack: start, length, command, data, FCS. What stands between frames is a piece of its own."""
+    frames = []
+    while octets:
+        start = octets.find(_MT_START)
+        if start:
+            end = len(octets) if start < 0 else start
+        elif len(octets) < 2 or len(octets) < (end := _MT_OVERHEAD_BYTES + octets[1]):
+            break
+        frames.append(octets[:end])
+        octets = octets[end:]
+    return frames, octets
 
 
 def cut_for(dongle: Dongle) -> Cut:

@@ -13,9 +13,8 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-_MAX_UNREAD_BYTES = 65_536
-"""What a stalled host may leave unread before the dongle's octets are dropped."""
-_READ_BYTES = 65_536  # at once
+_MAX_UNREAD_BYTES = 65_536  # our choice: what a stalled host may leave unread before octets are dropped
+_READ_BYTES = 65_536  # our choice: at once
 
 
 class TcpPort:

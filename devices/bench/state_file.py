@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from devices.stack.interface import Eui64
 
 APPLICATION_ID = 0x76444E47  # "vDNG", ours
-LAYOUT_VERSION = 1
+LAYOUT_VERSION = 1  # ours
 
 _DONGLE = "dongle"
 _SCHEMA = f"""

@@ -21,7 +21,7 @@ from devices.nodes.settings import CommandedSettings
 if TYPE_CHECKING:
     from devices.nodes.settings import GbcsSettings
 
-_HEARD = struct.Struct("<QQ")  # an originator and the highest counter that was obeyed of it
+_HEARD = struct.Struct("<QQ")  # our choice: an originator and the highest counter that was obeyed of it
 
 
 NO_USE_CASE = "no use case of this device: 0x{:04X}"

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from devices.nodes.flash import Flash
     from devices.nodes.settings import FirmwareSettings
 
-_FACTORY_BODY = b"factory image\0\0\0"
+_HEADER_BYTES = 60  # ZCL8 11.4.2: the fixed 56 octets and the two hardware versions
+_FACTORY_BODY = b"factory image\0\0\0"  # our choice
 
 
 def factory_image(settings: FirmwareSettings) -> bytes:
@@ -26,7 +27,7 @@ def factory_image(settings: FirmwareSettings) -> bytes:
         settings.manufacturer_code,
         settings.image_type,
         settings.file_version,
-        total_bytes=60 + len(_FACTORY_BODY),
+        total_bytes=_HEADER_BYTES + len(_FACTORY_BODY),
         text=b"factory",
         hardware_versions=(0x0000, 0xFFFF),
     )

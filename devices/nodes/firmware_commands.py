@@ -37,9 +37,9 @@ from devices.nodes.settings import CommandedKind, CommandedSettings
 if TYPE_CHECKING:
     from devices.nodes.image_bank import ImageBanks
 
-_SCHEDULE = struct.Struct("<QQ32s")  # counter of the command, UTC seconds, Manufacturer Image Hash
-_ACTIVATION = struct.Struct("<QQ")  # counter of the command, UTC seconds of a future-dated one or 0
-_NO_TIME = 0
+_SCHEDULE = struct.Struct("<QQ32s")  # our choice: counter of the command, UTC seconds, Manufacturer Image Hash
+_ACTIVATION = struct.Struct("<QQ")  # our choice: counter of the command, UTC seconds of a future-dated one or 0
+_NO_TIME = 0  # in flash: commanded at once
 
 
 class FirmwareCommands(Messages):

@@ -7,7 +7,7 @@ Not modelled: wear, read disturbance, timing.
 
 from collections.abc import Mapping
 
-ERASED = 0xFF
+ERASED = 0xFF  # as NOR flash reads after an erase
 
 
 class PowerLostError(Exception):

@@ -25,13 +25,14 @@ if TYPE_CHECKING:
 
     from devices.nodes.flash import Flash
 
-BOOT_TRIES = 3
+BOOT_TRIES = 3  # our choice
 
+# Records of the journal; their layout is our choice.
 _BOOT = struct.Struct("<BBB")  # active bank, bank on trial (or none), times it was started
-_SEAL = struct.Struct("<I32s")
-_DOWNLOAD = struct.Struct("<HHIII")
-_OUTCOME = struct.Struct("<BI")
-_NONE = 0xFF
+_SEAL = struct.Struct("<I32s")  # size, SHA-256
+_DOWNLOAD = struct.Struct("<HHIII")  # manufacturer, image type, version, size, offset
+_OUTCOME = struct.Struct("<BI")  # success, version that runs
+_NONE = 0xFF  # no bank
 
 
 class Bank(Enum):

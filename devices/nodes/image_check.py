@@ -29,12 +29,11 @@ if TYPE_CHECKING:
     from devices.nodes.settings import FirmwareSettings, ImageTrust
 
 _SIGNATURE_BYTES = 64  # GBCS 11.2.2: r and s of ECDSA over P-256
-_SIGNED_TAIL_BYTES = 2 + _SIGNATURE_BYTES
-# ZCL8 11.4.3
-_INTEGRITY_CODE_TAG = 0x0003
-_SIGNATURE_TAGS = {Suite.ONE: 0x0001, Suite.TWO: 0x0005}
-_CERTIFICATE_TAGS = {Suite.ONE: 0x0002, Suite.TWO: 0x0006}
-_SIGNER_BYTES = 8
+_SIGNED_TAIL_BYTES = 2 + _SIGNATURE_BYTES  # GBCS 11.2.2, 11.2.4: ForceReplace, length, signature
+_INTEGRITY_CODE_TAG = 0x0003  # ZCL8 11.4.3
+_SIGNATURE_TAGS = {Suite.ONE: 0x0001, Suite.TWO: 0x0005}  # ZCL8 11.4.3
+_CERTIFICATE_TAGS = {Suite.ONE: 0x0002, Suite.TWO: 0x0006}  # ZCL8 11.4.3
+_SIGNER_BYTES = 8  # ZCL8 11.4.3: an EUI-64 before r and s
 
 
 def check_image(octets: bytes, download: Download, settings: FirmwareSettings) -> None:

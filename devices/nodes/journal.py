@@ -13,6 +13,8 @@ from devices.nodes.flash import Flash
 
 
 class Key(IntEnum):
+    """In flash: numbers are not used again (our choice)."""
+
     BOOT = 1
     BANK_A = 2
     BANK_B = 3
@@ -29,8 +31,8 @@ class Key(IntEnum):
 _PAGE = struct.Struct("<II")  # sequence number and its complement
 _RECORD = struct.Struct("<HI")  # length and CRC-32 of what follows
 _VALUE = struct.Struct("<BH")  # key and length of one value
-_DELETED = 0xFFFF
-_NO_RECORD = 0xFFFF
+_DELETED = 0xFFFF  # our choice of a length that no value has
+_NO_RECORD = 0xFFFF  # what erased flash reads as a length
 
 
 class JournalFullError(Exception):

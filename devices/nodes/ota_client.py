@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
 _UNKNOWN = 0xFFFF_FFFF  # ZCL8 11.10.2, 11.10.5: the default of offset and downloaded version
 _UNKNOWN_SERVER = 0xFFFF_FFFF_FFFF_FFFF  # ZCL8 11.10.1
+_ZIGBEE_PRO = 0x0002  # ZCL8 11.4.2.8
 _EXPECTING = frozenset({State.QUERYING, State.FETCHING, State.ENDING, State.FAILING})
 
 
@@ -123,13 +124,13 @@ class OtaClient(Cluster):
             zcl.Attribute(identifier.UPGRADE_SERVER_ID, kind.EUI64, self._server),
             zcl.Attribute(identifier.FILE_OFFSET, kind.UINT32, self._banks.offset if download else _UNKNOWN),
             zcl.Attribute(identifier.CURRENT_FILE_VERSION, kind.UINT32, self._current_version),
-            zcl.Attribute(identifier.CURRENT_ZIGBEE_STACK_VERSION, kind.UINT16, 2),
+            zcl.Attribute(identifier.CURRENT_ZIGBEE_STACK_VERSION, kind.UINT16, _ZIGBEE_PRO),
             zcl.Attribute(
                 identifier.DOWNLOADED_FILE_VERSION,
                 kind.UINT32,
                 download.image.file_version if download is not None and whole else _UNKNOWN,
             ),
-            zcl.Attribute(identifier.DOWNLOADED_ZIGBEE_STACK_VERSION, kind.UINT16, 2 if whole else 0xFFFF),
+            zcl.Attribute(identifier.DOWNLOADED_ZIGBEE_STACK_VERSION, kind.UINT16, _ZIGBEE_PRO if whole else 0xFFFF),
             zcl.Attribute(identifier.IMAGE_UPGRADE_STATUS, kind.ENUM8, status),
             zcl.Attribute(identifier.MANUFACTURER_ID, kind.UINT16, self._settings.manufacturer_code),
             zcl.Attribute(identifier.IMAGE_TYPE_ID, kind.UINT16, self._settings.image_type),
@@ -265,10 +266,16 @@ class OtaClient(Cluster):
         return self._proceed(offered, now)
 
     def _nothing_offered(self, now: float) -> Effects:
-        self._go(Event.NOTHING)
+        self._idle(Event.NOTHING, now)
+        return []
+
+    def _idle(self, event: Event, now: float) -> bool:
+        """Wait for the next query, where this event ends what the client is at."""
+        if not self._go(event):
+            return False
         self._misses = 0
         self.deadline = now + self._settings.query_interval_s
-        return []
+        return True
 
     # Download.
 
@@ -390,10 +397,9 @@ class OtaClient(Cluster):
         return self._request(now)
 
     def _aborted(self, status: int, now: float) -> Effects:
-        if not self._go(Event.ABORTED):
+        if not self._idle(Event.ABORTED, now):
             return []
         self._forget(keep=self._personality.keeps_partial_image)
-        self.deadline = now + self._settings.query_interval_s
         return [events.DownloadFailed("aborted by the server", status), Signal.DOWNLOAD_ENDED]
 
     # The end of a download, good or bad.
@@ -442,9 +448,7 @@ class OtaClient(Cluster):
         return self._upgrade_end(self._failure)
 
     def _failure_told(self, now: float) -> Effects:
-        self._go(Event.FAILURE_TOLD)
-        self._misses = 0
-        self.deadline = now + self._settings.query_interval_s
+        self._idle(Event.FAILURE_TOLD, now)
         return []
 
     def _forget(self, *, keep: bool, also: dict[Key, bytes | None] | None = None) -> None:
@@ -530,12 +534,10 @@ class OtaClient(Cluster):
         return self._ask_to_upgrade(now)
 
     def _cancelled(self, status: int, now: float) -> Effects:
-        if not self._personality.cancel_by_default_response or not self._go(Event.CANCELLED):
+        if not self._personality.cancel_by_default_response or not self._idle(Event.CANCELLED, now):
             return []
         # What others activate, others call off: the image stays for their command.
         self._forget(keep=self._personality.activation_policy == 1)
-        self._misses = 0
-        self.deadline = now + self._settings.query_interval_s
         return [events.Cancelled(status)]
 
     def _activate(self, *, by_itself: bool) -> Effects:

@@ -14,8 +14,8 @@ from devices.nodes.journal import Journal, Key
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-_COUNTER = struct.Struct("<Q")
-_LENGTH = struct.Struct("<H")
+_COUNTER = struct.Struct("<Q")  # our choice; GBCS counters have 64 bits
+_LENGTH = struct.Struct("<H")  # our choice, before each message
 LONGEST_BYTES = 1024  # our choice, of the journal's sector of 2048; older messages give way
 
 

@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING
 from chf.gbcs.codes import MessageCode
 from devices.nodes.personalities import SPEC_STRICT, Personality
 from devices.stack.interface import SMART_ENERGY_PROFILE, Eui64
+from devices.wire.zcl import Status
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey, EllipticCurvePublicKey
 
     from chf.crypto.ecqv import Credentials, Suite
 
-TEST_ACCESS_CONTROL_BROKER = Eui64(0x90B3_D51F_3000_0002)
-TEST_SUPPLIER = Eui64(0x90B3_D51F_3001_0000)
-"""The ACB and the supplier of the public GBCS test vectors."""
+TEST_ACCESS_CONTROL_BROKER = Eui64(0x90B3_D51F_3000_0002)  # as in the public GBCS test messages (RTDS)
+TEST_SUPPLIER = Eui64(0x90B3_D51F_3001_0000)  # the same
 
 
 class BodyFormat(Enum):
@@ -31,9 +31,9 @@ class BodyFormat(Enum):
 class EndFault(Enum):
     """A status that the device reports at the end of a download that was good."""
 
-    INVALID_IMAGE = 0x96
-    ABORT = 0x95
-    REQUIRE_MORE_IMAGE = 0x99
+    INVALID_IMAGE = Status.INVALID_IMAGE
+    ABORT = Status.ABORT
+    REQUIRE_MORE_IMAGE = Status.REQUIRE_MORE_IMAGE
 
 
 class AlertFault(Enum):

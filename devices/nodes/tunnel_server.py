@@ -179,7 +179,7 @@ class TunnelServer(TunnelEnd):
             status = TunnelStatus.FLOW_CONTROL_NOT_SUPPORTED
         elif len(self._tunnels) >= MAXIMUM_TUNNELS:
             status = TunnelStatus.NO_MORE_TUNNEL_IDS
-        tunnel_id = self._next_id if status is TunnelStatus.SUCCESS else 0xFFFF
+        tunnel_id = self._next_id if status is TunnelStatus.SUCCESS else _TUNNEL_IDS
         response = tunneling.RequestTunnelResponse(tunnel_id, status).to_bytes()
         effects: TunnelEffects = [_answer(frame, peer, ServerCommand.REQUEST_TUNNEL_RESPONSE, response)]
         if status is TunnelStatus.SUCCESS:
