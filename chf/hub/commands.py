@@ -3,13 +3,13 @@
 A verb that only changes rows is done at once; one that needs the dongle waits until the dongle is there.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from functools import partial
 from typing import Any, Final
 
-from chf.clock import LAST_ZIGBEE_UTC, Now
-from chf.errors import ChfError, RadioGoneError, RadioRefusedError, RefusedError, UsageError
+from chf.clock import LAST_ZIGBEE_UTC, Now, UtcSeconds
+from chf.errors import ChfError, RadioGoneError, RadioRefusedError, RefusedError, StoreUnavailableError, UsageError
 from chf.eui64 import Eui64, format_eui64, parse_eui64
 from chf.hub.batch import Batch, DeviceChange
 from chf.hub.handler import HubContext
@@ -18,6 +18,7 @@ from chf.hub.log_alerts import TOOK_KEY_BACK, LogAlerts
 from chf.hub.updates import Updates
 from chf.radio.interface import RadioState
 from chf.store.inbox import Command, CommandState, Verb
+from chf.store.rows import Unreadable
 from chf.store.store import Transaction
 from chf.trace import Kind
 from chf.update.eligibility import HUB_ENFORCES, Check, Order, activation_for, judge
@@ -42,12 +43,14 @@ class Commands:
     def __init__(self, context: HubContext, updates: Updates, journal: Journal, log_alerts: LogAlerts) -> None:
         self._store, self._radio, self._clock = context.store, context.radio, context.clock
         self._updates, self._journal, self._log_alerts = updates, journal, log_alerts
-        self._policy, self._images = context.settings.jobs, context.images
+        self._policy, self._images, self._damage = context.settings.jobs, context.images, context.damage
 
     async def take(self) -> bool:
         """Do what is pending, in its order, as far as dongle and disk allow. Whether anything was done."""
         done = False
-        for command in self._store.inbox.pending():
+        commands = self._store.inbox.pending()
+        self._refuse_unreadable(commands.unreadable)
+        for command in commands:
             if self._journal.behind:
                 return done  # the store does not say yet what was done: a command might be taken twice
             now = self._clock.now()
@@ -57,6 +60,8 @@ class Commands:
                 batch = _refusal(command, str(error), now)
             except RadioGoneError:
                 return done  # it stays pending, and so does what was asked after it
+            except StoreUnavailableError:
+                raise  # it is done when the store can be read again
             except (ChfError, KeyError, ValueError, TypeError) as error:
                 reason = str(error) if isinstance(error, ChfError) else f"the command is malformed: {error!r}"
                 batch = _refusal(command, reason, now)
@@ -65,6 +70,13 @@ class Commands:
                 self._journal.carry_out(_refusal(command, "what it decides cannot be written: see the log", now))
             done = True
         return done
+
+    def _refuse_unreadable(self, rows: Iterable[Unreadable]) -> None:
+        batch = Batch(self._clock.now())
+        for row in self._damage.report(rows, batch):
+            if row.key.isdecimal():
+                batch.write(partial(_refuse, int(row.key), str(row), batch.now.utc))
+        self._journal.carry_out(batch)
 
     def _is_pending(self, command: Command) -> bool:
         """Its batch was set aside: without an end it would be taken again, for ever."""
@@ -210,8 +222,12 @@ def _refusal(command: Command, reason: str, now: Now) -> Batch:
     batch = Batch(now)
     fields: dict[str, str | int] = {"command": command.id, "verb": command.verb, "state": "refused", "reason": reason}
     batch.event(Kind.COMMAND_FINISHED, fields)
-    batch.write(lambda tx: tx.inbox.refuse(command.id, reason, now.utc))
+    batch.write(partial(_refuse, command.id, reason, now.utc))
     return batch
+
+
+def _refuse(command: int, reason: str, utc: UtcSeconds, tx: Transaction) -> None:
+    tx.inbox.refuse(command, reason, utc)
 
 
 def _begin_anew(device: Eui64, tx: Transaction) -> None:

@@ -21,6 +21,7 @@ class Deadlines:
         self._handlers, self._clock, self._do, self._alarm = handlers, clock, do, alarm
         self._timer: asyncio.TimerHandle | None = None
         self._not_before = Instant(0.0)
+        self._reason = ""  # of the last failure: each is reported once
 
     def plan(self) -> None:
         """After whatever may have changed one."""
@@ -44,7 +45,9 @@ class Deadlines:
                 self._do(handler.handle_deadline(now))
             except Exception as error:  # noqa: BLE001 the outermost loop: the other handlers' deadlines are due as well
                 reason = f"what was due failed, and is tried again: {error or type(error).__name__}"
-                note(reason, error)
-                self._alarm(reason)
+                if reason != self._reason:
+                    self._reason = reason
+                    note(reason, error)
+                    self._alarm(reason)
                 self._not_before = Instant(now.instant + RETRY_S)
         self.plan()

@@ -40,13 +40,14 @@ class KnownDevices:
         """Frames of devices that are not in the log."""
         self.reload()
 
-    def reload(self) -> tuple[frozenset[Eui64], frozenset[Eui64]]:
-        """Read the log again; returns who is new in it and who is gone."""
+    def reload(self) -> None:
+        """Read the log again."""
         before = self._entries
-        self._entries = {entry.eui64: entry for entry in self._store.devices.list()}
+        rows = self._store.devices.list()
+        self._entries = {entry.eui64: entry for entry in rows}
+        self.unreadable = rows.unreadable  # their devices get nothing: nobody can say what they may have
         for gone in before.keys() - self._entries.keys():
             self._heard.pop(gone, None)
-        return frozenset(self._entries.keys() - before.keys()), frozenset(before.keys() - self._entries.keys())
 
     def get(self, device: Eui64) -> DeviceEntry | None:
         return self._entries.get(device)

@@ -4,7 +4,8 @@ A handler decides and returns what is to be done; it carries out nothing, and kn
 is given.
 """
 
-from collections.abc import Callable
+import logging
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Self
 
@@ -20,7 +21,11 @@ from chf.hub.settings import HubSettings
 from chf.pki.gbcs import Pki
 from chf.radio.interface import Delivery, Inbound, NetworkInfo, Outbound, Radio
 from chf.store import Store
+from chf.store.rows import Unreadable
+from chf.trace import Kind
 from chf.zcl.frame import Frame
+
+_LOG = logging.getLogger(__name__)
 
 
 @dataclass(slots=True)
@@ -36,11 +41,30 @@ class HubContext:
     alerts: HubAlerts
     reader: DeviceMessageReader
     images: ImageCache
+    damage: "DamagedRows"
 
     @classmethod
     def of(cls, store: Store, radio: Radio, clock: Clock, settings: HubSettings, pki: Pki) -> Self:
         devices, images = KnownDevices(store), ImageCache(store.home)
-        return cls(store, radio, clock, settings, pki, devices, HubAlerts(pki), DeviceMessageReader(pki), images)
+        return cls(
+            store, radio, clock, settings, pki, devices, HubAlerts(pki), DeviceMessageReader(pki), images, DamagedRows()
+        )
+
+
+class DamagedRows:
+    """What could not be read: people hear of each row once in a process, and whatever it was about waits."""
+
+    def __init__(self) -> None:
+        self._reported: set[Unreadable] = set()
+
+    def report(self, rows: Iterable[Unreadable], batch: Batch) -> list[Unreadable]:
+        """Those that are new: each is an alarm, and a line in the log."""
+        new = [row for row in dict.fromkeys(rows) if row not in self._reported]
+        for row in new:
+            self._reported.add(row)
+            _LOG.error("%s", row)
+            batch.event(Kind.ALARM, {"reason": str(row)})
+        return new
 
 
 class Handler:

@@ -9,13 +9,13 @@ import asyncio
 import json
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Final
 
 from chf import __version__
 from chf.background import keep_doing, note
 from chf.clock import Clock, Now, isoformat
-from chf.errors import StoreError, one_error
+from chf.errors import DamagedRowError, StoreError, one_error
 from chf.eui64 import Eui64
 from chf.hub.batch import Batch, DeviceChange, Work, together
 from chf.hub.commands import Commands
@@ -32,6 +32,7 @@ from chf.hub.updates import Updates
 from chf.pki.gbcs import Pki
 from chf.radio.interface import Delivery, Inbound, Outbound, Radio, RadioInfo, RadioState
 from chf.store import Store
+from chf.store.rows import Unreadable
 from chf.trace import Event, Kind
 from chf.zcl import basic, key_establishment, metering, ota, time, tunneling
 
@@ -63,7 +64,8 @@ class Hub:
         self._store, self._radio, self._clock, self._trace = store, radio, clock, trace
         self._retention = settings.retention
         context = HubContext.of(store, radio, clock, settings, pki)
-        self._devices = devices = context.devices
+        self._devices, self._damage = context.devices, context.damage
+        devices = self._devices
         self._journal = Journal(store, self)
         self._gate = Gate(devices, settings.security.mode)
         self._presence = Presence(devices, settings.security.mode)
@@ -80,7 +82,7 @@ class Hub:
         }
         self._others = ReadHandler(unsupported)
         raises = settings.security.device_log_alert and context.alerts.shares_key_with_acb
-        self._log_alerts = LogAlerts(context.alerts, enabled=raises)
+        self._log_alerts = LogAlerts(context.alerts, enabled=raises, damage=context.damage)
         self._log_changed = asyncio.Event()
         self._commands = Commands(context, self._updates, self._journal, self._log_alerts)
         self._deadlines = Deadlines(self._handlers.values(), clock, self._journal.carry_out, self._alarm)
@@ -132,6 +134,7 @@ class Hub:
             self._log_alerts.extended_pan_id = info.network.extended_pan_id
         batch = Batch(now)
         self._note_radio(batch, RadioState.UP, info.firmware)
+        self._damage.report(self._devices.unreadable, batch)
         self._do(batch)
         for handler in self._handlers.values():
             self._do(handler.started(info.network, now))
@@ -146,7 +149,10 @@ class Hub:
             self._do(self._gate.refuse(message, refusal, now))
             return
         self._devices.hear(message.source, now)
-        self._do(self._handlers.get(message.cluster, self._others).receive(message, now))
+        try:
+            self._do(self._handlers.get(message.cluster, self._others).receive(message, now))
+        except DamagedRowError as error:
+            self._report([Unreadable.of(error)])
 
     def _heard(self, message: Inbound, now: Now) -> None:
         """Whoever speaks is there: what was waiting for that goes on."""
@@ -207,9 +213,10 @@ class Hub:
             self._tasks.create_task(then_do())
 
     def device_changed(self, device: Eui64, change: DeviceChange, now: Now) -> Batch:
+        batch = Batch(now)
         if change in (DeviceChange.FORGOTTEN, DeviceChange.UNWRITTEN):
             self._devices.reload()
-        batch = Batch(now)
+            self._damage.report(self._devices.unreadable, batch)
         for handler in self._handlers.values():
             batch.add(handler.device_changed(device, change, now))
         return batch
@@ -223,10 +230,10 @@ class Hub:
 
     async def _take_commands(self) -> float:
         if self._store.changed_by_others():
-            self._devices.reload()
             self._log_changed.set()
+            self._reload()
         if await self._commands.take():
-            self._devices.reload()
+            self._reload()
             self._deadlines.plan()
         return POLL_S
 
@@ -278,7 +285,16 @@ class Hub:
             _LOG.warning("nothing was pruned: %s", error)
             return LULL_S
 
+    def _reload(self) -> None:
+        self._devices.reload()
+        self._report(self._devices.unreadable)
+
     # Notes for people
+
+    def _report(self, rows: Iterable[Unreadable]) -> None:
+        batch = Batch(self._clock.now())
+        self._damage.report(rows, batch)
+        self._journal.carry_out(batch)
 
     def _note_radio(self, batch: Batch, state: RadioState, reason: str) -> None:
         """For `chf radio info` and `chf watch`."""

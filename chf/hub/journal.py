@@ -16,7 +16,7 @@ from functools import partial
 from typing import Final, Protocol
 
 from chf.clock import Instant, Now
-from chf.errors import ChfError, StoreCorruptError, StoreUnavailableError
+from chf.errors import ChfError, DamagedRowError, StoreCorruptError, StoreUnavailableError
 from chf.eui64 import Eui64
 from chf.hub.batch import Batch, DeviceChange, Work, append, together
 from chf.radio.interface import Outbound
@@ -29,9 +29,6 @@ MOST_WAITING: Final = 10_000  # batches; some 20 MB of them, and an hour of 64 d
 
 AGAIN_S: Final = 60.0
 """A device begins again at most so often: what it then does may be refused, too (our choice)."""
-
-_NOT_ITS_FAULT = (StoreUnavailableError, StoreCorruptError)
-"""Whatever is to be written: another batch would fare no better."""
 
 
 class Carrier(Protocol):
@@ -63,11 +60,11 @@ class Journal:
             return
         try:
             events = self._write(batch)
-        except _NOT_ITS_FAULT as error:
-            self._note(error)
-            self._waiting.append(batch)
-            return
         except ChfError as error:
+            if _may_pass(error):
+                self._note(error)
+                self._waiting.append(batch)
+                return
             for part in batch.parts:
                 self.carry_out(part)
             if not batch.parts:
@@ -80,10 +77,10 @@ class Journal:
         while self._waiting:
             try:
                 events = self._write(self._waiting[0])
-            except _NOT_ITS_FAULT as error:
-                self._note(error)
-                return
             except ChfError as error:
+                if _may_pass(error):
+                    self._note(error)
+                    return
                 refused = self._waiting.popleft()
                 self._waiting.extendleft(reversed(refused.parts))
                 if not refused.parts:
@@ -155,6 +152,11 @@ class Journal:
         finally:
             if caused:
                 self.carry_out(together(caused, batch.now))
+
+
+def _may_pass(error: ChfError) -> bool:
+    """Whether another batch would fare no better now; a damaged row harms what is to be written of it alone."""
+    return isinstance(error, StoreUnavailableError | StoreCorruptError) and not isinstance(error, DamagedRowError)
 
 
 def _log_events(batch: Batch) -> None:

@@ -5,7 +5,7 @@ change made while the hub was down is reported when it next runs, and none is re
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Final
 
@@ -13,6 +13,7 @@ from chf.clock import UtcSeconds
 from chf.eui64 import format_eui64
 from chf.hub.alerts import HubAlerts
 from chf.hub.batch import Batch, append
+from chf.hub.handler import DamagedRows
 from chf.store import Store
 from chf.store.audit import Audit, AuditRecord
 from chf.store.store import Transaction
@@ -40,6 +41,7 @@ class LogAlerts:
     enabled: bool
     extended_pan_id: int = 0
     """Of the hub's network, once it is known; the hub raises nothing before."""
+    damage: DamagedRows = field(default_factory=DamagedRows)
     _searched: int = 0  # audit records up to this one hold no change that is not reported
 
     def raise_page(self, store: Store, batch: Batch) -> bool:
@@ -56,6 +58,7 @@ class LogAlerts:
                 batch.write(partial(self._raise_one, record, batch.now.utc), durable=False)
         if not batch.writes:
             self._searched = records.through
+        self.damage.report(records.unreadable, batch)
         return records.through > after
 
     def raise_all(self, store: Store, batch: Batch) -> None:

@@ -8,10 +8,12 @@ from dataclasses import dataclass
 from functools import partial
 
 from chf.clock import Now, UtcSeconds
+from chf.errors import DamagedRowError
 from chf.eui64 import Eui64
 from chf.hub.batch import Batch
 from chf.store import Store
 from chf.store.device_messages import DeviceMessage, MessageState
+from chf.store.rows import Rows, Unreadable
 from chf.store.store import Transaction
 from chf.trace import Kind
 
@@ -29,9 +31,10 @@ class Messages:
         self._store = store
         self._handed: set[int] = set()
 
-    def waiting(self) -> tuple[DeviceMessage, ...]:
+    def waiting(self) -> Rows[DeviceMessage]:
         """Rows that no tunnel has yet, in their order."""
-        return tuple(row for row in self._store.device_messages.waiting() if row.id not in self._handed)
+        rows = self._store.device_messages.waiting()
+        return Rows((row for row in rows if row.id not in self._handed), rows.unreadable)
 
     def handed(self, batch: Batch, row: DeviceMessage) -> None:
         self._handed.add(row.id)
@@ -40,6 +43,13 @@ class Messages:
     def forget(self, device: Eui64) -> None:
         """No tunnel has the messages of this device any more."""
         self._handed -= {row.id for row in self._store.device_messages.waiting() if row.device == device}
+
+    def unreadable(self, batch: Batch, row: Unreadable) -> None:
+        """It is never sent, and the row says so; for its sender it is a message that failed."""
+        if row.key.isdecimal():
+            batch.write(
+                lambda tx: tx.device_messages.change(int(row.key), MessageState.FAILED, batch.now.utc, str(row))
+            )
 
     def delivered(self, batch: Batch, message_id: str) -> None:
         self._end(batch, int(message_id), _End(MessageState.DELIVERED))
@@ -56,9 +66,13 @@ class Messages:
         self._end(batch, row.id, _End(MessageState.EXPIRED, "the device was not there in time"))
 
     def _end(self, batch: Batch, row_id: int, end: _End) -> None:
-        row = self._store.device_messages.get(row_id)
-        assert row is not None, "messages are not removed"
         self._handed.add(row_id)
+        try:
+            row = self._store.device_messages.get(row_id)
+        except DamagedRowError as error:
+            self.unreadable(batch, Unreadable.of(error))
+            return
+        assert row is not None, "messages are not removed"
         batch.write(partial(_change, row_id, end, batch.now.utc), device=row.device)
         kind = Kind.MESSAGE_DELIVERED if end.state is MessageState.DELIVERED else Kind.MESSAGE_FAILED
         fields = _fields(row)

@@ -13,7 +13,7 @@ from typing import Final, assert_never
 
 from chf import tunnel
 from chf.clock import Instant, Now
-from chf.errors import RadioGoneError, TimedOutError, UsageError
+from chf.errors import DamagedRowError, RadioGoneError, TimedOutError, UsageError
 from chf.eui64 import Eui64, format_eui64
 from chf.hub import messages
 from chf.hub.alerts import DeviceMessageRead, Signature
@@ -25,6 +25,7 @@ from chf.hub.updates import Updates
 from chf.radio.interface import SMART_ENERGY_PROFILE, Inbound, NetworkInfo, Outbound
 from chf.store.device_log import DeviceType
 from chf.store.device_messages import DeviceMessage
+from chf.store.rows import Unreadable
 from chf.store.store import Transaction
 from chf.trace import Kind
 from chf.zcl import tunneling as zcl
@@ -50,13 +51,17 @@ class Tunnels(Handler):
 
     def started(self, network: NetworkInfo | None, now: Now) -> Batch:
         del network
-        records = []
+        batch, records = Batch(now), []
         for entry in self._devices.joined():
-            text = self._store.meta.get(_tunnel_key(entry.eui64))
-            if text and entry.device_type in _CLIENT_OF:
-                records.append(tunnel.TunnelRecord(**json.loads(text)))
+            try:
+                record = self._store.meta.json(_tunnel_key(entry.eui64))
+                if record and entry.device_type in _CLIENT_OF:
+                    records.append(tunnel.TunnelRecord(**record))
+            except DamagedRowError as error:  # the device is asked for a new tunnel in any case
+                self._context.damage.report([Unreadable.of(error)], batch)
         self._client.restore(records)
-        return self._open_again("the hub was away", now)
+        batch.add(self._open_again("the hub was away", now))
+        return batch
 
     def radio_returned(self, now: Now) -> Batch:
         return self._open_again("the radio was away", now)
@@ -116,7 +121,13 @@ class Tunnels(Handler):
 
     def take_messages(self, now: Now) -> Iterator[Batch]:
         """Hand messages over to the tunnels of their devices, as far as there are any: a batch for each."""
-        for row in self._messages.waiting():
+        rows = self._messages.waiting()
+        damage = Batch(now)
+        for unreadable in self._context.damage.report(rows.unreadable, damage):
+            self._messages.unreadable(damage, unreadable)
+        if damage.writes:
+            yield damage
+        for row in rows:
             batch = Batch(now)
             left_s = messages.lifetime_s(row, now)
             if left_s <= 0:
@@ -171,7 +182,7 @@ class Tunnels(Handler):
                     )
                     batch.event(Kind.TUNNEL_OPENED, {"tunnel": record.tunnel_id}, device=record.peer)
                 case tunnel.TunnelLost(peer, reason):
-                    batch.write(partial(_remember_tunnel, peer, ""), device=peer, durable=False)
+                    batch.write(partial(_remember_tunnel, peer, "{}"), device=peer, durable=False)
                     batch.event(Kind.TUNNEL_CLOSED, {"reason": reason}, device=peer)
                 case tunnel.MessageReceived(peer, data, token):
                     self._message_from(batch, peer, data, token)

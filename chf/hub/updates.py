@@ -8,7 +8,7 @@ from functools import partial
 from typing import Final, assert_never
 
 from chf.clock import Instant, Now
-from chf.errors import ChfError, StoreCorruptError, UsageError
+from chf.errors import ChfError, DamagedRowError, StoreCorruptError, UsageError
 from chf.eui64 import Eui64
 from chf.hub.batch import Batch, DeviceChange, append, together
 from chf.hub.handler import Handler, HubContext
@@ -17,6 +17,7 @@ from chf.radio.interface import Delivery, Inbound, NetworkInfo, Outbound, Urgenc
 from chf.store import progress
 from chf.store.device_log import DeviceEntry
 from chf.store.progress import TransferProgress
+from chf.store.rows import Unreadable
 from chf.store.store import Transaction
 from chf.trace import Event, Kind
 from chf.update import effects as effect
@@ -47,7 +48,7 @@ class Updates(Handler):
     def __init__(self, context: HubContext) -> None:
         self._machine = UpdateMachine(context.settings.jobs, context.settings.ota)
         self._store, self._alerts, self._devices = context.store, context.alerts, context.devices
-        self._images, self._clock = context.images, context.clock
+        self._images, self._clock, self._damage = context.images, context.clock, context.damage
         self._read_at_start: dict[str, ImageRef] = {}
         self._to_load: dict[UpdateId, effect.LoadImage] = {}
         self._progress: dict[Eui64, effect.Progress] = {}  # that is not written yet
@@ -67,8 +68,7 @@ class Updates(Handler):
         updates = sorted({update.id: update for update in (*active, *last)}.values(), key=lambda update: update.id)
         rows = [(update, self._image_of(update)) for update in updates]
         batch = self._batch(self._machine.restore(rows, now), now)
-        for damaged in dict.fromkeys((*active.unreadable, *last.unreadable)):
-            batch.event(Kind.ALARM, {"reason": f"an update is not taken up: {damaged}"})
+        self._damage.report((*active.unreadable, *last.unreadable), batch)
         for update, image in rows:
             if update.active and update.record is not None and image is None:
                 damage = "its record cannot be read"
@@ -100,8 +100,17 @@ class Updates(Handler):
         if change is DeviceChange.ARRIVED:
             return self._batch(self._machine.handle(About(device, DeviceRejoined()), now), now)
         if change is DeviceChange.UNWRITTEN:
-            return self._batch(self._machine.begin_again(device, self._store.jobs.active_for(device), now), now)
+            return self._begin_again(device, now)
         return Batch(now)
+
+    def _begin_again(self, device: Eui64, now: Now) -> Batch:
+        batch, row = Batch(now), None
+        try:
+            row = self._store.jobs.active_for(device)
+        except DamagedRowError as error:
+            self._damage.report([Unreadable.of(error)], batch)
+        batch.add(self._batch(self._machine.begin_again(device, row, now), now))
+        return batch
 
     # From time
 

@@ -33,6 +33,10 @@ class Unreadable:
     key: str
     because: str
 
+    @classmethod
+    def of(cls, error: DamagedRowError) -> Self:
+        return cls(error.table, error.key, error.because)
+
     def __str__(self) -> str:
         return f"row {self.key} of {self.table} is unreadable, because {self.because}"
 
@@ -82,7 +86,7 @@ class RowReader(Generic[Item]):
             try:
                 items.append(self.one(row))
             except DamagedRowError as error:
-                unreadable.append(Unreadable(error.table, error.key, error.because))
+                unreadable.append(Unreadable.of(error))
         return Rows(items, unreadable, left_out=left_out, through=through)
 
     def after(self, database: Database, number: int, limit: int) -> Rows[Item]:

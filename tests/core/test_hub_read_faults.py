@@ -1,21 +1,31 @@
 """A fault in what the hub reads harms only its own story: everybody else goes on, and people are told."""
 
+import asyncio
+
 import pytest
 
-from chf.errors import StoreCorruptError, StoreUnavailableError
+from chf.errors import StoreCorruptError, StoreError, StoreUnavailableError
 from chf.eui64 import Eui64, format_eui64, parse_eui64
 from chf.hub import HubSettings
+from chf.hub.hub import SAVE_S
 from chf.hub.tunnels import Tunnels
+from chf.image.image import parse_image
 from chf.store import Store
 from chf.store.device_log import DeviceEntry, DeviceStatus, DeviceType
+from chf.store.device_messages import NewDeviceMessage
+from chf.store.images import record_of
 from chf.store.inbox import CommandState, Inbox, Verb
-from chf.trace import Kind
+from chf.store.job_table import JobsWriter as UpdatesTable
+from chf.trace import Event, Kind
 from chf.tunnel import TunnelSettings
-from chf.zcl import time
+from chf.update.model import UpdateState
+from chf.zcl import ota, time
 from tests.support.memory_radio import MemoryRadio, hub_on_desk
+from tests.support.programs import image_file
 
 PPMID = parse_eui64("00-DB-12-34-56-78-90-A4")
 OTHER = Eui64(PPMID + 1)
+QUERY = bytes.fromhex("01 01 01 01 d410 0100 01000000 0100")
 READ_TIME = bytes.fromhex("00 07 00 0000")
 
 
@@ -83,3 +93,140 @@ async def test_a_deadline_that_cannot_be_handled_ends_nothing(store, monkeypatch
         await desk.until(lambda: radio.asked > 2)
         assert alarms(desk) == ["what was due failed, and is tried again: a bug"]
     assert "a bug" in caplog.text
+
+
+# Damaged rows: each is named in one alarm, and its neighbours go on
+
+
+def damage(store, statement, *parameters):
+    store._database._connection.execute(statement, parameters)
+
+
+def add_message(store, device=OTHER):
+    row = NewDeviceMessage(device, "request", 1, 7, b"\1", 0.0, 1e11)
+    with store.transaction() as tx:
+        return tx.device_messages.add(row)
+
+
+async def test_a_damaged_row_of_the_device_log_harms_its_device_alone(store, caplog):
+    damage(store, "update devices set last_seen_utc = 1e300 where eui64 = ?", format_eui64(PPMID))
+    async with hub_on_desk(store, MemoryRadio()) as desk:
+        assert answers_time(desk, OTHER)
+        assert not answers_time(desk, PPMID)
+        number = permit(store, OTHER)
+        await desk.until(lambda: store.inbox.get(number).state is CommandState.DONE)
+        (alarm,) = alarms(desk)
+    assert f"row {format_eui64(PPMID)} of devices is unreadable, because last_seen_utc" in alarm
+    assert alarm in caplog.text
+
+
+async def test_a_row_of_the_device_log_that_is_damaged_under_the_running_hub_is_let_go_and_reported_once(store):
+    async with hub_on_desk(store, MemoryRadio()) as desk:
+        damage(store, "update devices set refused_frames = 'many' where eui64 = ?", format_eui64(PPMID))
+        assert answers_time(desk, PPMID)  # it was good when it was read
+        assert answers_time(desk, OTHER)
+        await desk.until(lambda: store.devices.get(OTHER).last_seen)  # and what was heard is saved, of the other one
+        await desk.until(lambda: not answers_time(desk, PPMID))
+        await desk.until(lambda: [alarm for alarm in alarms(desk) if "refused_frames" in alarm][1:])
+        before = alarms(desk)
+        await asyncio.sleep(3 * SAVE_S)
+        assert alarms(desk) == before
+        assert answers_time(desk, OTHER)
+
+
+@pytest.mark.parametrize("column", ["body", "submitted_utc"])
+async def test_a_damaged_command_is_refused_and_those_after_it_are_done(store, column):
+    async with hub_on_desk(store, MemoryRadio()) as desk:
+        with store.transaction() as tx:
+            first = tx.inbox.submit(Verb.DEVICE_PERMIT, {}, 0.0)
+            damage(store, f"update inbox set {column} = x'ff' where id = ?", first)  # noqa: S608
+            second = tx.inbox.submit(Verb.DEVICE_PERMIT, {"device": format_eui64(OTHER), "seconds": 60}, 0.0)
+        await desk.until(lambda: store.inbox.get(second).state is CommandState.DONE)
+        (alarm,) = alarms(desk)
+        assert f"row {first} of inbox is unreadable, because {column}" in alarm
+        assert not store.inbox.pending().unreadable
+
+
+async def test_a_damaged_message_fails_and_others_are_handed_over(store):
+    damaged, good = add_message(store), add_message(store)
+    damage(store, "update device_messages set message = 7 where id = ?", damaged)
+    async with hub_on_desk(store, MemoryRadio()) as desk:
+        await desk.until(lambda: Kind.MESSAGE_QUEUED in desk.kinds())
+        (alarm,) = alarms(desk)
+        assert f"row {damaged} of device_messages is unreadable, because message" in alarm
+        assert [row.id for row in store.device_messages.waiting()] == [good]
+
+
+async def test_an_audit_record_of_another_schema_version_does_not_stop_the_alerts_of_the_device_log(store):
+    with store.transaction() as tx:
+        tx.audit.append(Event(0.0, Kind.ALARM, PPMID, None, {"reason": "of another version"}))
+    damage(store, "drop trigger audit_is_never_edited")
+    damage(store, "update audit set event = replace(event, '\"schema\":1', '\"schema\":99')")
+    with store.transaction() as tx:
+        tx.audit.append(Event(0.0, Kind.DEVICE_ADDED, OTHER, None, {"device_type": "PPMID"}))
+    async with hub_on_desk(store, MemoryRadio()) as desk:
+        await desk.until(lambda: store.alerts.list(use_case="CS14"))
+        assert [alert.outcome for alert in store.alerts.list(use_case="CS14")] == [f"{format_eui64(OTHER)} added"]
+        (alarm,) = alarms(desk)
+        assert "row 1 of audit is unreadable" in alarm
+
+
+async def test_a_damaged_row_of_an_update_harms_its_device_alone(store, tmp_path):
+    image = parse_image(image_file(tmp_path / "new.ota", size_bytes=500).read_bytes())
+    with store.transaction() as tx:
+        tx.images.add(record_of(image, "new", 0.0), image.content)
+        body = {"devices": [format_eui64(PPMID), format_eui64(OTHER)], "image": image.sha256}
+        tx.inbox.submit(Verb.UPDATE_START, body | {"activation": {"kind": "now"}}, 0.0)
+    async with hub_on_desk(store, MemoryRadio()) as desk:
+        await desk.until(lambda: [row.state for row in store.jobs.list()] == [UpdateState.ANNOUNCED] * 2)
+    damage(store, "update jobs set created_utc = 'yesterday' where id = 1")
+    async with hub_on_desk(store, MemoryRadio()) as desk:
+        desk.radio.says(OTHER, ota.CLUSTER, QUERY)
+        await desk.until(lambda: [row.state for row in store.jobs.list()] == [UpdateState.DOWNLOADING])
+        desk.radio.says(PPMID, ota.CLUSTER, QUERY)
+        (alarm,) = alarms(desk)
+        assert "row 1 of jobs is unreadable, because created_utc" in alarm
+
+
+async def test_a_damaged_record_of_a_tunnel_is_reported_and_the_device_gets_a_new_one(store):
+    with store.transaction() as tx:
+        tx.meta.set(f"tunnel of {format_eui64(PPMID)}", "[1")
+    async with hub_on_desk(store, MemoryRadio()) as desk:
+        await desk.until(lambda: {message.destination for message in desk.radio.posted} == {PPMID, OTHER})
+        (alarm,) = alarms(desk)
+        assert f"row tunnel of {format_eui64(PPMID)} of meta is unreadable" in alarm
+
+
+# What can never be written: core and store agree afterwards
+
+
+async def test_an_update_whose_new_state_is_refused_by_the_store_goes_on_from_what_is_written(
+    store, tmp_path, monkeypatch
+):
+    image = parse_image(image_file(tmp_path / "new.ota", size_bytes=500).read_bytes())
+    with store.transaction() as tx:
+        tx.images.add(record_of(image, "new", 0.0), image.content)
+        body = {"devices": [format_eui64(PPMID), format_eui64(OTHER)], "image": image.sha256}
+        tx.inbox.submit(Verb.UPDATE_START, body | {"activation": {"kind": "now"}}, 0.0)
+    write, refused = UpdatesTable.update, [PPMID]
+
+    def sometimes(table, update):
+        if update.state is UpdateState.DOWNLOADING and update.device in refused:
+            refused.remove(update.device)
+            raise StoreError("no such row")
+        write(table, update)
+
+    monkeypatch.setattr(UpdatesTable, "update", sometimes)
+    async with hub_on_desk(store, MemoryRadio()) as desk:
+        await desk.until(lambda: [row.state for row in store.jobs.list()] == [UpdateState.ANNOUNCED] * 2)
+        for device in (PPMID, OTHER):
+            desk.radio.says(device, ota.CLUSTER, QUERY)
+        assert [row.state for row in store.jobs.list()] == [UpdateState.ANNOUNCED, UpdateState.DOWNLOADING]
+        (alarm,) = alarms(desk)
+        assert "no such row" in alarm
+
+        def asked_again():  # had the core kept the new state, this would write nothing
+            desk.radio.says(PPMID, ota.CLUSTER, QUERY)
+            return [row.state for row in store.jobs.list()] == [UpdateState.DOWNLOADING] * 2
+
+        await desk.until(asked_again)
