@@ -112,7 +112,7 @@ class Conversion:
                         NewDocument(alert.msg_id, converted.recipient, alert.device, kind, document, now.utc, alert.seq)
                     )
                 tx.meta.set(CURSOR, str(alert.seq))
-        except (MalformedError, RefusedError) as error:
+        except (MalformedError, RefusedError, DamagedRowError) as error:
             reason = f"alert {alert.msg_id} is kept and not passed on: {error}"
             with self._store.transaction() as tx:
                 tx.meta.set(CURSOR, str(alert.seq))
@@ -121,7 +121,8 @@ class Conversion:
     def _converted(self, tx: Transaction, alert: Alert, now: Now) -> _Converted | None:
         """None where no user is told: it is for the ACB itself, or for who asked at this desk (our choice).
 
-        Raises MalformedMessageError or RefusedError: why it is not passed on.
+        Raises MalformedMessageError, RefusedError, or DamagedRowError of a row that it belongs to, where it is not
+        passed on.
         """
         message = gbcs.GbcsMessage.from_bytes(alert.message)
         self._verify(message, alert)

@@ -4,9 +4,11 @@ Both are read as a whole once for each request, because a request may name 50,00
 """
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import replace
 
 from chf.dcc.smi import SmiDevice, SmiStatus
+from chf.errors import UsageError
 from chf.eui64 import Eui64, parse_eui64
 from chf.store import Store
 from chf.store.device_log import DeviceEntry, DeviceStatus
@@ -29,8 +31,9 @@ class StoreInventory:
         self._busy = {update.device: InProgress.of(update) for update in store.jobs.list(active_only=True)}
         for command in store.inbox.pending():  # taken in, and not yet seen by a hub that is down
             if command.verb == Verb.UPDATE_START:
-                asked = InProgress(command.body["image"])
-                self._busy.update(dict.fromkeys(map(parse_eui64, command.body["devices"]), asked))
+                with suppress(KeyError, TypeError, UsageError):  # a damaged one, which the hub will refuse
+                    asked = InProgress(command.body["image"])
+                    self._busy.update(dict.fromkeys(map(parse_eui64, command.body["devices"]), asked))
 
     def device(self, eui64: Eui64) -> Candidate | None:
         entry = self._log.get(eui64)

@@ -15,7 +15,7 @@ from chf.dcc.smi import Smi, SmiDevice
 from chf.duis.codes import ResponseCode
 from chf.duis.envelope import ServiceResponse
 from chf.duis.identifiers import RequestId
-from chf.errors import UsageError
+from chf.errors import DamagedRowError, UsageError
 from chf.eui64 import Eui64
 from chf.pki.certificates import Usage
 from chf.pki.gbcs import Pki
@@ -47,14 +47,20 @@ class DatedReads:
         reads = self._store.scheduled.due(now.utc, _BATCH)
         smi = self._smi.devices() if reads else None
         for read in reads:
-            with self._store.transaction() as tx:
-                if tx.scheduled.done(read.id, now.utc):
-                    self._make(tx, read, smi, now)
+            try:
+                with self._store.transaction() as tx:
+                    if tx.scheduled.done(read.id, now.utc):
+                        self._make(tx, read, smi, now)
+            except DamagedRowError as error:
+                self._pass_over(read.id, error, now)
         for row in reads.unreadable:
-            with self._store.transaction() as tx:
-                tx.scheduled.done(int(row.key), now.utc)
-                tx.audit.append(Event(now.utc, Kind.ALARM, None, None, {"reason": f"nothing is read: {row}"}))
+            self._pass_over(int(row.key), row, now)
         return len(reads) + len(reads.unreadable)
+
+    def _pass_over(self, number: int, because: object, now: Now) -> None:
+        with self._store.transaction() as tx:
+            tx.scheduled.done(number, now.utc)
+            tx.audit.append(Event(now.utc, Kind.ALARM, None, None, {"reason": f"nothing is read: {because}"}))
 
     def _make(self, tx: Transaction, read: ScheduledRead, smi: Mapping[Eui64, SmiDevice] | None, now: Now) -> None:
         request, entry = RequestId.parse(read.request), tx.devices.get(read.device)

@@ -398,6 +398,18 @@ async def test_delivery_of_a_document_that_cannot_be_sent_does_not_end_that_of_o
     assert store.uplink.get(1).attempts == 4
 
 
+async def test_delivery_puts_a_damaged_document_aside_and_the_rest_goes_on(store):
+    queue(store, "a", "b")
+    with sqlite3.connect(store.home / "chf.db") as connection:
+        connection.execute("update uplink set document = 7 where msg_id = 'a'")
+    connection.close()
+    async with Receiver().listening() as receiver, delivering(store, receiver.url):
+        await until(lambda: receiver.taken)
+    assert receiver.taken == ["b"]
+    (alarm,) = [record.event.fields["reason"] for record in store.audit.tail() if record.event.kind is Kind.ALARM]
+    assert "document 1 was put aside: row 1 of uplink is unreadable, because document" in alarm
+
+
 @pytest.mark.parametrize("failing", [(Conversion, "run"), (Delivery, "_due")])
 async def test_a_fault_in_one_task_of_the_dcc_side_does_not_end_the_other(store, monkeypatch, failing):
     """And the task itself is tried again: here it fails once."""
