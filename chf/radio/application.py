@@ -1,4 +1,4 @@
-"""What is the same of every dongle that zigpy drives: configuration, endpoints, backups, and the errands between them.
+"""What is the same of every dongle that zigpy drives: configuration, endpoints, backups.
 
 Of zigpy's application everything is switched off that the hub does itself: the database, periodic backups, topology
 scans, zigpy's OTA server with its providers, and its watchdog (which takes minutes to call a dongle dead).
@@ -20,9 +20,8 @@ from chf.radio.link import DongleSettings
 from chf.zcl import basic, key_establishment, metering, ota, time, tunneling
 
 ENERGY_SERVICE_INTERFACE = 0x0500  # SE1.4 table 5-14, SE device identifier
-COUNTER_INCREMENT = 10_000
-"""The frame counters of a restored network begin so much higher: what was sent after the backup is not used again (our
-choice)."""
+COUNTER_INCREMENT = 10_000  # our choice
+"""The frame counters of a restored network begin so much higher: what was sent after the backup is not used again."""
 
 _HOME_AUTOMATION_PROFILE = 0x0104  # Zigbee Home Automation, profile identifier
 _CONFIGURATION_TOOL = 0x0005  # Zigbee Home Automation, device identifier

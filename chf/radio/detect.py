@@ -17,17 +17,17 @@ from chf.radio.link import DongleSettings
 from chf.radio.ports import trouble_with
 from chf.radio.znp import frames as znp_frames
 
-_OPEN_LIMIT_S = 5.0
-_CLOSE_LIMIT_S = 2.0
+_OPEN_LIMIT_S = 5.0  # our choice
+_CLOSE_LIMIT_S = 2.0  # our choice
 
 _MT_PING = znp_frames.frame(znp_frames.PING, b"")
-_MT_REST = bytes((0xEF,)) * 256
-"""What ends any frame in whose middle another host died; a CC253x's bootloader takes it for "run" (zigpy-znp)."""
+_MT_REST = bytes((0xEF,)) * 256  # as zigpy-znp has it: a CC253x's bootloader takes it for "run"
+"""What ends any frame in whose middle another host died."""
 _MT_PONG = znp_frames.PING ^ znp_frames.RESPONSE
 _ASH_RESET = b"\x1a\xc0\x38\xbc\x7e"  # a cancel byte, which drops what came before, and the RST frame (UG101 3.2)
 _ASH_WAS_RESET = b"\xc1\x02"  # RSTACK, version 2 (UG101 3.3)
 _SYNCHRONISATION = b"\x55\x55"  # CC26x2 technical reference manual, 8.2.1
-_SYNCHRONISED = b"\x00\xcc"
+_SYNCHRONISED = b"\x00\xcc"  # the same
 _GECKO_MENU = b"ootloader"  # "Gecko Bootloader v1.12.00", "EFR32 Serial Btl": older ones name themselves otherwise
 
 

@@ -9,8 +9,7 @@ from dataclasses import dataclass, field
 
 from chf.clock import Instant
 
-IDLE_LIMIT_S = 10.0
-"""A message is given up when no new fragment of it came for so long (our choice)."""
+IDLE_LIMIT_S = 10.0  # after which a message without a new fragment is given up (our choice)
 
 
 @dataclass(frozen=True, slots=True)

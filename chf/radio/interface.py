@@ -12,9 +12,8 @@ from typing import Any, Protocol
 
 from chf.eui64 import Eui64, format_eui64
 
-SMART_ENERGY_PROFILE = 0x0109
-HUB_ENDPOINT = 0x0B
-"""Ours. Deliberately not 1: a device must find it by Match Descriptor, and one that assumes 1 is found out."""
+SMART_ENERGY_PROFILE = 0x0109  # SE1.4, profile identifier
+HUB_ENDPOINT = 0x0B  # our choice: not 1, so that a device that does not ask by Match Descriptor is found out
 
 
 class Urgency(Enum):
@@ -53,7 +52,7 @@ class Outbound:
     aps_secured: bool = True
     acknowledged: bool = True
     reference: object = None
-    """Whatever the sender wants to find again when it is told the fate; the radio does not look at it."""
+    """Comes back to the sender with the message's fate; the radio does not look at it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +69,7 @@ class Inbound:
     broadcast: bool
     lqi: int
     rssi: int | None
-    """None where the dongle does not tell it."""
+    """None for a dongle that does not say."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,8 +33,8 @@ from chf.radio.session import LinkLife, Session
 from chf.radio.traffic import Addresses, OutgoingFrame
 
 OPEN_LIMIT_S = 120.0  # of one attempt: a Z-Stack dongle writes some hundred flash items when it forms a network
-START_ATTEMPTS = 3
-STOP_LIMIT_S = 10.0
+START_ATTEMPTS = 3  # our choice
+STOP_LIMIT_S = 10.0  # our choice
 FIRST_RETRY_S = 0.25  # to get a dongle back (our choice)
 LONGEST_RETRY_S = 10.0  # a dongle that was replugged waits no longer (our choice)
 
@@ -186,7 +186,7 @@ class ReconnectingRadio(Radio):
             self._listener.radio_state_changed(state, reason)
 
     async def _first_open(self, listener: RadioListener, *, form: bool) -> tuple[Session, RadioInfo]:
-        """A dongle that answers and then loses a word gets another chance; one that does not is told at once."""
+        """A dongle that answered once is tried again: a frame may have been lost. One that did not is reported."""
         for _ in range(START_ATTEMPTS - 1):
             try:
                 return await self._open(listener, form=form)

@@ -23,16 +23,16 @@ _LOG = logging.getLogger(__name__)
 
 Found = TypeVar("Found")
 
-TICK_S = 1.0
-SILENCE_S = 10.0  # then the dongle is asked whether it lives
-SEARCH_LIMIT_S = 3.0  # of a broadcast search for an address
-ZDP_LIMIT_S = 10.0
-POLICY_LINGERS_S = 2.0  # a join that began within the window may still be under way
-ANNOUNCE_LIMIT_S = 2.0  # a device that came back and did not announce itself is told after this (our choice)
+TICK_S = 1.0  # our choice
+SILENCE_S = 10.0  # then the dongle is asked whether it lives (our choice)
+SEARCH_LIMIT_S = 3.0  # of a broadcast search for an address (our choice)
+ZDP_LIMIT_S = 10.0  # for the answer of a device (our choice)
+POLICY_LINGERS_S = 2.0  # a join that began within the window may still be under way (bellows waits as long)
+ANNOUNCE_LIMIT_S = 2.0  # then a device that came back without a Device_annce is reported all the same (our choice)
 
 
 class LinkLife:
-    """Until a link is lost, and why it was. Whoever waits for the dongle within `lasting` is told by `release`."""
+    """Until a link is lost, and why it was. `release` ends every wait for the dongle within `lasting`."""
 
     def __init__(self) -> None:
         self.lost: asyncio.Future[str] = asyncio.get_running_loop().create_future()
@@ -185,7 +185,7 @@ class Session:
     # DongleEvents
 
     def joined(self, device: Eui64, network_address: int, *, rejoined: bool | None) -> None:
-        """A first join is told when the device announces itself: before that it has no network key yet."""
+        """A first join is reported when the device announces itself: before that it has no network key."""
         self._addresses.learn(device, network_address)
         if rejoined:
             self.announced(device, network_address)
@@ -235,7 +235,7 @@ class Session:
             waiting.set_result(frame)
 
     async def _tried(self, work: Coroutine[Any, Any, Found]) -> Found | None:
-        """A dongle that refuses a search has found nothing: whoever waits is to be told."""
+        """A dongle that refuses a search has found nothing, and what waited for the address goes on."""
         try:
             return await work
         except self._kind.refusals as error:
@@ -261,7 +261,7 @@ class Session:
         self.traffic.identified(network_address)
 
     async def _search(self, cluster: int, request: Callable[[int], bytes]) -> None:
-        """Ask everybody. In vain is no error: whoever waits finds nothing in `addresses`."""
+        """Ask all devices. A search without an answer is no error: `addresses` stays as it was."""
         transaction = self._next_transaction()
         with self._expected(cluster, transaction) as answer:
             await self._tried(self._link.broadcast_zdp(cluster, request(transaction)))

@@ -19,12 +19,11 @@ from chf.radio import zdp
 from chf.radio.interface import HUB_ENDPOINT, SMART_ENERGY_PROFILE, Delivery, Outbound, RadioListener, Urgency
 from chf.radio.outbox import Acceptance, Outbox, Places
 
-CONFIRM_LIMIT_S = 20.0
-"""A message whose fate the dongle does not tell within this is taken for lost (our choice: well above its retries)."""
+CONFIRM_LIMIT_S = 20.0  # then a message without a delivery confirm counts as lost (our choice: above all retries)
 
-SUPERSEDED_S = 3.0
-"""A block whose fate the dongle has not told for so long is given up once its device has been heard since: it asks for
-what it has not, and a dongle that forgets to tell must not hold it up (our choice)."""
+SUPERSEDED_S = 3.0  # our choice
+"""A block without a delivery confirm is given up after this, once its device was heard again: the device asks for what
+it lacks, and a confirm that the dongle forgot must not hold it up."""
 
 FULL_PAUSE_S = 0.1  # the dongle has no room although nothing of ours is under way: ask again after this (our choice)
 FULL_LIMIT_S = 20.0  # and no longer than this (our choice)
@@ -236,7 +235,7 @@ class Traffic(ABC, Generic[Heard]):
     def _accepted(self, tag: int, frame: OutgoingFrame, acceptance: Acceptance) -> None:
         """What the dongle said to it."""
         if tag not in self._under_way:
-            return  # its fate was told first, and is final
+            return  # its delivery confirm came first, and is final
         match acceptance:
             case Acceptance.TAKEN:
                 frame.full_since = None

@@ -10,26 +10,25 @@ from dataclasses import dataclass
 from chf.errors import MalformedFrameError
 from chf.eui64 import Eui64, to_little_endian
 
-ZDP_PROFILE = 0x0000
-ZDP_ENDPOINT = 0
+ZDP_PROFILE = 0x0000  # Zigbee R22 2.4
+ZDP_ENDPOINT = 0  # Zigbee R22 2.4
 
-NWK_ADDR_REQ = 0x0000
-IEEE_ADDR_REQ = 0x0001
-MATCH_DESC_REQ = 0x0006
-DEVICE_ANNCE = 0x0013
-MGMT_LEAVE_REQ = 0x0034
-MGMT_NWK_UPDATE_REQ = 0x0038
-RESPONSE = 0x8000
-"""The bit that turns a request's cluster into its response's."""
+NWK_ADDR_REQ = 0x0000  # Zigbee R22 2.4.3.1.1
+IEEE_ADDR_REQ = 0x0001  # Zigbee R22 2.4.3.1.2
+MATCH_DESC_REQ = 0x0006  # Zigbee R22 2.4.3.1.7
+DEVICE_ANNCE = 0x0013  # Zigbee R22 2.4.3.1.11
+MGMT_LEAVE_REQ = 0x0034  # Zigbee R22 2.4.3.3.5
+MGMT_NWK_UPDATE_REQ = 0x0038  # Zigbee R22 2.4.3.3.9
+RESPONSE = 0x8000  # Zigbee R22 2.4.4: the bit that turns a request's cluster into its response's
 
-SUCCESS = 0x00
+SUCCESS = 0x00  # Zigbee R22 2.4.5
 NO_MATCH = 0x86  # r22 2.4.5
 
 _RX_ON_WHEN_IDLE = 0x08  # capability information, r22 table 2-48
-_ADDRESS_RESPONSE = struct.Struct("<BBQH")
-_ANNOUNCEMENT = struct.Struct("<BHQB")
-_MATCH_RESPONSE = struct.Struct("<BBHB")
-_SCAN_RESPONSE = struct.Struct("<BBIHHB")
+_ADDRESS_RESPONSE = struct.Struct("<BBQH")  # Zigbee R22, NWK_addr_rsp
+_ANNOUNCEMENT = struct.Struct("<BHQB")  # Zigbee R22 2.4.3.1.11
+_MATCH_RESPONSE = struct.Struct("<BBHB")  # Zigbee R22, Match_Desc_rsp
+_SCAN_RESPONSE = struct.Struct("<BBIHHB")  # Zigbee R22 2.4.4.3.9
 assert (_ADDRESS_RESPONSE.size, _ANNOUNCEMENT.size, _MATCH_RESPONSE.size, _SCAN_RESPONSE.size) == (12, 12, 5, 11)
 
 

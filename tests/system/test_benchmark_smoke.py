@@ -63,12 +63,3 @@ def test_by_page_and_for_people() -> None:
     assert "| chf |" in table
     assert "115,200 baud" in table
     assert "repeated" not in table
-
-
-@pytest.mark.parametrize("radio", ["ezsp", "znp"])
-def test_the_hubs_own_part_is_measured(radio: str) -> None:
-    command = [sys.executable, "benchmarks/hub_turnaround.py", "--radio", radio, "--image-kib", "8"]
-    for options, said in (((), f"{radio}, 64 blocks, in us"), (("--calls",), "plain_payload")):
-        done = subprocess.run([*command, *options], cwd=ROOT, capture_output=True, text=True, timeout=110, check=False)
-        assert done.returncode == 0, done.stderr
-        assert said in done.stdout

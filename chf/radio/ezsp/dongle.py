@@ -22,7 +22,7 @@ from chf.radio.outbox import Places
 from chf.radio.traffic import Surroundings
 
 _DEFAULT_PAYLOAD_BYTES = 82  # IEEE 802.15.4: 127, less MAC, NWK with security, and APS headers
-_DEFAULT_UNICASTS = 8  # as bellows has it for a stick that does not tell
+_DEFAULT_UNICASTS = 8  # as bellows has it for a stick that does not say
 _UNKNOWN = "unknown"
 _NO_NODE = 0xFFFF  # UG100, lookupNodeIdByEui64
 

@@ -45,7 +45,7 @@ class ApsFrame(NamedTuple):
 
 
 class IncomingMessage(NamedTuple):
-    """incomingMessageHandler. `eui64` is told from v14 on."""
+    """incomingMessageHandler. `eui64` is there from v14 on."""
 
     unicast: bool
     aps: ApsFrame

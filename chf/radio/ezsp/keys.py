@@ -15,7 +15,7 @@ from chf.radio.application import eui64_of, zigpy_eui64
 from chf.radio.ezsp.link import HubEzsp, is_ok, status_name
 
 SECURITY_MANAGER_VERSION = 13  # from here importLinkKey and exportLinkKeyByIndex, before the EmberKeyStruct commands
-_NO_INDEX = 0xFF
+_NO_INDEX = 0xFF  # UG100, findKeyTableEntry
 
 
 async def install_link_key(ezsp: HubEzsp, device: Eui64, link_key: bytes) -> None:

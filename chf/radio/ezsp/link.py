@@ -10,6 +10,7 @@ are worked around.
 
 import asyncio
 import contextlib
+import functools
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -45,7 +46,7 @@ _FULL = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Unicast:
-    """`accepted` is told what the dongle said, and the APS counter that it gave the message."""
+    """`accepted` is called with the dongle's answer, and the APS counter that it gave the message."""
 
     destination: int
     aps: frames.ApsFrame
@@ -239,6 +240,7 @@ def acceptance(status: Any) -> Acceptance:
     return Acceptance.FULL if status in _FULL else Acceptance.REFUSED
 
 
+@functools.lru_cache(maxsize=256)  # it is the same for all blocks to one device (our choice)
 def aps_frame(aps: frames.ApsFrame) -> Any:
     return ember.EmberApsFrame(
         profileId=aps.profile,

@@ -1,7 +1,7 @@
 """What an EZSP stick says of its security: libraries, certificates, key table, and what became of a key written by us.
 
 One key is written, at an index that is free and for an EUI-64 that nobody has, read back, and erased again. Everything
-else only reads. No key of the stick is kept, and none is told.
+else only reads. No key of the stick is kept or shown.
 """
 
 import secrets
@@ -25,10 +25,10 @@ _LIBRARIES = (  # library ids of getLibraryStatus, which firmware of 2013 number
     (0x0D, "CBKE library, suite 2"),
     (0x0E, "ECC library, suite 2"),
 )
-_LIBRARY_PRESENT = 0x80
-_LIBRARY_ERROR = 0xFF
-_AUTHORIZED = 0x0010  # EmberKeyStructBitmask.KEY_IS_AUTHORIZED
-_SUITE_2_INITIATE_BYTES = 81  # Initiate Key Establishment Response with a suite 2 certificate
+_LIBRARY_PRESENT = 0x80  # UG100, EmberLibraryStatus
+_LIBRARY_ERROR = 0xFF  # UG100, EmberLibraryStatus
+_AUTHORIZED = 0x0010  # UG100, EmberKeyStructBitmask: KEY_IS_AUTHORIZED
+_SUITE_2_INITIATE_BYTES = 81  # SE1.4 annex C: Initiate Key Establishment Response with a suite 2 certificate
 _LOCAL = 0x02 << 56  # of an EUI-64 that no maker gave out
 
 

@@ -80,7 +80,7 @@ class EzspTraffic(Traffic[frames.IncomingMessage]):
 
     def _answered(self, tag: int, frame: OutgoingFrame, index: int, acceptance: Acceptance, counter: int) -> None:
         if index == 0:
-            frame.counter = counter  # wanted by the next fragment, also where this one's fate was told before
+            frame.counter = counter  # wanted by the next fragment, also where this one was confirmed before
         self._accepted(tag, frame, acceptance)
 
     def _cut(self, frame: OutgoingFrame) -> tuple[bytes, ...]:

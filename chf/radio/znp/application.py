@@ -26,11 +26,10 @@ from chf.radio.link import DongleSettings
 from chf.radio.znp.keys import read_link_keys
 from chf.radio.znp.link import HubZnp, MtEvents
 
-_EVERY_CLUSTER = 0xFFFF
-_SCAN_LIMIT_S = 15.0
-_SCAN_TRANSACTION = 1
-_PERMIT_OPENS_COORDINATOR = 20210708
-"""The build from which a broadcast permit opens the dongle itself, too (as zigpy-znp has it)."""
+_EVERY_CLUSTER = 0xFFFF  # MT API, ZDO_MSG_CB_REGISTER
+_SCAN_LIMIT_S = 15.0  # our choice
+_SCAN_TRANSACTION = 1  # our choice: nothing else is asked then
+_PERMIT_OPENS_COORDINATOR = 20210708  # as zigpy-znp has it: from this build a broadcast permit opens the dongle, too
 
 
 class HubApplication(ControllerApplication):  # type: ignore[misc]

@@ -21,9 +21,9 @@ from chf.radio.znp import frames, keys, security
 from chf.radio.znp.application import HubApplication
 from chf.radio.znp.traffic import ZnpTraffic
 
-_NO_NODE = 0xFFFE  # and above: what the address manager says of an address that it does not know
-_NOBODY = frozenset({0, 0xFFFF_FFFF_FFFF_FFFF})
-_RX_ON_WHEN_IDLE = 0xFFFD
+_NO_NODE = 0xFFFE  # and above: the same of a device
+_NOBODY = frozenset({0, 0xFFFF_FFFF_FFFF_FFFF})  # what the address manager says of an address that it does not know
+_RX_ON_WHEN_IDLE = 0xFFFD  # Zigbee R22, broadcast addresses
 
 
 class ZnpDongle(ZigpyDongle[HubApplication]):

@@ -14,53 +14,51 @@ from chf.errors import MalformedFrameError
 from chf.eui64 import Eui64
 from chf.radio.outbox import Acceptance
 
-START = 0xFE
-MAXIMUM_DATA_BYTES = 250  # 2.1.1: of one frame
+START = 0xFE  # MT API 2.1.1
+MAXIMUM_DATA_BYTES = 250  # MT API 2.1.1: of one frame
 _OVERHEAD_BYTES = 5  # start, length, command, check
 
-PING = 0x2101
-GET_DEVICE_INFO = 0x2700
-DATA_REQUEST = 0x2401
-DATA_REQUEST_EXT = 0x2402
-DATA_STORE = 0x2411
-DATA_RETRIEVE = 0x2412
-EXT_ROUTE_DISC = 0x2545
-DATA_CONFIRM = 0x4480
-INCOMING_MSG = 0x4481
-INCOMING_MSG_EXT = 0x4482
-STATE_CHANGE_IND = 0x45C0
-LEAVE_IND = 0x45C9
-TC_DEVICE_IND = 0x45CA
-ZDO_MSG_CB_INCOMING = 0x45FF
-RESET_IND = 0x4180
-RESPONSE = 0x4000
-"""The bit that turns a synchronous request into its response."""
+PING = 0x2101  # MT API, SYS_PING
+GET_DEVICE_INFO = 0x2700  # MT API, UTIL_GET_DEVICE_INFO
+DATA_REQUEST = 0x2401  # MT API, AF_DATA_REQUEST
+DATA_REQUEST_EXT = 0x2402  # MT API, AF_DATA_REQUEST_EXT
+DATA_STORE = 0x2411  # MT API, AF_DATA_STORE
+DATA_RETRIEVE = 0x2412  # MT API, AF_DATA_RETRIEVE
+EXT_ROUTE_DISC = 0x2545  # MT API, ZDO_EXT_ROUTE_DISC
+DATA_CONFIRM = 0x4480  # MT API, AF_DATA_CONFIRM
+INCOMING_MSG = 0x4481  # MT API, AF_INCOMING_MSG
+INCOMING_MSG_EXT = 0x4482  # MT API, AF_INCOMING_MSG_EXT
+STATE_CHANGE_IND = 0x45C0  # MT API, ZDO_STATE_CHANGE_IND
+LEAVE_IND = 0x45C9  # MT API, ZDO_LEAVE_IND
+TC_DEVICE_IND = 0x45CA  # MT API, ZDO_TC_DEV_IND
+ZDO_MSG_CB_INCOMING = 0x45FF  # MT API, ZDO_MSG_CB_INCOMING
+RESET_IND = 0x4180  # MT API, SYS_RESET_IND
+RESPONSE = 0x4000  # MT API, command field: the bit in which a synchronous request and its response differ
 
-# 3.2.1.4 AF_DATA_REQUEST, options
-OPTION_ACK = 0x10
-OPTION_SUPPRESS_ROUTE_DISCOVERY = 0x20  # on the way; the dongle itself still looks for a route
-OPTION_SECURITY = 0x40
+OPTION_ACK = 0x10  # MT API 3.2.1.4
+OPTION_SUPPRESS_ROUTE_DISCOVERY = 0x20  # MT API 3.2.1.4: on the way; the dongle itself still looks for a route
+OPTION_SECURITY = 0x40  # MT API 3.2.1.4
 
 MAXIMUM_PAYLOAD_BYTES = 230  # of a request in one frame, by either request; the longer header is 20 bytes
 STORE_BYTES = 240  # of a long message in one frame, out and in (our choice; 247 would fit)
-_RADIUS = 30  # of the widest ZigBee PRO network
-_BY_NWK_ADDRESS = 0x02  # addressing mode, 3.2.1.5
-STARTED_AS_COORDINATOR = 9  # devStates_t
-_DEVICE_STATE_AT = 12
+_RADIUS = 30  # Zigbee R22: twice nwkMaxDepth of ZigBee PRO
+_BY_NWK_ADDRESS = 0x02  # MT API 3.2.1.5, addressing mode
+STARTED_AS_COORDINATOR = 9  # TI ZDApp.h, devStates_t
+_DEVICE_STATE_AT = 12  # MT API, UTIL_GET_DEVICE_INFO: after status, IEEE address, short address and type
 
-# Z-Stack status values (ZComDef.h): nothing is wrong with the message, there is no room for it now
-_FULL = frozenset({0x10, 0x11, 0x1A, 0xBB, 0xF1})  # memory, buffers, MAC resources, table, transactions
+# Nothing is wrong with the message, there is no room for it now
+_FULL = frozenset({0x10, 0x11, 0x1A, 0xBB, 0xF1})  # TI ZComDef.h: memory, buffers, MAC resources, table, transactions
 
-_REQUEST = struct.Struct("<HBBHBBBB")
-_LONG_REQUEST = struct.Struct("<BQBHBHBBBH")
-_STORE = struct.Struct("<HB")
-_RETRIEVE = struct.Struct("<IHB")
-_CONFIRM = struct.Struct("<BBB")
-_INCOMING = struct.Struct("<HHHBBBBBIBB")
-_INCOMING_EXT = struct.Struct("<HHBQBHBBBBIBH")
-_ZDO = struct.Struct("<HBHBBH")
-_JOINED = struct.Struct("<HQH")
-_LEFT = struct.Struct("<HQBBB")
+_REQUEST = struct.Struct("<HBBHBBBB")  # MT API, AF_DATA_REQUEST
+_LONG_REQUEST = struct.Struct("<BQBHBHBBBH")  # MT API, AF_DATA_REQUEST_EXT
+_STORE = struct.Struct("<HB")  # MT API, AF_DATA_STORE
+_RETRIEVE = struct.Struct("<IHB")  # MT API, AF_DATA_RETRIEVE
+_CONFIRM = struct.Struct("<BBB")  # MT API, AF_DATA_CONFIRM
+_INCOMING = struct.Struct("<HHHBBBBBIBB")  # MT API, AF_INCOMING_MSG
+_INCOMING_EXT = struct.Struct("<HHBQBHBBBBIBH")  # MT API, AF_INCOMING_MSG_EXT
+_ZDO = struct.Struct("<HBHBBH")  # MT API, ZDO_MSG_CB_INCOMING
+_JOINED = struct.Struct("<HQH")  # MT API, ZDO_TC_DEV_IND
+_LEFT = struct.Struct("<HQBBB")  # MT API, ZDO_LEAVE_IND
 assert (_REQUEST.size, _LONG_REQUEST.size, _INCOMING.size, _INCOMING_EXT.size) == (10, 20, 17, 27)
 assert _LONG_REQUEST.size + MAXIMUM_PAYLOAD_BYTES == MAXIMUM_DATA_BYTES
 
@@ -269,7 +267,7 @@ def device_left(data: bytes) -> DeviceLeft:
     return DeviceLeft(Eui64(device), bool(rejoins))
 
 
-_OUTCOMES = {
+_OUTCOMES = {  # TI ZComDef.h, status values
     0x00: Outcome.DELIVERED,
     0x02: Outcome.REFUSED,  # ZInvalidParameter
     0xA1: Outcome.REFUSED,  # ZSecNoKey

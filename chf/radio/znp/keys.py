@@ -21,8 +21,8 @@ from chf.eui64 import Eui64, format_eui64
 from chf.radio.application import eui64_of, zigpy_eui64
 from chf.radio.znp.link import HubZnp
 
-_NOBODY = frozenset({0, 0xFFFF_FFFF_FFFF_FFFF})
-_KEY_BYTES = 16
+_NOBODY = frozenset({0, 0xFFFF_FFFF_FFFF_FFFF})  # of an entry that is free
+_KEY_BYTES = 16  # AES-128
 _EMPTY_TRUST_CENTER_ENTRY = znp.TCLKDevEntry(
     txFrmCntr=0,
     rxFrmCntr=0,
@@ -81,7 +81,7 @@ async def remove_link_key(dongle: HubZnp, device: Eui64) -> None:
 
 
 async def _trust_center_keys(dongle: HubZnp) -> AsyncIterator[_TrustCenterKey]:
-    """Of devices that have a key of their own; the well-known one is not told."""
+    """Of devices that have a key of their own; the well-known one is left out."""
     seed = await dongle.nvram.osal_read(OsalNvIds.TCLK_SEED, item_type=znp.KeyData)
     place = 0
     async for octets in dongle.nvram.read_table(item_id=ExNvIds.TCLK_TABLE, item_type=znp.Bytes):

@@ -47,7 +47,7 @@ _MISSES = 2  # requests in a row without an answer, and without a word otherwise
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """`answered` is told the data of the answer, or None where the dongle does not know the command."""
+    """`answered` is called with the data of the answer; None where the dongle does not know the command."""
 
     command: int
     data: bytes

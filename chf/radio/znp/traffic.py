@@ -17,12 +17,11 @@ from chf.radio.traffic import BROADCAST_ENDPOINT, MAXIMUM_MESSAGE_BYTES, Outgoin
 from chf.radio.znp import frames
 from chf.radio.znp.link import Request
 
-PLACES = Places(together=16)
-"""Unconfirmed messages that Z-Stack 3 on a CC26x2 takes (as zigpy-znp and zigbee2mqtt have it)."""
+PLACES = Places(together=16)  # what Z-Stack 3 on a CC26x2 takes, as zigpy-znp and zigbee2mqtt have it
 
 ROUTE_S = 1.3  # to find a route, as zigpy-znp has it
-_ONE_FRAME_BYTES = 73  # with APS security: 127 less MAC, NWK and APS headers and both securities
-_WAITING_MESSAGES = 64  # behind one that is being fetched
+_ONE_FRAME_BYTES = 73  # IEEE 802.15.4, with APS security: 127 less MAC, NWK and APS headers and both securities
+_WAITING_MESSAGES = 64  # behind one that is being fetched (our choice)
 
 
 class ZnpTraffic(Traffic[frames.IncomingMessage]):
@@ -226,7 +225,7 @@ class ZnpTraffic(Traffic[frames.IncomingMessage]):
             self._tell(device, message, message.payload)
 
     def _forget(self, message: frames.IncomingMessage) -> None:
-        """The dongle keeps it until it is told."""
+        """The dongle keeps it until it is asked to forget it."""
         self._unreported.append(Request(frames.DATA_RETRIEVE, frames.data_retrieve(message.timestamp, 0, 0), _ignore))
         self.wake()
 
