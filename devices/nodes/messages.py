@@ -23,7 +23,7 @@ from devices.nodes import events
 from devices.nodes.authenticity import NO_USE_CASE, Authenticity, NotAuthenticError
 from devices.nodes.journal import Journal, Key
 from devices.nodes.outbox import Outbox
-from devices.nodes.settings import AlertFault
+from devices.nodes.settings import AlertFault, CommandedKind
 
 if TYPE_CHECKING:
     from chf.gbcs.message import GroupingHeader
@@ -32,6 +32,10 @@ if TYPE_CHECKING:
     from devices.nodes.settings import GbcsSettings
 
 
+_METERS_CODES: Final[dict[str, MessageCode]] = {
+    CommandedKind.ESME: MessageCode.READ_FIRMWARE_VERSION_ESME_CHF,
+    CommandedKind.GSME: MessageCode.READ_FIRMWARE_VERSION_GSME,
+}
 _VERSION_USE_CASES: Final = {
     MessageCode.READ_PPMID_HCALCS_FIRMWARE_VERSION: "CS08",
     MessageCode.READ_FIRMWARE_VERSION_ESME_CHF: "ECS52",
@@ -79,7 +83,7 @@ class Messages(ABC):
 
     def _read_version(self, command: GroupingHeader) -> Effects:
         """CS08 (GBCS 11.8); a meter's own is ECS52 or GCS38."""
-        own = self._settings.version_use_case
+        own = _METERS_CODES.get(self._settings.kind, MessageCode.READ_PPMID_HCALCS_FIRMWARE_VERSION)
         if command.message_code != own:
             raise NotAuthenticError(f"{_VERSION_USE_CASES[MessageCode(command.message_code)]} is not for this device")
         version = self._banks.running_header().file_version

@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 from enum import Enum, StrEnum
 from typing import TYPE_CHECKING
 
-from chf.gbcs.codes import MessageCode
 from devices.nodes.personalities import SPEC_STRICT, Personality
 from devices.stack.interface import SMART_ENERGY_PROFILE, Eui64
 from devices.wire.zcl import Status
@@ -128,11 +127,6 @@ class GbcsSettings(FirmwareSettings):
     alert_retry_s: float = 10.0  # doubles up to `alert_retry_max_s` while nobody takes the alert
     alert_retry_max_s: float = 300.0
 
-    @property
-    def version_use_case(self) -> MessageCode:
-        """By which it is asked for its firmware version."""
-        return MessageCode.READ_PPMID_HCALCS_FIRMWARE_VERSION  # GBCS 11.8
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PpmidSettings(GbcsSettings):
@@ -160,13 +154,3 @@ class CommandedSettings(GbcsSettings):
     @property
     def image_signer(self) -> EllipticCurvePublicKey | None:
         return self.supplier_key
-
-    @property
-    def version_use_case(self) -> MessageCode:
-        match self.kind:
-            case CommandedKind.HCALCS:
-                return MessageCode.READ_PPMID_HCALCS_FIRMWARE_VERSION
-            case CommandedKind.ESME:
-                return MessageCode.READ_FIRMWARE_VERSION_ESME_CHF  # ECS52
-            case CommandedKind.GSME:
-                return MessageCode.READ_FIRMWARE_VERSION_GSME  # GCS38

@@ -192,5 +192,5 @@ def test_the_page_names_every_key_and_every_event(tmp_path: Path) -> None:
         assert keys
         for key in keys[1].split(", "):
             assert re.search(rf"[`\[.]{key}[`\]]", page), key
-    for event in NodeEvent.__args__:
+    for event in NodeEvent.__subclasses__():
         assert f"`{EventLog.name_of(event)}`" in page
