@@ -23,6 +23,7 @@ from tests.support.ota_bench import (
     NEW,
     OLD,
     PPMID,
+    START_UTC,
     Bench,
     alarms,
     at,
@@ -48,6 +49,18 @@ def test_a_device_that_does_not_act_is_reminded_a_few_times_and_reported():
     effects = bench.run(4 * HOUR)
     assert [response.upgrade_time for response in end_responses(effects)] == [0] * bench.policy.reminders
     assert alarms(effects) == [AlarmKind.NOT_ACTIVATED]
+
+
+def test_reminders_come_at_doubling_intervals_from_the_time_on():
+    bench = finished(at(1800))
+    bench.end()
+    times = []
+    while len(times) < bench.policy.reminders:
+        before = bench.utc
+        bench.run(max(bench.server.deadline() - bench.instant, 0))
+        assert bench.utc - before <= bench.policy.clock_check_s + 1e-6, "looked at the clock now and then"
+        times += [bench.utc - START_UTC - 1800] * (len(end_responses(tuple(bench.history))) - 1 - len(times))
+    assert times == pytest.approx([30, 90, 210, 450, 930], abs=0.01)
 
 
 def test_a_device_that_runs_the_new_version_is_left_alone():

@@ -350,6 +350,15 @@ def test_a_page_waits_while_the_radio_is_behind(bench):
     assert blocks(bench.due())
 
 
+@pytest.mark.parametrize(("spacing_ms", "wait_s"), [(0, 0.005), (50, 0.05)])
+def test_a_block_of_a_page_without_room_is_tried_again_no_sooner_than_was_asked(bench, spacing_ms, wait_s):
+    bench.ask_page(0, 320, 32, spacing_ms)
+    bench.server.get(PPMID).in_flight, bench.server.get(PPMID).in_flight_since = 32, bench.instant
+    bench.advance(0.05)
+    assert bench.due() == ()
+    assert bench.server.deadline() == pytest.approx(bench.instant + wait_s)
+
+
 def test_a_default_response_to_a_page_is_kept_where_it_would_answer_success(bench):
     frame = Frame.from_bytes(zcl.command(zcl.UpgradeEndRequest(Status.ABORT, *IDS), 1))
     assert frame.disable_default_response

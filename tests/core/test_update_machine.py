@@ -21,6 +21,7 @@ from chf.update.effects import (
 )
 from chf.update.machine import About, Accepted, Delivered, FrameReceived, ImageReady, UpdateMachine
 from chf.update.model import (
+    ActivateAt,
     ActivateByCommand,
     ActivateHold,
     ActivateNow,
@@ -177,6 +178,17 @@ def test_the_version_is_read_back_where_the_client_was_heard():
     (send,) = only(Send, desk.due(2.0))
     frame = Frame.from_bytes(send.payload)
     assert (frame.frame_type, frame.command, send.endpoint) == (FrameType.GLOBAL, 0, ENDPOINT)
+
+
+def test_the_deadline_is_the_nearest_of_update_and_transfer():
+    desk = Desk(ActivateAt(UtcSeconds(T0 + 1000))).downloaded()
+    desk.end()
+    desk.seconds = desk.machine.deadline()
+    assert only(Send, desk.due(0)) == [], "the transfer looks at the clock"
+    assert desk.seconds < 100
+    desk.seconds = 1001.9
+    desk.due(0)
+    assert desk.machine.deadline() == 1002.0, "the update reads the version back"
 
 
 def test_what_a_device_without_an_update_says_is_answered_and_seen():
