@@ -92,7 +92,7 @@ KINDS: Final[Mapping[Kind, tuple[str, tuple[str, ...]]]] = MappingProxyType(
         Kind.IMAGE_CORRUPT: ("a stored image is not what was stored", ("sha256",)),
         Kind.REQUEST_ACCEPTED: ("a service request was accepted for a device", ("request", "sha256")),
         Kind.REQUEST_REFUSED: ("a service request was refused, wholly or for a device", ("request", "reason")),
-        Kind.JOB_STATE: ("an update job changed its state", ("from", "to", "reason")),
+        Kind.JOB_STATE: ("an update changed its state", ("from", "to", "reason")),
         Kind.OTA_NOTIFIED: ("Image Notify went out", ("file_version",)),
         Kind.OTA_QUERIED: ("Query Next Image was answered", ("status", "file_version")),
         Kind.OTA_PROGRESS: ("a transfer moved on", ("offset", "bytes")),
@@ -124,7 +124,7 @@ KINDS: Final[Mapping[Kind, tuple[str, tuple[str, ...]]]] = MappingProxyType(
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """Something that happened. `utc` is kept in whole milliseconds, `job` is the number of the update job.
+    """Something that happened. `utc` is kept in whole milliseconds, `job` is the number of the update.
 
     Raises UsageError for a value or a field name that has no place in a trace.
     """

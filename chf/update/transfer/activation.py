@@ -28,7 +28,7 @@ from chf.update.transitions import Input
 from chf.zcl import ota as zcl
 from chf.zcl.frame import DefaultResponse, Frame, FrameType, Status, status_name
 
-_UNPROVEN_ENDS_BEFORE_FAILURE = 3
+_UNPROVEN_ENDS_BEFORE_FAILURE = 3  # our choice
 # Two clocks that tick together need not round together: no decision hangs on less than this.
 _ROUNDING_S = 0.001
 # The states in which an answer of this kind is still what the device should hear.
@@ -49,15 +49,10 @@ def upgrade_end(session: Session, frame: Frame, request: zcl.UpgradeEndRequest, 
             return
         _believe(session, now, out)
     session.resends = 0
-    newly = not session.downloaded
-    session.downloaded = True
-    at = len(out)
+    if not session.downloaded:
+        session.downloaded = True
+        out += (session.changed(), session.end(TransferOutcome.SUCCESS, "the device has the whole image"))
     _decide(session, now, out)
-    if newly:
-        if len(out) == at:
-            out.append(session.changed())
-        ended = session.end(TransferOutcome.SUCCESS, "the device has the whole image")
-        out.insert(at + 1, ended)
     out.append(answer(session, now, frame.sequence))
 
 
@@ -230,14 +225,12 @@ def release(session: Session, activation: Activation, now: Now, out: list[Told])
     if ActivateByCommand in (type(activation), type(session.activation)):
         raise RefusedError("the supplier's command activates this device, not a release")
     session.activation = unless_past(activation, now)
-    at = len(out)
+    out.append(session.changed())
     if session.downloaded:
         _decide_again(session, now, out)
     elif session.state is TransferState.MISSED:
         session.move(Input.WITHHOLD, "released: the last block goes out when its time is near", now, out)
-    if len(out) == at:
-        out.append(session.changed())
-    elif session.state is TransferState.COMMITTED:
+    if session.state is TransferState.COMMITTED:
         out.append(answer(session, now))
 
 
