@@ -110,18 +110,10 @@ def dongle_options(
     def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
         @wraps(command)
         def with_dongle(
-            *,
-            radio_kind: str | None,
-            baudrate: int,
-            flow_control: "FlowControl | None",
-            channel: int,
-            **others: Any,
+            *, radio_kind: str | None, baudrate: int, flow_control: "FlowControl | None", channel: int, **others: Any
         ) -> Any:
             chosen = others.pop("dongle_port", "")
-            return command(
-                dongle=Dongle(radio_kind, chosen, baudrate, flow_control, channel or None),
-                **others,
-            )
+            return command(dongle=Dongle(radio_kind, chosen, baudrate, flow_control, channel or None), **others)
 
         options = [
             click.option(
@@ -148,12 +140,7 @@ def dongle_options(
         ]
         if port:
             options.append(
-                click.option(
-                    "--port",
-                    "dongle_port",
-                    required=True,
-                    help="/dev/serial/by-id/... or tcp://host:port.",
-                )
+                click.option("--port", "dongle_port", required=True, help="/dev/serial/by-id/... or tcp://host:port.")
             )
         wrapped: Callable[..., Any] = with_dongle
         for option in options:

@@ -29,14 +29,7 @@ from chf.duis.device_request import (
 from chf.duis.envelope import Content, PreCommand
 from chf.errors import MalformedMessageError, RefusedError, UsageError
 from chf.eui64 import Eui64, format_eui64
-from chf.gbcs import (
-    CANCELLED_UTC_S,
-    ActivateFirmwareCommand,
-    GbcsMessage,
-    add_mac,
-    make_cs06_precommand,
-    parse_payload,
-)
+from chf.gbcs import CANCELLED_UTC_S, ActivateFirmwareCommand, GbcsMessage, add_mac, make_cs06_precommand, parse_payload
 from chf.pki.certificates import Usage
 from chf.pki.gbcs import Pki
 from chf.store.device_log import DeviceEntry, DeviceStatus, DeviceType

@@ -14,13 +14,7 @@ from enum import Enum
 from typing import Final, Protocol
 
 from chf.dcc.products import ProductList
-from chf.duis import (
-    FirmwareWarning,
-    ResponseCode,
-    ServiceReference,
-    ServiceResponse,
-    UpdateFirmwareRequest,
-)
+from chf.duis import FirmwareWarning, ResponseCode, ServiceReference, ServiceResponse, UpdateFirmwareRequest
 from chf.errors import MalformedImageError
 from chf.eui64 import Eui64, format_eui64
 from chf.image.image import DEFAULT_LIMIT_BYTES, FirmwareImage, ImageKind, parse_image
@@ -155,10 +149,7 @@ _IMAGE = {
     ServiceReference.UPDATE_FIRMWARE: ResponseCode.UPDATE_FIRMWARE_IMAGE,
     ServiceReference.UPDATE_PPMID_FIRMWARE: ResponseCode.UPDATE_PPMID_FIRMWARE_IMAGE,
 }
-_TAKES = {
-    ServiceReference.UPDATE_FIRMWARE: COMMANDED,
-    ServiceReference.UPDATE_PPMID_FIRMWARE: frozenset({"PPMID"}),
-}
+_TAKES = {ServiceReference.UPDATE_FIRMWARE: COMMANDED, ServiceReference.UPDATE_PPMID_FIRMWARE: frozenset({"PPMID"})}
 
 DEFAULT_POLICY = IntakePolicy()
 
@@ -228,10 +219,7 @@ def _request_findings(
 def _image_findings(request: UpdateFirmwareRequest, image: FirmwareImage) -> Iterator[tuple[RequestCheck, str]]:
     for_ppmid = request.service_reference is ServiceReference.UPDATE_PPMID_FIRMWARE
     if for_ppmid and image.kind is ImageKind.GBCS_SIGNED:
-        yield (
-            RequestCheck.IMAGE_SIGNATURE,
-            "the image ends in a supplier's signature, which a PPMID image has not",
-        )
+        yield (RequestCheck.IMAGE_SIGNATURE, "the image ends in a supplier's signature, which a PPMID image has not")
     if not for_ppmid and image.kind is not ImageKind.GBCS_SIGNED:
         yield RequestCheck.IMAGE_SIGNATURE, "the image has no supplier's signature at its end"
     version = request.firmware_version.upper().rjust(8, "0")

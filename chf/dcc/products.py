@@ -85,12 +85,7 @@ class ProductList:
         self._by_id = {product.id: product for product in self.products}
 
     def objection(
-        self,
-        image_hash: str,
-        file_version: int,
-        device_type: str,
-        model: tuple[str, str] | None,
-        running: int | None,
+        self, image_hash: str, file_version: int, device_type: str, model: tuple[str, str] | None, running: int | None
     ) -> str | None:
         """Why a device may not have this image; None where it may.
 

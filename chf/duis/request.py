@@ -12,15 +12,7 @@ from typing import Self
 
 from lxml.etree import _Element
 
-from chf.duis.document import (
-    ElementReader,
-    add,
-    name_of,
-    refusal,
-    refuse_attributes,
-    text_of,
-    to_octets,
-)
+from chf.duis.document import ElementReader, add, name_of, refusal, refuse_attributes, text_of, to_octets
 from chf.duis.header import RequestHeader, new_request
 from chf.duis.identifiers import RequestId, format_device_ids, parse_device_ids
 from chf.errors import MalformedRequestError

@@ -11,12 +11,7 @@ from hashlib import sha256
 from typing import NewType, assert_never
 
 from chf.errors import MalformedImageError
-from chf.image.element import (
-    UPGRADE_IMAGE,
-    SubElement,
-    opens_like_sub_element,
-    split_sub_elements,
-)
+from chf.image.element import UPGRADE_IMAGE, SubElement, opens_like_sub_element, split_sub_elements
 from chf.image.header import HARDWARE_VERSIONS_PRESENT, TOTAL_SIZE_OFFSET, ZIGBEE_PRO, OtaHeader
 
 ImageId = NewType("ImageId", str)

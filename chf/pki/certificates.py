@@ -168,10 +168,7 @@ def _builder(
         .not_valid_before(NOT_BEFORE)
         .not_valid_after(NOT_AFTER)
         .add_extension(x509.SubjectKeyIdentifier(_key_identifier(public_key)), critical=False)
-        .add_extension(
-            x509.AuthorityKeyIdentifier(_key_identifier(issuer.public_key()), None, None),
-            critical=False,
-        )
+        .add_extension(x509.AuthorityKeyIdentifier(_key_identifier(issuer.public_key()), None, None), critical=False)
     )
 
 

@@ -192,12 +192,7 @@ class ImageBlockRequest:
             0 if self.minimum_block_period is None else _PERIOD_PRESENT
         )
         octets = _BLOCK_REQUEST.pack(
-            control,
-            self.manufacturer_code,
-            self.image_type,
-            self.file_version,
-            self.offset_bytes,
-            self.maximum_bytes,
+            control, self.manufacturer_code, self.image_type, self.file_version, self.offset_bytes, self.maximum_bytes
         )
         if self.node is not None:
             octets += to_little_endian(self.node)
@@ -391,11 +386,7 @@ class QueryDeviceSpecificFileRequest:
 
     def to_bytes(self) -> bytes:
         return _SPECIFIC_REQUEST.pack(
-            to_little_endian(self.node),
-            self.manufacturer_code,
-            self.image_type,
-            self.file_version,
-            self.stack_version,
+            to_little_endian(self.node), self.manufacturer_code, self.image_type, self.file_version, self.stack_version
         )
 
 

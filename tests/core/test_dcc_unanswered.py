@@ -19,17 +19,7 @@ from chf.store import Store
 from chf.store.alerts import NewAlert
 from chf.store.device_messages import MessageState
 from chf.trace import Kind
-from tests.support.dcc_bench import (
-    ESME,
-    KEYS,
-    NOW,
-    PPMID,
-    SUPPLIER,
-    duis_schema,
-    field,
-    log_devices,
-    make_pki,
-)
+from tests.support.dcc_bench import ESME, KEYS, NOW, PPMID, SUPPLIER, duis_schema, field, log_devices, make_pki
 
 LIFETIME_S, RESPONSE_S = 86_400.0, 3600.0
 REQUEST = RequestId(SUPPLIER, PPMID, 1000)

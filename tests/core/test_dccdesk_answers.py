@@ -12,9 +12,7 @@ from chf.dcc.settings import DccSettings, DeskPolicy, User
 from chf.dcc.signers import NOBODY, SignaturePolicy, Signers
 from chf.dcc.smi import Smi, SmiStatus
 from chf.duis import RequestId, ServiceReference
-from chf.duis.device_request import (
-    ReadFirmwareVersionRequest,
-)
+from chf.duis.device_request import ReadFirmwareVersionRequest
 from chf.errors import MalformedRequestError, RefusedError
 from chf.eui64 import Eui64, format_eui64
 from chf.image.image import parse_image

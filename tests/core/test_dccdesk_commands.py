@@ -8,28 +8,12 @@ import pytest
 from chf import gbcs
 from chf.dcc.device_requests import CANCELLATION_UTC_S
 from chf.dcc.settings import DccSettings, DeskPolicy
-from chf.duis.device_request import (
-    ActivateFirmwareRequest,
-    ReadFirmwareVersionRequest,
-    SignedPreCommandRequest,
-)
+from chf.duis.device_request import ActivateFirmwareRequest, ReadFirmwareVersionRequest, SignedPreCommandRequest
 from chf.eui64 import Eui64
 from chf.pki import certificates
 from chf.pki.certificates import Usage
 from chf.store.device_log import DeviceStatus
-from tests.support.dcc_bench import (
-    ACB,
-    ESME,
-    GSME,
-    HCALCS,
-    KEYS,
-    NOW,
-    PPMID,
-    STRANGER,
-    SUPPLIER,
-    field,
-    signed,
-)
+from tests.support.dcc_bench import ACB, ESME, GSME, HCALCS, KEYS, NOW, PPMID, STRANGER, SUPPLIER, field, signed
 from tests.support.desk_bench import CARRIED, S, T, desk_bench, to
 
 HASH = bytes(range(32))
@@ -69,8 +53,7 @@ def test_desk_transform_changes_nothing_and_may_be_repeated(bench):
 
 
 @pytest.mark.parametrize(
-    ("asked", "in_command"),
-    [(int(NOW.utc) + 60, int(NOW.utc) + 60), (CANCELLATION_UTC_S, gbcs.CANCELLED_UTC_S)],
+    ("asked", "in_command"), [(int(NOW.utc) + 60, int(NOW.utc) + 60), (CANCELLATION_UTC_S, gbcs.CANCELLED_UTC_S)]
 )
 def test_desk_transform_carries_the_time_and_the_cancellation(bench, asked, in_command):
     message = pre_command(bench.ask(activate(asked), T))

@@ -40,10 +40,7 @@ from chf.zcl.frame import Frame, FrameType, Status
         (ota.WaitForData(0, 30, None), "97 00000000 1e000000"),
         (ota.BlockRefused(0x95), "95"),
         (ota.UpgradeEndRequest(0, 0x10D8, 4, 2), "00 d810 0400 02000000"),
-        (
-            ota.UpgradeEndResponse(0x10D8, 4, 2, 0, ota.WAIT_FOR_COMMAND),
-            "d810 0400 02000000 00000000 ffffffff",
-        ),
+        (ota.UpgradeEndResponse(0x10D8, 4, 2, 0, ota.WAIT_FOR_COMMAND), "d810 0400 02000000 00000000 ffffffff"),
         (
             ota.QueryDeviceSpecificFileRequest(0x00DB1234567890A4, 0x10D8, 0xFFC0, 2, 2),
             "a490785634 12db00 d810 c0ff 02000000 0200",

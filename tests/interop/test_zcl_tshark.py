@@ -51,10 +51,7 @@ def read(tmp_path, frame, cluster, names):
             zcl.ImageBlock(0x10D8, 4, 2, 100, b"abc"),
             {f"{OTA}.file.offset": "100", f"{OTA}.data_size": "3", f"{OTA}.image.data": "61:62:63"},
         ),
-        (
-            zcl.WaitForData(0, 1800, 7),
-            {f"{OTA}.status": "0x97", f"{OTA}.request_time": "1800"},
-        ),
+        (zcl.WaitForData(0, 1800, 7), {f"{OTA}.status": "0x97", f"{OTA}.request_time": "1800"}),
         (
             zcl.UpgradeEndResponse(0x10D8, 4, 2, 0, zcl.WAIT_FOR_COMMAND),
             {f"{OTA}.current_time": "0", f"{OTA}.upgrade_time": "4294967295"},
@@ -80,11 +77,7 @@ def number(text):
 def test_wireshark_reads_a_tunnel_request(tmp_path):
     frame = tunneling.command(tunneling.RequestTunnel(), 5, to_client=False)
     names = ("zbee_zcl_se.tun.protocol_id", "zbee_zcl_se.tun.manufacturer_code", "zbee_zcl_se.tun.max_in_transfer_size")
-    assert [int(value, 0) for value in read(tmp_path, frame, tunneling.CLUSTER, names).values()] == [
-        6,
-        0xFFFF,
-        1500,
-    ]
+    assert [int(value, 0) for value in read(tmp_path, frame, tunneling.CLUSTER, names).values()] == [6, 0xFFFF, 1500]
 
 
 KE = "zbee_zcl_se.ke"

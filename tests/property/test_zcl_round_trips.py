@@ -63,9 +63,7 @@ tunnel_commands = st.one_of(
 )
 integers = st.sampled_from([t for t in DataType if "STRING" not in t.name]).flatmap(
     lambda data_type: st.builds(
-        Value,
-        st.just(data_type),
-        st.integers(-(2**7), 2**7 - 1) if data_type.name.startswith("INT") else u8,
+        Value, st.just(data_type), st.integers(-(2**7), 2**7 - 1) if data_type.name.startswith("INT") else u8
     )
 )
 strings = st.builds(

@@ -15,16 +15,7 @@ from chf.eui64 import Eui64
 from chf.pki.certificates import Usage
 from chf.store import Store
 from chf.store.device_log import DeviceType
-from tests.support.dcc_bench import (
-    ACB,
-    NOW,
-    PPMID,
-    REFERENCE,
-    SCHEMA_FILE,
-    SUPPLIER,
-    log_devices,
-    make_pki,
-)
+from tests.support.dcc_bench import ACB, NOW, PPMID, REFERENCE, SCHEMA_FILE, SUPPLIER, log_devices, make_pki
 
 D, S, T = Address.NON_DEVICE, Address.SEND_COMMAND, Address.TRANSFORM
 CARRIED = frozenset({"ESME", "GSME", "HCALCS", "PPMID"})

@@ -10,11 +10,7 @@ import pytest
 
 from chf.clock import SystemClock
 from chf.duis import RequestId, ServiceReference, UpdateFirmwareRequest
-from chf.duis.device_request import (
-    ActivateFirmwareRequest,
-    ReadFirmwareVersionRequest,
-    SignedPreCommandRequest,
-)
+from chf.duis.device_request import ActivateFirmwareRequest, ReadFirmwareVersionRequest, SignedPreCommandRequest
 from chf.eui64 import parse_eui64
 from chf.gbcs import GbcsMessage, ReadFirmwareVersionResponse, parse_payload, sign
 from chf.image.image import parse_image

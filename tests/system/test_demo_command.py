@@ -75,10 +75,7 @@ IMAGES = {
     "the first version": {"file_version": 0, "size_bytes": 200},
     "the last version": {"file_version": 0xFFFFFFFF, "size_bytes": 200},
     "a standard OTA file": {"kind": "standard", "manufacturer": 0x1234, "image_type": 0xAB, "hardware": None},
-    "sub-elements": {
-        "kind": "standard",
-        "more": '[[sub_element]]\ntag = 0xF123\npattern = "a part of their own"\n',
-    },
+    "sub-elements": {"kind": "standard", "more": '[[sub_element]]\ntag = 0xF123\npattern = "a part of their own"\n'},
     "300 KiB": {"size_bytes": 300 * 1024},
 }
 

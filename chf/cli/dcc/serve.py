@@ -106,14 +106,7 @@ def _load_schema(path: Path) -> DuisSchema:
 @intake_options()
 @click.option("--verbose", is_flag=True, help="Say what was asked and answered.")
 @home_option
-def serve(
-    *,
-    listen: tuple[str, int],
-    receive_url: str | None,
-    rules: IntakeRules,
-    verbose: bool,
-    home: Path,
-) -> None:
+def serve(*, listen: tuple[str, int], receive_url: str | None, rules: IntakeRules, verbose: bool, home: Path) -> None:
     """Take service requests by HTTP, and post answers and alerts to the users' addresses, until Ctrl-C.
 
     Prints one JSON line with its address when it is ready.
