@@ -10,7 +10,7 @@ import click
 from chf.cli.dongle import Dongle, dongle_options, hub_at, leave_to_hub
 from chf.cli.options import home_option, json_option, print_json, print_table, talk, write_secret
 from chf.errors import RadioGoneError, RefusedError, UsageError
-from chf.radio.interface import Inbound, Outbound, RadioInfo, RadioState, SecurityReport
+from chf.radio.interface import RADIO_NOTE, Inbound, Outbound, RadioInfo, RadioState, SecurityReport
 from chf.store.lock import hub_pid
 
 _LARGEST_BACKUP_BYTES = 4 << 20  # a network of thousands of devices is a tenth of that
@@ -99,7 +99,6 @@ def info(*, port: str | None, dongle: Dongle, home: Path, as_json: bool) -> None
         leave_to_hub(home, port)
         print_info(port, asyncio.run(_probe(dongle.on(port))), as_json=as_json)
         return
-    from chf.hub.hub import RADIO_NOTE  # the hub is slow to import
     from chf.store import Store
 
     with Store.open(home) as store:

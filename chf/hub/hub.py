@@ -6,16 +6,15 @@ decided here.
 """
 
 import asyncio
-import json
-import logging
 import os
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Final
 
 from chf import __version__
 from chf.background import keep_doing, note
-from chf.clock import Clock, Now, isoformat
-from chf.errors import DamagedRowError, StoreError, one_error
+from chf.clock import Clock, Now
+from chf.errors import DamagedRowError, one_error
 from chf.eui64 import Eui64
 from chf.hub.batch import Batch, DeviceChange, Work, together
 from chf.hub.commands import Commands
@@ -29,23 +28,25 @@ from chf.hub.presence import Presence
 from chf.hub.settings import HubSettings
 from chf.hub.tunnels import Tunnels
 from chf.hub.updates import Updates
+from chf.hub.upkeep import Upkeep
 from chf.pki.gbcs import Pki
-from chf.radio.interface import Delivery, Inbound, Outbound, Radio, RadioInfo, RadioState
+from chf.radio.interface import (
+    RADIO_NOTE,
+    Delivery,
+    Inbound,
+    Outbound,
+    Radio,
+    RadioInfo,
+    RadioState,
+    radio_note,
+)
 from chf.store import Store
 from chf.store.rows import Unreadable
 from chf.trace import Event, Kind
 from chf.zcl import basic, key_establishment, metering, ota, time, tunneling
 
-_LOG = logging.getLogger(__name__)
-
 POLL_S: Final = 0.2  # how soon the hub looks at a command of the CLI (our choice)
 SAVE_S: Final = 0.5  # how often progress and what was heard are written (our choice)
-PRUNE_S: Final = 1.0  # between two portions of what retention lets go (our choice)
-LULL_S: Final = 600.0  # until it is looked for again, once nothing is left (our choice)
-CHECKPOINT_S: Final = 30.0  # how often SQLite's log is moved into its file (our choice)
-
-RADIO_NOTE: Final = "radio"
-"""Under this key the store's meta table says what the radio is doing."""
 
 
 class Hub:
@@ -62,13 +63,11 @@ class Hub:
     ) -> None:
         settings = settings or HubSettings()
         self._store, self._radio, self._clock, self._trace = store, radio, clock, trace
-        self._retention = settings.retention
         context = HubContext.of(store, radio, clock, settings, pki)
-        self._devices, self._damage = context.devices, context.damage
-        devices = self._devices
+        self._context, self._devices, self._damage = context, context.devices, context.damage
         self._journal = Journal(store, self)
-        self._gate = Gate(devices, settings.security.mode)
-        self._presence = Presence(devices, settings.security.mode)
+        self._gate = Gate(context.devices, settings.security.mode)
+        self._presence = Presence(context.devices, settings.security.mode)
         self._keys = Keys(context)
         self._updates = Updates(context)
         self._tunnels = tunnels = Tunnels(context, self._updates)
@@ -83,8 +82,8 @@ class Hub:
         self._others = ReadHandler(unsupported)
         raises = settings.security.device_log_alert and context.alerts.shares_key_with_acb
         self._log_alerts = LogAlerts(context.alerts, enabled=raises, damage=context.damage)
-        self._log_changed = asyncio.Event()
         self._commands = Commands(context, self._updates, self._journal, self._log_alerts)
+        self._upkeep = Upkeep(context, self._journal)
         self._deadlines = Deadlines(self._handlers.values(), clock, self._journal.carry_out, self._alarm)
         self._tasks: asyncio.TaskGroup | None = None
         self.info: RadioInfo | None = None
@@ -107,10 +106,10 @@ class Hub:
                 for name, turn in (
                     ("taking commands", self._take_commands),
                     ("taking messages for devices", self._take_messages),
-                    ("raising alerts of the device log", self._raise_log_alerts),
+                    ("raising alerts of the device log", partial(self._log_alerts.turn, self._context, self._journal)),
                     ("saving progress", self._save),
-                    ("the store's checkpoint", self._checkpoint),
-                    ("retention", self._prune),
+                    ("the store's checkpoint", self._upkeep.checkpoint),
+                    ("retention", self._upkeep.prune),
                 ):
                     tasks.create_task(keep_doing(name, turn, self._alarm))
                 ready(info)
@@ -194,7 +193,7 @@ class Hub:
 
     def trace(self, event: Event) -> None:
         if is_change(event):
-            self._log_changed.set()
+            self._log_alerts.changed.set()
         self._trace(event)
 
     def start(self, work: Work) -> None:
@@ -230,7 +229,7 @@ class Hub:
 
     async def _take_commands(self) -> float:
         if self._store.changed_by_others():
-            self._log_changed.set()
+            self._log_alerts.changed.set()
             self._reload()
         if await self._commands.take():
             self._reload()
@@ -242,19 +241,6 @@ class Hub:
             self._do(batch)
         return POLL_S
 
-    async def _raise_log_alerts(self) -> float:
-        """CS14, for one page of the audit after the other; other tasks get their turns in between."""
-        await self._log_changed.wait()
-        batch = Batch(self._clock.now())
-        if self._journal.behind:
-            return SAVE_S
-        if self._log_alerts.raise_page(self._store, batch):
-            self._do(batch)
-            return 0.0
-        self._log_changed.clear()
-        await asyncio.to_thread(self._store.sync)
-        return 0.0
-
     async def _save(self) -> float:
         """Progress, and what was learned of devices: worth little each, so written together."""
         self._journal.retry()
@@ -263,27 +249,6 @@ class Hub:
             if parts := [*self._updates.unwritten(now), *self._devices.unwritten(now)]:
                 self._do(together(parts, now))
         return SAVE_S
-
-    async def _checkpoint(self) -> float:
-        """In vain where the disk is full, which is no failure."""
-        await asyncio.sleep(CHECKPOINT_S)
-        try:
-            await asyncio.to_thread(self._store.checkpoint)
-        except StoreError as error:
-            _LOG.warning("the store's log was not moved into its file: %s", error)
-        return 0.0
-
-    async def _prune(self) -> float:
-        """A portion takes a few milliseconds; in vain where the disk is full, which is no failure."""
-        now = self._clock.now().utc
-        older_than = self._retention.older_than(now)
-        if older_than is None or self._journal.behind:
-            return LULL_S
-        try:
-            return PRUNE_S if self._store.prune(older_than, now) else LULL_S
-        except StoreError as error:
-            _LOG.warning("nothing was pruned: %s", error)
-            return LULL_S
 
     def _reload(self) -> None:
         self._devices.reload()
@@ -298,8 +263,7 @@ class Hub:
 
     def _note_radio(self, batch: Batch, state: RadioState, reason: str) -> None:
         """For `chf radio info` and `chf watch`."""
-        known = {} if self.info is None else self.info.as_json()
-        text = json.dumps({"state": state.value, "reason": reason, "since": isoformat(batch.now.utc), **known})
+        text = radio_note(self.info, state, reason, batch.now.utc)
         batch.write(lambda tx: tx.meta.set(RADIO_NOTE, text))
 
     def _event(self, kind: Kind, fields: dict[str, str | int]) -> None:

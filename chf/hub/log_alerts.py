@@ -4,6 +4,7 @@ The audit says what changed, and a row says up to where alerts were made. Alert 
 change made while the hub was down is reported when it next runs, and none is reported twice.
 """
 
+import asyncio
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import partial
@@ -13,7 +14,8 @@ from chf.clock import UtcSeconds
 from chf.eui64 import format_eui64
 from chf.hub.alerts import HubAlerts
 from chf.hub.batch import Batch, append
-from chf.hub.handler import DamagedRows
+from chf.hub.handler import DamagedRows, HubContext
+from chf.hub.journal import Journal
 from chf.store import Store
 from chf.store.audit import Audit, AuditRecord
 from chf.store.store import Transaction
@@ -29,6 +31,7 @@ _CHANGES: Final = {
     Kind.DEVICE_PERMITTED: "has no link key any more",
 }  # GBCS CS14: an address is added or removed, or a hashed link key changes
 
+BEHIND_S: Final = 0.5  # between two looks while the disk is full (our choice)
 _PAGE_RECORDS: Final = 50  # of the audit, in one turn of the event loop; an alert takes 0.4 ms (our choice)
 
 TOOK_KEY_BACK: Final = "took_key_back"
@@ -42,7 +45,22 @@ class LogAlerts:
     extended_pan_id: int = 0
     """Of the hub's network, once it is known; the hub raises nothing before."""
     damage: DamagedRows = field(default_factory=DamagedRows)
+    changed: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set where the device log may have changed: `turn` waits for it."""
     _searched: int = 0  # audit records up to this one hold no change that is not reported
+
+    async def turn(self, context: HubContext, journal: Journal) -> float:
+        """One page of the audit; other tasks get their turns in between. Returns how many seconds to wait."""
+        await self.changed.wait()
+        batch = Batch(context.clock.now())
+        if journal.behind:
+            return BEHIND_S
+        if self.raise_page(context.store, batch):
+            journal.carry_out(batch)
+        else:
+            self.changed.clear()
+            await asyncio.to_thread(context.store.sync)
+        return 0.0
 
     def raise_page(self, store: Store, batch: Batch) -> bool:
         """Look through the next page of the audit; into the batch, every change there without an alert.

@@ -5,11 +5,13 @@ EUI-64. It never interprets a cluster. What comes in is told to a `RadioListener
 thread, in the order of the air; a listener must not block.
 """
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum, StrEnum
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
+from chf.clock import UtcSeconds, isoformat
 from chf.eui64 import Eui64, format_eui64
 
 SMART_ENERGY_PROFILE = 0x0109  # SE1.4, profile identifier
@@ -152,6 +154,16 @@ class SecurityReport:
                 for question in self.questions
             ],
         }
+
+
+RADIO_NOTE: Final = "radio"
+"""Under this key the store's meta table says what the radio of the running hub is doing: `radio_note`."""
+
+
+def radio_note(info: RadioInfo | None, state: RadioState, reason: str, since: UtcSeconds) -> str:
+    """As JSON; of the dongle what is known."""
+    known = {} if info is None else info.as_json()
+    return json.dumps({"state": state.value, "reason": reason, "since": isoformat(since), **known})
 
 
 class RadioListener(Protocol):

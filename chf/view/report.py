@@ -14,7 +14,7 @@ from chf import __version__
 from chf.clock import UtcSeconds, isoformat
 from chf.errors import DamagedRowError, UsageError
 from chf.eui64 import format_eui64
-from chf.hub.hub import RADIO_NOTE
+from chf.radio.interface import RADIO_NOTE
 from chf.store import Store, progress
 from chf.store.alerts import Alert
 from chf.store.audit import AuditRecord

@@ -10,7 +10,7 @@ from rich.text import Text
 from chf.clock import Clock, SystemClock, isoformat
 from chf.errors import DamagedRowError
 from chf.eui64 import format_eui64
-from chf.hub.hub import RADIO_NOTE
+from chf.radio.interface import RADIO_NOTE
 from chf.store import Store, progress
 from chf.store.device_log import DeviceEntry
 from chf.store.lock import hub_running

@@ -6,7 +6,7 @@ import logging
 import pytest
 
 from chf.errors import StoreUnavailableError
-from chf.hub.hub import CHECKPOINT_S
+from chf.hub.upkeep import CHECKPOINT_S
 from chf.store import Store
 from tests.support.memory_radio import MemoryRadio, hub_on_desk
 from tests.support.virtual_time import VirtualClock, virtual_time

@@ -13,8 +13,8 @@ from chf.cli.main import chf
 from chf.cli.update import UpdateFailedError
 from chf.errors import UsageError
 from chf.eui64 import Eui64, format_eui64
-from chf.hub.hub import RADIO_NOTE
 from chf.image.image import ImageId, parse_image
+from chf.radio.interface import RADIO_NOTE
 from chf.store import Store, progress
 from chf.store.alerts import NewAlert
 from chf.store.device_log import DeviceEntry, DeviceType
