@@ -1,4 +1,4 @@
-"""`chf alert`: what devices and the hub sent upward."""
+"""`chf alert`: what devices and the hub sent to the DCC."""
 
 import json
 import re
@@ -31,7 +31,7 @@ _POLL_S = 0.2
 
 @click.group()
 def alert() -> None:
-    """Alerts that devices and the hub sent upward, as signed."""
+    """Alerts that devices and the hub sent to the DCC, as signed."""
 
 
 class UseCaseParameter(click.ParamType[str]):

@@ -12,7 +12,7 @@ from typing import Final, Generic, TypeVar, assert_never
 
 from chf.clock import Now
 from chf.dcc import device_requests
-from chf.dcc.device_requests import Bench, Outcome, Taken
+from chf.dcc.device_requests import Outcome, RequestContext, Taken
 from chf.dcc.intake import IntakeDecision, IntakePolicy, RequestRefusal
 from chf.dcc.inventory import StoreInventory
 from chf.dcc.products import Cpl
@@ -196,7 +196,7 @@ class Desk:
         with self._store.transaction() as tx:
             inventory = StoreInventory(self._store, smi)
             outcome = self._outcome(
-                read, Bench(tx, self._pki, inventory, smi, self._settings.policy, self._carried, now)
+                read, RequestContext(tx, self._pki, inventory, smi, self._settings.policy, self._carried, now)
             )
             if isinstance(outcome, Taken) and not outcome.replayable:
                 tx.requests.note(request_id.originator, request_id.counter, now.utc)
@@ -207,20 +207,20 @@ class Desk:
         response = ServiceResponse(request_id, service, outcome.code, int(now.utc), outcome.content)
         return Answer(self._sign(response.to_bytes()), request_id, service, response.code, notes=notes)
 
-    def _outcome(self, read: ReadRequest, bench: Bench) -> Outcome:
+    def _outcome(self, read: ReadRequest, context: RequestContext) -> Outcome:
         try:
-            check_counter(bench.tx, read.header.request_id)
+            check_counter(context.tx, read.header.request_id)
         except RefusedError as error:
             return RequestRefusal(ResponseCode.VALIDATION, str(error))
         match read.request:
             case ActivateFirmwareRequest() as request:
-                return device_requests.transform(request, bench)
+                return device_requests.transform(request, context)
             case SignedPreCommandRequest() as request:
-                return device_requests.signed_pre_command(request, bench)
+                return device_requests.signed_pre_command(request, context)
             case ReadFirmwareVersionRequest() as request:
-                return device_requests.read_version(request, bench)
+                return device_requests.read_version(request, context)
             case UpdateHanDeviceLogRequest() as request:
-                return device_requests.update_device_log(request, bench)
+                return device_requests.update_device_log(request, context)
             case UpdateFirmwareRequest():
                 raise AssertionError("update requests are taken in by _update")
             case _:

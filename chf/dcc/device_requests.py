@@ -47,7 +47,7 @@ _ACTIVATED_BY_COMMAND: Final = frozenset({"ESME", "GSME", "HCALCS"})  # SECAS: a
 
 
 @dataclass(frozen=True, slots=True)
-class Bench:
+class RequestContext:
     """What the functions of this module look at, and where they write."""
 
     tx: Transaction
@@ -72,10 +72,10 @@ class Taken:
 Outcome: TypeAlias = Taken | RequestRefusal
 
 
-def transform(request: ActivateFirmwareRequest, bench: Bench) -> Outcome:
+def transform(request: ActivateFirmwareRequest, context: RequestContext) -> Outcome:
     """SR 11.3, command variant 4: a CS06 pre-command for the supplier to sign."""
-    refusal = _device_refusal(request.request_id.target, bench, _ACTIVATED_BY_COMMAND) or _time_refusal(
-        request.execution_utc_s, bench
+    refusal = _device_refusal(request.request_id.target, context, _ACTIVATED_BY_COMMAND) or _time_refusal(
+        request.execution_utc_s, context
     )
     if refusal is not None:
         return refusal
@@ -89,77 +89,77 @@ def transform(request: ActivateFirmwareRequest, bench: Bench) -> Outcome:
     )
     # The Green Book has a pre-command end with an empty signature field; signers that expect none strip it.
     payload = replace(command, signature=b"").to_bytes()
-    return Taken(ResponseCode.SUCCESS, PreCommand(bench.policy.gbcs_version, payload), replayable=True)
+    return Taken(ResponseCode.SUCCESS, PreCommand(context.policy.gbcs_version, payload), replayable=True)
 
 
-def signed_pre_command(request: SignedPreCommandRequest, bench: Bench) -> Outcome:
+def signed_pre_command(request: SignedPreCommandRequest, context: RequestContext) -> Outcome:
     """SR 11.3, command variant 5: the supplier's signed command, which gets the ACB's MAC and goes to the device."""
     device = request.request_id.target
-    refusal = _device_refusal(device, bench, _ACTIVATED_BY_COMMAND)
+    refusal = _device_refusal(device, context, _ACTIVATED_BY_COMMAND)
     if refusal is not None:
         return refusal
     try:
-        message = _checked_command(request, bench)
-        key = mac_key_for(bench.pki, message.header)
+        message = _checked_command(request, context)
+        key = mac_key_for(context.pki, message.header)
     except (MalformedMessageError, RefusedError) as error:
         return RequestRefusal(ResponseCode.VALIDATION, f"the signed pre-command: {error}")
     except UsageError as error:
         return RequestRefusal(ResponseCode.CANNOT_COMMUNICATE, str(error))
-    return _for_device(str(request.request_id), add_mac(message, key), bench)
+    return _for_device(str(request.request_id), add_mac(message, key), context)
 
 
-def read_version(request: ReadFirmwareVersionRequest, bench: Bench) -> Outcome:
+def read_version(request: ReadFirmwareVersionRequest, context: RequestContext) -> Outcome:
     """SR 11.2: CS08 for a PPMID or HCALCS, ECS52 for an ESME, GCS38 for a GSME."""
     device = request.request_id.target
-    refusal = _device_refusal(device, bench, frozenset(map(str, VERSION_USE_CASES)))
+    refusal = _device_refusal(device, context, frozenset(map(str, VERSION_USE_CASES)))
     if refusal is not None:
         return refusal
     when = request.execution_utc_s
     if when == CANCELLATION_UTC_S:
         return RequestRefusal(ResponseCode.VALIDATION, "a dated read is not taken back: no public text says how")
-    refusal = _time_refusal(when, bench)
+    refusal = _time_refusal(when, context)
     if refusal is not None:
         return refusal
-    known = bench.inventory.device(device)
+    known = context.inventory.device(device)
     assert known is not None, "checked above"
-    if known.device_type not in bench.carried:
+    if known.device_type not in context.carried:
         return _not_carried(known)
     try:
-        bench.pki.certificate(device, Usage.KEY_AGREEMENT)
+        context.pki.certificate(device, Usage.KEY_AGREEMENT)
     except UsageError as error:
         return RequestRefusal(ResponseCode.CANNOT_COMMUNICATE, str(error))
 
     if when is None:
         message = firmware_commands.read_version(
-            bench.tx,
-            bench.pki,
+            context.tx,
+            context.pki,
             device,
             DeviceType(known.device_type),
-            bench.now,
+            context.now,
             asked=request.request_id,
-            supplier=supplier_of(device, bench.smi, bench.pki),
-            lifetime_s=bench.policy.device_message_lifetime_s,
+            supplier=supplier_of(device, context.smi, context.pki),
+            lifetime_s=context.policy.device_message_lifetime_s,
         )
-        bench.tx.device_messages.add(message)
+        context.tx.device_messages.add(message)
     else:
-        bench.tx.scheduled.add(str(request.request_id), device, UtcSeconds(when))
+        context.tx.scheduled.add(str(request.request_id), device, UtcSeconds(when))
     return Taken(ResponseCode.ACKNOWLEDGED)
 
 
-def update_device_log(request: UpdateHanDeviceLogRequest, bench: Bench) -> Outcome:
+def update_device_log(request: UpdateHanDeviceLogRequest, context: RequestContext) -> Outcome:
     """SR 8.11: into the hub's device log and the join window opened, or out of it."""
-    if request.request_id.target != bench.pki.chf:
+    if request.request_id.target != context.pki.chf:
         found = format_eui64(request.request_id.target)
         return RequestRefusal(ResponseCode.DEVICE_DOES_NOT_EXIST, f"{found} is not this hub")
     if request.execution_utc_s is not None:
         return RequestRefusal(ResponseCode.VALIDATION, "future-dating by the DSP is not served")
-    entry = bench.tx.devices.get(request.device)
+    entry = context.tx.devices.get(request.device)
     if request.add is None:
         if entry is None:
             reason = f"{format_eui64(request.device)} is not in the device log"
             return RequestRefusal(ResponseCode.DEVICE_DOES_NOT_EXIST, reason)
-        return _submit(request, Verb.DEVICE_FORGET, {"device": format_eui64(request.device)}, bench)
-    known = None if bench.smi is None else bench.smi.get(request.device)
+        return _submit(request, Verb.DEVICE_FORGET, {"device": format_eui64(request.device)}, context)
+    known = None if context.smi is None else context.smi.get(request.device)
     if entry is None and known is None:
         reason = f"{format_eui64(request.device)} is not in the inventory, which is where its type comes from"
         return RequestRefusal(ResponseCode.DEVICE_DOES_NOT_EXIST, reason)
@@ -167,23 +167,23 @@ def update_device_log(request: UpdateHanDeviceLogRequest, bench: Bench) -> Outco
         return RequestRefusal(ResponseCode.DEVICE_STATUS, f"{format_eui64(request.device)} has joined already")
     key = link_key(with_crc(request.add.install_code))
     if entry is not None:
-        bench.tx.devices.update(replace(entry, install_code_link_key=key))
+        context.tx.devices.update(replace(entry, install_code_link_key=key))
     elif known is not None:
-        bench.tx.devices.add(DeviceEntry(request.device, known.device_type, bench.now.utc, key))
+        context.tx.devices.add(DeviceEntry(request.device, known.device_type, context.now.utc, key))
         fields = {"device_type": known.device_type.value}
-        bench.tx.audit.append(Event(bench.now.utc, Kind.DEVICE_ADDED, request.device, None, fields))
+        context.tx.audit.append(Event(context.now.utc, Kind.DEVICE_ADDED, request.device, None, fields))
     body = {"device": format_eui64(request.device), "seconds": str(request.add.join_time_s)}
-    return _submit(request, Verb.DEVICE_PERMIT, body, bench)
+    return _submit(request, Verb.DEVICE_PERMIT, body, context)
 
 
-def _submit(request: UpdateHanDeviceLogRequest, verb: Verb, body: Mapping[str, str], bench: Bench) -> Taken:
-    command = bench.tx.inbox.submit(verb, body, bench.now.utc)
-    bench.tx.followed.add(Followed(command, str(request.request_id), request.SERVICE, 0))
+def _submit(request: UpdateHanDeviceLogRequest, verb: Verb, body: Mapping[str, str], context: RequestContext) -> Taken:
+    command = context.tx.inbox.submit(verb, body, context.now.utc)
+    context.tx.followed.add(Followed(command, str(request.request_id), request.SERVICE, 0))
     return Taken(ResponseCode.ACKNOWLEDGED)
 
 
-def _device_refusal(device: Eui64, bench: Bench, types: frozenset[str]) -> RequestRefusal | None:
-    known = bench.inventory.device(device)
+def _device_refusal(device: Eui64, context: RequestContext, types: frozenset[str]) -> RequestRefusal | None:
+    known = context.inventory.device(device)
     name = format_eui64(device)
     if known is None:
         return RequestRefusal(ResponseCode.DEVICE_DOES_NOT_EXIST, f"{name} is not known")
@@ -196,19 +196,19 @@ def _device_refusal(device: Eui64, bench: Bench, types: frozenset[str]) -> Reque
     return None
 
 
-def _time_refusal(when: int | None, bench: Bench) -> RequestRefusal | None:
-    furthest = bench.policy.furthest_execution_s
+def _time_refusal(when: int | None, context: RequestContext) -> RequestRefusal | None:
+    furthest = context.policy.furthest_execution_s
     if when is None or when == CANCELLATION_UTC_S:
         return None
-    if when <= bench.now.utc:
+    if when <= context.now.utc:
         return RequestRefusal(ResponseCode.VALIDATION, f"{isoformat(UtcSeconds(when))} has passed")
-    if furthest and when > bench.now.utc + furthest:
+    if furthest and when > context.now.utc + furthest:
         days = furthest / 86_400
         return RequestRefusal(ResponseCode.VALIDATION, f"{isoformat(UtcSeconds(when))} is over {days:g} days ahead")
     return None
 
 
-def _checked_command(request: SignedPreCommandRequest, bench: Bench) -> GbcsMessage:
+def _checked_command(request: SignedPreCommandRequest, context: RequestContext) -> GbcsMessage:
     """Raises MalformedMessageError or RefusedError."""
     message = GbcsMessage.from_bytes(request.gbcs_payload)
     header = message.header
@@ -221,7 +221,7 @@ def _checked_command(request: SignedPreCommandRequest, bench: Bench) -> GbcsMess
         raise RefusedError("its originator and recipient are not those of the RequestID")
     if command.originator_counter != header.counter:
         raise RefusedError("its originatorCounter is not the counter of its header")
-    signer = bench.pki.verify(message)
+    signer = context.pki.verify(message)
     if signer.eui64 != request.request_id.originator:
         raise RefusedError("it is signed by another than its originator")
     when = command.execution_utc_s
@@ -231,16 +231,16 @@ def _checked_command(request: SignedPreCommandRequest, bench: Bench) -> GbcsMess
     return message
 
 
-def _for_device(request: str, message: GbcsMessage, bench: Bench) -> Outcome:
+def _for_device(request: str, message: GbcsMessage, context: RequestContext) -> Outcome:
     header = message.header
     device = Eui64(header.recipient)
-    known = bench.inventory.device(device)
+    known = context.inventory.device(device)
     assert known is not None, "checked before"
-    if known.device_type not in bench.carried or not known.on_hub:
+    if known.device_type not in context.carried or not known.on_hub:
         return _not_carried(known)
-    now, octets = bench.now.utc, message.to_bytes()
-    expires = UtcSeconds(now + bench.policy.device_message_lifetime_s)
-    bench.tx.device_messages.add(
+    now, octets = context.now.utc, message.to_bytes()
+    expires = UtcSeconds(now + context.policy.device_message_lifetime_s)
+    context.tx.device_messages.add(
         NewDeviceMessage(device, request, header.message_code, header.counter, octets, now, expires)
     )
     return Taken(ResponseCode.ACKNOWLEDGED)

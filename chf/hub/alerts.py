@@ -5,6 +5,7 @@ an alert that was dropped cannot be judged by anybody.
 """
 
 import hashlib
+import logging
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cached_property
@@ -13,7 +14,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from chf.clock import UtcSeconds
 from chf.crypto.mmo import aes_mmo
-from chf.errors import MalformedMessageError, RefusedError, UsageError
+from chf.errors import MalformedMessageError, RefusedError, UnusableFileError, UsageError
 from chf.eui64 import Eui64
 from chf.gbcs import (
     AlertCode,
@@ -37,6 +38,8 @@ from chf.pki.gbcs import Pki
 from chf.store.alerts import NewAlert, alert_id
 from chf.store.store import Transaction
 from chf.update.model import TransferOutcome, Update, UpdateEvent
+
+_LOG = logging.getLogger(__name__)
 
 COUNTER = "chf originator counter"
 
@@ -185,8 +188,8 @@ class DeviceMessageReader:
             return self._check_mac(message, originator)
         try:
             self._pki.certificate(originator, Usage.DIGITAL_SIGNATURE)
-        except UsageError:
-            return Signature.UNKNOWN
+        except UsageError as error:
+            return _not_checked(error)
         try:
             self._pki.verify(message)
         except RefusedError:
@@ -198,11 +201,18 @@ class DeviceMessageReader:
         try:
             public = self._pki.public_key(originator, Usage.KEY_AGREEMENT)
             private = self._pki.private_key(Eui64(message.header.recipient), Usage.KEY_AGREEMENT)
-        except UsageError:
-            return Signature.UNKNOWN
+        except UsageError as error:
+            return _not_checked(error)
         good = verify_mac(message, mac_key(private, public, message.header))
         return Signature.GOOD if good else Signature.BAD
 
 
 def _digest_id(octets: bytes) -> str:
     return f"sha256/{hashlib.sha256(octets).hexdigest()}"
+
+
+def _not_checked(reason: UsageError) -> Signature:
+    """The message is relayed all the same; who runs the hub is told of a file that wants mending."""
+    if isinstance(reason, UnusableFileError):
+        _LOG.error("a signature or MAC is not checked: %s", reason)
+    return Signature.UNKNOWN

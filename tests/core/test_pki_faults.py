@@ -67,7 +67,7 @@ def cs09(device, counter=1):
 
 
 @pytest.mark.parametrize("spoil", CERTIFICATE_FAULTS)
-def test_a_certificate_of_no_use_is_named_and_its_owner_alone_is_not_believed(bench, spoil):
+def test_a_certificate_of_no_use_is_named_and_its_owner_alone_is_not_believed(bench, spoil, caplog):
     path = bench.pki.path / f"{SECOND:016x}-ds.pem"
     spoil(path)
     with pytest.raises(UnusableFileError, match=path.name):
@@ -76,6 +76,7 @@ def test_a_certificate_of_no_use_is_named_and_its_owner_alone_is_not_believed(be
         bench.pki.verify(GbcsMessage.from_bytes(cs09(SECOND)))
     hub = DeviceMessageReader(bench.pki)
     assert hub.read(SECOND, cs09(SECOND), None, NOW.utc).signature is Signature.UNKNOWN
+    assert path.name in caplog.text
     assert hub.read(PPMID, cs09(PPMID), None, NOW.utc).signature is Signature.GOOD
 
     with bench.store.transaction() as tx:
