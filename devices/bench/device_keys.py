@@ -100,7 +100,7 @@ def _load(section: Section, name: str) -> Credentials:
 
 
 def read_image_trust(section: Section) -> ImageTrust | None:
-    """None where neither key is there: images of whoever signed them, or nobody, will do."""
+    """None where neither key is there: the device then takes images whoever signed them, and unsigned ones."""
     digits = section.text(_IMAGE_CA, "")
     if not digits:
         if section.has(_IMAGE_SIGNERS):

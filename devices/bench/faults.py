@@ -334,7 +334,7 @@ def _exhaust(target: FaultyDongle, for_s: float) -> None:
 FAULTS = {
     # Its watchdog bites: the host is told unasked.
     "restart_dongle": Fault(lambda target, _: target.restart(), lasts=False),
-    # It says and hears nothing, on the line and on the air, and then starts anew.
+    # It says and hears nothing, on the line and on the air, and then starts again.
     "crash_dongle": Fault(lambda target, _: target.die(), FaultyDongle.revive),
     # The port is gone for a while; the dongle has lost its power meanwhile.
     "unplug": Fault(lambda target, _: target.unplug(), FaultyDongle.plug_in),

@@ -72,7 +72,7 @@ class TcpPort:
 
 
 class _TcpHost(asyncio.BufferedProtocol):
-    """With a buffer of its own: else asyncio makes one of 256 KiB for each read, and the system maps it anew."""
+    """With a buffer of its own, because asyncio otherwise allocates 256 KiB for each read."""
 
     def __init__(self, port: TcpPort, received: Callable[[bytes], None]) -> None:
         self._port = port

@@ -39,7 +39,7 @@ _LAST_ANSWERS_S = 0.1  # our choice: what is under way leaves before a restart
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """What a device lends its clusters, anew at each boot. `firmware` is None for one that takes none."""
+    """What a device hands its clusters at each boot. `firmware` is None for one that takes none."""
 
     random: Random
     clock: Clock

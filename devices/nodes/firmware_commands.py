@@ -104,7 +104,7 @@ class FirmwareCommands(Messages):
         return [events.MessageMade("FDRA", message)]
 
     def _tell_outcome(self, utc: float) -> Effects:
-        """The boot loader knows how a trial ended; whoever commanded it is told."""
+        """The boot loader knows how a trial ended; the supplier that commanded it is told."""
         outcome, record = self._banks.outcome(), self._journal.get(Key.ACTIVATION)
         if outcome is None:
             return []
@@ -136,7 +136,7 @@ class FirmwareCommands(Messages):
     # The image that is held
 
     def _refusal(self, image_hash: bytes) -> ActivateImageResponseCode | None:
-        """Steps 3 and 4 of GBCS 11.5: the hash is made anew from what is in flash."""
+        """Steps 3 and 4 of GBCS 11.5: the hash is computed from what is in flash now."""
         octets = self._banks.pending()
         if octets is None:
             return ActivateImageResponseCode.NO_IMAGE_HELD

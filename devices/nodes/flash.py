@@ -11,7 +11,7 @@ ERASED = 0xFF  # as NOR flash reads after an erase
 
 
 class PowerLostError(Exception):
-    """The power went away. Not a fault of the device: whoever runs it starts it again."""
+    """The power went away. This is no fault of the device; its owner starts it again."""
 
 
 class FlashMisuseError(AssertionError):

@@ -1,4 +1,4 @@
-"""What a device has to say in GBCS messages, and what it does about those that it is sent. How they travel: elsewhere.
+"""The GBCS messages that a device sends, and what it does about those that it gets. The tunnel carries them.
 
 The base answers what every kind of device is asked for (CS08, ECS52, GCS38). `ActivationAlerts` makes a PPMID of it,
 `firmware_commands` a device that obeys its supplier.
@@ -44,7 +44,7 @@ _VERSION_USE_CASES: Final = {
 
 
 class Messages(ABC):
-    """Made anew at each boot; what must last is in the journal. Times are ZigBee times."""
+    """One object for each boot; what must last is in the journal. Times are ZigBee times."""
 
     def __init__(self, journal: Journal, settings: GbcsSettings, banks: ImageBanks) -> None:
         self.outbox = Outbox(journal, settings.first_counter)

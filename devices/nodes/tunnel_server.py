@@ -170,7 +170,7 @@ class TunnelServer(TunnelEnd):
 
     def _request_tunnel(self, frame: ZclFrame, peer: Peer, now: float) -> TunnelEffects:
         request = tunneling.RequestTunnel.from_bytes(frame.payload)
-        # One tunnel per client: whoever asks again has lost the one it had.
+        # One tunnel per client: a client that asks again has lost the one it had.
         self._tunnels = {at: tunnel for at, tunnel in self._tunnels.items() if tunnel.peer != peer}
         status = TunnelStatus.SUCCESS
         if request.protocol != tunneling.GB_HRGP or request.manufacturer != tunneling.NO_MANUFACTURER:
