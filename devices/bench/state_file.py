@@ -5,8 +5,8 @@ what changed is written again. `save` is one transaction over the whole world, s
 the file holds the world as it was when its last octets left for the host, or a moment later. A process may be killed at
 any time; a host computer that loses its power may cost the last transactions, never the file.
 
-Each row has a CRC, because nobody could tell from the air that a key was damaged. The file is locked while it is in use. It holds
-keys: its mode is 0600 from its creation on, and nothing of its content is in a message.
+Each row has a CRC, because nobody could tell from the air that a key was damaged. The file is locked while it is in
+use. It holds keys: its mode is 0600 from its creation on, and nothing of its content is in a message.
 """
 
 import json
@@ -197,7 +197,7 @@ def _begin(database: sqlite3.Connection, identity: str) -> int:
         raise sqlite3.DatabaseError
     if row[0] != identity:
         raise _DamageError(
-            "is the state of another scenario or another --ncp: choose another --state, or remove it to start from nothing"
+            "is the state of another scenario or another --ncp: choose another --state, or remove it to begin again"
         )
     database.execute("PRAGMA journal_mode = WAL")
     database.execute("PRAGMA synchronous = NORMAL")
@@ -220,4 +220,4 @@ def _refusal(path: Path, error: sqlite3.Error) -> StateFileError:
 
 
 def _damaged(path: Path) -> StateFileError:
-    return StateFileError(f"{path} is damaged: choose another --state, or remove it to start from nothing")
+    return StateFileError(f"{path} is damaged: choose another --state, or remove it to begin again")

@@ -99,9 +99,8 @@ class Device:
 
     def power_off(self) -> None:
         self.powered = False
-        for _, timer in self._timers.values():
-            timer.cancel()
-        self._timers.clear()
+        for name in tuple(self._timers):
+            self._cancel(name)
         self.stack.power_off()
 
     def _boot(self) -> None:
@@ -167,8 +166,9 @@ class Device:
 
     def _left(self) -> None:
         self._note(events.Left())
-        for cluster in self.clusters.values():
+        for identifier, cluster in self.clusters.items():
             cluster.stop()
+            self._cancel(identifier)  # looked at again when the device is back, and the cluster was started
 
     def join_failed(self, reason: str) -> None:
         self._note(events.JoinFailed(reason))
@@ -342,9 +342,12 @@ class Device:
 
     def _call_at(self, name: int | str, when: float, work: Callable[..., None], *arguments: object) -> None:
         """In place of what was set under this name."""
-        if name in self._timers:
-            self._timers[name][1].cancel()
+        self._cancel(name)
         self._timers[name] = when, self._scheduler.call_at(when, lambda: work(*arguments))
+
+    def _cancel(self, name: int | str) -> None:
+        if name in self._timers:
+            self._timers.pop(name)[1].cancel()
 
     def _note(self, event: events.NodeEvent) -> None:
         self._listener.happened(self.settings.eui64, event)

@@ -70,6 +70,26 @@ def test_a_device_that_was_removed_stops_and_goes_on_when_it_is_let_in_again() -
     assert all(block.offset >= offset for block in rig.hub.blocks[6:])
 
 
+def test_off_the_network_nothing_is_sent_and_an_alert_goes_on_when_the_device_is_back() -> None:
+    rig = Rig(hub_image=image())
+    rig.hub.takes_alerts = False
+    rig.device.power_on()
+    rig.run(60)
+    rig.hub.open_tunnel()
+    rig.run(1)
+    rig.stack.joined = False
+    rig.device.left()
+    sent = len(rig.stack.sent)
+    rig.run(3 * 86_400)  # `WireStack` takes nothing while it is off the network
+    assert len(rig.stack.sent) == sent
+    rig.hub.takes_alerts = True
+    rig.stack.join()
+    rig.run(5)
+    rig.hub.open_tunnel()
+    rig.run(1)
+    assert len(rig.recorder.all(events.AlertTaken)) == 1
+
+
 def test_a_failed_join_is_told() -> None:
     rig = Rig()
     rig.device.join_failed("nobody there")
