@@ -27,7 +27,6 @@ from chf.update.model import (
     ActivateByCommand,
     ActivationGiven,
     DeviceRejoined,
-    ImageRef,
     Refused,
     TransferEnded,
     TransferRecord,
@@ -49,7 +48,7 @@ class Updates(Handler):
         self._machine = UpdateMachine(context.settings.jobs, context.settings.ota)
         self._store, self._alerts, self._devices = context.store, context.alerts, context.devices
         self._images, self._clock, self._damage = context.images, context.clock, context.damage
-        self._read_at_start: dict[str, ImageRef] = {}
+        self._read_at_start: dict[str, FirmwareImage] = {}
         self._to_load: dict[UpdateId, effect.LoadImage] = {}
         self._progress: dict[Eui64, effect.Progress] = {}  # that is not written yet
 
@@ -58,8 +57,7 @@ class Updates(Handler):
     async def prepare(self) -> None:
         """Read the images first: a device whose transfer is not taken up yet would be told that there is none."""
         wanted = [update.image for update in self._store.jobs.list(active_only=True)]
-        images = await self._images.load_all(wanted)
-        self._read_at_start = {sha256: ImageRef.of(image) for sha256, image in images.items()}
+        self._read_at_start = await self._images.load_all(wanted)
 
     def started(self, network: NetworkInfo | None, now: Now) -> Batch:
         """Take up every update and its transfer where an earlier process left it."""
@@ -79,7 +77,7 @@ class Updates(Handler):
         self._read_at_start = {}
         return batch
 
-    def _image_of(self, update: Update) -> ImageRef | None:
+    def _image_of(self, update: Update) -> FirmwareImage | None:
         return self._read_at_start.get(update.image) if isinstance(update.record, TransferRecord) else None
 
     # From the radio
@@ -241,7 +239,7 @@ class Updates(Handler):
             self.tell(batch, wanted.peer, Refused(str(image)))
             return batch
         endpoint, sleepy = self._devices.endpoint(wanted.peer), self._devices.is_gsme(wanted.peer)
-        ready = ImageReady(wanted.update, ImageRef.of(image), endpoint, sleepy)
+        ready = ImageReady(wanted.update, image, endpoint, sleepy)
         return self._batch(self._machine.handle(ready, now), now)
 
     def _version_seen(self, batch: Batch, told: effect.VersionSeen) -> None:

@@ -12,6 +12,7 @@ from typing import TypeAlias, assert_never
 from chf.clock import Instant, Now
 from chf.errors import RefusedError
 from chf.eui64 import Eui64
+from chf.image.image import FirmwareImage
 from chf.update.effects import (
     Alarm,
     Effect,
@@ -36,7 +37,6 @@ from chf.update.model import (
     ActivationOrdered,
     Cancelled,
     DownloadStarted,
-    ImageRef,
     Stored,
     TransferEnded,
     TransferRecord,
@@ -64,7 +64,7 @@ class ImageReady:
     """The answer to `LoadImage`. `endpoint` is of the OTA client, where it is known; a `sleepy` one is not notified."""
 
     update: UpdateId
-    image: ImageRef
+    image: FirmwareImage
     endpoint: int | None = None
     sleepy: bool = False
 
@@ -120,7 +120,7 @@ class UpdateMachine:
         """The device's active update, else the last one that ended, else None."""
         return self._schedule.for_device(device)
 
-    def restore(self, rows: Iterable[tuple[Update, ImageRef | None]], now: Now) -> Effects:
+    def restore(self, rows: Iterable[tuple[Update, FirmwareImage | None]], now: Now) -> Effects:
         """Take over the rows of a store, oldest first, active or ended, after a start; before any device is heard.
 
         The image is that of a row with a transfer's record. Where it is None the transfer cannot be taken up, and the

@@ -4,39 +4,16 @@ What may follow what stands in transitions.py; when something is due stands in s
 update outlives the process that began it.
 """
 
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, fields
 from enum import StrEnum
 from math import isfinite
 from typing import Any, Final, NewType, TypeAlias
 
 from chf.clock import UtcSeconds
 from chf.eui64 import Eui64
-from chf.image.header import HardwareVersions
-from chf.image.image import FirmwareImage, ImageId
+from chf.image.image import ImageId
 
 UpdateId = NewType("UpdateId", int)
-
-
-@dataclass(frozen=True, slots=True)
-class ImageRef:
-    """An image as it is served. `content` is the whole OTA file, and what `sha256` (hex) is of."""
-
-    sha256: str
-    manufacturer_code: int
-    image_type: int
-    file_version: int
-    hardware_versions: HardwareVersions | None
-    content: bytes = field(repr=False)
-
-    @classmethod
-    def of(cls, image: FirmwareImage) -> "ImageRef":
-        header = image.header
-        ids = (header.manufacturer_code, header.image_type, header.file_version)
-        return cls(image.sha256, *ids, header.hardware_versions, image.content)
-
-    @property
-    def size_bytes(self) -> int:
-        return len(self.content)
 
 
 class Strategy(StrEnum):

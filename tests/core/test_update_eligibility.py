@@ -199,7 +199,7 @@ async def test_the_hub_refuses_a_command_for_it(tmp_path, check, entry, order, i
 def asked(ordered) -> UpdateFirmwareRequest:
     signed = ordered.kind is ImageKind.GBCS_SIGNED
     reference = ServiceReference.UPDATE_FIRMWARE if signed else ServiceReference.UPDATE_PPMID_FIRMWARE
-    return UpdateFirmwareRequest(reference, RequestId(SUPPLIER, ACB, 1), ordered.content, "2", (DEVICE,), signed=True)
+    return UpdateFirmwareRequest(reference, RequestId(SUPPLIER, ACB, 1), ordered.content, "2", (DEVICE,))
 
 
 @pytest.mark.parametrize(("check", "entry", "order", "in_list", "words"), ROWS, ids=ROW_NAMES)

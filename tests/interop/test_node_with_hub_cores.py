@@ -5,15 +5,13 @@ What the hub promises is asked of it with every client personality: no device ac
 
 from __future__ import annotations
 
-from hashlib import sha256
-
 import pytest
 
 from chf.clock import ZIGBEE_EPOCH, Instant, Now, UtcSeconds
 from chf.eui64 import Eui64
 from chf.gbcs.message import GbcsMessage
 from chf.gbcs.use_cases import parse_payload
-from chf.image.header import HardwareVersions
+from chf.image.image import parse_image
 from chf.tunnel import effects as tunnel
 from chf.tunnel.client import TunnelClient
 from chf.update.effects import Send
@@ -21,7 +19,6 @@ from chf.update.model import (
     ActivateAt,
     ActivateHold,
     ActivateNow,
-    ImageRef,
     Strategy,
     UpdateId,
     VersionObserved,
@@ -36,9 +33,6 @@ from devices.wire import ota, time_cluster, tunneling, zcl
 from devices.wire.zcl import General, ZclFrame
 from tests.support.model_hub import (
     DEVICE,
-    HARDWARE,
-    IMAGE_TYPE,
-    MANUFACTURER,
     NEW,
     OLD,
     START_UTC,
@@ -69,8 +63,7 @@ class HubCores:
         return set(clusters) <= {ota.CLUSTER, time_cluster.CLUSTER}
 
     def offer(self, octets: bytes, activation) -> None:
-        versions = HardwareVersions(HARDWARE, 0x1211)
-        reference = ImageRef(sha256(octets).hexdigest(), MANUFACTURER, IMAGE_TYPE, NEW, versions, octets)
+        reference = parse_image(octets)
         update = accept(
             number=UpdateId(1),
             device=PEER,

@@ -8,13 +8,13 @@ from typing import TypeVar
 
 from chf.clock import Instant, Now, UtcSeconds
 from chf.eui64 import Eui64
-from chf.image.header import HardwareVersions
+from chf.image.header import HardwareVersions, OtaHeader
+from chf.image.image import FirmwareImage, ImageKind
 from chf.update.effects import Alarm, AlarmKind, Send, Token, Told, TransferChanged, TransferMoved
 from chf.update.model import (
     ActivateAt,
     ActivateNow,
     Activation,
-    ImageRef,
     TransferRecord,
     TransferState,
     UpdateId,
@@ -35,17 +35,13 @@ E = TypeVar("E", bound=Told)
 Effects = tuple[Told, ...]
 
 
-def image(size: int = 1000, file_version: int = NEW, **changes: object) -> ImageRef:
+def image(size: int = 1000, file_version: int = NEW, **changes: object) -> FirmwareImage:
+    """One that was not parsed: to whom it is served, its bytes mean nothing."""
     content = bytes((31 * i + i // 256) % 256 for i in range(size))
-    fields = {
-        "sha256": sha256(content).hexdigest(),
-        "manufacturer_code": MANUFACTURER,
-        "image_type": IMAGE_TYPE,
-        "file_version": file_version,
-        "hardware_versions": HardwareVersions(1, 3),
-        "content": content,
-    }
-    return ImageRef(**(fields | changes))
+    fields = {"hardware_versions": HardwareVersions(1, 3), **changes}
+    header = OtaHeader(MANUFACTURER, IMAGE_TYPE, file_version, bytes(32), size, **fields)
+    digest = sha256(content).hexdigest()
+    return FirmwareImage(ImageKind.STANDARD, header, content, content, (), None, None, digest, digest)
 
 
 def only(kind: type[E], effects: Effects) -> list[E]:
@@ -111,7 +107,7 @@ class Bench:
     # What the hub asks for
 
     def offer(
-        self, activation: Activation | None = None, *, of: ImageRef | None = None, update: int = 1, **options
+        self, activation: Activation | None = None, *, of: FirmwareImage | None = None, update: int = 1, **options
     ) -> Effects:
         of = of or image()
         self.image = of
@@ -121,7 +117,7 @@ class Bench:
             number=UpdateId(update),
             device=PPMID,
             image=of.sha256,
-            file_version=of.file_version,
+            file_version=of.header.file_version,
             activation=wanted,
             origin="test",
             version_before=None,

@@ -133,14 +133,13 @@ def commit(session: Session, now: Now, out: list[Told]) -> None:
 
 def answer(session: Session, now: Now, sequence: int | None = None) -> Send:
     """The Upgrade End Response that the state asks for; without `sequence` it is one that nobody asked for."""
-    image = session.image
     current, upgrade = zcl.NO_CURRENT_TIME, zcl.WAIT_FOR_COMMAND
     if session.committed_utc is not None:
         session.time_owed = session.committed_utc - now.utc > session.policy.commit_window_s + _ROUNDING_S
         if not session.time_owed:
             form = time_form(session.activation, session.policy)
             current, upgrade = write_times(form, now, session.committed_utc)
-    body = zcl.UpgradeEndResponse(image.manufacturer_code, image.image_type, image.file_version, current, upgrade)
+    body = zcl.UpgradeEndResponse(*session.ids, current, upgrade)
     token = Token.HOLD if upgrade == zcl.WAIT_FOR_COMMAND else Token.COMMIT
     return session.send(body, token, Urgency.URGENT, sequence)
 

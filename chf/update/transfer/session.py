@@ -5,17 +5,17 @@ It changes state by the table, and writes the record before anything else. What 
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from itertools import count
 from typing import Final
 
 from chf.clock import Instant, Now, UtcSeconds
 from chf.eui64 import Eui64
+from chf.image.image import FirmwareImage
 from chf.machine import next_state
 from chf.update.effects import Alarm, AlarmKind, Progress, Send, Token, Told, TransferChanged, TransferMoved, Urgency
 from chf.update.model import (
     Activation,
-    ImageRef,
     TransferEnded,
     TransferOutcome,
     TransferRecord,
@@ -29,6 +29,8 @@ from chf.zcl import ota as zcl
 
 EVERY_ENDPOINT: Final = 0xFF  # Zigbee R22 2.2: the broadcast endpoint
 _SEQUENCES: Final = 256  # an octet, ZCL8 2.4.1
+REMEMBERED: Final = tuple(item.name for item in fields(TransferRecord) if item.name != "served_bytes")
+"""What of a session is in its record by the same name."""
 _LONG_AGO: Final = Instant(float("-inf"))
 
 
@@ -54,7 +56,7 @@ class Page:
 class Session:
     update: UpdateId
     peer: Eui64
-    image: ImageRef
+    image: FirmwareImage
     activation: Activation
     policy: OtaPolicy
     next_sequence: Callable[[], int]
@@ -99,27 +101,17 @@ class Session:
     size_bytes: int = field(init=False)
 
     def __post_init__(self) -> None:
-        image = self.image
-        self.ids = (image.manufacturer_code, image.image_type, image.file_version)
-        self.size_bytes = image.size_bytes
+        header = self.image.header
+        self.ids = (header.manufacturer_code, header.image_type, header.file_version)
+        self.size_bytes = len(self.image.content)
 
     @property
     def ended(self) -> bool:
         return self.state in TRANSFER_ENDS
 
     def record(self) -> TransferRecord:
-        return TransferRecord(
-            state=self.state,
-            activation=self.activation,
-            endpoint=self.endpoint,
-            sleepy=self.sleepy,
-            served_bytes=self.coverage.contiguous,
-            blocks=self.blocks,
-            downloaded=self.downloaded,
-            aborts=self.aborts,
-            committed_utc=self.committed_utc,
-            commit_delivered=self.commit_delivered,
-        )
+        remembered = {name: getattr(self, name) for name in REMEMBERED}
+        return TransferRecord(**remembered, served_bytes=self.coverage.contiguous)
 
     def changed(self) -> TransferChanged:
         return TransferChanged(self.record())

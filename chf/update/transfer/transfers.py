@@ -14,12 +14,12 @@ from typing import Final, TypeAlias
 from chf.clock import Instant, Now
 from chf.errors import MalformedFrameError, RefusedError
 from chf.eui64 import Eui64
+from chf.image.image import FirmwareImage
 from chf.update.effects import Alarm, AlarmKind, Send, Token, Told, TransferMoved, Urgency
 from chf.update.eligibility import hardware_objection
 from chf.update.model import (
     ActivateByCommand,
     Activation,
-    ImageRef,
     TransferOutcome,
     TransferRecord,
     TransferState,
@@ -30,7 +30,7 @@ from chf.update.transfer import activation, blocks
 from chf.update.transfer.appointment import Due, due
 from chf.update.transfer.coverage import Coverage
 from chf.update.transfer.policy import OtaPolicy
-from chf.update.transfer.session import Session, sequence_numbers
+from chf.update.transfer.session import REMEMBERED, Session, sequence_numbers
 from chf.update.transitions import Input
 from chf.zcl import ota as zcl
 from chf.zcl.attributes import AttributeRecord, ReadAttributes, ReadAttributesResponse, ReportAttributes, answer_from
@@ -56,7 +56,7 @@ class Transfers:
     # What the hub asks for
 
     def offer(
-        self, update: Update, image: ImageRef, now: Now, *, endpoint: int | None = None, sleepy: bool = False
+        self, update: Update, image: FirmwareImage, now: Now, *, endpoint: int | None = None, sleepy: bool = False
     ) -> Answer:
         """Begin the transfer of an update. `endpoint` is the device's OTA client, where that is known.
 
@@ -175,7 +175,7 @@ class Transfers:
     def get(self, peer: Eui64) -> Session | None:
         return self._sessions.get(peer)
 
-    def restore(self, update: Update, record: TransferRecord, image: ImageRef, now: Now) -> Answer:
+    def restore(self, update: Update, record: TransferRecord, image: FirmwareImage, now: Now) -> Answer:
         """Go on with a transfer of an earlier process, before any device is heard."""
         session = self._enter(update, record, image)
         if session.state is not TransferState.OFFERED:
@@ -184,24 +184,16 @@ class Transfers:
         activation.restored(session, now, out)
         return self._settled(session, now, out)
 
-    def _enter(self, update: Update, record: TransferRecord, image: ImageRef) -> Session:
+    def _enter(self, update: Update, record: TransferRecord, image: FirmwareImage) -> Session:
         session = self._sessions[update.device] = Session(
             update.id,
             update.device,
             image,
-            record.activation,
-            self.policy,
-            self._next_sequence,
-            state=record.state,
-            endpoint=record.endpoint,
-            sleepy=record.sleepy,
+            policy=self.policy,
+            next_sequence=self._next_sequence,
             allow_downgrade=update.allow_downgrade,
             coverage=Coverage(record.served_bytes),
-            blocks=record.blocks,
-            downloaded=record.downloaded,
-            aborts=record.aborts,
-            committed_utc=record.committed_utc,
-            commit_delivered=record.commit_delivered,
+            **{name: getattr(record, name) for name in REMEMBERED},
         )
         return session
 
@@ -376,16 +368,15 @@ def _matches(session: Session, request: zcl.QueryNextImageRequest, out: list[Tol
 
 def _may_have(session: Session, request: zcl.QueryNextImageRequest, now: Now, out: list[Told]) -> bool:
     """Whether this device, as it describes itself, may have the image; a final no ends the session."""
-    image = session.image
-    hardware = request.hardware_version
-    if image.hardware_versions is not None:
+    header, hardware = session.image.header, request.hardware_version
+    if header.hardware_versions is not None:
         if hardware is None and not session.policy.serve_unknown_hardware:
             return False
-        if hardware is not None and (reason := hardware_objection(hardware, image.hardware_versions)) is not None:
+        if hardware is not None and (reason := hardware_objection(hardware, header.hardware_versions)) is not None:
             _turn_down(session, TransferOutcome.HARDWARE_VERSION_MISMATCH, reason, now, out)
             return False
-    if request.file_version > image.file_version and not session.allow_downgrade:
-        reason = f"the device runs 0x{request.file_version:08X}, newer than 0x{image.file_version:08X}"
+    if request.file_version > header.file_version and not session.allow_downgrade:
+        reason = f"the device runs 0x{request.file_version:08X}, newer than 0x{header.file_version:08X}"
         _turn_down(session, TransferOutcome.IMAGE_DISCARDED, reason, now, out)
         return False
     if session.state is TransferState.COMMITTED and session.commit_delivered:
@@ -403,7 +394,7 @@ def _turn_down(session: Session, outcome: TransferOutcome, reason: str, now: Now
 
 def _observe(session: Session, version: int, now: Now, out: list[Told]) -> None:
     """The device names the version that it runs."""
-    if version != session.image.file_version:
+    if version != session.image.header.file_version:
         return
     if session.state is TransferState.CANCELLED:
         text = "runs the version whose update was cancelled"
