@@ -69,10 +69,6 @@ def to_zigbee_time(utc: UtcSeconds) -> ZigbeeTime:
     return ZigbeeTime(min(max(int(utc - ZIGBEE_EPOCH), 0), INVALID_ZIGBEE_TIME - 1))
 
 
-def from_zigbee_time(zigbee_time: ZigbeeTime) -> UtcSeconds:
-    return UtcSeconds(ZIGBEE_EPOCH + zigbee_time)
-
-
 def isoformat(utc: UtcSeconds) -> str:
     """`2026-11-23T06:14:00Z`, the one way in which this program prints a time."""
     return datetime.fromtimestamp(utc, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

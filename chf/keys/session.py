@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from chf.clock import Instant
+from chf.clock import Instant, backoff_s
 from chf.crypto.ecqv import Certificate
 from chf.keys.effects import Computed, Token
 from chf.keys.transitions import INITIAL, State
@@ -31,7 +31,7 @@ class KeyEstablishmentSettings:
         """After so many computations without success."""
         if attempts < self.free_attempts:
             return 0.0
-        return min(self.first_back_off_s * 2.0 ** min(attempts - self.free_attempts, 16), self.longest_back_off_s)
+        return backoff_s(attempts - self.free_attempts + 1, self.first_back_off_s, self.longest_back_off_s)
 
 
 @dataclass(slots=True)

@@ -3,7 +3,7 @@
 from collections import deque
 from dataclasses import dataclass, field
 
-from chf.clock import Instant
+from chf.clock import Instant, backoff_s
 from chf.eui64 import Eui64
 from chf.tunnel.effects import TunnelRecord
 from chf.tunnel.transitions import INITIAL, State
@@ -33,7 +33,7 @@ class TunnelSettings:
 
     def retry_after_s(self, attempt: int) -> float:
         """The wait after the `attempt`th try that failed, counted from 1."""
-        return min(self.first_retry_s * 2.0 ** min(attempt - 1, 16), self.longest_retry_s)
+        return backoff_s(attempt, self.first_retry_s, self.longest_retry_s)
 
 
 @dataclass(slots=True)

@@ -8,7 +8,6 @@ from chf.zcl.attributes import DataType, Value, answer_read
 CLUSTER = 0x0000  # ZCL8 3.2
 
 ZCL_VERSION = 0x0000  # this and the next: attributes of Basic, ZCL8 3.2
-APPLICATION_VERSION = 0x0001
 HARDWARE_VERSION = 0x0003
 MANUFACTURER_NAME = 0x0004
 MODEL_IDENTIFIER = 0x0005

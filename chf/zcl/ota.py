@@ -22,9 +22,6 @@ IMAGE_UPGRADE_STATUS = 0x0006  # the same
 
 WAIT_FOR_COMMAND = 0xFFFF_FFFF  # upgrade time of "not yet: wait for another Upgrade End Response", ZCL8 11.13.9.2
 NO_CURRENT_TIME = 0  # current time of "the other time is an offset in seconds", ZCL8 table 11-15
-EVERY_MANUFACTURER = 0xFFFF  # wildcards, ZCL8 11.13
-EVERY_IMAGE_TYPE = 0xFFFF  # the same
-EVERY_FILE_VERSION = 0xFFFF_FFFF  # the same
 
 _HARDWARE_PRESENT = 1 << 0  # this and the next two: field control of the requests, ZCL8 11.13
 _NODE_PRESENT = 1 << 0  # ZCL8 11.13.6
