@@ -6,8 +6,8 @@ import pytest
 
 from chf.update.effects import AlarmKind, Send, Token, Urgency
 from chf.update.model import TransferEnded, TransferState
-from chf.update.transfer.coverage import Coverage
 from chf.update.transfer.policy import OtaPolicy
+from chf.update.transfer.session import Coverage
 from chf.zcl import ota as zcl
 from chf.zcl.frame import DefaultResponse, Frame, Status
 from tests.support.ota_bench import (

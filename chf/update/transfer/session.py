@@ -22,7 +22,6 @@ from chf.update.model import (
     TransferState,
     UpdateId,
 )
-from chf.update.transfer.coverage import Coverage
 from chf.update.transfer.policy import OtaPolicy
 from chf.update.transitions import TRANSFER, TRANSFER_ENDS, Input
 from chf.zcl import ota as zcl
@@ -31,6 +30,7 @@ EVERY_ENDPOINT: Final = 0xFF  # Zigbee R22 2.2: the broadcast endpoint
 _SEQUENCES: Final = 256  # an octet, ZCL8 2.4.1
 REMEMBERED: Final = tuple(item.name for item in fields(TransferRecord) if item.name != "served_bytes")
 """What of a session is in its record by the same name."""
+_MAXIMUM_ISLANDS: Final = 64  # a device that asks all over the place may not fill our memory (our choice)
 _LONG_AGO: Final = Instant(float("-inf"))
 
 
@@ -38,6 +38,34 @@ def sequence_numbers() -> Callable[[], int]:
     """ZCL sequence numbers for what nobody asked for; the devices of a hub share them."""
     numbers = count()
     return lambda: next(numbers) % _SEQUENCES
+
+
+class Coverage:
+    """Which bytes of an image a device was sent: the proof that its Upgrade End is about our download.
+
+    Sent, not received: the radio gives no better evidence, and the device checks the image itself. The first range
+    counts as if all before it were sent too: a device resumes at the offset that it stored, perhaps under an earlier
+    offer, or before this process began.
+    """
+
+    __slots__ = ("_islands", "_may_resume", "contiguous")
+
+    def __init__(self, contiguous: int = 0) -> None:
+        self.contiguous = contiguous
+        self._islands: list[tuple[int, int]] = []
+        self._may_resume = True
+
+    def add(self, start: int, end: int) -> None:
+        if self._may_resume:
+            self._may_resume = False
+            self.contiguous = max(self.contiguous, start)
+        if start > self.contiguous:
+            if len(self._islands) < _MAXIMUM_ISLANDS:
+                self._islands = sorted({*self._islands, (start, end)})
+        else:
+            self.contiguous = max(self.contiguous, end)
+            while self._islands and self._islands[0][0] <= self.contiguous:
+                self.contiguous = max(self.contiguous, self._islands.pop(0)[1])
 
 
 @dataclass(slots=True)

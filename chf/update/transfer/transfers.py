@@ -28,9 +28,8 @@ from chf.update.model import (
 )
 from chf.update.transfer import activation, blocks
 from chf.update.transfer.appointment import Due, due
-from chf.update.transfer.coverage import Coverage
 from chf.update.transfer.policy import OtaPolicy
-from chf.update.transfer.session import REMEMBERED, Session, sequence_numbers
+from chf.update.transfer.session import REMEMBERED, Coverage, Session, sequence_numbers
 from chf.update.transitions import Input
 from chf.zcl import ota as zcl
 from chf.zcl.attributes import AttributeRecord, ReadAttributes, ReadAttributesResponse, ReportAttributes, answer_from
