@@ -19,6 +19,7 @@ from chf.store.lock import hub_running
 
 ANSWER_TIMEOUT_S = 15.0
 _POLL_S = 0.05
+_BUSY = "the hub has not taken the command (is its dongle there?)"
 
 
 class Deadline:
@@ -83,7 +84,7 @@ def await_answer(store: Store, home: Path, command: int, timeout_s: float = ANSW
     """While a hub runs. Raises as `ask` does."""
     deadline = Deadline(timeout_s)
     while (result := _result(store, command)) is None and hub_running(home):
-        _pause(deadline, "the hub has not come to it")
+        _pause(deadline, _BUSY)
     return Answer(command, result)
 
 
@@ -91,7 +92,7 @@ def await_hub(store: Store, home: Path, command: int, deadline: Deadline) -> Map
     """The command's result, also from a hub that starts only now. Raises as `ask` does."""
     hub = HubWatch(home)
     while (result := _result(store, command)) is None:
-        _pause(deadline, "the hub has not come to it" if hub.running() else "no hub has run")
+        _pause(deadline, _BUSY if hub.running() else "no hub has run on this home directory")
     return result
 
 
@@ -105,7 +106,5 @@ def _result(store: Store, command: int) -> Mapping[str, Any] | None:
 
 def _pause(deadline: Deadline, failure: str) -> None:
     if deadline.passed:
-        raise TimedOutError(
-            f"{failure} within {deadline.timeout_s:g} s (is the dongle there?); the command stays queued"
-        )
+        raise TimedOutError(f"{failure} within {deadline.timeout_s:g} s; the command stays queued")
     time.sleep(_POLL_S)

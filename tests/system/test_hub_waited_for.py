@@ -44,7 +44,7 @@ def test_start_and_wait_waits_for_a_hub(desk):
 def test_without_a_hub_it_ends_with_exit_code_4_and_stays_queued(desk):
     ran = desk.chf(*start(desk, 3), "--wait", "--timeout", "0.3", code=4)
     assert ran.out == ""
-    assert "no hub has run within 0.3 s" in ran.err
+    assert "no hub has run on this home directory within 0.3 s" in ran.err
     assert "stays queued" in ran.err
     assert [command.body["origin"] for command in desk.store.inbox.pending()] == ["cli"]
 

@@ -55,42 +55,32 @@ def cs06(*, device: Eui64, image: str, at: UtcSeconds | None, cancel: bool, home
     _say(home, number, "CS06", device, counter, message, {"hash": image_hash.hex(), "at": told}, as_json=as_json)
 
 
-@click.command()
-@_device_option
-@home_option
-@json_option
-def cs08(*, device: Eui64, home: Path, as_json: bool) -> None:
-    """Read the firmware version of a PPMID or HCALCS. The response is an entry of `chf alert`."""
-    _read_version("CS08", (DeviceType.PPMID, DeviceType.HCALCS), device, home, as_json=as_json)
+def _reader(use_case: str, types: tuple[DeviceType, ...]) -> click.Command:
+    names = " or ".join(kind.value for kind in types)
+
+    @click.command(
+        use_case.lower(),
+        help=f"Read the firmware version of a device of type {names}. The response is an entry of `chf alert`.",
+    )
+    @_device_option
+    @home_option
+    @json_option
+    def read(*, device: Eui64, home: Path, as_json: bool) -> None:
+        pki = Pki.open(pki_path(home))
+        with Store.open(home) as store:
+            device_type = _insist_on(store, device, types, use_case)
+            now = SystemClock().now()
+            with store.transaction() as tx:
+                asked = read_version(tx, pki, device, device_type, now)
+                number = tx.device_messages.add(asked)
+        _say(home, number, use_case, device, asked.counter, asked.message, {}, as_json=as_json)
+
+    return read
 
 
-@click.command()
-@_device_option
-@home_option
-@json_option
-def ecs52(*, device: Eui64, home: Path, as_json: bool) -> None:
-    """Read the firmware version of an ESME. The response is an entry of `chf alert`."""
-    _read_version("ECS52", (DeviceType.ESME,), device, home, as_json=as_json)
-
-
-@click.command()
-@_device_option
-@home_option
-@json_option
-def gcs38(*, device: Eui64, home: Path, as_json: bool) -> None:
-    """Read the firmware version of a GSME. The response is an entry of `chf alert`."""
-    _read_version("GCS38", (DeviceType.GSME,), device, home, as_json=as_json)
-
-
-def _read_version(use_case: str, types: tuple[DeviceType, ...], device: Eui64, home: Path, *, as_json: bool) -> None:
-    pki = Pki.open(pki_path(home))
-    with Store.open(home) as store:
-        device_type = _insist_on(store, device, types, use_case)
-        now = SystemClock().now()
-        with store.transaction() as tx:
-            asked = read_version(tx, pki, device, device_type, now)
-            number = tx.device_messages.add(asked)
-    _say(home, number, use_case, device, asked.counter, asked.message, {}, as_json=as_json)
+cs08 = _reader("CS08", (DeviceType.PPMID, DeviceType.HCALCS))
+ecs52 = _reader("ECS52", (DeviceType.ESME,))
+gcs38 = _reader("GCS38", (DeviceType.GSME,))
 
 
 def _image(store: Store, text: str) -> FirmwareImage:
