@@ -67,6 +67,7 @@ class MemoryStack:
         self.network: NetworkState | None = None
         self.permitting_until = 0.0
         self.parent = SimpleNamespace(indirect=SimpleNamespace(persistence_s=7.68))
+        self.trust_centre = SimpleNamespace(unsecured_rejoin_allowed=False)
         self.link_keys = link_keys
         self.devices: dict[int, MemoryDevice] = {}
         self.broadcasts: list[ApsRequest] = []
