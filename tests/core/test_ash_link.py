@@ -240,3 +240,21 @@ def test_junk_without_an_end_is_not_kept() -> None:
     assert len(ash._partial) < 1000
     ash.receive(b"\x7e", 0.0)
     assert ash.receive(DataFrame(0, 0, PAYLOAD).to_bytes(), 0.0) == (PayloadReceived(PAYLOAD),)
+
+
+def test_the_timeout_is_seven_eighths_of_itself_and_half_of_the_time_that_was_measured() -> None:
+    ash = Ash()
+    now, timeout_s = 0.0, TIMEOUT_INITIAL_S
+    for number, took_s in enumerate((0.5, 1.2, 0.1)):
+        ash.send(PAYLOAD)
+        ash.data_to_send(now)
+        assert ash.deadline() == pytest.approx(now + timeout_s)
+        now += took_s
+        ash.receive(AckFrame((number + 1) % 8).to_bytes(), now)
+        timeout_s = timeout_s * 7 / 8 + took_s / 2  # UG101 5.6
+        assert TIMEOUT_MIN_S < timeout_s < TIMEOUT_MAX_S
+    ash.send(PAYLOAD)
+    ash.data_to_send(now)
+    assert ash.deadline() == pytest.approx(now + timeout_s)
+    ash.handle_deadline(now + timeout_s)
+    assert ash.deadline() == pytest.approx(now + timeout_s + min(2 * timeout_s, TIMEOUT_MAX_S))  # it doubles

@@ -392,3 +392,16 @@ def test_a_reboot_of_its_own_is_told(host: EzspHost) -> None:
     host.dongle.reboot(ResetCode.WATCHDOG)
     assert host.dongle.data_to_send() == bytes.fromhex("C102038B5A7E")
     assert host.resets == resets
+
+
+def test_the_end_of_an_earlier_permission_does_not_close_a_later_one(host: EzspHost) -> None:
+    host.callbacks.clear()
+    host.call(0x0022, bytes([10]))
+    host.run(5.0)
+    host.call(0x0022, bytes([60]))
+    host.run(20.0)
+    assert host.heard(STACK_STATUS) == [bytes([0x9C])]  # opened, once
+    assert host.dongle.stack.permitting
+    host.run(50.0)
+    assert host.heard(STACK_STATUS) == [bytes([0x9C]), bytes([0x9D])]
+    assert not host.dongle.stack.permitting

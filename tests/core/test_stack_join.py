@@ -1,5 +1,19 @@
-from devices.stack.interface import ApsRequest, ApsStatus, Eui64, JoinKind, LinkKey, NwkAddress
-from tests.support.air import COORDINATOR_IEEE, DEVICE_IEEE, LINK_KEY, Air, Confirms, to_device, to_hub
+from devices.medium.medium import MediumSettings
+from devices.stack.coordinator import ZigbeeCoordinator
+from devices.stack.interface import ApsRequest, ApsStatus, Eui64, JoinKind, LinkKey, NetworkState, NwkAddress
+from devices.wire.mac import MacFrame, MacType
+from tests.support.air import (
+    CHANNEL,
+    COORDINATOR_IEEE,
+    DEVICE_IEEE,
+    LINK_KEY,
+    Air,
+    Confirms,
+    CoordinatorLog,
+    KeyTable,
+    to_device,
+    to_hub,
+)
 
 
 def test_joins_with_its_install_code_and_announces_itself():
@@ -344,3 +358,151 @@ def test_questions_about_others_are_answered_with_not_found():
     device._send_zdp(0, 0x0004, b"\0\0\x09", 2)
     air.run(0.1)
     assert [response.payload[1] for response in log.messages] == [0x82, 0x83]
+
+
+def test_a_known_device_that_joins_factory_new_counts_from_the_start_and_keeps_its_address():
+    air = Air()
+    before, _ = air.join()
+    for _ in range(5):
+        before.send(to_hub(b"so far"))
+        air.run(0.1)
+    address = before.address
+    before.power_off()
+    air.keys.keys[DEVICE_IEEE] = LinkKey(LINK_KEY)  # the host adds it anew
+    heard = len(air.log.data())
+    device, log = air.join()
+    assert (device.address, log.failures) == (address, [])
+    confirms = Confirms()
+    device.send(to_hub(b"anew"), confirms.append)
+    air.run(20.0)
+    assert confirms == [ApsStatus.SUCCESS]
+    assert [message.payload for message in air.log.data()[heard:]] == [b"anew"]
+    assert air.coordinator.counters.nwk_replays == 0
+    assert air.log.refusals == []
+
+
+def test_a_secured_rejoin_does_not_start_the_counters_anew():
+    air = Air()
+    device, _ = air.join()
+    device.power_off()
+    device.power_on()
+    air.run_until(lambda: device.joined)
+    counter = air.coordinator._nwk.incoming[DEVICE_IEEE]
+    assert counter > 1024  # written ahead, and so gone on from there
+    replayed = next(octets for *_, octets in air.frames if is_data_from(octets, device.address))
+    before = air.coordinator.counters.nwk_replays
+    air.coordinator._nwk.heard(replayed[:-2], 255, -40)
+    assert air.coordinator.counters.nwk_replays == before + 1
+
+
+def is_data_from(octets: bytes, address: int) -> bool:
+    """A secured NWK data frame on the air, with its FCS."""
+    frame = MacFrame.from_bytes(octets[:-2])
+    return frame.type is MacType.DATA and frame.source == address and frame.payload[1] & 0x02 != 0
+
+
+def test_after_a_network_that_refuses_it_a_device_tries_the_next_best():
+    air = Air()
+    nearer = Eui64(0x00124B0000000002)
+    log = CoordinatorLog()
+    other = ZigbeeCoordinator(nearer, air.medium, air.queue, air.random, link_keys=KeyTable(), listener=log)
+    other.form(NetworkState(11, 0x2B73, 0x00124B00000000BB, bytes(16)))
+    air.run(0.1)
+    device, device_log = air.add_device(position_m=(20.0, 0.0))
+    other._nwk.radio.position_m = (19.0, 0.0)
+    air.medium.settings = MediumSettings(path_loss_exponent=3.5, sensitivity_dbm=-100.0, transmit_dbm=0.0)
+    air.coordinator.permit(600)
+    other.permit(600)
+    device.join()
+    air.run_until(lambda: device.joined, 120)
+    assert [ieee for ieee, _ in log.refusals] == [DEVICE_IEEE]  # the nearer one knows no key for it
+    assert device.persistent_state.extended_pan_id == air.coordinator.network.extended_pan_id
+    assert device_log.failures == ["no network key came"]
+
+
+def test_a_factory_new_device_may_begin_with_the_very_message_that_it_sent_last():
+    air = Air()
+    before, _ = air.join()
+    before.send(to_hub(b"hello", counter=1))
+    air.run(0.1)
+    before.power_off()
+    air.keys.keys[DEVICE_IEEE] = LinkKey(LINK_KEY)
+    device, _ = air.add_device()
+    air.coordinator.permit(60)
+    device.join()
+    air.run_until(lambda: device.joined)
+    air.log.messages.clear()
+    device.send(to_hub(b"hello", counter=1))
+    air.run(0.1)
+    assert [message.payload for message in air.log.data()] == [b"hello"]
+
+
+def test_a_policy_against_unsecured_rejoins_does_not_touch_secured_ones():
+    air = Air()
+    device, _ = air.join()
+    air.coordinator.trust_centre.unsecured_rejoin_allowed = False
+    device.power_off()
+    device.power_on()
+    air.run(1.0)
+    assert device.joined
+    assert air.log.joins[-1][2] is JoinKind.REJOINED_SECURED
+
+
+def test_what_waits_for_a_child_that_leaves_ends_at_once():
+    air = Air()
+    device, _ = air.join(poll_interval_s=60.0)
+    air.run(10.0)
+    confirms = Confirms()
+    air.coordinator.send(to_device(device, b"x"), confirms.append)
+    air.coordinator.parent.drop(air.coordinator.network.children[DEVICE_IEEE])
+    assert confirms == [ApsStatus.UNKNOWN_DESTINATION]
+
+
+def test_a_network_that_is_formed_anew_counts_every_neighbour_from_the_start():
+    air = Air()
+    device, _ = air.join()
+    for _ in range(5):
+        device.send(to_hub(b"so far"))
+        air.run(0.1)
+    air.coordinator.form(NetworkState(CHANNEL, 0x1A62, 0x00124B00000000AA, bytes(16)))
+    assert air.coordinator._nwk.incoming == {}
+
+
+def test_a_device_that_joins_anew_takes_the_counters_of_a_hub_that_starts_anew():
+    air = Air()
+    device, log = air.join()
+    for _ in range(3):
+        air.coordinator.send(to_device(device, b"so far"))
+        air.run(0.1)
+    air.keys.keys[DEVICE_IEEE] = LinkKey(LINK_KEY)
+    air.coordinator._aps.next_frame_counter = 0
+    air.coordinator.stop()
+    air.coordinator.form(NetworkState(CHANNEL, 0x1A62, 0x00124B00000000AA, bytes(range(16))))
+    air.coordinator.permit(60)
+    device.join()
+    air.run_until(lambda: device.joined)
+    confirms = Confirms()
+    air.coordinator.send(to_device(device, b"anew"), confirms.append)
+    air.run(0.1)
+    assert confirms == [ApsStatus.SUCCESS]
+    assert log.messages[-1].payload == b"anew"
+    assert (device.counters.aps_replays, device.counters.nwk_replays) == (0, 0)
+
+
+def test_a_new_network_key_starts_the_counters_of_the_parent_anew():
+    air = Air()
+    device, _ = air.join()
+    air.run(1.0)
+    air.coordinator.stop()
+    network = air.coordinator.network
+    network.network_key, network.network_frame_counter = bytes(range(16)), 0
+    device.power_off()
+    assert air.coordinator.resume()
+    device.power_on()  # secured in vain, then in the clear: the new key comes
+    air.run_until(lambda: device.joined)
+    assert device.persistent_state.network_key == bytes(range(16))
+    confirms = Confirms()
+    air.coordinator.send(to_device(device, b"x"), confirms.append)
+    air.run(0.1)
+    assert confirms == [ApsStatus.SUCCESS]
+    assert device.counters.nwk_replays == 0

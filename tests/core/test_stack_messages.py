@@ -7,8 +7,9 @@ import pytest
 from devices.medium.medium import MediumSettings
 from devices.stack.interface import ApsStatus, Eui64, Fragment, LinkKey, NwkAddress
 from devices.wire import mac
+from devices.wire.aps import ApsFrame, ApsType
 from devices.wire.mac import MacFrame, MacType
-from tests.support.air import DEVICE_IEEE, Air, Confirms, to_device, to_hub
+from tests.support.air import DEVICE_IEEE, OTA, SMART_ENERGY, Air, Confirms, to_device, to_hub
 
 MESSAGE = bytes(index * 11 & 0xFF for index in range(400))
 
@@ -501,3 +502,56 @@ def test_sixty_four_devices_at_once():
     assert confirms == [ApsStatus.SUCCESS] * 128
     assert len(air.log.data()) == 64
     assert all(isinstance(MacFrame.from_bytes(octets[:-2]), MacFrame) for *_, octets in air.frames)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"cluster": 0x0704}, {"profile": 0x0104}, {"source_endpoint": 8}, {"destination_endpoint": 4}, {"counter": 78}],
+    ids=lambda changes: next(iter(changes)),
+)
+def test_an_acknowledgement_of_something_else_confirms_nothing(changes):
+    air = Air()
+    device, _ = air.join()
+    address = device.address
+    device.power_off()
+    confirms = Confirms()
+    air.coordinator.send(to_device(device, b"x", destination=address, counter=77, secured=False), confirms.append)
+    air.run(0.1)
+    right = ApsFrame(3, OTA, SMART_ENERGY, 7, 77, type=ApsType.ACK)
+    unexpected = air.coordinator.counters.unexpected
+    air.coordinator._aps._acknowledged(address, right._replace(**changes))
+    assert confirms == []
+    assert air.coordinator.counters.unexpected == unexpected + 1
+    air.coordinator._aps._acknowledged(NwkAddress(address ^ 1), right)  # of another device
+    assert confirms == []
+    air.coordinator._aps._acknowledged(address, right)
+    assert confirms == [ApsStatus.SUCCESS]
+
+
+def test_only_a_frame_with_others_behind_it_says_that_more_is_pending():
+    air = Air()
+    device, log = air.join(poll_interval_s=5.0)
+    air.run(10.0)
+    for payload in (b"one", b"two", b"three"):
+        air.coordinator.send(to_device(device, payload, acknowledged=False))
+    air.frames.clear()
+    air.run_until(lambda: len(log.messages) == 3)
+    sent = [MacFrame.from_bytes(octets[:-2]) for *_, octets in air.frames]
+    pending = [frame.pending for frame in sent if frame.type is MacType.DATA and frame.destination == device.address]
+    assert pending == [True, True, False]
+    polls = [frame for frame in sent if frame.type is MacType.COMMAND]
+    assert len(polls) == 3  # and the child asks for no more than there is
+
+
+def test_broadcasts_to_routers_are_spread_and_a_sleeper_does_not_get_its_own_back():
+    air = Air()
+    sleepy, _ = air.join(poll_interval_s=60.0)
+    air.run(10.0)
+    air.frames.clear()
+    sleepy.send(to_hub(b"to routers", destination=NwkAddress(0xFFFC), secured=False))
+    sleepy.send(to_hub(b"to all", destination=NwkAddress(0xFFFF), secured=False))
+    air.run(0.1)
+    broadcasts = [MacFrame.from_bytes(octets[:-2]) for octets in data_frames(air)]
+    spread = [frame for frame in broadcasts if frame.destination == 0xFFFF and frame.source == 0]
+    assert len(spread) == 2
+    assert not air.coordinator.parent.indirect.waits_for(sleepy.address)

@@ -232,8 +232,10 @@ def test_frames_that_do_not_come_from_the_parent_are_not_looked_at():
     assert device.counters.unexpected + device.counters.malformed == 2
 
 
-def transport_key(air: Air, *, link_key: bytes = LINK_KEY, destination: int = DEVICE_IEEE, counter: int = 5) -> bytes:
-    command = aps.TransportNetworkKey(0, destination, COORDINATOR_IEEE, bytes(range(16)))
+def transport_key(
+    *, link_key: bytes = LINK_KEY, destination: int = DEVICE_IEEE, source: int = COORDINATOR_IEEE, counter: int = 5
+) -> bytes:
+    command = aps.TransportNetworkKey(0, destination, source, bytes(range(16)))
     security = aps.ApsSecurity(counter, COORDINATOR_IEEE, KeyIdentifier.KEY_TRANSPORT)
     frame = aps.ApsCommandFrame(1, command.to_bytes(), security)
     octets = frame.seal(cipher_for(key_transport_key(link_key)), COORDINATOR_IEEE)
@@ -263,16 +265,17 @@ def test_transport_key_must_be_for_this_device_under_its_key_and_not_asked_for_t
     air = Air()
     device, _ = waiting_device(air)
     counters = device.counters
-    give(device, transport_key(air, destination=DEVICE_IEEE + 1))
-    assert (counters.unexpected, device.joined) == (1, False)
+    give(device, transport_key(destination=DEVICE_IEEE + 1))
+    give(device, transport_key(source=STRANGER))  # in the name of another than who sealed it
+    assert (counters.unexpected, device.joined) == (2, False)
     plain = aps.ApsCommandFrame(1, bytes(35)).to_bytes()
     give(device, nwk.NwkFrame(0, 0, 1, 1, plain).to_bytes())
-    assert counters.unexpected == 2
+    assert counters.unexpected == 3
     frame = aps.ApsCommandFrame(1, bytes(35), aps.ApsSecurity(1))
     data_key = frame.seal(cipher_for(LINK_KEY), COORDINATOR_IEEE)
     give(device, nwk.NwkFrame(0, 0, 1, 1, data_key).to_bytes())
     assert counters.aps_no_link_key == 1
-    good = transport_key(air)
+    good = transport_key()
     give(device, good)
     assert device.joined
     give(device, good)
@@ -285,7 +288,7 @@ def test_transport_key_must_be_for_this_device_under_its_key_and_not_asked_for_t
 def test_the_wrong_link_key_ends_the_attempt():
     air = Air()
     device, log = waiting_device(air)
-    give(device, transport_key(air, link_key=bytes(16)))
+    give(device, transport_key(link_key=bytes(16)))
     assert not device.joined
     assert log.failures == ["the network key does not open with this device's install code"]
 

@@ -4,7 +4,7 @@ import struct
 
 import pytest
 
-from devices.stack.interface import ApsRequest, NwkAddress
+from devices.stack.interface import ApsRequest, ApsStatus, NwkAddress
 from tests.support.znp_air import (
     DEVICE,
     WELL_KNOWN_KEY,
@@ -234,3 +234,31 @@ def test_a_leave_is_told(host: ZnpHost) -> None:
     assert host.heard(LEAVE_IND) == [struct.pack("<HQBBB", address, DEVICE, 0, 0, 0)]
     assert host.call(0x2748, b"\x00\xff") == b"\x00\x00"
     assert struct.unpack_from("<BxH", host.entry(1, 0))[0] == 2  # its install code stays
+
+
+def test_the_end_of_an_earlier_permission_does_not_close_a_later_one(host: ZnpHost) -> None:
+    host.permit(10)
+    host.run(5.0)
+    host.permit(60)
+    host.run(20.0)
+    assert host.dongle.stack.permitting
+    host.run(50.0)
+    assert not host.dongle.stack.permitting
+
+
+def test_a_factory_new_device_under_the_well_known_key_is_heard_from_its_first_message_on(host: ZnpHost) -> None:
+    host.permit()
+    first = Device(host, key=WELL_KNOWN_KEY)
+    first.stack.power_on()
+    host.run(10.0)
+    for _ in range(3):
+        first.send(b"so far")
+        host.run(0.1)
+    first.stack.power_off()
+    host.permit()
+    again = Device(host, key=WELL_KNOWN_KEY)
+    again.stack.power_on()
+    host.run(10.0)
+    again.send(b"anew")
+    host.run(0.1)
+    assert again.confirms == [ApsStatus.SUCCESS]
