@@ -208,6 +208,23 @@ def test_a_seed_that_no_scenario_takes_is_a_mistake_of_the_caller(tmp_path):
     assert "--seed" in demo(tmp_path, "--seed", 1 << 32, code=2).err
 
 
+def test_it_says_the_same_on_both_kinds_of_dongle(tmp_path):
+    """But for times, and what is signed with them."""
+    image = image_file(tmp_path / "new.ota", size_bytes=600)
+    said, outcomes = [], []
+    for kind in ("ezsp", "znp"):
+        outcome = demo(tmp_path, "--radio", kind, "--image", image).json
+        outcome["transfer"].pop("seconds")
+        for alert in outcome["alerts"]:
+            alert.pop("message")
+        outcomes.append(outcome)
+        talk = run_chf("demo", "--radio", kind, "--image", str(image), home=tmp_path / "unused").err
+        words = re.sub(r"tcp://\S+|[\d.]+ s\b|90-B3\S+|\x1b\[[\d;?]*[A-Za-z]", "#", talk)
+        said.append(sorted(line for line in words.splitlines() if "KiB" not in line and "B/s" not in line))
+    assert outcomes[0] == outcomes[1]
+    assert said[0] == said[1]
+
+
 def test_a_place_that_cannot_be_written_is_one_line(tmp_path):
     (tmp_path / "file").write_text("")
     ran = demo(tmp_path, "--home", tmp_path / "file" / "home", code=1)

@@ -7,6 +7,7 @@ from chf.eui64 import parse_eui64
 from chf.radio.ezsp import EzspRadio, EzspSettings
 from chf.radio.interface import Delivery, Outbound, Radio, RadioState
 from chf.radio.znp import ZnpRadio, ZnpSettings
+from tests.support.air_capture import AirCapture
 from tests.support.radio_listener import RecordingListener
 from tests.support.virtual_dongle import EUI64, LINK_KEY, ppmid, virtual_dongle
 
@@ -14,18 +15,19 @@ METER = parse_eui64(EUI64)
 OTA, TUNNELING, NO_IMAGE_AVAILABLE = 0x0019, 0x0704, 0x98
 
 
-def make(kind: str, port: str) -> Radio:
-    return ZnpRadio(ZnpSettings(port)) if kind == "znp" else EzspRadio(EzspSettings(port))
+def make(kind: str, port: str, **settings) -> Radio:
+    return ZnpRadio(ZnpSettings(port, **settings)) if kind == "znp" else EzspRadio(EzspSettings(port, **settings))
 
 
 both = pytest.mark.parametrize("kind", ["ezsp", "znp"])
 
 
+@pytest.mark.needs_tshark
 @both
 @pytest.mark.parametrize("listen", ["tcp://127.0.0.1:0", "pty"])
 async def test_a_meter_joins_speaks_is_answered_and_is_sent_away(tmp_path, listen, kind):
     listener = RecordingListener()
-    with virtual_dongle(tmp_path, ppmid(), "--ncp", kind, listen=listen) as dongle:
+    with virtual_dongle(tmp_path, ppmid(), "--ncp", kind, listen=listen, capture=True) as dongle:
         radio = make(kind, dongle.port)
         formed = await radio.start(listener, form=True)
         await radio.permit(METER, LINK_KEY, 60)
@@ -36,8 +38,10 @@ async def test_a_meter_joins_speaks_is_answered_and_is_sent_away(tmp_path, liste
         assert (first.source, first.profile, first.aps_secured) == (METER, 0x0109, True)
         endpoints = await radio.match_descriptor(METER, 0x0109, [TUNNELING])
         assert endpoints == (first.source_endpoint,)
-        long = Outbound(METER, first.source_endpoint, OTA, bytes(300))
-        assert await radio.send(long) is Delivery.DELIVERED
+        # 300 octets for a tunnel that is not open: cut by the hub, put together by the device, which refuses them
+        transfer_data = bytes([0x01, 0x55, 0x02, 0x00, 0x00]) + bytes(295)
+        assert await radio.send(Outbound(METER, first.source_endpoint, TUNNELING, transfer_data)) is Delivery.DELIVERED
+        await listener.until(lambda: listener.received[-1].cluster == TUNNELING)
         await radio.stop()
 
         again = await radio.start(listener, form=False)
@@ -49,36 +53,17 @@ async def test_a_meter_joins_speaks_is_answered_and_is_sent_away(tmp_path, liste
         dongle.wait_for("left")
         await radio.stop()
     assert radio.state is RadioState.STOPPED
+    frames = AirCapture(tmp_path, dongle.capture, dongle.keys).frames
+    assert len(frames("frame")) > 20
+    assert frames("_ws.expert || _ws.malformed || wpan.fcs_ok == 0") == []
+    assert len(frames("zbee_zcl_general.ota.cmd.srv_tx.id == 0x02")) == 1
+    assert frames("zbee_aps.cluster == 0x0704 && zbee_aps.fragments") != []
 
 
 @both
-async def test_an_uninvited_meter_does_not_get_in(tmp_path, kind):
-    listener = RecordingListener()
+async def test_a_quiet_channel_is_looked_for_where_none_is_set(tmp_path, kind):
     with virtual_dongle(tmp_path, ppmid(), "--ncp", kind) as dongle:
-        radio = make(kind, dongle.port)
-        await radio.start(listener, form=True)
-        await radio.permit(parse_eui64("00-DB-12-34-56-78-90-FF"), LINK_KEY, 60)
-        dongle.wait_for("join_failed")
-        await radio.stop()
-    assert listener.joined == []
-    assert listener.received == []
-
-
-@both
-async def test_a_dongle_whose_process_dies_is_told(tmp_path, kind):
-    listener = RecordingListener()
-    with virtual_dongle(tmp_path, ppmid(), "--ncp", kind) as dongle:
-        radio = make(kind, dongle.port)
-        await radio.start(listener, form=True)
-        dongle.process.kill()
-        await listener.until(lambda: radio.state is RadioState.CONNECTING)
-        await radio.stop()
-    assert listener.state_names() == ["CONNECTING", "UP", "GONE", "CONNECTING", "STOPPED"]
-
-
-async def test_a_quiet_channel_is_looked_for_where_none_is_set(tmp_path):
-    with virtual_dongle(tmp_path, ppmid(), "--ncp", "znp") as dongle:
-        radio = ZnpRadio(ZnpSettings(dongle.port, channel=None))
+        radio = make(kind, dongle.port, channel=None)
         info = await radio.start(RecordingListener(), form=True)
         await radio.stop()
     assert info.network is not None

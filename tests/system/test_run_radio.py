@@ -11,6 +11,8 @@ from tests.support.virtual_dongle import EUI64, INSTALL_CODE, virtual_dongle
 
 pytestmark = pytest.mark.timeout(120)
 
+both_kinds = pytest.mark.parametrize("kind", ["ezsp", "znp"])
+
 OTHER = "00-DB-12-34-56-78-94-01"
 WRONG_CODE = "00-DB-12-34-56-78-94-02"
 NOT_IN_THE_LOG = "00-DB-12-34-56-78-94-03"
@@ -34,11 +36,14 @@ def radio_states(desk):
     return [event.fields["state"] for event in desk.events(Kind.RADIO_STATE)]
 
 
-def test_a_cable_that_is_cut_in_mid_download_and_a_dongle_that_restarts(tmp_path):
-    with bench(tmp_path, quick(think_time_s=0.02)) as desk:
-        desk.start_hub()
+@both_kinds
+def test_a_cable_that_is_cut_a_dongle_that_restarts_and_a_hub_that_is_killed_in_mid_download(tmp_path, kind):
+    with bench(tmp_path, quick(think_time_s=0.02), "--ncp", kind) as desk:
+        desk.start_hub("--radio", kind)
         desk.admit(EUI64)
-        number = desk.start_update(image(desk))
+        formed = desk.chf("radio", "info", "--json").json
+        assert formed["kind"] == kind
+        number = desk.start_update(image(desk, 12_000))
         desk.until_offset(1000)
         steal_connection(desk.dongle.port)
         desk.until(lambda: "gone" in radio_states(desk), "the hub to notice")
@@ -46,9 +51,15 @@ def test_a_cable_that_is_cut_in_mid_download_and_a_dongle_that_restarts(tmp_path
         desk.until_offset(3000)
         desk.dongle.command(do="restart_dongle")
         desk.until(lambda: radio_states(desk).count("gone") == 2, "the hub to notice")
+        desk.until_offset(5000)
+        desk.kill_hub()
+        desk.start_hub("--radio", kind)
         check_activated(desk, number)
         assert radio_states(desk)[-1] == "up"
         assert "radio is up" in desk.chf("watch", "--once").err
+        again = desk.chf("radio", "info", "--json").json
+        identity = ("pan_id", "channel", "coordinator")
+        assert [again[name] for name in identity] == [formed[name] for name in identity]
         started = [event for event in desk.dongle.events() if event["event"] == "download_started"]
         assert len(started) == 1
 
@@ -95,10 +106,11 @@ def spare(desk):
     ],
     ids=["lossy", "pty"],
 )
-def test_a_bad_air_and_a_terminal(tmp_path, air, listen):
+@both_kinds
+def test_a_bad_air_and_a_terminal(tmp_path, kind, air, listen):
     scenario = f"seed = 11\n[medium]\n{air}\n" + quick() + quick(OTHER, poll_interval_s=0.1)
-    with bench(tmp_path, scenario, listen=listen) as desk:
-        desk.start_hub()
+    with bench(tmp_path, scenario, "--ncp", kind, listen=listen) as desk:
+        desk.start_hub("--radio", kind)
         desk.admit(EUI64, OTHER)
         numbers = [desk.start_update(image(desk, 3000), device=eui64) for eui64 in (EUI64, OTHER)]
         for number, eui64 in zip(numbers, (EUI64, OTHER), strict=True):
