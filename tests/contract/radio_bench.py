@@ -18,12 +18,12 @@ KEY = bytes.fromhex("66B6900981E1EE3CA4206B6B861C02BB")
 OTA = 0x0019
 
 
-def ezsp(port: str) -> Radio:
-    return EzspRadio(EzspSettings(port))
+def ezsp(port: str, **settings) -> Radio:
+    return EzspRadio(EzspSettings(port, **settings))
 
 
-def znp(port: str) -> Radio:
-    return ZnpRadio(ZnpSettings(port))
+def znp(port: str, **settings) -> Radio:
+    return ZnpRadio(ZnpSettings(port, **settings))
 
 
 RADIOS = {
@@ -42,6 +42,11 @@ class Bench:
 
     def device(self, ieee: Eui64 = METER, address: int = 0x1001, **settings) -> MemoryDevice:
         return self.dongle.add(MemoryDevice(ieee, address, **settings))
+
+    def install_codes_alone(self) -> bool:
+        """Whether the dongle lets nobody in but who has a key of an install code."""
+        keys = self.dongle.ncp.keys
+        return keys.install_codes_only if self.make_radio is znp else keys.policy.install_code_keys_only
 
     async def invited(self, ieee: Eui64 = METER, address: int = 0x1001, **settings) -> MemoryDevice:
         """A device whose link key the dongle has, and which is on the network."""

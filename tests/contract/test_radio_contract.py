@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import logging
 from dataclasses import replace
 
 import pytest
@@ -315,6 +316,92 @@ async def test_a_restart_that_was_not_heard_of_is_found_out(bench, monkeypatch, 
     await bench.listener.until(lambda: bench.listener.state_names()[-3:] == ["GONE", "CONNECTING", "UP"])
     assert await bench.radio.send(Outbound(METER, 3, OTA, b"z")) is Delivery.DELIVERED
     assert device.received
+
+
+@pytest.fixture
+def impatient(monkeypatch):
+    """Whoever waits for the dongle, a library or we, does it for a moment."""
+    monkeypatch.setattr("bellows.ash.T_RX_ACK_MIN", 0.01)
+    monkeypatch.setattr("bellows.ash.T_RX_ACK_MAX", 0.02)
+    monkeypatch.setattr("bellows.uart.RESET_TIMEOUT", 0.05)
+    monkeypatch.setattr("zigpy_znp.api.CONNECT_PROBE_TIMEOUT", 0.2)
+    monkeypatch.setattr("chf.radio.znp.link.PING_LIMIT_S", 0.05)
+    monkeypatch.setattr("chf.radio.znp.link.ANSWER_LIMIT_S", 0.05)
+    monkeypatch.setattr("chf.radio.session.TICK_S", 0.02)
+
+
+@pytest.mark.usefixtures("no_complaints", "impatient")
+async def test_a_hung_dongle_is_noticed_and_its_messages_are_told(bench):
+    device = await bench.invited()
+    await bench.radio.send(message(device))
+    bench.dongle.mute = True
+    for _ in range(2):
+        bench.radio.post(message(device, urgency=Urgency.BULK))
+    await bench.listener.until(lambda: "GONE" in bench.listener.state_names())
+    await bench.listener.until(lambda: len(bench.listener.sent) == 2)
+    assert bench.listener.fates() == [Delivery.RADIO_GONE] * 2
+
+
+@pytest.mark.usefixtures("no_complaints", "impatient")
+async def test_a_port_where_something_else_answers_is_told_plainly(cold):
+    async def chatter(reader, writer) -> None:
+        while await reader.read(100):
+            writer.write(b"login: ")
+        writer.close()
+
+    async with await asyncio.start_server(chatter, "127.0.0.1", 0) as server:
+        radio = cold.make_radio(f"tcp://127.0.0.1:{server.sockets[0].getsockname()[1]}")
+        with pytest.raises(RadioGoneError, match=r"answers as an? (EZSP|Z-Stack) dongle does"):
+            await radio.start(cold.listener, form=True)
+
+
+@pytest.mark.usefixtures("no_complaints")
+async def test_the_network_stays_open_for_as_long_as_was_asked_and_the_policy_goes_back(bench, monkeypatch):
+    for dongle in ("ezsp.dongle.EzspDongle", "znp.dongle.ZnpDongle"):
+        monkeypatch.setattr(f"chf.radio.{dongle}.longest_permit_s", 3)
+    monkeypatch.setattr("chf.radio.session.POLICY_LINGERS_S", 0.05)
+    assert not bench.install_codes_alone()
+    await bench.radio.permit(METER, KEY, 6)
+    assert bench.install_codes_alone()
+    await bench.dongle.until(lambda: not bench.install_codes_alone())
+    assert bench.dongle.stack.permits[-2:] == [3, 3]
+
+
+async def test_settings_of_the_network_are_taken(cold):
+    radio = cold.make_radio(cold.dongle.port, channel=20, pan_id=0x1A62)
+    info = await radio.start(cold.listener, form=True)
+    await radio.stop()
+    assert (info.network.channel, info.network.pan_id) == (20, 0x1A62)
+    assert cold.dongle.stack.network.channel == 20
+
+
+@pytest.mark.usefixtures("no_complaints")
+async def test_another_dongle_at_the_same_port_is_not_taken_for_ours(bench):
+    await bench.dongle.pull_out()
+    await bench.listener.until(lambda: bench.radio.state is RadioState.CONNECTING)
+    bench.dongle.swap()
+    connections = bench.dongle.connections
+    await bench.dongle.plug_in()
+    await bench.dongle.until(lambda: bench.dongle.connections == connections + 2)
+    assert bench.radio.state is RadioState.CONNECTING
+
+
+async def test_no_key_is_logged_however_loud_the_log(cold, caplog, monkeypatch):
+    caplog.set_level(logging.DEBUG)
+    for name in ("zigpy", "bellows", "zigpy_znp", "zigpy_znp.api"):
+        monkeypatch.setattr(logging.getLogger(name), "level", logging.NOTSET)
+    async with started(cold):
+        await cold.radio.permit(METER, KEY, 60)
+        keys = [key for _, _, key in await cold.radio.export_keys()]
+    assert len(keys) == 2
+    backup = await cold.radio.backup()
+    await cold.radio.restore(backup)
+    keys += [bytes.fromhex(seed) for seed in backup["stack_specific"].get("zstack", {}).values()]
+    written = "\n".join(record.getMessage() for record in caplog.records).lower().replace(":", "")
+    assert written or logging.getLogger("zigpy_znp.uart").isEnabledFor(logging.INFO)  # which has nothing to say here
+    for key in keys:
+        assert key.hex() not in written
+        assert repr(key) not in written
 
 
 @pytest.mark.usefixtures("no_complaints")

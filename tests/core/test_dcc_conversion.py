@@ -22,6 +22,7 @@ from chf.store.device_log import DeviceType
 from chf.store.device_messages import MessageState
 from chf.store.images import record_of
 from chf.update.model import ActivateNow, UpdateId, accept
+from tests.support.damaged_store import sql
 from tests.support.dcc_bench import (
     ACB,
     CHF,
@@ -374,8 +375,7 @@ def test_upward_answers_to_a_suppliers_command_of_this_desk_go_to_that_supplier(
 def test_upward_answer_that_nobody_asked_for_is_not_passed_on(upward):
     octets, _ = answered_read(upward)
     other = upward.store.device_messages.waiting()[0]
-    with upward.store.transaction() as tx:
-        tx.device_messages._database.write("delete from device_messages where id = ?", (other.id,))
+    sql(upward.store.home, "delete from device_messages where id = ?", given=(other.id,))
     upward.alert(octets, PPMID)
     assert upward.convert() == ()
     assert "not sent from here" in upward.alarms()[0]

@@ -12,6 +12,7 @@ from chf.trace import Kind
 from chf.update.model import UpdateState
 from chf.zcl import ota, time
 from chf.zcl.frame import Frame, Status
+from tests.support.damaged_store import fill_disk, free_disk
 from tests.support.memory_radio import MemoryRadio, hub_on_desk
 from tests.support.programs import image_file
 
@@ -33,28 +34,19 @@ def store(tmp_path):
         yield opened
 
 
-def fill(store) -> None:
-    """As SQLite has it when the disk is full: not one page more."""
-    store._database._connection.execute("pragma max_page_count = 1")  # it stops at the present size
-
-
 def fall_behind(store, radio) -> None:
     """Until no page has room left."""
-    fill(store)
+    fill_disk(store)
     for _ in range(200):
         radio.joins(PPMID)
         radio.says(PPMID, time.CLUSTER, READ_TIME)
-
-
-def free(store) -> None:
-    store._database._connection.execute("pragma max_page_count = 1000000")
 
 
 async def test_a_full_disk_stops_no_device_and_loses_nothing(store):
     radio = MemoryRadio()
     async with hub_on_desk(store, radio) as desk:
         await desk.until(lambda: store.jobs.list() and store.jobs.list()[0].state is UpdateState.ANNOUNCED)
-        fill(store)
+        fill_disk(store)
         for _ in range(200):  # until no page has room left
             radio.says(PPMID, time.CLUSTER, READ_TIME, secured=False)
             radio.joins(PPMID)
@@ -66,7 +58,7 @@ async def test_a_full_disk_stops_no_device_and_loses_nothing(store):
         radio.says(PPMID, ota.CLUSTER, QUERY)
         assert len(desk.told) == told
         assert store.jobs.list()[0].state is UpdateState.ANNOUNCED
-        free(store)
+        free_disk(store)
         await desk.until(lambda: store.jobs.list()[0].state is UpdateState.DOWNLOADING)
         assert [event.kind for event in desk.told].count(Kind.DEVICE_JOINED) == 200
         await desk.until(lambda: store.devices.get(PPMID).refused_frames == 200)
@@ -87,7 +79,7 @@ async def test_no_device_is_told_to_activate_before_that_is_written_however_ofte
             radio.says(PPMID, ota.CLUSTER, ota.command(ota.UpgradeEndRequest(Status.SUCCESS, *ids), sequence))
         assert store.jobs.list()[0].state is UpdateState.DOWNLOADING
         assert answers_to_the_end(radio) == []
-        free(store)
+        free_disk(store)
         await desk.until(lambda: answers_to_the_end(radio))
         assert store.jobs.list()[0].state is UpdateState.ACTIVATING
 
@@ -126,7 +118,7 @@ async def test_commands_wait_their_turn_while_the_disk_is_full_and_are_done_once
         fall_behind(store, radio)
         polls = count_polls(store, monkeypatch)
         await desk.until(lambda: len(polls) > 2)
-        free(store)
+        free_disk(store)
         await desk.until(lambda: not store.inbox.pending())
         results = [store.inbox.get(number) for number in (cancel, *started)]
         assert [result.state for result in results] == [CommandState.DONE] * 3

@@ -14,6 +14,7 @@ from chf.store.images import Images, record_of
 from chf.store.inbox import Verb
 from chf.trace import Kind
 from chf.update.model import UpdateState
+from tests.support.damaged_store import sql
 from tests.support.memory_radio import MemoryRadio, hub_on_desk
 from tests.support.programs import image_file
 
@@ -57,7 +58,7 @@ def order(store, sha256, devices=DEVICES):
 
 
 def damage(store, sha256):
-    store._database._connection.execute("update images set content = x'00' where sha256 = ?", (sha256,))
+    sql(store.home, "update images set content = x'00' where sha256 = ?", given=(sha256,))
 
 
 def states(store):

@@ -1,4 +1,4 @@
-"""Wireshark decodes the OTA, Tunneling and Key Establishment frames that we write, field by field."""
+"""Wireshark decodes the Tunneling and Key Establishment frames that we write; for OTA see test_ota_zigpy."""
 
 import struct
 import subprocess
@@ -7,12 +7,10 @@ import pytest
 
 from chf.crypto.ecqv import CertificateAuthority, Suite
 from chf.zcl import key_establishment, tunneling
-from chf.zcl import ota as zcl
 from tests.support.air_capture import tshark
 
 pytestmark = pytest.mark.needs_tshark
 
-OTA = "zbee_zcl_general.ota"
 IEEE802154_NOFCS = 230
 SMART_ENERGY = 0x0109
 
@@ -36,42 +34,6 @@ def read(tmp_path, frame, cluster, names):
     malformed, *values = result.stdout.rstrip("\n").split("|")
     assert malformed == ""
     return dict(zip(names, values, strict=True))
-
-
-@pytest.mark.parametrize(
-    ("body", "expected"),
-    [
-        (zcl.ImageNotify(), {f"{OTA}.query_jitter": "0x64"}),
-        (
-            zcl.QueryNextImageResponse(0, zcl.ImageFound(0x10D8, 4, 2, 1000)),
-            {f"{OTA}.status": "0x00", f"{OTA}.file.version": "0x00000002", f"{OTA}.image.size": "1000"},
-        ),
-        (zcl.QueryNextImageResponse(0x98), {f"{OTA}.status": "0x98"}),
-        (
-            zcl.ImageBlock(0x10D8, 4, 2, 100, b"abc"),
-            {f"{OTA}.file.offset": "100", f"{OTA}.data_size": "3", f"{OTA}.image.data": "61:62:63"},
-        ),
-        (zcl.WaitForData(0, 1800, 7), {f"{OTA}.status": "0x97", f"{OTA}.request_time": "1800"}),
-        (
-            zcl.UpgradeEndResponse(0x10D8, 4, 2, 0, zcl.WAIT_FOR_COMMAND),
-            {f"{OTA}.current_time": "0", f"{OTA}.upgrade_time": "4294967295"},
-        ),
-    ],
-    ids=lambda value: type(value).__name__ if not isinstance(value, dict) else "",
-)
-def test_wireshark_reads_the_same_fields(tmp_path, body, expected):
-    frame = zcl.command(body, 0xA5)
-    command = f"{OTA}.cmd.srv_tx.id"
-    read_fields = read(tmp_path, frame, zcl.CLUSTER, (command, *expected))
-    assert int(read_fields.pop(command), 0) == body.COMMAND
-    assert {name: number(value) for name, value in read_fields.items()} == {
-        name: number(value) for name, value in expected.items()
-    }
-
-
-def number(text):
-    """Decimal or hexadecimal, as the field's display has it; octets stay text."""
-    return text if ":" in text else int(text, 0)
 
 
 def test_wireshark_reads_a_tunnel_request(tmp_path):

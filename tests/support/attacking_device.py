@@ -9,7 +9,6 @@ It has no stack: no retries, no checks, no counters but those it is told to use.
 a hub that hears no acknowledgement would otherwise repeat itself.
 """
 
-import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -30,8 +29,8 @@ from devices.wire.errors import FrameSecurityError
 from devices.wire.mac import AddressMode, MacCommand, MacFrame, MacType
 from devices.wire.nwk import NwkFrame, NwkSecurity, NwkType
 from devices.wire.security import cipher_for
+from tests.support.waiting import until
 
-LIMIT_S = 60.0
 HUB_ENDPOINT, ENDPOINT = 0x0B, 3
 SMART_ENERGY = 0x0109
 EVERYBODY = 0xFFFD
@@ -81,9 +80,7 @@ class Attacker:
         self.pan = self._beacons[0].source_pan
         self._radio.tune(network.channel, self.pan, mac.BROADCAST)
         self._mac_command(bytes((MacCommand.ASSOCIATION_REQUEST, 0x8C)), mac.BROADCAST)
-        await asyncio.sleep(0.05)
-        self._mac_command(bytes((MacCommand.DATA_REQUEST,)), self.pan)
-        await self.until(lambda: self._answers, "an association response")
+        await self.until(self._polled_for_its_answer, "an association response")
         await self.until(lambda: self.network_key or self.key_refused, "the network key")
         assert (self.network_key is not None) is expect_key
         if expect_key:
@@ -91,9 +88,10 @@ class Attacker:
             frame = ApsFrame(0, 0x0013, 0, 0, self._next(), b"\1" + announce, delivery=Delivery.BROADCAST)
             self._network_frame(EVERYBODY, frame.to_bytes())
 
-    def is_let_in(self) -> bool:
-        """Whether the network tells that it takes devices: a beacon with permission."""
-        return any(mac.Beacon.from_bytes(frame.payload).permit for frame in self._beacons)
+    def _polled_for_its_answer(self) -> bool:
+        if not self._answers:
+            self._mac_command(bytes((MacCommand.DATA_REQUEST,)), self.pan)
+        return bool(self._answers)
 
     # Speaking
 
@@ -135,12 +133,7 @@ class Attacker:
         return [heard for heard in self.told[after:] if heard.cluster == cluster]
 
     async def until(self, condition: Callable[[], object], what: str) -> None:
-        try:
-            async with asyncio.timeout(LIMIT_S):
-                while not condition():  # noqa: ASYNC110 frames come from the world, which tells nobody
-                    await asyncio.sleep(0.005)
-        except TimeoutError:
-            raise AssertionError(f"waited in vain for {what}; heard {self.told}") from None
+        await until(condition, what, lambda: f"heard {self.told}")
 
     def transmit(self, octets: bytes) -> None:
         """Any MAC frame without FCS."""

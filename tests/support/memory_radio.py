@@ -27,8 +27,8 @@ from chf.radio.interface import (
 )
 from chf.store import Store
 from chf.trace import Event, Kind
+from tests.support.waiting import LIMIT_S, until
 
-LIMIT_S = 60.0
 HUB = parse_eui64("00-DB-12-34-56-78-90-A2")
 
 
@@ -138,9 +138,7 @@ class HubOnDesk:
         return [event.kind for event in self.told]
 
     async def until(self, condition: Callable[[], object]) -> None:
-        async with asyncio.timeout(LIMIT_S):
-            while not condition():  # noqa: ASYNC110 conditions look into the store, which tells nobody
-                await asyncio.sleep(0.01)
+        await until(condition, explain=lambda: f"the hub told {self.told[-10:]}")
 
 
 @asynccontextmanager

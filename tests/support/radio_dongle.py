@@ -236,6 +236,14 @@ class Dongle:
         else:
             self.stack.network = None
 
+    def swap(self) -> None:
+        """Another stick, which has been on another network."""
+        if isinstance(self.ncp, ZnpCoprocessor):
+            self.wipe()
+        else:
+            assert self.stack.network is not None
+            self.stack.network.pan_id ^= 1
+
     async def plug_in(self) -> None:
         host, _, port = self.port.removeprefix("tcp://").rpartition(":")
         self._server = await asyncio.start_server(self._serve, host or "127.0.0.1", int(port or 0))

@@ -31,7 +31,8 @@ from chf.update.model import UpdateState
 from devices.bench.serve import Bench
 from tests.support.programs import image_file
 from tests.support.virtual_dongle import EUI64, INSTALL_CODE, local_dongle
-from tests.support.virtual_time import VirtualClock
+from tests.support.virtual_time import VirtualClock, let_pass
+from tests.support.waiting import until
 
 DEVICE = parse_eui64(EUI64)
 
@@ -64,9 +65,7 @@ class Desk:
         return [record for record in self.events() if record["event"] == name]
 
     async def until(self, condition: Callable[[], object], limit_s: float) -> None:
-        async with asyncio.timeout(limit_s):
-            while not condition():  # noqa: ASYNC110 in virtual time
-                await asyncio.sleep(0.05)
+        await until(condition, limit_s=limit_s)
 
     def network(self) -> tuple[bytes, int, int]:
         """As the dongle has it."""
@@ -80,7 +79,7 @@ class Desk:
     async def until_it_ended_well(self, content: bytes) -> None:
         """Nothing lost, nothing doubled."""
         await self.until(lambda: len(self.alerts()) >= 2, 3600)
-        await asyncio.sleep(300)  # for what would come twice
+        await let_pass(300)  # for what would come twice
         (job,) = self.store.jobs.list()
         assert (job.state, job.reason) == (UpdateState.ACTIVATED, "")
         assert self.alerts() == [("CCS08", "success"), ("CS09", "success")]

@@ -73,6 +73,12 @@ class VirtualClock:
         return Instant(asyncio.get_running_loop().time())
 
 
+async def let_pass(seconds: float) -> None:
+    """Only for a claim that something does not happen, or not before its time; it takes no time of ours."""
+    assert isinstance(asyncio.get_running_loop(), VirtualLoop)
+    await asyncio.sleep(seconds)
+
+
 @contextmanager
 def virtual_time(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[Coroutine[Any, Any, None]], None]]:
     """Both libraries measure how long the dongle takes by `time.monotonic`, which would stand still."""

@@ -28,6 +28,7 @@ from chf.store import Store
 from chf.store.alerts import NewAlert
 from chf.store.uplink import NewDocument
 from chf.trace import Kind
+from tests.support.damaged_store import fill_disk, free_disk
 from tests.support.dcc_bench import (
     ACB,
     KEYS,
@@ -42,6 +43,7 @@ from tests.support.dcc_bench import (
     make_pki,
     update_request,
 )
+from tests.support.waiting import until
 
 XML = {"Content-Type": "application/xml"}
 PATIENCE_S = 20.0
@@ -174,11 +176,11 @@ async def test_http_many_idle_connections_do_not_keep_others_out_for_long(store)
 
 async def test_http_full_disk_is_not_the_senders_fault(store):
     async with gateway(store) as url:
-        store._database.read(f"pragma max_page_count = {store._database.read('pragma page_count')[0][0]}")
         large = update_request(content=image(b"\xee" * 700_000)).to_bytes()
+        fill_disk(store)
         status, _, body = await post(url, large)
         assert (status, b"full" in body) == (503, True)
-        store._database.read("pragma max_page_count = 1000000")
+        free_disk(store)
         status, _, body = await post(url, large)
     assert (status, field(body, "ResponseCode")) == (200, "I99")
 
@@ -228,13 +230,14 @@ class Receiver:
 
     def __init__(self, *plan: int | str) -> None:
         self.plan, self.got, self.taken = list(plan), [], []
-        self.delay_s = 0.0
+        self.answers = asyncio.Event()  # cleared, it takes connections and does not answer
+        self.answers.set()
         self.url = ""
 
     async def handle(self, request: web.Request) -> web.Response:
         body = (await request.read()).decode()
         self.got.append(body)
-        await asyncio.sleep(self.delay_s)
+        await self.answers.wait()
         status = self.plan.pop(0) if self.plan else 204
         if status == "lost":
             self.taken.append(body)
@@ -252,7 +255,7 @@ class Receiver:
         await runner.setup()
         site = web.TCPSite(runner, "127.0.0.1", port)
         await site.start()
-        self.port = site._server.sockets[0].getsockname()[1]
+        self.port = runner.addresses[0][1]
         self.url = f"http://127.0.0.1:{self.port}/duis"
         try:
             yield self
@@ -280,12 +283,6 @@ async def delivering(store, url, policy=POLICY, **settings):
         task.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await task
-
-
-async def until(condition, patience_s: float = PATIENCE_S) -> None:
-    async with asyncio.timeout(patience_s):
-        while not condition():  # noqa: ASYNC110 - what is waited for is in the database
-            await asyncio.sleep(0.01)
 
 
 def all_delivered(store):
@@ -347,11 +344,11 @@ async def test_delivery_waits_for_a_receiver_that_is_down_for_a_while(store):
 async def test_delivery_to_a_slow_receiver_times_out_and_repeats_the_same_document(store):
     queue(store, "a")
     async with Receiver().listening() as receiver:
-        receiver.delay_s = 1.0
+        receiver.answers.clear()
         async with delivering(store, receiver.url, HASTY):
             await until(lambda: len(receiver.got) >= 2)
             assert "no answer within 0.5 s" in store.uplink.get(1).last_error
-            receiver.delay_s = 0.0
+            receiver.answers.set()
             await until(lambda: all_delivered(store))
     assert set(receiver.got) == {"a"}
 
@@ -443,7 +440,7 @@ async def test_delivery_to_an_address_that_hangs_is_bounded(store):
     for number in range(30):
         queue(store, f"{number}", device=Eui64(number))
     async with Receiver().listening() as receiver:
-        receiver.delay_s = 60.0
+        receiver.answers.clear()
         async with delivering(store, receiver.url, HASTY):
             await until(lambda: store.uplink.get(1).attempts >= 2)
     assert POLICY.at_once <= len(receiver.got) <= POLICY.at_once + 2
@@ -459,7 +456,7 @@ async def test_delivery_of_ten_thousand_documents_after_a_long_silence(store):
         for seq in range(1, 11):
             tx.uplink.failed(seq, "cannot be reached", UtcSeconds(0.0))
     async with Receiver().listening() as receiver, delivering(store, receiver.url):
-        await until(lambda: store.uplink.waiting() == 0, 240.0)
+        await until(lambda: store.uplink.waiting() == 0, limit_s=240.0)
     assert len(receiver.taken) == len(set(receiver.taken)) == 10_000
     for device in range(10):
         order = [name for name in receiver.taken if name.startswith(f"{device}/")]

@@ -11,7 +11,7 @@ from chf.radio.reconnecting import LONGEST_RETRY_S
 from devices.bench.serve import Bench
 from tests.support.programs import quick
 from tests.support.virtual_desk import desk_with_hub
-from tests.support.virtual_time import virtual_time
+from tests.support.virtual_time import let_pass, virtual_time
 
 pytestmark = pytest.mark.timeout(180)
 
@@ -28,7 +28,7 @@ async def story(directory: Path, kind: str) -> None:
         left_at_s = loop.time()
         desk.order(do="unplug", for_s=AWAY_S)
         await desk.until(lambda: desk.states()[-1][1] == "connecting", 60)
-        await asyncio.sleep(AWAY_S - 60)
+        await let_pass(AWAY_S - 60)
         assert desk.states()[-1][1] == "connecting"
         assert desk.store.jobs.list()[0].active
         check_bounded(attempts, left_at_s)

@@ -60,6 +60,7 @@ def test_a_port_says_by_itself_which_kind_answers_and_keeps_its_network(tmp_path
     with virtual_dongle(tmp_path, ppmid(), "--ncp", kind) as dongle:
         empty = run_chf("radio", "probe", dongle.port, "--json", home=home).json
         assert (empty["kind"], empty["channel"]) == (kind, None)
+        assert run_chf("run", "--no-form", "--radio", kind, "--port", dongle.port, home=home).code == 5
         formed = run_chf("radio", "form", "--port", dongle.port, "--channel", "20", "--json", home=home).json
         assert (formed["kind"], formed["channel"]) == (kind, 20)
         assert run_chf("radio", "probe", dongle.port, "--json", home=home).json == formed
@@ -91,11 +92,16 @@ def test_a_network_moves_by_a_file_that_is_secret(tmp_path, old, new):
         told = run_chf("radio", "backup", str(file), "--port", dongle.port, "--json", home=home).json
         assert told == {"schema": 1, "port": dongle.port, "file": str(file), "devices": 0}
         keys = tmp_path / "keys"
-        run_chf("radio", "keys", "--port", dongle.port, "--out", str(keys), home=home)
+        ran = run_chf("radio", "keys", "--port", dongle.port, "--out", str(keys), "--json", home=home)
+        assert (ran.code, ran.json["port"], ran.json["file"]) == (0, dongle.port, str(keys))
+        assert ran.json["keys"] == [{"label": "network", "kind": "nwk"}]
+        key = keys.read_text()[1:48]
+        assert not any(spelling in ran.out + ran.err for spelling in (key, key.replace(":", "")))
+        assert run_chf("radio", "keys", "--port", dongle.port, "--out", str(keys), home=home).code == 2
         again = run_chf("radio", "backup", str(file), "--port", dongle.port, home=home)
         assert again.code == 2
     assert stat.S_IMODE(file.stat().st_mode) == stat.S_IMODE(keys.stat().st_mode) == 0o600
-    assert json.loads(file.read_text())["network_key"]["key"] == keys.read_text()[1:48].replace(":", "")
+    assert json.loads(file.read_text())["network_key"]["key"] == key.replace(":", "")
     with virtual_dongle(tmp_path / "other", ppmid(), "--ncp", new) as dongle:
         ran = run_chf("radio", "restore", str(file), "--port", dongle.port, "--json", home=home)
         assert "old dongle" in ran.err

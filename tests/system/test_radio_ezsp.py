@@ -1,13 +1,12 @@
 """What is particular to the EZSP radio, on the real bellows and the virtual co-processor."""
 
 import asyncio
-import logging
 import random
 from collections.abc import AsyncIterator
 
 import pytest
 
-from chf.errors import RadioGoneError, RadioRefusedError, UsageError
+from chf.errors import UsageError
 from chf.radio.ezsp import EzspRadio, EzspSettings
 from chf.radio.interface import Delivery, Outbound, RadioState, Urgency
 from devices.ncp.ezsp.configuration import APS_UNICAST_MESSAGE_COUNT
@@ -97,16 +96,6 @@ async def test_fragments_are_put_together_by_us_and_acknowledged_once_each(dongl
     assert device.acknowledged_fragments == [0, 1, 2]
 
 
-async def test_blocks_flow_as_fast_as_the_dongle_has_room(dongle, radio, listener):
-    device = dongle.add(MemoryDevice(METER, 0x1001, confirms_after_s=0.001))
-    await radio.permit(METER, KEY, 60)
-    for n in range(60):
-        radio.post(block(device, n))
-    await listener.until(lambda: len(listener.sent) == 60)
-    assert set(listener.fates()) == {Delivery.DELIVERED}
-    assert [m.payload[0] for m in device.received] == list(range(60))
-
-
 async def test_a_dongle_with_fewer_places_than_it_says_is_no_obstacle(dongle, radio, listener):
     devices = [dongle.add(MemoryDevice(Eui64(METER + n), 0x1001 + n, confirms_after_s=0.002)) for n in range(20)]
     for device in devices:
@@ -187,134 +176,14 @@ async def test_a_dongle_that_restarted_unheard_and_takes_frames_all_the_same_is_
     assert (RadioState.GONE, "the dongle restarted without a word") in listener.states
 
 
-async def test_a_hung_dongle_is_noticed_and_its_messages_are_told(dongle, radio, listener, monkeypatch):
-    monkeypatch.setattr("bellows.ash.T_RX_ACK_MIN", 0.01)
-    monkeypatch.setattr("bellows.ash.T_RX_ACK_MAX", 0.02)
-    monkeypatch.setattr("chf.radio.session.TICK_S", 0.02)
-    device = dongle.add(MemoryDevice(METER, 0x1001))
-    await radio.permit(METER, KEY, 60)
-    await radio.send(block(device))
-    dongle.mute = True
-    radio.post(block(device))
-    await listener.until(lambda: "GONE" in listener.state_names())
-    await listener.until(lambda: bool(listener.sent))
-    assert listener.fates() == [Delivery.RADIO_GONE]
-
-
-async def test_the_network_stays_open_for_as_long_as_was_asked_and_the_policy_goes_back(dongle, radio, monkeypatch):
-    monkeypatch.setattr("chf.radio.ezsp.dongle.EzspDongle.longest_permit_s", 3)
-    monkeypatch.setattr("chf.radio.session.POLICY_LINGERS_S", 0.05)
-    assert not dongle.ncp.keys.policy.install_code_keys_only
-    await radio.permit(METER, KEY, 6)
-    assert dongle.ncp.keys.policy.install_code_keys_only
-    await dongle.until(lambda: not dongle.ncp.keys.policy.install_code_keys_only)
-    assert dongle.stack.permits == [0, 3, 3]
-
-
 async def test_the_key_table_is_made_large_enough(dongle, radio):
     assert dongle.ncp.keys.size == 64
-
-
-async def test_a_full_key_table_is_refused_with_what_to_do(dongle, listener, monkeypatch):
-    monkeypatch.setattr("chf.radio.session.SEARCH_LIMIT_S", 0.05)
-    radio = EzspRadio(EzspSettings(dongle.port, key_table_size=12))
-    await radio.start(listener, form=True)
-    size = dongle.ncp.keys.size
-    for n in range(size):
-        await radio.permit(Eui64(METER + n), KEY, 60)
-    with pytest.raises(RadioRefusedError, match="forget a device"):
-        await radio.permit(Eui64(METER + size), KEY, 60)
-    await radio.forget(METER)
-    await radio.permit(Eui64(METER + size), KEY, 60)
-    await radio.stop()
-
-
-async def test_a_sleepy_devices_timeout_is_extended_once_and_never_before_a_unicast(dongle, radio, listener):
-    sleepy = MemoryDevice(METER, 0x1001)
-    await radio.permit(METER, KEY, 60)
-    for _ in range(3):
-        dongle.announces(sleepy, capability=0x80)
-    await listener.until(lambda: len(listener.joined) == 3)
-    for n in range(5):
-        await radio.send(block(sleepy, n))
-    assert len(sleepy.received) == 5
-
-
-async def test_settings_of_the_network_are_taken(dongle, listener):
-    radio = EzspRadio(EzspSettings(dongle.port, channel=20, pan_id=0x1A62))
-    info = await radio.start(listener, form=True)
-    await radio.stop()
-    assert (info.network.channel, info.network.pan_id) == (20, 0x1A62)
-
-
-async def test_a_quiet_channel_is_looked_for_where_none_is_set(dongle, listener):
-    radio = EzspRadio(EzspSettings(dongle.port, channel=None))
-    info = await radio.start(listener, form=True)
-    await radio.stop()
-    assert 11 <= info.network.channel <= 26
-    assert {1, 11} == set(dongle.stack.endpoints)
-
-
-async def test_another_dongle_at_the_same_port_is_not_taken_for_ours(dongle, radio, listener):
-    await dongle.pull_out()
-    await listener.until(lambda: radio.state is RadioState.CONNECTING)
-    dongle.stack.network.pan_id ^= 1
-    await dongle.plug_in()
-    connections = dongle.connections
-    await dongle.until(lambda: dongle.connections == connections + 2)
-    assert radio.state is RadioState.CONNECTING
-
-
-async def test_no_key_is_logged_however_loud_the_log(dongle, listener, caplog, monkeypatch):
-    caplog.set_level(logging.DEBUG)
-    for name in ("zigpy", "bellows"):
-        monkeypatch.setattr(logging.getLogger(name), "level", logging.NOTSET)
-    radio = EzspRadio(EzspSettings(dongle.port))
-    await radio.start(listener, form=True)
-    await radio.permit(METER, KEY, 60)
-    keys = [key for _, _, key in await radio.export_keys()]
-    await radio.stop()
-    assert len(keys) == 2
-    written = "\n".join(record.getMessage() for record in caplog.records).lower().replace(":", "")
-    assert written
-    for key in keys:
-        assert key.hex() not in written
-        assert repr(key) not in written
 
 
 @pytest.mark.parametrize("port", ["", "tcp://127.0.0.1", "tcp://:5000", "tcp://127.0.0.1:99999", "tcp://host:x"])
 def test_what_is_no_port_is_the_users_mistake(port):
     with pytest.raises(UsageError, match="tcp://host:port"):
         EzspSettings(port)
-
-
-@pytest.mark.parametrize(
-    ("port", "reason"),
-    [
-        ("/dev/serial/by-id/not-there", "is the dongle plugged in"),
-        ("/dev/null", "/dev/null"),
-        ("/", "/"),
-        ("foo://host:1", "foo://"),
-        ("tcp://127.0.0.1:1", "nobody listens"),
-    ],
-)
-async def test_a_port_that_is_no_dongle_is_told_plainly(port, reason):
-    with pytest.raises(RadioGoneError, match=reason):
-        await EzspRadio(EzspSettings(port)).probe()
-
-
-async def test_a_port_where_something_else_answers_is_told_plainly(listener, monkeypatch):
-    monkeypatch.setattr("bellows.uart.RESET_TIMEOUT", 0.05)
-
-    async def chatter(reader, writer) -> None:
-        while await reader.read(100):
-            writer.write(b"login: ")
-        writer.close()
-
-    async with await asyncio.start_server(chatter, "127.0.0.1", 0) as server:
-        port = f"tcp://127.0.0.1:{server.sockets[0].getsockname()[1]}"
-        with pytest.raises(RadioGoneError, match="answers as an EZSP dongle does"):
-            await EzspRadio(EzspSettings(port)).start(listener, form=True)
 
 
 async def test_an_error_of_the_hub_in_a_session_is_logged_and_the_radio_goes_on(

@@ -1,6 +1,5 @@
 """A frame that was recorded on the air before the hub restarted is no news after it."""
 
-import asyncio
 from pathlib import Path
 
 import pytest
@@ -10,8 +9,9 @@ from chf.radio.ezsp import EzspRadio, EzspSettings
 from chf.radio.interface import Delivery, Outbound
 from chf.radio.znp import ZnpRadio, ZnpSettings
 from devices.wire.mac import MacType
-from tests.support.radio_listener import LIMIT_S, RecordingListener
+from tests.support.radio_listener import RecordingListener
 from tests.support.virtual_dongle import EUI64, LINK_KEY, local_dongle, ppmid
+from tests.support.waiting import until
 
 DEVICE = parse_eui64(EUI64)
 OTA = 0x0019
@@ -20,12 +20,6 @@ RADIOS = {
     "ezsp": lambda port: EzspRadio(EzspSettings(port)),
     "znp": lambda port: ZnpRadio(ZnpSettings(port)),
 }
-
-
-async def until(condition) -> None:
-    async with asyncio.timeout(LIMIT_S):
-        while not condition():  # noqa: ASYNC110 the world tells nobody
-            await asyncio.sleep(0.01)
 
 
 @pytest.mark.parametrize("kind", RADIOS)
