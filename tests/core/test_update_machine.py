@@ -191,11 +191,26 @@ def test_the_deadline_is_the_nearest_of_update_and_transfer():
     assert desk.machine.deadline() == 1002.0, "the update reads the version back"
 
 
+@pytest.mark.parametrize("image_is_there", [True, False])
+def test_a_version_is_not_read_where_nobody_knows_the_client(image_is_there):
+    desk = Desk()
+    record = replace(desk.row.record, state=TransferState.DOWNLOADING, endpoint=None)
+    row = replace(desk.row, state=UpdateState.DOWNLOADING, record=record)
+    machine = UpdateMachine(*POLICIES)
+    machine.restore([(row, IMAGE if image_is_there else None)], desk.now)
+    due = Now(Instant(2.0), UtcSeconds(T0 + 2))
+    reads = [send for send in only(Send, machine.handle_deadline(due)) if send.token is Token.ANSWER]
+    assert reads == []
+
+
 def test_what_a_device_without_an_update_says_is_answered_and_seen():
     machine = UpdateMachine(*POLICIES)
     octets = zcl.command(zcl.QueryNextImageRequest(MANUFACTURER, IMAGE_TYPE, OLD, HARDWARE), 1)
     effects = machine.handle(FrameReceived(PPMID, ENDPOINT, octets), Now(Instant(0.0), UtcSeconds(T0)))
     assert kinds(effects) == [VersionSeen, Send]
+    read_back = bytes.fromhex("10 00 01 0200 00 23 02000000")
+    effects = machine.handle(FrameReceived(PPMID, ENDPOINT, read_back), Now(Instant(0.0), UtcSeconds(T0)))
+    assert effects == (VersionSeen(PPMID, VersionObserved(NEW)),)
     assert machine.handle(About(PPMID, DeviceRejoined()), Now(Instant(0.0), UtcSeconds(T0))) == ()
 
 
