@@ -22,12 +22,11 @@ from chf.store.store import Transaction
 from chf.trace import Event, Kind
 from chf.update import effects as effect
 from chf.update.effects import Effect, Effects, Token
-from chf.update.machine import About, Accepted, Delivered, FrameReceived, ImageReady, UpdateMachine
+from chf.update.machine import About, Accepted, Delivered, FrameReceived, ImageReady, ImageUnreadable, UpdateMachine
 from chf.update.model import (
     ActivateByCommand,
     ActivationGiven,
     DeviceRejoined,
-    Refused,
     TransferEnded,
     TransferRecord,
     Update,
@@ -236,7 +235,7 @@ class Updates(Handler):
         if isinstance(image, ChfError):
             batch = Batch(now)
             batch.event(Kind.IMAGE_CORRUPT, {"sha256": wanted.image}, device=wanted.peer, job=wanted.update)
-            self.tell(batch, wanted.peer, Refused(str(image)))
+            batch.add(self._batch(self._machine.handle(ImageUnreadable(wanted.update, str(image)), now), now))
             return batch
         endpoint, sleepy = self._devices.endpoint(wanted.peer), self._devices.is_gsme(wanted.peer)
         ready = ImageReady(wanted.update, image, endpoint, sleepy)

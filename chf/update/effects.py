@@ -130,7 +130,7 @@ class Alarm:
 
 @dataclass(frozen=True, slots=True)
 class LoadImage:
-    """Read the image, check it and answer `ImageReady`, or `Refused` with the reason: its device is to be served."""
+    """Read the image, check it and answer `ImageReady` or `ImageUnreadable`: its device is to be served."""
 
     update: UpdateId
     peer: Eui64

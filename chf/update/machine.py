@@ -37,6 +37,7 @@ from chf.update.model import (
     ActivationOrdered,
     Cancelled,
     DownloadStarted,
+    Refused,
     Stored,
     TransferEnded,
     TransferRecord,
@@ -70,6 +71,14 @@ class ImageReady:
 
 
 @dataclass(frozen=True, slots=True)
+class ImageUnreadable:
+    """The other answer to `LoadImage`: there is no such image, or it is not what was stored."""
+
+    update: UpdateId
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class FrameReceived:
     """One ZCL frame of cluster 0x0019 from this endpoint of a device that may be served, whatever it holds."""
 
@@ -95,7 +104,7 @@ class About:
     event: UpdateEvent
 
 
-Event: TypeAlias = FrameReceived | Delivered | About | Accepted | ImageReady
+Event: TypeAlias = FrameReceived | Delivered | About | Accepted | ImageReady | ImageUnreadable
 
 
 @dataclass(slots=True)
@@ -166,6 +175,8 @@ class UpdateMachine:
                 self._carry_out(self._schedule.handle(update.id, Stored(), now), call)
             case ImageReady():
                 self._offer(event, call)
+            case ImageUnreadable(number, reason):
+                self._carry_out(self._schedule.handle(number, Refused(reason), now), call)
             case _:
                 assert_never(event)
         return call.effects()

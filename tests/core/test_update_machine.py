@@ -19,7 +19,7 @@ from chf.update.effects import (
     Token,
     VersionSeen,
 )
-from chf.update.machine import About, Accepted, Delivered, FrameReceived, ImageReady, UpdateMachine
+from chf.update.machine import About, Accepted, Delivered, FrameReceived, ImageReady, ImageUnreadable, UpdateMachine
 from chf.update.model import (
     ActivateAt,
     ActivateByCommand,
@@ -289,6 +289,18 @@ def test_an_image_that_comes_after_the_end_is_not_offered():
     machine.handle(Accepted(update), now)
     machine.handle(About(PPMID, Cancelled()), now)
     assert machine.handle(ImageReady(update.id, IMAGE), now) == ()
+
+
+def test_an_image_that_cannot_be_read_fails_its_own_update_alone():
+    machine, update = UpdateMachine(*POLICIES), new_update()
+    now = Now(Instant(0.0), UtcSeconds(T0))
+    machine.handle(Accepted(update), now)
+    machine.handle(About(PPMID, Cancelled()), now)
+    machine.handle(Accepted(new_update(2)), now)
+    assert machine.handle(ImageUnreadable(UpdateId(1), "altered"), now) == ()
+    effects = machine.handle(ImageUnreadable(UpdateId(2), "altered"), now)
+    (written,) = only(Persist, effects)
+    assert (written.update.state, written.update.reason) == (UpdateState.FAILED, "altered")
 
 
 # A meter
