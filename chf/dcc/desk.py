@@ -8,6 +8,7 @@ a code; any other raises. An answer that says "taken" is given after the store h
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
+from functools import partial
 from typing import Final, Generic, TypeVar, assert_never
 
 from chf.clock import Now
@@ -171,7 +172,7 @@ class Desk:
             self._store,
             request,
             now,
-            StoreInventory(self._store, self._smi.get()),
+            partial(StoreInventory, self._store, self._smi.get()),
             self._cpl.get(),
             activation=activation,
             policy=self._intake,

@@ -4,14 +4,15 @@ The image, the used counter and the command to the hub are written in one transa
 taken survives a crash, and any other leaves nothing behind. Who may ask, and who signed, is checked in `desk`.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Final
 
 from chf.clock import Now
-from chf.dcc.intake import DEFAULT_POLICY, IntakeDecision, IntakePolicy, RequestRefusal, decide
+from chf.dcc.intake import DEFAULT_POLICY, IntakeDecision, IntakePolicy, decide
 from chf.dcc.inventory import StoreInventory
 from chf.dcc.products import ProductList
-from chf.duis import RequestId, ResponseCode, ServiceResponse, UpdateFirmwareRequest
+from chf.duis import RequestId, ServiceResponse, UpdateFirmwareRequest
 from chf.errors import RefusedError
 from chf.eui64 import format_eui64
 from chf.image.image import FirmwareImage
@@ -40,7 +41,7 @@ def take_update(
     store: Store,
     request: UpdateFirmwareRequest,
     now: Now,
-    inventory: StoreInventory,
+    inventory: Callable[[], StoreInventory],
     products: ProductList | None,
     *,
     activation: Activation | None = None,
@@ -53,22 +54,20 @@ def take_update(
     """
     if allow_downgrade:
         policy = replace(policy, enforced=policy.enforced - {Check.DOWNGRADE})
-    decision = decide(request, inventory, policy, products, activation)
-    if decision.request_refusal is None and decision.image is not None:
-        try:
-            with store.transaction() as tx:
-                check_counter(tx, request.request_id)
-                tx.requests.note(request.request_id.originator, request.request_id.counter, now.utc)
-                command = _write(tx, decision, decision.image, activation or ActivateNow(), now, policy)
-            return Reception(decision, decision.response(int(now.utc)), command)
-        except RefusedError as error:  # another process took the same one since we looked
-            refusal = RequestRefusal(ResponseCode.VALIDATION, str(error))
-            decision = replace(decision, accepted=(), refused=(), request_refusal=refusal)
-    reason = "" if decision.request_refusal is None else decision.request_refusal.reason
-    fields = {"request": str(request.request_id), "reason": reason}
+    # An image of 10 MB and 50,000 devices are judged before the transaction, so that the hub need not wait for that.
+    version = store.version_of_others()
+    decision, command = decide(request, inventory(), policy, products, activation), None
     with store.transaction() as tx:
-        tx.audit.append(Event(now.utc, Kind.REQUEST_REFUSED, None, None, fields))
-    return Reception(decision, decision.response(int(now.utc)), None)
+        if store.version_of_others() != version:  # the hub or another process, since it was decided
+            decision = decide(request, inventory(), policy, products, activation)
+        if decision.request_refusal is None and decision.image is not None:
+            tx.requests.note(request.request_id.originator, request.request_id.counter, now.utc)
+            command = _write(tx, decision, decision.image, activation or ActivateNow(), now, policy)
+        else:
+            reason = "" if decision.request_refusal is None else decision.request_refusal.reason
+            fields = {"request": str(request.request_id), "reason": reason}
+            tx.audit.append(Event(now.utc, Kind.REQUEST_REFUSED, None, None, fields))
+    return Reception(decision, decision.response(int(now.utc)), command)
 
 
 def check_counter(tx: Transaction, request_id: RequestId) -> None:

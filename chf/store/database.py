@@ -157,10 +157,14 @@ class Database:
 
     def changed_by_others(self) -> bool:
         """Whether another connection has committed since the last call; True the first time. Cheap enough to poll."""
-        version = int(self.read("pragma data_version")[0][0])
+        version = self.version_of_others()
         changed = version != self._data_version
         self._data_version = version
         return changed
+
+    def version_of_others(self) -> int:
+        """Another number whenever another connection has committed since."""
+        return int(self.read("pragma data_version")[0][0])
 
     def close(self) -> None:
         with translated(self._path):

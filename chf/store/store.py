@@ -140,6 +140,10 @@ class Store:
         """Whether somebody else has written since the last call (True the first time): for the hub's poll."""
         return self._database.changed_by_others()
 
+    def version_of_others(self) -> int:
+        """Another number whenever somebody else has written: for who decides first and writes later."""
+        return self._database.version_of_others()
+
     def close(self) -> None:
         self._database.close()
         if self._lock is not None:

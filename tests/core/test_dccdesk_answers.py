@@ -17,7 +17,7 @@ from chf.errors import MalformedRequestError, RefusedError
 from chf.eui64 import Eui64, format_eui64
 from chf.image.image import parse_image
 from chf.store import Store
-from chf.store.device_log import DeviceType
+from chf.store.device_log import DeviceStatus, DeviceType
 from chf.store.inbox import Verb
 from tests.support.dcc_bench import (
     ACB,
@@ -73,14 +73,14 @@ def test_desk_refuses_a_replayed_update(bench):
 
 
 @pytest.mark.parametrize(
-    ("module", "function", "request_", "taken"),
+    ("module", "function", "request_", "words"),
     [
-        (reception, "decide", update_request(), "I99"),
-        (Signers, "check", ReadFirmwareVersionRequest(RequestId(SUPPLIER, PPMID, 1000)), "I99"),
+        (reception, "decide", update_request(), "used before"),
+        (Signers, "check", ReadFirmwareVersionRequest(RequestId(SUPPLIER, PPMID, 1000)), "replayed"),
     ],
 )
 def test_desk_of_another_process_takes_the_same_request_meanwhile(
-    bench, monkeypatch, module, function, request_, taken
+    bench, monkeypatch, module, function, request_, words
 ):
     """`chf dcc submit` beside `chf dcc serve`: between the look at the counter and the writing, the other is faster."""
     decide, others = getattr(module, function), []
@@ -94,9 +94,26 @@ def test_desk_of_another_process_takes_the_same_request_meanwhile(
 
     monkeypatch.setattr(module, function, slowly)
     answer = bench.ask(request_)
-    assert (others, answer.code.value) == ([taken], "E11")
-    assert "replayed" in answer.reason
+    assert (others, answer.code.value) == (["I99"], "E11")
+    assert words in answer.reason
     assert len(bench.store.inbox.pending()) + len(bench.store.device_messages.waiting()) == 1
+
+
+def test_desk_decides_again_where_the_hub_wrote_something_meanwhile(bench, monkeypatch):
+    decide = reception.decide
+
+    def slowly(*arguments):
+        monkeypatch.setattr(reception, "decide", decide)
+        decision = decide(*arguments)
+        with Store.open(bench.home) as hub, hub.transaction() as tx:
+            tx.devices.update(replace(tx.devices.get(PPMID), status=DeviceStatus.LEFT))
+        return decision
+
+    monkeypatch.setattr(reception, "decide", slowly)
+    answer = bench.ask(update_request(PPMID, SECOND))
+    assert field(answer.document, "NotCommissionedDeviceIDList") == format_eui64(PPMID)
+    (command,) = bench.store.inbox.pending()
+    assert command.body["devices"] == [format_eui64(SECOND)]
 
 
 def test_desk_counts_an_update_that_the_hub_has_not_seen_yet_as_in_progress(bench):
