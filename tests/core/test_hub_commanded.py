@@ -9,17 +9,7 @@ from chf.clock import Instant, Now, UtcSeconds
 from chf.eui64 import Eui64
 from chf.hub.meaning import to_update_event
 from chf.image.image import ImageId
-from chf.update.model import (
-    ActivateByCommand,
-    ActivateHold,
-    TransferOutcome,
-    Update,
-    UpdateId,
-    UpdateState,
-    VersionObserved,
-    WaitReason,
-    accept,
-)
+from chf.update import model
 from chf.update.transitions import apply
 
 OLD, NEW = 1, 2
@@ -28,46 +18,50 @@ NOW = Now(Instant(100.0), UTC)
 CODES = gbcs.ActivateImageResponseCode
 
 
-def waiting(**changes) -> Update:
+def waiting(**changes) -> model.Update:
     """An update whose device holds the image."""
-    update = accept(
-        number=UpdateId(1),
+    update = model.accept(
+        number=model.UpdateId(1),
         device=Eui64(5),
         image=ImageId("a" * 64),
         file_version=NEW,
-        activation=ActivateByCommand(),
+        activation=model.ActivateByCommand(),
         origin="test",
         version_before=OLD,
         now_utc=UTC,
         lifetime_s=1000,
     )
-    held = {"state": UpdateState.WAITING, "waiting_for": WaitReason.COMMAND, "transfer": TransferOutcome.SUCCESS}
+    held = {
+        "state": model.UpdateState.WAITING,
+        "waiting_for": model.WaitReason.COMMAND,
+        "transfer": model.TransferOutcome.SUCCESS,
+    }
     return replace(update, **{**held, **changes})
 
 
-def after(update: Update, payload) -> Update:
+def after(update: model.Update, payload) -> model.Update:
     for event in to_update_event(payload, update, NOW.utc).events:
         update, _ = apply(update, event, NOW)
     return update
 
 
-def read_back(update: Update, version: int) -> Update:
-    return apply(update, VersionObserved(version), NOW)[0]
+def read_back(update: model.Update, version: int) -> model.Update:
+    return apply(update, model.VersionObserved(version), NOW)[0]
 
 
 @pytest.mark.parametrize("dated", [False, True], ids=["response", "alert"])
 def test_success_is_believed_after_the_read_back(dated):
     outcome = gbcs.ExecutionOutcome(CODES.SUCCESS, NEW)
     update = after(waiting(), gbcs.FutureDatedFirmwareActivationAlert(1, 1, outcome) if dated else outcome)
-    assert update.state is UpdateState.ACTIVATING
-    assert read_back(update, NEW).state is UpdateState.ACTIVATED
-    assert read_back(update, OLD).state is UpdateState.REVERTED
+    assert update.state is model.UpdateState.ACTIVATING
+    assert read_back(update, NEW).state is model.UpdateState.ACTIVATED
+    assert read_back(update, OLD).state is model.UpdateState.REVERTED
 
 
 def test_activation_failure_ends_the_update_after_the_read_back():
     update = after(waiting(), gbcs.ExecutionOutcome(CODES.ACTIVATION_FAILURE, OLD))
     ended = read_back(update, OLD)
-    assert ended.state is UpdateState.FAILED
+    assert ended.state is model.UpdateState.FAILED
     assert "reported failure" in ended.reason
 
 
@@ -83,19 +77,19 @@ def test_the_success_of_another_version_is_not_this_updates():
 
 
 def test_an_update_of_the_first_method_is_not_moved_by_cs06():
-    update = waiting(activation=ActivateHold())
+    update = waiting(activation=model.ActivateHold())
     assert after(update, gbcs.ExecutionOutcome(CODES.SUCCESS, NEW)) == update
 
 
 def test_an_update_whose_device_holds_nothing_is_not_moved_by_cs06():
-    update = waiting(state=UpdateState.DOWNLOADING, transfer=None)
+    update = waiting(state=model.UpdateState.DOWNLOADING, transfer=None)
     assert after(update, gbcs.ExecutionOutcome(CODES.SUCCESS, NEW)) == update
 
 
 def test_cs08_reads_the_version_back():
     update = after(waiting(), gbcs.ExecutionOutcome(CODES.SUCCESS, NEW))
     told = gbcs.ReadFirmwareVersionResponse(NEW, gbcs.ReadFirmwareVersionResponseCode.READ_SUCCESS)
-    assert after(update, told).state is UpdateState.ACTIVATED
+    assert after(update, told).state is model.UpdateState.ACTIVATED
     failed = gbcs.ReadFirmwareVersionResponse(0, gbcs.ReadFirmwareVersionResponseCode.READ_FAILURE)
     assert to_update_event(failed, update, UTC).events == ()
 

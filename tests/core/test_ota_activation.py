@@ -2,6 +2,7 @@
 
 import pytest
 
+from chf.update import model
 from chf.update.effects import (
     AlarmKind,
     Send,
@@ -9,17 +10,6 @@ from chf.update.effects import (
     TransferChanged,
     TransferMoved,
     Urgency,
-)
-from chf.update.model import (
-    ActivateAt,
-    ActivateHold,
-    ActivateNow,
-    ActivationGiven,
-    Strategy,
-    TimeForm,
-    TransferEnded,
-    TransferOutcome,
-    TransferState,
 )
 from chf.update.transfer.policy import OtaPolicy
 from chf.zcl import ota as zcl
@@ -50,33 +40,33 @@ WAIT = zcl.WAIT_FOR_COMMAND
 
 
 def test_upgrade_end_of_an_immediate_update_is_answered_with_zero_and_zero():
-    response = end_response(finished(ActivateNow()).end())
+    response = end_response(finished(model.ActivateNow()).end())
     assert response == zcl.UpgradeEndResponse(*IDS, 0, 0)
 
 
 def test_what_is_told_is_written_down_first_and_the_transfer_ends_before_the_answer():
-    effects = finished(ActivateNow()).end()
+    effects = finished(model.ActivateNow()).end()
     kinds = [type(effect) for effect in effects if not isinstance(effect, TransferChanged)]
-    assert kinds == [TransferEnded, TransferMoved, ActivationGiven, Send]
+    assert kinds == [model.TransferEnded, TransferMoved, model.ActivationGiven, Send]
     assert isinstance(effects[0], TransferChanged)
-    assert only(TransferEnded, effects)[0].outcome is TransferOutcome.SUCCESS
+    assert only(model.TransferEnded, effects)[0].outcome is model.TransferOutcome.SUCCESS
 
 
 def test_upgrade_end_is_answered_urgently_and_with_the_sequence_of_the_request():
-    bench = finished(ActivateNow())
+    bench = finished(model.ActivateNow())
     (send,) = only(Send, bench.hear_octets(zcl.command(zcl.UpgradeEndRequest(0, *IDS), 0xA5)))
     assert (send.urgency, send.token) == (Urgency.URGENT, Token.COMMIT)
     assert Frame.from_bytes(send.payload).sequence == 0xA5
 
 
 def test_the_transfer_ends_once_however_often_the_device_says_so():
-    bench = finished(ActivateNow())
-    outcomes = [effect for _ in range(5) for effect in only(TransferEnded, bench.end())]
+    bench = finished(model.ActivateNow())
+    outcomes = [effect for _ in range(5) for effect in only(model.TransferEnded, bench.end())]
     assert len(outcomes) == 1
 
 
 def test_re_asks_are_answered_for_ever():
-    bench = finished(ActivateHold())
+    bench = finished(model.ActivateHold())
     for _ in range(50):
         assert end_response(bench.end()).upgrade_time == WAIT
         bench.advance(HOUR)
@@ -92,16 +82,18 @@ def test_upgrade_end_without_a_download_is_refused_and_reported():
     effects = bench.end()
     assert default_response(effects) == DefaultResponse(zcl.UpgradeEndRequest.COMMAND, Status.ABORT)
     assert alarms(effects) == [AlarmKind.UNPROVEN_DOWNLOAD]
-    assert not only(TransferEnded, effects)
-    assert bench.state is TransferState.DOWNLOADING
+    assert not only(model.TransferEnded, effects)
+    assert bench.state is model.TransferState.DOWNLOADING
 
 
 def test_a_device_that_keeps_claiming_a_download_fails():
     bench = Bench()
     bench.offer()
     effects = bench.end() + bench.end() + bench.end()
-    assert [effect.outcome for effect in only(TransferEnded, effects)] == [TransferOutcome.FILE_TRANSFER_FAILURE]
-    assert bench.state is TransferState.FAILED
+    assert [effect.outcome for effect in only(model.TransferEnded, effects)] == [
+        model.TransferOutcome.FILE_TRANSFER_FAILURE
+    ]
+    assert bench.state is model.TransferState.FAILED
 
 
 def test_half_a_download_is_not_a_download():
@@ -117,7 +109,7 @@ def test_a_parked_device_that_claims_the_last_block_is_refused():
     bench.offer(at(4 * HOUR))
     bench.served()
     assert default_response(bench.end()).status == Status.ABORT
-    assert bench.state is TransferState.PARKED
+    assert bench.state is model.TransferState.PARKED
 
 
 def test_a_download_that_resumes_in_the_middle_is_believed():
@@ -136,7 +128,7 @@ def test_a_policy_can_believe_devices_that_have_the_image_already(asked_first):
         bench.query()
     effects = bench.end()
     assert end_response(effects).upgrade_time == 0
-    assert [effect.outcome for effect in only(TransferEnded, effects)] == [TransferOutcome.SUCCESS]
+    assert [effect.outcome for effect in only(model.TransferEnded, effects)] == [model.TransferOutcome.SUCCESS]
 
 
 def test_belief_does_not_undo_a_missed_appointment():
@@ -146,14 +138,14 @@ def test_belief_does_not_undo_a_missed_appointment():
     bench.advance(6 * HOUR)
     bench.restart()
     assert end_response(bench.end()).upgrade_time == WAIT
-    assert bench.state is TransferState.MISSED
+    assert bench.state is model.TransferState.MISSED
 
 
 def test_upgrade_end_of_an_image_that_is_not_offered_is_aborted():
-    bench = finished(ActivateNow())
+    bench = finished(model.ActivateNow())
     effects = bench.hear(zcl.UpgradeEndRequest(0, *IDS[:2], NEW + 1))
     assert default_response(effects) == DefaultResponse(zcl.UpgradeEndRequest.COMMAND, Status.ABORT)
-    assert bench.state is TransferState.SERVED
+    assert bench.state is model.TransferState.SERVED
 
 
 def test_a_failed_upgrade_end_of_a_device_without_an_update_is_acknowledged():
@@ -163,23 +155,23 @@ def test_a_failed_upgrade_end_of_a_device_without_an_update_is_acknowledged():
 
 @pytest.mark.parametrize("status", [Status.INVALID_IMAGE, Status.REQUIRE_MORE_IMAGE, Status.ABORT, 0x01])
 def test_a_device_that_refuses_the_image_is_acknowledged_and_the_transfer_has_failed(status):
-    bench = finished(ActivateNow())
+    bench = finished(model.ActivateNow())
     octets = Frame(FrameType.CLUSTER, 6, 1, zcl.UpgradeEndRequest(status, *IDS).to_bytes()).to_bytes()
     effects = bench.hear_octets(octets)
     assert default_response(effects) == DefaultResponse(6, Status.SUCCESS)
-    (ended,) = only(TransferEnded, effects)
-    assert ended.outcome is TransferOutcome.FILE_TRANSFER_FAILURE
+    (ended,) = only(model.TransferEnded, effects)
+    assert ended.outcome is model.TransferOutcome.FILE_TRANSFER_FAILURE
     assert f"0x{status:02X}" in ended.reason
-    assert bench.state is TransferState.FAILED
+    assert bench.state is model.TransferState.FAILED
     assert query_response(bench.query()).status == Status.NO_IMAGE_AVAILABLE
     assert block_response(bench.ask_block(0)) == zcl.BlockRefused(Status.ABORT)
 
 
 def test_a_device_that_refuses_the_image_while_held_ends_no_second_transfer():
-    bench = finished(ActivateHold())
+    bench = finished(model.ActivateHold())
     bench.end()
-    assert not only(TransferEnded, bench.end(Status.INVALID_IMAGE))
-    assert bench.state is TransferState.FAILED
+    assert not only(model.TransferEnded, bench.end(Status.INVALID_IMAGE))
+    assert bench.state is model.TransferState.FAILED
 
 
 def test_a_policy_can_invite_a_device_that_gave_up_to_try_again():
@@ -188,8 +180,8 @@ def test_a_policy_can_invite_a_device_that_gave_up_to_try_again():
     bench.query()
     bench.ask_block(0)
     effects = bench.end(Status.ABORT)
-    assert not only(TransferEnded, effects)
-    assert bench.state is TransferState.OFFERED
+    assert not only(model.TransferEnded, effects)
+    assert bench.state is model.TransferState.OFFERED
     assert only(Send, bench.run(30)), "notified again"
     bench.query()
     bench.download(start=50)
@@ -200,9 +192,9 @@ def test_retries_are_counted():
     bench = Bench(OtaPolicy(retries_after_abort=1))
     bench.offer()
     bench.end(Status.ABORT)
-    assert bench.state is TransferState.OFFERED
+    assert bench.state is model.TransferState.OFFERED
     bench.end(Status.ABORT)
-    assert bench.state is TransferState.FAILED
+    assert bench.state is model.TransferState.FAILED
 
 
 # A time that is near
@@ -215,18 +207,18 @@ def test_a_near_time_is_given_as_an_offset():
     assert response.current_time == 0
     assert bench.now.utc + response.upgrade_time >= START_UTC + 1800
     assert bench.now.utc + response.upgrade_time < START_UTC + 1801
-    assert [effect.at_utc for effect in only(ActivationGiven, effects)] == [START_UTC + 1800]
+    assert [effect.at_utc for effect in only(model.ActivationGiven, effects)] == [START_UTC + 1800]
 
 
 def test_an_absolute_time_is_given_as_utc():
-    bench = finished(at(1800, time_form=TimeForm.ABSOLUTE))
+    bench = finished(at(1800, time_form=model.TimeForm.ABSOLUTE))
     response = end_response(bench.end())
     assert response.current_time == bench.now.zigbee_time()
     assert response.upgrade_time == bench.now.zigbee_time() + 1800 - int(bench.utc - START_UTC)
 
 
 def test_an_absolute_time_is_never_early_by_a_fraction_of_a_second():
-    bench = finished(at(1800.4, time_form=TimeForm.ABSOLUTE))
+    bench = finished(at(1800.4, time_form=model.TimeForm.ABSOLUTE))
     response = end_response(bench.end())
     assert response.upgrade_time - response.current_time >= START_UTC + 1800.4 - bench.utc
 
@@ -234,14 +226,14 @@ def test_an_absolute_time_is_never_early_by_a_fraction_of_a_second():
 def test_a_hub_without_a_clock_gives_offsets_whatever_was_asked():
     bench = Bench()
     bench.utc = 0.0
-    bench.offer(ActivateAt(1800.0, time_form=TimeForm.ABSOLUTE))
+    bench.offer(model.ActivateAt(1800.0, time_form=model.TimeForm.ABSOLUTE))
     bench.served()
     response = end_response(bench.end())
     assert (response.current_time, response.upgrade_time) == (0, 1800)
 
 
 def test_no_real_time_beyond_what_clients_wait_for():
-    bench = finished(at(WINDOW + 60, strategy=Strategy.HOLD))
+    bench = finished(at(WINDOW + 60, strategy=model.Strategy.HOLD))
     assert end_response(bench.end()).upgrade_time == WAIT
     bench.advance(61)
     assert end_response(bench.end()).upgrade_time <= WINDOW
@@ -271,7 +263,7 @@ def test_a_slow_download_past_the_time_activates_at_once_and_says_how_late():
     assert end_response(effects).upgrade_time == 0
     assert "s late" in only(TransferMoved, effects)[0].detail
     assert bench.record().committed_utc == bench.now.utc, "what is told is when it can be, not when it should have been"
-    assert [effect.at_utc for effect in only(ActivationGiven, effects)] == [bench.now.utc]
+    assert [effect.at_utc for effect in only(model.ActivationGiven, effects)] == [bench.now.utc]
 
 
 # Parking: a far time, and a device that cannot act before it
@@ -282,7 +274,7 @@ def test_the_last_block_waits_for_a_far_time():
     bench.offer(at(4 * HOUR))
     bench.query()
     assert bench.download() == image().content[:950]
-    assert bench.state is TransferState.PARKED
+    assert bench.state is model.TransferState.PARKED
     response = block_response(bench.ask_block(950))
     assert response == zcl.WaitForData(0, bench.policy.park_wait_s)
 
@@ -300,7 +292,7 @@ def test_a_parked_device_is_still_served_everything_else():
     bench.offer(at(4 * HOUR))
     bench.served()
     assert block_response(bench.ask_block(0)).data == image().content[:50]
-    assert bench.state is TransferState.PARKED
+    assert bench.state is model.TransferState.PARKED
 
 
 def test_a_page_stops_before_the_last_block():
@@ -309,7 +301,7 @@ def test_a_page_stops_before_the_last_block():
     effects = bench.ask_page(900, 100, 50) + bench.run(10)
     responses = [zcl.parse_image_block_response(send.payload[3:]) for send in only(Send, effects)]
     assert [type(response) for response in responses] == [zcl.ImageBlock, zcl.WaitForData]
-    assert bench.state is TransferState.PARKED
+    assert bench.state is model.TransferState.PARKED
 
 
 def test_the_waits_of_a_parked_device_end_when_the_time_is_near():
@@ -323,13 +315,13 @@ def test_the_waits_of_a_parked_device_end_when_the_time_is_near():
         bench.run(response.request_time)
     assert WINDOW - 2 <= START_UTC + 4 * HOUR - bench.utc <= WINDOW
     assert len(waits) == 7
-    assert bench.state is TransferState.SERVED
+    assert bench.state is model.TransferState.SERVED
     assert 0 < end_response(bench.end()).upgrade_time <= WINDOW
 
 
 def test_a_wait_in_absolute_times():
     bench = Bench()
-    bench.offer(at(4 * HOUR, time_form=TimeForm.ABSOLUTE))
+    bench.offer(at(4 * HOUR, time_form=model.TimeForm.ABSOLUTE))
     bench.served()
     response = block_response(bench.ask_block(950))
     assert response.current_time == bench.now.zigbee_time()
@@ -364,7 +356,7 @@ def test_a_parked_device_that_stays_away_past_the_grace_has_missed():
     bench.offer(at(4 * HOUR))
     bench.served()
     bench.run(5 * HOUR + 120)
-    assert bench.state is TransferState.MISSED
+    assert bench.state is model.TransferState.MISSED
     assert block_response(bench.ask_block(950)) == zcl.WaitForData(0, 300)
 
 
@@ -373,6 +365,6 @@ def test_a_parked_device_can_be_cancelled():
     bench.offer(at(4 * HOUR))
     bench.served()
     effects = bench.carry_out(bench.server.cancel(PPMID, bench.now))
-    assert only(TransferEnded, effects)[0].outcome is TransferOutcome.IMAGE_DISCARDED
+    assert only(model.TransferEnded, effects)[0].outcome is model.TransferOutcome.IMAGE_DISCARDED
     assert block_response(bench.ask_block(950)) == zcl.BlockRefused(Status.ABORT)
-    assert bench.state is TransferState.CANCELLED
+    assert bench.state is model.TransferState.CANCELLED

@@ -3,17 +3,10 @@
 import pytest
 
 from chf.errors import UsageError
+from chf.update import model
 from chf.update.effects import (
     AlarmKind,
     Send,
-)
-from chf.update.model import (
-    ActivateHold,
-    ActivateNow,
-    Strategy,
-    TransferEnded,
-    TransferOutcome,
-    TransferState,
 )
 from chf.update.transfer.policy import OtaPolicy
 from chf.zcl import ota as zcl
@@ -44,7 +37,7 @@ WAIT = zcl.WAIT_FOR_COMMAND
 
 
 def test_a_device_that_does_not_act_is_reminded_a_few_times_and_reported():
-    bench = finished(ActivateNow())
+    bench = finished(model.ActivateNow())
     bench.end()
     effects = bench.run(4 * HOUR)
     assert [response.upgrade_time for response in end_responses(effects)] == [0] * bench.policy.reminders
@@ -64,10 +57,10 @@ def test_reminders_come_at_doubling_intervals_from_the_time_on():
 
 
 def test_a_device_that_runs_the_new_version_is_left_alone():
-    bench = finished(ActivateNow())
+    bench = finished(model.ActivateNow())
     bench.end()
     bench.query(version=NEW)
-    assert bench.state is TransferState.RUNNING
+    assert bench.state is model.TransferState.RUNNING
     assert bench.run(4 * HOUR) == ()
 
 
@@ -78,11 +71,11 @@ def test_a_device_is_not_reminded_before_its_time():
 
 
 def test_a_device_that_comes_back_with_the_old_version_is_not_served_again():
-    bench = finished(ActivateNow())
+    bench = finished(model.ActivateNow())
     bench.end()
     bench.advance(20)
     assert query_response(bench.query(version=OLD)).status == Status.NO_IMAGE_AVAILABLE
-    assert bench.state is TransferState.COMMITTED, "what to conclude is for the job"
+    assert bench.state is model.TransferState.COMMITTED, "what to conclude is for the job"
 
 
 def test_a_device_that_lost_its_image_in_the_countdown_may_fetch_it_again():
@@ -94,7 +87,7 @@ def test_a_device_that_lost_its_image_in_the_countdown_may_fetch_it_again():
 
 
 def test_a_device_that_never_heard_the_time_may_fetch_the_image_again():
-    bench = finished(ActivateNow())
+    bench = finished(model.ActivateNow())
     bench.hear(zcl.UpgradeEndRequest(0, *IDS), report=False)
     bench.advance(20)
     assert query_response(bench.query()).status == Status.SUCCESS
@@ -102,26 +95,31 @@ def test_a_device_that_never_heard_the_time_may_fetch_the_image_again():
 
 @pytest.mark.parametrize(
     ("activation", "early"),
-    [(ActivateHold(), True), (at(4 * HOUR, strategy=Strategy.HOLD), True), (at(1800), True), (ActivateNow(), False)],
+    [
+        (model.ActivateHold(), True),
+        (at(4 * HOUR, strategy=model.Strategy.HOLD), True),
+        (at(1800), True),
+        (model.ActivateNow(), False),
+    ],
 )
 def test_an_activation_before_its_time_is_reported(activation, early):
     bench = finished(activation)
     bench.end()
     effects = bench.query(version=NEW)
-    assert bench.state is TransferState.RUNNING
+    assert bench.state is model.TransferState.RUNNING
     assert alarms(effects) == ([AlarmKind.ACTIVATED_EARLY] if early else [])
 
 
 def test_a_finished_device_that_turns_out_to_be_the_wrong_one_ends_no_second_transfer():
-    bench = finished(ActivateHold())
+    bench = finished(model.ActivateHold())
     bench.end()
     effects = bench.query(hardware=9)
-    assert bench.state is TransferState.FAILED
-    assert not only(TransferEnded, effects)
+    assert bench.state is model.TransferState.FAILED
+    assert not only(model.TransferEnded, effects)
 
 
 def test_a_device_that_refuses_the_time_is_reported():
-    bench = finished(ActivateNow())
+    bench = finished(model.ActivateNow())
     bench.end()
     response = DefaultResponse(zcl.UpgradeEndResponse.COMMAND, Status.NOT_AUTHORIZED).to_bytes()
     effects = bench.hear_octets(Frame(FrameType.GLOBAL, DefaultResponse.COMMAND, 1, response).to_bytes())
@@ -133,7 +131,7 @@ def test_a_device_that_refuses_the_time_is_reported():
 
 
 def test_a_clock_set_back_in_a_hold_moves_the_appointment():
-    bench = finished(at(4 * HOUR, strategy=Strategy.HOLD))
+    bench = finished(at(4 * HOUR, strategy=model.Strategy.HOLD))
     bench.end()
     bench.run(3 * HOUR - 60)
     bench.utc -= 2 * HOUR
@@ -142,7 +140,7 @@ def test_a_clock_set_back_in_a_hold_moves_the_appointment():
 
 
 def test_a_clock_set_forward_in_a_hold_is_noticed_within_a_minute():
-    bench = finished(at(4 * HOUR, strategy=Strategy.HOLD))
+    bench = finished(at(4 * HOUR, strategy=model.Strategy.HOLD))
     bench.end()
     bench.run(60)
     bench.utc += 4 * HOUR - WINDOW
@@ -150,11 +148,11 @@ def test_a_clock_set_forward_in_a_hold_is_noticed_within_a_minute():
 
 
 def test_a_clock_set_far_beyond_the_time_has_missed_it():
-    bench = finished(at(4 * HOUR, strategy=Strategy.HOLD))
+    bench = finished(at(4 * HOUR, strategy=model.Strategy.HOLD))
     bench.end()
     bench.utc += 10 * 365 * 24 * HOUR
     bench.run(61)
-    assert bench.state is TransferState.MISSED
+    assert bench.state is model.TransferState.MISSED
 
 
 def test_a_clock_set_back_after_the_time_was_given_makes_no_offset_that_clients_cut():
@@ -170,10 +168,10 @@ def test_a_clock_set_back_after_the_time_was_given_makes_no_offset_that_clients_
 
 
 def missed_while_held() -> Bench:
-    bench = finished(at(4 * HOUR, strategy=Strategy.HOLD))
+    bench = finished(at(4 * HOUR, strategy=model.Strategy.HOLD))
     bench.end()
     bench.restart(down_s=6 * HOUR)
-    assert bench.state is TransferState.MISSED
+    assert bench.state is model.TransferState.MISSED
     return bench
 
 
@@ -185,15 +183,15 @@ def test_a_missed_device_is_kept_waiting():
 
 def test_a_missed_device_is_released_by_a_person():
     bench = missed_while_held()
-    effects = bench.carry_out(bench.server.release(PPMID, ActivateNow(), bench.now))
+    effects = bench.carry_out(bench.server.release(PPMID, model.ActivateNow(), bench.now))
     assert end_response(effects).upgrade_time == 0
 
 
-@pytest.mark.parametrize("activation", [ActivateHold(), at(24 * HOUR)])
+@pytest.mark.parametrize("activation", [model.ActivateHold(), at(24 * HOUR)])
 def test_a_missed_device_can_get_another_appointment(activation):
     bench = missed_while_held()
     bench.carry_out(bench.server.release(PPMID, activation, bench.now))
-    assert bench.state is TransferState.HELD
+    assert bench.state is model.TransferState.HELD
     assert end_response(bench.end()).upgrade_time == WAIT
 
 
@@ -202,15 +200,15 @@ def test_a_missed_and_parked_device_can_get_another_appointment():
     bench.offer(at(4 * HOUR))
     bench.served()
     bench.restart(down_s=6 * HOUR)
-    assert bench.state is TransferState.MISSED
+    assert bench.state is model.TransferState.MISSED
     bench.carry_out(bench.server.release(PPMID, at(24 * HOUR), bench.now))
-    assert bench.state is TransferState.PARKED
+    assert bench.state is model.TransferState.PARKED
 
 
 def test_a_missed_device_can_be_cancelled():
     bench = missed_while_held()
     bench.carry_out(bench.server.cancel(PPMID, bench.now))
-    assert bench.state is TransferState.CANCELLED
+    assert bench.state is model.TransferState.CANCELLED
 
 
 def test_a_download_that_ends_beyond_the_grace_is_missed():
@@ -220,7 +218,7 @@ def test_a_download_that_ends_beyond_the_grace_is_missed():
     bench.ask_block(0)
     bench.run(3 * HOUR)
     assert bench.download(start=50) == image().content[50:950]
-    assert bench.state is TransferState.MISSED
+    assert bench.state is model.TransferState.MISSED
 
 
 def test_an_upgrade_end_beyond_the_grace_is_missed_and_told_to_wait():
@@ -228,8 +226,8 @@ def test_an_upgrade_end_beyond_the_grace_is_missed_and_told_to_wait():
     bench.run(3 * HOUR)
     effects = bench.end()
     assert end_response(effects).upgrade_time == WAIT
-    assert bench.state is TransferState.MISSED
-    assert only(TransferEnded, effects)[0].outcome is TransferOutcome.SUCCESS
+    assert bench.state is model.TransferState.MISSED
+    assert only(model.TransferEnded, effects)[0].outcome is model.TransferOutcome.SUCCESS
 
 
 # Settings

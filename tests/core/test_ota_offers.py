@@ -4,16 +4,8 @@ import pytest
 
 from chf.errors import RefusedError
 from chf.eui64 import Eui64
+from chf.update import model
 from chf.update.effects import AlarmKind, Progress, Send, TransferChanged, TransferMoved
-from chf.update.model import (
-    ActivateAt,
-    ActivateByCommand,
-    ActivateNow,
-    TransferEnded,
-    TransferOutcome,
-    TransferState,
-    VersionObserved,
-)
 from chf.update.transfer.policy import OtaPolicy
 from chf.zcl import ota as zcl
 from chf.zcl.frame import DefaultResponse, Frame, FrameType, Status
@@ -48,7 +40,7 @@ def bench():
 def test_an_offer_is_written_down_before_it_is_told(bench):
     effects = bench.offer()
     assert [type(effect) for effect in effects] == [TransferChanged, TransferMoved]
-    assert bench.state is TransferState.OFFERED
+    assert bench.state is model.TransferState.OFFERED
 
 
 def test_a_device_that_is_awake_is_notified_at_once_on_every_endpoint(bench):
@@ -105,18 +97,20 @@ def test_a_query_is_answered_with_the_image(bench):
     bench.offer()
     response = query_response(bench.query())
     assert response == zcl.QueryNextImageResponse(Status.SUCCESS, zcl.ImageFound(MANUFACTURER, IMAGE_TYPE, NEW, 1000))
-    assert bench.state is TransferState.DOWNLOADING
+    assert bench.state is model.TransferState.DOWNLOADING
 
 
 def test_every_query_tells_the_version_that_the_device_runs(bench):
     bench.offer()
-    assert only(VersionObserved, bench.query()) == [VersionObserved(OLD, MANUFACTURER, IMAGE_TYPE, HARDWARE)]
+    assert only(model.VersionObserved, bench.query()) == [
+        model.VersionObserved(OLD, MANUFACTURER, IMAGE_TYPE, HARDWARE)
+    ]
 
 
 def test_a_device_without_an_offer_gets_no_image(bench):
     effects = bench.query()
     assert query_response(effects) == zcl.QueryNextImageResponse(Status.NO_IMAGE_AVAILABLE)
-    assert only(VersionObserved, effects)
+    assert only(model.VersionObserved, effects)
 
 
 @pytest.mark.parametrize("ids", [(MANUFACTURER + 1, IMAGE_TYPE), (MANUFACTURER, IMAGE_TYPE + 1)])
@@ -124,7 +118,7 @@ def test_a_query_for_another_manufacturer_or_type_gets_no_image_and_ends_nothing
     bench.offer()
     effects = bench.hear(zcl.QueryNextImageRequest(*ids, OLD, HARDWARE))
     assert query_response(effects).status == Status.NO_IMAGE_AVAILABLE
-    assert bench.state is TransferState.OFFERED
+    assert bench.state is model.TransferState.OFFERED
     assert alarms(effects) == [AlarmKind.OTHER_IMAGE_WANTED]
     assert not alarms(bench.hear(zcl.QueryNextImageRequest(*ids, OLD, HARDWARE))), "told once"
 
@@ -134,9 +128,9 @@ def test_the_hardware_version_must_be_in_the_range(bench, hardware, found):
     bench.offer()
     effects = bench.query(hardware=hardware)
     assert (query_response(effects).status == Status.SUCCESS) is found
-    ended = [effect.outcome for effect in only(TransferEnded, effects)]
-    assert ended == ([] if found else [TransferOutcome.HARDWARE_VERSION_MISMATCH])
-    assert bench.state is (TransferState.DOWNLOADING if found else TransferState.FAILED)
+    ended = [effect.outcome for effect in only(model.TransferEnded, effects)]
+    assert ended == ([] if found else [model.TransferOutcome.HARDWARE_VERSION_MISMATCH])
+    assert bench.state is (model.TransferState.DOWNLOADING if found else model.TransferState.FAILED)
 
 
 def test_an_image_for_every_hardware_is_for_every_hardware(bench):
@@ -150,15 +144,15 @@ def test_a_device_that_does_not_name_its_hardware_is_served_unless_the_policy_sa
     strict = Bench(OtaPolicy(serve_unknown_hardware=False))
     strict.offer()
     assert query_response(strict.query(hardware=None)).status == Status.NO_IMAGE_AVAILABLE
-    assert strict.state is TransferState.OFFERED
+    assert strict.state is model.TransferState.OFFERED
 
 
 def test_an_older_image_is_not_given_unless_allowed(bench):
     bench.offer()
     effects = bench.query(version=NEW + 1)
     assert query_response(effects).status == Status.NO_IMAGE_AVAILABLE
-    (ended,) = only(TransferEnded, effects)
-    assert ended.outcome is TransferOutcome.IMAGE_DISCARDED
+    (ended,) = only(model.TransferEnded, effects)
+    assert ended.outcome is model.TransferOutcome.IMAGE_DISCARDED
     assert "newer" in ended.reason
     allowed = Bench()
     allowed.offer(allow_downgrade=True)
@@ -169,7 +163,7 @@ def test_a_device_that_runs_the_version_already_gets_no_image(bench):
     bench.offer()
     effects = bench.query(version=NEW)
     assert query_response(effects).status == Status.NO_IMAGE_AVAILABLE
-    assert bench.state is TransferState.RUNNING
+    assert bench.state is model.TransferState.RUNNING
     assert not alarms(effects)
 
 
@@ -178,7 +172,7 @@ def test_a_device_may_ask_again_in_its_download(bench):
     bench.query()
     bench.ask_block(0)
     assert query_response(bench.query()).status == Status.SUCCESS
-    assert bench.state is TransferState.DOWNLOADING
+    assert bench.state is model.TransferState.DOWNLOADING
 
 
 # One update at a time
@@ -194,7 +188,7 @@ def test_after_the_end_a_new_offer_is_taken_and_knows_the_endpoint(bench):
     bench.offer()
     bench.query(version=NEW)
     bench.offer(of=image(file_version=NEW + 1), update=2)
-    assert bench.state is TransferState.OFFERED
+    assert bench.state is model.TransferState.OFFERED
     assert only(Send, bench.run(0))[0].endpoint == ENDPOINT
 
 
@@ -228,7 +222,7 @@ def test_a_short_command_is_told_to_be_malformed_and_changes_nothing(bench, octe
     effects = bench.hear_octets(bytes.fromhex(octets))
     response = default_response(effects)
     assert response == DefaultResponse(bytes.fromhex(octets)[2], Status.MALFORMED_COMMAND)
-    assert bench.state is TransferState.OFFERED
+    assert bench.state is model.TransferState.OFFERED
 
 
 @pytest.mark.parametrize(
@@ -290,7 +284,7 @@ def test_the_version_is_asked_for_and_read_back(bench):
     assert frame.to_client
     reply = bytes.fromhex("18 00 01 0200 00 23 02000000")
     reply = bytes((0x10,)) + reply[1:]
-    assert only(VersionObserved, bench.hear_octets(reply)) == [VersionObserved(NEW)]
+    assert only(model.VersionObserved, bench.hear_octets(reply)) == [model.VersionObserved(NEW)]
 
 
 def test_a_version_that_is_read_back_ends_the_session(bench):
@@ -298,12 +292,12 @@ def test_a_version_that_is_read_back_ends_the_session(bench):
     bench.served()
     bench.end()
     bench.hear_octets(bytes.fromhex("10 00 01 0200 00 23 02000000"))
-    assert bench.state is TransferState.RUNNING
+    assert bench.state is model.TransferState.RUNNING
 
 
 def test_a_reported_version_counts_as_well_and_is_acknowledged(bench):
     effects = bench.hear_octets(bytes.fromhex("00 05 0a 0200 23 02000000"))
-    assert only(VersionObserved, effects) == [VersionObserved(NEW)]
+    assert only(model.VersionObserved, effects) == [model.VersionObserved(NEW)]
     assert default_response(effects) == DefaultResponse(0x0A, Status.SUCCESS)
 
 
@@ -316,9 +310,9 @@ def test_attributes_that_are_no_version_tell_none(bench, records):
 
 
 def test_an_activation_time_in_the_past_means_now_and_says_so(bench):
-    effects = bench.offer(ActivateAt(bench.now.utc))
+    effects = bench.offer(model.ActivateAt(bench.now.utc))
     assert "has passed" in only(TransferMoved, effects)[0].detail
-    assert bench.record().activation == ActivateNow()
+    assert bench.record().activation == model.ActivateNow()
 
 
 def test_progress_is_told_a_few_times_a_second_and_at_the_end(bench):
@@ -338,5 +332,5 @@ def test_a_download_is_written_down_every_few_seconds_and_never_per_block(bench)
 
 
 def test_a_meter_is_offered_like_the_others(bench):
-    bench.offer(ActivateByCommand())
+    bench.offer(model.ActivateByCommand())
     assert query_response(bench.query()).status == Status.SUCCESS

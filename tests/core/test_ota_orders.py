@@ -3,20 +3,13 @@
 import pytest
 
 from chf.errors import RefusedError
+from chf.update import model
 from chf.update.effects import (
     AlarmKind,
     Send,
     Token,
     TransferChanged,
     Urgency,
-)
-from chf.update.model import (
-    ActivateByCommand,
-    ActivateHold,
-    ActivateNow,
-    Strategy,
-    TransferEnded,
-    TransferState,
 )
 from chf.update.transfer.policy import OtaPolicy
 from chf.zcl import ota as zcl
@@ -47,24 +40,24 @@ WAIT = zcl.WAIT_FOR_COMMAND
 
 
 def test_a_far_time_with_hold_is_given_when_it_is_near_without_being_asked():
-    bench = finished(at(4 * HOUR, strategy=Strategy.HOLD))
+    bench = finished(at(4 * HOUR, strategy=model.Strategy.HOLD))
     assert end_response(bench.end()).upgrade_time == WAIT
-    assert bench.state is TransferState.HELD
+    assert bench.state is model.TransferState.HELD
     assert not end_responses(bench.run(4 * HOUR - WINDOW - 10))
     effects = bench.run(100)
     (send,) = only(Send, effects)
     assert send.urgency is Urgency.URGENT
     assert WINDOW - 60 <= end_response(effects).upgrade_time <= WINDOW
-    assert bench.state is TransferState.COMMITTED
+    assert bench.state is model.TransferState.COMMITTED
 
 
 def test_a_hold_that_some_clients_do_not_keep_is_reported():
-    assert alarms(finished(at(4 * HOUR, strategy=Strategy.HOLD)).end()) == [AlarmKind.HOLD_LIMIT]
-    assert alarms(finished(at(2 * HOUR, strategy=Strategy.HOLD)).end()) == []
+    assert alarms(finished(at(4 * HOUR, strategy=model.Strategy.HOLD)).end()) == [AlarmKind.HOLD_LIMIT]
+    assert alarms(finished(at(2 * HOUR, strategy=model.Strategy.HOLD)).end()) == []
 
 
 def test_a_lost_answer_is_said_again_soon_and_not_for_ever():
-    bench = finished(ActivateHold())
+    bench = finished(model.ActivateHold())
     times = []
     sends = only(Send, bench.hear(zcl.UpgradeEndRequest(0, *IDS), report=False))
     start = bench.instant
@@ -82,18 +75,18 @@ def test_a_lost_answer_is_said_again_soon_and_not_for_ever():
 
 
 def test_a_time_is_said_again_however_often_the_hold_was():
-    bench = finished(ActivateHold())
+    bench = finished(model.ActivateHold())
     bench.hear(zcl.UpgradeEndRequest(0, *IDS), report=False)
     for _ in range(bench.policy.resends):
         bench.server.delivered(PPMID, Token.HOLD, False, bench.now)
-    bench.carry_out(bench.server.release(PPMID, ActivateNow(), bench.now), report=False)
+    bench.carry_out(bench.server.release(PPMID, model.ActivateNow(), bench.now), report=False)
     bench.server.delivered(PPMID, Token.COMMIT, False, bench.now)
     bench.advance(bench.policy.resend_s)
     assert end_response(bench.due()).upgrade_time == 0
 
 
 def test_an_answer_that_arrived_is_not_said_again():
-    bench = finished(ActivateHold())
+    bench = finished(model.ActivateHold())
     bench.hear(zcl.UpgradeEndRequest(0, *IDS), report=False)
     bench.server.delivered(PPMID, Token.HOLD, False, bench.now)
     bench.server.delivered(PPMID, Token.HOLD, True, bench.now)
@@ -101,7 +94,7 @@ def test_an_answer_that_arrived_is_not_said_again():
 
 
 def test_the_fate_of_an_answer_that_no_longer_matters_changes_nothing():
-    bench = finished(ActivateHold())
+    bench = finished(model.ActivateHold())
     bench.end()
     assert bench.server.delivered(PPMID, Token.COMMIT, False, bench.now) == ()
     assert bench.server.delivered(PPMID, Token.ANSWER, False, bench.now) == ()
@@ -112,42 +105,42 @@ def test_the_fate_of_an_answer_that_no_longer_matters_changes_nothing():
 
 
 def test_a_hold_is_released_now():
-    bench = finished(ActivateHold())
+    bench = finished(model.ActivateHold())
     bench.end()
-    effects = bench.carry_out(bench.server.release(PPMID, ActivateNow(), bench.now))
+    effects = bench.carry_out(bench.server.release(PPMID, model.ActivateNow(), bench.now))
     assert end_response(effects).upgrade_time == 0
-    assert bench.state is TransferState.COMMITTED
+    assert bench.state is model.TransferState.COMMITTED
 
 
 def test_a_hold_is_released_to_a_far_time_and_stays_held():
-    bench = finished(ActivateHold())
+    bench = finished(model.ActivateHold())
     bench.end()
     effects = bench.carry_out(bench.server.release(PPMID, at(4 * HOUR), bench.now))
     assert [type(effect) for effect in effects] == [TransferChanged]
-    assert bench.state is TransferState.HELD
+    assert bench.state is model.TransferState.HELD
     bench.run(4 * HOUR - WINDOW + 60)
-    assert bench.state is TransferState.COMMITTED
+    assert bench.state is model.TransferState.COMMITTED
 
 
 def test_a_parked_hold_is_released_at_the_next_question():
     bench = Bench()
-    bench.offer(ActivateHold(Strategy.PARK))
+    bench.offer(model.ActivateHold(model.Strategy.PARK))
     bench.served()
     assert block_response(bench.ask_block(950)) == zcl.WaitForData(0, bench.policy.hold_wait_s)
-    bench.carry_out(bench.server.release(PPMID, ActivateNow(), bench.now))
+    bench.carry_out(bench.server.release(PPMID, model.ActivateNow(), bench.now))
     assert block_response(bench.ask_block(950)).data == image().content[950:]
     assert end_response(bench.end()).upgrade_time == 0
 
 
 def test_an_appointment_can_be_moved_while_nothing_was_given():
-    bench = finished(at(4 * HOUR, strategy=Strategy.HOLD))
+    bench = finished(at(4 * HOUR, strategy=model.Strategy.HOLD))
     bench.end()
-    bench.carry_out(bench.server.release(PPMID, at(8 * HOUR, strategy=Strategy.HOLD), bench.now))
+    bench.carry_out(bench.server.release(PPMID, at(8 * HOUR, strategy=model.Strategy.HOLD), bench.now))
     assert not end_responses(bench.run(5 * HOUR))
 
 
 def test_a_release_to_a_time_that_has_passed_means_now():
-    bench = finished(ActivateHold())
+    bench = finished(model.ActivateHold())
     bench.end()
     effects = bench.carry_out(bench.server.release(PPMID, at(-10 * HOUR), bench.now))
     assert end_response(effects).upgrade_time == 0
@@ -161,9 +154,9 @@ def test_a_release_after_the_time_was_given_is_refused_truthfully():
 
 
 def test_a_release_cannot_hand_a_device_to_the_supplier():
-    bench = finished(ActivateHold())
+    bench = finished(model.ActivateHold())
     with pytest.raises(RefusedError, match="supplier's command"):
-        bench.server.release(PPMID, ActivateByCommand(), bench.now)
+        bench.server.release(PPMID, model.ActivateByCommand(), bench.now)
 
 
 # Cancel
@@ -177,20 +170,20 @@ def test_an_update_is_cancelled_before_and_in_the_download(ask_first):
         bench.query()
         bench.ask_block(0)
     bench.carry_out(bench.server.cancel(PPMID, bench.now))
-    assert bench.state is TransferState.CANCELLED
+    assert bench.state is model.TransferState.CANCELLED
     assert query_response(bench.query()).status == Status.NO_IMAGE_AVAILABLE
     assert not only(Send, bench.run(HOUR))
 
 
 def test_a_held_device_is_told_to_drop_the_image():
-    bench = finished(ActivateHold())
+    bench = finished(model.ActivateHold())
     bench.end()
     sequence = bench.sequence
     effects = bench.carry_out(bench.server.cancel(PPMID, bench.now))
     assert default_response(effects) == DefaultResponse(zcl.UpgradeEndRequest.COMMAND, Status.ABORT)
     (send,) = only(Send, effects)
     assert Frame.from_bytes(send.payload).sequence == sequence
-    assert not only(TransferEnded, effects), "the transfer had ended well"
+    assert not only(model.TransferEnded, effects), "the transfer had ended well"
     assert default_response(bench.end()).status == Status.ABORT
 
 
@@ -199,7 +192,7 @@ def test_a_countdown_is_not_cancelled():
     bench.end()
     with pytest.raises(RefusedError, match="nothing calls it back"):
         bench.server.cancel(PPMID, bench.now)
-    assert bench.state is TransferState.COMMITTED
+    assert bench.state is model.TransferState.COMMITTED
 
 
 def test_what_has_ended_cannot_be_cancelled():
@@ -211,28 +204,28 @@ def test_what_has_ended_cannot_be_cancelled():
 
 
 def test_a_device_that_failed_and_runs_the_version_all_the_same_stays_failed():
-    bench = finished(ActivateNow())
+    bench = finished(model.ActivateNow())
     bench.end(Status.INVALID_IMAGE)
     bench.query(version=NEW)
-    assert bench.state is TransferState.FAILED
+    assert bench.state is model.TransferState.FAILED
 
 
 def test_a_device_that_activates_after_a_cancel_is_reported():
-    bench = finished(ActivateHold())
+    bench = finished(model.ActivateHold())
     bench.end()
     bench.carry_out(bench.server.cancel(PPMID, bench.now))
     effects = bench.query(version=NEW)
     assert alarms(effects) == [AlarmKind.ACTIVATED_AFTER_CANCEL]
-    assert bench.state is TransferState.CANCELLED
+    assert bench.state is model.TransferState.CANCELLED
 
 
 @pytest.mark.parametrize("finished_first", [False, True])
 def test_the_transfer_of_an_update_that_has_ended_ends_or_is_forgotten(finished_first):
-    bench = finished(ActivateNow())
+    bench = finished(model.ActivateNow())
     if finished_first:
         bench.end()
     told = bench.carry_out(bench.server.withdraw(PPMID, bench.now))
-    assert bool(only(TransferEnded, told)) is not finished_first
+    assert bool(only(model.TransferEnded, told)) is not finished_first
     assert (bench.server.get(PPMID) is None) is finished_first
     assert block_response(bench.ask_block(0)) == zcl.BlockRefused(Status.ABORT)
     assert bench.server.withdraw(PPMID, bench.now) == ()
@@ -242,24 +235,24 @@ def test_the_transfer_of_an_update_that_has_ended_ends_or_is_forgotten(finished_
 
 
 def test_a_meter_is_always_told_to_wait_for_the_command():
-    bench = finished(ActivateByCommand())
+    bench = finished(model.ActivateByCommand())
     for _ in range(3):
         assert end_response(bench.end()) == zcl.UpgradeEndResponse(*IDS, 0, WAIT)
         bench.run(24 * HOUR)
-    assert bench.state is TransferState.HELD
+    assert bench.state is model.TransferState.HELD
 
 
 def test_a_meter_that_has_the_image_cannot_be_cancelled_here():
-    bench = finished(ActivateByCommand())
+    bench = finished(model.ActivateByCommand())
     bench.end()
     with pytest.raises(RefusedError, match="supplier's command decides"):
         bench.server.cancel(PPMID, bench.now)
 
 
-@pytest.mark.parametrize("wanted", [ActivateNow(), ActivateHold(), at(3000)], ids=["now", "hold", "at"])
+@pytest.mark.parametrize("wanted", [model.ActivateNow(), model.ActivateHold(), at(3000)], ids=["now", "hold", "at"])
 def test_a_meter_is_released_by_nobody_here_not_even_before_its_download(wanted):
     bench = Bench()
-    bench.offer(ActivateByCommand())
+    bench.offer(model.ActivateByCommand())
     bench.query()
     with pytest.raises(RefusedError, match="supplier's command"):
         bench.server.release(PPMID, wanted, bench.now)
@@ -268,8 +261,8 @@ def test_a_meter_is_released_by_nobody_here_not_even_before_its_download(wanted)
 
 
 def test_a_meter_activates_at_any_time_without_an_alarm():
-    bench = finished(ActivateByCommand())
+    bench = finished(model.ActivateByCommand())
     bench.end()
     effects = bench.query(version=NEW)
-    assert bench.state is TransferState.RUNNING
+    assert bench.state is model.TransferState.RUNNING
     assert not alarms(effects)

@@ -5,19 +5,8 @@ import json
 import pytest
 
 from chf.machine import next_state
+from chf.update import model
 from chf.update.effects import Send
-from chf.update.model import (
-    ActivateAt,
-    ActivateByCommand,
-    ActivateHold,
-    ActivateNow,
-    Strategy,
-    TimeForm,
-    TransferRecord,
-    TransferState,
-    activation_from_json,
-    activation_to_json,
-)
 from chf.update.transitions import TRANSFER, TRANSFER_ENDS, Input
 from chf.zcl import ota as zcl
 from chf.zcl.frame import Frame
@@ -39,19 +28,19 @@ HOUR = 3600
 @pytest.mark.parametrize(
     "activation",
     [
-        ActivateNow(),
-        ActivateAt(START_UTC, Strategy.HOLD, TimeForm.ABSOLUTE),
-        ActivateHold(Strategy.PARK),
-        ActivateByCommand(),
+        model.ActivateNow(),
+        model.ActivateAt(START_UTC, model.Strategy.HOLD, model.TimeForm.ABSOLUTE),
+        model.ActivateHold(model.Strategy.PARK),
+        model.ActivateByCommand(),
     ],
 )
 def test_an_activation_survives_json(activation):
-    assert activation_from_json(json.loads(json.dumps(activation_to_json(activation)))) == activation
+    assert model.activation_from_json(json.loads(json.dumps(model.activation_to_json(activation)))) == activation
 
 
 def test_an_unknown_activation_is_an_error():
     with pytest.raises(ValueError, match="sometime"):
-        activation_from_json({"kind": "sometime"})
+        model.activation_from_json({"kind": "sometime"})
 
 
 @pytest.mark.parametrize(
@@ -65,7 +54,7 @@ def test_a_record_that_cannot_be_read_says_so(change):
     bench = Bench()
     bench.offer()
     with pytest.raises((KeyError, TypeError, ValueError)):
-        TransferRecord.from_json(bench.stored[PPMID].to_json() | change)
+        model.TransferRecord.from_json(bench.stored[PPMID].to_json() | change)
 
 
 def test_a_record_that_lacks_something_cannot_be_read():
@@ -74,12 +63,12 @@ def test_a_record_that_lacks_something_cannot_be_read():
     record = bench.stored[PPMID].to_json()
     del record["blocks"]
     with pytest.raises(KeyError, match="blocks"):
-        TransferRecord.from_json(record)
+        model.TransferRecord.from_json(record)
 
 
 def test_a_restored_session_is_the_one_that_was_written_down():
     bench = Bench()
-    bench.offer(ActivateHold(), sleepy=True, allow_downgrade=True)
+    bench.offer(model.ActivateHold(), sleepy=True, allow_downgrade=True)
     bench.served()
     bench.end()
     before = bench.record()
@@ -116,7 +105,7 @@ def test_a_device_that_had_everything_is_answered_at_once():
 
 def test_a_held_device_is_told_again_to_wait_as_soon_as_the_hub_is_back():
     bench = Bench()
-    bench.offer(ActivateHold())
+    bench.offer(model.ActivateHold())
     bench.served()
     bench.end()
     effects = bench.restart(down_s=20)
@@ -125,7 +114,7 @@ def test_a_held_device_is_told_again_to_wait_as_soon_as_the_hub_is_back():
 
 def test_a_held_device_whose_time_came_near_while_the_hub_was_down_gets_it_at_once():
     bench = Bench()
-    bench.offer(ActivateAt(START_UTC + 4 * HOUR, Strategy.HOLD))
+    bench.offer(model.ActivateAt(START_UTC + 4 * HOUR, model.Strategy.HOLD))
     bench.served()
     bench.end()
     effects = bench.restart(down_s=3 * HOUR + 1800)
@@ -134,7 +123,7 @@ def test_a_held_device_whose_time_came_near_while_the_hub_was_down_gets_it_at_on
 
 def test_a_time_that_passed_within_the_grace_is_now():
     bench = Bench()
-    bench.offer(ActivateAt(START_UTC + 4 * HOUR, Strategy.HOLD))
+    bench.offer(model.ActivateAt(START_UTC + 4 * HOUR, model.Strategy.HOLD))
     bench.served()
     bench.end()
     assert end_response(bench.restart(down_s=4 * HOUR + 600)).upgrade_time == 0
@@ -142,16 +131,16 @@ def test_a_time_that_passed_within_the_grace_is_now():
 
 def test_a_time_that_passed_beyond_the_grace_is_missed_and_the_device_told_to_wait():
     bench = Bench()
-    bench.offer(ActivateAt(START_UTC + 4 * HOUR, Strategy.HOLD))
+    bench.offer(model.ActivateAt(START_UTC + 4 * HOUR, model.Strategy.HOLD))
     bench.served()
     bench.end()
     assert end_response(bench.restart(down_s=6 * HOUR)).upgrade_time == zcl.WAIT_FOR_COMMAND
-    assert bench.state is TransferState.MISSED
+    assert bench.state is model.TransferState.MISSED
 
 
 def test_a_time_that_was_written_down_but_never_sent_is_sent():
     bench = Bench()
-    bench.offer(ActivateAt(START_UTC + 1800))
+    bench.offer(model.ActivateAt(START_UTC + 1800))
     bench.served()
     bench.hear(zcl.UpgradeEndRequest(0, *IDS), report=False)
     effects = bench.restart(down_s=10)
@@ -160,7 +149,7 @@ def test_a_time_that_was_written_down_but_never_sent_is_sent():
 
 def test_a_time_that_arrived_is_not_said_again():
     bench = Bench()
-    bench.offer(ActivateAt(START_UTC + 1800))
+    bench.offer(model.ActivateAt(START_UTC + 1800))
     bench.served()
     bench.end()
     assert not end_responses(bench.restart(down_s=10))
@@ -191,15 +180,15 @@ def test_an_instant_of_another_process_means_nothing():
 
 def test_every_state_is_reached_and_every_input_used():
     reached = {target for row in TRANSFER.values() for target in row.values()}
-    assert reached | {TransferState.OFFERED} == set(TransferState)
+    assert reached | {model.TransferState.OFFERED} == set(model.TransferState)
     assert {given for row in TRANSFER.values() for given in row} == set(Input)
-    assert set(TRANSFER) == set(TransferState)
+    assert set(TRANSFER) == set(model.TransferState)
 
 
 def test_nothing_leads_from_a_given_time_to_cancelled():
-    assert set(TRANSFER[TransferState.COMMITTED].values()) <= TRANSFER_ENDS - {TransferState.CANCELLED}
+    assert set(TRANSFER[model.TransferState.COMMITTED].values()) <= TRANSFER_ENDS - {model.TransferState.CANCELLED}
 
 
 def test_what_the_table_does_not_name_is_a_mistake_of_the_caller():
     with pytest.raises(LookupError, match="COMMITTED has no transition for CANCEL"):
-        next_state(TRANSFER, TransferState.COMMITTED, Input.CANCEL)
+        next_state(TRANSFER, model.TransferState.COMMITTED, Input.CANCEL)

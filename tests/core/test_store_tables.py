@@ -22,23 +22,7 @@ from chf.store import (
 )
 from chf.store.schema import ACTIVE_JOB
 from chf.trace import Event, Kind
-from chf.update.model import (
-    ENDS,
-    ActivateAt,
-    ActivateByCommand,
-    ActivateHold,
-    ActivateNow,
-    ActivationReport,
-    Strategy,
-    TimeForm,
-    TransferOutcome,
-    TransferRecord,
-    TransferState,
-    UpdateId,
-    UpdateState,
-    WaitReason,
-    accept,
-)
+from chf.update import model
 
 PPMID = Eui64(0x90B3D51F30000002)  # the highest bit set: no SQLite integer holds it
 OTHER = Eui64(0x00DB1234567890A4)
@@ -53,12 +37,12 @@ def store(tmp_path):
 
 
 def new_job(number=1, **changes):
-    job = accept(
-        number=UpdateId(number),
+    job = model.accept(
+        number=model.UpdateId(number),
         device=PPMID,
         image=ImageId("ab" * 32),
         file_version=2,
-        activation=ActivateNow(),
+        activation=model.ActivateNow(),
         origin="cli",
         version_before=1,
         now_utc=T0,
@@ -183,7 +167,7 @@ def test_an_image_that_an_update_needs_stays(store):
         tx.jobs.add(new_job(image=record.sha256))
         with pytest.raises(RefusedError, match="needed by update 1"):
             tx.images.remove(record.sha256)
-        tx.jobs.update(new_job(image=record.sha256, state=UpdateState.CANCELLED))
+        tx.jobs.update(new_job(image=record.sha256, state=model.UpdateState.CANCELLED))
         tx.images.remove(record.sha256)
         with pytest.raises(UsageError, match="no stored image"):
             tx.images.remove(record.sha256)
@@ -203,11 +187,11 @@ def test_a_record_that_is_not_of_its_content_is_refused(store):
 @pytest.mark.parametrize(
     "activation",
     [
-        ActivateNow(),
-        ActivateHold(),
-        ActivateHold(Strategy.PARK),
-        ActivateByCommand(),
-        ActivateAt(UtcSeconds(T0 + 0.5), Strategy.HOLD, TimeForm.ABSOLUTE),
+        model.ActivateNow(),
+        model.ActivateHold(),
+        model.ActivateHold(model.Strategy.PARK),
+        model.ActivateByCommand(),
+        model.ActivateAt(UtcSeconds(T0 + 0.5), model.Strategy.HOLD, model.TimeForm.ABSOLUTE),
     ],
 )
 def test_a_job_comes_back_as_it_was_written(store, activation):
@@ -217,19 +201,21 @@ def test_a_job_comes_back_as_it_was_written(store, activation):
     assert store.jobs.get(job.id) == job
     full = replace(
         job,
-        state=UpdateState.WAITING,
+        state=model.UpdateState.WAITING,
         reason="because",
         version_before=None,
         version_seen=0xFFFFFFFF,
-        transfer=TransferOutcome.SUCCESS,
-        report=ActivationReport(success=False, file_version=7),
-        waiting_for=WaitReason.TIME,
+        transfer=model.TransferOutcome.SUCCESS,
+        report=model.ActivationReport(success=False, file_version=7),
+        waiting_for=model.WaitReason.TIME,
         waiting_until=UtcSeconds(T0 + 1),
         activation_at=UtcSeconds(T0 + 2),
         download_started=UtcSeconds(T0 + 3),
         download_ended=UtcSeconds(T0 + 4),
         ended=UtcSeconds(T0 + 5),
-        record=TransferRecord(TransferState.HELD, activation, 3, True, 56, 7, True, 2, UtcSeconds(T0 + 6.5), True),
+        record=model.TransferRecord(
+            model.TransferState.HELD, activation, 3, True, 56, 7, True, 2, UtcSeconds(T0 + 6.5), True
+        ),
     )
     with store.transaction() as tx:
         tx.jobs.update(full)
@@ -238,27 +224,30 @@ def test_a_job_comes_back_as_it_was_written(store, activation):
     assert store.jobs.active_for(OTHER) is None
 
 
-@pytest.mark.parametrize("state", list(UpdateState))
+@pytest.mark.parametrize("state", list(model.UpdateState))
 def test_a_device_has_at_most_one_active_job(store, state):
     with store.transaction() as tx:
         tx.jobs.add(new_job(1, state=state))
         assert tx.jobs.next_id() == 2
-        if state in ENDS:
+        if state in model.ENDS:
             tx.jobs.add(new_job(2))
         else:
             with pytest.raises(RefusedError, match="has update 1 in progress"):
                 tx.jobs.add(new_job(2))
         tx.jobs.add(new_job(3, device=OTHER))
-    active = [2, 3] if state in ENDS else [1, 3]
+    active = [2, 3] if state in model.ENDS else [1, 3]
     assert [job.id for job in store.jobs.list(active_only=True)] == active
 
 
 def test_the_schema_and_the_model_agree_on_what_is_active():
-    assert f"state not in ({', '.join(repr(state.value) for state in UpdateState if state in ENDS)})" == ACTIVE_JOB
+    assert (
+        f"state not in ({', '.join(repr(state.value) for state in model.UpdateState if state in model.ENDS)})"
+        == ACTIVE_JOB
+    )
 
 
 def test_jobs_that_are_not_there_are_missed(store):
-    assert store.jobs.get(UpdateId(9)) is None
+    assert store.jobs.get(model.UpdateId(9)) is None
     with store.transaction() as tx:
         with pytest.raises(StoreError, match="no update 9"):
             tx.jobs.update(new_job(9))
@@ -273,7 +262,7 @@ def test_a_row_that_makes_no_sense_is_reported_as_damage(store, damage):
         tx.jobs.add(new_job(1))
         store._database.write("update jobs set " + damage)  # noqa: S608
     with pytest.raises(DamagedRowError, match=f"row 1 of jobs is unreadable, because {damage.split()[0]}: "):
-        store.jobs.get(UpdateId(1))
+        store.jobs.get(model.UpdateId(1))
 
 
 # --- audit

@@ -18,6 +18,7 @@ from chf.store import Store
 from chf.store.device_log import DeviceEntry, DeviceStatus, DeviceType
 from chf.store.images import record_of
 from chf.store.inbox import Verb
+from chf.update import model
 from chf.update.eligibility import (
     COMMANDED,
     HUB_ENFORCES,
@@ -28,15 +29,6 @@ from chf.update.eligibility import (
     Order,
     activation_for,
     judge,
-)
-from chf.update.model import (
-    ActivateAt,
-    ActivateByCommand,
-    ActivateHold,
-    ActivateNow,
-    UpdateId,
-    accept,
-    activation_to_json,
 )
 from tests.support.memory_radio import MemoryRadio, hub_on_desk
 
@@ -90,7 +82,7 @@ ROWS = [
     (
         Check.METHOD,
         METER,
-        {"tail": SIGNED_TAIL, "activation": ActivateHold()},
+        {"tail": SIGNED_TAIL, "activation": model.ActivateHold()},
         NOT_APPLICABLE,
         "it is activated by its supplier's command CS06, at no time of the hub's",
     ),
@@ -157,16 +149,16 @@ ROW_NAMES = [row[0].value for row in ROWS]
 def scene(home, entry, order):
     """A store with the device, the image and, where it is wanted, an update under way; what is ordered."""
     order = dict(order)
-    activation, busy = order.pop("activation", ActivateNow()), order.pop("busy", False)
+    activation, busy = order.pop("activation", model.ActivateNow()), order.pop("busy", False)
     ordered = image(**order)
     store = Store.open(home, hub=True)
     with store.transaction() as tx:
         tx.devices.add(entry or replace(ENTRY, eui64=OTHER))
         tx.images.add(record_of(ordered, "new", 0.0), ordered.content)
         if busy:
-            fields = {"activation": ActivateNow(), "origin": "cli", "version_before": 1, "now_utc": 4e9}
-            job = accept(
-                number=UpdateId(1), device=DEVICE, image=ordered.sha256, file_version=2, lifetime_s=1e6, **fields
+            fields = {"activation": model.ActivateNow(), "origin": "cli", "version_before": 1, "now_utc": 4e9}
+            job = model.accept(
+                number=model.UpdateId(1), device=DEVICE, image=ordered.sha256, file_version=2, lifetime_s=1e6, **fields
             )
             tx.jobs.add(job)
     return store, ordered, activation
@@ -179,7 +171,7 @@ async def test_the_hub_refuses_a_command_for_it(tmp_path, check, entry, order, i
     body = {
         "devices": [format_eui64(DEVICE)],
         "image": ordered.sha256,
-        "activation": activation_to_json(activation),
+        "activation": model.activation_to_json(activation),
     }
     with store:
         with store.transaction() as tx:
@@ -225,7 +217,7 @@ def test_the_cli_says_at_once_what_the_hub_will_refuse(tmp_path, check, entry, o
     store, ordered, activation = scene(tmp_path, entry, order)
     store.close()
     arguments = ["start", "--home", str(tmp_path), "--device", format_eui64(DEVICE), "--image", ordered.sha256]
-    ran = CliRunner().invoke(update_command, [*arguments, *(["--hold"] if activation == ActivateHold() else [])])
+    ran = CliRunner().invoke(update_command, [*arguments, *(["--hold"] if activation == model.ActivateHold() else [])])
     if check is Check.KNOWN:
         assert "is not in the device log: `chf device add` it first" in str(ran.exception)
     else:
@@ -252,7 +244,7 @@ def test_a_device_of_the_inventory_that_is_elsewhere_is_refused(tmp_path):
     [("4.1", "4.2", True), ("4.10", "4.2", False), ("4.2", "4.2", False), ("", "4.2", False), ("3.9", "", False)],
 )
 def test_a_device_of_an_older_gbcs_version_is_refused(version, minimum, refused):
-    order = Order(image(), ActivateNow(), minimum_gbcs_version=minimum)
+    order = Order(image(), model.ActivateNow(), minimum_gbcs_version=minimum)
     verdict = judge(Candidate(DEVICE, "PPMID", commissioned=True, gbcs_version=version), order, frozenset(Check))
     found = verdict.refusal
     assert (found is not None) is refused
@@ -264,7 +256,7 @@ def test_a_device_off_the_upgrade_path_is_refused(running, words):
     ordered = image(file_version=9)
     product = Product("new", "PPMID", "Maker", "M1", 9, ordered.manufacturer_image_hash, ProductStatus.ACTIVE, ("old",))
     old = replace(product, id="old", firmware_version=1, image_hash="0" * 64, upgrade_from=())
-    order = Order(ordered, ActivateNow(), products=ProductList([product, old]))
+    order = Order(ordered, model.ActivateNow(), products=ProductList([product, old]))
     device = Candidate(DEVICE, "PPMID", commissioned=True, file_version=running)
     found = judge(device, order, frozenset({Check.PRODUCT_LIST})).refusal
     assert (found is None) is (words is None)
@@ -275,19 +267,19 @@ def test_a_device_off_the_upgrade_path_is_refused(running, words):
 
 
 @pytest.mark.parametrize("kind", sorted(COMMANDED))
-@pytest.mark.parametrize("wanted", [ActivateNow(), ActivateByCommand()])
+@pytest.mark.parametrize("wanted", [model.ActivateNow(), model.ActivateByCommand()])
 def test_a_signed_image_waits_for_the_suppliers_command(kind, wanted):
     device = Candidate(DEVICE, kind, commissioned=True)
     assert judge(device, Order(image(SIGNED_TAIL), wanted), HUB_ENFORCES).refusal is None
-    assert activation_for(kind, wanted) == ActivateByCommand()
+    assert activation_for(kind, wanted) == model.ActivateByCommand()
 
 
 @pytest.mark.parametrize(
     ("kind", "tail", "wanted", "words"),
     [
-        *((kind, SIGNED_TAIL, ActivateAt(1.0), "CS06, at no time of the hub's") for kind in sorted(COMMANDED)),
-        *((kind, b"", ActivateNow(), "it takes images that its supplier signed") for kind in sorted(COMMANDED)),
-        ("PPMID", b"", ActivateByCommand(), "it obeys no command of a supplier"),
+        *((kind, SIGNED_TAIL, model.ActivateAt(1.0), "CS06, at no time of the hub's") for kind in sorted(COMMANDED)),
+        *((kind, b"", model.ActivateNow(), "it takes images that its supplier signed") for kind in sorted(COMMANDED)),
+        ("PPMID", b"", model.ActivateByCommand(), "it obeys no command of a supplier"),
     ],
 )
 def test_an_order_that_does_not_fit_the_type_is_refused(kind, tail, wanted, words):
@@ -298,10 +290,10 @@ def test_an_order_that_does_not_fit_the_type_is_refused(kind, tail, wanted, word
 
 def test_a_ppmid_is_activated_as_the_order_says():
     assert (
-        judge(Candidate(DEVICE, "PPMID", commissioned=True), Order(image(), ActivateHold()), HUB_ENFORCES).refusal
+        judge(Candidate(DEVICE, "PPMID", commissioned=True), Order(image(), model.ActivateHold()), HUB_ENFORCES).refusal
         is None
     )
-    assert activation_for("PPMID", ActivateHold()) == ActivateHold()
+    assert activation_for("PPMID", model.ActivateHold()) == model.ActivateHold()
     assert "IHD" not in UPDATABLE
 
 
@@ -324,7 +316,9 @@ def test_what_is_under_way_gives_way_where_it_may(kind, distributed, same, tail,
 
 def test_what_is_not_known_is_no_reason_to_refuse():
     assert (
-        judge(Candidate(DEVICE, "PPMID", commissioned=True), Order(image(), ActivateNow()), frozenset(Check)).refusal
+        judge(
+            Candidate(DEVICE, "PPMID", commissioned=True), Order(image(), model.ActivateNow()), frozenset(Check)
+        ).refusal
         is None
     )
 

@@ -7,6 +7,7 @@ import pytest
 from chf.clock import Instant, Now, UtcSeconds
 from chf.errors import RefusedError
 from chf.image.image import ImageId
+from chf.update import model
 from chf.update.effects import (
     Alarm,
     AlarmKind,
@@ -20,26 +21,6 @@ from chf.update.effects import (
     VersionSeen,
 )
 from chf.update.machine import About, Accepted, Delivered, FrameReceived, ImageReady, ImageUnreadable, UpdateMachine
-from chf.update.model import (
-    ActivateAt,
-    ActivateByCommand,
-    ActivateHold,
-    ActivateNow,
-    ActivationGiven,
-    ActivationOrdered,
-    ActivationReported,
-    Cancelled,
-    DamagedRecord,
-    DeviceRejoined,
-    Refused,
-    TransferEnded,
-    TransferOutcome,
-    TransferState,
-    UpdateId,
-    UpdateState,
-    VersionObserved,
-    accept,
-)
 from chf.update.scheduler import SchedulePolicy
 from chf.update.transfer.policy import OtaPolicy
 from chf.zcl import ota as zcl
@@ -52,12 +33,12 @@ POLICIES = SchedulePolicy(), OtaPolicy()
 
 
 def new_update(number=1, activation=None, **changes):
-    update = accept(
-        number=UpdateId(number),
+    update = model.accept(
+        number=model.UpdateId(number),
         device=PPMID,
         image=ImageId(IMAGE.sha256),
         file_version=NEW,
-        activation=activation or ActivateNow(),
+        activation=activation or model.ActivateNow(),
         origin="cli",
         version_before=OLD,
         now_utc=UtcSeconds(T0),
@@ -125,12 +106,15 @@ def test_an_update_begins_with_its_image_and_nothing_is_sent_before_the_row():
     now = Now(Instant(0.0), UtcSeconds(T0))
     effects = machine.handle(Accepted(update), now)
     assert kinds(effects) == [Persist, Happened, LoadImage] or kinds(effects) == [Persist, LoadImage, Happened]
-    assert only(Persist, effects)[0].update.state is UpdateState.STORED
-    assert only(LoadImage, effects) == [LoadImage(UpdateId(1), PPMID, update.image)]
+    assert only(Persist, effects)[0].update.state is model.UpdateState.STORED
+    assert only(LoadImage, effects) == [LoadImage(model.UpdateId(1), PPMID, update.image)]
     effects = machine.handle(ImageReady(update.id, IMAGE), now)
     (written,) = only(Persist, effects)
     assert effects[0] == written
-    assert (written.update.state, written.update.record.state) == (UpdateState.ANNOUNCED, TransferState.OFFERED)
+    assert (written.update.state, written.update.record.state) == (
+        model.UpdateState.ANNOUNCED,
+        model.TransferState.OFFERED,
+    )
 
 
 def test_a_block_is_one_message_and_nothing_else():
@@ -146,11 +130,14 @@ def test_an_upgrade_end_is_one_row_one_alert_and_one_answer_in_this_order():
     effects = desk.end()
     assert kinds(effects) == [Persist, Happened, RaiseTransferAlert, Happened, Send]
     written, ended, alert, given, send = effects
-    assert (written.update.state, written.update.record.state) == (UpdateState.ACTIVATING, TransferState.COMMITTED)
-    assert ended.event == TransferEnded(TransferOutcome.SUCCESS, "the device has the whole image", 3, 120)
-    assert (ended.before.state, ended.update.state) == (UpdateState.DOWNLOADING, UpdateState.DOWNLOADED)
-    assert alert.outcome is TransferOutcome.SUCCESS
-    assert given.event == ActivationGiven(desk.now.utc)
+    assert (written.update.state, written.update.record.state) == (
+        model.UpdateState.ACTIVATING,
+        model.TransferState.COMMITTED,
+    )
+    assert ended.event == model.TransferEnded(model.TransferOutcome.SUCCESS, "the device has the whole image", 3, 120)
+    assert (ended.before.state, ended.update.state) == (model.UpdateState.DOWNLOADING, model.UpdateState.DOWNLOADED)
+    assert alert.outcome is model.TransferOutcome.SUCCESS
+    assert given.event == model.ActivationGiven(desk.now.utc)
     assert send.token is Token.COMMIT
 
 
@@ -158,7 +145,7 @@ def test_progress_keeps_the_place_and_is_told():
     desk = Desk()
     desk.query()
     effects = desk.block(0)
-    assert only(Progress, effects) == [Progress(UpdateId(1), PPMID, 50, 120, 1)]
+    assert only(Progress, effects) == [Progress(model.UpdateId(1), PPMID, 50, 120, 1)]
 
 
 def test_the_version_of_the_query_reaches_update_and_device_log():
@@ -166,9 +153,9 @@ def test_the_version_of_the_query_reaches_update_and_device_log():
     desk.end()
     effects = desk.query(NEW)
     (seen,) = only(VersionSeen, effects)
-    assert seen.seen == VersionObserved(NEW, MANUFACTURER, IMAGE_TYPE, HARDWARE)
+    assert seen.seen == model.VersionObserved(NEW, MANUFACTURER, IMAGE_TYPE, HARDWARE)
     assert seen.activating, "it was, before it said so"
-    assert desk.row.state is UpdateState.ACTIVATED
+    assert desk.row.state is model.UpdateState.ACTIVATED
     assert not only(VersionSeen, desk.query(NEW))[0].activating
 
 
@@ -181,7 +168,7 @@ def test_the_version_is_read_back_where_the_client_was_heard():
 
 
 def test_the_deadline_is_the_nearest_of_update_and_transfer():
-    desk = Desk(ActivateAt(UtcSeconds(T0 + 1000))).downloaded()
+    desk = Desk(model.ActivateAt(UtcSeconds(T0 + 1000))).downloaded()
     desk.end()
     desk.seconds = desk.machine.deadline()
     assert only(Send, desk.due(0)) == [], "the transfer looks at the clock"
@@ -194,8 +181,8 @@ def test_the_deadline_is_the_nearest_of_update_and_transfer():
 @pytest.mark.parametrize("image_is_there", [True, False])
 def test_a_version_is_not_read_where_nobody_knows_the_client(image_is_there):
     desk = Desk()
-    record = replace(desk.row.record, state=TransferState.DOWNLOADING, endpoint=None)
-    row = replace(desk.row, state=UpdateState.DOWNLOADING, record=record)
+    record = replace(desk.row.record, state=model.TransferState.DOWNLOADING, endpoint=None)
+    row = replace(desk.row, state=model.UpdateState.DOWNLOADING, record=record)
     machine = UpdateMachine(*POLICIES)
     machine.restore([(row, IMAGE if image_is_there else None)], desk.now)
     due = Now(Instant(2.0), UtcSeconds(T0 + 2))
@@ -210,8 +197,8 @@ def test_what_a_device_without_an_update_says_is_answered_and_seen():
     assert kinds(effects) == [VersionSeen, Send]
     read_back = bytes.fromhex("10 00 01 0200 00 23 02000000")
     effects = machine.handle(FrameReceived(PPMID, ENDPOINT, read_back), Now(Instant(0.0), UtcSeconds(T0)))
-    assert effects == (VersionSeen(PPMID, VersionObserved(NEW)),)
-    assert machine.handle(About(PPMID, DeviceRejoined()), Now(Instant(0.0), UtcSeconds(T0))) == ()
+    assert effects == (VersionSeen(PPMID, model.VersionObserved(NEW)),)
+    assert machine.handle(About(PPMID, model.DeviceRejoined()), Now(Instant(0.0), UtcSeconds(T0))) == ()
 
 
 # Orders
@@ -220,25 +207,27 @@ def test_what_a_device_without_an_update_says_is_answered_and_seen():
 def test_a_cancel_ends_update_and_transfer_in_one_row_with_one_alert():
     desk = Desk()
     desk.block(0)
-    effects = desk.handle(About(PPMID, Cancelled()))
-    assert [effect.outcome for effect in only(RaiseTransferAlert, effects)] == [TransferOutcome.IMAGE_DISCARDED]
+    effects = desk.handle(About(PPMID, model.Cancelled()))
+    assert [effect.outcome for effect in only(RaiseTransferAlert, effects)] == [model.TransferOutcome.IMAGE_DISCARDED]
     assert len(only(Persist, effects)) == 1
-    assert (desk.row.state, desk.row.record.state) == (UpdateState.CANCELLED, TransferState.CANCELLED)
-    assert [type(item.event) for item in only(Happened, effects)] == [Cancelled, TransferEnded], "told, though it ended"
+    assert (desk.row.state, desk.row.record.state) == (model.UpdateState.CANCELLED, model.TransferState.CANCELLED)
+    assert [type(item.event) for item in only(Happened, effects)] == [model.Cancelled, model.TransferEnded], (
+        "told, though it ended"
+    )
 
 
 def test_a_cancelled_device_that_activates_all_the_same_is_reported():
-    desk = Desk(ActivateHold()).downloaded()
+    desk = Desk(model.ActivateHold()).downloaded()
     desk.end()
-    desk.handle(About(PPMID, Cancelled()))
+    desk.handle(About(PPMID, model.Cancelled()))
     assert [alarm.kind for alarm in only(Alarm, desk.query(NEW))] == [AlarmKind.ACTIVATED_AFTER_CANCEL]
-    assert desk.row.state is UpdateState.CANCELLED
+    assert desk.row.state is model.UpdateState.CANCELLED
 
 
 def test_a_countdown_is_neither_cancelled_nor_moved():
     desk = Desk().downloaded()
     desk.end()
-    for order in (Cancelled(), ActivationOrdered(ActivateHold())):
+    for order in (model.Cancelled(), model.ActivationOrdered(model.ActivateHold())):
         with pytest.raises(RefusedError, match="nothing calls it back"):
             desk.handle(About(PPMID, order))
 
@@ -246,39 +235,39 @@ def test_a_countdown_is_neither_cancelled_nor_moved():
 def test_an_activation_without_a_transfer_is_not_cancelled_either():
     desk = Desk()
     desk.machine = UpdateMachine(*POLICIES)
-    activating = replace(desk.row, state=UpdateState.ACTIVATING, record=DamagedRecord("{", "cut short"))
+    activating = replace(desk.row, state=model.UpdateState.ACTIVATING, record=model.DamagedRecord("{", "cut short"))
     desk.machine.restore([(activating, None)], desk.now)
     with pytest.raises(RefusedError, match="cannot be called back"):
-        desk.handle(About(PPMID, Cancelled()))
+        desk.handle(About(PPMID, model.Cancelled()))
 
 
 def test_a_device_without_an_update_has_none_to_cancel():
     with pytest.raises(RefusedError, match="no update"):
-        UpdateMachine(*POLICIES).handle(About(PPMID, Cancelled()), Now(Instant(0.0), UtcSeconds(T0)))
+        UpdateMachine(*POLICIES).handle(About(PPMID, model.Cancelled()), Now(Instant(0.0), UtcSeconds(T0)))
 
 
 def test_another_activation_before_the_offer_holds_for_it():
     machine, update = UpdateMachine(*POLICIES), new_update()
     now = Now(Instant(0.0), UtcSeconds(T0))
     machine.handle(Accepted(update), now)
-    machine.handle(About(PPMID, ActivationOrdered(ActivateHold())), now)
+    machine.handle(About(PPMID, model.ActivationOrdered(model.ActivateHold())), now)
     effects = machine.handle(ImageReady(update.id, IMAGE), now)
-    assert only(Persist, effects)[0].update.record.activation == ActivateHold()
+    assert only(Persist, effects)[0].update.record.activation == model.ActivateHold()
 
 
 def test_a_release_is_one_row_and_one_answer():
-    desk = Desk(ActivateHold()).downloaded()
+    desk = Desk(model.ActivateHold()).downloaded()
     desk.end()
-    effects = desk.handle(About(PPMID, ActivationOrdered(ActivateNow())))
+    effects = desk.handle(About(PPMID, model.ActivationOrdered(model.ActivateNow())))
     assert kinds(effects) == [Persist, Happened, Happened, Send]
-    assert (desk.row.activation, desk.row.state) == (ActivateNow(), UpdateState.ACTIVATING)
+    assert (desk.row.activation, desk.row.state) == (model.ActivateNow(), model.UpdateState.ACTIVATING)
 
 
 def test_an_update_that_is_refused_takes_its_offer_back():
     desk = Desk()
     desk.query()
-    desk.handle(About(PPMID, Refused("replaced")))
-    assert (desk.row.state, desk.row.record.state) == (UpdateState.FAILED, TransferState.CANCELLED)
+    desk.handle(About(PPMID, model.Refused("replaced")))
+    assert (desk.row.state, desk.row.record.state) == (model.UpdateState.FAILED, model.TransferState.CANCELLED)
     (answer,) = only(Send, desk.query())
     assert zcl.QueryNextImageResponse.from_bytes(answer.payload[3:]).status == Status.NO_IMAGE_AVAILABLE
 
@@ -287,7 +276,7 @@ def test_an_image_that_comes_after_the_end_is_not_offered():
     machine, update = UpdateMachine(*POLICIES), new_update()
     now = Now(Instant(0.0), UtcSeconds(T0))
     machine.handle(Accepted(update), now)
-    machine.handle(About(PPMID, Cancelled()), now)
+    machine.handle(About(PPMID, model.Cancelled()), now)
     assert machine.handle(ImageReady(update.id, IMAGE), now) == ()
 
 
@@ -295,24 +284,24 @@ def test_an_image_that_cannot_be_read_fails_its_own_update_alone():
     machine, update = UpdateMachine(*POLICIES), new_update()
     now = Now(Instant(0.0), UtcSeconds(T0))
     machine.handle(Accepted(update), now)
-    machine.handle(About(PPMID, Cancelled()), now)
+    machine.handle(About(PPMID, model.Cancelled()), now)
     machine.handle(Accepted(new_update(2)), now)
-    assert machine.handle(ImageUnreadable(UpdateId(1), "altered"), now) == ()
-    effects = machine.handle(ImageUnreadable(UpdateId(2), "altered"), now)
+    assert machine.handle(ImageUnreadable(model.UpdateId(1), "altered"), now) == ()
+    effects = machine.handle(ImageUnreadable(model.UpdateId(2), "altered"), now)
     (written,) = only(Persist, effects)
-    assert (written.update.state, written.update.reason) == (UpdateState.FAILED, "altered")
+    assert (written.update.state, written.update.reason) == (model.UpdateState.FAILED, "altered")
 
 
 # A meter
 
 
 def test_a_meter_activates_on_the_word_of_its_supplier_while_it_is_still_told_to_wait():
-    desk = Desk(ActivateByCommand()).downloaded()
+    desk = Desk(model.ActivateByCommand()).downloaded()
     desk.end()
-    assert (desk.row.state, desk.row.waiting_until) == (UpdateState.WAITING, None)
-    desk.handle(About(PPMID, ActivationGiven(desk.now.utc)))
-    desk.handle(About(PPMID, ActivationReported(success=True, file_version=NEW)))
-    assert (desk.row.state, desk.row.record.state) == (UpdateState.ACTIVATING, TransferState.HELD)
+    assert (desk.row.state, desk.row.waiting_until) == (model.UpdateState.WAITING, None)
+    desk.handle(About(PPMID, model.ActivationGiven(desk.now.utc)))
+    desk.handle(About(PPMID, model.ActivationReported(success=True, file_version=NEW)))
+    assert (desk.row.state, desk.row.record.state) == (model.UpdateState.ACTIVATING, model.TransferState.HELD)
     (answer,) = only(Send, desk.end())
     assert zcl.UpgradeEndResponse.from_bytes(answer.payload[3:]).upgrade_time == zcl.WAIT_FOR_COMMAND
 
@@ -321,7 +310,7 @@ def test_a_meter_activates_on_the_word_of_its_supplier_while_it_is_still_told_to
 
 
 def test_a_restart_goes_on_from_the_row_alone():
-    desk = Desk(ActivateHold()).downloaded()
+    desk = Desk(model.ActivateHold()).downloaded()
     desk.end()
     again = UpdateMachine(*POLICIES)
     effects = again.restore([(desk.row, IMAGE)], desk.now)
@@ -334,7 +323,7 @@ def test_a_restart_goes_on_from_the_row_alone():
 def test_an_offer_whose_record_is_lost_is_made_anew():
     desk = Desk()
     again = UpdateMachine(*POLICIES)
-    effects = again.restore([(replace(desk.row, record=DamagedRecord("{", "cut short")), None)], desk.now)
+    effects = again.restore([(replace(desk.row, record=model.DamagedRecord("{", "cut short")), None)], desk.now)
     assert only(LoadImage, effects) == [LoadImage(desk.row.id, PPMID, desk.row.image)]
 
 
@@ -342,7 +331,7 @@ def test_what_could_not_be_written_is_undone():
     desk = Desk().downloaded()
     before = desk.row
     desk.machine.handle(FrameReceived(PPMID, ENDPOINT, zcl.command(zcl.UpgradeEndRequest(0, *IDS), 9)), desk.now)
-    assert desk.machine.for_device(PPMID).state is UpdateState.ACTIVATING
+    assert desk.machine.for_device(PPMID).state is model.UpdateState.ACTIVATING
     desk.machine.begin_again(PPMID, before, desk.now)
     assert desk.machine.for_device(PPMID) == before
     (send,) = only(Send, desk.end())

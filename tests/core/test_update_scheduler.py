@@ -8,44 +8,27 @@ from chf.clock import Instant, Now, UtcSeconds
 from chf.errors import UsageError
 from chf.eui64 import Eui64
 from chf.image.image import ImageId
+from chf.update import model
 from chf.update.effects import Happened, Offer, RaiseTransferAlert, ReadVersion
-from chf.update.model import (
-    ActivateNow,
-    ActivationGiven,
-    ActivationReported,
-    Announced,
-    Cancelled,
-    DeviceRejoined,
-    DownloadStarted,
-    Refused,
-    Stored,
-    TransferEnded,
-    TransferOutcome,
-    Update,
-    UpdateId,
-    UpdateState,
-    VersionObserved,
-    accept,
-)
 from chf.update.scheduler import SchedulePolicy, Scheduler
 from chf.update.transitions import FIRST_READ_S
 
 T0 = 1_800_000_000.0
 OLD, NEW = 1, 2
-SUCCESS = TransferEnded(TransferOutcome.SUCCESS)
+SUCCESS = model.TransferEnded(model.TransferOutcome.SUCCESS)
 
 
 def at(seconds: float, step_s: float = 0.0) -> Now:
     return Now(Instant(seconds), UtcSeconds(T0 + seconds + step_s))
 
 
-def new_update(number: int, **changes) -> Update:
-    update = accept(
-        number=UpdateId(number),
+def new_update(number: int, **changes) -> model.Update:
+    update = model.accept(
+        number=model.UpdateId(number),
         device=Eui64(number),
         image=ImageId("cd" * 32),
         file_version=NEW,
-        activation=ActivateNow(),
+        activation=model.ActivateNow(),
         origin="cli",
         version_before=OLD,
         now_utc=UtcSeconds(T0),
@@ -54,8 +37,8 @@ def new_update(number: int, **changes) -> Update:
     return replace(update, **changes)
 
 
-def stored(number: int, **changes) -> Update:
-    return new_update(number, state=UpdateState.STORED, **changes)
+def stored(number: int, **changes) -> model.Update:
+    return new_update(number, state=model.UpdateState.STORED, **changes)
 
 
 def offers(effects) -> list[int]:
@@ -69,18 +52,18 @@ def reads(effects) -> list[int]:
 def tell(scheduler: Scheduler, number: int, *events, seconds: float = 0.0):
     effects = []
     for event in events:
-        effects += scheduler.handle(UpdateId(number), event, at(seconds))
+        effects += scheduler.handle(model.UpdateId(number), event, at(seconds))
     return effects
 
 
 def test_a_row_is_saved_before_anything_is_done_about_it():
     scheduler = Scheduler(SchedulePolicy())
     scheduler.add(new_update(1), at(0))
-    effects = tell(scheduler, 1, Stored())
+    effects = tell(scheduler, 1, model.Stored())
     assert isinstance(effects[0], Happened)
-    assert (effects[0].before.state, effects[0].update.state) == (UpdateState.ACCEPTED, UpdateState.STORED)
+    assert (effects[0].before.state, effects[0].update.state) == (model.UpdateState.ACCEPTED, model.UpdateState.STORED)
     assert offers(effects) == [1]
-    effects = tell(scheduler, 1, Announced(), DownloadStarted(), SUCCESS)
+    effects = tell(scheduler, 1, model.Announced(), model.DownloadStarted(), SUCCESS)
     kinds = [type(effect) for effect in effects]
     assert kinds.index(RaiseTransferAlert) == len(kinds) - 1
     assert kinds[-2] is Happened
@@ -89,28 +72,28 @@ def test_a_row_is_saved_before_anything_is_done_about_it():
 def test_updates_run_in_the_order_of_their_making_as_many_as_are_allowed():
     scheduler = Scheduler(SchedulePolicy(concurrent=2))
     assert offers(scheduler.load([stored(n) for n in (1, 2, 3, 4)], at(0))) == [1, 2]
-    assert offers(tell(scheduler, 1, Announced(), DownloadStarted())) == []
+    assert offers(tell(scheduler, 1, model.Announced(), model.DownloadStarted())) == []
     assert offers(tell(scheduler, 1, SUCCESS)) == [3]
-    assert offers(tell(scheduler, 2, Refused("no"))) == [4]
-    assert offers(tell(scheduler, 3, Announced(), Announced())) == []
+    assert offers(tell(scheduler, 2, model.Refused("no"))) == [4]
+    assert offers(tell(scheduler, 3, model.Announced(), model.Announced())) == []
 
 
 def test_a_device_that_keeps_silent_loses_its_place_and_may_come_back():
     policy = SchedulePolicy(concurrent=1, slot_s=600.0)
     scheduler = Scheduler(policy)
     scheduler.load([stored(1), stored(2)], at(0))
-    tell(scheduler, 1, Announced(), seconds=1)
+    tell(scheduler, 1, model.Announced(), seconds=1)
     assert scheduler.deadline() == 601.0
     assert offers(scheduler.handle_deadline(at(601))) == [2]
-    effects = tell(scheduler, 1, DownloadStarted(), seconds=700)
-    assert effects[0].update.state is UpdateState.DOWNLOADING
+    effects = tell(scheduler, 1, model.DownloadStarted(), seconds=700)
+    assert effects[0].update.state is model.UpdateState.DOWNLOADING
 
 
 def test_progress_keeps_the_place():
     scheduler = Scheduler(SchedulePolicy(concurrent=1, slot_s=600.0))
     scheduler.load([stored(1), stored(2)], at(0))
-    tell(scheduler, 1, Announced(), DownloadStarted(), seconds=1)
-    assert tell(scheduler, 1, DownloadStarted(), seconds=500) == []
+    tell(scheduler, 1, model.Announced(), model.DownloadStarted(), seconds=1)
+    assert tell(scheduler, 1, model.DownloadStarted(), seconds=500) == []
     assert offers(scheduler.handle_deadline(at(650))) == []
     assert offers(scheduler.handle_deadline(at(1100))) == [2]
 
@@ -120,14 +103,16 @@ def test_one_update_per_device():
     scheduler.add(new_update(1), at(0))
     with pytest.raises(UsageError, match="update 1 in progress"):
         scheduler.add(new_update(2, device=Eui64(1)), at(0))
-    tell(scheduler, 1, Cancelled())
+    tell(scheduler, 1, model.Cancelled())
     scheduler.add(new_update(2, device=Eui64(1)), at(0))
     assert scheduler.for_device(Eui64(1)).id == 2
 
 
 def activating(scheduler: Scheduler, *, at_s: float = 0.0) -> None:
     scheduler.load([stored(1)], at(0))
-    tell(scheduler, 1, Announced(), DownloadStarted(), SUCCESS, ActivationGiven(UtcSeconds(T0 + at_s)))
+    tell(
+        scheduler, 1, model.Announced(), model.DownloadStarted(), SUCCESS, model.ActivationGiven(UtcSeconds(T0 + at_s))
+    )
 
 
 def due_reads(scheduler: Scheduler, until_s: float) -> list[float]:
@@ -143,7 +128,7 @@ def test_read_backs_come_ever_more_rarely_until_the_device_has_had_its_time():
     activating(scheduler, at_s=1000)
     assert due_reads(scheduler, 1199) == [1002, 1005, 1011, 1023, 1047, 1095, 1155]
     effects = scheduler.handle_deadline(at(1200))
-    assert effects[0].update.state is UpdateState.FAILED
+    assert effects[0].update.state is model.UpdateState.FAILED
     assert scheduler.deadline() is None
 
 
@@ -151,10 +136,10 @@ def test_a_device_that_comes_back_is_asked_soon_and_again():
     scheduler = Scheduler(SchedulePolicy(read_interval_s=3, verify_s=600))
     activating(scheduler)
     due_reads(scheduler, 100)
-    tell(scheduler, 1, DeviceRejoined(), seconds=100)
+    tell(scheduler, 1, model.DeviceRejoined(), seconds=100)
     assert due_reads(scheduler, 110) == [100 + FIRST_READ_S, 100 + FIRST_READ_S + 3]
-    effects = tell(scheduler, 1, VersionObserved(NEW), seconds=111)
-    assert effects[0].update.state is UpdateState.ACTIVATED
+    effects = tell(scheduler, 1, model.VersionObserved(NEW), seconds=111)
+    assert effects[0].update.state is model.UpdateState.ACTIVATED
     assert scheduler.deadline() is None
 
 
@@ -162,23 +147,23 @@ def test_a_second_sign_of_life_postpones_no_read_back():
     scheduler = Scheduler(SchedulePolicy())
     activating(scheduler)
     due_reads(scheduler, 100)
-    tell(scheduler, 1, DeviceRejoined(), seconds=100)
-    tell(scheduler, 1, DeviceRejoined(), seconds=101)
+    tell(scheduler, 1, model.DeviceRejoined(), seconds=100)
+    tell(scheduler, 1, model.DeviceRejoined(), seconds=101)
     assert scheduler.deadline() == 100 + FIRST_READ_S
 
 
 def test_a_device_that_counts_down_is_read_beyond_the_lifetime_of_its_update():
     scheduler = Scheduler(SchedulePolicy(verify_s=600))
     scheduler.load([stored(1, deadline=UtcSeconds(T0 + 50))], at(0))
-    tell(scheduler, 1, Announced(), SUCCESS, ActivationGiven(UtcSeconds(T0 + 100)), seconds=1)
+    tell(scheduler, 1, model.Announced(), SUCCESS, model.ActivationGiven(UtcSeconds(T0 + 100)), seconds=1)
     assert due_reads(scheduler, 110) == [102, 105]
-    assert scheduler.get(UpdateId(1)).state is UpdateState.ACTIVATING
+    assert scheduler.get(model.UpdateId(1)).state is model.UpdateState.ACTIVATING
 
 
 def test_a_device_that_reboots_before_its_time_is_asked_once_and_then_at_its_time():
     scheduler = Scheduler(SchedulePolicy())
     activating(scheduler, at_s=1000)
-    tell(scheduler, 1, DeviceRejoined(), seconds=10)
+    tell(scheduler, 1, model.DeviceRejoined(), seconds=10)
     assert due_reads(scheduler, 1004) == [12, 1002]
 
 
@@ -186,17 +171,19 @@ def test_the_alert_asks_for_a_read_back():
     scheduler = Scheduler(SchedulePolicy())
     activating(scheduler)
     due_reads(scheduler, 60)
-    tell(scheduler, 1, ActivationReported(success=True, file_version=NEW), seconds=60)
+    tell(scheduler, 1, model.ActivationReported(success=True, file_version=NEW), seconds=60)
     assert scheduler.deadline() == 60 + FIRST_READ_S
 
 
 def test_an_update_expires_at_its_deadline_unless_the_device_counts_down():
     scheduler = Scheduler(SchedulePolicy())
     scheduler.load([stored(1, deadline=UtcSeconds(T0 + 50)), stored(2, deadline=UtcSeconds(T0 + 50))], at(0))
-    tell(scheduler, 1, Announced(), SUCCESS, ActivationGiven(UtcSeconds(T0 + 5)), seconds=1)
+    tell(scheduler, 1, model.Announced(), SUCCESS, model.ActivationGiven(UtcSeconds(T0 + 5)), seconds=1)
     effects = scheduler.handle_deadline(at(50))
-    assert [(e.update.id, e.update.state) for e in effects if isinstance(e, Happened)] == [(2, UpdateState.EXPIRED)]
-    assert scheduler.get(UpdateId(1)).state is UpdateState.ACTIVATING
+    assert [(e.update.id, e.update.state) for e in effects if isinstance(e, Happened)] == [
+        (2, model.UpdateState.EXPIRED)
+    ]
+    assert scheduler.get(model.UpdateId(1)).state is model.UpdateState.ACTIVATING
 
 
 @pytest.mark.parametrize("step_s", [3600, -3600, 10 * 365 * 86400, -10 * 365 * 86400])
@@ -204,62 +191,62 @@ def test_a_stepped_wall_clock_expires_nothing_and_prolongs_nothing(step_s):
     scheduler = Scheduler(SchedulePolicy())
     scheduler.load([stored(1, deadline=UtcSeconds(T0 + 50))], at(0))
     assert scheduler.handle_deadline(at(49, step_s)) == ()
-    assert scheduler.handle_deadline(at(50, step_s))[0].update.state is UpdateState.EXPIRED
+    assert scheduler.handle_deadline(at(50, step_s))[0].update.state is model.UpdateState.EXPIRED
 
 
 def test_everything_comes_back_from_the_rows_alone():
     policy = SchedulePolicy(concurrent=2, verify_s=100)
     first = Scheduler(policy)
     first.load([stored(n) for n in (1, 2, 3)], at(0))
-    tell(first, 1, Announced(), DownloadStarted(), SUCCESS, ActivationGiven(UtcSeconds(T0 + 10)))
-    tell(first, 2, Announced())
-    rows = [first.get(UpdateId(n)) for n in (1, 2, 3)]
+    tell(first, 1, model.Announced(), model.DownloadStarted(), SUCCESS, model.ActivationGiven(UtcSeconds(T0 + 10)))
+    tell(first, 2, model.Announced())
+    rows = [first.get(model.UpdateId(n)) for n in (1, 2, 3)]
 
     second = Scheduler(policy)
     effects = second.load(rows, at(5000))  # down at the time of activation, and long after
     assert offers(effects) == [2, 3]
     assert due_reads(second, 5003) == [5000 + FIRST_READ_S]
-    assert second.get(UpdateId(1)).state is UpdateState.ACTIVATING  # it gets its time to show itself
-    assert second.handle_deadline(at(5100))[0].update.state is UpdateState.FAILED
+    assert second.get(model.UpdateId(1)).state is model.UpdateState.ACTIVATING  # it gets its time to show itself
+    assert second.handle_deadline(at(5100))[0].update.state is model.UpdateState.FAILED
 
 
 def test_an_update_that_was_cut_off_right_after_its_acceptance_goes_on():
     scheduler = Scheduler(SchedulePolicy())
     saved, offer = scheduler.load([new_update(1)], at(0))
     assert (saved.before.state, saved.update.state, offer.update.state) == (
-        UpdateState.ACCEPTED,
-        UpdateState.STORED,
-        UpdateState.STORED,
+        model.UpdateState.ACCEPTED,
+        model.UpdateState.STORED,
+        model.UpdateState.STORED,
     )
-    effects = tell(scheduler, 1, Refused("there is no stored image"))
-    assert effects[0].update.state is UpdateState.FAILED
+    effects = tell(scheduler, 1, model.Refused("there is no stored image"))
+    assert effects[0].update.state is model.UpdateState.FAILED
 
 
 def test_a_held_device_is_read_once_after_a_restart():
     scheduler = Scheduler(SchedulePolicy())
-    scheduler.load([new_update(1, state=UpdateState.WAITING)], at(0))
+    scheduler.load([new_update(1, state=model.UpdateState.WAITING)], at(0))
     assert due_reads(scheduler, 1000) == [FIRST_READ_S]
 
 
 def test_a_late_alert_reaches_the_row_of_the_update_that_ended():
     scheduler = Scheduler(SchedulePolicy())
     activating(scheduler)
-    tell(scheduler, 1, VersionObserved(NEW))
-    report = ActivationReported(success=True, file_version=NEW)
+    tell(scheduler, 1, model.VersionObserved(NEW))
+    report = model.ActivationReported(success=True, file_version=NEW)
     (saved,) = tell(scheduler, 1, report, seconds=900)
-    assert (saved.update.state, saved.update.report.success) == (UpdateState.ACTIVATED, True)
+    assert (saved.update.state, saved.update.report.success) == (model.UpdateState.ACTIVATED, True)
     assert tell(scheduler, 1, report, seconds=901) == []
     again = Scheduler(SchedulePolicy())
     again.load([replace(saved.update, report=None)], at(0))
-    assert again.for_device(Eui64(1)).state is UpdateState.ACTIVATED
+    assert again.for_device(Eui64(1)).state is model.UpdateState.ACTIVATED
     assert tell(again, 1, report) != []
 
 
 def test_what_is_not_known_changes_nothing():
     scheduler = Scheduler(SchedulePolicy())
-    assert scheduler.handle(UpdateId(9), Cancelled(), at(0)) == ()
+    assert scheduler.handle(model.UpdateId(9), model.Cancelled(), at(0)) == ()
     assert scheduler.for_device(Eui64(9)) is None
-    assert scheduler.get(UpdateId(9)) is None
+    assert scheduler.get(model.UpdateId(9)) is None
     assert scheduler.deadline() is None
     assert scheduler.handle_deadline(at(0)) == ()
 
@@ -272,6 +259,6 @@ def test_a_policy_that_cannot_work_is_refused(setting):
 
 def test_a_download_under_way_keeps_its_place_over_a_restart():
     scheduler = Scheduler(SchedulePolicy(concurrent=1, slot_s=600.0))
-    loading = new_update(1, state=UpdateState.DOWNLOADING)
+    loading = new_update(1, state=model.UpdateState.DOWNLOADING)
     assert offers(scheduler.load([loading, stored(2)], at(0))) == []
     assert offers(scheduler.handle_deadline(at(600))) == [2]

@@ -21,16 +21,7 @@ from chf.store.device_log import DeviceEntry, DeviceType
 from chf.store.images import record_of
 from chf.store.progress import TransferProgress
 from chf.trace import Event, Kind
-from chf.update.model import (
-    ActivateNow,
-    DamagedRecord,
-    TransferOutcome,
-    TransferRecord,
-    TransferState,
-    UpdateId,
-    UpdateState,
-    accept,
-)
+from chf.update import model
 from chf.view.report import Report, Selection, Verdict
 from chf.view.report_html import to_html
 from chf.view.report_junit import to_junit
@@ -46,12 +37,12 @@ DOCUMENT = (Path(__file__).parents[2] / "docs" / "report.md").read_text()
 
 
 def add_job(tx, number, device, image, created, **changes):
-    job = accept(
-        number=UpdateId(number),
+    job = model.accept(
+        number=model.UpdateId(number),
         device=device,
         image=ImageId(image.sha256),
         file_version=2,
-        activation=ActivateNow(),
+        activation=model.ActivateNow(),
         origin="cli",
         version_before=1,
         now_utc=created,
@@ -69,15 +60,15 @@ def store(tmp_path):
             tx.images.add(record_of(image, "new.ota", T0), image.content)
             for device in (GOOD, BAD, SLOW):
                 tx.devices.add(DeviceEntry(device, DeviceType.PPMID, T0, bytes(16)))
-            done = {"transfer": TransferOutcome.SUCCESS, "download_started": T0 + 1, "download_ended": T0 + 3}
-            ended = {"state": UpdateState.ACTIVATED, "version_seen": 2, "ended": T0 + 5}
+            done = {"transfer": model.TransferOutcome.SUCCESS, "download_started": T0 + 1, "download_ended": T0 + 3}
+            ended = {"state": model.UpdateState.ACTIVATED, "version_seen": 2, "ended": T0 + 5}
             add_job(tx, 1, GOOD, image, T0, **done, **ended, origin=REQUEST)
-            record = TransferRecord(TransferState.FAILED, ActivateNow(), aborts=2)
-            ended = {"state": UpdateState.FAILED, "reason": f"the device said {HOSTILE[:20]}", "ended": T0 + 15}
+            record = model.TransferRecord(model.TransferState.FAILED, model.ActivateNow(), aborts=2)
+            ended = {"state": model.UpdateState.FAILED, "reason": f"the device said {HOSTILE[:20]}", "ended": T0 + 15}
             add_job(tx, 2, BAD, image, T0 + 10, **ended, record=record)
-            add_job(tx, 3, SLOW, image, T0 + 20, state=UpdateState.DOWNLOADING, download_started=T0 + 30)
-            add_job(tx, 4, FORGOTTEN, image, T0 + 40, state=UpdateState.CANCELLED, ended=T0 + 41)
-            progress.write(tx.meta, UpdateId(3), TransferProgress(420, 1000, 9, T0 + 32))
+            add_job(tx, 3, SLOW, image, T0 + 20, state=model.UpdateState.DOWNLOADING, download_started=T0 + 30)
+            add_job(tx, 4, FORGOTTEN, image, T0 + 40, state=model.UpdateState.CANCELLED, ended=T0 + 41)
+            progress.write(tx.meta, model.UpdateId(3), TransferProgress(420, 1000, 9, T0 + 32))
             tx.meta.set(RADIO_NOTE, json.dumps({"kind": "ezsp", "firmware": "7.4", "channel": 15, "state": "up"}))
             alert = NewAlert("a/1", GOOD, "CCS08", 0x8F8A, "success", b"\x01\x02", True, T0 + 3, 1)
             tx.alerts.add(alert)
@@ -101,7 +92,7 @@ def store(tmp_path):
 
 
 def read(store, *numbers, since=None):
-    return Report.read(store, Selection(tuple(map(UpdateId, numbers)), since), NOW)
+    return Report.read(store, Selection(tuple(map(model.UpdateId, numbers)), since), NOW)
 
 
 def reasons(events):
@@ -168,8 +159,8 @@ def test_report_counts_the_downloads_that_a_device_began_again(store):
 
 def test_report_does_not_break_on_a_session_that_cannot_be_read(store):
     with store.transaction() as tx:
-        tx.jobs.update(replace(tx.jobs.get(UpdateId(2)), record=DamagedRecord("{", "cut short")))
-    assert isinstance(store.jobs.get(UpdateId(2)).record, DamagedRecord)
+        tx.jobs.update(replace(tx.jobs.get(model.UpdateId(2)), record=model.DamagedRecord("{", "cut short")))
+    assert isinstance(store.jobs.get(model.UpdateId(2)).record, model.DamagedRecord)
     assert read(store, 2).updates[0].retries is None
 
 

@@ -14,16 +14,8 @@ from chf.gbcs.use_cases import parse_payload
 from chf.image.image import parse_image
 from chf.tunnel import effects as tunnel
 from chf.tunnel.client import TunnelClient
+from chf.update import model
 from chf.update.effects import Send
-from chf.update.model import (
-    ActivateAt,
-    ActivateHold,
-    ActivateNow,
-    Strategy,
-    UpdateId,
-    VersionObserved,
-    accept,
-)
 from chf.update.transfer.policy import OtaPolicy
 from chf.update.transfer.transfers import Transfers
 from devices.nodes import events
@@ -64,8 +56,8 @@ class HubCores:
 
     def offer(self, octets: bytes, activation) -> None:
         reference = parse_image(octets)
-        update = accept(
-            number=UpdateId(1),
+        update = model.accept(
+            number=model.UpdateId(1),
             device=PEER,
             image=reference.sha256,
             file_version=NEW,
@@ -120,7 +112,7 @@ class HubCores:
             if isinstance(effect, Send):
                 self.rig.stack.deliver(ota.CLUSTER, None, octets=effect.payload)
                 self._ota(self.server.delivered(PEER, effect.token, True, self.now()))
-            elif isinstance(effect, VersionObserved):
+            elif isinstance(effect, model.VersionObserved):
                 self.versions.append(effect.file_version)
         self._arm()
 
@@ -164,7 +156,7 @@ DECIDING = sorted(set(PERSONALITIES) - {OUT_OF_BAND.name})
 @pytest.mark.parametrize("name", DECIDING)
 def test_now_ends_in_an_alert_and_the_version_read_back(name, page_bytes) -> None:
     rig, hub, told = world(personality=PERSONALITIES[name], page_bytes=page_bytes)
-    hub.offer(image(), ActivateNow())
+    hub.offer(image(), model.ActivateNow())
     rig.run(300)
     assert rig.device.file_version() == NEW
     (message,) = set(hub.messages)
@@ -182,7 +174,7 @@ def test_now_ends_in_an_alert_and_the_version_read_back(name, page_bytes) -> Non
 def test_no_personality_activates_before_its_time(name, in_s) -> None:
     rig, hub, told = world(personality=PERSONALITIES[name])
     due = rig.queue.now() + in_s
-    hub.offer(image(), ActivateAt(UtcSeconds(ZIGBEE_EPOCH + START_UTC + due)))
+    hub.offer(image(), model.ActivateAt(UtcSeconds(ZIGBEE_EPOCH + START_UTC + due)))
     rig.run(in_s + 3600)
     at = first(told, events.Activating)
     assert at is not None
@@ -193,17 +185,17 @@ def test_no_personality_activates_before_its_time(name, in_s) -> None:
 @pytest.mark.parametrize("name", ["spec-strict", "spec-strict-no-time", "silicon-labs"])
 def test_a_hold_lasts_until_it_is_released(name) -> None:
     rig, hub, told = world(personality=PERSONALITIES[name])
-    hub.offer(image(), ActivateHold(Strategy.HOLD))
+    hub.offer(image(), model.ActivateHold(model.Strategy.HOLD))
     rig.run(3 * 86400)
     assert first(told, events.Activating) is None
-    hub._ota(hub.server.release(PEER, ActivateNow(), hub.now()))
+    hub._ota(hub.server.release(PEER, model.ActivateNow(), hub.now()))
     rig.run(7200)
     assert rig.device.file_version() == NEW
 
 
 def test_a_device_that_reverts_is_seen_to_run_the_old_version() -> None:
     rig, hub, _ = world(faults=Faults(reverts_after_activation=True))
-    hub.offer(image(), ActivateNow())
+    hub.offer(image(), model.ActivateNow())
     rig.run(60)
     hub.versions.clear()
     hub._ota((hub.server.ask_version(PEER, rig.device.settings.endpoint),))
@@ -213,7 +205,7 @@ def test_a_device_that_reverts_is_seen_to_run_the_old_version() -> None:
 
 def test_an_alert_sent_twice_arrives_twice_with_the_same_octets() -> None:
     rig, hub, _ = world(faults=Faults(alert=AlertFault.TWICE))
-    hub.offer(image(), ActivateNow())
+    hub.offer(image(), model.ActivateNow())
     rig.run(300)
     assert len(hub.messages) == 2
     assert len(set(hub.messages)) == 1

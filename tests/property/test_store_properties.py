@@ -10,21 +10,7 @@ from chf.clock import UtcSeconds
 from chf.eui64 import Eui64
 from chf.image.image import ImageId
 from chf.store import DeviceEntry, DeviceStatus, DeviceType, NewAlert, Store
-from chf.update.model import (
-    ENDS,
-    ActivateAt,
-    ActivateByCommand,
-    ActivateHold,
-    ActivateNow,
-    ActivationReport,
-    Strategy,
-    TimeForm,
-    TransferOutcome,
-    Update,
-    UpdateId,
-    UpdateState,
-    WaitReason,
-)
+from chf.update import model
 
 text = st.text(st.characters(exclude_categories=["Cs"]), max_size=40)
 u8, u16, u32 = st.integers(0, 0xFF), st.integers(0, 0xFFFF), st.integers(0, 0xFFFFFFFF)
@@ -32,14 +18,14 @@ eui64s = st.integers(0, 2**64 - 1).map(Eui64)
 utc = st.floats(0, 2e11).map(UtcSeconds)
 octets = st.binary(max_size=200)
 activations = st.one_of(
-    st.just(ActivateNow()),
-    st.just(ActivateByCommand()),
-    st.builds(ActivateHold, st.sampled_from(Strategy)),
-    st.builds(ActivateAt, utc, st.sampled_from(Strategy), st.sampled_from(TimeForm)),
+    st.just(model.ActivateNow()),
+    st.just(model.ActivateByCommand()),
+    st.builds(model.ActivateHold, st.sampled_from(model.Strategy)),
+    st.builds(model.ActivateAt, utc, st.sampled_from(model.Strategy), st.sampled_from(model.TimeForm)),
 )
 jobs = st.builds(
-    Update,
-    id=st.just(UpdateId(1)),
+    model.Update,
+    id=st.just(model.UpdateId(1)),
     device=eui64s,
     image=st.just(ImageId("ab" * 32)),
     file_version=u32,
@@ -48,13 +34,13 @@ jobs = st.builds(
     created=utc,
     deadline=utc,
     changed=utc,
-    state=st.sampled_from(UpdateState),
+    state=st.sampled_from(model.UpdateState),
     reason=text,
     version_before=st.none() | u32,
     version_seen=st.none() | u32,
-    transfer=st.none() | st.sampled_from(TransferOutcome),
-    report=st.none() | st.builds(ActivationReport, st.booleans(), u32),
-    waiting_for=st.none() | st.sampled_from(WaitReason),
+    transfer=st.none() | st.sampled_from(model.TransferOutcome),
+    report=st.none() | st.builds(model.ActivationReport, st.booleans(), u32),
+    waiting_for=st.none() | st.sampled_from(model.WaitReason),
     waiting_until=st.none() | utc,
     activation_at=st.none() | utc,
     download_started=st.none() | utc,
@@ -111,7 +97,7 @@ def test_a_job_row_holds_every_job(store, first, second):
         assert tx.jobs.get(first.id) == first
         tx.jobs.update(second)
         assert tx.jobs.list() == (second,)
-        assert tx.jobs.list(active_only=True) == (() if second.state in ENDS else (second,))
+        assert tx.jobs.list(active_only=True) == (() if second.state in model.ENDS else (second,))
         raise UndoError
     assert store.jobs.list() == ()
 

@@ -30,37 +30,9 @@ from chf.clock import Instant, Now, UtcSeconds
 from chf.errors import RefusedError
 from chf.eui64 import Eui64
 from chf.image.image import ImageId
+from chf.update import model
 from chf.update.effects import Happened, LoadImage, Persist, RaiseTransferAlert, Send, Token, Withdraw
 from chf.update.machine import About, Accepted, Delivered, FrameReceived, ImageReady, UpdateMachine
-from chf.update.model import (
-    ENDS,
-    ActivateAt,
-    ActivateHold,
-    ActivateNow,
-    ActivationGiven,
-    ActivationOrdered,
-    ActivationReported,
-    Announced,
-    Cancelled,
-    DeadlinePassed,
-    DeviceRejoined,
-    DownloadStarted,
-    Refused,
-    Stored,
-    Strategy,
-    TimeForm,
-    TransferEnded,
-    TransferOutcome,
-    TransferRecord,
-    TransferState,
-    UpdateId,
-    UpdateState,
-    VerificationTimedOut,
-    VersionObserved,
-    WaitingFor,
-    WaitReason,
-    accept,
-)
 from chf.update.scheduler import SchedulePolicy
 from chf.update.transfer.policy import OtaPolicy
 from chf.update.transitions import UPDATE, apply
@@ -80,50 +52,50 @@ T0 = START_UTC
 
 utc = st.floats(T0 - 10_000, T0 + 10_000).map(UtcSeconds)
 versions = st.sampled_from((OLD, NEW, OTHER))
-activations = st.one_of(st.just(ActivateNow()), st.just(ActivateHold()), st.builds(ActivateAt, utc))
+activations = st.one_of(st.just(model.ActivateNow()), st.just(model.ActivateHold()), st.builds(model.ActivateAt, utc))
 events = st.one_of(
-    st.builds(Stored),
-    st.builds(Announced),
-    st.builds(DownloadStarted),
-    st.builds(TransferEnded, st.sampled_from(TransferOutcome), st.sampled_from(("", "why"))),
-    st.builds(WaitingFor, st.sampled_from(WaitReason), st.none() | utc),
-    st.builds(ActivationOrdered, activations),
-    st.builds(ActivationGiven, utc),
-    st.builds(DeviceRejoined),
-    st.builds(VersionObserved, versions),
-    st.builds(ActivationReported, st.booleans(), versions),
-    st.builds(Cancelled),
-    st.builds(Refused, st.sampled_from(("", "no"))),
-    st.builds(DeadlinePassed),
-    st.builds(VerificationTimedOut),
+    st.builds(model.Stored),
+    st.builds(model.Announced),
+    st.builds(model.DownloadStarted),
+    st.builds(model.TransferEnded, st.sampled_from(model.TransferOutcome), st.sampled_from(("", "why"))),
+    st.builds(model.WaitingFor, st.sampled_from(model.WaitReason), st.none() | utc),
+    st.builds(model.ActivationOrdered, activations),
+    st.builds(model.ActivationGiven, utc),
+    st.builds(model.DeviceRejoined),
+    st.builds(model.VersionObserved, versions),
+    st.builds(model.ActivationReported, st.booleans(), versions),
+    st.builds(model.Cancelled),
+    st.builds(model.Refused, st.sampled_from(("", "no"))),
+    st.builds(model.DeadlinePassed),
+    st.builds(model.VerificationTimedOut),
 )
 
 
 def check_step(before, update, event):
     """What holds for every change of a row."""
-    assert update.active or update.reason or update.state in {UpdateState.ACTIVATED, UpdateState.CANCELLED}
+    assert update.active or update.reason or update.state in {model.UpdateState.ACTIVATED, model.UpdateState.CANCELLED}
     assert update.active or update.transfer is not None
     assert before.transfer in {None, update.transfer}
     assert (update.ended is None) is update.active
-    assert (update.waiting_for is None) or update.state is UpdateState.WAITING
-    if before.state in ENDS:
+    assert (update.waiting_for is None) or update.state is model.UpdateState.WAITING
+    if before.state in model.ENDS:
         assert (update.state, update.reason, update.ended) == (before.state, before.reason, before.ended)
         return
     if update.state is not before.state:
         assert update.state in {case.to for case in UPDATE[before.state, type(event)]}
-    if update.state is UpdateState.ACTIVATED:
-        assert event == VersionObserved(update.file_version)
-    if update.state is UpdateState.REVERTED:
-        assert isinstance(event, VersionObserved)
+    if update.state is model.UpdateState.ACTIVATED:
+        assert event == model.VersionObserved(update.file_version)
+    if update.state is model.UpdateState.REVERTED:
+        assert isinstance(event, model.VersionObserved)
         assert event.file_version != update.file_version
         assert (update.report.success, update.report.file_version) == (True, update.file_version)
-    if before.state is UpdateState.ACTIVATING:
-        assert update.state not in {UpdateState.CANCELLED, UpdateState.EXPIRED}
+    if before.state is model.UpdateState.ACTIVATING:
+        assert update.state not in {model.UpdateState.CANCELLED, model.UpdateState.EXPIRED}
 
 
 def new_update(number, device, activation, utc):
-    return accept(
-        number=UpdateId(number),
+    return model.accept(
+        number=model.UpdateId(number),
         device=device,
         image=ImageId(IMAGE.sha256),
         file_version=NEW,
@@ -136,20 +108,20 @@ def new_update(number, device, activation, utc):
 
 
 BEGINNING = (
-    Stored(),
-    Announced(),
-    DownloadStarted(),
-    TransferEnded(TransferOutcome.SUCCESS),
-    ActivationGiven(UtcSeconds(T0)),
-    ActivationReported(success=True, file_version=NEW),
+    model.Stored(),
+    model.Announced(),
+    model.DownloadStarted(),
+    model.TransferEnded(model.TransferOutcome.SUCCESS),
+    model.ActivationGiven(UtcSeconds(T0)),
+    model.ActivationReported(success=True, file_version=NEW),
 )
 
 
 @settings(derandomize=True, max_examples=1500, deadline=None)
 @given(begun=st.integers(0, len(BEGINNING)), waits=st.booleans(), rest=st.lists(events, min_size=1, max_size=12))
 def test_any_events_after_any_beginning(begun, waits, rest):
-    update, told = new_update(1, PPMID, ActivateNow(), UtcSeconds(T0)), 0
-    wait = [WaitingFor(WaitReason.COMMAND)] if waits and begun in {3, 4} else []
+    update, told = new_update(1, PPMID, model.ActivateNow(), UtcSeconds(T0)), 0
+    wait = [model.WaitingFor(model.WaitReason.COMMAND)] if waits and begun in {3, 4} else []
     for second, event in enumerate([*BEGINNING[:begun], *wait, *rest]):
         now = Now(Instant(second), UtcSeconds(T0 + second))
         before = update
@@ -259,7 +231,7 @@ class World(RuleBasedStateMachine):
 
     @initialize(
         hold=st.booleans(),
-        form=st.sampled_from(TimeForm),
+        form=st.sampled_from(model.TimeForm),
         troubles=st.sets(st.sampled_from(("loss", "kill", "clock", "cancel", "release", "others", "no patience"))),
         concurrent=st.integers(1, 3),
     )
@@ -279,14 +251,14 @@ class World(RuleBasedStateMachine):
         self.given_utc: float | None = None
         self.crash_after: int | None = None
         # Telink clients act two hours into a hold, whatever a hub says: hold is not for them, which the alarm says.
-        strategy = Strategy.HOLD if hold and kind != "telink" else Strategy.PARK
+        strategy = model.Strategy.HOLD if hold and kind != "telink" else model.Strategy.PARK
         activation = (
-            (ActivateNow() if kind == "telink" or not hold else ActivateHold())
+            (model.ActivateNow() if kind == "telink" or not hold else model.ActivateHold())
             if hours is None
-            else ActivateAt(UtcSeconds(self.utc + hours * 3600), strategy, form)
+            else model.ActivateAt(UtcSeconds(self.utc + hours * 3600), strategy, form)
         )
         self.earliest_utc = None if hours is None or hours <= 0 else self.utc + hours * 3600
-        self.released = not isinstance(activation, ActivateHold)
+        self.released = not isinstance(activation, model.ActivateHold)
         self.clock_was_set = False
         self.accept(PPMID, activation)
 
@@ -334,7 +306,7 @@ class World(RuleBasedStateMachine):
         assert len({update.id for update in written}) == len(written), "each once"
         before, self.rows = self.rows, self.rows | {update.id: update for update in written}
         for update in written:
-            assert update.record is None or TransferRecord.from_json(update.record.to_json()) == update.record
+            assert update.record is None or model.TransferRecord.from_json(update.record.to_json()) == update.record
         for effect in effects:
             match effect:
                 case Happened(old, update, event):
@@ -343,7 +315,11 @@ class World(RuleBasedStateMachine):
                     if update != old:
                         check_step(old, update, event)
                     latest[update.id] = update
-                    if isinstance(event, ActivationGiven) and update.device == PPMID and "others" not in self.troubles:
+                    if (
+                        isinstance(event, model.ActivationGiven)
+                        and update.device == PPMID
+                        and "others" not in self.troubles
+                    ):
                         assert self.rows[update.id].record.committed_utc == event.at_utc
                         assert not self.cancelled
                         self.given_utc = event.at_utc
@@ -368,7 +344,7 @@ class World(RuleBasedStateMachine):
             return
         record = self.row.record
         if send.token is Token.COMMIT:
-            assert record.state is TransferState.COMMITTED
+            assert record.state is model.TransferState.COMMITTED
             assert not self.cancelled
             response = zcl.UpgradeEndResponse.from_bytes(send.payload[3:])
             assert response.upgrade_time - response.current_time <= self.policy.commit_window_s + 1
@@ -378,7 +354,7 @@ class World(RuleBasedStateMachine):
             end = block.offset_bytes + len(block.data)
             assert block.data == IMAGE.content[block.offset_bytes : end]
             if end == len(IMAGE.content):
-                allowed = (TransferState.SERVED, TransferState.HELD, TransferState.COMMITTED)
+                allowed = (model.TransferState.SERVED, model.TransferState.HELD, model.TransferState.COMMITTED)
                 assert record.state in allowed, "sent before it was written"
         self.air_down.append(send.payload)
 
@@ -499,26 +475,28 @@ class World(RuleBasedStateMachine):
     def somebody_cancels(self):
         before = self.row
         try:
-            self.handle(About(PPMID, Cancelled()))
+            self.handle(About(PPMID, model.Cancelled()))
         except RefusedError:
-            assert before.state is UpdateState.ACTIVATING or before.state in ENDS
+            assert before.state is model.UpdateState.ACTIVATING or before.state in model.ENDS
             return
-        assert self.row.state is UpdateState.CANCELLED
+        assert self.row.state is model.UpdateState.CANCELLED
         assert self.given_utc is None
         self.cancelled = True
 
     @precondition(lambda self: "release" in self.troubles and self.crash_after is None)
     @rule(hours=st.none() | st.sampled_from((0.5, 3)))
     def somebody_releases(self, hours):
-        strategy = Strategy.PARK if self.device.kind == "telink" else Strategy.HOLD
-        activation = ActivateNow() if hours is None else ActivateAt(UtcSeconds(self.utc + hours * 3600), strategy)
+        strategy = model.Strategy.PARK if self.device.kind == "telink" else model.Strategy.HOLD
+        activation = (
+            model.ActivateNow() if hours is None else model.ActivateAt(UtcSeconds(self.utc + hours * 3600), strategy)
+        )
         self.release(activation, None if hours is None else self.utc + hours * 3600)
 
     def release(self, activation, earliest_utc) -> None:
         before = self.released, self.earliest_utc
         self.released, self.earliest_utc = True, earliest_utc  # the device may hear of it at once
         try:
-            self.handle(About(PPMID, ActivationOrdered(activation)))
+            self.handle(About(PPMID, model.ActivationOrdered(activation)))
         except RefusedError:
             self.released, self.earliest_utc = before
 
@@ -538,20 +516,20 @@ class World(RuleBasedStateMachine):
         try:
             self.handle(About(device, event))
         except RefusedError:
-            assert isinstance(event, Cancelled | ActivationOrdered)
+            assert isinstance(event, model.Cancelled | model.ActivationOrdered)
 
     @precondition(lambda self: "others" in self.troubles)
     @rule(device=st.sampled_from(OTHERS), delay_s=st.floats(0.0, 5000.0), steps=st.integers(1, 6))
     def all_goes_well(self, device, delay_s, steps):
         """Chance alone seldom gets beyond the download."""
         natural = {
-            UpdateState.ACCEPTED: Stored(),
-            UpdateState.STORED: Announced(),
-            UpdateState.ANNOUNCED: DownloadStarted(),
-            UpdateState.DOWNLOADING: TransferEnded(TransferOutcome.SUCCESS),
-            UpdateState.DOWNLOADED: ActivationGiven(UtcSeconds(self.utc + delay_s)),
-            UpdateState.WAITING: ActivationGiven(UtcSeconds(self.utc)),
-            UpdateState.ACTIVATING: ActivationReported(delay_s < 2500.0, NEW),
+            model.UpdateState.ACCEPTED: model.Stored(),
+            model.UpdateState.STORED: model.Announced(),
+            model.UpdateState.ANNOUNCED: model.DownloadStarted(),
+            model.UpdateState.DOWNLOADING: model.TransferEnded(model.TransferOutcome.SUCCESS),
+            model.UpdateState.DOWNLOADED: model.ActivationGiven(UtcSeconds(self.utc + delay_s)),
+            model.UpdateState.WAITING: model.ActivationGiven(UtcSeconds(self.utc)),
+            model.UpdateState.ACTIVATING: model.ActivationReported(delay_s < 2500.0, NEW),
         }
         for _step in range(steps):
             update = self.newest(device)
@@ -581,7 +559,7 @@ class World(RuleBasedStateMachine):
         for row in getattr(self, "rows", {}).values():
             assert self.alerts.get(row.id) is row.transfer
             assert row.active or row.transfer is not None
-            assert row.state is not UpdateState.ACTIVATED or row.version_seen == row.file_version
+            assert row.state is not model.UpdateState.ACTIVATED or row.version_seen == row.file_version
             assert (row.ended is None) is row.active
 
     def teardown(self):
@@ -592,17 +570,17 @@ class World(RuleBasedStateMachine):
         self.air_up.clear()
         self.air_down.clear()
         if self.row.active:
-            self.release(ActivateNow(), None)
+            self.release(model.ActivateNow(), None)
         for _ in range(60):
             self.a_quiet_while(3)
             self.pass_time(601)
         row = self.row
-        assert row.state is not UpdateState.ACTIVATED or self.device.version == NEW
-        if self.cancelled or row.state is UpdateState.FAILED:
+        assert row.state is not model.UpdateState.ACTIVATED or self.device.version == NEW
+        if self.cancelled or row.state is model.UpdateState.FAILED:
             assert self.cancelled or row.reason
             return
         if self.given_utc is None or not self.clock_was_set:
-            assert (row.state, self.device.version) == (UpdateState.ACTIVATED, NEW)
+            assert (row.state, self.device.version) == (model.UpdateState.ACTIVATED, NEW)
 
 
 @pytest.mark.parametrize("kind", ["silicon labs", "telink", "patient"])

@@ -10,16 +10,8 @@ from chf.clock import Instant, Now, UtcSeconds
 from chf.eui64 import Eui64
 from chf.image.header import HardwareVersions, OtaHeader
 from chf.image.image import FirmwareImage, ImageKind
+from chf.update import model
 from chf.update.effects import Alarm, AlarmKind, Send, Token, Told, TransferChanged, TransferMoved
-from chf.update.model import (
-    ActivateAt,
-    ActivateNow,
-    Activation,
-    TransferRecord,
-    TransferState,
-    UpdateId,
-    accept,
-)
 from chf.update.transfer.policy import OtaPolicy
 from chf.update.transfer.transfers import Transfers
 from chf.zcl import ota as zcl
@@ -54,7 +46,7 @@ class Bench:
         self.server = Transfers(self.policy)
         self.instant = 1000.0
         self.utc = float(START_UTC)
-        self.stored: dict[Eui64, TransferRecord] = {}
+        self.stored: dict[Eui64, model.TransferRecord] = {}
         self.image = image()
         self.history: list[Told] = []
         self.sequence = 0
@@ -88,7 +80,7 @@ class Bench:
             self.history.append(effect)
             match effect:
                 case TransferChanged(record):
-                    assert TransferRecord.from_json(record.to_json()) == record
+                    assert model.TransferRecord.from_json(record.to_json()) == record
                     self.stored[PPMID] = record
                 case TransferMoved(new=state):
                     assert self.stored[PPMID].state is state, "told before it was written down"
@@ -107,14 +99,14 @@ class Bench:
     # What the hub asks for
 
     def offer(
-        self, activation: Activation | None = None, *, of: FirmwareImage | None = None, update: int = 1, **options
+        self, activation: model.Activation | None = None, *, of: FirmwareImage | None = None, update: int = 1, **options
     ) -> Effects:
         of = of or image()
         self.image = of
-        wanted = ActivateNow() if activation is None else activation
+        wanted = model.ActivateNow() if activation is None else activation
         allow = options.pop("allow_downgrade", False)
-        self.update = accept(
-            number=UpdateId(update),
+        self.update = model.accept(
+            number=model.UpdateId(update),
             device=PPMID,
             image=of.sha256,
             file_version=of.header.file_version,
@@ -134,15 +126,15 @@ class Bench:
         self.server = Transfers(self.policy)
         effects: Effects = ()
         for record in tuple(self.stored.values()):
-            restored = TransferRecord.from_json(record.to_json())
+            restored = model.TransferRecord.from_json(record.to_json())
             effects += self.carry_out(self.server.restore(self.update, restored, self.image, self.now))
         return effects
 
     @property
-    def state(self) -> TransferState:
+    def state(self) -> model.TransferState:
         return self.record().state
 
-    def record(self) -> TransferRecord:
+    def record(self) -> model.TransferRecord:
         return self.server.get(PPMID).record()
 
     # What the device says
@@ -237,8 +229,8 @@ def alarms(effects: Effects) -> list[AlarmKind]:
     return [alarm.kind for alarm in only(Alarm, effects)]
 
 
-def at(seconds: float, **how) -> ActivateAt:
-    return ActivateAt(START_UTC + seconds, **how)
+def at(seconds: float, **how) -> model.ActivateAt:
+    return model.ActivateAt(START_UTC + seconds, **how)
 
 
 def finished(activation, policy: OtaPolicy | None = None) -> Bench:
