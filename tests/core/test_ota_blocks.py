@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from chf.update.effects import AlarmKind, Send, Token, Urgency
+from chf.update.effects import AlarmKind, Progress, Send, Token, Urgency
 from chf.update.model import TransferEnded, TransferState
 from chf.update.transfer.policy import OtaPolicy
 from chf.update.transfer.session import Coverage
@@ -130,6 +130,11 @@ def test_the_period_is_tolerated_with_and_without_its_bit(bench):
 def test_a_node_address_is_tolerated(bench):
     effects = bench.hear(zcl.ImageBlockRequest(*IDS, 0, 50, node=PPMID))
     assert block_response(effects).data == image().content[:50]
+
+
+def test_progress_is_told_with_what_was_sent(bench):
+    (progress,) = only(Progress, bench.ask_block(100))
+    assert (progress.offset_bytes, progress.size_bytes, progress.blocks) == (150, 1000, 1)
 
 
 def test_the_answer_has_the_sequence_of_the_request(bench):

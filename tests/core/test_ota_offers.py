@@ -67,6 +67,15 @@ def test_a_device_that_does_not_come_is_notified_again_at_doubling_intervals(ben
     assert times == [0, 30, 90, 210, 450]
 
 
+def test_a_device_that_was_heard_is_not_notified_for_a_while_whatever_it_said(bench):
+    bench.offer()
+    assert only(Send, bench.run(0))
+    bench.run(29)
+    bench.hear(zcl.QueryNextImageRequest(MANUFACTURER, IMAGE_TYPE + 1, OLD, HARDWARE))
+    assert not only(Send, bench.run(29.9))
+    assert only(Send, bench.run(0.2))
+
+
 def test_a_sleepy_device_is_never_notified(bench):
     bench.offer(sleepy=True)
     assert bench.server.deadline() is None
