@@ -187,7 +187,6 @@ class WaitReason(StrEnum):
 
     TIME = "time"
     COMMAND = "command"
-    DEVICE = "device"
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,9 +202,9 @@ class Update:
     """One row of the store.
 
     `image` is the SHA-256 of the file in lower-case hex, `origin` the service request's id or "cli". `transfer` is set
-    exactly when a CCS08 was raised; `record` is the transfer itself, None before the image is offered.
-    `version_seen` is what the device said last that it runs: it begins anew when the
-    activation does, and may be the new version on an update that failed because that was not seen in time.
+    exactly when a CCS08 was raised; `record` is the transfer itself, None before the image is offered. `version_seen` is
+    what the device said last that it runs: it begins anew when the activation does, and may be the new version on an
+    update that failed because that was not seen in time.
     """
 
     id: UpdateId
@@ -278,7 +277,7 @@ def accept(
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """The image is in the store, and its delivery to the hub was told to the sender."""
+    """The image is in the store, and its delivery to the hub was reported to the sender."""
 
 
 @dataclass(frozen=True, slots=True)
