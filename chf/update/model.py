@@ -202,8 +202,8 @@ class Update:
     """One row of the store.
 
     `image` is the SHA-256 of the file in lower-case hex, `origin` the service request's id or "cli". `transfer` is set
-    exactly when a CCS08 was raised; `record` is the transfer itself, None before the image is offered. `version_seen` is
-    what the device said last that it runs: it begins anew when the activation does, and may be the new version on an
+    exactly when a CCS08 was raised; `record` is the transfer itself, None before the image is offered. `version_seen`
+    is what the device said last that it runs: it begins anew when the activation does, and may be the new version on an
     update that failed because that was not seen in time.
     """
 

@@ -206,6 +206,11 @@ def test_a_parked_download_waits_goes_on_and_ends():
     assert actions[-1] == ReadVersion(update, 9000 - 8002 + FIRST_READ_S)
 
 
+def test_the_download_begins_once_and_ends_once():
+    update, _ = run(new_update(), *DOWNLOADED[:3], model.DownloadStarted(), SUCCESS, SUCCESS)
+    assert (update.download_started, update.download_ended) == (T0 + 3, T0 + 5)
+
+
 def test_a_held_device_is_not_sent_back_by_repetitions():
     held = (*DOWNLOADED, model.WaitingFor(model.WaitReason.COMMAND))
     update, _ = run(new_update(), *held)
