@@ -53,12 +53,14 @@ class Tunnels(Handler):
         del network
         batch, records = Batch(now), []
         for entry in self._devices.joined():
+            key = _tunnel_key(entry.eui64)
             try:
-                record = self._store.meta.json(_tunnel_key(entry.eui64))
+                record = self._store.meta.json(key)
                 if record and entry.device_type in _CLIENT_OF:
                     records.append(tunnel.TunnelRecord(**record))
-            except DamagedRowError as error:  # the device is asked for a new tunnel in any case
-                self._context.damage.report([Unreadable.of(error)], batch)
+            except (DamagedRowError, TypeError) as error:  # the device is asked for a new tunnel in any case
+                because = error.because if isinstance(error, DamagedRowError) else f"value: {error}"
+                self._context.damage.report([Unreadable("meta", key, because)], batch)
         self._client.restore(records)
         batch.add(self._open_again("the hub was away", now))
         return batch

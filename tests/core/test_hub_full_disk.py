@@ -89,6 +89,26 @@ def answers_to_the_end(radio) -> list[int]:
     return [frame.sequence for frame in frames if frame.command == ota.UpgradeEndResponse.COMMAND]
 
 
+async def test_a_device_that_speaks_while_the_disk_is_full_arrives_once(store):
+    """Its announcement was lost: each of its messages shows that it is there, until that is written."""
+    radio = MemoryRadio()
+    with store.transaction() as tx:
+        tx.devices.add(DeviceEntry(OTHER, DeviceType.PPMID, 0.0, bytes(16)))
+    async with hub_on_desk(store, radio) as desk:
+        fall_behind(store, radio)
+        for _ in range(5):
+            radio.says(OTHER, time.CLUSTER, READ_TIME)
+        free(store)
+
+        def spoke():
+            radio.says(OTHER, time.CLUSTER, READ_TIME)
+            return store.devices.get(OTHER).status is DeviceStatus.JOINED
+
+        await desk.until(spoke)
+        joined = [event for event in desk.told if event.kind is Kind.DEVICE_JOINED and event.device == OTHER]
+        assert len(joined) == 1
+
+
 def count_polls(store, monkeypatch) -> list[bool]:
     """Grows each time that the hub looks for commands."""
     polls: list[bool] = []

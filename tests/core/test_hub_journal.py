@@ -1,7 +1,7 @@
 """What many devices cause at one moment is written together, and no message leaves before that."""
 
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import fields, replace
 from types import SimpleNamespace
 
 import pytest
@@ -104,6 +104,19 @@ def test_what_is_written_together_waits_for_the_disk_where_a_part_of_it_must(fir
     journal.carry_out(batch(None, None, *(lambda part=part: part for part in parts)))
     end = "on disk" if first or second else "committed"
     assert store.said == ["a", "b", end, "message a", "message b"]
+
+
+def test_a_batch_that_takes_another_in_has_all_of_it():
+    other = batch("a", "message a", lambda: None)
+    other.start(lambda: pytest.fail("not begun here"))
+    other.changed(FIRST, DeviceChange.LEFT)
+    other.send("a decision", ordered=True)
+    other.devices.add(FIRST)
+    whole = Batch(NOW)
+    whole.add(other)
+    for item in fields(Batch):
+        assert getattr(whole, item.name) == getattr(other, item.name), item.name
+        assert item.name in {"parts", "alarm"} or getattr(whole, item.name) != getattr(Batch(object()), item.name)
 
 
 class Refusing(Paper):

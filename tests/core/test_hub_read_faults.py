@@ -11,7 +11,7 @@ from chf.hub.hub import SAVE_S
 from chf.hub.tunnels import Tunnels
 from chf.image.image import parse_image
 from chf.store import Store
-from chf.store.device_log import DeviceEntry, DeviceStatus, DeviceType
+from chf.store.device_log import DeviceEntry, DeviceLog, DeviceStatus, DeviceType
 from chf.store.device_messages import NewDeviceMessage
 from chf.store.images import record_of
 from chf.store.inbox import CommandState, Inbox, Verb
@@ -72,6 +72,23 @@ async def test_an_inbox_that_cannot_be_read_once_ends_nothing_and_is_read_again(
         assert answers_time(desk)
         assert alarms(desk) == [f"taking commands failed, and is tried again: {error}"]
     assert f"taking commands failed, and is tried again: {error}" in caplog.text
+
+
+async def test_a_command_waits_for_a_store_that_cannot_be_read_now_and_is_not_refused(store, monkeypatch):
+    read, failures = DeviceLog.get, [StoreUnavailableError("the disk fails")]
+
+    def sometimes(log, device):
+        if failures:
+            raise failures.pop()
+        return read(log, device)
+
+    monkeypatch.setattr(DeviceLog, "get", sometimes)
+    monkeypatch.setattr("chf.background.FIRST_RETRY_S", 0.05)
+    async with hub_on_desk(store, MemoryRadio()) as desk:
+        number = permit(store)
+        await desk.until(lambda: store.inbox.get(number).state is not CommandState.PENDING)
+        assert store.inbox.get(number).state is CommandState.DONE
+        assert alarms(desk) == ["taking commands failed, and is tried again: the disk fails"]
 
 
 async def test_a_deadline_that_cannot_be_handled_ends_nothing(store, monkeypatch, caplog):
@@ -188,9 +205,10 @@ async def test_a_damaged_row_of_an_update_harms_its_device_alone(store, tmp_path
         assert "row 1 of jobs is unreadable, because created_utc" in alarm
 
 
-async def test_a_damaged_record_of_a_tunnel_is_reported_and_the_device_gets_a_new_one(store):
+@pytest.mark.parametrize("text", ["[1", '{"tunnel": 1}'])
+async def test_a_damaged_record_of_a_tunnel_is_reported_and_the_device_gets_a_new_one(store, text):
     with store.transaction() as tx:
-        tx.meta.set(f"tunnel of {format_eui64(PPMID)}", "[1")
+        tx.meta.set(f"tunnel of {format_eui64(PPMID)}", text)
     async with hub_on_desk(store, MemoryRadio()) as desk:
         await desk.until(lambda: {message.destination for message in desk.radio.posted} == {PPMID, OTHER})
         (alarm,) = alarms(desk)
