@@ -98,7 +98,7 @@ async def test_a_device_that_speaks_while_the_disk_is_full_arrives_once(store):
         fall_behind(store, radio)
         for _ in range(5):
             radio.says(OTHER, time.CLUSTER, READ_TIME)
-        free(store)
+        free_disk(store)
 
         def spoke():
             radio.says(OTHER, time.CLUSTER, READ_TIME)

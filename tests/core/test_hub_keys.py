@@ -16,9 +16,12 @@ from chf.crypto.mmo import aes_mmo
 from chf.errors import RadioGoneError, RadioRefusedError, StoreError, UsageError
 from chf.eui64 import Eui64, parse_eui64
 from chf.hub import Hub, HubSettings
+from chf.hub.batch import DeviceChange
+from chf.hub.handler import HubContext
+from chf.hub.keys import Keys
 from chf.hub.settings import SecurityMode, SecuritySettings
 from chf.pki.zigbee import ZigbeePki, seeded_numbers
-from chf.radio.interface import RadioState
+from chf.radio.interface import HUB_ENDPOINT, Inbound, RadioState
 from chf.store import Store
 from chf.store.device_log import DeviceEntry, DeviceStatus, DeviceType
 from chf.store.inbox import Verb
@@ -391,6 +394,39 @@ async def test_a_dongle_that_refuses_a_key_is_not_asked_at_every_frame(store, es
         await desk.until(lambda: desk.radio.attempts == 2)
         await asyncio.sleep(0)
         assert desk.radio.attempts == 2
+
+
+async def test_a_device_that_has_its_key_and_rejoins_gets_a_new_tunnel(store, established):
+    async with hub_on_desk(store, MemoryRadio(), CBKE) as desk:
+        await desk.until(lambda: desk.radio.to_cluster(tunneling.CLUSTER))
+        asked = desk.radio.asked
+        desk.radio.joins(PPMID)
+        await desk.until(lambda: desk.radio.asked > asked)
+
+
+async def test_what_the_hub_would_begin_by_itself_waits_for_the_key_too(store, established):
+    """The tunnel that it keeps to every device that is on the network: this one's key was taken back meanwhile."""
+    with store.transaction() as tx:
+        tx.devices.update(replace(tx.devices.get(PPMID), link_key=None))
+    async with hub_on_desk(store, MemoryRadio(), CBKE) as desk:
+        await desk.until(lambda: desk.radio.asked)
+        await asyncio.sleep(0.05)
+        assert desk.radio.posted == []
+
+
+@pytest.mark.parametrize("change", [DeviceChange.FORGOTTEN, DeviceChange.UNWRITTEN])
+def test_an_exchange_of_a_device_that_is_forgotten_or_begins_again_goes_no_further(store, change):
+    context = HubContext.of(store, MemoryRadio(), SystemClock(), CBKE, desk_pki(store.home))
+    keys, now = Keys(context), context.clock.now()
+    keys.started(context.radio.info.network, now)
+    certificate = ZigbeePki(store.home / "pki" / "zigbee").credentials(PPMID, Suite.TWO).certificate.octets
+    initiate = key_establishment.InitiateKeyEstablishment(Suite.TWO.value, 10, 10, certificate)
+    octets = key_establishment.command(initiate, 1, to_client=False)
+    said = Inbound(PPMID, 3, HUB_ENDPOINT, 0x0109, key_establishment.CLUSTER, octets, False, False, 255, None)
+    assert len(keys.receive(said, now).messages) == 1
+    assert keys.deadline() is not None
+    keys.device_changed(PPMID, change, now)
+    assert keys.deadline() is None
 
 
 async def test_a_hub_that_restarts_asks_for_no_new_key(store):

@@ -4,11 +4,12 @@ import pytest
 
 from chf import gbcs
 from chf.clock import SystemClock, UtcSeconds
+from chf.errors import StoreError
 from chf.eui64 import parse_eui64
 from chf.hub import HubSettings
 from chf.pki.certificates import Usage
 from chf.store import Store
-from chf.store.device_log import DeviceEntry, DeviceStatus, DeviceType
+from chf.store.device_log import DeviceEntry, DeviceLogWriter, DeviceStatus, DeviceType
 from chf.store.device_messages import MessageState, NewDeviceMessage
 from chf.trace import Kind
 from chf.tunnel import TunnelSettings
@@ -310,3 +311,22 @@ def test_an_appointment_is_what_the_command_says():
 
     assert appointment(command(2_000_000_000)) == WaitingFor(WaitReason.TIME, 2_000_000_000)
     assert appointment(command(gbcs.CANCELLED_UTC_S)) == WaitingFor(WaitReason.COMMAND)
+
+
+async def test_what_a_tunnel_had_is_handed_over_again_where_the_hub_begins_again_from_the_store(store, monkeypatch):
+    """The state of this device was refused for good: what became of its message meanwhile is not written."""
+    write, refused = DeviceLogWriter.update, [StoreError("no such row")]
+
+    def sometimes(log, entry):
+        if refused:
+            raise refused.pop()
+        write(log, entry)
+
+    async with hub_on_desk(store, MemoryRadio()) as desk:
+        number = add(store)
+        await open_tunnel(desk)
+        await desk.until(lambda: transfers(desk))
+        monkeypatch.setattr(DeviceLogWriter, "update", sometimes)
+        desk.radio.says(HCALCS, metering.CLUSTER, bytes.fromhex("00 07 00 0000"))  # heard, and so to be written
+        await desk.until(lambda: desk.kinds().count(Kind.MESSAGE_QUEUED) == 2)
+        assert state(desk, number) is MessageState.WAITING
