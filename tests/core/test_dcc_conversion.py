@@ -11,12 +11,11 @@ from chf.dcc.desk import Desk
 from chf.dcc.firmware_commands import cs06, read_version, row
 from chf.dcc.signers import ResponseSigner
 from chf.dcc.smi import Smi, SmiDevice
-from chf.duis import DuisSchema, RequestId
+from chf.duis import RequestId
 from chf.duis.device_request import ReadFirmwareVersionRequest, UpdateHanDeviceLogRequest
 from chf.errors import UsageError
 from chf.eui64 import Eui64, format_eui64
 from chf.image.image import ImageId, parse_image
-from chf.store import Store
 from chf.store.alerts import NewAlert, alert_id
 from chf.store.device_log import DeviceType
 from chf.store.device_messages import MessageState
@@ -31,16 +30,13 @@ from tests.support.dcc_bench import (
     KEYS,
     NOW,
     PPMID,
-    REFERENCE,
-    SCHEMA_FILE,
     SECOND,
     SUPPLIER,
     field,
     image,
-    log_devices,
-    make_pki,
     update_request,
 )
+from tests.support.desk_bench import DeskBench, desk_bench
 
 OTHER = Eui64(0x90B3D51F30030000)
 UTC = NOW.utc
@@ -49,20 +45,11 @@ REQUEST_ID = RequestId(SUPPLIER, ACB, 1000)
 
 @pytest.fixture
 def upward(tmp_path):
-    pki = make_pki(tmp_path)
-    with Store.open(tmp_path) as store:
-        log_devices(store)
-        yield Upward(store, pki)
+    with desk_bench(tmp_path, Upward) as made:
+        yield made
 
 
-class Upward:
-    def __init__(self, store, pki) -> None:
-        self.store, self.pki = store, pki
-        self.schema = None
-        if REFERENCE.exists():
-            files = {path.name: path.read_bytes() for path in REFERENCE.glob("*.xsd")}
-            self.schema = DuisSchema(files, SCHEMA_FILE)
-
+class Upward(DeskBench):
     def job(self, device=PPMID, origin=str(REQUEST_ID)) -> int:
         parsed = parse_image(image())
         job = accept(
@@ -88,24 +75,6 @@ class Upward:
         with self.store.transaction() as tx:
             tx.alerts.add(NewAlert(msg_id, device, "x", 0, "", octets, True, UTC, job))
         return msg_id
-
-    def convert(self):
-        """What became of it; every document is valid against the schema."""
-        conversion = Conversion(self.store, self.pki, ResponseSigner(self.pki))
-        while conversion.run(NOW):
-            pass
-        documents = self.store.uplink.list()
-        if self.schema is not None:
-            for document in documents:
-                self.schema.check(document.document)
-        return documents
-
-    def alarms(self) -> list[str]:
-        return [
-            str(record.event.fields["reason"])
-            for record in self.store.audit.tail()
-            if record.event.kind.value == "alarm"
-        ]
 
 
 def key(eui64: Eui64, usage: str = "ds"):

@@ -1,12 +1,8 @@
 """A damaged row of the store: whom it is about gets nothing and an alarm says why; everybody else goes on."""
 
-import sqlite3
-
 import pytest
 
-from chf.clock import Instant, Now, UtcSeconds
-from chf.dcc.conversion import Conversion
-from chf.dcc.signers import ResponseSigner
+from chf.clock import UtcSeconds
 from chf.duis.device_request import ReadFirmwareVersionRequest
 from chf.gbcs import (
     ActivateImageResponseCode,
@@ -17,11 +13,9 @@ from chf.gbcs import (
 )
 from chf.store.alerts import NewAlert
 from chf.store.device_messages import NewDeviceMessage
-from chf.trace import Kind
+from tests.support.damaged_store import sql
 from tests.support.dcc_bench import ACB, ESME, KEYS, NOW, PPMID, SECOND, SUPPLIER, update_request
-from tests.support.desk_bench import D, S, desk_bench, to
-
-LATER = Now(Instant(NOW.instant + 200), UtcSeconds(NOW.utc + 200))
+from tests.support.desk_bench import D, S, desk_bench, later, to
 
 
 @pytest.fixture
@@ -32,10 +26,7 @@ def bench(tmp_path):
 
 def damage(bench, statement):
     """As a disk does it: behind the back of the store, whose checks would refuse it."""
-    with sqlite3.connect(bench.home / "chf.db") as connection:
-        connection.execute("pragma ignore_check_constraints = on")
-        assert connection.execute(statement).rowcount == 1
-    connection.close()
+    sql(bench.home, "pragma ignore_check_constraints = on", statement)
 
 
 def cs09(bench, device):
@@ -51,16 +42,7 @@ def add_alert(bench, device, octets):
 
 
 def converted(bench, now=NOW):
-    conversion = Conversion(bench.store, bench.pki, ResponseSigner(bench.pki))
-    while conversion.run(now):
-        pass
-    return [document.device for document in bench.store.uplink.list()]
-
-
-def alarms(bench):
-    return [
-        str(record.event.fields["reason"]) for record in bench.store.audit.tail() if record.event.kind is Kind.ALARM
-    ]
+    return [document.device for document in bench.convert(now)]
 
 
 def test_an_alert(bench):
@@ -68,7 +50,7 @@ def test_an_alert(bench):
     cs09(bench, PPMID)
     damage(bench, "update alerts set created_utc = 1e300 where seq = 1")
     assert converted(bench) == [PPMID]
-    assert "row 1 of alerts is unreadable, because created_utc" in alarms(bench)[0]
+    assert "row 1 of alerts is unreadable, because created_utc" in bench.alarms()[0]
 
 
 def test_the_command_that_an_answer_is_for(bench):
@@ -81,7 +63,7 @@ def test_the_command_that_an_answer_is_for(bench):
     cs09(bench, PPMID)
     damage(bench, "update device_messages set message = 'text'")
     assert converted(bench) == [PPMID]
-    assert "row 1 of device_messages is unreadable, because message" in alarms(bench)[0]
+    assert "row 1 of device_messages is unreadable, because message" in bench.alarms()[0]
 
 
 @pytest.mark.parametrize(
@@ -96,9 +78,9 @@ def test_a_dated_read_and_its_device(bench, statement):
         request = ReadFirmwareVersionRequest(to(device, 1000 + number), int(NOW.utc) + 100)
         assert bench.ask(request, S).code.value == "I99"
     damage(bench, statement)
-    converted(bench, LATER)
+    converted(bench, later(200))
     assert [row.device for row in bench.store.device_messages.list()] == [PPMID]
-    assert "is unreadable, because" in alarms(bench)[0]
+    assert "is unreadable, because" in bench.alarms()[0]
 
 
 def test_a_command_that_the_hub_has_not_seen(bench):
@@ -116,4 +98,4 @@ def test_a_command_whose_outcome_a_user_waits_for(bench):
             tx.inbox.finish(command.id, {"started": started, "refused": []}, NOW.utc)
     damage(bench, "update followed set file_version = 'x' where command = 1")
     assert converted(bench) == [PPMID]
-    assert "row 1 of followed is unreadable, because file_version" in alarms(bench)[0]
+    assert "row 1 of followed is unreadable, because file_version" in bench.alarms()[0]

@@ -2,45 +2,29 @@
 
 import pytest
 
-from chf.clock import Instant, Now, UtcSeconds
-from chf.dcc.conversion import Conversion
-from chf.dcc.desk import Address, Desk
+from chf.clock import UtcSeconds
+from chf.dcc.desk import Desk
 from chf.dcc.settings import DeskPolicy
-from chf.dcc.signers import ResponseSigner
 from chf.dcc.unanswered import HUB_PATIENCE_S
 from chf.duis import RequestId
 from chf.duis.device_request import ReadFirmwareVersionRequest
 from chf.gbcs import GbcsMessage
-from chf.store import Store
 from chf.store.device_log import DeviceEntry, DeviceType
 from chf.store.device_messages import MessageState
-from tests.support.dcc_bench import NOW, PPMID, SUPPLIER, duis_schema, field, log_devices, make_pki
+from tests.support.dcc_bench import NOW, PPMID, SUPPLIER, field
+from tests.support.desk_bench import DeskBench, S, desk_bench, later
 
 DUE_S = 600.0
 LIFETIME_S = DeskPolicy().device_message_lifetime_s
 REQUEST = RequestId(SUPPLIER, PPMID, 1000)
 
 
-def later(seconds: float) -> Now:
-    return Now(Instant(NOW.instant + seconds), UtcSeconds(NOW.utc + seconds))
-
-
-class Dated:
+class Dated(DeskBench):
     """A desk that took one dated SR 11.2."""
-
-    def __init__(self, store, pki) -> None:
-        self.store, self.pki = store, pki
-        request = ReadFirmwareVersionRequest(REQUEST, int(NOW.utc + DUE_S))
-        answer = Desk(store, pki).take(request.to_bytes(), NOW, address=Address.SEND_COMMAND)
-        assert answer.code.value == "I99"
 
     def at(self, seconds: float):
         """The commands that are on their way, after the DCC side looked at this time."""
-        conversion = Conversion(self.store, self.pki, ResponseSigner(self.pki))
-        while conversion.run(later(seconds)):
-            pass
-        for document in self.store.uplink.list():
-            duis_schema().check(document.document)
+        self.convert(later(seconds))
         return self.store.device_messages.list()
 
     def codes(self) -> list[str | None]:
@@ -49,10 +33,9 @@ class Dated:
 
 @pytest.fixture
 def dated(tmp_path):
-    pki = make_pki(tmp_path)
-    with Store.open(tmp_path) as store:
-        log_devices(store)
-        yield Dated(store, pki)
+    with desk_bench(tmp_path, Dated) as made:
+        assert made.ask(ReadFirmwareVersionRequest(REQUEST, int(NOW.utc + DUE_S)), S).code.value == "I99"
+        yield made
 
 
 def test_dated_read_becomes_a_command_at_its_time_and_once(dated):

@@ -5,21 +5,19 @@ from dataclasses import replace
 import pytest
 
 from chf import gbcs
-from chf.clock import Instant, Now, UtcSeconds
-from chf.dcc.conversion import Conversion
-from chf.dcc.desk import Address, Desk
+from chf.clock import UtcSeconds
+from chf.dcc.desk import Desk
 from chf.dcc.firmware_commands import cs06, row
 from chf.dcc.settings import DccSettings, DeskPolicy
 from chf.dcc.signers import ResponseSigner
 from chf.dcc.unanswered import HUB_PATIENCE_S, Unanswered
 from chf.duis import RequestId
 from chf.duis.device_request import ReadFirmwareVersionRequest
-from chf.duis.document import parse_document
-from chf.store import Store
 from chf.store.alerts import NewAlert
 from chf.store.device_messages import MessageState
 from chf.trace import Kind
-from tests.support.dcc_bench import ESME, KEYS, NOW, PPMID, SUPPLIER, duis_schema, field, log_devices, make_pki
+from tests.support.dcc_bench import ESME, KEYS, NOW, PPMID, SUPPLIER, field
+from tests.support.desk_bench import DeskBench, S, desk_bench, later
 
 LIFETIME_S, RESPONSE_S = 86_400.0, 3600.0
 REQUEST = RequestId(SUPPLIER, PPMID, 1000)
@@ -28,41 +26,25 @@ REQUEST = RequestId(SUPPLIER, PPMID, 1000)
 @pytest.fixture
 def sent(tmp_path):
     """A desk, and an SR 11.2 that was acknowledged."""
-    pki = make_pki(tmp_path)
-    with Store.open(tmp_path) as store:
-        log_devices(store)
-        answer = Desk(store, pki).take(
-            ReadFirmwareVersionRequest(REQUEST).to_bytes(), NOW, address=Address.SEND_COMMAND
-        )
-        assert answer.code.value == "I99"
-        yield Sent(store, pki)
+    with desk_bench(tmp_path, Sent) as made:
+        assert made.ask(ReadFirmwareVersionRequest(REQUEST), S).code.value == "I99"
+        yield made
 
 
-class Sent:
-    def __init__(self, store, pki) -> None:
-        self.store, self.pki = store, pki
-        (self.message,) = store.device_messages.waiting()
+class Sent(DeskBench):
+    @property
+    def message(self):
+        return self.store.device_messages.get(1)
 
     def fate(self, state: MessageState, after_s: float, reason: str = "") -> None:
         with self.store.transaction() as tx:
             tx.device_messages.change(self.message.id, state, UtcSeconds(NOW.utc + after_s), reason)
 
     def told(self, after_s: float, policy: DeskPolicy | None = None):
-        """Every document that the user is given up to then; all valid against the schema."""
-        conversion = Conversion(self.store, self.pki, ResponseSigner(self.pki), policy)
-        while conversion.run(later(after_s)):
-            pass
-        documents = self.store.uplink.list()
-        for document in documents:
-            duis_schema().check_tree(parse_document(document.document))
-        return documents
+        return self.convert(later(after_s), policy)
 
     def state(self) -> MessageState:
         return self.store.device_messages.get(self.message.id).state
-
-
-def later(seconds: float) -> Now:
-    return Now(Instant(NOW.instant + seconds), UtcSeconds(NOW.utc + seconds))
 
 
 @pytest.mark.parametrize("state", [MessageState.FAILED, MessageState.EXPIRED])

@@ -9,10 +9,9 @@ from click.testing import CliRunner
 
 from chf.cli.doctor import doctor
 from chf.cli.main import chf
-from chf.dcc.conversion import Conversion
 from chf.dcc.settings import DccSettings
 from chf.dcc.side import DccSide
-from chf.dcc.signers import NOBODY, ResponseSigner, SignaturePolicy, Signers
+from chf.dcc.signers import NOBODY, SignaturePolicy, Signers
 from chf.duis.device_request import ReadFirmwareVersionRequest
 from chf.errors import RefusedError, UnusableFileError, UsageError
 from chf.gbcs import GbcsMessage, make_cs09_alert
@@ -82,12 +81,9 @@ def test_a_certificate_of_no_use_is_named_and_its_owner_alone_is_not_believed(be
     with bench.store.transaction() as tx:
         for device in (SECOND, PPMID):
             tx.alerts.add(NewAlert(f"{device:016X}", device, "CS09", 0x8F8B, "", cs09(device), False, NOW.utc))
-    while Conversion(bench.store, bench.pki, ResponseSigner(bench.pki)).run(NOW):
-        pass
-    assert [document.device for document in bench.store.uplink.list()] == [PPMID]
-    (alarm,) = [record.event for record in bench.store.audit.tail() if record.event.kind.value == "alarm"]
-    assert alarm.device == SECOND
-    assert path.name in str(alarm.fields["reason"])
+    assert [document.device for document in bench.convert()] == [PPMID]
+    (alarm,) = bench.alarms()
+    assert path.name in alarm
 
 
 @pytest.mark.parametrize("spoil", CERTIFICATE_FAULTS)
