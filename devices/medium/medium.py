@@ -22,12 +22,16 @@ if TYPE_CHECKING:
 MAX_RETRIES = 3  # macMaxFrameRetries, IEEE 802.15.4 table 8-81
 _OCTET_S = 32e-6  # 250 kb/s
 _PHY_HEADER_OCTETS = 6  # preamble 4, start of frame 1, length 1
-_UNIT_BACKOFF_S = 320e-6
+_UNIT_BACKOFF_S = 320e-6  # aUnitBackoffPeriod, 20 symbols: IEEE 802.15.4 table 8-80
 _MAX_BACKOFF_UNITS = 7  # macMinBE 3
-_CCA_AND_TURNAROUND_S = 128e-6 + 192e-6
+_CCA_AND_TURNAROUND_S = 128e-6 + 192e-6  # 8 and 12 symbols: CCA and aTurnaroundTime, IEEE 802.15.4 table 8-80
 _ACK_S = 192e-6 + (_PHY_HEADER_OCTETS + 5) * _OCTET_S
 _ACK_WAIT_S = 864e-6  # macAckWaitDuration, 54 symbols
-_LONG_SPACING_S, _SHORT_SPACING_S, _SHORT_FRAME_OCTETS = 640e-6, 192e-6, 18
+_LONG_SPACING_S, _SHORT_SPACING_S, _SHORT_FRAME_OCTETS = (
+    640e-6,
+    192e-6,
+    18,
+)  # macMinLIFSPeriod, macMinSIFSPeriod, aMaxSIFSFrameSize
 _LOSS_AT_1_M_DB = 40.2  # free space at 2.45 GHz
 _FULL_QUALITY_DB = 40  # above the sensitivity, our choice
 _LQI_PER_DB = 255 / _FULL_QUALITY_DB

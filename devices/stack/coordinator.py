@@ -57,7 +57,6 @@ class ZigbeeCoordinator(ZigbeeNode):
         link_keys: LinkKeys,
         listener: CoordinatorListener,
         host_fragments: bool = False,
-        position_m: tuple[float, float] = (0.0, 0.0),
     ) -> None:
         super().__init__(
             ieee,
@@ -66,7 +65,6 @@ class ZigbeeCoordinator(ZigbeeNode):
             random,
             link_key=link_keys.for_data,
             host_fragments=host_fragments,
-            position_m=position_m,
         )
         self.network: NetworkState | None = None
         self.permitting_until = 0.0

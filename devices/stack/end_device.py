@@ -23,7 +23,7 @@ from devices.stack.interface import (
     Neighbour,
     NwkAddress,
 )
-from devices.stack.joining import DeviceTiming, Joining
+from devices.stack.joining import Joining
 from devices.stack.node import ZigbeeNode
 from devices.stack.nwk_layer import OFF_NETWORK, Arrival, Done, FrameCounter, is_broadcast
 from devices.stack.persisted import DeviceState, Persisted
@@ -69,16 +69,14 @@ class EndDevice(ZigbeeNode):
         poll_interval_s: float | None = None,
         mains_powered: bool = True,
         manufacturer: int = 0,
-        timing: DeviceTiming | None = None,
         position_m: tuple[float, float] = (0.0, 0.0),
         radio_delay_s: float = 0.0,
-        state: DeviceState | None = None,
     ) -> None:
         super().__init__(
             ieee, medium, scheduler, random, link_key=self.link_key, parent=COORDINATOR, position_m=position_m
         )
         self.listener = listener
-        self.persistent_state = state or DeviceState(LinkKey(link_key))
+        self.persistent_state = DeviceState(LinkKey(link_key))
         self._preconfigured_key = link_key
         self.joined = False
         self.manufacturer = manufacturer
@@ -88,7 +86,7 @@ class EndDevice(ZigbeeNode):
         self._polling = Polling(
             self._nwk, scheduler, poll_interval_s, lambda: self._aps.awaiting or bool(self._matches)
         )
-        self._joining = Joining(self, self._nwk, scheduler, channels=tuple(channels), timing=timing)
+        self._joining = Joining(self, self._nwk, scheduler, channels=tuple(channels))
 
     # Flash
 

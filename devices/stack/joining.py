@@ -5,7 +5,6 @@ secured way first and then, turn about, the trust-centre way in the clear (Zigbe
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Protocol
 
@@ -17,17 +16,12 @@ from devices.wire import mac, nwk
 from devices.wire.errors import MalformedFrameError
 from devices.wire.mac import AddressMode, AssociationStatus, Capability, MacCommand, MacFrame, MacType
 
-
-@dataclass(frozen=True, slots=True)
-class DeviceTiming:
-    """Waits of a joining device, in seconds of simulated time."""
-
-    scan_s: float = 0.13824  # a channel at scan duration 3: 960 symbols x (2^3 + 1)
-    response_wait_s: float = 0.49152  # macResponseWaitTime, 32 x 960 symbols
-    key_wait_s: float = 5.0  # our choice
-    key_poll_s: float = 0.25  # our choice: how often a sleepy device asks meanwhile
-    first_retry_s: float = 1.0  # our choice
-    longest_retry_s: float = 60.0  # our choice
+SCAN_S = 0.13824  # of a channel, at scan duration 3: 960 symbols x (2^3 + 1)
+RESPONSE_WAIT_S = 0.49152  # macResponseWaitTime, 32 x 960 symbols: IEEE 802.15.4 table 8-81
+KEY_WAIT_S = 5.0  # our choice
+KEY_POLL_S = 0.25  # our choice: how often a sleepy device asks meanwhile
+FIRST_RETRY_S = 1.0  # our choice
+LONGEST_RETRY_S = 60.0  # our choice
 
 
 class _Phase(Enum):
@@ -54,7 +48,7 @@ class JoiningDevice(Protocol):
 
 
 class Joining:
-    """`Joining(device, nwk_layer, scheduler, *, channels, timing)`: one per device, idle while it is joined."""
+    """`Joining(device, nwk_layer, scheduler, *, channels)`: one per device, idle while it is joined."""
 
     def __init__(
         self,
@@ -63,9 +57,7 @@ class Joining:
         scheduler: Scheduler,
         *,
         channels: tuple[int, ...],
-        timing: DeviceTiming | None,
     ) -> None:
-        self.timing = timing or DeviceTiming()
         self._device = device
         self._radio = nwk_layer.radio
         self._nwk = nwk_layer
@@ -140,7 +132,7 @@ class Joining:
             payload=bytes((MacCommand.BEACON_REQUEST,)),
         )
         self._radio.transmit(request.to_bytes())
-        self._wait(self.timing.scan_s, lambda: self._scan(channels[1:]))
+        self._wait(SCAN_S, lambda: self._scan(channels[1:]))
 
     def beacon_heard(self, frame: MacFrame, lqi: int) -> None:
         if self._phase is not _Phase.SCANNING or frame.source_mode is not AddressMode.SHORT:
@@ -192,7 +184,7 @@ class Joining:
         if self._phase is not _Phase.ASSOCIATING:
             return
         if acked:
-            self._wait(self.timing.response_wait_s, self._fetch_association)
+            self._wait(RESPONSE_WAIT_S, self._fetch_association)
         else:
             self._failed("the association request was not acknowledged")
 
@@ -211,7 +203,7 @@ class Joining:
             ack_request=True,
         )
         self._radio.transmit(poll.to_bytes())
-        self._wait(self.timing.response_wait_s, lambda: self._failed("no association response"))
+        self._wait(RESPONSE_WAIT_S, lambda: self._failed("no association response"))
 
     def association_answered(self, frame: MacFrame) -> None:
         if self._phase is not _Phase.ASSOCIATING:
@@ -230,7 +222,7 @@ class Joining:
 
     def _wait_for_key(self) -> None:
         self._phase = _Phase.KEY_WAITING
-        self._wait(self.timing.key_wait_s, lambda: self._failed("no network key came"))
+        self._wait(KEY_WAIT_S, lambda: self._failed("no network key came"))
         self._poll_while_waiting()
 
     def _poll_while_waiting(self) -> None:
@@ -239,7 +231,7 @@ class Joining:
             self._poll_timer.cancel()
         if not self._device.capability().receiver_on_when_idle:
             self._device.poll()
-            self._poll_timer = self._scheduler.call_later(self.timing.key_poll_s, self._poll_while_waiting)
+            self._poll_timer = self._scheduler.call_later(KEY_POLL_S, self._poll_while_waiting)
 
     def key_taken(self) -> None:
         """The device holds the network key: it is on the network."""
@@ -268,7 +260,7 @@ class Joining:
             source_ieee=self._device.ieee,
         )
         self._nwk.emit(frame, COORDINATOR)
-        self._wait(self.timing.response_wait_s, lambda: self._failed("no answer to the rejoin request"))
+        self._wait(RESPONSE_WAIT_S, lambda: self._failed("no answer to the rejoin request"))
         self._poll_while_waiting()
 
     def rejoin_answered(self, arrival: Arrival, response: nwk.RejoinResponse) -> None:
@@ -296,7 +288,7 @@ class Joining:
     def _failed(self, reason: str) -> None:
         self._phase = _Phase.RESTING
         self._cancel()
-        delay = min(self.timing.first_retry_s * 2**self._failures, self.timing.longest_retry_s)
+        delay = min(FIRST_RETRY_S * 2**self._failures, LONGEST_RETRY_S)
         self._failures = min(self._failures + 1, 16)
         self._wait(delay, self._attempt)
         self._radio.listening = False

@@ -35,10 +35,10 @@ assert _DATA.size == DATA_HEADER_BYTES
 assert _AUXILIARY.size + MIC_BYTES == APS_OVERHEAD_BYTES
 
 # Frame control, Zigbee PRO 2.2.5.1.1
-_ACK_FORMAT = 0x10
-_SECURITY = 0x20
-_ACK_REQUEST = 0x40
-_EXTENDED = 0x80
+_ACK_FORMAT = 0x10  # Zigbee PRO 2.2.5.1.1
+_SECURITY = 0x20  # Zigbee PRO 2.2.5.1.1
+_ACK_REQUEST = 0x40  # Zigbee PRO 2.2.5.1.1
+_EXTENDED = 0x80  # Zigbee PRO 2.2.5.1.1
 _COMMAND_HEADER_BYTES = 2  # control and counter, Zigbee PRO 2.2.5.2.2
 
 

@@ -6,15 +6,10 @@
 from binascii import crc_hqx
 
 _MIRRORED = bytes(int(f"{octet:08b}"[::-1], 2) for octet in range(256))
-FCS_BYTES = 2
+FCS_BYTES = 2  # IEEE 802.15.4, FCS field
 
 
 def fcs(octets: bytes) -> bytes:
     """The two octets that follow `octets` on the air, low octet first."""
     # Mirroring a 16-bit value swaps its octets and mirrors each, which is just what little-endian order undoes.
     return crc_hqx(octets.translate(_MIRRORED), 0).to_bytes(FCS_BYTES, "big").translate(_MIRRORED)
-
-
-def fcs_is_good(octets: bytes) -> bool:
-    """Whether a frame, FCS included, arrived whole."""
-    return len(octets) > FCS_BYTES and fcs(octets[:-FCS_BYTES]) == octets[-FCS_BYTES:]

@@ -11,14 +11,14 @@ from enum import IntEnum
 
 from devices.wire.errors import MalformedFrameError
 
-CLUSTER = 0x0800
+CLUSTER = 0x0800  # SE 1.4 annex C.3
 
 SUITE_ATTRIBUTE = 0x0000  # KeyEstablishmentSuite, on both sides
 
-MAC_BYTES = 16
+MAC_BYTES = 16  # of a confirm: SE 1.4 annex C.3
 
-_INITIATE = struct.Struct("<HBB")
-_TERMINATE = struct.Struct("<BBH")
+_INITIATE = struct.Struct("<HBB")  # suites, two times in seconds: SE 1.4 annex C.3
+_TERMINATE = struct.Struct("<BBH")  # status, wait, suites: SE 1.4 annex C.3
 
 
 class Command(IntEnum):

@@ -12,14 +12,14 @@ from typing import NamedTuple, Self
 from devices.wire.errors import MalformedFrameError
 
 MAX_PSDU_BYTES = 127  # aMaxPHYPacketSize, FCS included
-BROADCAST = 0xFFFF
+BROADCAST = 0xFFFF  # PAN and short address of all, IEEE 802.15.4 5.2.1
 NO_SHORT_ADDRESS = 0xFFFE  # associated, but addressed by its extended address (IEEE 802.15.4 5.3.2)
 
-PENDING = 0x0010
-_ACK_REQUEST = 0x0020
-_COMPRESSED = 0x0040
+PENDING = 0x0010  # frame control, IEEE 802.15.4 5.2.1.1
+_ACK_REQUEST = 0x0020  # IEEE 802.15.4 5.2.1.1
+_COMPRESSED = 0x0040  # PAN ID compression, IEEE 802.15.4 5.2.1.1
 _RESERVED = 0x0380  # bits 7-9
-_FCF = Struct("<H")
+_FCF = Struct("<H")  # frame control, IEEE 802.15.4 5.2.1.1
 _SHORT_PAIR = Struct("<HBHHH")  # control, sequence, PAN, destination, source: of every data frame within a PAN
 DATA_HEADER_BYTES = _SHORT_PAIR.size
 _MODE_BYTES = {0: 0, 2: 2, 3: 8}
@@ -214,7 +214,7 @@ class AssociationResponse:
         return bytes((MacCommand.ASSOCIATION_RESPONSE,)) + self.address.to_bytes(2, "little") + bytes((self.status,))
 
 
-_BEACON = Struct("<HBBBHQ3sB")
+_BEACON = Struct("<HBBBHQ3sB")  # superframe, GTS and pending addresses (IEEE 802.15.4), Zigbee PRO 3.6.7
 assert _BEACON.size == 19
 
 

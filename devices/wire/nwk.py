@@ -2,7 +2,7 @@
 
 A frame that was read with security carries its auxiliary header and, as payload, ciphertext and MIC: `unseal` gives the
 plain payload. `seal` writes a frame whose payload is plain. Source routes and multicast are refused: nothing in a
-one-hop star makes them.
+one-hop star makes them; the bits for route discovery and for the end device as initiator say nothing here.
 """
 
 from dataclasses import dataclass
@@ -26,13 +26,11 @@ assert _HEADERS.size == HEADER_BYTES + _AUXILIARY.size
 
 # Frame control, Zigbee PRO 3.3.1.1
 _VERSION = 0x0008  # protocol version 2 in bits 2-5
-_TYPE_VERSION_RESERVED = 0xC03E
-_DISCOVER_ROUTE = 0x0040
+_TYPE_VERSION_RESERVED = 0xC03E  # Zigbee PRO 3.3.1.1
 _ROUTES = 0x0580  # a reserved value of route discovery, multicast, source route
-_SECURITY = 0x0200
-_DESTINATION_IEEE = 0x0800
-_SOURCE_IEEE = 0x1000
-_END_DEVICE_INITIATOR = 0x2000
+_SECURITY = 0x0200  # Zigbee PRO 3.3.1.1
+_DESTINATION_IEEE = 0x0800  # Zigbee PRO 3.3.1.1
+_SOURCE_IEEE = 0x1000  # Zigbee PRO 3.3.1.1
 
 _NETWORK_KEY = 0x28  # security control: network key, extended nonce (Zigbee PRO 4.5.1.1)
 _NETWORK_KEY_INSIDE = INSIDE[_NETWORK_KEY]
@@ -74,8 +72,6 @@ class NwkFrame(NamedTuple):
     security: NwkSecurity | None = None
     destination_ieee: int | None = None
     source_ieee: int | None = None
-    discover_route: bool = False
-    end_device_initiator: bool = False
 
     @classmethod
     def from_bytes(cls, octets: bytes) -> Self:
@@ -110,8 +106,6 @@ class NwkFrame(NamedTuple):
             security,
             destination_ieee,
             source_ieee,
-            control & _DISCOVER_ROUTE != 0,
-            control & _END_DEVICE_INITIATOR != 0,
         )
 
     def unseal(self, octets: bytes, cipher: AESCCM) -> bytes:
@@ -157,10 +151,6 @@ class NwkFrame(NamedTuple):
         control = _VERSION | self.type
         if self.security is not None:
             control |= _SECURITY
-        if self.discover_route:
-            control |= _DISCOVER_ROUTE
-        if self.end_device_initiator:
-            control |= _END_DEVICE_INITIATOR
         addresses = b""
         if self.destination_ieee is not None:
             control |= _DESTINATION_IEEE

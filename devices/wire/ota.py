@@ -9,11 +9,11 @@ from enum import IntEnum
 from devices.wire.errors import MalformedFrameError
 from devices.wire.zcl import Status
 
-CLUSTER = 0x0019
+CLUSTER = 0x0019  # ZCL8 11.4
 
-ANY_MANUFACTURER = 0xFFFF
-ANY_IMAGE_TYPE = 0xFFFF
-ANY_VERSION = 0xFFFF_FFFF
+ANY_MANUFACTURER = 0xFFFF  # ZCL8 11.13.3, Image Notify
+ANY_IMAGE_TYPE = 0xFFFF  # ZCL8 11.13.3, Image Notify
+ANY_VERSION = 0xFFFF_FFFF  # ZCL8 11.13.3, Image Notify
 WAIT_FOREVER = 0xFFFF_FFFF  # as upgrade time: until another command, ZCL8 table 11-15
 
 
@@ -58,16 +58,16 @@ class ImageUpgradeStatus(IntEnum):
     WAITING_TO_UPGRADE_VIA_EXTERNAL_EVENT = 6
 
 
-_IDS = struct.Struct("<HHI")
-_QUERY = struct.Struct("<BHHI")
-_OFFER = struct.Struct("<BHHII")
-_BLOCK_REQUEST = struct.Struct("<BHHIIB")
-_PAGE_REQUEST = struct.Struct("<BHHIIBHH")
-_BLOCK = struct.Struct("<BHHIIB")
-_WAIT = struct.Struct("<BII")
-_END_REQUEST = struct.Struct("<BHHI")
-_END_RESPONSE = struct.Struct("<HHIII")
-_U16 = struct.Struct("<H")
+_IDS = struct.Struct("<HHI")  # manufacturer, image type, file version: ZCL8 11.13, as all that follow
+_QUERY = struct.Struct("<BHHI")  # field control, image
+_OFFER = struct.Struct("<BHHII")  # status, image, size
+_BLOCK_REQUEST = struct.Struct("<BHHIIB")  # field control, image, offset, maximum size
+_PAGE_REQUEST = struct.Struct("<BHHIIBHH")  # the same, page size, response spacing
+_BLOCK = struct.Struct("<BHHIIB")  # status, image, offset, size of the data
+_WAIT = struct.Struct("<BII")  # status, current time, request time
+_END_REQUEST = struct.Struct("<BHHI")  # status, image
+_END_RESPONSE = struct.Struct("<HHIII")  # image, current time, upgrade time
+_U16 = struct.Struct("<H")  # hardware version, minimum block period
 
 
 @dataclass(frozen=True, slots=True)

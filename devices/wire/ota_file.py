@@ -13,17 +13,17 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-MAGIC = 0x0BEE_F11E
-HEADER_VERSION = 0x0100
-UPGRADE_IMAGE_TAG = 0x0000
+MAGIC = 0x0BEE_F11E  # ZCL8 11.4, OTA header
+HEADER_VERSION = 0x0100  # ZCL8 11.4, OTA header
+UPGRADE_IMAGE_TAG = 0x0000  # ZCL8 11.4, sub-element tags
 
-_FIXED = struct.Struct("<IHHHHHIH32sI")
-_ELEMENT = struct.Struct("<HI")
+_FIXED = struct.Struct("<IHHHHHIH32sI")  # ZCL8 11.4, OTA header without its optional fields
+_ELEMENT = struct.Struct("<HI")  # tag and length, ZCL8 11.4
 assert _FIXED.size == 56
 
-_CREDENTIAL = 0x0001
-_DESTINATION = 0x0002
-_HARDWARE = 0x0004
+_CREDENTIAL = 0x0001  # field control, ZCL8 11.4
+_DESTINATION = 0x0002  # field control, ZCL8 11.4
+_HARDWARE = 0x0004  # field control, ZCL8 11.4
 MAXIMUM_HEADER_BYTES = _FIXED.size + 1 + 8 + 4
 
 

@@ -8,12 +8,12 @@ from pathlib import Path
 from struct import Struct
 from typing import BinaryIO
 
-LINKTYPE_IEEE802_15_4_TAP = 283
-_MAGIC_MICROSECONDS = 0xA1B2C3D4
-_FILE = Struct("<IHHiIII")
-_RECORD = Struct("<IIII")
+LINKTYPE_IEEE802_15_4_TAP = 283  # registry of link types of tcpdump.org
+_MAGIC_MICROSECONDS = 0xA1B2C3D4  # pcap-savefile(5)
+_FILE = Struct("<IHHiIII")  # pcap-savefile(5)
+_RECORD = Struct("<IIII")  # pcap-savefile(5)
 # TAP header, then FCS type 1 (16 bit), received signal strength as float, channel and page 0; values padded to 4.
-_TAP = Struct("<BBHHHIHHfHHHBx")
+_TAP = Struct("<BBHHHIHHfHHHBx")  # header, then TLVs of FCS type, RSS and channel: IEEE 802.15.4 TAP link type
 assert _TAP.size == 28
 
 

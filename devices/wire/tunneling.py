@@ -8,7 +8,7 @@ from enum import IntEnum
 
 from devices.wire.errors import MalformedFrameError
 
-CLUSTER = 0x0704
+CLUSTER = 0x0704  # SE 1.2 D.6
 
 CLOSE_TUNNEL_TIMEOUT = 0x0000  # attribute, u16 seconds
 
@@ -51,10 +51,12 @@ class TransferError(IntEnum):
     DATA_OVERFLOW = 2
 
 
-_REQUEST = struct.Struct("<BHBH")
-_RESPONSE = struct.Struct("<HBH")
-_ERROR = struct.Struct("<HB")
-_ID = struct.Struct("<H")
+_REQUEST = struct.Struct(
+    "<BHBH"
+)  # protocol, manufacturer, flow control, largest transfer: SE 1.2 D.6, as all that follow
+_RESPONSE = struct.Struct("<HBH")  # tunnel, status, largest transfer
+_ERROR = struct.Struct("<HB")  # tunnel, status
+_ID = struct.Struct("<H")  # tunnel
 
 
 @dataclass(frozen=True, slots=True)

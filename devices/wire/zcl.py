@@ -47,13 +47,13 @@ class General(IntEnum):
 
 
 # Frame control, ZCL8 2.4.1.1.
-_CLUSTER_SPECIFIC = 0x01
-_MANUFACTURER_SPECIFIC = 0x04
-_FROM_SERVER = 0x08
-_NO_DEFAULT_RESPONSE = 0x10
+_CLUSTER_SPECIFIC = 0x01  # frame type, ZCL8 2.4.1.1.1
+_MANUFACTURER_SPECIFIC = 0x04  # ZCL8 2.4.1.1
+_FROM_SERVER = 0x08  # ZCL8 2.4.1.1
+_NO_DEFAULT_RESPONSE = 0x10  # ZCL8 2.4.1.1
 
-_MANUFACTURER = struct.Struct("<H")
-_HEADER_BYTES = 3
+_MANUFACTURER = struct.Struct("<H")  # ZCL8 2.4.1
+_HEADER_BYTES = 3  # without manufacturer code, ZCL8 2.4.1
 
 
 class ZclFrame(NamedTuple):

@@ -362,22 +362,6 @@ class MgmtLeaveRequest:
 
 
 @dataclass(frozen=True, slots=True)
-class MgmtPermitJoiningRequest:
-    """2.4.3.3.7."""
-
-    duration_s: int
-    trust_centre_significance: bool = True
-
-    @classmethod
-    def from_bytes(cls, octets: bytes) -> Self:
-        _need(octets, 2, "Mgmt_Permit_Joining_req")
-        return cls(octets[0], bool(octets[1]))
-
-    def to_bytes(self) -> bytes:
-        return bytes((self.duration_s, self.trust_centre_significance))
-
-
-@dataclass(frozen=True, slots=True)
 class Neighbour:
     """One record of Mgmt_Lqi_rsp (table 2.4.4.3.2)."""
 

@@ -258,3 +258,18 @@ def test_the_timeout_is_seven_eighths_of_itself_and_half_of_the_time_that_was_me
     assert ash.deadline() == pytest.approx(now + timeout_s)
     ash.handle_deadline(now + timeout_s)
     assert ash.deadline() == pytest.approx(now + timeout_s + min(2 * timeout_s, TIMEOUT_MAX_S))  # it doubles
+
+
+def test_timeouts_count_only_in_a_row() -> None:
+    ash = Ash()
+    now = 0.0
+    for number in range(3):
+        ash.send(PAYLOAD)
+        ash.data_to_send(now)
+        for _ in range(MAX_TIMEOUTS - 1):
+            deadline = ash.deadline()
+            assert deadline is not None
+            now = deadline
+            assert ash.handle_deadline(now) == ()
+        ash.receive(AckFrame(number + 1).to_bytes(), now)
+    assert ash.failed is None

@@ -405,3 +405,20 @@ def test_the_end_of_an_earlier_permission_does_not_close_a_later_one(host: EzspH
     host.run(50.0)
     assert host.heard(STACK_STATUS) == [bytes([0x9C]), bytes([0x9D])]
     assert not host.dongle.stack.permitting
+
+
+def test_what_a_command_causes_comes_after_its_answer(host: EzspHost) -> None:
+    host.callbacks.clear()
+    host.call(0x0005)
+    host.call(0x0022, bytes([60]))
+    (opened,) = host.callbacks
+    assert (opened.id, opened.sequence) == (STACK_STATUS, host.call_raw(0x0005).sequence - 1)
+
+
+def test_what_was_under_way_at_a_reset_is_not_told_after_it() -> None:
+    host = EzspHost(replace(V13, scan_takes_time=True))
+    host.form()
+    host.call(0x001A, struct.pack("<BIB", 0, 1 << 11 | 1 << 12, 2))
+    host.negotiate()
+    host.run(5.0)
+    assert host.heard(0x0048) == host.heard(0x001C) == []

@@ -189,6 +189,7 @@ def test_the_host_puts_a_long_message_together_and_acknowledges_its_blocks(host:
     fates: list[ApsStatus] = []
     device.stack.send(ApsRequest(NwkAddress(0), 0x0109, 0x0704, 3, 0x0B, bytes(range(180)), secured=True), fates.append)
     together = b""
+    groups: list[int] = []
     for _ in range(8):
         host.run(0.2)
         for message in host.heard(INCOMING_MESSAGE):
@@ -196,7 +197,7 @@ def test_the_host_puts_a_long_message_together_and_acknowledges_its_blocks(host:
             assert options & 0x8020 == 0x8020
             together += message[19:]
             sender = struct.unpack_from("<H", message, 14)[0]
-            assert group & 0xFF == 0 or group >> 8 == 0
+            groups.append(group)
             reply = struct.pack(
                 "<HHHBBHHB", sender, profile, cluster, destination, source, options, 0xFF00 | group & 0xFF, sequence
             )
@@ -204,4 +205,11 @@ def test_the_host_puts_a_long_message_together_and_acknowledges_its_blocks(host:
             assert host.call(0x0039, reply + b"\x00") == b"\x70"  # once is enough
         host.callbacks.clear()
     assert together == bytes(range(180))
+    assert groups == [3 << 8, 1, 2]  # how many there are, then the place of each
     assert fates == [ApsStatus.SUCCESS]
+
+
+def test_a_secured_message_to_the_dongle_itself_needs_no_key(host: EzspHost) -> None:
+    assert host.call(0x0034, unicast(0x0000, aps(options=SECURED), b"to myself"))[0] == 0
+    host.run()
+    assert [message[-9:] for message in host.heard(INCOMING_MESSAGE)] == [b"to myself"]

@@ -8,7 +8,7 @@ import pytest
 from devices.medium.medium import Medium, MediumSettings
 from devices.time import EventQueue
 from devices.wire import mac
-from devices.wire.fcs import fcs_is_good
+from devices.wire.fcs import fcs
 
 PAN = 0x1A62
 
@@ -51,7 +51,7 @@ def test_a_frame_is_heard_by_its_destination_alone_and_acknowledged():
     assert pair.payloads(2) == [b"hello"]
     assert pair.heard[3] == []
     assert [octets[:-2] for *_, octets in pair.air][1] == mac.ack_frame(1)
-    assert all(fcs_is_good(octets) and channel == 15 for _, channel, _, octets in pair.air)
+    assert all(fcs(octets[:-2]) == octets[-2:] and channel == 15 for _, channel, _, octets in pair.air)
 
 
 def test_nobody_there_means_four_transmissions_and_no_acknowledgement():

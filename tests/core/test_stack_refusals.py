@@ -435,6 +435,7 @@ def test_a_frame_that_the_sleeping_child_missed_stays_for_its_next_poll():
     device.poll()
     air.run(0.5)
     assert (confirms, log.messages) == ([], [])
+    assert air.coordinator.parent.indirect.waits_for(device.address)
     polling.stay_awake = awake
     air.run_until(lambda: confirms)
     assert confirms == [ApsStatus.SUCCESS]

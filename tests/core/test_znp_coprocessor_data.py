@@ -248,3 +248,10 @@ def test_long_messages_that_nobody_fetches_do_not_pile_up(host: ZnpHost) -> None
     assert len(set(stamps)) == 9
     first = [host.call(0x2412, struct.pack("<IHB", stamp, 0, 1))[0] for stamp in stamps]
     assert first == [1] + [0] * 8
+
+
+def test_what_comes_from_the_device_object_has_its_profile(host: ZnpHost) -> None:
+    device = joined(host)
+    assert host.call(0x2401, data(device.stack.address, b"x", source=0)) == b"\x00"
+    host.run(1.0)
+    assert [(message.profile, message.source_endpoint) for message in device.received[-1:]] == [(0x0000, 0)]

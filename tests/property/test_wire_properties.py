@@ -25,7 +25,6 @@ nwk_security = st.builds(NwkSecurity, u32, u64, u8)
 nwk_frames = st.builds(
     NwkFrame,
     *(u16, u16, u8, u8, octets, st.sampled_from(NwkType), st.none() | nwk_security, st.none() | u64, st.none() | u64),
-    *(flag, flag),
 )
 
 
@@ -102,7 +101,6 @@ FRAMES = st.one_of(
     st.builds(zdp.BindRequest, u64, u8, u16, u64, u8),
     st.builds(zdp.BindRequest, u64, u8, u16, u16, st.none()),
     st.builds(zdp.MgmtLeaveRequest, u64, flag, flag),
-    st.builds(zdp.MgmtPermitJoiningRequest, u8, flag),
     st.builds(
         zdp.MgmtLqiResponse,
         u8,
@@ -145,7 +143,6 @@ READERS = [
     zdp.DescriptorResponse,
     zdp.BindRequest,
     zdp.MgmtLeaveRequest,
-    zdp.MgmtPermitJoiningRequest,
     zdp.MgmtLqiResponse,
     zdp.MgmtNwkUpdateRequest,
     zdp.MgmtNwkUpdateNotify,

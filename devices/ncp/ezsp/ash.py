@@ -44,9 +44,9 @@ from devices.ncp.ezsp.ash_frames import (
 WINDOW = 5  # frames; EmberZNet's default for the co-processor's transmit window
 WINDOW_BYTES = 960  # leaves room in 1024 for acknowledgements in between
 TIMEOUT_INITIAL_S = 1.6  # UG101 table of T_RX_ACK
-TIMEOUT_MIN_S = 0.4
-TIMEOUT_MAX_S = 3.2
-MAX_TIMEOUTS = 5
+TIMEOUT_MIN_S = 0.4  # UG101 table of T_RX_ACK
+TIMEOUT_MAX_S = 3.2  # UG101 table of T_RX_ACK
+MAX_TIMEOUTS = 5  # UG101 5, then error 0x51
 NOT_READY_LIMIT_S = 1.0  # T_REMOTE_NOTRDY
 
 _MAX_PARTIAL_BYTES = 2 * (1 + MAX_DATA_FIELD_BYTES + 2)

@@ -11,8 +11,8 @@ from typing import NamedTuple
 
 FLAG = 0x7E  # ends a frame
 ESCAPE = 0x7D  # the next octet has bit 5 inverted
-XON = 0x11
-XOFF = 0x13
+XON = 0x11  # UG101, reserved octets
+XOFF = 0x13  # UG101, reserved octets
 SUBSTITUTE = 0x18  # the frame in which it stands had a line error
 CANCEL = 0x1A  # forget what came since the last flag
 
@@ -23,8 +23,8 @@ _STUFFED = tuple(
 )
 _ESCAPE_OCTET = bytes([ESCAPE])
 
-ASH_VERSION = 0x02
-CRC_BYTES = 2
+ASH_VERSION = 0x02  # UG101 2.1, in RSTACK and ERROR
+CRC_BYTES = 2  # UG101, CRC-CCITT
 MAX_DATA_FIELD_BYTES = 220
 """UG101 2.5 has 128; EmberZNet since 6.x carries EZSP frames of 200 octets and 20 of headers, and hosts count on it."""
 

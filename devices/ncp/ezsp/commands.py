@@ -20,7 +20,7 @@ SL_STATUS_EVERYWHERE = 14
 """From this version on every status is an sl_Status of four octets and every message tag has two (UG600)."""
 
 FIRST_VERSION = 8  # older ones frame their commands otherwise
-LAST_VERSION = 18
+LAST_VERSION = 18  # the last that bellows 1.x accepts
 SECURITY_MANAGER = 13  # from this version on; before it, keys are handled as EmberKeyStruct
 
 

@@ -9,15 +9,15 @@ from typing import NamedTuple
 
 from devices.ncp.ezsp.commands import VERSION
 
-RESPONSE = 0x80
-ASYNCHRONOUS_CALLBACK = 0x10
+RESPONSE = 0x80  # frame control low, UG100 3
+ASYNCHRONOUS_CALLBACK = 0x10  # callback type in frame control low, UG100 3
 OVERFLOW = 0x01
 """In a response: a callback was lost for want of memory since the last one."""
-NETWORK_MASK = 0x60
+NETWORK_MASK = 0x60  # network index in frame control low, UG100 3
 
 _FORMAT = 0x01  # frame format version 1 in control high
-_FORMAT_MASK = 0x03
-_EXTENDED = struct.Struct("<BBBH")
+_FORMAT_MASK = 0x03  # UG100 3
+_EXTENDED = struct.Struct("<BBBH")  # sequence, control low, control high, frame: UG100 3
 assert _EXTENDED.size == 5
 
 

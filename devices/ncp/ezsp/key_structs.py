@@ -19,7 +19,7 @@ _TRANSIENT = struct.Struct("<Q16sHH")  # EmberTransientKeyData: partner, key, bi
 assert _TRANSIENT.size == 28
 
 _HAS_SEQUENCE = 0x0001  # EmberKeyStructBitmask
-_HAS_OUTGOING_COUNTER = 0x0002
+_HAS_OUTGOING_COUNTER = 0x0002  # UG100 3.2, EmberKeyStructBitmask
 _HAS_COUNTERS_AND_PARTNER = 0x001E  # both counters, the partner, and authorised
 
 

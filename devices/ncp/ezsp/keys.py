@@ -16,7 +16,7 @@ from devices.stack.interface import Eui64, LinkKey
 from devices.stack.persisted import Persisted, link_key_from_json, link_key_to_json
 
 ANY_DEVICE = Eui64(0xFFFF_FFFF_FFFF_FFFF)
-NO_INDEX = 0xFF
+NO_INDEX = 0xFF  # UG100 9, findKeyTableEntry
 _UNUSABLE_KEYS = frozenset({bytes(16), b"\xff" * 16})
 
 

@@ -33,16 +33,16 @@ if TYPE_CHECKING:
     from devices.ncp.ezsp.tables import AddressTable, MulticastTable
 
 ENCRYPTION = 0x0020  # EmberApsOption
-RETRY = 0x0040
-ROUTE_DISCOVERY = 0x0100
-FRAGMENT = 0x8000
+RETRY = 0x0040  # EmberApsOption
+ROUTE_DISCOVERY = 0x0100  # EmberApsOption
+FRAGMENT = 0x8000  # EmberApsOption
 
 _DIRECT, _VIA_ADDRESS_TABLE = 0, 1  # EmberOutgoingMessageType
-_MULTICAST_SENT, _BROADCAST_SENT = 3, 4
+_MULTICAST_SENT, _BROADCAST_SENT = 3, 4  # EmberOutgoingMessageType
 _INCOMING_UNICAST, _INCOMING_MULTICAST, _INCOMING_BROADCAST = 0, 2, 4  # EmberIncomingMessageType
-_FIRST_BROADCAST = 0xFFF8
-_NO_INDEX = 0xFF
-_UNKNOWN_EUI64 = 0xFFFF_FFFF_FFFF_FFFF
+_FIRST_BROADCAST = 0xFFF8  # Zigbee PRO table 3.60
+_NO_INDEX = 0xFF  # UG100 8, incomingMessageHandler: no binding
+_UNKNOWN_EUI64 = 0xFFFF_FFFF_FFFF_FFFF  # UG600, incomingMessageHandler; our choice where the sender is unknown
 _NO_TIMESTAMP = 0  # our choice: no host was seen to look at it
 _MAX_UNACKNOWLEDGED_FRAGMENTS = 64  # what nobody acknowledges must not pile up
 _MAX_CONTENTS_BYTES = 190  # of one EZSP frame, beside the other parameters

@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     from devices.ncp.coprocessor import Callback
     from devices.ncp.ezsp.security import Security
 
-NO_NODE = 0xFFFF
-_NOT_JOINED_STATE = 0
-_JOINED_STATE = 2
+NO_NODE = 0xFFFF  # UG100 3.2, EMBER_NULL_NODE_ID
+_NOT_JOINED_STATE = 0  # EmberNetworkStatus
+_JOINED_STATE = 2  # EmberNetworkStatus
 _PARAMETERS = struct.Struct("<QHbBBHBI")  # EmberNetworkParameters
 assert _PARAMETERS.size == 20
 _CHILD = struct.Struct("<QBHBBBI")  # EmberChildData since v10; before, without the last four octets
@@ -27,19 +27,19 @@ assert _CHILD.size == 18
 _NEIGHBOR = struct.Struct("<HBBBBQ")  # EmberNeighborTableEntry
 assert _NEIGHBOR.size == 14
 
-_COORDINATOR_TYPE = 1
-_END_DEVICE_TYPE = 3
-_SLEEPY_END_DEVICE_TYPE = 4
+_COORDINATOR_TYPE = 1  # EmberNodeType
+_END_DEVICE_TYPE = 3  # EmberNodeType
+_SLEEPY_END_DEVICE_TYPE = 4  # EmberNodeType
 _CHANNELS_MASK = 0x07FF_F800  # 11 to 26
-_ENERGY_SCAN = 0
-_ACTIVE_SCAN = 1
+_ENERGY_SCAN = 0  # EzspNetworkScanType
+_ACTIVE_SCAN = 1  # EzspNetworkScanType
 _SCAN_PERIOD_S = 0.01536  # aBaseSuperframeDuration, IEEE 802.15.4 table 8-80
-_MAX_SCAN_DURATION = 14
+_MAX_SCAN_DURATION = 14  # IEEE 802.15.4, ScanDuration
 
 _DEVICE_LEFT = 2  # EmberDeviceUpdate
 _JOIN_STATUS = {JoinKind.REJOINED_SECURED: 0, JoinKind.ASSOCIATED: 1, JoinKind.REJOINED_UNSECURED: 3}
 _USE_PRECONFIGURED_KEY, _DENY_JOIN, _NO_ACTION = 0, 2, 3  # EmberJoinDecision
-_COORDINATOR_NODE = 0x0000
+_COORDINATOR_NODE = 0x0000  # Zigbee PRO: the address of the coordinator
 
 
 @dataclass(slots=True)

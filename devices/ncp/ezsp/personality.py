@@ -5,7 +5,7 @@ A further one is an entry here and the rows of `devices.ncp.ezsp.commands` that 
 
 from dataclasses import dataclass, field
 
-STACK_TYPE_MESH = 0x02
+STACK_TYPE_MESH = 0x02  # UG100 4, version
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,11 +20,13 @@ _CONTEXT = struct.Struct("<BBHQBBI")  # sl_zb_sec_man_context: type, index, deri
 assert _CONTEXT.size == 18
 _METADATA = struct.Struct("<HIIH")  # key bitmask, outgoing and incoming counter, seconds to live
 assert _METADATA.size == 12
-_NETWORK_KEY_INFO = struct.Struct("<??BBI")
+_NETWORK_KEY_INFO = struct.Struct(
+    "<??BBI"
+)  # sl_zb_sec_man_network_key_info_t: set, alternate set, sequence numbers, counter
 assert _NETWORK_KEY_INFO.size == 8
 
 _HAVE_NETWORK_KEY = 0x0200  # EmberInitialSecurityBitmask
-_HAVE_PRECONFIGURED_KEY = 0x0100
+_HAVE_PRECONFIGURED_KEY = 0x0100  # UG100 3.2, EmberInitialSecurityBitmask
 _KEPT_OPTIONS = 0x0084  # EmberCurrentSecurityBitmask: global link key 0x04, with hashed link keys 0x80
 _HAS_COUNTERS_AND_PARTNER = 0x001E  # EmberKeyStructBitmask: outgoing, incoming, partner, authorised
 

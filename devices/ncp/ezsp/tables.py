@@ -10,7 +10,7 @@ from devices.stack.interface import Eui64, NwkAddress
 
 UNUSED_NODE = 0xFFFF  # EMBER_TABLE_ENTRY_UNUSED_NODE_ID
 _UNKNOWN_NODE = 0xFFFD  # EMBER_UNKNOWN_NODE_ID
-NO_INDEX = 0xFF
+NO_INDEX = 0xFF  # UG100 8, incomingMessageHandler: no address table entry
 _NOBODY = Eui64(0)
 
 

@@ -14,9 +14,9 @@ if TYPE_CHECKING:
     from devices.ncp.ezsp.personality import Personality
 
 _TOKEN_BYTES = 16  # UG100 3.3, MFG_STRING and MFG_BOARD_NAME
-_LIBRARY_ABSENT = 0x00
+_LIBRARY_ABSENT = 0x00  # EmberLibraryStatus
 _CERTIFICATE_BYTES = 48  # EmberCertificateData
-_CERTIFICATE_283K1_BYTES = 74
+_CERTIFICATE_283K1_BYTES = 74  # EmberCertificate283k1Data
 _COUNTERS = 40  # UG100 3.3, EmberCounterType
 
 

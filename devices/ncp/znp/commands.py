@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from devices.ncp.layout import Layout
 from devices.ncp.znp.mt_frames import MtType
 
-RPC_ERROR = 0x6000
+RPC_ERROR = 0x6000  # Z-Stack Monitor and Test API 2.1.3
 
 
 @dataclass(frozen=True, slots=True)

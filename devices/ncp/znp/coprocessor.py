@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from devices.time import Scheduler
 
 _ITEM_PART = "item "
-_RESET_REQUEST = 0x4100
+_RESET_REQUEST = 0x4100  # SYS_RESET_REQ (3.8.1.1)
 _POWER_UP = 0x00  # a reset reason (3.8.1.2)
 _MAX_WAITING = 16  # frames that the serial bridge of a stick holds back while the chip restarts; our choice
 _SUBSYSTEMS = frozenset(Subsystem) - {Subsystem.RPC_ERROR}

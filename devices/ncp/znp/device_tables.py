@@ -21,9 +21,9 @@ from devices.stack.interface import Eui64, JoinKind, LinkKey, Neighbour, NwkAddr
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-WELL_KNOWN_KEY = b"ZigBeeAlliance09"
+WELL_KNOWN_KEY = b"ZigBeeAlliance09"  # default global trust centre link key of the base device behaviour
 _MAX_OFFERED = 16  # joins under way; our choice
-_FIRST_BROADCAST = 0xFFF8
+_FIRST_BROADCAST = 0xFFF8  # Zigbee PRO table 3.60
 
 
 @dataclass(slots=True)

@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from devices.ncp.layout import Handler
 
 _MAX_GROUPS = 64  # our choice
-_EVERY_ENDPOINT = 0xFF
+_EVERY_ENDPOINT = 0xFF  # 3.12, ZDO_EXT_REMOVE_ALL_GROUP
 
 
 class GroupTable:

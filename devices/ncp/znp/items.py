@@ -38,7 +38,7 @@ class Item(IntEnum):
     TCLK_SEED = 0x0101
 
 
-POLL_RATE = 0x0035
+POLL_RATE = 0x0035  # ZComDef.h
 POLL_RATE_OLD16 = 0x0024
 """No item, but another way to the first octets of POLL_RATE: its length is told as 0, and it can be read and written
 all the same (mt_sys.c)."""
@@ -114,7 +114,7 @@ assert ADDRESS.size == 12
 EMPTY_ADDRESS = b"\xff" * ADDRESS.size
 TCLK = Struct("<IIQBBBB")  # APSME_TCLinkKeyNVEntry_t
 assert TCLK.size == 20
-INSTALL_CODE_KEY_BYTES = 16
+INSTALL_CODE_KEY_BYTES = 16  # AES-128
 LINK_KEY = Struct("<16sII")  # APSME_LinkKeyData_t
 assert LINK_KEY.size == 24
 LINK_KEY_ENTRY = Struct("<HHBB")  # ZDSecMgrEntry_t
@@ -163,7 +163,7 @@ class NodeRelation(IntEnum):
     NOT_USED = 0xFF
 
 
-_NIB_BYTES = 116
+_NIB_BYTES = 116  # sizeof nwkIB_t, aligned
 _RUNNING = 8  # NWK_ROUTER, which a coordinator is too
 
 

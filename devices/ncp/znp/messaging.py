@@ -37,18 +37,18 @@ if TYPE_CHECKING:
     from devices.ncp.znp.zdo import DeviceObject
 
 WILDCARD_PROFILE = 0x02  # transmit options (3.2.1.2)
-ACK_REQUEST = 0x10
-ENABLE_SECURITY = 0x40
+ACK_REQUEST = 0x10  # transmit options (3.2.1.2)
+ENABLE_SECURITY = 0x40  # transmit options (3.2.1.2)
 
 _GROUP, _SHORT, _LONG, _BROADCAST = 1, 2, 3, 15  # address modes (3.2.1.3)
-_FIRST_BROADCAST = 0xFFF8
-_EVERY_ENDPOINT = 0xFF
+_FIRST_BROADCAST = 0xFFF8  # Zigbee PRO table 3.60
+_EVERY_ENDPOINT = 0xFF  # Zigbee PRO 2.2.5.1.2
 _LAST_ENDPOINT = 242  # 241 and above are reserved, but for Green Power's
 _MAX_INLINE_BYTES = 230  # beside the other parameters of AF_DATA_REQUEST_EXT
 _MAX_INCOMING_BYTES = 223  # beside those of AF_INCOMING_MSG
 _MAX_HELD = 8  # incoming messages that wait to be retrieved; our choice
-_LONGEST_RETRIEVE = 248
-_RADIUS = 30
+_LONGEST_RETRIEVE = 248  # what one MT frame holds beside status and length
+_RADIUS = 30  # AF_DEFAULT_RADIUS
 _TICK_S = 320e-6  # of the time stamp: backoff periods
 
 CONFIRM_STATUS = {

@@ -12,10 +12,10 @@ from functools import reduce
 from operator import xor
 from typing import Self
 
-START = 0xFE
-MAX_DATA_BYTES = 250
+START = 0xFE  # start of frame (2.1.1)
+MAX_DATA_BYTES = 250  # 2.1.1
 _OVERHEAD_BYTES = 5  # start, length, command, check octet
-_HEADER_BYTES = 4
+_HEADER_BYTES = 4  # start, length, command (2.1.1)
 
 
 class MtType(IntEnum):

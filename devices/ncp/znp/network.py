@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from devices.ncp.znp.device_tables import DeviceTables
 
 CHANNELS_MASK = 0x07FF_F800  # 11 to 26
-_DEFAULT_CHANNELS = 1 << 11
-_ANY_PAN = 0xFFFF
+_DEFAULT_CHANNELS = 1 << 11  # DEFAULT_CHANLIST of f8wConfig.cfg
+_ANY_PAN = 0xFFFF  # ZDAPP_CONFIG_PAN_ID: any
 _CLEAR_CONFIGURATION, _CLEAR_STATE = 0x01, 0x02  # STARTUP_OPTION
 _NO_NETWORK_ITEMS = {
     Item.BDB_NODE_IS_ON_A_NETWORK: b"\0",
@@ -34,7 +34,7 @@ _NO_NETWORK_ITEMS = {
     Item.NWK_ALTERN_KEY_INFO: bytes(items.KEY_INFO.size),
     Item.NWKKEY: bytes(items.ACTIVE_KEY.size),
 }
-_SEC_MATERIAL_ENTRIES = 5
+_SEC_MATERIAL_ENTRIES = 5  # gMAX_NWK_SEC_MATERIAL_TABLE_ENTRIES
 _NO_SEC_MATERIAL = bytes(items.SEC_MATERIAL.size)
 _ANY_NETWORK = 0xFFFF_FFFF_FFFF_FFFF  # the entry that counts for every network
 
@@ -44,7 +44,7 @@ _SUCCESS, _IN_PROGRESS, _NO_NETWORK, _FORMATION_FAILURE, _RESTORED = 0x00, 0x01,
 _RESTORED_NETWORK, _NEW_NETWORK = 0, 1  # answers of ZDO_STARTUP_FROM_APP
 _STILL_STARTING = 4
 """How often the chip says again that it starts while it forms (ZNP-T)."""
-_ALL_DEVICE_TYPES = 0x07
+_ALL_DEVICE_TYPES = 0x07  # coordinator, router, end device: UTIL_GET_DEVICE_INFO
 
 
 def complete_items(nvram: Nvram, ieee: Eui64, random: "Random", table_size: int, link_key_table_bytes: int) -> None:

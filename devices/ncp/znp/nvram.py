@@ -15,10 +15,10 @@ from devices.ncp.layout import Handler
 from devices.ncp.znp.items import POLL_RATE, POLL_RATE_OLD16
 from devices.ncp.znp.status import ZStatus
 
-ZSTACK = 1
-LEGACY = 0
+ZSTACK = 1  # nvintf.h, NVINTF_SYSID_ZSTACK
+LEGACY = 0  # nvintf.h: the older commands have no system
 MAX_ITEM_BYTES = 0x0FFF  # what the header of an item in flash holds (nvocmp.c), as are the next two
-_LAST_SYSTEM = 0x3F
+_LAST_SYSTEM = 0x3F  # six bits, nvintf.h
 _LAST_NUMBER = 0x03FF  # of items and of subs, and with it of the older commands' numbers
 MAX_ITEMS = 4096  # our choice: what a host creates must not fill the memory
 _LONGEST_READ = 248  # with status and length, the data of one frame

@@ -12,10 +12,10 @@ if TYPE_CHECKING:
     from devices.stack.coordinator import ZigbeeCoordinator
 
 _CODE_AND_CRC, _DERIVED_KEY = 1, 2  # formats of BDB_ADD_INSTALLCODE
-_CODE_BYTES = 16
-_KEY_BYTES = 16
+_CODE_BYTES = 16  # an install code without its CRC, base device behaviour
+_KEY_BYTES = 16  # AES-128
 _UNUSABLE_KEYS = frozenset({bytes(16), b"\xff" * 16})
-_NONE = 0xFFFF
+_NONE = 0xFFFF  # 3.12, ZDO_SEC_ENTRY_LOOKUP_EXT: no entry
 
 
 class Security:

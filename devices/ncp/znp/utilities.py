@@ -16,10 +16,10 @@ if TYPE_CHECKING:
     from devices.ncp.znp.device_tables import DeviceTables
     from devices.ncp.znp.personality import Personality
 
-TRANSPORT_REVISION = 2
+TRANSPORT_REVISION = 2  # 3.8.1.4
 _CAPABILITIES = 0x0659  # SYS, AF, ZDO, UTIL, GP, APP_CNF (3.8.1.3), as the builds for sticks say
-_MAX_POWER_DBM = 20
-_NO_IEEE = 0
+_MAX_POWER_DBM = 20  # of the CC2652P, the strongest
+_NO_IEEE = 0  # our choice
 
 
 class Utilities:

@@ -36,11 +36,11 @@ if TYPE_CHECKING:
     from devices.ncp.znp.device_tables import DeviceTables
     from devices.ncp.znp.network import Network
 
-_EVERY_CLUSTER = 0xFFFF
-_FIRST_BROADCAST = 0xFFF8
-_MGMT_RTG, _MGMT_BIND = 0x0032, 0x0033
+_EVERY_CLUSTER = 0xFFFF  # 3.12, ZDO_MSG_CB_REGISTER
+_FIRST_BROADCAST = 0xFFF8  # Zigbee PRO table 3.60
+_MGMT_RTG, _MGMT_BIND = 0x0032, 0x0033  # Zigbee PRO 2.4.3.3
 _LONGEST_SCAN = 5  # more is another command: change of channel or manager (Zigbee PRO 2.4.3.3.9)
-_LONGEST_MESSAGE = 240
+_LONGEST_MESSAGE = 240  # our choice: what one MT frame holds beside the header
 _BIND_TARGET_BYTES = {1: 2, 3: 9}  # by address mode: a group, or an IEEE address and endpoint
 
 _WITH_DESTINATION = {
