@@ -223,7 +223,7 @@ def test_removing_a_device_that_is_off_strikes_it_off():
 def test_mgmt_leave_is_answered_and_obeyed():
     air = Air()
     device, log = air.join()
-    air.coordinator._send_zdp(device.address, 0x0034, DEVICE_IEEE.to_bytes(8, "little") + b"\x00", 0x55)
+    Air.send_zdp(air.coordinator, device.address, 0x0034, DEVICE_IEEE.to_bytes(8, "little") + b"\x00", 0x55)
     air.run(1.0)
     answers = [message for message in air.log.messages if message.cluster == 0x8034]
     assert [answer.payload for answer in answers] == [b"\x55\x00"]
@@ -331,7 +331,7 @@ def test_the_coordinator_answers_questions_about_itself():
     }
     for cluster, (question, answer) in questions.items():
         log.messages.clear()
-        device._send_zdp(0, cluster, question, 0x33)
+        Air.send_zdp(device, 0, cluster, question, 0x33)
         air.run(0.1)
         (response,) = log.messages
         assert response.cluster == cluster | 0x8000
@@ -349,13 +349,13 @@ def test_questions_about_others_are_answered_with_not_found():
         (0x0005, b"\x77\x77"),
     ):
         log.messages.clear()
-        device._send_zdp(0, cluster, question, 1)
+        Air.send_zdp(device, 0, cluster, question, 1)
         air.run(0.1)
         (response,) = log.messages
         assert response.payload[1] == 0x81
     log.messages.clear()
-    device._send_zdp(0, 0x0004, b"\0\0\xff", 1)
-    device._send_zdp(0, 0x0004, b"\0\0\x09", 2)
+    Air.send_zdp(device, 0, 0x0004, b"\0\0\xff", 1)
+    Air.send_zdp(device, 0, 0x0004, b"\0\0\x09", 2)
     air.run(0.1)
     assert [response.payload[1] for response in log.messages] == [0x82, 0x83]
 
@@ -387,11 +387,11 @@ def test_a_secured_rejoin_does_not_start_the_counters_anew():
     device.power_off()
     device.power_on()
     air.run_until(lambda: device.joined)
-    counter = air.coordinator._nwk.incoming[DEVICE_IEEE]
+    counter = Air.nwk(air.coordinator).incoming[DEVICE_IEEE]
     assert counter > 1024  # written ahead, and so gone on from there
     replayed = next(octets for *_, octets in air.frames if is_data_from(octets, device.address))
     before = air.coordinator.counters.nwk_replays
-    air.coordinator._nwk.heard(replayed[:-2], 255, -40)
+    Air.nwk(air.coordinator).heard(replayed[:-2], 255, -40)
     assert air.coordinator.counters.nwk_replays == before + 1
 
 
@@ -409,7 +409,7 @@ def test_after_a_network_that_refuses_it_a_device_tries_the_next_best():
     other.form(NetworkState(11, 0x2B73, 0x00124B00000000BB, bytes(16)))
     air.run(0.1)
     device, device_log = air.add_device(position_m=(20.0, 0.0))
-    other._nwk.radio.position_m = (19.0, 0.0)
+    Air.nwk(other).radio.position_m = (19.0, 0.0)
     air.medium.settings = MediumSettings(path_loss_exponent=3.5, sensitivity_dbm=-100.0, transmit_dbm=0.0)
     air.coordinator.permit(600)
     other.permit(600)
@@ -465,7 +465,7 @@ def test_a_network_that_is_formed_anew_counts_every_neighbour_from_the_start():
         device.send(to_hub(b"so far"))
         air.run(0.1)
     air.coordinator.form(NetworkState(CHANNEL, 0x1A62, 0x00124B00000000AA, bytes(16)))
-    assert air.coordinator._nwk.incoming == {}
+    assert Air.nwk(air.coordinator).incoming == {}
 
 
 def test_a_device_that_joins_anew_takes_the_counters_of_a_hub_that_starts_anew():
@@ -475,7 +475,7 @@ def test_a_device_that_joins_anew_takes_the_counters_of_a_hub_that_starts_anew()
         air.coordinator.send(to_device(device, b"so far"))
         air.run(0.1)
     air.keys.keys[DEVICE_IEEE] = LinkKey(LINK_KEY)
-    air.coordinator._aps.next_frame_counter = 0
+    Air.aps(air.coordinator).next_frame_counter = 0
     air.coordinator.stop()
     air.coordinator.form(NetworkState(CHANNEL, 0x1A62, 0x00124B00000000AA, bytes(range(16))))
     air.coordinator.permit(60)

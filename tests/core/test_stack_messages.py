@@ -9,7 +9,7 @@ from devices.stack.interface import ApsStatus, Eui64, Fragment, LinkKey, NwkAddr
 from devices.wire import mac
 from devices.wire.aps import ApsFrame, ApsType
 from devices.wire.mac import MacFrame, MacType
-from tests.support.air import DEVICE_IEEE, OTA, SMART_ENERGY, Air, Confirms, to_device, to_hub
+from tests.support.air import DEVICE_IEEE, OTA, SMART_ENERGY, Air, Confirms, Deaf, to_device, to_hub
 
 MESSAGE = bytes(index * 11 & 0xFF for index in range(400))
 
@@ -151,12 +151,10 @@ def test_a_lost_acknowledgement_makes_a_duplicate_that_is_acknowledged_again_but
     air = Air()
     device, log = air.join()
     confirms = Confirms()
-    deaf = {"on": True}
-    hear = air.coordinator._nwk.radio._receive
-    air.coordinator._nwk.radio._receive = lambda *frame: None if deaf["on"] else hear(*frame)
+    deaf = Deaf(air.coordinator)
     air.coordinator.send(to_device(device, b"twice"), confirms.append)
     air.run(1.0)
-    deaf["on"] = False
+    deaf.hears_again()
     air.run(1.0)
     assert confirms == [ApsStatus.SUCCESS]
     assert [message.payload for message in log.messages] == [b"twice"]
@@ -178,7 +176,7 @@ def test_another_message_under_the_counter_of_a_moment_ago_is_no_duplicate():
     air = Air()
     device, log = air.join()
     for payload in (b"first", b"second"):
-        air.coordinator._aps._counter = 77
+        Air.aps(air.coordinator)._counter = 77
         air.coordinator.send(to_device(device, payload))
         air.run(0.1)
     assert [message.payload for message in log.messages] == [b"first", b"second"]
@@ -226,9 +224,9 @@ def test_an_unfinished_message_is_given_up():
     device, log = air.join()
     air.coordinator.send(to_device(device, b"block", fragment=Fragment(0, 3)))
     air.run(5.0)
-    assert device._aps.awaiting
+    assert Air.aps(device).awaiting
     air.run(5.0)
-    assert not device._aps.awaiting
+    assert not Air.aps(device).awaiting
     assert device.counters.fragments_expired == 1
     assert log.messages == []
 
@@ -283,7 +281,7 @@ def test_a_sleepy_child_gets_its_messages_when_it_polls():
     assert confirms == [ApsStatus.SUCCESS] * 2
     assert [message.payload for message in log.messages] == [b"one", b"two"]
     air.run(0.5)
-    assert not device._nwk.radio.listening
+    assert not Air.nwk(device).radio.listening
 
 
 def test_what_a_sleepy_child_does_not_fetch_expires():
@@ -373,10 +371,10 @@ def test_junk_on_the_air_is_dropped_and_counted_whatever_it_is():
             octets[random.randrange(len(octets))] = random.randrange(256)
         octets = octets[: random.randint(3, len(octets))]
         for target in (device, coordinator):
-            target._nwk.heard(bytes(octets), 255, -40)
+            Air.nwk(target).heard(bytes(octets), 255, -40)
         plain = random.randbytes(random.randint(0, 60))
         for target, source, destination in ((device, 0, device.address), (coordinator, device.address, 0)):
-            target._nwk.heard(mac.data_frame(1, state.pan_id, destination, source, plain), 255, -40)
+            Air.nwk(target).heard(mac.data_frame(1, state.pan_id, destination, source, plain), 255, -40)
         air.run(0.0)
     counters = (device.counters, coordinator.counters)
     assert all(counter.malformed > 100 and counter.nwk_security_failures > 100 for counter in counters)
@@ -395,8 +393,8 @@ def test_junk_inside_good_network_security_is_dropped_and_counted():
         command = random.random() < 0.5
         if command and payload[:1] == b"\x04":  # a true leave would be obeyed
             continue
-        coordinator._nwk.emit(coordinator._nwk.frame(device.address, payload, command=command), device.address)
-        device._nwk.emit(device._nwk.frame(0, payload, command=command), 0)
+        Air.inject(coordinator, device.address, payload, command=command)
+        Air.inject(device, 0, payload, command=command)
         air.run(0.0)
     assert device.counters.malformed > 100
     assert coordinator.counters.malformed > 100
@@ -464,13 +462,11 @@ def test_a_malformed_message_to_oneself_is_dropped_and_counted():
 def test_an_unsecured_message_is_not_taken():
     air = Air()
     device, log = air.join()
-    frame = air.coordinator._nwk.frame(device.address, bytes(12), secured=False)
-    air.coordinator._nwk.emit(frame, device.address)
+    Air.inject(air.coordinator, device.address, bytes(12), secured=False)
     air.run(0.1)
     assert log.messages == []
     assert device.counters.nwk_unsecured == 1
-    frame = device._nwk.frame(0, bytes(12), secured=False)
-    device._nwk.emit(frame, 0)
+    Air.inject(device, 0, bytes(12), secured=False)
     air.run(0.1)
     assert air.coordinator.counters.nwk_unsecured == 1
 
@@ -519,12 +515,12 @@ def test_an_acknowledgement_of_something_else_confirms_nothing(changes):
     air.run(0.1)
     right = ApsFrame(3, OTA, SMART_ENERGY, 7, 77, type=ApsType.ACK)
     unexpected = air.coordinator.counters.unexpected
-    air.coordinator._aps._acknowledged(address, right._replace(**changes))
+    Air.aps(air.coordinator)._acknowledged(address, right._replace(**changes))
     assert confirms == []
     assert air.coordinator.counters.unexpected == unexpected + 1
-    air.coordinator._aps._acknowledged(NwkAddress(address ^ 1), right)  # of another device
+    Air.aps(air.coordinator)._acknowledged(NwkAddress(address ^ 1), right)  # of another device
     assert confirms == []
-    air.coordinator._aps._acknowledged(address, right)
+    Air.aps(air.coordinator)._acknowledged(address, right)
     assert confirms == [ApsStatus.SUCCESS]
 
 

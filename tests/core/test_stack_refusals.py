@@ -9,7 +9,7 @@ from devices.wire import aps, mac, nwk, zdp
 from devices.wire.aps import ApsFrame, ApsType, ExtendedHeader, Fragmentation
 from devices.wire.mac import AddressMode, MacCommand, MacFrame, MacType
 from devices.wire.security import KeyIdentifier, cipher_for
-from tests.support.air import CHANNEL, COORDINATOR_IEEE, DEVICE_IEEE, LINK_KEY, Air, Confirms, to_device, to_hub
+from tests.support.air import CHANNEL, COORDINATOR_IEEE, DEVICE_IEEE, LINK_KEY, Air, Confirms, Deaf, to_device, to_hub
 
 PAN = 0x1A62
 STRANGER = Eui64(0xBAD0000000000001)
@@ -190,8 +190,7 @@ def test_a_rejoin_in_the_clear_under_anothers_name_does_not_cost_it_its_place():
 def test_a_rejoin_request_in_the_clear_must_name_the_device():
     air = Air()
     device, _ = air.join()
-    frame = device._nwk.frame(0, nwk.RejoinRequest(0x8C).to_bytes(), command=True, secured=False)
-    device._nwk.emit(frame, 0)
+    Air.inject(device, 0, nwk.RejoinRequest(0x8C).to_bytes(), command=True, secured=False)
     air.run(0.1)
     assert air.coordinator.counters.malformed == 1
 
@@ -200,9 +199,8 @@ def test_a_leave_on_behalf_of_another_device_is_not_believed():
     air = Air()
     first, _ = air.join()
     second, _ = air.join(Eui64(DEVICE_IEEE + 1))
-    first._nwk.address = second.address  # its own security, the other's address
-    frame = first._nwk.frame(0, nwk.Leave(request=False).to_bytes(), command=True)
-    first._nwk.emit(frame, 0)
+    Air.nwk(first).address = second.address  # its own security, the other's address
+    Air.inject(first, 0, nwk.Leave(request=False).to_bytes(), command=True)
     air.run(0.1)
     assert air.log.leaves == []
     assert air.coordinator.counters.unexpected == 1
@@ -218,7 +216,7 @@ def test_a_command_in_the_clear_other_than_rejoin_answers_is_not_obeyed_while_re
     device.power_on()
     device._joining._phase = type(device._joining._phase).REJOINING_UNSECURED
     leave = nwk.NwkFrame(0xFFFF, 0, 1, 1, nwk.Leave(request=True).to_bytes(), nwk.NwkType.COMMAND)
-    device._nwk.heard(mac.data_frame(1, PAN, device.address, 0, leave.to_bytes()), 255, -40)
+    Air.nwk(device).heard(mac.data_frame(1, PAN, device.address, 0, leave.to_bytes()), 255, -40)
     assert device.counters.nwk_unsecured == 1
     assert log.lefts == 0
 
@@ -226,9 +224,9 @@ def test_a_command_in_the_clear_other_than_rejoin_answers_is_not_obeyed_while_re
 def test_frames_that_do_not_come_from_the_parent_are_not_looked_at():
     air = Air()
     device, _ = air.join()
-    device._nwk.heard(mac.data_frame(1, PAN, device.address, 0x7777, bytes(20) + b"\x08"), 255, -40)
+    Air.nwk(device).heard(mac.data_frame(1, PAN, device.address, 0x7777, bytes(20) + b"\x08"), 255, -40)
     frame = nwk.NwkFrame(device.address, 0x7777, 1, 1, b"", nwk.NwkType.DATA)
-    device._nwk.heard(mac.data_frame(1, PAN, device.address, 0x7777, frame.to_bytes()), 255, -40)
+    Air.nwk(device).heard(mac.data_frame(1, PAN, device.address, 0x7777, frame.to_bytes()), 255, -40)
     assert device.counters.unexpected + device.counters.malformed == 2
 
 
@@ -250,7 +248,7 @@ def waiting_device(air: Air):
     air.run_until(lambda: device._joining._phase.name == "ASSOCIATING")
     air.coordinator.stop()
     device.address = NwkAddress(0x1111)
-    device._nwk.radio.tune(CHANNEL, PAN, 0x1111)
+    Air.nwk(device).radio.tune(CHANNEL, PAN, 0x1111)
     device._joining._wait_for_key()
     return device, log
 
@@ -258,7 +256,7 @@ def waiting_device(air: Air):
 def give(device, octets: bytes) -> None:
     frame = nwk.NwkFrame.from_bytes(octets)
     addressed = nwk.NwkFrame(device.address, 0, 1, 1, frame.payload)
-    device._nwk.heard(mac.data_frame(1, PAN, device.address, 0, addressed.to_bytes()), 255, -40)
+    Air.nwk(device).heard(mac.data_frame(1, PAN, device.address, 0, addressed.to_bytes()), 255, -40)
 
 
 def test_transport_key_must_be_for_this_device_under_its_key_and_not_asked_for_twice():
@@ -305,7 +303,7 @@ def test_a_secured_message_of_a_stranger_has_no_link_key():
 
 def fragment_from_hub(air: Air, device, header: ExtendedHeader, payload: bytes, counter: int = 77) -> None:
     frame = ApsFrame(7, 0x0704, 0x0109, 3, counter, payload, ack_request=True, extended=header)
-    air.coordinator._nwk.send(device.address, frame.to_bytes(), 30, None)
+    Air.nwk(air.coordinator).send(device.address, frame.to_bytes(), 30, None)
     air.run(0.01)
 
 
@@ -324,7 +322,7 @@ def test_blocks_that_contradict_each_other_void_the_message(blocks):
         fragment_from_hub(air, device, ExtendedHeader(kind, number), b"data")
     assert device.counters.malformed == 1
     assert log.messages == []
-    assert not device._aps.awaiting
+    assert not Air.aps(device).awaiting
 
 
 def test_blocks_may_come_in_any_order_and_late_copies_are_acknowledged_again():
@@ -359,7 +357,7 @@ def test_an_acknowledgement_that_lacks_the_block_does_not_confirm_it():
             type=ApsType.ACK,
             extended=ExtendedHeader(Fragmentation.FIRST, 0, received),
         )
-        air.coordinator._aps._acknowledged(address, ack)
+        Air.aps(air.coordinator)._acknowledged(address, ack)
         assert len(confirms) == confirmed
 
 
@@ -368,12 +366,10 @@ def test_a_repeated_block_that_the_host_took_is_acknowledged_again():
     device, _ = air.join()
     air.log.on_message = air.coordinator.acknowledge_fragments
     confirms = Confirms()
-    deaf = {"on": True}
-    hear = device._nwk.radio._receive
-    device._nwk.radio._receive = lambda *frame: None if deaf["on"] else hear(*frame)
+    deaf = Deaf(device)
     device.send(to_hub(bytes(100)), confirms.append)
     air.run(1.0)
-    deaf["on"] = False
+    deaf.hears_again()
     air.run(5.0)
     assert confirms == [ApsStatus.SUCCESS]
     assert [block.fragment for block in air.log.data()] == [Fragment(0, 2), Fragment(1, 0)]
@@ -414,9 +410,9 @@ def test_a_reset_forgets_acknowledgements_fragments_and_held_frames():
     air.coordinator.send(to_device(sleepy, b"x"), confirms.append)
     air.coordinator.send(to_device(device, b"x", destination=air.coordinator.address_of(DEVICE_IEEE)), confirms.append)
     air.run(0.1)
-    assert air.coordinator._aps.awaiting
+    assert Air.aps(air.coordinator).awaiting
     air.coordinator.stop()
-    assert not air.coordinator._aps.awaiting
+    assert not Air.aps(air.coordinator).awaiting
     air.run(60.0)
     assert confirms == []
     assert list(air.coordinator.neighbours())  # the network is still in flash
@@ -456,7 +452,7 @@ def test_a_device_answers_questions_about_itself_and_its_parent():
     }
     for cluster, (question, answer) in cases.items():
         air.log.messages.clear()
-        air.coordinator._send_zdp(device.address, cluster, question, 9)
+        Air.send_zdp(air.coordinator, device.address, cluster, question, 9)
         air.run(0.1)
         (response,) = air.log.messages
         assert response.payload.startswith(b"\x09" + answer), hex(cluster)
@@ -467,15 +463,15 @@ def test_questions_that_get_no_answer():
     device, _ = air.join()
     air.log.messages.clear()
     everyone = NwkAddress(0xFFFD)
-    air.coordinator._send_zdp(everyone, 0x0000, STRANGER.to_bytes(8, "little") + b"\0\0")  # not ours to answer
+    Air.send_zdp(air.coordinator, everyone, 0x0000, STRANGER.to_bytes(8, "little") + b"\0\0")  # not ours to answer
     match = zdp.MatchDescriptorRequest(0xFFFD, 0x0104, (6,))
-    air.coordinator._send_zdp(everyone, 0x0006, match.to_bytes())
-    air.coordinator._send_zdp(everyone, 0x0006, zdp.MatchDescriptorRequest(0x7777, 0x0109, (), (0x19,)).to_bytes())
-    air.coordinator._send_zdp(device.address, 0x0038, b"\0\x08\0\0\xfe")  # change channel: not followed
+    Air.send_zdp(air.coordinator, everyone, 0x0006, match.to_bytes())
+    Air.send_zdp(air.coordinator, everyone, 0x0006, zdp.MatchDescriptorRequest(0x7777, 0x0109, (), (0x19,)).to_bytes())
+    Air.send_zdp(air.coordinator, device.address, 0x0038, b"\0\x08\0\0\xfe")  # change channel: not followed
     air.run(0.1)
     assert air.log.messages == []
     for cluster in (0x0031, 0x0034, 0x8006):
-        air.coordinator._send_zdp(device.address, cluster, b"")
+        Air.send_zdp(air.coordinator, device.address, cluster, b"")
     air.coordinator.send(to_device(device, b"", profile=0, cluster=0x0034, destination_endpoint=0))
     air.coordinator.send(to_device(device, b"", profile=0, cluster=0x8006, destination_endpoint=0))
     air.coordinator.send(to_device(device, b"", profile=0, cluster=0x0005, destination_endpoint=0))
@@ -494,7 +490,7 @@ def test_questions_about_strangers_and_wrong_addresses():
     }
     for cluster, question in cases.items():
         air.log.messages.clear()
-        air.coordinator._send_zdp(device.address, cluster, question, 4)
+        Air.send_zdp(air.coordinator, device.address, cluster, question, 4)
         air.run(0.1)
         (response,) = air.log.messages
         assert response.payload[:2] == b"\x04\x81", hex(cluster)
@@ -507,8 +503,7 @@ def test_the_timeout_of_a_child_is_as_it_asks_or_refused():
     child = air.coordinator.network.children[DEVICE_IEEE]
     assert child.timeout_s == 256 * 60.0
     for code in (0, 15):
-        frame = device._nwk.frame(0, nwk.EndDeviceTimeoutRequest(code).to_bytes(), command=True)
-        device._nwk.emit(frame, 0)
+        Air.inject(device, 0, nwk.EndDeviceTimeoutRequest(code).to_bytes(), command=True)
         air.run(0.1)
     assert child.timeout_s == 10.0
 

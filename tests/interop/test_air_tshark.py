@@ -73,7 +73,7 @@ def whole_story(air: Air):
         (0x0031, b"\0"),
         (0x0001, bytes(4)),
     ):
-        device._send_zdp(0, cluster, body)
+        Air.send_zdp(device, 0, cluster, body)
         air.run(0.1)
     air.run(3.0)
     device.power_off()

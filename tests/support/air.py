@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from random import Random
 
 from devices.medium.medium import Medium, MediumSettings
+from devices.stack.aps_layer import ApsLayer
 from devices.stack.coordinator import ZigbeeCoordinator
 from devices.stack.end_device import EndDevice
 from devices.stack.interface import (
@@ -18,6 +19,8 @@ from devices.stack.interface import (
     NetworkState,
     NwkAddress,
 )
+from devices.stack.node import ZigbeeNode
+from devices.stack.nwk_layer import NwkLayer, is_broadcast
 from devices.time import EventQueue
 
 COORDINATOR_IEEE = Eui64(0x00124B0000000001)
@@ -138,6 +141,32 @@ class Air:
             assert due <= end, "it never came true in time"
             self.queue.run_until(due)
 
+    # Below the services of a node: what only a frame of its own, or a look into a layer, can show
+
+    @staticmethod
+    def nwk(node: ZigbeeNode) -> NwkLayer:
+        """`heard` takes any octets."""
+        return node._nwk
+
+    @staticmethod
+    def aps(node: ZigbeeNode) -> ApsLayer:
+        return node._aps
+
+    @staticmethod
+    def inject(
+        node: ZigbeeNode, destination: int, payload: bytes, *, command: bool = False, secured: bool = True
+    ) -> None:
+        """A network frame in this node's name, under its own security."""
+        layer = Air.nwk(node)
+        layer.emit(layer.frame(NwkAddress(destination), payload, command=command, secured=secured), destination)
+
+    @staticmethod
+    def send_zdp(node: ZigbeeNode, destination: int, cluster: int, body: bytes, sequence: int = 1) -> None:
+        """A question or an answer of the device profile."""
+        to = NwkAddress(destination)
+        acknowledged = not is_broadcast(to)
+        node.send(ApsRequest(to, 0x0000, cluster, 0, 0, bytes([sequence]) + body, acknowledged=acknowledged))
+
     def add_device(self, ieee: Eui64 = DEVICE_IEEE, *, known: bool = True, **options) -> tuple[EndDevice, DeviceLog]:
         log = DeviceLog()
         device = EndDevice(
@@ -155,6 +184,18 @@ class Air:
         self.run_until(lambda: device.joined)
         self.run(1.0)
         return device, log
+
+
+class Deaf:
+    """A node that hears nothing until `hears_again`."""
+
+    def __init__(self, node: ZigbeeNode) -> None:
+        radio = Air.nwk(node).radio
+        self._hear, self._deaf = radio._receive, True
+        radio._receive = lambda *frame: None if self._deaf else self._hear(*frame)
+
+    def hears_again(self) -> None:
+        self._deaf = False
 
 
 def to_device(device: EndDevice, payload: bytes, **options) -> ApsRequest:
