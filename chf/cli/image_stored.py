@@ -24,7 +24,7 @@ from chf.image.image import FirmwareImage, ImageKind
 from chf.store import ImageRecord, Store
 from chf.store.images import record_of
 from chf.trace import Event, Kind, Value
-from chf.view.text import printable
+from chf.view import printable
 
 _MAX_NAME_CHARACTERS = 120
 _DIGEST_SHOWN = 12

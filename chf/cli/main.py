@@ -8,7 +8,7 @@ import click
 
 from chf import __version__
 from chf.errors import ChfError, one_error
-from chf.view.text import printable
+from chf.view import printable
 
 INTERRUPTED = 130
 

@@ -17,7 +17,7 @@ from chf.clock import LAST_ZIGBEE_UTC, UtcSeconds, isoformat
 from chf.errors import UsageError
 from chf.eui64 import Eui64, parse_eui64
 from chf.files import write_new
-from chf.view.text import printable
+from chf.view import printable
 
 if TYPE_CHECKING:
     from datetime import datetime

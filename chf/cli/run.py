@@ -20,7 +20,7 @@ from chf.hub import Hub, HubSettings
 from chf.radio.interface import RadioInfo
 from chf.store import Store
 from chf.trace import Event
-from chf.view.text import printable
+from chf.view import printable
 
 
 @click.command()

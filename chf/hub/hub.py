@@ -91,7 +91,8 @@ class Hub:
     async def run(self, *, form: bool, ready: Callable[[RadioInfo], None] = lambda _info: None) -> None:
         """Serve until cancelled; the message of that (`Task.cancel`) is traced as the reason.
 
-        Raises RadioGoneError where the dongle does not answer at the start, UsageError where key establishment is
+        Raises RadioGoneError where the dongle does not answer at the start, StoreCorruptError for a store that does not
+        hang together, UsageError where key establishment is
         demanded and the hub has no certificate for this dongle.
         """
         self._event(Kind.HUB_STARTED, {"version": __version__, "pid": os.getpid()})
@@ -99,9 +100,11 @@ class Hub:
         try:
             async with asyncio.TaskGroup() as tasks:
                 self._tasks = tasks
+                checked = tasks.create_task(asyncio.to_thread(self._store.check))
                 for handler in self._handlers.values():
                     await handler.prepare()
                 info = await self._radio.start(self, form=form)
+                await checked  # nobody is served from a damaged store
                 self._start(info)
                 for name, turn in (
                     ("taking commands", self._take_commands),

@@ -79,8 +79,12 @@ class Database:
         return cls(connection, path)
 
     def check(self) -> None:
-        """Read the whole file once. Raises StoreCorruptError where it does not hang together."""
-        findings = [str(row[0]) for row in self.read("pragma quick_check(1)")]
+        """Read the whole file once. May be made in another thread.
+
+        Raises StoreCorruptError where it does not hang together.
+        """
+        with translated(self._path), closing(_connect(self._path, PATIENCE_S)) as beside:
+            findings = [str(row[0]) for row in beside.execute("pragma quick_check(1)")]
         if findings != ["ok"]:
             raise StoreCorruptError(f"{self._path} is damaged: {findings[0] if findings else 'no answer'}")
 
@@ -97,6 +101,12 @@ class Database:
                 return self._connection.execute(sql, parameters).fetchall()
             finally:
                 self._connection.text_factory = str
+
+    def rows(self, sql: str) -> Iterator[Row]:
+        """As `read`, one after the other: for whoever wants more of them than memory holds."""
+        with translated(self._path), closing(_connect(self._path, PATIENCE_S)) as beside:
+            beside.text_factory = _text_or_octets
+            yield from beside.execute(sql)
 
     def write(self, sql: str, parameters: Sequence[Parameter] = ()) -> sqlite3.Cursor:
         """For use within `transaction` only."""

@@ -4,7 +4,7 @@ import sqlite3
 from collections.abc import Callable, Iterator
 from typing import Any, Final
 
-from chf.errors import ChfError, StoreError
+from chf.errors import DamagedRowError, StoreError
 from chf.store import (
     alerts,
     audit,
@@ -19,7 +19,7 @@ from chf.store import (
     uplink,
 )
 from chf.store.database import Database
-from chf.store.rows import RowReader, Rows
+from chf.store.rows import RowReader
 from chf.store.schema import migrate
 
 _READERS: Final = (
@@ -28,7 +28,6 @@ _READERS: Final = (
     *(job_table.READER, scheduled.READER, uplink.READER),
 )
 _PROGRESS: Final = RowReader("meta", {"key": str, "value": progress.cell}, lambda _key, value: value)
-_PAGE: Final = 1000
 _NAMED: Final = 20  # damaged rows of a table that are told one by one (our choice)
 
 
@@ -73,17 +72,14 @@ def _asked(database: Database, question: str, told: Callable[[tuple[object, ...]
 def _damaged(database: Database, reader: RowReader[Any], where: str) -> Iterator[str]:
     count = 0
     try:
-        for page in _pages(database, reader, where):
-            count += len(page.unreadable)
-            yield from map(str, page.unreadable[: max(_NAMED - count + len(page.unreadable), 0)])
-    except ChfError as error:
+        for row in database.rows(f"select {reader.columns} from {reader.table} {where}"):
+            try:
+                reader.one(row)
+            except DamagedRowError as error:
+                count += 1
+                if count <= _NAMED:
+                    yield str(error)
+    except StoreError as error:
         yield f"{reader.table}: {error}"
     if count > _NAMED:
         yield f"{count - _NAMED} more rows of {reader.table} are unreadable"
-
-
-def _pages(database: Database, reader: RowReader[Any], where: str) -> Iterator[Rows[Any]]:
-    at = 0
-    while rows := database.read(f"select {reader.columns} from {reader.table} {where} limit {_PAGE} offset {at}"):
-        yield reader.all(rows)
-        at += len(rows)

@@ -84,22 +84,23 @@ class Store:
     def open(cls, home: Path, *, hub: bool = False) -> Self:
         """Open the store in `home`, making both where they are missing.
 
-        As the hub: take the lock (StoreInUseError where another hub has it) and read the whole file once.
+        As the hub: take the lock (StoreInUseError where another hub has it). It calls `check` before it serves anybody.
         """
         if not hub:
             return cls(home, Database.open(home), None)
         lock = StoreLock.acquire(home, Only.HUB)
         try:
-            database = Database.open(home, hub=True)
-            try:
-                database.check()
-            except BaseException:
-                database.close()
-                raise
+            return cls(home, Database.open(home, hub=True), lock)
         except BaseException:
             lock.release()
             raise
-        return cls(home, database, lock)
+
+    def check(self) -> None:
+        """Read the whole file once. Raises StoreCorruptError where it does not hang together.
+
+        Half a second for a store of years, so the hub does it in a thread, while its dongle starts.
+        """
+        self._database.check()
 
     def candidate(self, device: Eui64) -> Candidate | None:
         """What the store knows of a device that is to be updated, None where it is not in the device log."""

@@ -12,9 +12,9 @@ from lxml.etree import _Element
 
 from chf.clock import isoformat
 from chf.eui64 import format_eui64
+from chf.view import printable
 from chf.view.records import event_detail, time_text, version_text
 from chf.view.report import COLUMNS, REFUSAL_COLUMNS, Report, UpdateReport, Verdict, refusal_cells
-from chf.view.text import printable
 
 _POLICY: Final = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
 _MARKS: Final = {Verdict.ACTIVATED: "good", Verdict.NOT_ACTIVATED: "bad", Verdict.UNDER_WAY: "open"}

@@ -12,9 +12,9 @@ from lxml.etree import _Element
 from chf.clock import isoformat
 from chf.eui64 import format_eui64
 from chf.trace import Event
+from chf.view import printable
 from chf.view.records import event_detail
 from chf.view.report import Report, UpdateReport, Verdict
-from chf.view.text import printable
 
 _ELEMENTS = {Verdict.NOT_ACTIVATED: "failure", Verdict.UNDER_WAY: "error"}
 

@@ -17,7 +17,7 @@ from chf.store.lock import hub_running
 from chf.store.progress import TransferProgress
 from chf.trace import Event
 from chf.update.model import Update, UpdateId
-from chf.view.text import printable
+from chf.view import printable
 
 _BAR_CHARACTERS = 20
 _RATE_WINDOW_S = 10.0

@@ -4,9 +4,10 @@ import asyncio
 
 import pytest
 
+from chf.clock import SystemClock
 from chf.errors import StoreCorruptError, StoreError, StoreUnavailableError
 from chf.eui64 import Eui64, format_eui64, parse_eui64
-from chf.hub import HubSettings
+from chf.hub import Hub, HubSettings
 from chf.hub.hub import SAVE_S
 from chf.hub.tunnels import Tunnels
 from chf.image.image import parse_image
@@ -20,7 +21,7 @@ from chf.trace import Event, Kind
 from chf.tunnel import TunnelSettings
 from chf.update.model import UpdateState
 from chf.zcl import ota, time
-from tests.support.memory_radio import MemoryRadio, hub_on_desk
+from tests.support.memory_radio import MemoryRadio, desk_pki, hub_on_desk
 from tests.support.programs import image_file
 
 PPMID = parse_eui64("00-DB-12-34-56-78-90-A4")
@@ -248,3 +249,15 @@ async def test_an_update_whose_new_state_is_refused_by_the_store_goes_on_from_wh
             return [row.state for row in store.jobs.list()] == [UpdateState.DOWNLOADING] * 2
 
         await desk.until(asked_again)
+
+
+async def test_nobody_is_served_from_a_store_that_does_not_hang_together(store, monkeypatch):
+    def damaged(_store):
+        raise StoreCorruptError("chf.db is damaged: row 3 missing from index")
+
+    monkeypatch.setattr(Store, "check", damaged)
+    told: list[object] = []
+    hub = Hub(store, MemoryRadio(), desk_pki(store.home), SystemClock())
+    with pytest.raises(StoreCorruptError, match="row 3 missing"):
+        await hub.run(form=True, ready=told.append)
+    assert told == []

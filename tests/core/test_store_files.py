@@ -214,8 +214,8 @@ def test_a_truncated_store_is_refused_by_the_hub(home):
                 tx.meta.set(f"key {number}", "x" * 2000)
     path = home / "chf.db"
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
-    with pytest.raises(StoreCorruptError):
-        Store.open(home, hub=True)
+    with pytest.raises(StoreCorruptError), Store.open(home, hub=True) as store:
+        store.check()
 
 
 def test_a_page_of_rubbish_is_found_by_the_hub(home):
@@ -226,8 +226,8 @@ def test_a_page_of_rubbish_is_found_by_the_hub(home):
     raw = bytearray(path.read_bytes())
     raw[-4096:] = b"\xa5" * 4096
     path.write_bytes(raw)
-    with pytest.raises(StoreCorruptError):
-        Store.open(home, hub=True)
+    with pytest.raises(StoreCorruptError), Store.open(home, hub=True) as store:
+        store.check()
 
 
 def test_a_log_without_its_database_is_not_taken_for_a_new_store(home):

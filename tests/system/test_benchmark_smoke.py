@@ -63,3 +63,18 @@ def test_by_page_and_for_people() -> None:
     assert "| chf |" in table
     assert "115,200 baud" in table
     assert "repeated" not in table
+
+
+def test_an_old_store_is_measured_beside_a_young_one() -> None:
+    command = [sys.executable, "benchmarks/old_store.py", "--old", "60", "--young", "40", "--runs", "1", "--json"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=110, check=False)
+    assert done.returncode == 0, done.stderr
+    result = json.loads(done.stdout)
+    assert (result["rows"], result["goal"]) == ({"young": 40, "old": 60}, 1.5)
+    told = {line["what"]: line for line in result["lines"]}
+    assert {"the hub's store: open, load, ready", "alert list", "update list", "report", "watch --once --json"} < set(
+        told
+    )
+    assert all(
+        line[which]["seconds"] > 0 < line[which]["megabytes"] for line in told.values() for which in ("young", "old")
+    )
