@@ -62,6 +62,11 @@ class LinkLife:
             if wait.expired():
                 raise ConnectionResetError(self.lost.result()) from None
             raise
+        except asyncio.CancelledError:  # zigpy-znp 1.1.1 cancels what waits for an answer, and its caller with it
+            task = asyncio.current_task()
+            if not self.lost.done() or (task is not None and task.cancelling()):
+                raise
+            raise ConnectionResetError(self.lost.result()) from None
 
 
 Call = ParamSpec("Call")
