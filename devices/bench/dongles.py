@@ -34,25 +34,25 @@ MakeStack = Callable[[CoordinatorListener, LinkKeys, Eui64, bool], ZigbeeCoordin
 
 @dataclass(frozen=True, slots=True)
 class NcpSettings:
-    """The dongle, of either kind; what only one kind has is None where the file says nothing."""
+    """The dongle, of either kind. None is what the file does not say: there the personality's own value holds."""
 
     eui64: Eui64 = DEFAULT_DONGLE
     version: str = ezsp.V13.name
     endpoints_survive_reset: bool = True
-    scan_takes_time: bool = False
+    scan_takes_time: bool | None = None
     aps_unicast_message_count: int | None = None
-    callback_buffers: int = ezsp.V13.callback_buffers
+    callback_buffers: int | None = None
     table_size: int | None = None
 
 
 def read_ncp(section: Section) -> NcpSettings:
     settings = NcpSettings(
         eui64=section.eui64("eui64", DEFAULT_DONGLE),
-        version=section.choice("version", tuple(ezsp.PERSONALITIES), ezsp.V13.name),
+        version=section.choice("version", (*ezsp.PERSONALITIES, *znp.PERSONALITIES), ezsp.V13.name),
         endpoints_survive_reset=section.boolean("endpoints_survive_reset", default=True),
-        scan_takes_time=section.boolean("scan_takes_time", default=False),
+        scan_takes_time=section.boolean("scan_takes_time", default=False) if section.has("scan_takes_time") else None,
         aps_unicast_message_count=section.optional_integer("aps_unicast_message_count", minimum=1, maximum=255),
-        callback_buffers=section.integer("callback_buffers", ezsp.V13.callback_buffers, minimum=1, maximum=65_535),
+        callback_buffers=section.optional_integer("callback_buffers", minimum=1, maximum=65_535),
         table_size=section.optional_integer("table_size", minimum=1, maximum=1024),
     )
     section.finish()
@@ -79,25 +79,25 @@ def make_dongle(kind: str, settings: NcpSettings, make_stack: MakeStack, queue: 
 
 
 def _ezsp_personality(settings: NcpSettings) -> ezsp.Personality:
-    configuration = {}
-    if settings.aps_unicast_message_count is not None:
-        configuration[APS_UNICAST_MESSAGE_COUNT] = settings.aps_unicast_message_count
-    if settings.table_size is not None:
-        configuration[KEY_TABLE_SIZE] = settings.table_size
+    chosen = ezsp.PERSONALITIES.get(settings.version, ezsp.V13)
+    configured = {
+        APS_UNICAST_MESSAGE_COUNT: settings.aps_unicast_message_count,
+        KEY_TABLE_SIZE: settings.table_size,
+    }
+    takes_time, buffers = settings.scan_takes_time, settings.callback_buffers
     return replace(
-        ezsp.PERSONALITIES[settings.version],
-        key_table_limit=settings.table_size,
+        chosen,
+        key_table_limit=settings.table_size or chosen.key_table_limit,
         endpoints_survive_reset=settings.endpoints_survive_reset,
-        scan_takes_time=settings.scan_takes_time,
-        callback_buffers=settings.callback_buffers,
-        configuration=configuration,
+        scan_takes_time=chosen.scan_takes_time if takes_time is None else takes_time,
+        callback_buffers=buffers or chosen.callback_buffers,
+        configuration=chosen.configuration | {key: value for key, value in configured.items() if value is not None},
     )
 
 
 def _znp_personality(settings: NcpSettings) -> znp.Personality:
-    if settings.table_size is None:
-        return znp.ZSTACK_3_30
-    return replace(znp.ZSTACK_3_30, table_size=settings.table_size)
+    chosen = znp.PERSONALITIES.get(settings.version, znp.ZSTACK_3_30)
+    return chosen if settings.table_size is None else replace(chosen, table_size=settings.table_size)
 
 
 def cut_ash(octets: bytes) -> tuple[list[bytes], bytes]:

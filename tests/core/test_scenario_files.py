@@ -96,7 +96,10 @@ REFUSED: list[tuple[str, str]] = [
     ("seed = -1", "seed: lies between 0 and"),
     ("seed = true", "seed: is a whole number such as 10 or 0x0A, not True"),
     ("ncp = 1", r"ncp: is a table: write \[ncp\]"),
-    ("[ncp]\nversion = 'v99'", "ncp.version: is one of v8, v9, v10, v11, v12, v13, v14, v16, v17, v18, not 'v99'"),
+    (
+        "[ncp]\nversion = 'v99'",
+        "ncp.version: is one of v8, v9, v10, v11, v12, v13, v14, v16, v17, v18, zstack-3.30, not 'v99'",
+    ),
     ("[ncp]\neui64 = '12'", "ncp.eui64: is an EUI-64 such as"),
     ("[ncp]\neui64 = '00-00-00-00-00-00-00-00'", "ncp.eui64: must not be all zeros"),
     ("[faults]\ndrop = 2", "faults.drop: lies between 0 and 1"),
