@@ -21,6 +21,7 @@ from chf.trace import Event, Kind
 from chf.tunnel import TunnelSettings
 from chf.update.model import UpdateState
 from chf.zcl import ota, time
+from tests.support.damaged_store import connection_of
 from tests.support.memory_radio import MemoryRadio, desk_pki, hub_on_desk
 from tests.support.programs import image_file
 
@@ -54,18 +55,24 @@ def alarms(desk):
     return [str(event.fields["reason"]) for event in desk.told if event.kind is Kind.ALARM]
 
 
+def fails_at_first(monkeypatch, owner, name, *errors):
+    """Have a method raise these before it does its work again; what it returns empties meanwhile."""
+    does, failures = getattr(owner, name), list(errors)
+
+    def sometimes(*arguments):
+        if failures:
+            raise failures.pop()
+        return does(*arguments)
+
+    monkeypatch.setattr(owner, name, sometimes)
+    return failures
+
+
 @pytest.mark.parametrize(
     "error", [StoreUnavailableError("the disk fails"), StoreCorruptError("no rows"), ZeroDivisionError("a bug")]
 )
 async def test_an_inbox_that_cannot_be_read_once_ends_nothing_and_is_read_again(store, monkeypatch, caplog, error):
-    read, failures = Inbox.pending, [error, error]
-
-    def sometimes(inbox):
-        if failures:
-            raise failures.pop()
-        return read(inbox)
-
-    monkeypatch.setattr(Inbox, "pending", sometimes)
+    fails_at_first(monkeypatch, Inbox, "pending", error, error)
     monkeypatch.setattr("chf.background.FIRST_RETRY_S", 0.05)
     async with hub_on_desk(store, MemoryRadio()) as desk:
         number = permit(store)
@@ -76,14 +83,7 @@ async def test_an_inbox_that_cannot_be_read_once_ends_nothing_and_is_read_again(
 
 
 async def test_a_command_waits_for_a_store_that_cannot_be_read_now_and_is_not_refused(store, monkeypatch):
-    read, failures = DeviceLog.get, [StoreUnavailableError("the disk fails")]
-
-    def sometimes(log, device):
-        if failures:
-            raise failures.pop()
-        return read(log, device)
-
-    monkeypatch.setattr(DeviceLog, "get", sometimes)
+    fails_at_first(monkeypatch, DeviceLog, "get", StoreUnavailableError("the disk fails"))
     monkeypatch.setattr("chf.background.FIRST_RETRY_S", 0.05)
     async with hub_on_desk(store, MemoryRadio()) as desk:
         number = permit(store)
@@ -94,14 +94,7 @@ async def test_a_command_waits_for_a_store_that_cannot_be_read_now_and_is_not_re
 
 async def test_a_deadline_that_cannot_be_handled_ends_nothing(store, monkeypatch, caplog):
     """The other handlers' deadlines are due as well, and this one again a little later."""
-    handle, failures = Tunnels.handle_deadline, [ZeroDivisionError("a bug")]
-
-    def sometimes(tunnels, now):
-        if failures:
-            raise failures.pop()
-        return handle(tunnels, now)
-
-    monkeypatch.setattr(Tunnels, "handle_deadline", sometimes)
+    failures = fails_at_first(monkeypatch, Tunnels, "handle_deadline", ZeroDivisionError("a bug"))
     monkeypatch.setattr("chf.hub.deadlines.RETRY_S", 0.05)
     radio = MemoryRadio()
     radio.unreachable = True
@@ -117,7 +110,7 @@ async def test_a_deadline_that_cannot_be_handled_ends_nothing(store, monkeypatch
 
 
 def damage(store, statement, *parameters):
-    store._database._connection.execute(statement, parameters)
+    connection_of(store).execute(statement, parameters)
 
 
 def add_message(store, device=OTHER):
