@@ -92,8 +92,7 @@ class Hub:
         """Serve until cancelled; the message of that (`Task.cancel`) is traced as the reason.
 
         Raises RadioGoneError where the dongle does not answer at the start, StoreCorruptError for a store that does not
-        hang together, UsageError where key establishment is
-        demanded and the hub has no certificate for this dongle.
+        hang together, UsageError where key establishment is demanded and the hub has no certificate for this dongle.
         """
         self._event(Kind.HUB_STARTED, {"version": __version__, "pid": os.getpid()})
         reason = ""
@@ -144,6 +143,8 @@ class Hub:
     # What the radio reports (RadioListener)
 
     def message_received(self, message: Inbound) -> None:
+        if self.info is None:
+            return  # no transfer is taken up yet: a device would be told that there is none; it asks again
         now = self._clock.now()
         self._heard(message, now)
         refusal = self._gate.refusal(message)

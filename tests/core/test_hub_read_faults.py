@@ -1,6 +1,7 @@
 """A fault in what the hub reads harms only its own story: everybody else goes on, and people are told."""
 
 import asyncio
+import threading
 
 import pytest
 
@@ -11,6 +12,7 @@ from chf.hub import Hub, HubSettings
 from chf.hub.hub import SAVE_S
 from chf.hub.tunnels import Tunnels
 from chf.image.image import parse_image
+from chf.radio.interface import RadioState
 from chf.store import Store
 from chf.store.device_log import DeviceEntry, DeviceLog, DeviceStatus, DeviceType
 from chf.store.device_messages import NewDeviceMessage
@@ -254,3 +256,22 @@ async def test_nobody_is_served_from_a_store_that_does_not_hang_together(store, 
     with pytest.raises(StoreCorruptError, match="row 3 missing"):
         await hub.run(form=True, ready=told.append)
     assert told == []
+
+
+async def test_a_device_that_speaks_while_the_store_is_checked_is_not_answered_before(store, monkeypatch):
+    """Its transfer is not taken up yet, and the hub would tell it that there is none."""
+    checked = threading.Event()
+    monkeypatch.setattr(Store, "check", lambda _store: checked.wait(60))
+    radio, up = MemoryRadio(), asyncio.Event()
+    hub = Hub(store, radio, desk_pki(store.home), SystemClock())
+    running = asyncio.ensure_future(hub.run(form=True, ready=lambda _info: up.set()))
+    while radio.state is not RadioState.UP:  # noqa: ASYNC110 it has no event to wait for
+        await asyncio.sleep(0)
+    radio.says(OTHER, time.CLUSTER, READ_TIME)
+    assert radio.posted == []
+    checked.set()
+    await asyncio.wait_for(up.wait(), 60)
+    radio.says(OTHER, time.CLUSTER, READ_TIME)
+    assert len(radio.to_cluster(time.CLUSTER)) == 1
+    running.cancel()
+    await asyncio.wait({running})
