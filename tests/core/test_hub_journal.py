@@ -19,6 +19,7 @@ from chf.store.inbox import CommandState, InboxWriter, Verb
 from chf.trace import Event, Kind
 from chf.update.model import UpdateState
 from chf.zcl import time
+from tests.support.damaged_store import connection_of
 from tests.support.memory_radio import MemoryRadio, hub_on_desk
 from tests.support.programs import image_file
 
@@ -292,7 +293,7 @@ async def test_many_updates_start_with_few_waits_for_the_disk(tmp_path):
                 Verb.UPDATE_START, {"devices": names, "image": image.sha256, "activation": {"kind": "now"}}, 0.0
             )
         commits: list[str] = []
-        store._database._connection.set_trace_callback(
+        connection_of(store).set_trace_callback(
             lambda statement: commits.append(statement) if statement.lower().startswith("commit") else None
         )
         async with hub_on_desk(store, MemoryRadio()) as desk:
@@ -320,7 +321,7 @@ async def test_what_was_heard_of_many_devices_is_written_together(tmp_path):
 
         radio = MemoryRadio()
         async with hub_on_desk(store, radio) as desk:
-            store._database._connection.set_trace_callback(note)
+            connection_of(store).set_trace_callback(note)
             for device in devices:
                 radio.says(device, time.CLUSTER, bytes.fromhex("00 07 00 0000"))
             await desk.until(lambda: any(rows))

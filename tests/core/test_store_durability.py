@@ -9,12 +9,13 @@ import pytest
 
 from chf.errors import StoreError
 from chf.store import Store
+from tests.support.damaged_store import connection_of
 
 NORMAL, FULL = 1, 2  # https://sqlite.org/pragma.html#pragma_synchronous
 
 
 def synchronous(store: Store) -> int:
-    return int(store._database.read("pragma synchronous")[0][0])
+    return int(connection_of(store).execute("pragma synchronous").fetchone()[0])
 
 
 def test_only_what_is_worth_little_does_not_wait_for_the_disk(tmp_path: Path) -> None:
@@ -88,7 +89,7 @@ def test_no_commit_of_the_hub_moves_the_log_but_a_thread_beside_it_does(tmp_path
 def test_a_log_that_somebody_reads_is_moved_as_far_as_he_allows(tmp_path: Path) -> None:
     with Store.open(tmp_path, hub=True) as store, Store.open(tmp_path) as reader:
         fill(store, 10)
-        reader._database._connection.execute("begin")
+        connection_of(reader).execute("begin")
         assert reader.meta.get("progress") == f"{9:04000}"
         fill(store, 20)
         store.checkpoint()

@@ -17,6 +17,7 @@ from chf.store.retention import DAY_S, PORTION, Retention
 from chf.store.uplink import NewDocument
 from chf.trace import Event, Kind
 from chf.update.model import ActivateNow, Update, UpdateId, UpdateState
+from tests.support.damaged_store import sql
 
 NOW = UtcSeconds(1_800_000_000.0)
 OLD, YOUNG = UtcSeconds(NOW - 500 * DAY_S), UtcSeconds(NOW - 300 * DAY_S)
@@ -150,8 +151,7 @@ def test_the_audits_chain_holds_from_where_it_was_pruned(store):
 def test_a_checkpoint_that_was_forged_is_noticed(store, tampering, seq):
     audited(store, [OLD] * 3 + [YOUNG] * 3)
     prune(store)
-    with store.transaction():
-        store._database.write(tampering)
+    sql(store.home, tampering)
     broken = store.audit.verify()
     assert isinstance(broken, BrokenLink)
     assert broken.seq == seq
@@ -160,33 +160,29 @@ def test_a_checkpoint_that_was_forged_is_noticed(store, tampering, seq):
 def test_nobody_cuts_the_audit_beyond_its_checkpoint(store):
     audited(store, [OLD] * 3 + [YOUNG] * 3)
     prune(store)
-    with pytest.raises(Exception, match="append-only"), store.transaction():
-        store._database.write("delete from audit where seq = 4")
+    with pytest.raises(Exception, match="append-only"):
+        sql(store.home, "delete from audit where seq = 4")
 
 
 def test_nothing_of_an_audit_goes_whose_chain_is_broken(store):
     audited(store, [OLD] * 3 + [YOUNG])
-    with store.transaction():
-        store._database.write("drop trigger audit_is_never_edited")
-        store._database.write("update audit set hash = zeroblob(32) where seq = 2")
+    sql(store.home, "drop trigger audit_is_never_edited", "update audit set hash = zeroblob(32) where seq = 2")
     assert prune(store) == {}
     assert store.audit.verify().seq == 2
 
 
 def test_the_last_record_stays_and_one_that_is_unreadable_goes_with_the_next(store):
     audited(store, [OLD] * 3)
-    with store.transaction():
-        store._database.write("drop trigger audit_is_never_edited")
-        store._database.write("update audit set utc = null where seq = 1")
+    sql(store.home, "drop trigger audit_is_never_edited", "update audit set utc = null where seq = 1")
     assert prune(store) == {"audit": 2}
     assert store.audit.head()[0] == 3
 
 
 def test_a_time_that_is_damage_lets_nothing_go(store):
-    with store.transaction() as tx:
-        for name, damage in (("a", "-1e300"), ("b", "'x'"), ("c", "x'00'")):
+    for name, damage in (("a", "-1e300"), ("b", "'x'"), ("c", "x'00'")):
+        with store.transaction() as tx:
             tx.alerts.add(alert(name))
-            store._database.write(f"update alerts set delivered_utc = {damage} where msg_id = ?", (name,))  # noqa: S608
+        sql(store.home, f"update alerts set delivered_utc = {damage} where msg_id = ?", given=(name,))  # noqa: S608
     assert prune(store) == {}
 
 

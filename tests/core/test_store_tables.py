@@ -23,6 +23,7 @@ from chf.store import (
 from chf.store.schema import ACTIVE_JOB
 from chf.trace import Event, Kind
 from chf.update import model
+from tests.support.damaged_store import sql
 
 PPMID = Eui64(0x90B3D51F30000002)  # the highest bit set: no SQLite integer holds it
 OTHER = Eui64(0x00DB1234567890A4)
@@ -260,7 +261,7 @@ def test_jobs_that_are_not_there_are_missed(store):
 def test_a_row_that_makes_no_sense_is_reported_as_damage(store, damage):
     with store.transaction() as tx:
         tx.jobs.add(new_job(1))
-        store._database.write("update jobs set " + damage)  # noqa: S608
+    sql(store.home, "update jobs set " + damage)  # noqa: S608
     with pytest.raises(DamagedRowError, match=f"row 1 of jobs is unreadable, because {damage.split()[0]}: "):
         store.jobs.get(model.UpdateId(1))
 
@@ -300,12 +301,9 @@ def test_the_audit_gives_back_what_happened_in_order(store):
 )
 def test_a_tampered_audit_names_the_first_broken_link(store, tampering, seq, words):
     audited(store, 5)
-    with pytest.raises(Exception, match="append-only"), store.transaction():
-        store._database.write(tampering)
-    with store.transaction():
-        store._database.write("drop trigger audit_is_never_edited")
-        store._database.write("drop trigger audit_is_never_cut")
-        store._database.write(tampering)
+    with pytest.raises(Exception, match="append-only"):
+        sql(store.home, tampering)
+    sql(store.home, "drop trigger audit_is_never_edited", "drop trigger audit_is_never_cut", tampering)
     broken = store.audit.verify()
     assert isinstance(broken, BrokenLink)
     assert broken.seq == seq
@@ -314,11 +312,8 @@ def test_a_tampered_audit_names_the_first_broken_link(store, tampering, seq, wor
 
 def test_a_swapped_pair_is_noticed(store):
     audited(store, 4)
-    with store.transaction():
-        store._database.write("drop trigger audit_is_never_edited")
-        store._database.write("update audit set seq = 99 where seq = 2")
-        store._database.write("update audit set seq = 2 where seq = 3")
-        store._database.write("update audit set seq = 3 where seq = 99")
+    moves = [f"update audit set seq = {new} where seq = {old}" for old, new in ((2, 99), (3, 2), (99, 3))]  # noqa: S608
+    sql(store.home, "drop trigger audit_is_never_edited", *moves)
     assert store.audit.verify().seq == 2
 
 
@@ -327,8 +322,8 @@ def test_a_swapped_pair_is_noticed(store):
 )
 def test_a_record_that_this_program_cannot_read_is_named_and_stops_nobody(store, line, words):
     audited(store, 1)
+    sql(store.home, "insert into audit (event, hash) values (?, zeroblob(32))", given=(line,))
     with store.transaction() as tx:
-        store._database.write("insert into audit (event, hash) values (?, zeroblob(32))", (line,))
         tx.audit.append(event(3))
     records = store.audit.tail()
     assert [record.seq for record in records] == [1, 3]
@@ -340,9 +335,8 @@ def test_a_record_that_this_program_cannot_read_is_named_and_stops_nobody(store,
 
 def test_a_damaged_hash_at_the_end_does_not_stop_the_hub_from_writing(store):
     audited(store, 2)
+    sql(store.home, "drop trigger audit_is_never_edited", "update audit set hash = 7 where seq = 2")
     with store.transaction() as tx:
-        store._database.write("drop trigger audit_is_never_edited")
-        store._database.write("update audit set hash = 7 where seq = 2")
         tx.audit.append(event(3))
     assert store.audit.head()[0] == 3
     assert store.audit.verify().seq == 2
@@ -350,9 +344,7 @@ def test_a_damaged_hash_at_the_end_does_not_stop_the_hub_from_writing(store):
 
 def test_a_record_that_is_filed_under_another_update_is_noticed(store):
     audited(store, 3)
-    with store.transaction():
-        store._database.write("drop trigger audit_is_never_edited")
-        store._database.write("update audit set job = 7 where seq = 2")
+    sql(store.home, "drop trigger audit_is_never_edited", "update audit set job = 7 where seq = 2")
     assert store.audit.verify() == BrokenLink(2, "record 2 is filed under something else")
 
 

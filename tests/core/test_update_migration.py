@@ -21,6 +21,7 @@ from chf.store.schema import APPLICATION_ID, MIGRATIONS, migrate
 from chf.update.model import DamagedRecord, TransferState, UpdateState
 from chf.zcl import ota
 from chf.zcl.frame import Frame, FrameType
+from tests.support.damaged_store import sql
 from tests.support.memory_radio import MemoryRadio, hub_on_desk
 
 T0 = 1_800_000_000.0
@@ -88,7 +89,7 @@ class Devices:
 def test_the_record_of_the_transfer_says_nothing_twice(home):
     with Store.open(home) as store:
         rows = store.jobs.list()
-        texts = [json.loads(row[0]) for row in store._database.read("select ota_session from jobs order by id")]
+        texts = [json.loads(row[0]) for row in sql(store.home, "select ota_session from jobs order by id")]
     states = ["downloading", "parked", "held", "committed", "offered"]
     assert [update.record.state for update in rows] == [TransferState(state) for state in states]
     assert [update.record.served_bytes for update in rows] == [200, 250, 262, 262, 0]
@@ -128,8 +129,7 @@ async def test_every_update_of_an_older_store_goes_on(home):
 
 async def test_a_record_that_cannot_be_read_harms_only_its_transfer(home):
     with Store.open(home, hub=True) as store:
-        with store.transaction():
-            store._database.write("update jobs set ota_session = '{\"state\": 7}' where id = 2")
+        sql(home, "update jobs set ota_session = '{\"state\": 7}' where id = 2")
         assert isinstance(store.jobs.get(2).record, DamagedRecord)
         async with hub_on_desk(store, MemoryRadio(), clock=HourLater()) as desk:
             devices = Devices(desk)

@@ -23,6 +23,7 @@ from chf.image.image import ImageId
 from chf.store import CommandState, NewAlert, Store, alert_id
 from chf.trace import Event, Kind
 from chf.update.model import ActivateNow, UpdateId, UpdateState, accept
+from tests.support.damaged_store import connection_of
 
 T0 = UtcSeconds(1_800_000_000.0)
 DEVICE = Eui64(0x90B3D51F30000002)
@@ -155,7 +156,7 @@ def crashed(tmp_path_factory):
     """Database and log as they lie on the disk after 12 transactions, none of them written back yet."""
     home = tmp_path_factory.mktemp("crashed")
     with Store.open(home) as store:
-        store._database.read("pragma wal_autocheckpoint = 0")
+        connection_of(store).execute("pragma wal_autocheckpoint = 0")
         ends = []
         for _ in range(12):
             one_transaction(store)
