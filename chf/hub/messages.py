@@ -70,6 +70,7 @@ class Messages:
         try:
             row = self._store.device_messages.get(row_id)
         except DamagedRowError as error:
+            batch.event(Kind.ALARM, {"reason": str(error)})
             self.unreadable(batch, Unreadable.of(error))
             return
         assert row is not None, "messages are not removed"

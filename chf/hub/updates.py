@@ -64,17 +64,17 @@ class Updates(Handler):
         active, last = self._store.jobs.list(active_only=True), self._store.jobs.last_of_each_device()
         updates = sorted({update.id: update for update in (*active, *last)}.values(), key=lambda update: update.id)
         rows = [(update, self._image_of(update)) for update in updates]
-        batch = self._batch(self._machine.restore(rows, now), now)
-        self._damage.report((*active.unreadable, *last.unreadable), batch)
+        taken_up, alarms = self._batch(self._machine.restore(rows, now), now), Batch(now)
+        self._damage.report((*active.unreadable, *last.unreadable), alarms)
         for update, image in rows:
             if update.active and update.record is not None and image is None:
                 damage = "its record cannot be read"
                 if isinstance(update.record, TransferRecord):
                     damage = f"its image {update.image} cannot be read"
                 reason = f"the transfer cannot be taken up: {damage}"
-                batch.event(Kind.ALARM, {"reason": reason}, device=update.device, job=update.id)
+                alarms.event(Kind.ALARM, {"reason": reason}, device=update.device, job=update.id)
         self._read_at_start = {}
-        return batch
+        return together([taken_up, alarms], now)
 
     def _image_of(self, update: Update) -> FirmwareImage | None:
         return self._read_at_start.get(update.image) if isinstance(update.record, TransferRecord) else None

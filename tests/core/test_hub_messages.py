@@ -15,6 +15,7 @@ from chf.trace import Kind
 from chf.tunnel import TunnelSettings
 from chf.zcl import metering, tunneling
 from chf.zcl.frame import DefaultResponse, Frame, FrameType, Status
+from tests.support.damaged_store import connection_of
 from tests.support.memory_radio import HubOnDesk, MemoryRadio, desk_pki, hub_on_desk
 
 HCALCS, GSME, ABSENT = (parse_eui64(f"00-DB-12-34-56-78-90-A{digit}") for digit in "513")
@@ -330,3 +331,18 @@ async def test_what_a_tunnel_had_is_handed_over_again_where_the_hub_begins_again
         desk.radio.says(HCALCS, metering.CLUSTER, bytes.fromhex("00 07 00 0000"))  # heard, and so to be written
         await desk.until(lambda: desk.kinds().count(Kind.MESSAGE_QUEUED) == 2)
         assert state(desk, number) is MessageState.WAITING
+
+
+async def test_a_message_whose_row_is_damaged_while_a_tunnel_has_it_ends_as_failed_and_is_named(store):
+    async with hub_on_desk(store, MemoryRadio()) as desk:
+        first, second = add(store, message=b"1"), add(store, message=b"2", counter=2)
+        await open_tunnel(desk)
+        await desk.until(lambda: desk.kinds().count(Kind.MESSAGE_QUEUED) == 2)
+        connection_of(store).execute("update device_messages set message = 7 where id = ?", (first,))
+        takes(desk, transfers(desk)[-1][0])
+        await desk.until(lambda: transfers(desk)[-1][1] == b"2")
+        takes(desk, transfers(desk)[-1][0])
+        await desk.until(lambda: state(desk, second) is MessageState.DELIVERED)
+        named = [event for event in desk.told if event.kind is Kind.ALARM]
+        assert all(f"row {first} of device_messages" in str(event.fields["reason"]) for event in named)
+        assert named
