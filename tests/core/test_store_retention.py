@@ -205,3 +205,53 @@ def test_the_command_counts_before_it_prunes(tmp_path):
     assert "1 rows are gone" in done.stderr
     with Store.open(tmp_path) as store:
         assert store.alerts.list() == ()
+
+
+OFTEN = {
+    "active updates": lambda store: store.jobs.list(active_only=True),
+    "the last update of each device": lambda store: store.jobs.last_of_each_device(),
+    "updates of a device": lambda store: store.jobs.list(device=DEVICE, last=50),
+    "the next number": lambda store: store.jobs.next_id(),
+    "commands": lambda store: store.inbox.pending(),
+    "messages": lambda store: store.device_messages.waiting(),
+    "messages of a device": lambda store: store.device_messages.waiting(DEVICE),
+    "messages that came to nothing": lambda store: store.device_messages.unanswered(NOW, NOW, 100),
+    "outcomes that are overdue": lambda store: store.device_messages.without_outcome(NOW, 100),
+    "reads that are due": lambda store: store.scheduled.due(NOW, 100),
+    "commands that ended": lambda store: store.followed.ended(100),
+    "alerts": lambda store: store.alerts.undelivered(),
+    "alerts of an update": lambda store: store.alerts.list(job=1),
+    "alerts of a device": lambda store: store.alerts.list(device=DEVICE, last=50),
+    "documents to send": lambda store: store.uplink.heads(),
+    "documents on their way": lambda store: store.uplink.waiting(),
+    "the history of an update": lambda store: store.audit.of_update(1),
+    "the history of a device": lambda store: store.audit.of_device(DEVICE, OLD, NOW),
+    "the last event of a device": lambda store: store.audit.last_of_device(DEVICE),
+    "refused requests": lambda store: store.audit.refused_requests(OLD, 50),
+    "the highest counter": lambda store: store.requests.highest(USER),
+    "a portion of retention": lambda store: store.prune(BORDER, NOW),
+}
+
+
+@pytest.mark.parametrize("what", OFTEN)
+def test_no_whole_table_is_read_for_what_is_asked_often(store, what):
+    """Those that grow with the years; a scan in the order of their numbers ends at once where it has a limit."""
+    asked: list[str] = []
+    connection = store._database._connection
+    connection.set_trace_callback(asked.append)
+    OFTEN[what](store)
+    connection.set_trace_callback(None)
+    questions = [text for text in asked if text.startswith(("select", "delete"))]
+    assert questions
+    for question in questions:
+        for *_, step in store._database.read(f"explain query plan {question}"):
+            scanned = step.removeprefix("SCAN ") in {
+                "alerts",
+                "uplink",
+                "inbox",
+                "jobs",
+                "device_messages",
+                "audit",
+                "requests",
+            }
+            assert not scanned or "seq < (select max(seq)" in question, (question, step)
