@@ -29,7 +29,8 @@ class Demo:
         ran = run_chf("demo", "--json", "--seed", "7", *map(str, files), home=directory / "other")
         assert ran.code == 0, ran.err
         self.outcome = ran.json
-        self.frames = AirCapture(directory, self.pcap, self.keys).frames
+        self.air = AirCapture(directory, self.pcap, self.keys)
+        self.frames = self.air.frames
 
 
 @pytest.fixture(scope="module")
@@ -67,13 +68,7 @@ def test_every_unicast_ota_frame_is_secured_with_the_link_key(demo):
 
 
 def test_the_image_on_the_air_is_the_file(demo):
-    blocks = demo.frames(
-        "zbee_zcl_general.ota.cmd.srv_tx.id == 0x05 && zbee_zcl_general.ota.status == 0x00",
-        "zbee_zcl_general.ota.file.offset",
-        "zbee_zcl_general.ota.image.data",
-    )
-    by_offset = {int(offset, 0): bytes.fromhex(data.replace(":", "")) for offset, data in blocks}
-    content = b"".join(data for _, data in sorted(by_offset.items()))
+    content = demo.air.image()
     assert content == demo.image.read_bytes()
     assert demo.outcome["image"]["sha256"] == hashlib.sha256(content).hexdigest()
     assert demo.outcome["image"]["bytes"] == len(content)

@@ -11,7 +11,7 @@ from chf.crypto.ecqv import Suite
 from chf.eui64 import parse_eui64
 from chf.pki.zigbee import ZigbeePki
 from chf.update.model import UpdateState
-from tests.support.air_capture import tshark
+from tests.support.air_capture import IMAGE_BLOCKS, image_of, tshark
 from tests.support.programs import bench, image_file, quick
 from tests.support.virtual_dongle import EUI64, LINK_KEY
 
@@ -72,14 +72,7 @@ def test_the_exported_keys_are_the_networks_the_install_codes_and_the_establishe
 def test_with_all_keys_everything_is_read(capture):
     assert len(capture.frames("zbee_nwk.security == 1", keys=capture.keys)) > 100
     assert capture.frames("_ws.expert || _ws.malformed || wpan.fcs_ok == 0", keys=capture.keys) == []
-    blocks = capture.frames(
-        "zbee_zcl_general.ota.cmd.srv_tx.id == 0x05 && zbee_zcl_general.ota.status == 0x00",
-        "zbee_zcl_general.ota.file.offset",
-        "zbee_zcl_general.ota.image.data",
-        keys=capture.keys,
-    )
-    by_offset = {int(offset, 0): bytes.fromhex(data.replace(":", "")) for offset, data in blocks}
-    assert b"".join(data for _, data in sorted(by_offset.items())) == capture.image.read_bytes()
+    assert image_of(capture.frames(*IMAGE_BLOCKS, keys=capture.keys)) == capture.image.read_bytes()
     assert len(capture.frames(EXCHANGE, keys=capture.keys)) >= 6  # and Wireshark knows the exchange for what it is
 
 

@@ -62,13 +62,7 @@ def everything_of_the_update_and_of_the_tunnel_has_the_link_key(demo: Demo) -> N
 
 
 def the_image_on_the_air_is_the_file(demo: Demo) -> None:
-    blocks = demo.air.frames(
-        "zbee_zcl_general.ota.cmd.srv_tx.id == 0x05 && zbee_zcl_general.ota.status == 0x00",
-        "zbee_zcl_general.ota.file.offset",
-        "zbee_zcl_general.ota.image.data",
-    )
-    by_offset = {int(offset, 0): bytes.fromhex(data.replace(":", "")) for offset, data in blocks}
-    assert b"".join(data for _, data in sorted(by_offset.items())) == demo.image.read_bytes()
+    assert demo.air.image() == demo.image.read_bytes()
 
 
 def the_hub_keeps_every_message_that_is_on_the_air_and_no_other(demo: Demo) -> None:

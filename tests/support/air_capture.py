@@ -20,6 +20,19 @@ def tshark() -> str:
     return found
 
 
+IMAGE_BLOCKS = (
+    "zbee_zcl_general.ota.cmd.srv_tx.id == 0x05 && zbee_zcl_general.ota.status == 0x00",
+    "zbee_zcl_general.ota.file.offset",
+    "zbee_zcl_general.ota.image.data",
+)
+"""A display filter, and its fields."""
+
+
+def image_of(rows: list[list[str]]) -> bytes:
+    by_offset = {int(offset, 0): bytes.fromhex(data.replace(":", "")) for offset, data in rows}
+    return b"".join(data for _, data in sorted(by_offset.items()))
+
+
 @dataclass(frozen=True)
 class GbcsOnAir:
     """A GBCS message that Wireshark found behind the tunnel's header, put together from its fragments."""
@@ -48,6 +61,10 @@ class AirCapture:
         columns = [part for field in fields or ("frame.number",) for part in ("-e", field)]
         shown = self._read(wanted, "-T", "fields", *columns, decrypted=decrypted)
         return [line.split("\t") for line in shown.splitlines()]
+
+    def image(self) -> bytes:
+        """What all blocks that a server sent come to."""
+        return image_of(self.frames(*IMAGE_BLOCKS))
 
     def gbcs(self) -> list[GbcsOnAir]:
         """In the order in which they were on the air."""

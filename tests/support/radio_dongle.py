@@ -194,6 +194,34 @@ class MemoryStack:
             self._queue.call_later(delay_s, lambda: confirm(status))
 
 
+class Noise:
+    """A cable that now and then changes a bit of what the dongle says."""
+
+    def __init__(self, chance: float) -> None:
+        self.chance, self.hits = chance, 0
+        self._random = random.Random(7)
+
+    def __call__(self, octets: bytes) -> bytes:
+        if self._random.random() > self.chance:
+            return octets
+        self.hits += 1
+        place = self._random.randrange(len(octets))
+        return octets[:place] + bytes((octets[place] ^ 0x20,)) + octets[place + 1 :]
+
+
+class Loses:
+    """A cable on which one word is lost, the first time that the dongle says it, or the first times."""
+
+    def __init__(self, word: bytes, times: int = 1) -> None:
+        self.word, self.times, self.lost = word, times, 0
+
+    def __call__(self, octets: bytes) -> bytes:
+        if self.word not in octets or self.lost == self.times:
+            return octets
+        self.lost += 1
+        return octets.replace(self.word, b"")
+
+
 class Dongle:
     """The served co-processor, as a test holds it; a Z-Stack dongle where no EZSP personality is given."""
 

@@ -1,7 +1,6 @@
 """What is particular to the EZSP radio, on the real bellows and the virtual co-processor."""
 
 import asyncio
-import random
 from collections.abc import AsyncIterator
 
 import pytest
@@ -11,7 +10,7 @@ from chf.radio.ezsp import EzspRadio, EzspSettings
 from chf.radio.interface import Delivery, Outbound, RadioState, Urgency
 from devices.ncp.ezsp.configuration import APS_UNICAST_MESSAGE_COUNT
 from devices.stack.interface import ApsStatus, Eui64, Fragment
-from tests.support.radio_dongle import Dongle, MemoryDevice, plugged_dongle
+from tests.support.radio_dongle import Dongle, MemoryDevice, Noise, plugged_dongle
 from tests.support.radio_listener import RecordingListener
 
 METER = Eui64(0x00_DB_12_34_56_78_90_A4)
@@ -148,22 +147,11 @@ async def test_a_block_that_waited_for_a_command_leaves_before_who_gave_it_goes_
 async def test_a_noisy_cable_costs_time_and_no_message(dongle, radio, listener):
     device = dongle.add(MemoryDevice(METER, 0x1001))
     await radio.permit(METER, KEY, 60)
-    noise = random.Random(7)
-    hits = 0
-
-    def line(octets: bytes) -> bytes:
-        nonlocal hits
-        if noise.random() > 0.05:
-            return octets
-        hits += 1
-        place = noise.randrange(len(octets))
-        return octets[:place] + bytes((octets[place] ^ 0x20,)) + octets[place + 1 :]
-
-    dongle.line = line
+    dongle.line = noise = Noise(0.05)
     for n in range(60):
         radio.post(block(device, n))
     await listener.until(lambda: len(listener.sent) == 60)
-    assert hits > 2
+    assert noise.hits > 2
     assert listener.fates() == [Delivery.DELIVERED] * 60
     assert [m.payload[0] for m in device.received] == list(range(60))
 

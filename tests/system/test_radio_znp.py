@@ -1,7 +1,6 @@
 """What is particular to the radio on Z-Stack dongles, on the real zigpy-znp and the virtual co-processor."""
 
 import asyncio
-import random
 from collections.abc import AsyncIterator
 from unittest.mock import ANY
 
@@ -15,7 +14,7 @@ from chf.radio.znp.dongle import ZnpDongle
 from devices.ncp.znp.commands import commands
 from devices.ncp.znp.status import ZStatus
 from devices.stack.interface import ApsStatus, Eui64
-from tests.support.radio_dongle import Dongle, MemoryDevice, MemoryStack, plugged_dongle
+from tests.support.radio_dongle import Dongle, Loses, MemoryDevice, MemoryStack, Noise, plugged_dongle
 from tests.support.radio_listener import RecordingListener
 
 METER = Eui64(0x00_DB_12_34_56_78_90_A4)
@@ -194,22 +193,12 @@ async def test_a_noisy_cable_costs_messages_and_never_the_link(dongle, radio, li
     monkeypatch.setattr("chf.radio.traffic.CONFIRM_LIMIT_S", 0.5)
     monkeypatch.setattr("chf.radio.traffic.SUPERSEDED_S", 0.5)  # `tick` does not look at younger frames
     device = await invited(dongle, radio)
-    noise, hits = random.Random(7), 0
-
-    def line(octets: bytes) -> bytes:
-        nonlocal hits
-        if noise.random() > 0.1:
-            return octets
-        hits += 1
-        place = noise.randrange(len(octets))
-        return octets[:place] + bytes((octets[place] ^ 0x20,)) + octets[place + 1 :]
-
-    dongle.line = line
+    dongle.line = noise = Noise(0.1)
     for n in range(60):
         radio.post(block(device, n))
     await listener.until(lambda: len(listener.sent) == 60)
     dongle.line = lambda octets: octets
-    assert hits > 2
+    assert noise.hits > 2
     assert [m.payload[0] for m in device.received] == list(range(60))
     assert 0 < listener.fates().count(Delivery.NOT_DELIVERED) < 30
     assert await radio.send(block(device)) is Delivery.DELIVERED
@@ -300,18 +289,9 @@ async def test_probing_resets_nothing(dongle, radio):
 async def test_a_word_that_is_lost_while_a_dongle_comes_back_costs_one_attempt(dongle, radio, listener, monkeypatch):
     """Without it zigpy-znp says that no network could be formed, which is none of its usual errors."""
     monkeypatch.setattr("zigpy_znp.api.STARTUP_TIMEOUT", 0.2)
-    lost = []
-
-    def line(octets: bytes) -> bytes:
-        started = frames.frame(frames.STATE_CHANGE_IND, b"\x09")
-        if started in octets and not lost:
-            lost.append(started)
-            return octets.replace(started, b"")
-        return octets
-
-    dongle.line = line
+    dongle.line = line = Loses(frames.frame(frames.STATE_CHANGE_IND, b"\x09"))
     dongle.cut()
-    await listener.until(lambda: listener.state_names()[-2:] == ["CONNECTING", "UP"] and bool(lost))
+    await listener.until(lambda: listener.state_names()[-2:] == ["CONNECTING", "UP"] and line.lost == 1)
     device = await invited(dongle, radio)
     assert await radio.send(block(device)) is Delivery.DELIVERED
 
@@ -338,20 +318,12 @@ async def test_an_answer_that_is_lost_while_a_dongle_comes_back_costs_a_moment(
 
 async def test_a_word_that_is_lost_at_the_first_start_costs_one_attempt(dongle, listener, monkeypatch):
     monkeypatch.setattr("zigpy_znp.api.STARTUP_TIMEOUT", 0.2)
-    lost, started = [], frames.frame(frames.STATE_CHANGE_IND, b"\x09")
-
-    def line(octets: bytes) -> bytes:
-        if started in octets and len(lost) < 2:
-            lost.append(started)
-            return octets.replace(started, b"")
-        return octets
-
-    dongle.line = line
+    dongle.line = line = Loses(frames.frame(frames.STATE_CHANGE_IND, b"\x09"), times=2)
     radio = ZnpRadio(ZnpSettings(dongle.port))
     info = await radio.start(listener, form=True)
     await radio.stop()
     assert info.network is not None
-    assert (len(lost), listener.state_names()) == (2, ["CONNECTING", "UP", "STOPPED"])
+    assert (line.lost, listener.state_names()) == (2, ["CONNECTING", "UP", "STOPPED"])
 
 
 async def test_an_error_that_nobody_foresaw_costs_one_attempt(dongle, radio, listener, monkeypatch, caplog):
