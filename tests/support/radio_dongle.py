@@ -6,17 +6,20 @@ that left the dongle, lets devices speak, join and leave, and pulls the plug. Ru
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, MutableMapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from types import SimpleNamespace
+from typing import Any
 
 from devices.ncp.ezsp.ash_frames import ResetCode
 from devices.ncp.ezsp.coprocessor import EzspCoprocessor
 from devices.ncp.ezsp.personality import V13, Personality
+from devices.ncp.znp.commands import commands
 from devices.ncp.znp.coprocessor import ZnpCoprocessor
 from devices.ncp.znp.items import Item
 from devices.ncp.znp.nvram import legacy
+from devices.ncp.znp.status import ZStatus
 from devices.stack.interface import (
     COORDINATOR,
     ApsIndication,
@@ -249,6 +252,7 @@ class Dongle:
         self._server: asyncio.Server | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._counter = 0
+        self._whole: dict[int, Any] = {}
         self._news = asyncio.Event()
 
     @property
@@ -271,6 +275,27 @@ class Dongle:
         else:
             assert self.stack.network is not None
             self.stack.network.pan_id ^= 1
+
+    # What a co-processor is made to do wrong
+
+    def lacks(self, *names: str) -> None:
+        """A build of Z-Stack that was made without these commands, until it reboots; without names, whole again."""
+        assert isinstance(self.ncp, ZnpCoprocessor)
+        self._whole = self._whole or self.ncp._handlers
+        missing = {commands()[name].id for name in names}
+        self.ncp._handlers = {number: entry for number, entry in self._whole.items() if number not in missing}
+
+    @property
+    def held_messages(self) -> MutableMapping[int, bytes]:
+        """Long ones, which wait until a host of Z-Stack fetches them."""
+        assert isinstance(self.ncp, ZnpCoprocessor)
+        return self.ncp._messaging._held
+
+    def refuse_sends(self, status_of: Callable[[Any], ZStatus]) -> None:
+        """Sending is answered with this status, and done where it is SUCCESS."""
+        messaging = self.ncp._messaging
+        send = messaging._send
+        messaging._send = lambda request: status_of(request) or send(request)
 
     async def plug_in(self) -> None:
         host, _, port = self.port.removeprefix("tcp://").rpartition(":")

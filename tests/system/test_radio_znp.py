@@ -11,7 +11,6 @@ from chf.eui64 import format_eui64, parse_eui64
 from chf.radio.interface import Delivery, Outbound, RadioState, Urgency
 from chf.radio.znp import ZnpRadio, ZnpSettings, frames
 from chf.radio.znp.dongle import ZnpDongle
-from devices.ncp.znp.commands import commands
 from devices.ncp.znp.status import ZStatus
 from devices.stack.interface import ApsStatus, Eui64
 from tests.support.radio_dongle import Dongle, Loses, MemoryDevice, MemoryStack, Noise, plugged_dongle
@@ -55,12 +54,6 @@ def speech(device: MemoryDevice, payload: bytes, **settings) -> Outbound:
     return Outbound(device.ieee, 3, TUNNELING, payload, **settings)
 
 
-def without(dongle: Dongle, *names: str) -> None:
-    """A build of Z-Stack that was made without these commands."""
-    unknown = {commands()[name].id for name in names}
-    dongle.ncp._handlers = {number: entry for number, entry in dongle.ncp._handlers.items() if number not in unknown}
-
-
 @pytest.mark.parametrize("size", [223, 224, 240, 241, 247, 1000, 4096])
 async def test_long_messages_come_in_whole_and_the_dongle_forgets_them(dongle, radio, listener, size):
     device = dongle.add(MemoryDevice(METER, 0x1001))
@@ -69,7 +62,7 @@ async def test_long_messages_come_in_whole_and_the_dongle_forgets_them(dongle, r
     await listener.until(lambda: bool(listener.received))
     message = listener.received[0]
     assert (message.payload, message.cluster, message.aps_secured) == (payload, TUNNELING, True)
-    await dongle.until(lambda: not dongle.ncp._messaging._held)
+    await dongle.until(lambda: not dongle.held_messages)
 
 
 async def test_what_comes_behind_a_long_message_waits_for_it(dongle, radio, listener):
@@ -87,7 +80,7 @@ async def test_a_long_message_that_the_dongle_lost_costs_no_other(dongle, radio,
     dongle.ncp.receive(b"")
     for payload in (bytes(300), b"short"):
         dongle.says(device, payload, cluster=TUNNELING)
-        dongle.ncp._messaging._held.clear()
+        dongle.held_messages.clear()
     await listener.until(lambda: bool(listener.received))
     assert [m.payload for m in listener.received] == [b"short"]
 
@@ -96,7 +89,7 @@ async def test_a_message_longer_than_anybody_means_is_dropped_in_the_dongle(dong
     device = dongle.add(MemoryDevice(METER, 0x1001))
     dongle.says(device, bytes(5000), cluster=TUNNELING)
     dongle.says(device, bytes(300), cluster=TUNNELING, to_endpoint=0xFF)
-    await dongle.until(lambda: not dongle.ncp._messaging._held)
+    await dongle.until(lambda: not dongle.held_messages)
     await listener.until(lambda: bool(listener.received))
     assert [len(m.payload) for m in listener.received] == [300]
 
@@ -119,7 +112,7 @@ async def test_a_long_message_to_a_device_without_a_key_is_refused(dongle, radio
 
 async def test_a_search_that_the_dongle_refuses_is_told(dongle, radio, listener, monkeypatch):
     monkeypatch.setattr("chf.radio.session.SEARCH_LIMIT_S", 0.05)
-    dongle.ncp._messaging._send = lambda request: ZStatus.BUFFER_FULL
+    dongle.refuse_sends(lambda _request: ZStatus.BUFFER_FULL)
     radio.post(block(MemoryDevice(METER, 0x1001)))
     await listener.until(lambda: bool(listener.sent))
     assert listener.fates() == [Delivery.REFUSED]
@@ -138,13 +131,7 @@ async def test_blocks_flow_in_order_and_reuse_no_transaction_in_flight(dongle, r
 async def test_a_dongle_without_room_is_asked_again(dongle, radio, listener):
     device = await invited(dongle, radio)
     full = iter([ZStatus.BUFFER_FULL, ZStatus.SUCCESS] * 10)
-    send = dongle.ncp._messaging._send
-
-    def crowded(request):
-        status = next(full) if request.cluster == 0x0019 else ZStatus.SUCCESS
-        return send(request) if status is ZStatus.SUCCESS else status
-
-    dongle.ncp._messaging._send = crowded
+    dongle.refuse_sends(lambda request: next(full) if request.cluster == 0x0019 else ZStatus.SUCCESS)
     for n in range(5):
         radio.post(block(device, n))
     await listener.until(lambda: len(listener.sent) == 5)
@@ -231,7 +218,7 @@ async def test_each_install_code_is_read_with_its_own_key(dongle, radio, monkeyp
 
 async def test_a_build_that_cannot_remove_a_device_is_rid_of_its_key_by_its_memory(dongle, radio, listener):
     device = await invited(dongle, radio)
-    without(dongle, "secDeviceRemove")
+    dongle.lacks("secDeviceRemove")
     await radio.forget(device.ieee)
     dongle.reboot()
     await listener.until(lambda: len(listener.states) == 5)
@@ -240,13 +227,13 @@ async def test_a_build_that_cannot_remove_a_device_is_rid_of_its_key_by_its_memo
 
 
 async def test_a_build_without_address_lookups_asks_the_devices(dongle, radio, listener):
-    without(dongle, "addrMgrExtAddrLookup", "addrMgrNwkAddrLookup")
+    dongle.lacks("addrMgrExtAddrLookup", "addrMgrNwkAddrLookup")
     device = await invited(dongle, radio)
     assert await radio.send(block(device)) is Delivery.DELIVERED
 
 
 async def test_a_build_without_install_codes_is_told_without_the_key(dongle, radio):
-    without(dongle, "bdbAddInstallCode")
+    dongle.lacks("bdbAddInstallCode")
     with pytest.raises(RadioRefusedError, match="does not know") as refused:
         await radio.permit(METER, KEY, 60)
     assert KEY.hex() not in str(refused.value).lower().replace(":", "")
@@ -395,10 +382,9 @@ async def test_a_port_that_closes_while_a_dongle_is_being_woken_is_told_plainly(
 async def test_a_fresh_key_is_not_looked_for_in_the_dongles_tables(dongle, radio):
     device = dongle.add(MemoryDevice(METER, 0x1001))
     assert await radio.locate(device.ieee)
-    handlers = dict(dongle.ncp._handlers)
-    without(dongle, "osalNvRead", "osalNvReadExt", "nvRead")
+    dongle.lacks("osalNvRead", "osalNvReadExt", "nvRead")
     await radio.install_link_key(device.ieee, KEY, fresh=True)
-    dongle.ncp._handlers = handlers
+    dongle.lacks()
     assert await radio.export_keys() == (ANY, (format_eui64(device.ieee), "link", KEY))
 
 
