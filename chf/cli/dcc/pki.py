@@ -1,6 +1,5 @@
 """`chf dcc pki`: make and show the test PKI. No command prints a private key."""
 
-import shutil
 from pathlib import Path
 
 import click
@@ -8,6 +7,7 @@ import click
 from chf.cli.options import EUI64, home_option, json_option, print_json, print_table, talk
 from chf.errors import MalformedError, StoreError, UnusableFileError, UsageError
 from chf.eui64 import Eui64, format_eui64, parse_eui64
+from chf.files import write_new
 from chf.pki.certificates import Usage, describe, load_certificates
 from chf.pki.gbcs import DEFAULT_ACB, DEFAULT_SUPPLIER, Pki, fresh_keys, seeded_keys
 from chf.pki.zigbee import ZigbeePki, fresh_numbers, seeded_numbers
@@ -148,11 +148,9 @@ def zigbee_pki(opened: Pki) -> ZigbeePki:
 
 
 def _copy_new(source: Path, target: Path) -> None:
-    if target.exists():
-        if target.read_bytes() == source.read_bytes():
-            if target.suffix == ".key":
-                target.chmod(0o600)  # somebody may have copied it with wider rights
-            return
+    if write_new(target, source.read_bytes()):
+        return
+    if target.read_bytes() != source.read_bytes():
         raise UsageError(f"{target} exists and is another: move it away first")
-    target.touch(mode=0o600)
-    shutil.copyfile(source, target)
+    if target.suffix == ".key":
+        target.chmod(0o600)  # somebody may have copied it with wider rights
