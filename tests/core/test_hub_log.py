@@ -9,7 +9,7 @@ from chf.errors import StoreUnavailableError
 from chf.hub.upkeep import CHECKPOINT_S
 from chf.store import Store
 from tests.support.memory_radio import MemoryRadio, hub_on_desk
-from tests.support.virtual_time import VirtualClock, virtual_time
+from tests.support.virtual_time import VirtualClock, let_pass, virtual_time
 
 
 @pytest.mark.parametrize("refused", [False, True])
@@ -25,7 +25,7 @@ def test_the_log_is_moved_now_and_then(tmp_path, monkeypatch, caplog, refused):
         with Store.open(tmp_path / "home", hub=True) as store:
             store.checkpoint = checkpoint
             async with hub_on_desk(store, MemoryRadio(), clock=VirtualClock()):
-                await asyncio.sleep(3.5 * CHECKPOINT_S)
+                await let_pass(3.5 * CHECKPOINT_S)
 
     with virtual_time(monkeypatch) as run, caplog.at_level(logging.WARNING):
         run(story())

@@ -67,13 +67,13 @@ class HubCores:
             now_utc=self.now().utc,
             lifetime_s=1e7,
         )
-        self._ota(self.server.offer(update, reference, self.now()))
+        self.ota_does(self.server.offer(update, reference, self.now()))
 
     def _tick(self) -> None:
         """Keep the deadlines of both cores, as they move."""
         now = self.now()
         for _peer, told in self.server.handle_deadline(now):
-            self._ota(told)
+            self.ota_does(told)
         self._tunnel(self.tunnel.handle_deadline(now.instant))
         self._arm()
 
@@ -88,7 +88,7 @@ class HubCores:
 
     def received(self, request) -> None:
         if request.cluster == ota.CLUSTER:
-            self._ota(self.server.receive(PEER, request.source_endpoint, request.payload, self.now()))
+            self.ota_does(self.server.receive(PEER, request.source_endpoint, request.payload, self.now()))
         elif request.cluster == tunneling.CLUSTER:
             self._tunnel(
                 self.tunnel.receive(
@@ -107,11 +107,11 @@ class HubCores:
             )
             self.rig.stack.deliver(time_cluster.CLUSTER, answer)
 
-    def _ota(self, effects) -> None:
+    def ota_does(self, effects) -> None:
         for effect in effects:
             if isinstance(effect, Send):
                 self.rig.stack.deliver(ota.CLUSTER, None, octets=effect.payload)
-                self._ota(self.server.delivered(PEER, effect.token, True, self.now()))
+                self.ota_does(self.server.delivered(PEER, effect.token, True, self.now()))
             elif isinstance(effect, model.VersionObserved):
                 self.versions.append(effect.file_version)
         self._arm()
@@ -164,7 +164,7 @@ def test_now_ends_in_an_alert_and_the_version_read_back(name, page_bytes) -> Non
     assert (alert.firmware_version, alert.result) == (NEW, 0)
     assert first(told, events.AlertTaken) is not None
     hub.versions.clear()
-    hub._ota((hub.server.ask_version(PEER, rig.device.settings.endpoint),))
+    hub.ota_does((hub.server.ask_version(PEER, rig.device.settings.endpoint),))
     rig.run(1)
     assert hub.versions == [NEW]
 
@@ -188,7 +188,7 @@ def test_a_hold_lasts_until_it_is_released(name) -> None:
     hub.offer(image(), model.ActivateHold(model.Strategy.HOLD))
     rig.run(3 * 86400)
     assert first(told, events.Activating) is None
-    hub._ota(hub.server.release(PEER, model.ActivateNow(), hub.now()))
+    hub.ota_does(hub.server.release(PEER, model.ActivateNow(), hub.now()))
     rig.run(7200)
     assert rig.device.file_version() == NEW
 
@@ -198,7 +198,7 @@ def test_a_device_that_reverts_is_seen_to_run_the_old_version() -> None:
     hub.offer(image(), model.ActivateNow())
     rig.run(60)
     hub.versions.clear()
-    hub._ota((hub.server.ask_version(PEER, rig.device.settings.endpoint),))
+    hub.ota_does((hub.server.ask_version(PEER, rig.device.settings.endpoint),))
     rig.run(1)
     assert hub.versions == [OLD]
 
