@@ -7,9 +7,7 @@ secured, acknowledged or fragmented.
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
-
-from cryptography.hazmat.primitives.ciphers.aead import AESCCM
+from typing import Protocol
 
 from devices.stack.fragments import (
     MAX_BLOCKS,
@@ -68,13 +66,6 @@ class ApsNode(Protocol):
 
     def aps_command(self, octets: bytes) -> None: ...
     def aps_indication(self, indication: ApsIndication) -> None: ...
-
-
-class Protection(NamedTuple):
-    """What it takes to seal one frame."""
-
-    cipher: AESCCM
-    security: ApsSecurity
 
 
 @dataclass(slots=True)
@@ -208,9 +199,9 @@ class ApsLayer:
     def _transmit(self, sending: _Sending) -> None:
         request = sending.request
         delivery = _delivery(request)
-        protection = self._protection(request.destination, delivery) if request.secured else None
-        if isinstance(protection, ApsStatus):
-            self._fail(sending.finished, protection)
+        key = self._key_to(request.destination, delivery) if request.secured else None
+        if isinstance(key, ApsStatus):
+            self._fail(sending.finished, key)
             return
         frame = ApsFrame(
             request.destination_endpoint,
@@ -222,37 +213,37 @@ class ApsLayer:
             ApsType.DATA,
             delivery,
             request.group or 0,
-            None if protection is None else protection.security,
+            None if key is None else self.next_security(key),
             sending.acknowledged,
             sending.extended,
         )
-        octets = frame.to_bytes() if protection is None else frame.seal(protection.cipher, self._ieee)
+        octets = frame.to_bytes() if key is None else frame.seal(key.cipher, self._ieee)
         sending.tries += 1
         if sending.acknowledged:
             self._waiting[request.destination, sending.counter, sending.block] = sending
         self._nwk.send(request.destination, octets, request.radius, lambda status: self._mac_done(sending, status))
 
-    def _protection(self, destination: NwkAddress, delivery: Delivery) -> Protection | ApsStatus:
-        """The key for a frame to this neighbour, or why there is none."""
+    def _key_to(self, destination: NwkAddress, delivery: Delivery) -> LinkKey | ApsStatus:
+        """The key, with a counter value left, for a frame to this neighbour, or why there is none."""
         if delivery is not Delivery.UNICAST:
             return ApsStatus.NO_LINK_KEY
         partner = self._nwk.neighbours.get(destination)
         if partner is None:
             return ApsStatus.UNKNOWN_DESTINATION
         key = self._link_key(partner.ieee)
-        counter = None if key is None else self.take_frame_counter(key)
-        if key is None or counter is None:
-            return ApsStatus.NO_LINK_KEY
-        # Without extended nonce, which leaves 73 octets: one hop away our address is in the NWK header.
-        return Protection(key.cipher, ApsSecurity(counter))
+        return ApsStatus.NO_LINK_KEY if key is None or self.used_up(key) else key
 
-    def take_frame_counter(self, key: LinkKey) -> int | None:
-        """The next value under this key; None when the key is used up."""
-        counter = max(key.outgoing_counter, self.next_frame_counter)
-        if counter > MAX_FRAME_COUNTER:
-            return None
-        self.next_frame_counter = key.outgoing_counter = counter + 1
-        return counter
+    def used_up(self, key: LinkKey) -> bool:
+        """No frame counter is left for it (Zigbee PRO 4.3.1.1)."""
+        return max(key.outgoing_counter, self.next_frame_counter) > MAX_FRAME_COUNTER
+
+    def next_security(self, key: LinkKey) -> ApsSecurity:
+        """The next frame counter of a key that is not used up.
+
+        Without extended nonce, which leaves 73 octets: one hop away our address is in the NWK header.
+        """
+        self.next_frame_counter = key.outgoing_counter = max(key.outgoing_counter, self.next_frame_counter) + 1
+        return ApsSecurity(self.next_frame_counter - 1)
 
     def _mac_done(self, sending: _Sending, status: ApsStatus) -> None:
         if not sending.acknowledged:
@@ -430,8 +421,8 @@ class ApsLayer:
         self, destination: NwkAddress, frame: ApsFrame, *, secured: bool, extended: ExtendedHeader | None = None
     ) -> None:
         """The acknowledgement mirrors the security of the frame, as deployed stacks do (the standard is silent)."""
-        protection = self._protection(destination, Delivery.UNICAST) if secured else None
-        if isinstance(protection, ApsStatus):
+        key = self._key_to(destination, Delivery.UNICAST) if secured else None
+        if isinstance(key, ApsStatus):
             return
         ack = ApsFrame(
             frame.source_endpoint,
@@ -443,11 +434,11 @@ class ApsLayer:
             ApsType.ACK,
             Delivery.UNICAST,
             0,
-            None if protection is None else protection.security,
+            None if key is None else self.next_security(key),
             False,
             extended,
         )
-        octets = ack.to_bytes() if protection is None else ack.seal(protection.cipher, self._ieee)
+        octets = ack.to_bytes() if key is None else ack.seal(key.cipher, self._ieee)
         self._nwk.send(destination, octets, DEFAULT_RADIUS, None)
 
 

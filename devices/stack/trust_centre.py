@@ -96,10 +96,10 @@ class TrustCentre:
         self.unproved[ieee] = self._scheduler.call_later(AUTHENTICATION_S, lambda: self._never_proved(child, kind))
 
     def _send_network_key(self, network: NetworkState, child: Neighbour, key: LinkKey) -> None:
-        counter = self._aps.take_frame_counter(key)
-        if counter is None:
+        if self._aps.used_up(key):
             return
         # With extended nonce: the device does not know our address yet (Zigbee PRO 4.4.3.1).
+        counter = self._aps.next_security(key).frame_counter
         security = ApsSecurity(counter, self._ieee, KeyIdentifier.KEY_TRANSPORT)
         command = TransportNetworkKey(network.network_key_sequence, child.ieee, self._ieee, network.network_key)
         frame = ApsCommandFrame(self._aps.next_counter(), command.to_bytes(), security)

@@ -14,15 +14,14 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESCCM
 
 from devices.wire.errors import FrameSecurityError, MalformedFrameError
-from devices.wire.security import INSIDE, INSIDE_OCTET, LEVEL_MASK, MIC_BYTES, NONCE, NWK_OVERHEAD_BYTES
+from devices.wire.security import LEVEL, LEVEL_MASK, MIC_BYTES, NONCE, NWK_OVERHEAD_BYTES
 
 HEADER_BYTES = 8  # without IEEE addresses, Zigbee PRO 3.3.1
 _HEADER = Struct("<HHHBB")  # control, destination, source, radius, sequence
 _AUXILIARY = Struct("<BIQB")  # control, frame counter, IEEE source, key sequence (Zigbee PRO 4.5.1)
-_HEADERS = Struct("<HHHBB BIQB")  # both, as nearly every frame has them
 assert _HEADER.size == HEADER_BYTES
-assert _AUXILIARY.size + MIC_BYTES == NWK_OVERHEAD_BYTES
-assert _HEADERS.size == HEADER_BYTES + _AUXILIARY.size
+_AUXILIARY_BYTES = _AUXILIARY.size
+assert _AUXILIARY_BYTES + MIC_BYTES == NWK_OVERHEAD_BYTES
 
 # Frame control, Zigbee PRO 3.3.1.1
 _VERSION = 0x0008  # protocol version 2 in bits 2-5
@@ -31,10 +30,10 @@ _ROUTES = 0x0580  # a reserved value of route discovery, multicast, source route
 _SECURITY = 0x0200  # Zigbee PRO 3.3.1.1
 _DESTINATION_IEEE = 0x0800  # Zigbee PRO 3.3.1.1
 _SOURCE_IEEE = 0x1000  # Zigbee PRO 3.3.1.1
+_IEEE_ADDRESSES = _DESTINATION_IEEE | _SOURCE_IEEE
 
 _NETWORK_KEY = 0x28  # security control: network key, extended nonce (Zigbee PRO 4.5.1.1)
-_NETWORK_KEY_INSIDE = INSIDE[_NETWORK_KEY]
-_NETWORK_KEY_OCTET = bytes((_NETWORK_KEY,))
+_NETWORK_KEY_INSIDE = _NETWORK_KEY | LEVEL
 
 
 class NwkType(IntEnum):
@@ -84,60 +83,52 @@ class NwkFrame(NamedTuple):
             raise MalformedFrameError("NWK", "source route, multicast or route discovery that is not supported", 0)
         at = HEADER_BYTES
         destination_ieee = source_ieee = security = None
-        if control & _DESTINATION_IEEE:
-            destination_ieee, at = _read_ieee(octets, at)
-        if control & _SOURCE_IEEE:
-            source_ieee, at = _read_ieee(octets, at)
+        if control & _IEEE_ADDRESSES:
+            if control & _DESTINATION_IEEE:
+                destination_ieee, at = _read_ieee(octets, at)
+            if control & _SOURCE_IEEE:
+                source_ieee, at = _read_ieee(octets, at)
         if control & _SECURITY:
-            if len(octets) < at + _AUXILIARY.size:
+            if len(octets) < at + _AUXILIARY_BYTES:
                 raise MalformedFrameError("NWK", "ends within the auxiliary header", len(octets))
             security_control, counter, sender, key_sequence = _AUXILIARY.unpack_from(octets, at)
             if security_control & ~LEVEL_MASK != _NETWORK_KEY:
                 raise MalformedFrameError("NWK", f"security control {security_control:#04x}: no network key", at)
-            security = NwkSecurity(counter, sender, key_sequence)
-            at += _AUXILIARY.size
-        return cls(
-            destination,
-            source,
-            radius,
-            sequence,
-            octets[at:],
-            NwkType.COMMAND if control & 1 else NwkType.DATA,
-            security,
-            destination_ieee,
-            source_ieee,
+            security = tuple.__new__(NwkSecurity, (counter, sender, key_sequence))
+            at += _AUXILIARY_BYTES
+        type_ = NwkType.COMMAND if control & 1 else NwkType.DATA
+        payload = octets[at:]
+        return tuple.__new__(  # half the time of cls(...)
+            cls, (destination, source, radius, sequence, payload, type_, security, destination_ieee, source_ieee)
         )
 
     def unseal(self, octets: bytes, cipher: AESCCM) -> bytes:
         """The plain payload. `octets` is what this frame was read from. Raises FrameSecurityError."""
-        security = self.security
-        assert security is not None, "read with security"
-        payload_at = len(octets) - len(self.payload)
-        control_at = payload_at - _AUXILIARY.size
-        control = octets[control_at]
-        authenticated = octets[:control_at] + INSIDE_OCTET[control] + octets[control_at + 1 : payload_at]
+        assert self.security is not None, "read with security"
+        counter, sender, _ = self.security
+        payload = self.payload
+        payload_at = len(octets) - len(payload)
+        # On the air the level is 0; level 5 is in what was authenticated (Zigbee PRO 4.3.1.2).
+        authenticated = bytearray(octets[:payload_at])
+        authenticated[payload_at - _AUXILIARY_BYTES] = _NETWORK_KEY_INSIDE
         try:
-            return cipher.decrypt(
-                NONCE.pack(security.source, security.frame_counter, INSIDE[control]), self.payload, authenticated
-            )
+            return cipher.decrypt(NONCE.pack(sender, counter, _NETWORK_KEY_INSIDE), payload, authenticated)
         except InvalidTag:
             raise FrameSecurityError("the NWK frame does not authenticate") from None
 
     def seal(self, cipher: AESCCM) -> bytes:
         """The octets of a frame with `security` whose payload is plain: header, auxiliary header, ciphertext, MIC."""
-        security = self.security
+        destination, source, radius, sequence, payload, type_, security, destination_ieee, source_ieee = self
         assert security is not None, "to be sent with security"
-        counter, source, key_sequence = security
-        control, addresses = self._control_and_addresses()
-        header = (control, self.destination, self.source, self.radius, self.sequence)
-        auxiliary = (_NETWORK_KEY_INSIDE, counter, source, key_sequence)
-        if addresses:
-            authenticated = _HEADER.pack(*header) + addresses + _AUXILIARY.pack(*auxiliary)
+        counter, ieee, key_sequence = security
+        if destination_ieee is source_ieee is None:
+            control, addresses = _VERSION | _SECURITY | type_, b""
         else:
-            authenticated = _HEADERS.pack(*header, *auxiliary)
-        ciphertext = cipher.encrypt(NONCE.pack(source, counter, _NETWORK_KEY_INSIDE), self.payload, authenticated)
-        control_at = len(authenticated) - _AUXILIARY.size
-        return authenticated[:control_at] + _NETWORK_KEY_OCTET + authenticated[control_at + 1 :] + ciphertext
+            control, addresses = self._control_and_addresses()
+        header = _HEADER.pack(control, destination, source, radius, sequence) + addresses
+        inside = header + _AUXILIARY.pack(_NETWORK_KEY_INSIDE, counter, ieee, key_sequence)
+        on_air = header + _AUXILIARY.pack(_NETWORK_KEY, counter, ieee, key_sequence)
+        return on_air + cipher.encrypt(NONCE.pack(ieee, counter, _NETWORK_KEY_INSIDE), payload, inside)
 
     def to_bytes(self) -> bytes:
         """As it stands: with `security`, the payload is ciphertext and MIC already."""

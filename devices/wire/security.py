@@ -16,15 +16,12 @@ MAX_FRAME_COUNTER = 0xFFFFFFFE  # Zigbee PRO 4.3.1.1: a counter of all ones stop
 NWK_OVERHEAD_BYTES = 14 + MIC_BYTES  # auxiliary header with source and key sequence, Zigbee PRO 4.5.1
 APS_OVERHEAD_BYTES = 5 + MIC_BYTES  # auxiliary header without extended nonce, Zigbee PRO 4.5.1
 
+LEVEL = 5  # ENC-MIC-32, Zigbee PRO 4.5.1.1: never on the air, always in nonce and authentication
 LEVEL_MASK = 0x07  # of the security control octet, Zigbee PRO 4.5.1.1
 EXTENDED_NONCE = 0x20  # the source is in the auxiliary header, Zigbee PRO 4.5.1.1
 RESERVED = 0xC0  # Zigbee PRO 4.5.1.1
 NONCE = Struct("<QIB")  # source, frame counter, security control: Zigbee PRO 4.5.2.2
 assert NONCE.size == 13
-
-INSIDE = tuple(control & 0xF8 | 5 for control in range(256))
-"""The security control for nonce and authentication, by what came over the air: with level 5 (4.3.1.2)."""
-INSIDE_OCTET = tuple(bytes((control,)) for control in INSIDE)
 
 
 class KeyIdentifier(IntEnum):
