@@ -52,6 +52,12 @@ class Desk:
         self.ephemeral = Ephemeral.from_scalar(suite.curve, 424242)
         self.instant = 100.0
 
+    @classmethod
+    def initiated(cls):
+        desk = cls()
+        desk.initiate()
+        return desk
+
     @property
     def now(self):
         return Now(Instant(self.instant), UtcSeconds(UTC + self.instant))
@@ -231,8 +237,7 @@ def test_an_ephemeral_key_of_the_wrong_length_costs_no_computation(octets):
 
 
 def test_a_wrong_mac_is_refused_and_installs_nothing():
-    desk = Desk()
-    desk.initiate()
+    desk = Desk.initiated()
     agreement = desk.agreed(desk.compute(desk.send_ephemeral()))
     wrong = bytes((agreement.mac_u[0] ^ 1,)) + agreement.mac_u[1:]
     effects = desk.receive(ConfirmKeyData(wrong))
@@ -243,8 +248,7 @@ def test_a_wrong_mac_is_refused_and_installs_nothing():
 
 def test_a_reflected_mac_is_refused():
     """MACV is not MACU: the sides are told apart."""
-    desk = Desk()
-    desk.initiate()
+    desk = Desk.initiated()
     agreement = desk.agreed(desk.compute(desk.send_ephemeral()))
     refused(desk.receive(ConfirmKeyData(agreement.mac_v)), TerminateStatus.BAD_KEY_CONFIRM)
 
@@ -268,31 +272,27 @@ def test_messages_without_an_exchange_are_refused():
 
 
 def test_a_mac_before_the_ephemeral_key_ends_the_exchange():
-    desk = Desk()
-    desk.initiate()
+    desk = Desk.initiated()
     refused(desk.receive(ConfirmKeyData(bytes(16))), TerminateStatus.BAD_MESSAGE)
     refused(desk.send_ephemeral(), TerminateStatus.BAD_MESSAGE)
 
 
 def test_a_mac_while_computing_ends_the_exchange_and_the_result_is_dropped():
-    desk = Desk()
-    desk.initiate()
+    desk = Desk.initiated()
     effects = desk.send_ephemeral()
     refused(desk.receive(ConfirmKeyData(bytes(16))), TerminateStatus.BAD_MESSAGE)
     assert desk.compute(effects) == ()
 
 
 def test_another_ephemeral_key_in_the_same_exchange_ends_it():
-    desk = Desk()
-    desk.initiate()
+    desk = Desk.initiated()
     desk.compute(desk.send_ephemeral())
     other = Ephemeral.from_scalar(Suite.TWO.curve, 5).public_key
     refused(desk.send_ephemeral(other), TerminateStatus.BAD_MESSAGE)
 
 
 def test_a_repeated_ephemeral_key_is_answered_again_and_computed_once():
-    desk = Desk()
-    desk.initiate()
+    desk = Desk.initiated()
     effects = desk.send_ephemeral()
     assert desk.send_ephemeral() == ()
     first = said(desk.compute(effects))
@@ -311,8 +311,7 @@ def test_a_repeated_mac_is_answered_again_and_installed_once():
 
 
 def test_a_device_that_restarts_in_mid_exchange_begins_again():
-    desk = Desk()
-    desk.initiate()
+    desk = Desk.initiated()
     stale = desk.send_ephemeral()
     assert isinstance(said(desk.initiate())[0], InitiateKeyEstablishment)
     assert desk.compute(stale) == ()
@@ -330,8 +329,7 @@ def test_a_device_that_restarts_while_its_key_is_installed_gets_another():
 
 
 def test_malformed_octets_are_refused_and_leave_the_exchange_alone():
-    desk = Desk()
-    desk.initiate()
+    desk = Desk.initiated()
     for number, payload in ((0x00, b"\1"), (0x02, bytes(15)), (0x02, bytes(17)), (0x03, b"")):
         octets = Frame(FrameType.CLUSTER, number, 9, payload).to_bytes()
         refused(desk.responder.receive(DEVICE, ENDPOINT, octets, desk.now), TerminateStatus.BAD_MESSAGE)
@@ -343,8 +341,7 @@ def test_malformed_octets_are_refused_and_leave_the_exchange_alone():
 
 
 def test_a_terminate_of_the_device_ends_its_exchange_and_is_not_answered():
-    desk = Desk()
-    desk.initiate()
+    desk = Desk.initiated()
     assert desk.receive(TerminateKeyEstablishment(2, 30, 3)) == (
         Failed(DEVICE, "the device said BAD_KEY_CONFIRM, it wants 30 s"),
     )
@@ -352,8 +349,7 @@ def test_a_terminate_of_the_device_ends_its_exchange_and_is_not_answered():
 
 
 def test_a_terminate_of_a_third_party_ends_nothing():
-    desk = Desk()
-    desk.initiate()
+    desk = Desk.initiated()
     assert desk.receive(TerminateKeyEstablishment(2, 30, 3), peer=OTHER) == ()
     assert desk.responder.state(DEVICE) is State.INITIATED
 
@@ -432,8 +428,7 @@ def test_success_clears_the_count_of_failures():
 
 @pytest.mark.parametrize("step", range(4))
 def test_every_step_times_out(step):
-    desk = Desk()
-    desk.initiate()
+    desk = Desk.initiated()
     if step > 0:
         effects = desk.send_ephemeral()
     if step > 1:

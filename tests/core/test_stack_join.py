@@ -11,6 +11,7 @@ from tests.support.air import (
     Confirms,
     CoordinatorLog,
     KeyTable,
+    on_air,
     to_device,
     to_hub,
 )
@@ -32,8 +33,7 @@ def test_joins_with_its_install_code_and_announces_itself():
 
 
 def test_secured_messages_go_both_ways_and_are_acknowledged():
-    air = Air()
-    device, log = air.join()
+    air, device, log = on_air()
     confirms = Confirms()
     air.coordinator.send(to_device(device, b"down"), confirms.append)
     device.send(to_hub(b"up"), confirms.append)
@@ -82,8 +82,7 @@ def test_a_wrong_install_code_never_gets_the_network_key():
 
 
 def test_rejoins_with_the_stored_network_and_keeps_its_address():
-    air = Air()
-    device, log = air.join()
+    air, device, log = on_air()
     address = device.address
     device.power_off()
     air.run(10.0)
@@ -100,8 +99,7 @@ def test_rejoins_with_the_stored_network_and_keeps_its_address():
 
 def test_a_sleepy_device_that_restarts_fetches_all_that_waits_until_its_rejoin_is_answered():
     """What its parent held back for it from before comes first, and says each time that more is pending."""
-    air = Air()
-    device, log = air.join(poll_interval_s=60.0)
+    air, device, log = on_air(poll_interval_s=60.0)
     before = [to_device(device, bytes((number,)), acknowledged=False) for number in range(5)]
     device.power_off()
     for message in before:
@@ -122,8 +120,7 @@ def test_two_devices_get_addresses_of_their_own():
 
 
 def test_the_key_of_another_device_does_not_open_its_messages():
-    air = Air()
-    device, log = air.join()
+    air, device, log = on_air()
     air.keys.keys[DEVICE_IEEE] = LinkKey(bytes(reversed(LINK_KEY)))
     confirms = Confirms()
     air.coordinator.send(to_device(device, b"x"), confirms.append)
@@ -134,8 +131,7 @@ def test_the_key_of_another_device_does_not_open_its_messages():
 
 
 def test_a_device_that_lost_the_network_key_comes_back_through_the_trust_centre():
-    air = Air()
-    device, log = air.join()
+    air, device, log = on_air()
     address = device.address
     device.power_off()
     device.persistent_state.network_key = bytes(16)
@@ -147,8 +143,7 @@ def test_a_device_that_lost_the_network_key_comes_back_through_the_trust_centre(
 
 
 def test_an_unsecured_rejoin_may_be_refused_by_policy():
-    air = Air()
-    device, log = air.join()
+    air, device, log = on_air()
     air.coordinator.trust_centre.unsecured_rejoin_allowed = False
     device.power_off()
     device.persistent_state.network_key = bytes(16)
@@ -160,8 +155,7 @@ def test_an_unsecured_rejoin_may_be_refused_by_policy():
 
 
 def test_a_child_that_was_silent_too_long_is_forgotten_and_called_back():
-    air = Air()
-    device, log = air.join()
+    air, device, log = on_air()
     air.coordinator.network.children[DEVICE_IEEE].timeout_s = 100.0
     air.run(200.0)
     assert air.coordinator.address_of(DEVICE_IEEE) is None
@@ -175,16 +169,14 @@ def test_a_child_that_was_silent_too_long_is_forgotten_and_called_back():
 
 
 def test_an_awake_child_keeps_itself_known():
-    air = Air()
-    device, log = air.join()
+    air, device, log = on_air()
     air.run(3 * 86400.0)
     assert air.coordinator.address_of(DEVICE_IEEE) == device.address
     assert log.joins == [False]
 
 
 def test_a_device_notices_that_its_parent_is_gone_and_finds_it_again():
-    air = Air()
-    device, log = air.join()
+    air, device, log = on_air()
     air.coordinator.stop()
     confirms = Confirms()
     device.send(to_hub(b"1", acknowledged=False), confirms.append)
@@ -199,8 +191,7 @@ def test_a_device_notices_that_its_parent_is_gone_and_finds_it_again():
 
 
 def test_remove_sends_the_device_away_for_good():
-    air = Air()
-    device, log = air.join()
+    air, device, log = on_air()
     air.coordinator.remove(DEVICE_IEEE)
     air.run(5.0)
     assert not device.joined
@@ -211,8 +202,7 @@ def test_remove_sends_the_device_away_for_good():
 
 
 def test_removing_a_device_that_is_off_strikes_it_off():
-    air = Air()
-    device, _ = air.join()
+    air, device, _ = on_air()
     device.power_off()
     air.coordinator.remove(DEVICE_IEEE)
     air.run(1.0)
@@ -221,8 +211,7 @@ def test_removing_a_device_that_is_off_strikes_it_off():
 
 
 def test_mgmt_leave_is_answered_and_obeyed():
-    air = Air()
-    device, log = air.join()
+    air, device, log = on_air()
     Air.send_zdp(air.coordinator, device.address, 0x0034, DEVICE_IEEE.to_bytes(8, "little") + b"\x00", 0x55)
     air.run(1.0)
     answers = [message for message in air.log.messages if message.cluster == 0x8034]
@@ -232,8 +221,7 @@ def test_mgmt_leave_is_answered_and_obeyed():
 
 
 def test_a_zdp_request_that_a_device_does_not_know_is_answered_not_supported():
-    air = Air()
-    device, _ = air.join()
+    air, device, _ = on_air()
     for destination, answers in ((device.address, [(0x8032, b"\x21\x84")]), (NwkAddress(0xFFFF), [])):
         air.log.messages.clear()
         air.coordinator.send(ApsRequest(destination, 0, 0x0032, 0, 0, b"\x21\x00", acknowledged=False))
@@ -242,8 +230,7 @@ def test_a_zdp_request_that_a_device_does_not_know_is_answered_not_supported():
 
 
 def test_a_device_that_left_may_join_again_with_the_same_key():
-    air = Air()
-    device, log = air.join()
+    air, device, log = on_air()
     air.coordinator.send(to_device(device, b"x"))
     device.send(to_hub(b"y"))
     air.run(0.1)
@@ -261,8 +248,7 @@ def test_a_device_that_left_may_join_again_with_the_same_key():
 
 
 def test_a_new_network_is_not_taken_for_the_old_one():
-    air = Air()
-    device, log = air.join()
+    air, device, log = on_air()
     air.coordinator.leave()
     air.run(0.1)
     assert air.log.downs == 1
@@ -275,8 +261,7 @@ def test_a_new_network_is_not_taken_for_the_old_one():
 
 
 def test_match_descriptor_finds_the_ota_server():
-    air = Air()
-    device, _ = air.join()
+    air, device, _ = on_air()
     answers = []
     device.match_descriptor(0x0109, (0x0019,), answers.append)
     device.match_descriptor(0x0104, (0x0019,), answers.append)
@@ -310,8 +295,7 @@ def test_power_cut_in_the_midst_of_joining_is_harmless():
 
 
 def test_the_coordinator_answers_questions_about_itself():
-    air = Air()
-    device, log = air.join()
+    air, device, log = on_air()
     air.log.messages.clear()
     questions = {
         0x0000: (
@@ -340,8 +324,7 @@ def test_the_coordinator_answers_questions_about_itself():
 
 
 def test_questions_about_others_are_answered_with_not_found():
-    air = Air()
-    device, log = air.join()
+    air, device, log = on_air()
     for cluster, question in (
         (0x0001, b"\x77\x77\0\0"),
         (0x0002, b"\x77\x77"),
@@ -382,8 +365,7 @@ def test_a_known_device_that_joins_factory_new_counts_from_the_start_and_keeps_i
 
 
 def test_a_secured_rejoin_does_not_start_the_counters_anew():
-    air = Air()
-    device, _ = air.join()
+    air, device, _ = on_air()
     device.power_off()
     device.power_on()
     air.run_until(lambda: device.joined)
@@ -438,8 +420,7 @@ def test_a_factory_new_device_may_begin_with_the_very_message_that_it_sent_last(
 
 
 def test_a_policy_against_unsecured_rejoins_does_not_touch_secured_ones():
-    air = Air()
-    device, _ = air.join()
+    air, device, _ = on_air()
     air.coordinator.trust_centre.unsecured_rejoin_allowed = False
     device.power_off()
     device.power_on()
@@ -449,8 +430,7 @@ def test_a_policy_against_unsecured_rejoins_does_not_touch_secured_ones():
 
 
 def test_what_waits_for_a_child_that_leaves_ends_at_once():
-    air = Air()
-    device, _ = air.join(poll_interval_s=60.0)
+    air, device, _ = on_air(poll_interval_s=60.0)
     air.run(10.0)
     confirms = Confirms()
     air.coordinator.send(to_device(device, b"x"), confirms.append)
@@ -459,8 +439,7 @@ def test_what_waits_for_a_child_that_leaves_ends_at_once():
 
 
 def test_a_network_that_is_formed_anew_counts_every_neighbour_from_the_start():
-    air = Air()
-    device, _ = air.join()
+    air, device, _ = on_air()
     for _ in range(5):
         device.send(to_hub(b"so far"))
         air.run(0.1)
@@ -469,8 +448,7 @@ def test_a_network_that_is_formed_anew_counts_every_neighbour_from_the_start():
 
 
 def test_a_device_that_joins_anew_takes_the_counters_of_a_hub_that_starts_anew():
-    air = Air()
-    device, log = air.join()
+    air, device, log = on_air()
     for _ in range(3):
         air.coordinator.send(to_device(device, b"so far"))
         air.run(0.1)
@@ -490,8 +468,7 @@ def test_a_device_that_joins_anew_takes_the_counters_of_a_hub_that_starts_anew()
 
 
 def test_a_new_network_key_starts_the_counters_of_the_parent_anew():
-    air = Air()
-    device, _ = air.join()
+    air, device, _ = on_air()
     air.run(1.0)
     air.coordinator.stop()
     network = air.coordinator.network

@@ -9,7 +9,7 @@ from devices.stack.interface import ApsStatus, Eui64, Fragment, LinkKey, NwkAddr
 from devices.wire import mac
 from devices.wire.aps import ApsFrame, ApsType
 from devices.wire.mac import MacFrame, MacType
-from tests.support.air import DEVICE_IEEE, OTA, SMART_ENERGY, Air, Confirms, Deaf, to_device, to_hub
+from tests.support.air import DEVICE_IEEE, OTA, SMART_ENERGY, Air, Confirms, Deaf, on_air, to_device, to_hub
 
 MESSAGE = bytes(index * 11 & 0xFF for index in range(400))
 
@@ -19,8 +19,7 @@ def data_frames(air: Air) -> list[bytes]:
 
 
 def test_maximum_payload_is_82_and_73_with_a_link_key():
-    air = Air()
-    device, _ = air.join()
+    air, device, _ = on_air()
     assert device.maximum_payload(secured=False) == 82
     assert device.maximum_payload(secured=True) == 73
     air.frames.clear()
@@ -30,8 +29,7 @@ def test_maximum_payload_is_82_and_73_with_a_link_key():
 
 
 def test_an_unacknowledged_message_is_confirmed_by_the_mac():
-    air = Air()
-    device, log = air.join()
+    air, device, log = on_air()
     confirms = Confirms()
     air.coordinator.send(to_device(device, b"x", acknowledged=False), confirms.append)
     air.run(0.0)
@@ -50,8 +48,7 @@ def to_device_at(air: Air, payload: bytes, **options):
 
 
 def test_a_dead_device_costs_four_tries_and_then_no_ack():
-    air = Air()
-    device, _ = air.join()
+    air, device, _ = on_air()
     device.power_off()
     confirms = Confirms()
     air.frames.clear()
@@ -65,8 +62,7 @@ def test_a_dead_device_costs_four_tries_and_then_no_ack():
 
 
 def test_statuses_of_messages_that_cannot_go_out():
-    air = Air()
-    device, _ = air.join()
+    air, device, _ = on_air()
     confirms = Confirms()
     air.coordinator.send(to_device(device, b"x", destination=NwkAddress(0x7777)), confirms.append)
     air.coordinator.send(to_device(device, b"x", destination=NwkAddress(0x7777), secured=False), confirms.append)
@@ -104,8 +100,7 @@ def test_a_message_to_oneself_stays_off_the_air():
 
 
 def test_a_replayed_frame_is_refused_and_counted():
-    air = Air()
-    device, log = air.join()
+    air, device, log = on_air()
     air.frames.clear()
     air.coordinator.send(to_device(device, b"once", acknowledged=False))
     air.run(0.1)
@@ -120,8 +115,7 @@ def test_a_replayed_frame_is_refused_and_counted():
 
 
 def test_a_replay_of_the_aps_frame_under_fresh_network_security_is_refused_too():
-    air = Air()
-    device, log = air.join()
+    air, device, log = on_air()
     key = device.persistent_state.link_key
     air.coordinator.send(to_device(device, b"first", acknowledged=False))
     air.run(0.1)
@@ -135,8 +129,7 @@ def test_a_replay_of_the_aps_frame_under_fresh_network_security_is_refused_too()
 
 
 def test_a_key_that_is_imported_anew_does_not_make_its_messages_replays():
-    air = Air()
-    device, log = air.join()
+    air, device, log = on_air()
     for _ in range(3):
         air.coordinator.send(to_device(device, b"old"))
         air.run(0.1)
@@ -148,8 +141,7 @@ def test_a_key_that_is_imported_anew_does_not_make_its_messages_replays():
 
 
 def test_a_lost_acknowledgement_makes_a_duplicate_that_is_acknowledged_again_but_not_delivered():
-    air = Air()
-    device, log = air.join()
+    air, device, log = on_air()
     confirms = Confirms()
     deaf = Deaf(air.coordinator)
     air.coordinator.send(to_device(device, b"twice"), confirms.append)
@@ -162,8 +154,7 @@ def test_a_lost_acknowledgement_makes_a_duplicate_that_is_acknowledged_again_but
 
 
 def test_the_same_counter_a_lap_later_is_no_duplicate():
-    air = Air()
-    device, _ = air.join()
+    air, device, _ = on_air()
     for _ in range(300):
         device.send(to_hub(b"lap", acknowledged=False))
         air.run(0.0)
@@ -173,8 +164,7 @@ def test_the_same_counter_a_lap_later_is_no_duplicate():
 
 def test_another_message_under_the_counter_of_a_moment_ago_is_no_duplicate():
     """A hub that serves many at the pace of a simulated air comes back to a counter before its device forgot it."""
-    air = Air()
-    device, log = air.join()
+    air, device, log = on_air()
     for payload in (b"first", b"second"):
         Air.aps(air.coordinator)._counter = 77
         air.coordinator.send(to_device(device, payload))
@@ -184,8 +174,7 @@ def test_another_message_under_the_counter_of_a_moment_ago_is_no_duplicate():
 
 @pytest.mark.parametrize("length", [74, 142, 143, 400])
 def test_long_messages_are_fragmented_both_ways(length):
-    air = Air()
-    device, log = air.join()
+    air, device, log = on_air()
     confirms = Confirms()
     air.coordinator.send(to_device(device, MESSAGE[:length]), confirms.append)
     device.send(to_hub(MESSAGE[:length]), confirms.append)
@@ -220,8 +209,7 @@ def test_fragments_and_short_messages_survive_loss_and_arrive_once(seed):
 
 
 def test_an_unfinished_message_is_given_up():
-    air = Air()
-    device, log = air.join()
+    air, device, log = on_air()
     air.coordinator.send(to_device(device, b"block", fragment=Fragment(0, 3)))
     air.run(5.0)
     assert Air.aps(device).awaiting
@@ -267,8 +255,7 @@ def test_a_block_that_the_host_does_not_acknowledge_is_repeated_but_shown_once()
 
 
 def test_a_sleepy_child_gets_its_messages_when_it_polls():
-    air = Air()
-    device, log = air.join(poll_interval_s=2.0)
+    air, device, log = on_air(poll_interval_s=2.0)
     air.run(4.0)
     confirms = Confirms()
     start = air.queue.now()
@@ -285,8 +272,7 @@ def test_a_sleepy_child_gets_its_messages_when_it_polls():
 
 
 def test_what_a_sleepy_child_does_not_fetch_expires():
-    air = Air()
-    device, log = air.join(poll_interval_s=60.0)
+    air, device, log = on_air(poll_interval_s=60.0)
     air.run(10.0)
     confirms = Confirms()
     start = air.queue.now()
@@ -299,8 +285,7 @@ def test_what_a_sleepy_child_does_not_fetch_expires():
 
 
 def test_a_sleepy_child_polls_quickly_while_it_waits_for_an_answer():
-    air = Air()
-    device, _ = air.join(poll_interval_s=30.0)
+    air, device, _ = on_air(poll_interval_s=30.0)
     air.run(5.0)
     confirms = Confirms()
     start = air.queue.now()
@@ -311,8 +296,7 @@ def test_a_sleepy_child_polls_quickly_while_it_waits_for_an_answer():
 
 
 def test_a_device_may_take_to_sleeping_and_back():
-    air = Air()
-    device, log = air.join()
+    air, device, log = on_air()
     device.set_poll_interval(1.0)
     air.run_until(lambda: device.joined)
     assert not air.coordinator.network.children[DEVICE_IEEE].receiver_on_when_idle
@@ -325,8 +309,7 @@ def test_a_device_may_take_to_sleeping_and_back():
 
 
 def test_counters_never_repeat_over_a_reset():
-    air = Air()
-    device, log = air.join()
+    air, device, log = on_air()
     state = air.coordinator.network
     for _ in range(3):
         air.coordinator.send(to_device(device, b"x", acknowledged=False))
@@ -346,8 +329,7 @@ def test_counters_never_repeat_over_a_reset():
 
 
 def test_a_stopped_coordinator_is_silent_and_forgets_what_was_under_way():
-    air = Air()
-    device, _ = air.join()
+    air, device, _ = on_air()
     confirms = Confirms()
     air.coordinator.send(to_device(device, b"x"), confirms.append)
     air.coordinator.stop()
@@ -358,8 +340,7 @@ def test_a_stopped_coordinator_is_silent_and_forgets_what_was_under_way():
 
 
 def test_junk_on_the_air_is_dropped_and_counted_whatever_it_is():
-    air = Air()
-    device, log = air.join()
+    air, device, log = on_air()
     sniffed = [octets[:-2] for *_, octets in air.frames]
     random = Random(7)
     attacker = air.medium.attach(0xBAD, lambda *_: None)
@@ -384,8 +365,7 @@ def test_junk_on_the_air_is_dropped_and_counted_whatever_it_is():
 
 
 def test_junk_inside_good_network_security_is_dropped_and_counted():
-    air = Air()
-    device, _ = air.join()
+    air, device, _ = on_air()
     random = Random(11)
     coordinator = air.coordinator
     for _ in range(3000):
@@ -428,8 +408,7 @@ def test_broadcasts_reach_whom_they_are_for_and_name_their_originator_only():
 
 
 def test_a_group_message_has_one_octet_less():
-    air = Air()
-    device, log = air.join()
+    air, device, log = on_air()
     confirms = Confirms()
     for length in (81, 82):
         request = to_device(device, bytes(length), destination=NwkAddress(0xFFFD), group=5, secured=False)
@@ -440,8 +419,7 @@ def test_a_group_message_has_one_octet_less():
 
 
 def test_a_device_that_is_looking_for_its_parent_sends_nothing_of_the_application():
-    air = Air()
-    device, _ = air.join()
+    air, device, _ = on_air()
     device.rejoin()
     confirms = Confirms()
     device.send(to_hub(b"x"), confirms.append)
@@ -460,8 +438,7 @@ def test_a_malformed_message_to_oneself_is_dropped_and_counted():
 
 
 def test_an_unsecured_message_is_not_taken():
-    air = Air()
-    device, log = air.join()
+    air, device, log = on_air()
     Air.inject(air.coordinator, device.address, bytes(12), secured=False)
     air.run(0.1)
     assert log.messages == []
@@ -472,8 +449,7 @@ def test_an_unsecured_message_is_not_taken():
 
 
 def test_a_used_up_counter_stops_the_key():
-    air = Air()
-    device, _ = air.join()
+    air, device, _ = on_air()
     confirms = Confirms()
     air.keys.keys[DEVICE_IEEE] = LinkKey(air.keys.keys[DEVICE_IEEE].key, outgoing_counter=0xFFFFFFFF)
     air.coordinator.send(to_device(device, b"x"), confirms.append)
@@ -506,8 +482,7 @@ def test_sixty_four_devices_at_once():
     ids=lambda changes: next(iter(changes)),
 )
 def test_an_acknowledgement_of_something_else_confirms_nothing(changes):
-    air = Air()
-    device, _ = air.join()
+    air, device, _ = on_air()
     address = device.address
     device.power_off()
     confirms = Confirms()
@@ -525,8 +500,7 @@ def test_an_acknowledgement_of_something_else_confirms_nothing(changes):
 
 
 def test_only_a_frame_with_others_behind_it_says_that_more_is_pending():
-    air = Air()
-    device, log = air.join(poll_interval_s=5.0)
+    air, device, log = on_air(poll_interval_s=5.0)
     air.run(10.0)
     for payload in (b"one", b"two", b"three"):
         air.coordinator.send(to_device(device, payload, acknowledged=False))

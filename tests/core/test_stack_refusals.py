@@ -9,7 +9,18 @@ from devices.wire import aps, mac, nwk, zdp
 from devices.wire.aps import ApsFrame, ApsType, ExtendedHeader, Fragmentation
 from devices.wire.mac import AddressMode, MacCommand, MacFrame, MacType
 from devices.wire.security import KeyIdentifier, cipher_for
-from tests.support.air import CHANNEL, COORDINATOR_IEEE, DEVICE_IEEE, LINK_KEY, Air, Confirms, Deaf, to_device, to_hub
+from tests.support.air import (
+    CHANNEL,
+    COORDINATOR_IEEE,
+    DEVICE_IEEE,
+    LINK_KEY,
+    Air,
+    Confirms,
+    Deaf,
+    on_air,
+    to_device,
+    to_hub,
+)
 
 PAN = 0x1A62
 STRANGER = Eui64(0xBAD0000000000001)
@@ -132,8 +143,7 @@ def test_a_message_in_anothers_address_is_dropped_and_its_holder_is_not_sent_awa
 
 
 def test_a_secured_rejoin_of_a_device_that_was_forgotten_is_welcome():
-    air = Air()
-    device, _ = air.join()
+    air, device, _ = on_air()
     air.coordinator.parent.drop(air.coordinator.network.children[DEVICE_IEEE])
     device.rejoin()
     air.run(1.0)
@@ -158,8 +168,7 @@ def test_a_rejoin_under_an_address_that_another_device_has_gets_a_new_one():
 
 
 def test_an_unsecured_rejoin_without_a_key_in_the_table_is_refused():
-    air = Air()
-    device, _ = air.join()
+    air, device, _ = on_air()
     device.power_off()
     device.persistent_state.network_key = bytes(16)
     del air.keys.keys[DEVICE_IEEE]
@@ -170,8 +179,7 @@ def test_an_unsecured_rejoin_without_a_key_in_the_table_is_refused():
 
 
 def test_a_rejoin_in_the_clear_under_anothers_name_does_not_cost_it_its_place():
-    air = Air()
-    device, log = air.join()
+    air, device, log = on_air()
     radio, _ = stranger(air)
     request = nwk.NwkFrame(
         0, device.address, 1, 1, nwk.RejoinRequest(0x8C).to_bytes(), nwk.NwkType.COMMAND, source_ieee=DEVICE_IEEE
@@ -188,8 +196,7 @@ def test_a_rejoin_in_the_clear_under_anothers_name_does_not_cost_it_its_place():
 
 
 def test_a_rejoin_request_in_the_clear_must_name_the_device():
-    air = Air()
-    device, _ = air.join()
+    air, device, _ = on_air()
     Air.inject(device, 0, nwk.RejoinRequest(0x8C).to_bytes(), command=True, secured=False)
     air.run(0.1)
     assert air.coordinator.counters.malformed == 1
@@ -208,8 +215,7 @@ def test_a_leave_on_behalf_of_another_device_is_not_believed():
 
 
 def test_a_command_in_the_clear_other_than_rejoin_answers_is_not_obeyed_while_rejoining():
-    air = Air()
-    device, log = air.join()
+    air, device, log = on_air()
     air.coordinator.stop()
     device.power_off()
     device.persistent_state.network_key = bytes(16)
@@ -222,8 +228,7 @@ def test_a_command_in_the_clear_other_than_rejoin_answers_is_not_obeyed_while_re
 
 
 def test_frames_that_do_not_come_from_the_parent_are_not_looked_at():
-    air = Air()
-    device, _ = air.join()
+    _, device, _ = on_air()
     Air.nwk(device).heard(mac.data_frame(1, PAN, device.address, 0x7777, bytes(20) + b"\x08"), 255, -40)
     frame = nwk.NwkFrame(device.address, 0x7777, 1, 1, b"", nwk.NwkType.DATA)
     Air.nwk(device).heard(mac.data_frame(1, PAN, device.address, 0x7777, frame.to_bytes()), 255, -40)
@@ -292,8 +297,7 @@ def test_the_wrong_link_key_ends_the_attempt():
 
 
 def test_a_secured_message_of_a_stranger_has_no_link_key():
-    air = Air()
-    device, _ = air.join()
+    air, device, _ = on_air()
     del air.keys.keys[DEVICE_IEEE]
     device.send(to_hub(b"x", acknowledged=False))
     air.run(0.1)
@@ -316,8 +320,7 @@ def fragment_from_hub(air: Air, device, header: ExtendedHeader, payload: bytes, 
     ],
 )
 def test_blocks_that_contradict_each_other_void_the_message(blocks):
-    air = Air()
-    device, log = air.join()
+    air, device, log = on_air()
     for kind, number in blocks:
         fragment_from_hub(air, device, ExtendedHeader(kind, number), b"data")
     assert device.counters.malformed == 1
@@ -326,8 +329,7 @@ def test_blocks_that_contradict_each_other_void_the_message(blocks):
 
 
 def test_blocks_may_come_in_any_order_and_late_copies_are_acknowledged_again():
-    air = Air()
-    device, log = air.join()
+    air, device, log = on_air()
     fragment_from_hub(air, device, ExtendedHeader(Fragmentation.PART, 1), b"second")
     fragment_from_hub(air, device, ExtendedHeader(Fragmentation.FIRST, 2), b"first ")
     assert [message.payload for message in log.messages] == [b"first second"]
@@ -339,8 +341,7 @@ def test_blocks_may_come_in_any_order_and_late_copies_are_acknowledged_again():
 
 
 def test_an_acknowledgement_that_lacks_the_block_does_not_confirm_it():
-    air = Air()
-    device, _ = air.join()
+    air, device, _ = on_air()
     device.power_off()
     confirms = Confirms()
     address = air.coordinator.address_of(DEVICE_IEEE)
@@ -378,8 +379,7 @@ def test_a_repeated_block_that_the_host_took_is_acknowledged_again():
 
 
 def test_group_messages_cannot_be_secured():
-    air = Air()
-    device, _ = air.join()
+    air, device, _ = on_air()
     confirms = Confirms()
     air.coordinator.send(to_device(device, b"x", destination=NwkAddress(0xFFFD)), confirms.append)
     air.run(0.1)
@@ -387,8 +387,7 @@ def test_group_messages_cannot_be_secured():
 
 
 def test_a_counter_in_use_is_passed_over():
-    air = Air()
-    device, _ = air.join()
+    air, device, _ = on_air()
     device.power_off()
     address = air.coordinator.address_of(DEVICE_IEEE)
     used = [air.coordinator.send(to_device(device, b"x", destination=address)) for _ in range(256)]
@@ -399,8 +398,7 @@ def test_a_counter_in_use_is_passed_over():
 
 
 def test_a_reset_forgets_acknowledgements_fragments_and_held_frames():
-    air = Air()
-    device, _ = air.join()
+    air, device, _ = on_air()
     sleepy, _ = air.join(Eui64(DEVICE_IEEE + 1), poll_interval_s=60.0)
     air.run(10.0)
     confirms = Confirms()
@@ -421,8 +419,7 @@ def test_a_reset_forgets_acknowledgements_fragments_and_held_frames():
 
 
 def test_a_frame_that_the_sleeping_child_missed_stays_for_its_next_poll():
-    air = Air()
-    device, log = air.join(poll_interval_s=2.0)
+    air, device, log = on_air(poll_interval_s=2.0)
     air.run(10.0)
     confirms = Confirms()
     air.coordinator.send(to_device(device, b"x"), confirms.append)
@@ -440,8 +437,7 @@ def test_a_frame_that_the_sleeping_child_missed_stays_for_its_next_poll():
 
 
 def test_a_device_answers_questions_about_itself_and_its_parent():
-    air = Air()
-    device, _ = air.join()
+    air, device, _ = on_air()
     cases = {
         0x0000: (DEVICE_IEEE.to_bytes(8, "little") + b"\0\0", b"\0" + DEVICE_IEEE.to_bytes(8, "little")),
         0x0001: (device.address.to_bytes(2, "little") + b"\0\0", b"\0" + DEVICE_IEEE.to_bytes(8, "little")),
@@ -459,8 +455,7 @@ def test_a_device_answers_questions_about_itself_and_its_parent():
 
 
 def test_questions_that_get_no_answer():
-    air = Air()
-    device, _ = air.join()
+    air, device, _ = on_air()
     air.log.messages.clear()
     everyone = NwkAddress(0xFFFD)
     Air.send_zdp(air.coordinator, everyone, 0x0000, STRANGER.to_bytes(8, "little") + b"\0\0")  # not ours to answer
@@ -480,8 +475,7 @@ def test_questions_that_get_no_answer():
 
 
 def test_questions_about_strangers_and_wrong_addresses():
-    air = Air()
-    device, _ = air.join()
+    air, device, _ = on_air()
     cases = {
         0x0000: STRANGER.to_bytes(8, "little") + b"\0\0",
         0x0003: b"\x77\x77",
@@ -498,8 +492,7 @@ def test_questions_about_strangers_and_wrong_addresses():
 
 
 def test_the_timeout_of_a_child_is_as_it_asks_or_refused():
-    air = Air()
-    device, _ = air.join()
+    air, device, _ = on_air()
     child = air.coordinator.network.children[DEVICE_IEEE]
     assert child.timeout_s == 256 * 60.0
     for code in (0, 15):
@@ -509,8 +502,7 @@ def test_the_timeout_of_a_child_is_as_it_asks_or_refused():
 
 
 def test_a_network_key_that_is_used_up_sends_nothing_more():
-    air = Air()
-    device, _ = air.join()
+    air, device, _ = on_air()
     air.coordinator.stop()
     air.coordinator.network.network_frame_counter = 0xFFFFFFFE
     assert air.coordinator.resume()

@@ -84,6 +84,11 @@ class Bench:
     def found(self, *endpoints: int, peer: Eui64 = PPMID) -> tuple:
         return self.did(self.client.endpoints_found(peer, endpoints, at(self.now)))
 
+    def asked(self) -> None:
+        """The device joined, and is asked for a tunnel."""
+        self.join()
+        self.found(ENDPOINT)
+
     def send(self, message_id: str, data: bytes = b"message", **how) -> tuple:
         return self.did(self.client.send(PPMID, message_id, data, at(self.now), **how))
 
@@ -241,8 +246,7 @@ def test_tunnel_device_overflow_fails_the_message_and_goes_on(bench):
 
 
 def test_tunnel_busy_is_asked_again_after_three_minutes_for_ever(bench):
-    bench.join()
-    bench.found(ENDPOINT)
+    bench.asked()
     for _ in range(20):
         assert bench.from_device(RequestTunnelResponse(0, TunnelStatus.BUSY), bench.sequence()) == ()
         before = bench.now
@@ -252,8 +256,7 @@ def test_tunnel_busy_is_asked_again_after_three_minutes_for_ever(bench):
 
 
 def test_tunnel_busy_answers_do_not_count_as_silence(bench):
-    bench.join()
-    bench.found(ENDPOINT)
+    bench.asked()
     for _ in range(2 * SETTINGS.request_attempts):
         bench.from_device(RequestTunnelResponse(0, TunnelStatus.BUSY), bench.sequence())
         bench.until_deadline()
@@ -266,8 +269,7 @@ def test_tunnel_busy_answers_do_not_count_as_silence(bench):
 
 
 def test_tunnel_a_message_does_not_hurry_a_busy_device(bench):
-    bench.join()
-    bench.found(ENDPOINT)
+    bench.asked()
     bench.from_device(RequestTunnelResponse(0, TunnelStatus.BUSY), bench.sequence())
     assert bench.send("m1") == ()
     assert bench.client.deadline() == SETTINGS.busy_retry_s
@@ -275,8 +277,7 @@ def test_tunnel_a_message_does_not_hurry_a_busy_device(bench):
 
 def test_tunnel_no_more_ids_closes_the_ones_we_had_and_asks_again_after_five_seconds(bench):
     bench.open(tunnel_id=5)
-    bench.join()
-    bench.found(ENDPOINT)
+    bench.asked()
     bench.from_device(RequestTunnelResponse(0, TunnelStatus.NO_MORE_TUNNEL_IDS), bench.sequence())
     assert bench.sent() == [CloseTunnel(5)]
     bench.until_deadline()
@@ -294,8 +295,7 @@ def test_tunnel_no_more_ids_closes_the_ones_we_had_and_asks_again_after_five_sec
     ],
 )
 def test_tunnel_refused_rests_until_the_check_or_a_message(bench, status):
-    bench.join()
-    bench.found(ENDPOINT)
+    bench.asked()
     (alarm,) = bench.from_device(RequestTunnelResponse(0, status), bench.sequence())
     assert isinstance(alarm, Alarm)
     assert bench.client.state(PPMID) is State.RESTING
@@ -304,8 +304,7 @@ def test_tunnel_refused_rests_until_the_check_or_a_message(bench, status):
 
 
 def test_tunnel_request_refused_by_default_response(bench):
-    bench.join()
-    bench.found(ENDPOINT)
+    bench.asked()
     asked = bench.sequence()
     assert bench.default_response(Status.SUCCESS, asked, 0x00) == ()
     assert bench.client.state(PPMID) is State.REQUESTING
@@ -315,8 +314,7 @@ def test_tunnel_request_refused_by_default_response(bench):
 
 
 def test_tunnel_silent_device_is_asked_a_bounded_number_of_times_with_growing_waits(bench):
-    bench.join()
-    bench.found(ENDPOINT)
+    bench.asked()
     asked = [bench.now]
     while bench.client.state(PPMID) is not State.RESTING:
         if any(isinstance(effect, Send) for effect in bench.until_deadline()):
@@ -398,8 +396,7 @@ def test_tunnel_leaving_keeps_the_messages_for_the_return(bench):
     bench.send("m1", b"1")
     assert bench.did(bench.client.device_left(PPMID, at(0))) == (TunnelLost(PPMID, "the device left"),)
     assert bench.client.device_left(PPMID, at(0)) == ()
-    bench.join()
-    bench.found(ENDPOINT)
+    bench.asked()
     bench.from_device(RequestTunnelResponse(6, 0), bench.sequence())
     assert bench.sent() == [TransferData(6, b"1")]
 
@@ -474,8 +471,7 @@ def test_tunnel_data_that_overtakes_the_grant_is_not_refused_and_the_tunnel_open
 
     Told NO_SUCH_TUNNEL, the device would give up the tunnel that we then take for open, and wait in silence for ever.
     """
-    bench.join()
-    bench.found(ENDPOINT)
+    bench.asked()
     sequence = bench.sequence()
     assert bench.from_device(TransferData(6, b"alert"), 0x21, answered=True) == ()
     bench.from_device(RequestTunnelResponse(6, TunnelStatus.SUCCESS), sequence)
@@ -486,8 +482,7 @@ def test_tunnel_data_that_overtakes_the_grant_is_not_refused_and_the_tunnel_open
 
 def test_tunnel_data_for_the_tunnel_before_is_told_so_while_a_new_one_is_asked_for(bench):
     bench.open(5)
-    bench.join()
-    bench.found(ENDPOINT)
+    bench.asked()
     bench.from_device(TransferData(5, b"alert"), answered=True)
     assert bench.sent() == [TransferDataError(5, TransferDataStatus.NO_SUCH_TUNNEL)]
 
@@ -501,8 +496,7 @@ def test_tunnel_device_that_talks_without_a_tunnel_gets_one(bench):
 
 
 def test_tunnel_device_that_rests_and_talks_gets_one(bench):
-    bench.join()
-    bench.found(ENDPOINT)
+    bench.asked()
     bench.from_device(RequestTunnelResponse(0, TunnelStatus.PROTOCOL_NOT_SUPPORTED), bench.sequence())
     assert bench.client.state(PPMID) is State.RESTING
     assert bench.from_device(TransferData(5, b"x"))[1] == DiscoverEndpoint(PPMID)
@@ -510,8 +504,7 @@ def test_tunnel_device_that_rests_and_talks_gets_one(bench):
 
 
 def test_tunnel_grant_told_twice_changes_nothing(bench):
-    bench.join()
-    bench.found(ENDPOINT)
+    bench.asked()
     asked = bench.sequence()
     bench.from_device(RequestTunnelResponse(5, 0), asked)
     assert bench.from_device(RequestTunnelResponse(5, 0), asked) == ()
@@ -534,8 +527,7 @@ def test_tunnel_device_that_waits_for_its_turn_can_give_it_up(bench, how):
 
 
 def test_tunnel_late_grant_is_used_and_a_stale_one_closed_when_ids_run_out(bench):
-    bench.join()
-    bench.found(ENDPOINT)
+    bench.asked()
     first = bench.sequence()
     bench.until_deadline()
     bench.until_deadline()  # asked a second time

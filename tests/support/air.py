@@ -198,6 +198,12 @@ class Deaf:
         self._deaf = False
 
 
+def on_air(**options) -> tuple[Air, EndDevice, DeviceLog]:
+    """One device that has joined."""
+    air = Air()
+    return air, *air.join(**options)
+
+
 def to_device(device: EndDevice, payload: bytes, **options) -> ApsRequest:
     return ApsRequest(device.address, SMART_ENERGY, OTA, 3, 7, payload, secured=True)._replace(**options)
 
