@@ -16,10 +16,10 @@ _HEADER_WITH_MANUFACTURER = Struct("<BHBB")  # ZCL8 2.4.1
 assert _HEADER.size == 3
 assert _HEADER_WITH_MANUFACTURER.size == 5
 
-_TYPE_MASK = 0b11  # this and the next three: the frame control field, ZCL8 2.4.1
-_MANUFACTURER_SPECIFIC = 1 << 2
-_TO_CLIENT = 1 << 3
-_DISABLE_DEFAULT_RESPONSE = 1 << 4
+_TYPE_MASK = 0b11  # of the frame control field, ZCL8 2.4.1
+_MANUFACTURER_SPECIFIC = 1 << 2  # ZCL8 2.4.1
+_TO_CLIENT = 1 << 3  # ZCL8 2.4.1
+_DISABLE_DEFAULT_RESPONSE = 1 << 4  # ZCL8 2.4.1
 
 
 class FrameType(IntEnum):
