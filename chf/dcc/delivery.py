@@ -16,10 +16,10 @@ import aiohttp
 
 from chf.clock import Clock, Instant, Now, UtcSeconds
 from chf.dcc.settings import DccSettings
-from chf.errors import StoreError
+from chf.errors import DamagedRowError, StoreError
 from chf.eui64 import format_eui64
 from chf.store import Store
-from chf.store.uplink import Document
+from chf.store.uplink import Document, Head
 from chf.trace import Event, Kind
 
 _LOG = logging.getLogger(__name__)
@@ -67,24 +67,32 @@ class Delivery:
 
     def _due(self, now: Now) -> list[tuple[Document, str]]:
         heads = self._store.uplink.heads()
-        for row in heads.unreadable:  # it would hold up those behind it
+        for row in heads.unreadable:
             self._put_aside(int(row.key), str(row), now)
         busy = Counter(self._under_way.values())
         due: list[tuple[Document, str]] = []
-        for document in heads:
-            url = self._settings.receive_url(document.recipient)
-            if url is None or document.seq in self._under_way or not self._is_time(document, now):
+        for head in heads:
+            url = self._settings.receive_url(head.recipient)
+            if url is None or head.seq in self._under_way or not self._is_time(head, now):
                 continue
             most = self._settings.delivery.at_once
             gone = self._unreachable.get(url)
             if gone is not None:
                 most = 0 if now.instant < gone.until else 1
-            if busy[url] < most:
+            if busy[url] < most and (document := self._document(head.seq, now)) is not None:
                 busy[url] += 1
                 due.append((document, url))
         return due
 
-    def _is_time(self, document: Document, now: Now) -> bool:
+    def _document(self, number: int, now: Now) -> Document | None:
+        """One that cannot be read is put aside: it would hold up those behind it."""
+        try:
+            return self._store.uplink.get(number)
+        except DamagedRowError as error:
+            self._put_aside(number, str(error), now)
+            return None
+
+    def _is_time(self, document: Head, now: Now) -> bool:
         """A wall clock that was set back may not postpone a document beyond the longest pause."""
         wait = document.next_attempt - now.utc
         return wait <= 0 or wait > self._settings.delivery.longest_pause_s

@@ -29,6 +29,15 @@ class NewDocument:
 
 
 @dataclass(frozen=True, slots=True)
+class Head:
+    """A document that is the next one for its recipient about a device, without its octets."""
+
+    seq: int
+    recipient: Eui64
+    next_attempt: UtcSeconds
+
+
+@dataclass(frozen=True, slots=True)
 class Document:
     seq: int
     msg_id: str
@@ -64,6 +73,7 @@ READER: Final = RowReader(
     },
     Document,
 )
+_HEADS: Final = RowReader("uplink", {"seq": number, "recipient": eui64, "next_utc": utc}, Head)
 _WRITTEN: Final = "msg_id, recipient, device, kind, document, created_utc, alert"
 _OPEN: Final = "delivered_utc is null and parked = 0"
 
@@ -86,13 +96,13 @@ class Uplink:
             conditions["delivered_utc is null and ?"] = 1
         return READER.newest(self._database, last, conditions)
 
-    def heads(self) -> Rows[Document]:
+    def heads(self) -> Rows[Head]:
         """Of each recipient and device the oldest open document: the only one that may be sent now."""
         rows = self._database.read(
-            f"select {READER.columns} from uplink where seq in"
+            f"select {_HEADS.columns} from uplink where seq in"
             f" (select min(seq) from uplink where {_OPEN} group by recipient, device) order by seq"
         )
-        return READER.all(rows)
+        return _HEADS.all(rows)
 
     def waiting(self) -> int:
         return int(self._database.read(f"select count(*) from uplink where {_OPEN}")[0][0])

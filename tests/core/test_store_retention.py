@@ -7,6 +7,7 @@ from chf.cli.main import chf
 from chf.clock import UtcSeconds
 from chf.errors import UsageError
 from chf.eui64 import Eui64
+from chf.hub import HubSettings
 from chf.image.image import ImageId
 from chf.store import NewAlert, Store
 from chf.store.audit import BrokenLink
@@ -18,6 +19,7 @@ from chf.store.uplink import NewDocument
 from chf.trace import Event, Kind
 from chf.update.model import ActivateNow, Update, UpdateId, UpdateState
 from tests.support.damaged_store import sql
+from tests.support.memory_radio import MemoryRadio, hub_on_desk
 
 NOW = UtcSeconds(1_800_000_000.0)
 OLD, YOUNG = UtcSeconds(NOW - 500 * DAY_S), UtcSeconds(NOW - 300 * DAY_S)
@@ -205,6 +207,18 @@ def test_the_command_counts_before_it_prunes(tmp_path):
     assert "1 rows are gone" in done.stderr
     with Store.open(tmp_path) as store:
         assert store.alerts.list() == ()
+
+
+async def test_a_hub_lets_it_go_by_itself_but_not_for_ever(tmp_path):
+    for days, left in ((0.0, 1), (400.0, 0)):
+        with Store.open(tmp_path, hub=True) as store:
+            with store.transaction() as tx:
+                tx.alerts.add(alert("old"))
+                tx.alerts.delivered("old", UtcSeconds(1_600_000_000.0))
+            async with hub_on_desk(store, MemoryRadio(), HubSettings(retention=Retention(days))) as desk:
+                if not left:
+                    await desk.until(lambda store=store: not store.alerts.list())
+            assert len(store.alerts.list()) == left
 
 
 OFTEN = {
