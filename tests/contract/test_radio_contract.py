@@ -303,7 +303,12 @@ async def test_a_restart_that_was_not_heard_of_is_found_out(bench, monkeypatch, 
     """The word of it was lost on the cable. The dongle answers as before, and is on no network."""
     monkeypatch.setattr("chf.radio.session.TICK_S", 0.02)
     monkeypatch.setattr("chf.radio.session.SILENCE_S", 0.1)
-    monkeypatch.setattr("bellows.ezsp.protocol.EZSP_CMD_TIMEOUT", 0.5)
+    for name, seconds in (
+        ("ash.T_RX_ACK_MIN", 0.02),
+        ("ash.T_RX_ACK_MAX", 0.1),
+        ("ezsp.protocol.EZSP_CMD_TIMEOUT", 0.5),
+    ):
+        monkeypatch.setattr(f"bellows.{name}", seconds)
     device = await bench.invited()
     assert await bench.radio.send(Outbound(METER, 3, OTA, b"x")) is Delivery.DELIVERED
     lost = []
