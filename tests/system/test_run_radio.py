@@ -81,7 +81,7 @@ def test_a_dongle_that_dies_is_told_and_one_without_its_network_is_not_taken_for
             number = desk.start_update(image(desk))
             assert desk.job(number).active
             ran = desk.chf("device", "permit", EUI64, code=None)
-            assert (ran.code, "is the dongle there?" in ran.err) == (4, True)
+            assert (ran.code, "is its dongle there?" in ran.err) == (4, True)
             assert desk.stop_hub() == 0
 
 
