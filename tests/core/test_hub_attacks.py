@@ -6,13 +6,12 @@ from chf.eui64 import format_eui64, parse_eui64
 from chf.image.header import OtaHeader
 from chf.image.image import parse_image
 from chf.store import Store
-from chf.store.device_log import DeviceEntry, DeviceStatus, DeviceType
 from chf.store.images import record_of
 from chf.store.inbox import CommandState, Verb
 from chf.update.model import UpdateState
 from chf.zcl import ota
 from chf.zcl.frame import Status
-from tests.support.memory_radio import MemoryRadio, hub_on_desk
+from tests.support.memory_radio import MemoryRadio, hub_on_desk, on_the_network, order_update
 from tests.support.programs import image_file
 
 DEVICE = parse_eui64("00-DB-12-34-56-78-90-A4")
@@ -29,12 +28,8 @@ def image(tmp_path):
 @pytest.fixture
 def store(tmp_path, image):
     with Store.open(tmp_path / "home", hub=True) as opened:
-        with opened.transaction() as tx:
-            for device in (DEVICE, INTRUDER):
-                tx.devices.add(DeviceEntry(device, DeviceType.PPMID, 0.0, bytes(16), status=DeviceStatus.JOINED))
-            tx.images.add(record_of(image, "new", 0.0), image.content)
-            body = {"devices": [format_eui64(DEVICE)], "image": image.sha256, "activation": {"kind": "now"}}
-            tx.inbox.submit(Verb.UPDATE_START, body, 0.0)
+        on_the_network(opened, DEVICE, INTRUDER)
+        order_update(opened, image, DEVICE)
         yield opened
 
 

@@ -6,14 +6,13 @@ from chf.eui64 import format_eui64, parse_eui64
 from chf.image.image import parse_image
 from chf.store import Store
 from chf.store.device_log import DeviceEntry, DeviceStatus, DeviceType
-from chf.store.images import record_of
 from chf.store.inbox import CommandState, Verb
 from chf.trace import Kind
 from chf.update.model import UpdateState
 from chf.zcl import ota, time
 from chf.zcl.frame import Frame, Status
 from tests.support.damaged_store import fill_disk, free_disk
-from tests.support.memory_radio import MemoryRadio, hub_on_desk
+from tests.support.memory_radio import MemoryRadio, hub_on_desk, on_the_network, order_update
 from tests.support.programs import image_file
 
 PPMID = parse_eui64("00-DB-12-34-56-78-90-A4")
@@ -26,11 +25,8 @@ QUERY = bytes.fromhex("01 01 01 01 d410 0100 01000000 0100")
 def store(tmp_path):
     image = parse_image(image_file(tmp_path / "new.ota", size_bytes=500).read_bytes())
     with Store.open(tmp_path / "home", hub=True) as opened:
-        with opened.transaction() as tx:
-            tx.devices.add(DeviceEntry(PPMID, DeviceType.PPMID, 0.0, bytes(16), status=DeviceStatus.JOINED))
-            tx.images.add(record_of(image, "new", 0.0), image.content)
-            body = {"devices": ["00-DB-12-34-56-78-90-A4"], "image": image.sha256, "activation": {"kind": "now"}}
-            tx.inbox.submit(Verb.UPDATE_START, body, 0.0)
+        on_the_network(opened, PPMID)
+        order_update(opened, image, PPMID)
         yield opened
 
 

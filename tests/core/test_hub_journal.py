@@ -14,13 +14,12 @@ from chf.hub.journal import AGAIN_S, Journal
 from chf.image.image import parse_image
 from chf.store import Store
 from chf.store.device_log import DeviceEntry, DeviceStatus, DeviceType
-from chf.store.images import record_of
 from chf.store.inbox import CommandState, InboxWriter, Verb
 from chf.trace import Event, Kind
 from chf.update.model import UpdateState
 from chf.zcl import time
 from tests.support.damaged_store import connection_of
-from tests.support.memory_radio import MemoryRadio, hub_on_desk
+from tests.support.memory_radio import MemoryRadio, hub_on_desk, on_the_network, order_update
 from tests.support.programs import image_file
 
 FIRST = parse_eui64("00-DB-12-34-56-78-90-A4")
@@ -284,14 +283,8 @@ async def test_many_updates_start_with_few_waits_for_the_disk(tmp_path):
     devices = [Eui64(FIRST + number) for number in range(20)]
     image = parse_image(image_file(tmp_path / "new.ota", size_bytes=500).read_bytes())
     with Store.open(tmp_path / "home", hub=True) as store:
-        with store.transaction() as tx:
-            for device in devices:
-                tx.devices.add(DeviceEntry(device, DeviceType.PPMID, 0.0, bytes(16), status=DeviceStatus.JOINED))
-            tx.images.add(record_of(image, "new", 0.0), image.content)
-            names = [format_eui64(device) for device in devices]
-            tx.inbox.submit(
-                Verb.UPDATE_START, {"devices": names, "image": image.sha256, "activation": {"kind": "now"}}, 0.0
-            )
+        on_the_network(store, *devices)
+        order_update(store, image, *devices)
         commits: list[str] = []
         connection_of(store).set_trace_callback(
             lambda statement: commits.append(statement) if statement.lower().startswith("commit") else None

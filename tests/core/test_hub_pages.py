@@ -1,14 +1,11 @@
 """Page requests on the hub: what carries them on after their first block."""
 
-from chf.eui64 import format_eui64, parse_eui64
+from chf.eui64 import parse_eui64
 from chf.image.image import parse_image
 from chf.store import Store
-from chf.store.device_log import DeviceEntry, DeviceStatus, DeviceType
-from chf.store.images import record_of
-from chf.store.inbox import Verb
 from chf.update.model import UpdateState
 from chf.zcl import ota
-from tests.support.memory_radio import MemoryRadio, hub_on_desk
+from tests.support.memory_radio import MemoryRadio, hub_on_desk, on_the_network, order_update
 from tests.support.programs import image_file
 
 DEVICE = parse_eui64("00-DB-12-34-56-78-90-A4")
@@ -18,11 +15,8 @@ QUERY = bytes.fromhex("01 01 01 01 d410 0100 01000000 0100")
 async def test_the_rest_of_a_page_is_planned_with_its_first_block(tmp_path):
     image = parse_image(image_file(tmp_path / "new.ota", size_bytes=500).read_bytes())
     with Store.open(tmp_path / "home", hub=True) as store:
-        with store.transaction() as tx:
-            tx.devices.add(DeviceEntry(DEVICE, DeviceType.PPMID, 0.0, bytes(16), status=DeviceStatus.JOINED))
-            tx.images.add(record_of(image, "new", 0.0), image.content)
-            body = {"devices": [format_eui64(DEVICE)], "image": image.sha256, "activation": {"kind": "now"}}
-            tx.inbox.submit(Verb.UPDATE_START, body, 0.0)
+        on_the_network(store, DEVICE)
+        order_update(store, image, DEVICE)
         async with hub_on_desk(store, MemoryRadio()) as desk:
             await desk.until(lambda: store.jobs.list() and store.jobs.list()[0].state is UpdateState.ANNOUNCED)
             desk.radio.says(DEVICE, ota.CLUSTER, QUERY)

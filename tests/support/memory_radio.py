@@ -11,8 +11,9 @@ from pathlib import Path
 
 from chf.clock import Clock, SystemClock
 from chf.errors import RadioGoneError, TimedOutError
-from chf.eui64 import Eui64, parse_eui64
+from chf.eui64 import Eui64, format_eui64, parse_eui64
 from chf.hub import Hub, HubSettings
+from chf.image.image import FirmwareImage
 from chf.pki.gbcs import Pki, seeded_keys
 from chf.radio.interface import (
     HUB_ENDPOINT,
@@ -26,6 +27,9 @@ from chf.radio.interface import (
     RadioState,
 )
 from chf.store import Store
+from chf.store.device_log import DeviceEntry, DeviceStatus, DeviceType
+from chf.store.images import record_of
+from chf.store.inbox import Verb
 from chf.trace import Event, Kind
 from tests.support.waiting import LIMIT_S, until
 
@@ -157,6 +161,20 @@ async def hub_on_desk(
         await asyncio.wait({running})
         if not running.cancelled() and (error := running.exception()) is not None:
             raise error
+
+
+def on_the_network(store: Store, *devices: Eui64) -> None:
+    with store.transaction() as tx:
+        for device in devices:
+            tx.devices.add(DeviceEntry(device, DeviceType.PPMID, 0.0, bytes(16), status=DeviceStatus.JOINED))
+
+
+def order_update(store: Store, image: FirmwareImage, *devices: Eui64) -> int:
+    """What `chf update start` writes; the number of the command."""
+    body = {"devices": [*map(format_eui64, devices)], "image": image.sha256, "activation": {"kind": "now"}}
+    with store.transaction() as tx:
+        tx.images.add(record_of(image, "new", 0.0), image.content)
+        return tx.inbox.submit(Verb.UPDATE_START, body, 0.0)
 
 
 def desk_pki(home: Path) -> Pki:

@@ -232,11 +232,6 @@ def test_a_command_that_makes_no_sense(desk, arguments, code, said):
     assert "Traceback" not in ran.err
 
 
-def test_an_update_of_a_device_that_is_not_in_the_log_is_refused(desk):
-    ran = desk.chf("update", "start", "--device", device(0xDD), "--image", str(desk.image), code=3)
-    assert f"{device(0xDD)} is not in the device log" in ran.err
-
-
 def test_a_part_that_is_refused_is_not_taken_for_all(desk):
     command = ("update", "start", "--device", SLOW, "--device", device(0xDD), "--image", str(desk.image), "--json")
     ran = desk.chf(*command, "--at", "+9h", code=3)
