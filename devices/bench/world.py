@@ -60,7 +60,7 @@ def build_world(
         )
 
     dongle = make_dongle(ncp, scenario.ncp, make_stack, queue, _random(scenario, "dongle"))
-    dongle.tell_fate = late_confirms.tell
+    dongle.report_outcome = late_confirms.tell
     devices = {}
     for entry in scenario.devices:
         device = _device(scenario, entry, queue, medium, listener)

@@ -1,4 +1,4 @@
-"""What a network co-processor of either kind does: it boots, answers commands, calls back, and tells messages' fates.
+"""What a network co-processor of either kind does: it boots, answers, calls back, and reports outcomes.
 
 A kind adds its line (`receive`, `data_to_send`), its command table with the handlers behind it, and what it keeps in
 flash. Octets go in and come out; time comes from the scheduler, which the owner drives.
@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from devices.stack.coordinator import ZigbeeCoordinator
     from devices.time import Scheduler
 
-TellFate = Callable[[Eui64 | None, Callable[[], None]], None]
-"""Takes to which device a message went, None where nobody knows, and what tells the host its fate when called."""
+ReportOutcome = Callable[[Eui64 | None, Callable[[], None]], None]
+"""Takes to which device a message went, None where nobody knows, and what tells the host the outcome when called."""
 
 
 class Callback(Protocol):
@@ -31,7 +31,7 @@ class Chip(Protocol):
     """What the handlers of messages need of the co-processor that they are part of."""
 
     def exhausted(self) -> bool: ...
-    def tell(self, address: int, say: Callable[[], None]) -> None: ...
+    def report(self, address: int, say: Callable[[], None]) -> None: ...
 
 
 class Command(Protocol):
@@ -53,12 +53,12 @@ CommandT = TypeVar("CommandT", bound=Command)
 
 
 class Coprocessor(ABC):
-    """`tell_fate`, where there is one, decides when the host learns what became of a message: at once without it."""
+    """`report_outcome`, where there is one, decides when the host learns what became of a message."""
 
     stack: "ZigbeeCoordinator"
 
     def __init__(self, scheduler: "Scheduler", random: "Random") -> None:
-        self.tell_fate: TellFate | None = None
+        self.report_outcome: ReportOutcome | None = None
         self.exhausted_until = 0.0
         """Until then there is no free packet buffer for a message to send."""
         self._scheduler = scheduler
@@ -70,12 +70,12 @@ class Coprocessor(ABC):
     def exhausted(self) -> bool:
         return self.exhausted_until > 0 and self._scheduler.now() < self.exhausted_until
 
-    def tell(self, address: int, say: Callable[[], None]) -> None:
+    def report(self, address: int, say: Callable[[], None]) -> None:
         """Call `say`, which tells the host what became of a message to this address, when its time has come."""
-        if self.tell_fate is None:
+        if self.report_outcome is None:
             say()
         else:
-            self.tell_fate(self.stack.ieee_of(NwkAddress(address)), say)
+            self.report_outcome(self.stack.ieee_of(NwkAddress(address)), say)
 
     def _empty(self) -> None:
         """RAM, as after power on."""

@@ -2,7 +2,7 @@
 
 Octets go in with `receive` and come out of `data_to_send`; time comes from the scheduler, which the owner drives. What
 outlives a reset lives here (`Flash`: key table, trust-centre key, counters, radio; the network itself is the stack's),
-what does not is made anew by `_boot`: configuration, policies, endpoints, address and multicast tables, transient keys,
+what does not starts empty in `_boot`: configuration, policies, endpoints, address and multicast tables, transient keys,
 callbacks on their way. That is what UG100 says of each.
 
 Until the host has agreed on the protocol version with the `version` command, every other command is refused and no

@@ -129,7 +129,7 @@ class Messaging:
             delivered = status is ApsStatus.SUCCESS
             self._counters[Counter.APS_TX_UNICAST_SUCCESS if delivered else Counter.APS_TX_UNICAST_FAILED] += 1
             sent = aps._replace(sequence=sequence)
-            self._chip.tell(node, lambda: self._tell_sent(kind, destination, sent, tag, _STATUS[status], message))
+            self._chip.report(node, lambda: self._tell_sent(kind, destination, sent, tag, _STATUS[status], message))
 
         sequence = self._stack.send(request, confirm)
         return EmberStatus.SUCCESS, sequence
@@ -211,7 +211,7 @@ class Messaging:
         return EmberStatus.SUCCESS, sequence
 
     def send_reply(self, sender: int, aps: ApsFrame, message: bytes) -> tuple[int]:
-        """Without FRAGMENT: an unacknowledged unicast that nobody is told the fate of; with it: the block's APS ack."""
+        """Without FRAGMENT: an unacknowledged unicast whose outcome nobody is told; with it: the block's APS ack."""
         if not aps.options & FRAGMENT:
             if refusal := self._refusal(sender, aps.options, message):
                 return (refusal,)

@@ -1,7 +1,7 @@
 """The virtual TI dongle: MT at the front, an MT command table, a coordinator's stack behind it.
 
 Octets go in with `receive` and come out of `data_to_send`; time comes from the scheduler, which the owner drives. What
-outlives a reset is in `Nvram`, including the network; everything else is made anew by `_boot`: registered endpoints,
+outlives a reset is in `Nvram`, including the network; everything else starts empty in `_boot`: registered endpoints,
 groups, policies, callbacks that were asked for. A reset takes a moment, in which requests wait; then the chip says
 SYS_RESET_IND, answers them, and waits for the host to start it.
 

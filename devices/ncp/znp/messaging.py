@@ -109,9 +109,9 @@ class Messaging:
         return {
             "register": self.register,
             "delete": self.delete,
-            "dataRequest": self.data_request,
+            "dataRequest": lambda *fields: (self._send(_Request(*fields)),),
             "dataRequestExt": self.data_request_ext,
-            "dataRequestSrcRtg": self.data_request_src_rtg,
+            "dataRequestSrcRtg": lambda *fields: (self._send(_Request(*fields[:7], *fields[8:])),),  # relays: no use
             "dataStore": self.data_store,
             "dataRetrieve": self.data_retrieve,
             "apsfConfigSet": lambda endpoint, _delay, _window: (
@@ -147,35 +147,6 @@ class Messaging:
         return (ZStatus.INVALID_PARAMETER if removed is None else ZStatus.SUCCESS,)
 
     # sending
-
-    def data_request(
-        self,
-        destination: int,
-        destination_endpoint: int,
-        source_endpoint: int,
-        cluster: int,
-        sequence: int,
-        options: int,
-        radius: int,
-        data: bytes,
-    ) -> tuple[int]:
-        request = _Request(destination, destination_endpoint, source_endpoint, cluster, sequence, options, radius, data)
-        return (self._send(request),)
-
-    def data_request_src_rtg(
-        self,
-        destination: int,
-        destination_endpoint: int,
-        source_endpoint: int,
-        cluster: int,
-        sequence: int,
-        options: int,
-        radius: int,
-        _relays: tuple[int, ...],
-        data: bytes,
-    ) -> tuple[int]:
-        request = _Request(destination, destination_endpoint, source_endpoint, cluster, sequence, options, radius, data)
-        return (self._send(request),)
 
     def data_request_ext(
         self,
@@ -266,7 +237,7 @@ class Messaging:
             if status is ApsStatus.NO_ACK and not acknowledged:
                 said = ZStatus.MAC_NO_ACK
             endpoint, sequence = request.source_endpoint, request.sequence
-            self._chip.tell(aps.destination, lambda: self._callback("dataConfirm", said, endpoint, sequence))
+            self._chip.report(aps.destination, lambda: self._callback("dataConfirm", said, endpoint, sequence))
 
         if self._tables.disowned and self._stack.ieee_of(aps.destination) in self._tables.disowned:
             self._scheduler.call_later(0.0, lambda: confirm(ApsStatus.UNKNOWN_DESTINATION))

@@ -83,7 +83,7 @@ class Utilities:
         return (ZStatus.SUCCESS,)
 
     def assoc_add(self, _address: int, ieee: int, _relation: int) -> tuple[int]:
-        """Puts back what was removed; a stranger has to join."""
+        """Puts back what was removed; a device that is no child has to join."""
         if ieee not in self._tables.children:
             return (ZStatus.FAILURE,)
         self._tables.disowned.discard(Eui64(ieee))
