@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[2]
 FORBIDDEN_TEXT = {
     "a clock read outside the shells": re.compile(
         r"\btime\.(?:time|monotonic|perf_counter)(?:_ns)?\(|\bdatetime\.now\("
-    ),
+    )
 }
 MAY_READ_A_CLOCK = {"chf/clock.py", "chf/cli/options.py", "devices/bench/recordings.py"}
 

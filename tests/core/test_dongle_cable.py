@@ -7,14 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from devices.bench.dongles import cut_ash, cut_mt
-from devices.bench.faults import (
-    REORDER_HOLD_S,
-    DisturbedLine,
-    FaultSettings,
-    FaultyDongle,
-    LineFaults,
-    ScheduledFault,
-)
+from devices.bench.faults import REORDER_HOLD_S, DisturbedLine, FaultSettings, FaultyDongle, LineFaults, ScheduledFault
 from devices.bench.recordings import NoEvents
 from devices.bench.scenario import Scenario
 from devices.bench.world import build_world

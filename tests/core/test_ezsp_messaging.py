@@ -5,18 +5,8 @@ import struct
 import pytest
 
 from devices.stack.interface import ApsRequest, ApsStatus, NwkAddress
-from tests.support.ezsp_device import (
-    DEVICE,
-    SECURED,
-    joined,
-)
-from tests.support.ezsp_host import (
-    INCOMING_MESSAGE,
-    MESSAGE_SENT,
-    EzspHost,
-    aps,
-    unicast,
-)
+from tests.support.ezsp_device import DEVICE, SECURED, joined
+from tests.support.ezsp_host import INCOMING_MESSAGE, MESSAGE_SENT, EzspHost, aps, unicast
 
 
 @pytest.fixture

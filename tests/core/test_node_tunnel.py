@@ -5,14 +5,7 @@ import pytest
 from devices.nodes.cluster import Discover, Send
 from devices.nodes.events import AlertSent, TunnelOpened
 from devices.nodes.tunnel_client import TunnelClient
-from devices.nodes.tunnel_server import (
-    CLOSE_TIMEOUT_S,
-    MAXIMUM_TUNNELS,
-    Arrived,
-    Peer,
-    Taken,
-    TunnelServer,
-)
+from devices.nodes.tunnel_server import CLOSE_TIMEOUT_S, MAXIMUM_TUNNELS, Arrived, Peer, Taken, TunnelServer
 from devices.stack.interface import NwkAddress
 from devices.wire import tunneling
 from devices.wire.errors import MalformedFrameError

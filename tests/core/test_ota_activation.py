@@ -3,14 +3,7 @@
 import pytest
 
 from chf.update import model
-from chf.update.effects import (
-    AlarmKind,
-    Send,
-    Token,
-    TransferChanged,
-    TransferMoved,
-    Urgency,
-)
+from chf.update.effects import AlarmKind, Send, Token, TransferChanged, TransferMoved, Urgency
 from chf.update.transfer.policy import OtaPolicy
 from chf.zcl import ota as zcl
 from chf.zcl.frame import DefaultResponse, Frame, FrameType, Status

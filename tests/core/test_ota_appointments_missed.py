@@ -4,10 +4,7 @@ import pytest
 
 from chf.errors import UsageError
 from chf.update import model
-from chf.update.effects import (
-    AlarmKind,
-    Send,
-)
+from chf.update.effects import AlarmKind, Send
 from chf.update.transfer.policy import OtaPolicy
 from chf.zcl import ota as zcl
 from chf.zcl.frame import DefaultResponse, Frame, FrameType, Status

@@ -9,13 +9,7 @@ import pytest
 from devices.nodes import events
 from devices.nodes.cluster import Discover
 from devices.nodes.ota_states import TRANSITIONS, UPGRADE_STATUS, State
-from devices.nodes.personalities import (
-    OUT_OF_BAND,
-    SILICON_LABS,
-    SPEC_STRICT,
-    SPEC_STRICT_NO_TIME,
-    TELINK,
-)
+from devices.nodes.personalities import OUT_OF_BAND, SILICON_LABS, SPEC_STRICT, SPEC_STRICT_NO_TIME, TELINK
 from devices.wire import ota
 from devices.wire.zcl import Status
 from tests.support.client_bench import ANY, FOREVER, WANTED, ClientBench

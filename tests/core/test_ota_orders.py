@@ -4,13 +4,7 @@ import pytest
 
 from chf.errors import RefusedError
 from chf.update import model
-from chf.update.effects import (
-    AlarmKind,
-    Send,
-    Token,
-    TransferChanged,
-    Urgency,
-)
+from chf.update.effects import AlarmKind, Send, Token, TransferChanged, Urgency
 from chf.update.transfer.policy import OtaPolicy
 from chf.zcl import ota as zcl
 from chf.zcl.frame import DefaultResponse, Frame, Status

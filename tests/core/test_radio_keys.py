@@ -140,7 +140,4 @@ async def test_removing_takes_out_this_devices_key_alone():
 async def test_exported_keys_are_labelled_for_people():
     dongle = KeyTableDongle(14)
     dongle.table[2] = (METER, KEY)
-    assert await read_keys(dongle) == (
-        ("network", "nwk", b"N" * 16),
-        ("00-DB-12-34-56-78-90-A4", "link", KEY),
-    )
+    assert await read_keys(dongle) == (("network", "nwk", b"N" * 16), ("00-DB-12-34-56-78-90-A4", "link", KEY))

@@ -350,13 +350,7 @@ def test_an_acknowledgement_that_lacks_the_block_does_not_confirm_it():
     air.run(0.1)
     for received, confirmed in ((0xFE, 0), (0xFF, 1)):
         ack = ApsFrame(
-            3,
-            0x0019,
-            0x0109,
-            7,
-            counter,
-            type=ApsType.ACK,
-            extended=ExtendedHeader(Fragmentation.FIRST, 0, received),
+            3, 0x0019, 0x0109, 7, counter, type=ApsType.ACK, extended=ExtendedHeader(Fragmentation.FIRST, 0, received)
         )
         Air.aps(air.coordinator)._acknowledged(address, ack)
         assert len(confirms) == confirmed

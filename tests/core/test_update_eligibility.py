@@ -93,13 +93,7 @@ ROWS = [
         RefusalList.NOT_COMMISSIONED,
         "it has not joined, or has left",
     ),
-    (
-        Check.IN_PROGRESS,
-        ENTRY,
-        {"busy": True},
-        RefusalList.OTHER_REQUEST_IN_PROGRESS,
-        "it has update 1 in progress",
-    ),
+    (Check.IN_PROGRESS, ENTRY, {"busy": True}, RefusalList.OTHER_REQUEST_IN_PROGRESS, "it has update 1 in progress"),
     (
         Check.DESTINATION,
         ENTRY,
@@ -128,13 +122,7 @@ ROWS = [
         NOT_APPLICABLE,
         "its hardware version 0x0009 is not in 0x0001 to 0x0004",
     ),
-    (
-        Check.SAME_VERSION,
-        replace(ENTRY, file_version=2),
-        {},
-        NOT_APPLICABLE,
-        "it already runs version 0x00000002",
-    ),
+    (Check.SAME_VERSION, replace(ENTRY, file_version=2), {}, NOT_APPLICABLE, "it already runs version 0x00000002"),
     (
         Check.DOWNGRADE,
         replace(ENTRY, file_version=3),

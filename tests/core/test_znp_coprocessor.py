@@ -5,13 +5,7 @@ import struct
 import pytest
 
 from devices.stack.interface import ApsRequest, ApsStatus, NwkAddress
-from tests.support.znp_air import (
-    DEVICE,
-    WELL_KNOWN_KEY,
-    Device,
-    add_install_code,
-    joined,
-)
+from tests.support.znp_air import DEVICE, WELL_KNOWN_KEY, Device, add_install_code, joined
 from tests.support.znp_host import (
     BDB_NOTIFICATION,
     DEVICE_ANNOUNCE_IND,

@@ -19,12 +19,7 @@ from tests.support.znp_air import (
     data_ext,
     joined,
 )
-from tests.support.znp_host import (
-    DATA_CONFIRM,
-    INCOMING_MSG,
-    INCOMING_MSG_EXT,
-    ZnpHost,
-)
+from tests.support.znp_host import DATA_CONFIRM, INCOMING_MSG, INCOMING_MSG_EXT, ZnpHost
 
 
 @pytest.fixture

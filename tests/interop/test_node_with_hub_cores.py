@@ -23,14 +23,7 @@ from devices.nodes.personalities import OUT_OF_BAND, PERSONALITIES
 from devices.nodes.settings import AlertFault, Faults
 from devices.wire import ota, time_cluster, tunneling, zcl
 from devices.wire.zcl import General, ZclFrame
-from tests.support.model_hub import (
-    DEVICE,
-    NEW,
-    OLD,
-    START_UTC,
-    Rig,
-    image,
-)
+from tests.support.model_hub import DEVICE, NEW, OLD, START_UTC, Rig, image
 
 PEER = Eui64(DEVICE)
 

@@ -15,10 +15,7 @@ def config() -> dict[str, Any]:
 
 def test_what_is_overridden_is_there():
     for owner, names in (
-        (
-            ZNP,
-            ("connect", "disconnect", "connection_lost", "request", "reset", "frame_received"),
-        ),
+        (ZNP, ("connect", "disconnect", "connection_lost", "request", "reset", "frame_received")),
         (
             ControllerApplication,
             ("connect", "disconnect", "load_network_info", "start_network", "energy_scan", "permit"),

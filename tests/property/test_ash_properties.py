@@ -153,12 +153,7 @@ class BadLine:
         return out
 
 
-@given(
-    st.integers(0, 2**32),
-    st.floats(0.0, 0.4),
-    st.lists(payloads, max_size=20),
-    st.lists(payloads, max_size=20),
-)
+@given(st.integers(0, 2**32), st.floats(0.0, 0.4), st.lists(payloads, max_size=20), st.lists(payloads, max_size=20))
 @settings(max_examples=150, deadline=None)
 def test_everything_arrives_once_and_in_order_or_the_link_says_that_it_failed(
     seed: int, chance: float, from_dongle: list[bytes], from_host: list[bytes]

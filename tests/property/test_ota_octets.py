@@ -46,13 +46,7 @@ def test_no_octets_upset_the_server(state, frames):
 
 
 @repeatable
-@given(
-    st.sampled_from(STATES),
-    st.integers(0, 255),
-    st.integers(0, 0x10),
-    st.booleans(),
-    st.binary(max_size=30),
-)
+@given(st.sampled_from(STATES), st.integers(0, 255), st.integers(0, 0x10), st.booleans(), st.binary(max_size=30))
 def test_no_command_gets_more_than_one_answer_or_bytes_that_are_not_of_the_image(state, control, command, ids, rest):
     bench = bench_in(state)
     payload = (

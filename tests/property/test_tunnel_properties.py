@@ -8,13 +8,7 @@ from chf.errors import UsageError
 from chf.eui64 import Eui64
 from chf.tunnel import MessageDelivered, MessageFailed, Send, State, TunnelClient, TunnelSettings
 from chf.zcl.frame import DefaultResponse, Frame, FrameType
-from chf.zcl.tunneling import (
-    RequestTunnelResponse,
-    TransferData,
-    TransferDataError,
-    TunnelClosureNotification,
-    command,
-)
+from chf.zcl.tunneling import RequestTunnelResponse, TransferData, TransferDataError, TunnelClosureNotification, command
 
 PEERS = [Eui64(number) for number in (1, 2, 3)]
 SETTINGS = TunnelSettings(message_lifetime_s=600.0, queue_length=4)

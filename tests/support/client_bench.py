@@ -11,9 +11,7 @@ from devices.nodes.image_bank import ImageBanks
 from devices.nodes.journal import Journal
 from devices.nodes.ota_client import OtaClient
 from devices.nodes.ota_states import State
-from devices.nodes.personalities import (
-    SPEC_STRICT,
-)
+from devices.nodes.personalities import SPEC_STRICT
 from devices.stack.interface import ApsIndication
 from devices.wire import ota, zcl
 from devices.wire.zcl import ZclFrame

@@ -50,10 +50,7 @@ QUERY = bytes.fromhex("01 01 01 01 d410 0100 01000000 0100")
 READ_TIME = bytes.fromhex("00 02 00 0000")
 TRANSFER_DATA = bytes.fromhex("01 03 02 0000") + b"\xdd hello"
 CBKE = HubSettings(security=SecuritySettings(SecurityMode.CBKE))
-RADIOS = {
-    "ezsp": lambda port: EzspRadio(EzspSettings(port)),
-    "znp": lambda port: ZnpRadio(ZnpSettings(port)),
-}
+RADIOS = {"ezsp": lambda port: EzspRadio(EzspSettings(port)), "znp": lambda port: ZnpRadio(ZnpSettings(port))}
 RANDOM = Random(20_261_127)
 CODES = {who: with_crc(RANDOM.randbytes(length)) for who, length in ((VICTIM, 16), (MALLORY, 12))}
 

@@ -65,12 +65,7 @@ class Home:
         )
         self.recorder = Recorder()
         self.device = make_device(
-            self.stack,
-            self.air.queue,
-            Random(3),
-            self.settings,
-            flash=Flash(sectors=42),
-            listener=self.recorder,
+            self.stack, self.air.queue, Random(3), self.settings, flash=Flash(sectors=42), listener=self.recorder
         )
         self.stack.listener = self.device
         self.hub = ModelHub(OverTheAir(self.air, self.settings.endpoint), self.air.queue, image=image(body_bytes=4000))

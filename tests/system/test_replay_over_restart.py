@@ -16,10 +16,7 @@ from tests.support.waiting import until
 DEVICE = parse_eui64(EUI64)
 OTA = 0x0019
 NO_IMAGE = bytes([0x09, 1, 0x02, 0x98])
-RADIOS = {
-    "ezsp": lambda port: EzspRadio(EzspSettings(port)),
-    "znp": lambda port: ZnpRadio(ZnpSettings(port)),
-}
+RADIOS = {"ezsp": lambda port: EzspRadio(EzspSettings(port)), "znp": lambda port: ZnpRadio(ZnpSettings(port))}
 
 
 @pytest.mark.parametrize("kind", RADIOS)

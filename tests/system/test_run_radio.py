@@ -100,10 +100,7 @@ def spare(desk):
 
 @pytest.mark.parametrize(
     ("air", "listen"),
-    [
-        ("loss = 0.05\nduplicate = 0.05\nreorder = 0.05\nreorder_hold_s = 0.02\n", "tcp://127.0.0.1:0"),
-        ("", "pty"),
-    ],
+    [("loss = 0.05\nduplicate = 0.05\nreorder = 0.05\nreorder_hold_s = 0.02\n", "tcp://127.0.0.1:0"), ("", "pty")],
     ids=["lossy", "pty"],
 )
 @both_kinds
