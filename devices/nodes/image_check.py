@@ -58,8 +58,15 @@ def check_image(octets: bytes, download: Download, settings: FirmwareSettings) -
     if settings.image_signer is not None:
         _check_signature(octets, settings.image_signer)
     if settings.image_trust is not None:
-        check_trusted(octets, header.header_bytes, settings.image_trust, _own_issuer(settings, settings.image_trust))
-    _check_body(octets[header.header_bytes :], settings.body_format)
+        own, suite = settings.credentials, settings.image_trust.suite
+        issuer = own.certificate.issuer if own is not None and own.suite is suite else None
+        check_trusted(octets, header.header_bytes, settings.image_trust, issuer)
+    body = octets[header.header_bytes :]
+    if not body:
+        raise BadImageError("a header and nothing else")
+    # A GBCS body is the maker's own from its first byte (GBCS 11.2.2), so EITHER has nothing left to refuse.
+    if settings.body_format is BodyFormat.SUB_ELEMENTS:
+        check_sub_elements(body)
 
 
 def manufacturer_image(octets: bytes) -> bytes:
@@ -142,16 +149,3 @@ def _certificate(elements: tuple[SubElement, ...], trust: ImageTrust) -> Certifi
         return Certificate.from_bytes(trust.suite, found[0].data, DIGITAL_SIGNATURE)
     except CertificateError as error:
         raise BadImageError(f"the certificate: {error}") from None
-
-
-def _own_issuer(settings: FirmwareSettings, trust: ImageTrust) -> int | None:
-    own = settings.credentials
-    return own.certificate.issuer if own is not None and own.suite is trust.suite else None
-
-
-def _check_body(body: bytes, body_format: BodyFormat) -> None:
-    if not body:
-        raise BadImageError("a header and nothing else")
-    if body_format is BodyFormat.SUB_ELEMENTS:
-        check_sub_elements(body)
-    # A GBCS body is the maker's own from its first byte (GBCS 11.2.2), so EITHER has nothing left to refuse.

@@ -370,7 +370,7 @@ class OtaClient(Cluster):
         if fetch is None or self.state is not State.FETCHING:
             return []
         if fetch.streaming and fetch.heard:
-            fetch.stream_ended()
+            fetch.streaming = False
             return self._request(now)
         self._misses += 1
         if self._misses >= self._personality.block_attempts:

@@ -30,7 +30,7 @@ class Fetch:
     def __init__(self, download: Download, banks: ImageBanks, settings: FirmwareSettings, *, by_page: bool) -> None:
         self.download = download
         self.by_page = by_page
-        self.streaming = False  # the server is sending a page
+        self.streaming = False  # the server is sending a page; False again where it fell silent
         self.heard = False  # something of that page has come
         self._banks = banks
         self._settings = settings
@@ -84,10 +84,6 @@ class Fetch:
         if banks.offset >= self._page_end:
             self.leave_page()
         return Taken.STREAMING if self.streaming else Taken.NEXT
-
-    def stream_ended(self) -> None:
-        """No more of this page will come by itself."""
-        self.streaming = False
 
     def leave_page(self) -> None:
         """Forget the page that was asked for, and what came of it out of order."""
