@@ -176,11 +176,10 @@ class TransferChanged:
 
 @dataclass(frozen=True, slots=True)
 class TransferMoved:
-    """`old` is None for a new transfer."""
+    """It is in another state, or begins; `reason` is why it failed."""
 
-    old: TransferState | None
     new: TransferState
-    detail: str
+    reason: str = ""
 
 
 Told: TypeAlias = (

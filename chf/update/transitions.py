@@ -291,7 +291,7 @@ def event_of(moved: TransferMoved, record: TransferRecord) -> UpdateEvent | None
         case TransferState.MISSED:
             return WaitingFor(WaitReason.COMMAND)
         case TransferState.FAILED:
-            return Refused(moved.detail) if record.downloaded else None
+            return Refused(moved.reason) if record.downloaded else None
         case TransferState.COMMITTED | TransferState.RUNNING | TransferState.CANCELLED:
             return None
         case _:

@@ -182,10 +182,11 @@ def test_a_policy_can_invite_a_device_that_gave_up_to_try_again():
 
 
 def test_retries_are_counted():
-    bench = Bench(OtaPolicy(retries_after_abort=1))
+    bench = Bench(OtaPolicy(retries_after_abort=2))
     bench.offer()
-    bench.end(Status.ABORT)
-    assert bench.state is model.TransferState.OFFERED
+    for _ in range(2):
+        bench.end(Status.ABORT)
+        assert bench.state is model.TransferState.OFFERED
     bench.end(Status.ABORT)
     assert bench.state is model.TransferState.FAILED
 
@@ -246,7 +247,7 @@ def test_a_re_ask_after_the_time_gets_now():
     assert end_response(bench.end()).upgrade_time == 0
 
 
-def test_a_slow_download_past_the_time_activates_at_once_and_says_how_late():
+def test_a_slow_download_past_the_time_activates_at_once():
     bench = Bench()
     bench.offer(at(600))
     bench.query()
@@ -254,7 +255,6 @@ def test_a_slow_download_past_the_time_activates_at_once_and_says_how_late():
     bench.download()
     effects = bench.end()
     assert end_response(effects).upgrade_time == 0
-    assert "s late" in only(TransferMoved, effects)[0].detail
     assert bench.record().committed_utc == bench.now.utc, "what is told is when it can be, not when it should have been"
     assert [effect.at_utc for effect in only(model.ActivationGiven, effects)] == [bench.now.utc]
 

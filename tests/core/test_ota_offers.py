@@ -318,9 +318,8 @@ def test_attributes_that_are_no_version_tell_none(bench, records):
 # Words
 
 
-def test_an_activation_time_in_the_past_means_now_and_says_so(bench):
-    effects = bench.offer(model.ActivateAt(bench.now.utc))
-    assert "has passed" in only(TransferMoved, effects)[0].detail
+def test_an_activation_time_in_the_past_means_now(bench):
+    bench.offer(model.ActivateAt(bench.now.utc))
     assert bench.record().activation == model.ActivateNow()
 
 
@@ -337,7 +336,7 @@ def test_a_download_is_written_down_every_few_seconds_and_never_per_block(bench)
     bench.query()
     before = len(only(TransferChanged, tuple(bench.history)))
     bench.download()  # 2000 blocks in twenty seconds
-    assert len(only(TransferChanged, tuple(bench.history))) - before <= 5
+    assert 3 <= len(only(TransferChanged, tuple(bench.history))) - before <= 5
 
 
 def test_a_meter_is_offered_like_the_others(bench):

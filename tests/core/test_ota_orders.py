@@ -68,6 +68,18 @@ def test_a_lost_answer_is_said_again_soon_and_not_for_ever():
     assert len(times) == bench.policy.resends
 
 
+def test_a_device_that_asks_again_is_answered_with_as_many_tries_again():
+    bench = finished(model.ActivateHold())
+    for _ in range(2):
+        bench.hear(zcl.UpgradeEndRequest(0, *IDS), report=False)
+        for tries in range(bench.policy.resends):
+            bench.server.delivered(PPMID, Token.HOLD, False, bench.now)
+            bench.advance(bench.policy.resend_s * 2**tries)
+            assert len(only(Send, bench.due())) == 1
+        bench.server.delivered(PPMID, Token.HOLD, False, bench.now)
+        assert bench.server.deadline() is None
+
+
 def test_a_time_is_said_again_however_often_the_hold_was():
     bench = finished(model.ActivateHold())
     bench.hear(zcl.UpgradeEndRequest(0, *IDS), report=False)

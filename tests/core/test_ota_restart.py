@@ -6,7 +6,7 @@ import pytest
 
 from chf.machine import next_state
 from chf.update import model
-from chf.update.effects import Send
+from chf.update.effects import AlarmKind, Send
 from chf.update.transitions import TRANSFER, TRANSFER_ENDS, Input
 from chf.zcl import ota as zcl
 from chf.zcl.frame import Frame
@@ -15,6 +15,7 @@ from tests.support.ota_bench import (
     PPMID,
     START_UTC,
     Bench,
+    alarms,
     block_response,
     end_response,
     end_responses,
@@ -93,6 +94,14 @@ def test_a_download_goes_on_at_the_offset_of_the_device():
     assert bench.stored[PPMID].served_bytes < 500, "the last blocks were not written down"
     assert bench.download(start=500) == image().content[500:]
     assert end_response(bench.end()).upgrade_time == 0
+
+
+def test_a_silence_after_a_restart_is_reported():
+    bench = Bench()
+    bench.offer()
+    bench.query()
+    bench.restart()
+    assert alarms(bench.run(bench.policy.stall_s + 1)) == [AlarmKind.STALLED]
 
 
 def test_a_device_that_had_everything_is_answered_at_once():

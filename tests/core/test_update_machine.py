@@ -292,6 +292,19 @@ def test_an_image_that_cannot_be_read_fails_its_own_update_alone():
     assert (written.update.state, written.update.reason) == (model.UpdateState.FAILED, "altered")
 
 
+@pytest.mark.parametrize(
+    ("activation", "reason", "until"),
+    [
+        (model.ActivateAt(UtcSeconds(T0 + 90_000)), model.WaitReason.TIME, T0 + 90_000),
+        (model.ActivateHold(model.Strategy.PARK), model.WaitReason.COMMAND, None),
+    ],
+)
+def test_a_parked_update_says_what_it_waits_for(activation, reason, until):
+    desk = Desk(activation).downloaded()
+    assert (desk.row.state, desk.row.record.state) == (model.UpdateState.WAITING, model.TransferState.PARKED)
+    assert (desk.row.waiting_for, desk.row.waiting_until) == (reason, until)
+
+
 # A meter
 
 

@@ -5,7 +5,6 @@ can be called back from a countdown. Until then a finished device is told to wai
 is urgent: a client that hears nothing activates by itself within seconds.
 """
 
-from math import ceil
 from typing import assert_never
 
 from chf.clock import Instant, Now, UtcSeconds, isoformat
@@ -60,7 +59,7 @@ def _believe(session: Session, now: Now, out: list[Told]) -> None:
     """The policy takes a device's word for having had the whole image already."""
     blocks.began(session, now, out)
     if session.state is not TransferState.MISSED:
-        session.move(Input.SERVE_LAST, "says that it has the whole image already", now, out)
+        session.move(Input.SERVE_LAST, now, out)
 
 
 def _unproven(session: Session, frame: Frame, now: Now, out: list[Told]) -> None:
@@ -78,14 +77,14 @@ def _gave_up(session: Session, status: int, now: Now, out: list[Told]) -> None:
         session.aborts += 1
         session.coverage = type(session.coverage)()
         if session.state is not TransferState.OFFERED:
-            session.move(Input.RETRY, f"gave the download up, retry {session.aborts}", now, out)
+            session.move(Input.RETRY, now, out)
         session.announce(now)
         return
     _fail(session, f"the device ended the download with {status_name(status)}", now, out)
 
 
 def _fail(session: Session, reason: str, now: Now, out: list[Told]) -> None:
-    session.move(Input.FAIL, reason, now, out)
+    session.move(Input.FAIL, now, out, reason)
     if not session.downloaded:
         out.append(session.end(TransferOutcome.FILE_TRANSFER_FAILURE, reason))
 
@@ -110,7 +109,7 @@ def _decide(session: Session, now: Now, out: list[Told]) -> None:
 
 
 def hold(session: Session, now: Now, out: list[Told]) -> None:
-    session.move(Input.HOLD, "finished, and told to wait", now, out)
+    session.move(Input.HOLD, now, out)
     activation = session.activation
     if isinstance(activation, ActivateAt) and (
         activation.utc - session.policy.commit_window_s - now.utc > HOLD_LIMIT_S
@@ -122,12 +121,10 @@ def hold(session: Session, now: Now, out: list[Told]) -> None:
 def commit(session: Session, now: Now, out: list[Told]) -> None:
     """Decide on a real time; the caller sends it."""
     at = session.activation.utc if isinstance(session.activation, ActivateAt) else now.utc
-    late_s = now.utc - at
     session.committed_utc = UtcSeconds(max(at, now.utc))
     session.commit_delivered = False
     session.resends = 0
-    late = f", {ceil(late_s)} s late" if late_s >= 1 else ""
-    session.move(Input.COMMIT, f"activates at {isoformat(session.committed_utc)}{late}", now, out)
+    session.move(Input.COMMIT, now, out)
     out.append(ActivationGiven(session.committed_utc))
 
 
@@ -228,7 +225,7 @@ def release(session: Session, activation: Activation, now: Now, out: list[Told])
     if session.downloaded:
         _decide_again(session, now, out)
     elif session.state is TransferState.MISSED:
-        session.move(Input.WITHHOLD, "released: the last block goes out when its time is near", now, out)
+        session.move(Input.WITHHOLD, now, out)  # the last block goes out when its time is near
     if session.state is TransferState.COMMITTED:
         out.append(answer(session, now))
 
@@ -247,7 +244,7 @@ def cancel(session: Session, now: Now, out: list[Told]) -> None:
     """End it before a time was given. Raises RefusedError once one was: the countdown is in the device."""
     _refuse_if_decided(session, "cancelled")
     held = session.downloaded
-    session.move(Input.CANCEL, "cancelled", now, out)
+    session.move(Input.CANCEL, now, out)
     if not held:
         out.append(session.end(TransferOutcome.IMAGE_DISCARDED, "cancelled"))
         return

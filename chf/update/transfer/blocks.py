@@ -62,7 +62,7 @@ def serve_block(session: Session, endpoint: int, octets: bytes, now: Now, out: l
         refuse(session, Frame.from_bytes(octets), out)
     elif session.in_flight < session.policy.blocks_in_flight or admit(session, sequence, now, out):
         if session.state is TransferState.OFFERED:
-            began(session, now, out, offset)
+            began(session, now, out)
         policy = session.policy
         end = min(offset + min(maximum, policy.block_bytes), session.size_bytes)
         _send_block(session, sequence, offset, end, now, out, acknowledged=policy.acknowledge_blocks)
@@ -84,7 +84,7 @@ def serve_page(session: Session, frame: Frame, request: zcl.ImagePageRequest, no
         return
     if not admit(session, frame.sequence, now, out):
         return
-    began(session, now, out, request.offset_bytes)
+    began(session, now, out)
     assert session.endpoint is not None
     session.page = Page(
         session.endpoint,
@@ -128,10 +128,9 @@ def answer_default(session: Session, frame: Frame, status: Status, out: list[Tol
         out.append(Send(session.peer, session.endpoint, payload, Urgency.NORMAL, Token.ANSWER))
 
 
-def began(session: Session, now: Now, out: list[Told], offset_bytes: int | None = None) -> None:
+def began(session: Session, now: Now, out: list[Told]) -> None:
     if session.state is TransferState.OFFERED:
-        detail = "asked for the image" if offset_bytes is None else f"asks for blocks from {offset_bytes}"
-        session.move(Input.ASK, detail, now, out)
+        session.move(Input.ASK, now, out)
         session.announce(now, session.policy.notify_interval_s)  # should it fall silent again
 
 
@@ -171,7 +170,7 @@ def _send_block(
     coverage = session.coverage
     coverage.add(start, end)
     if coverage.contiguous >= session.size_bytes and session.state in _BEFORE_THE_END:
-        session.move(Input.SERVE_LAST, "every byte was sent", now, out)
+        session.move(Input.SERVE_LAST, now, out)
     if not session.in_flight:
         session.in_flight_since = now.instant
     session.in_flight += 1
@@ -194,7 +193,7 @@ def _withhold_s(session: Session, now: Now, out: list[Told]) -> int | None:
         if due_now is Due.MISSED:
             session.miss("the activation time and its grace passed before the download was complete", now, out)
         elif session.state is TransferState.DOWNLOADING:
-            session.move(Input.WITHHOLD, "the last block waits for the activation time", now, out)
+            session.move(Input.WITHHOLD, now, out)
     wait = wait_s(session.activation, due_now, now, session.policy)
     session.expected_at = Instant(now.instant + wait)
     return wait

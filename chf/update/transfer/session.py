@@ -144,19 +144,19 @@ class Session:
     def changed(self) -> TransferChanged:
         return TransferChanged(self.record())
 
-    def move(self, given: Input, detail: str, now: Now, out: list[Told]) -> None:
+    def move(self, given: Input, now: Now, out: list[Told], reason: str = "") -> None:
         """Change state by the table; the record comes first."""
-        old, self.state = self.state, next_state(TRANSFER, self.state, given)
+        self.state = next_state(TRANSFER, self.state, given)
         self.notify_at = self.silence_at = self.appointment_at = self.resend_at = None
         self.checkpoint_at = Instant(now.instant + self.policy.checkpoint_interval_s)
         if self.ended:
             self.page = None
         self.watch_silence(now)
-        out += (self.changed(), TransferMoved(old, self.state, detail))
+        out += (self.changed(), TransferMoved(self.state, reason))
 
     def miss(self, how: str, now: Now, out: list[Told]) -> None:
         """The appointment passed: a person has to decide anew, for nothing that is so late starts by itself."""
-        self.move(Input.MISS, how, now, out)
+        self.move(Input.MISS, now, out)
         out.append(self.alarm(AlarmKind.MISSED, how))
 
     def end(self, outcome: TransferOutcome, reason: str) -> TransferEnded:

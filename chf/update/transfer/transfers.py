@@ -66,13 +66,11 @@ class Transfers:
             raise RefusedError(f"the device is busy with update {before.update}, which is {before.state}")
         if endpoint is None and before is not None:
             endpoint = before.endpoint
-        detail, wanted = "offered", activation.unless_past(update.activation, now)
-        if wanted is not update.activation:
-            detail = "offered; its activation time has passed: as soon as it can"
+        wanted = activation.unless_past(update.activation, now)
         record = TransferRecord(TransferState.OFFERED, wanted, endpoint, sleepy)
         session = self._enter(update, record, image)
         session.announce(now)
-        out: list[Told] = [session.changed(), TransferMoved(None, session.state, detail)]
+        out: list[Told] = [session.changed(), TransferMoved(session.state)]
         return self._settled(session, now, out)
 
     def release(self, peer: Eui64, activation_wanted: Activation, now: Now) -> Answer:
@@ -386,7 +384,7 @@ def _may_have(session: Session, request: zcl.QueryNextImageRequest, now: Now, ou
 
 
 def _turn_down(session: Session, outcome: TransferOutcome, reason: str, now: Now, out: list[Told]) -> None:
-    session.move(Input.FAIL, reason, now, out)
+    session.move(Input.FAIL, now, out, reason)
     if not session.downloaded:
         out.append(session.end(outcome, reason))
 
@@ -400,7 +398,7 @@ def _observe(session: Session, version: int, now: Now, out: list[Told]) -> None:
         out.append(session.alarm(AlarmKind.ACTIVATED_AFTER_CANCEL, text))
     elif not session.ended:
         early = session.state in _FINISHED and _too_early(session, now)
-        session.move(Input.SEE_VERSION, "runs the new version" + (", before its time" if early else ""), now, out)
+        session.move(Input.SEE_VERSION, now, out)
         if early:
             out.append(session.alarm(AlarmKind.ACTIVATED_EARLY, "activated before its time"))
 
