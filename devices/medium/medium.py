@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from math import hypot, log10
 from typing import TYPE_CHECKING
 
-from devices.wire import fcs, mac
+from devices.wire import mac
 
 if TYPE_CHECKING:
     from random import Random
@@ -196,7 +196,7 @@ class Medium:
 
     def _capture(self, channel: int, octets: bytes, after_s: float = 0.0) -> None:
         at = self.scheduler.now() + (after_s if self.settings.airtime else 0.0)
-        whole = octets + fcs.fcs(octets)
+        whole = octets + mac.fcs(octets)
         rssi = self.settings.transmit_dbm - _LOSS_AT_1_M_DB  # a sniffer one metre away
         for tap in self.taps:
             tap(at, channel, rssi, whole)
@@ -253,8 +253,8 @@ class Radio:
 
     def transmit(self, octets: bytes, done: Done | None = None) -> None:
         """Queue a frame (without FCS). `done` is called when the air is done with it, never from within."""
-        if len(octets) + fcs.FCS_BYTES > mac.MAX_PSDU_BYTES:
-            raise ValueError(f"{len(octets) + fcs.FCS_BYTES} octets do not fit a frame of {mac.MAX_PSDU_BYTES}")
+        if len(octets) + mac.FCS_BYTES > mac.MAX_PSDU_BYTES:
+            raise ValueError(f"{len(octets) + mac.FCS_BYTES} octets do not fit a frame of {mac.MAX_PSDU_BYTES}")
         self._queue.append((octets, done))
         if len(self._queue) == 1:
             self._attempt(0.0)
@@ -277,7 +277,7 @@ class Radio:
             self._receive(octets, lqi, rssi_dbm)
 
     def _attempt(self, wait_s: float) -> None:
-        length = len(self._queue[0][0]) + fcs.FCS_BYTES
+        length = len(self._queue[0][0]) + mac.FCS_BYTES
         self._under_way = self._medium.schedule_attempt(length, self.channel, self._sent, wait_s)
 
     def _sent(self) -> None:

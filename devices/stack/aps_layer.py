@@ -43,13 +43,17 @@ from devices.wire.aps import (
     Fragmentation,
 )
 from devices.wire.errors import FrameSecurityError, MalformedFrameError
-from devices.wire.fcs import FCS_BYTES
 from devices.wire.security import APS_OVERHEAD_BYTES, MAX_FRAME_COUNTER, NWK_OVERHEAD_BYTES, KeyIdentifier
 
 ACK_WAIT_S = 1.6  # apscAckWaitDuration on 2.4 GHz, Zigbee PRO table 2.24
 MAX_RETRIES = 3  # apscMaxFrameRetries, Zigbee PRO table 2.24
 MAX_PAYLOAD_BYTES = (
-    mac.MAX_PSDU_BYTES - mac.DATA_HEADER_BYTES - FCS_BYTES - nwk.HEADER_BYTES - NWK_OVERHEAD_BYTES - DATA_HEADER_BYTES
+    mac.MAX_PSDU_BYTES
+    - mac.DATA_HEADER_BYTES
+    - mac.FCS_BYTES
+    - nwk.HEADER_BYTES
+    - NWK_OVERHEAD_BYTES
+    - DATA_HEADER_BYTES
 )
 assert MAX_PAYLOAD_BYTES == 82
 

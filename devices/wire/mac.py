@@ -1,9 +1,10 @@
-"""IEEE 802.15.4-2011 MAC frames as ZigBee uses them on 2.4 GHz, without the frame check sequence (see fcs.py).
+"""IEEE 802.15.4-2011 MAC frames as ZigBee uses them on 2.4 GHz, without the frame check sequence (`fcs`).
 
 Data, acknowledgement, beacon and command frames with short or extended addresses. Not done: MAC security (ZigBee uses
 none), guaranteed time slots, beacon-enabled networks, the 2015 frame version.
 """
 
+from binascii import crc_hqx
 from dataclasses import dataclass
 from enum import IntEnum
 from struct import Struct
@@ -11,6 +12,7 @@ from typing import NamedTuple, Self
 
 from devices.wire.errors import MalformedFrameError
 
+FCS_BYTES = 2  # frame check sequence, IEEE 802.15.4, FCS field
 MAX_PSDU_BYTES = 127  # aMaxPHYPacketSize, FCS included
 BROADCAST = 0xFFFF  # PAN and short address of all, IEEE 802.15.4 5.2.1
 NO_SHORT_ADDRESS = 0xFFFE  # associated, but addressed by its extended address (IEEE 802.15.4 5.3.2)
@@ -23,6 +25,7 @@ _DATA, _DATA_MASK = 0x8841, 0xFFCF  # between short addresses of a PAN, but for 
 _FCF = Struct("<H")  # frame control, IEEE 802.15.4 5.2.1.1
 _SHORT_PAIR = Struct("<HBHHH")  # control, sequence, PAN, destination, source: of every data frame within a PAN
 DATA_HEADER_BYTES = _SHORT_PAIR.size
+_MIRRORED = bytes(int(f"{octet:08b}"[::-1], 2) for octet in range(256))
 _MODE_BYTES = {0: 0, 2: 2, 3: 8}
 assert DATA_HEADER_BYTES == 9
 
@@ -163,6 +166,15 @@ def data_frame(
 def ack_frame(sequence: int, *, pending: bool = False) -> bytes:
     """The immediate acknowledgement (IEEE 802.15.4 5.2.2.3)."""
     return bytes((0x12 if pending else 0x02, 0x00, sequence))
+
+
+def fcs(octets: bytes) -> bytes:
+    """The two octets that follow `octets` on the air, low octet first: CRC-16, reflected 0x1021, initial value 0.
+
+    `crc_hqx` is the same polynomial unreflected, so the octets are mirrored around it; both steps run in C. Mirroring a
+    16-bit value swaps its octets and mirrors each, which is just what little-endian order undoes.
+    """
+    return crc_hqx(octets.translate(_MIRRORED), 0).to_bytes(FCS_BYTES, "big").translate(_MIRRORED)
 
 
 def _address(octets: bytes, at: int, mode: AddressMode, pan: int | None) -> tuple[int, int, int]:

@@ -7,7 +7,6 @@ from devices.wire import zcl
 CLUSTER = 0x000A  # ZCL8 3.12
 
 TIME = 0x0000  # UTCTime: seconds since 2000-01-01 UTC
-TIME_STATUS = 0x0001  # attribute, ZCL8 3.12.2.2.2
 
 INVALID_TIME = 0xFFFF_FFFF  # ZCL8 2.6.2.12, invalid UTCTime
 

@@ -8,7 +8,7 @@ import pytest
 from devices.medium.medium import Medium, MediumSettings
 from devices.time import EventQueue
 from devices.wire import mac
-from devices.wire.fcs import fcs
+from devices.wire.mac import fcs
 
 PAN = 0x1A62
 

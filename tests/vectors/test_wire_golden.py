@@ -17,8 +17,7 @@ from devices.wire.aps import (
     Fragmentation,
 )
 from devices.wire.errors import FrameSecurityError
-from devices.wire.fcs import fcs
-from devices.wire.mac import AddressMode, MacFrame, MacType
+from devices.wire.mac import AddressMode, MacFrame, MacType, fcs
 from devices.wire.nwk import NwkFrame, NwkSecurity, NwkType
 from devices.wire.security import KeyIdentifier, cipher_for
 
