@@ -53,6 +53,7 @@ class AlarmKind(Enum):
     FLOOD = "flood"
     UNPROVEN_DOWNLOAD = "unproven download"
     HOLD_LIMIT = "hold limit"
+    PASSED = "appointment passed"
     MISSED = "appointment missed"
     ACTIVATION_REFUSED = "activation refused"
     NOT_ACTIVATED = "not activated"

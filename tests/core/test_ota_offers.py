@@ -318,8 +318,9 @@ def test_attributes_that_are_no_version_tell_none(bench, records):
 # Words
 
 
-def test_an_activation_time_in_the_past_means_now(bench):
-    bench.offer(model.ActivateAt(bench.now.utc))
+def test_an_activation_time_in_the_past_means_now_and_says_so(bench):
+    effects = bench.offer(model.ActivateAt(bench.now.utc))
+    assert alarms(effects) == [AlarmKind.PASSED]
     assert bench.record().activation == model.ActivateNow()
 
 

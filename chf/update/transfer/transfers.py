@@ -71,6 +71,9 @@ class Transfers:
         session = self._enter(update, record, image)
         session.announce(now)
         out: list[Told] = [session.changed(), TransferMoved(session.state)]
+        if wanted is not update.activation:
+            text = "its activation time passed before its turn came: it activates as soon as it can"
+            out.append(session.alarm(AlarmKind.PASSED, text))
         return self._settled(session, now, out)
 
     def release(self, peer: Eui64, activation_wanted: Activation, now: Now) -> Answer:
