@@ -63,9 +63,9 @@ class Canary:
         libc = ctypes.CDLL(None, use_errno=True)
         self._watch = libc.inotify_init1(os.O_NONBLOCK)
         assert libc.inotify_add_watch(self._watch, os.fsencode(path), IN_OPEN) >= 0
-        self._port = socket.create_server(("127.0.0.1", 0))
-        self._port.setblocking(False)
-        self.url = f"http://127.0.0.1:{self._port.getsockname()[1]}/x"
+        self.port = socket.create_server(("127.0.0.1", 0))
+        self.port.setblocking(False)
+        self.url = f"http://127.0.0.1:{self.port.getsockname()[1]}/x"
 
     def file_was_opened(self) -> bool:
         with contextlib.suppress(BlockingIOError):
@@ -74,13 +74,13 @@ class Canary:
 
     def somebody_knocked(self) -> bool:
         with contextlib.suppress(BlockingIOError):
-            self._port.accept()[0].close()
+            self.port.accept()[0].close()
             return True
         return False
 
     def close(self) -> None:
         os.close(self._watch)
-        self._port.close()
+        self.port.close()
 
 
 @pytest.fixture
@@ -142,7 +142,7 @@ def test_attack_canary_sings_for_a_careless_parser(canary):
     with contextlib.suppress(etree.XMLSyntaxError):
         etree.fromstring(f'<!DOCTYPE x [<!ENTITY a SYSTEM "file://{canary.path}">]><x>&a;</x>'.encode(), careless)
     assert canary.file_was_opened()
-    with socket.create_connection(("127.0.0.1", canary._port.getsockname()[1])):
+    with socket.create_connection(("127.0.0.1", canary.port.getsockname()[1])):
         assert canary.somebody_knocked()
 
 

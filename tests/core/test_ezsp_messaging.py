@@ -51,7 +51,7 @@ def test_a_callback_carries_the_sequence_of_the_last_answered_command(host: Ezsp
     device.stack.send(ApsRequest(NwkAddress(0), 0x0109, 0x0019, 3, 0x0B, b"hi"))
     host.run(1.0)
     (callback,) = host.callbacks
-    assert callback.sequence == host._sequence
+    assert callback.sequence == host.sequence
     assert callback.control == 0x90
 
 

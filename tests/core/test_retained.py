@@ -222,11 +222,8 @@ def test_a_z_stack_dongle_sees_each_change_of_what_it_keeps():
 
 
 def fresh(host: ZnpHost):
-    items = {
-        "item " + " ".join(str(int(part)) for part in key): host.dongle.nvram.get(key)
-        for key in host.dongle.nvram._items
-    }
-    octets = {name: {"octets": value.hex()} for name, value in items.items()}
+    items = host.dongle.nvram.retained().items()
+    octets = {"item " + " ".join(str(int(part)) for part in key): {"octets": value.hex()} for key, value in items}
     return {"counters": {"aps_counter": host.dongle.stack.aps_counter_ahead}, **octets}
 
 

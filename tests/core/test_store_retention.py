@@ -18,7 +18,7 @@ from chf.store.retention import DAY_S, PORTION, Retention
 from chf.store.uplink import NewDocument
 from chf.trace import Event, Kind
 from chf.update.model import ActivateNow, Update, UpdateId, UpdateState
-from tests.support.damaged_store import sql
+from tests.support.damaged_store import connection_of, sql
 from tests.support.memory_radio import MemoryRadio, hub_on_desk
 
 NOW = UtcSeconds(1_800_000_000.0)
@@ -251,14 +251,14 @@ OFTEN = {
 def test_no_whole_table_is_read_for_what_is_asked_often(store, what):
     """Those that grow with the years; a scan in the order of their numbers ends at once where it has a limit."""
     asked: list[str] = []
-    connection = store._database._connection
+    connection = connection_of(store)
     connection.set_trace_callback(asked.append)
     OFTEN[what](store)
     connection.set_trace_callback(None)
     questions = [text for text in asked if text.startswith(("select", "delete"))]
     assert questions
     for question in questions:
-        for *_, step in store._database.read(f"explain query plan {question}"):
+        for *_, step in connection.execute(f"explain query plan {question}"):
             scanned = step.removeprefix("SCAN ") in {
                 "alerts",
                 "uplink",

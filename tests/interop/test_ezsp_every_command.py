@@ -50,7 +50,7 @@ def arguments(schema: Any, octet: int) -> dict[str, Any]:
 async def walk(ezsp: EZSP, octet: int, caplog: pytest.LogCaptureFixture) -> tuple[set[int], set[int]]:
     """The ids that were answered, and those that were refused."""
     answered, refused = set(), set()
-    for name, (number, schema, _) in ezsp._protocol.COMMANDS.items():
+    for name, (number, schema, _) in ezsp.COMMANDS.items():
         if name in NOT_ASKED | MISSPELT:
             continue
         caplog.clear()
@@ -59,9 +59,9 @@ async def walk(ezsp: EZSP, octet: int, caplog: pytest.LogCaptureFixture) -> tupl
         try:
             async with asyncio.timeout(LIMIT_S):
                 if positional:
-                    await ezsp._protocol.command(name, *values.values())
+                    await ezsp.command(name, *values.values())
                 else:
-                    await ezsp._protocol.command(name, **values)
+                    await ezsp.command(name, **values)
         except InvalidCommandError:
             refused.add(number)
         else:
@@ -84,6 +84,6 @@ async def test_every_command_is_answered_so_that_bellows_can_read_it(
         caplog.set_level(logging.DEBUG, "bellows.ezsp.protocol")
         answered, refused = await walk(ezsp, octet, caplog)
         await ezsp.disconnect()
-    not_asked = {number for name, (number, _, _) in ezsp._protocol.COMMANDS.items() if name in NOT_ASKED}
+    not_asked = {number for name, (number, _, _) in ezsp.COMMANDS.items() if name in NOT_ASKED}
     assert answered == known - not_asked
     assert len(refused) > 50

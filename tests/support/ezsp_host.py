@@ -55,7 +55,7 @@ class EzspHost:
         self.resets = 0
         self.dongle = EzspCoprocessor(self._make_stack, DONGLE, self.queue, Random(seed), personality)
         self.status_bytes = 4 if personality.version >= 14 else 1
-        self._sequence = 0
+        self.sequence = 0
         self._number = 0
         self._expected = 0
         self.answers: list[Reply] = []
@@ -68,7 +68,7 @@ class EzspHost:
     # the line
 
     def reset(self) -> None:
-        self._number = self._expected = self._sequence = 0
+        self._number = self._expected = self.sequence = 0
         self.callbacks.clear()
         self._write(b"\x1a" * 32 + bytes.fromhex("C038BC7E"))
 
@@ -120,9 +120,9 @@ class EzspHost:
         return reply.parameters
 
     def call_raw(self, command: int, parameters: bytes = b"") -> Reply:
-        self._sequence = (self._sequence + 1) % 256
-        reply = self.send_frame(struct.pack("<BBBH", self._sequence, 0, 1, command) + parameters)
-        assert reply.sequence == self._sequence
+        self.sequence = (self.sequence + 1) % 256
+        reply = self.send_frame(struct.pack("<BBBH", self.sequence, 0, 1, command) + parameters)
+        assert reply.sequence == self.sequence
         return reply
 
     def negotiate(self) -> None:

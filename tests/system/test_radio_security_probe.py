@@ -56,20 +56,15 @@ async def test_a_full_key_table_is_left_alone_and_the_question_stays_open():
     assert "no index is free" in report.questions[0].answer
 
 
-def flash(dongle):
-    nvram = dongle.ncp.nvram
-    return {key: nvram.get(key) for key in nvram._items}
-
-
 async def test_a_z_stack_stick_answers_and_keeps_its_flash():
     async with plugged_dongle(None) as dongle:
         radio = ZnpRadio(ZnpSettings(dongle.port))
         await radio.start(RecordingListener(), form=True)
         await radio.stop()
         await radio.probe()
-        before = flash(dongle)
+        before = dongle.ncp.nvram.retained()
         report = await radio.probe_security()
-        assert flash(dongle) == before
+        assert dongle.ncp.nvram.retained() == before
     seen = {line.name: line.value for line in report.observations}
     assert seen["SecEntryLookupExt"] == "in this build"
     assert seen["GetLinkKey"].startswith("not in this build")
