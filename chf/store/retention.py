@@ -19,7 +19,7 @@ from chf.trace import utc_text
 
 DAY_S: Final = 86_400.0
 PORTION: Final = 50
-"""Rows of each table in one transaction: 2 ms on a fast disk (our choice)."""
+"""Rows of each table in one transaction, which takes about 3 ms (our choice)."""
 
 
 @dataclass(frozen=True, slots=True)
