@@ -203,3 +203,13 @@ def test_a_secured_message_to_the_dongle_itself_needs_no_key(host: EzspHost) -> 
     assert host.call(0x0034, unicast(0x0000, aps(options=SECURED), b"to myself"))[0] == 0
     host.run()
     assert [message[-9:] for message in host.heard(INCOMING_MESSAGE)] == [b"to myself"]
+
+
+def test_an_entry_of_the_multicast_table_without_endpoint_is_free(host: EzspHost) -> None:
+    device = joined(host)
+    group = ApsRequest(NwkAddress(0xFFFD), 0x0109, 0x0019, 3, 0xFF, b"all", acknowledged=False, group=0x0042)
+    for endpoint, heard in ((0, 0), (0x0B, 1)):
+        assert host.call(0x0064, struct.pack("<BHBB", 0, 0x0042, endpoint, 0)) == b"\x00"
+        device.stack.send(group)
+        host.run(1.0)
+        assert len(host.heard(INCOMING_MESSAGE)) == heard

@@ -1,8 +1,11 @@
 """What a stack refuses, drops or answers with a status: one named case for each."""
 
+from itertools import pairwise
+
 import pytest
 
 from chf.crypto.mmo import key_transport_key
+from devices.medium.medium import MediumSettings
 from devices.stack.interface import ApsStatus, Eui64, Fragment, JoinKind, NwkAddress
 from devices.stack.nwk_layer import NwkLayer
 from devices.wire import aps, mac, nwk, zdp
@@ -14,6 +17,7 @@ from tests.support.air import (
     COORDINATOR_IEEE,
     DEVICE_IEEE,
     LINK_KEY,
+    NETWORK_KEY,
     Air,
     Confirms,
     Deaf,
@@ -508,3 +512,87 @@ def test_a_network_key_that_is_used_up_sends_nothing_more():
     air.run(0.1)
     assert confirms == [ApsStatus.SUCCESS, ApsStatus.NO_NETWORK]
     assert air.coordinator.network_frame_counter == 0xFFFFFFFF
+
+
+def hear_from_coordinator(device, payload: bytes, *, sequence: int = 0, destination_ieee: int | None = None) -> None:
+    """A command under the network key, with a counter beyond all that were used."""
+    layer = Air.nwk(device)
+    security = nwk.NwkSecurity(max(layer.incoming.values(), default=0) + 10**6, COORDINATOR_IEEE, sequence)
+    frame = nwk.NwkFrame(device.address, 0, 1, 1, payload, nwk.NwkType.COMMAND, security, destination_ieee)
+    octets = mac.data_frame(1, PAN, device.address, 0, frame.seal(cipher_for(NETWORK_KEY)))
+    layer.heard(octets, 255, -40)
+
+
+def test_a_frame_under_another_number_of_the_network_key_is_not_opened():
+    air = Air()
+    device, log = air.join()
+    leave = nwk.Leave(request=True).to_bytes()
+    hear_from_coordinator(device, leave, sequence=1)
+    air.run(0.1)
+    assert (device.counters.nwk_security_failures, log.lefts) == (1, 0)
+    hear_from_coordinator(device, leave)
+    air.run(0.1)
+    assert (device.counters.nwk_security_failures, log.lefts) == (1, 1)
+
+
+def test_the_answer_to_anothers_rejoin_is_not_taken():
+    air = Air()
+    device, _ = air.join()
+    air.medium.settings = MediumSettings(delay_s=0.05)
+    device.power_off()
+    device.power_on()
+    air.run_until(lambda: device.address != 0xFFFF)  # it has asked
+    air.coordinator.stop()
+    answer = nwk.RejoinResponse(device.address, 0).to_bytes()
+    hear_from_coordinator(device, answer, destination_ieee=STRANGER)
+    assert (device.joined, device.counters.malformed) == (False, 1)
+    hear_from_coordinator(device, answer, destination_ieee=DEVICE_IEEE)
+    assert (device.joined, device.counters.malformed) == (True, 1)
+
+
+def test_a_leave_that_asks_the_coordinator_to_go_is_not_the_news_of_having_gone():
+    air = Air()
+    device, _ = air.join()
+    layer = Air.nwk(device)
+    layer.emit(layer.frame(0, nwk.Leave(request=True).to_bytes(), command=True), 0)
+    air.run(0.1)
+    assert air.coordinator.counters.unexpected == 1
+    assert air.coordinator.address_of(DEVICE_IEEE) == device.address
+
+
+def test_a_block_is_always_acknowledged():
+    air = Air()
+    device, _ = air.join()
+    air.coordinator.send(to_device(device, b"block", fragment=Fragment(0, 2), acknowledged=False))
+    assert Air.aps(air.coordinator).awaiting
+    air.run(0.1)
+    assert not Air.aps(air.coordinator).awaiting
+
+
+def test_attempts_to_join_come_at_growing_intervals_up_to_a_minute():
+    air = Air()
+    device, log = air.add_device()
+    device.join()  # nobody lets it in
+    at: list[float] = []
+    for attempt in range(9):
+        air.run_until(lambda: len(log.failures) > attempt, 200)  # noqa: B023 called before the next turn
+        at.append(air.queue.now())
+    scan_s = at[0]
+    waits = [round(later - earlier - scan_s) for earlier, later in pairwise(at)]
+    assert waits == [1, 2, 4, 8, 16, 32, 60, 60]
+
+
+def test_the_neighbour_table_is_told_page_by_page():
+    air = Air()
+    devices = [air.join(Eui64(DEVICE_IEEE + index))[0] for index in range(5)]
+    told: list[int] = []
+    for start in (0, 3):
+        air.log.messages.clear()
+        Air.send_zdp(devices[0], 0, 0x0031, bytes([start]))
+        device_heard: list[bytes] = []
+        devices[0].listener.on_message = lambda message: device_heard.append(message.payload)  # noqa: B023 now
+        air.run(0.1)
+        response = zdp.MgmtLqiResponse.from_bytes(device_heard[0][1:])
+        assert (response.total, response.start_index) == (5, start)
+        told += [neighbour.ieee for neighbour in response.neighbours]
+    assert told == [device.ieee for device in devices]
