@@ -410,7 +410,7 @@ async def test_what_the_hub_would_begin_by_itself_waits_for_the_key_too(store, e
         tx.devices.update(replace(tx.devices.get(PPMID), link_key=None))
     async with hub_on_desk(store, MemoryRadio(), CBKE) as desk:
         await desk.until(lambda: desk.radio.asked)
-        await asyncio.sleep(0.05)
+        await desk.two_looks()
         assert desk.radio.posted == []
 
 

@@ -41,14 +41,6 @@ def add(store, device):
         tx.audit.append(Event(0.0, Kind.DEVICE_ADDED, device, None, {"device_type": "PPMID"}))
 
 
-async def two_looks(desk):
-    """The hub has seen two commands that were given now, and all that was written before."""
-    for _ in range(2):
-        with Store.open(desk.store.home) as beside, beside.transaction() as tx:
-            tx.inbox.submit(Verb.UPDATE_CANCEL, {"update": 99}, 0.0)
-        await desk.until(lambda: not desk.store.inbox.pending())
-
-
 def told(store):
     return [alert.outcome for alert in store.alerts.list(use_case="CS14")]
 
@@ -66,7 +58,7 @@ async def test_a_device_added_while_the_hub_was_down_is_told_once_over_restarts(
     for _ in range(2):
         async with hub_on_desk(store, MemoryRadio()) as desk:
             await desk.until(lambda: told(store))
-            await two_looks(desk)
+            await desk.two_looks()
     assert told(store) == ["00-DB-12-34-56-78-90-A4 added"]
 
 
@@ -110,7 +102,7 @@ async def test_a_forgotten_device_is_told_in_the_transaction_that_forgets_it(sto
             tx.inbox.submit(Verb.DEVICE_FORGET, {"device": "00-DB-12-34-56-78-90-A4"}, 0.0)
         await desk.until(lambda: store.devices.get(PPMID) is None)
         assert told(store)[1:] == ["00-DB-12-34-56-78-90-A4 removed"]  # there in the instant that the row is gone
-        await two_looks(desk)
+        await desk.two_looks()
     assert len(told(store)) == 2
     assert logged(store.alerts.list()[-1]) == ()
 
@@ -155,7 +147,7 @@ async def test_the_setting_switches_it_off(store):
     add(store, PPMID)
     quiet = HubSettings(security=SecuritySettings(device_log_alert=False))
     async with hub_on_desk(store, MemoryRadio(), quiet) as desk:
-        await two_looks(desk)
+        await desk.two_looks()
     assert told(store) == []
 
 

@@ -141,6 +141,13 @@ class HubOnDesk:
     def kinds(self) -> list[Kind]:
         return [event.kind for event in self.told]
 
+    async def two_looks(self) -> None:
+        """The hub has seen two commands that were given now, and all that was written before."""
+        for _ in range(2):
+            with Store.open(self.store.home) as beside, beside.transaction() as tx:
+                tx.inbox.submit(Verb.UPDATE_CANCEL, {"update": 99}, 0.0)
+            await self.until(lambda: not self.store.inbox.pending())
+
     async def until(self, condition: Callable[[], object]) -> None:
         await until(condition, explain=lambda: f"the hub told {self.told[-10:]}")
 
