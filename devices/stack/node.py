@@ -4,12 +4,12 @@ The two ends differ in how they join, in whom they listen to (`arrived`), and in
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from devices.medium.medium import Medium
 from devices.stack import zdo
-from devices.stack.aps_layer import MAX_PAYLOAD_BYTES, ApsLayer
+from devices.stack.aps_layer import MAX_PAYLOAD_BYTES, ApsLayer, ApsNode
 from devices.stack.interface import (
     ZDP_PROFILE,
     ApsIndication,
@@ -21,12 +21,10 @@ from devices.stack.interface import (
     LinkKey,
     NwkAddress,
 )
-from devices.stack.nwk_layer import OFF_NETWORK, Arrival, Counters, Done, NwkLayer, is_broadcast
+from devices.stack.nwk_layer import OFF_NETWORK, Counters, NwkLayer, NwkNode, is_broadcast
 from devices.stack.persisted import counter_ahead
 from devices.wire import zdp
 from devices.wire.errors import MalformedFrameError
-from devices.wire.mac import MacFrame
-from devices.wire.nwk import NwkFrame
 from devices.wire.security import APS_OVERHEAD_BYTES
 
 if TYPE_CHECKING:
@@ -35,8 +33,8 @@ if TYPE_CHECKING:
     from devices.time import Scheduler
 
 
-class ZigbeeNode(ABC):
-    """One node on the medium."""
+class ZigbeeNode(NwkNode, ApsNode, zdo.ZdpSubject, ABC):
+    """One node on the medium: what its layers and its device object ask of it, and what it offers to those above."""
 
     def __init__(
         self,
@@ -162,24 +160,8 @@ class ZigbeeNode(ABC):
         except MalformedFrameError:
             self.counters.malformed += 1
 
-    # What the two ends do differently
+    # What the two ends do differently, beside what the layers ask of them
 
-    @abstractmethod
-    def arrived(self, arrival: Arrival) -> None:
-        """A NWK frame whose security, if it has any, is right."""
-
-    @abstractmethod
-    def forward(self, frame: NwkFrame, done: Done | None) -> None:
-        """Send a NWK frame of whatever kind to its next hop."""
-
-    @abstractmethod
-    def mac_received(self, frame: MacFrame, lqi: int) -> None:
-        """A beacon or a command."""
-
-    @abstractmethod
-    def data_was_for(self, destination: int, *, pending: bool) -> None: ...
-    @abstractmethod
-    def parent_lost(self) -> None: ...
     @abstractmethod
     def _indicate(self, indication: ApsIndication) -> None: ...
     @abstractmethod
@@ -187,17 +169,7 @@ class ZigbeeNode(ABC):
         """Of the device profile, and not answered by the device object."""
 
     @abstractmethod
-    def aps_command(self, octets: bytes) -> None: ...
-    @abstractmethod
     def ieee_of(self, address: NwkAddress) -> Eui64 | None: ...
-    @abstractmethod
-    def node_descriptor(self) -> zdp.NodeDescriptor: ...
-    @abstractmethod
-    def neighbours(self) -> Iterable[zdp.Neighbour]: ...
-    @abstractmethod
-    def known_address(self, ieee: int) -> int | None: ...
-    @abstractmethod
-    def known_ieee(self, address: int) -> int | None: ...
 
     def energy(self, channel: int) -> int:
         """Energy on a channel, in dBm."""
