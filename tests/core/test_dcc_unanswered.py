@@ -43,6 +43,14 @@ class Sent(DeskBench):
     def told(self, after_s: float, policy: DeskPolicy | None = None):
         return self.convert(later(after_s), policy)
 
+    def cs06(self, tx, state: MessageState) -> tuple[int, bytes]:
+        """A command of the command line for the ESME, which has come so far; the one before it was answered."""
+        octets = cs06(self.pki, ESME, 71, bytes(32))
+        number = tx.device_messages.add(row(ESME, gbcs.MessageCode.ACTIVATE_FIRMWARE, 71, octets, NOW))
+        tx.device_messages.change(number, state, NOW.utc)
+        tx.device_messages.change(self.message.id, MessageState.ANSWERED, NOW.utc)
+        return number, octets
+
     def state(self) -> MessageState:
         return self.store.device_messages.get(self.message.id).state
 
@@ -126,9 +134,7 @@ def test_unanswered_hub_that_delivers_meanwhile_wins(sent):
 
 def test_unanswered_command_of_the_command_line_is_told_to_the_supplier(sent):
     with sent.store.transaction() as tx:
-        octets = cs06(sent.pki, ESME, 71, bytes(32))
-        number = tx.device_messages.add(row(ESME, gbcs.MessageCode.ACTIVATE_FIRMWARE, 71, octets, NOW))
-        tx.device_messages.change(number, MessageState.FAILED, NOW.utc, "no access")
+        sent.cs06(tx, MessageState.FAILED)
     (document,) = sent.told(1.0)
     assert field(document.document, "RequestID") == str(RequestId(SUPPLIER, ESME, 71))
     assert field(document.document, "ServiceReference") == "11.3"
@@ -136,10 +142,7 @@ def test_unanswered_command_of_the_command_line_is_told_to_the_supplier(sent):
 
 def test_unanswered_answer_that_comes_too_late_is_passed_on_all_the_same(sent):
     with sent.store.transaction() as tx:
-        octets = cs06(sent.pki, ESME, 71, bytes(32))
-        number = tx.device_messages.add(row(ESME, gbcs.MessageCode.ACTIVATE_FIRMWARE, 71, octets, NOW))
-        tx.device_messages.change(number, MessageState.DELIVERED, NOW.utc)
-        tx.device_messages.change(sent.message.id, MessageState.ANSWERED, NOW.utc)
+        number, octets = sent.cs06(tx, MessageState.DELIVERED)
     command = gbcs.GbcsMessage.from_bytes(octets).header
     assert len(sent.told(RESPONSE_S)) == 1
     answer = gbcs.make_cs06_response(command, gbcs.CommandAccepted(), NOW.utc, KEYS(f"{ESME:016x}-ds"))
@@ -153,10 +156,7 @@ def test_unanswered_answer_that_comes_too_late_is_passed_on_all_the_same(sent):
 def test_unanswered_answer_that_is_here_already_goes_before_any_verdict(sent):
     """More alerts than one batch before it: the answer is looked at first."""
     with sent.store.transaction() as tx:
-        octets = cs06(sent.pki, ESME, 71, bytes(32))
-        number = tx.device_messages.add(row(ESME, gbcs.MessageCode.ACTIVATE_FIRMWARE, 71, octets, NOW))
-        tx.device_messages.change(number, MessageState.DELIVERED, NOW.utc)
-        tx.device_messages.change(sent.message.id, MessageState.ANSWERED, NOW.utc)
+        _, octets = sent.cs06(tx, MessageState.DELIVERED)
         for n in range(150):
             tx.alerts.add(NewAlert(f"junk {n}", ESME, "x", 0, "", b"junk", False, NOW.utc))
         command = gbcs.GbcsMessage.from_bytes(octets).header
