@@ -212,6 +212,13 @@ def test_a_busy_hub_is_asked_for_a_tunnel_again_after_three_minutes() -> None:
     assert fetcher.client.handle_deadline(180.0) == [Discover()]
 
 
+def test_a_tunnel_that_was_not_asked_for_is_not_taken() -> None:
+    client = TunnelClient(lambda: 1, retry_s=10.0, retry_max_s=60.0)
+    response = tunneling.RequestTunnelResponse(5, TunnelStatus.SUCCESS).to_bytes()
+    frame = ZclFrame(1, ServerCommand.REQUEST_TUNNEL_RESPONSE, response, from_server=True)
+    assert client.receive(frame, HUB, 0.0) == (Status.SUCCESS, [])
+
+
 def test_one_get_at_a_time() -> None:
     fetcher = Fetcher()
     opened, get = fetcher.answer(TunnelStatus.SUCCESS)

@@ -542,6 +542,16 @@ def test_a_failure_that_nobody_hears_is_told_a_bounded_number_of_times() -> None
     assert (len(ends), bench.state) == (SPEC_STRICT.end_attempts, State.IDLE)
 
 
+def test_a_failure_that_nobody_heard_is_told_again_with_its_status() -> None:
+    bench = ClientBench(octets=image(NEW + 1))  # offered as another version
+    bench.fetching()
+    for offset in range(0, len(bench.image), 50):
+        bench.block(offset)
+    bench.wait()
+    ends = [payload[0] for command, payload in bench.requests() if command == ota.Command.UPGRADE_END_REQUEST]
+    assert ends == [Status.INVALID_IMAGE] * 2
+
+
 def test_the_expected_format_decides_where_it_is_set() -> None:
     bench = ClientBench(body_format=BodyFormat.SUB_ELEMENTS)
     bench.download()
