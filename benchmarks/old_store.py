@@ -181,7 +181,7 @@ def commands(rows: int) -> dict[str, Sequence[str]]:
 
 
 def measure(home: Path, rows: int, runs: int) -> dict[str, dict[str, float]]:
-    """Seconds of processor time and MB of memory, each the median of so many runs, after one that warms up.
+    """Seconds of processor time and MB of memory, each the median of so many runs; of several, after one that warms up.
 
     Processor time, because what else the machine does is no matter of the store.
     """
@@ -196,7 +196,9 @@ def measure(home: Path, rows: int, runs: int) -> dict[str, dict[str, float]]:
 
 
 def _median(home: Path, command: Sequence[str], runs: int, *, told: bool = False) -> dict[str, float]:
-    took = [_once(home, command, told=told) for _ in range(runs + 1)][1:]
+    if runs > 1:
+        _once(home, command, told=told)
+    took = [_once(home, command, told=told) for _ in range(runs)]
     return {"seconds": median(second for second, _ in took), "megabytes": median(memory for _, memory in took)}
 
 

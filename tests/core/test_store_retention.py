@@ -9,7 +9,7 @@ from chf.errors import UsageError
 from chf.eui64 import Eui64
 from chf.hub import HubSettings
 from chf.image.image import ImageId
-from chf.store import NewAlert, Store
+from chf.store import DeviceEntry, DeviceType, NewAlert, Store
 from chf.store.audit import BrokenLink
 from chf.store.device_messages import MessageState, NewDeviceMessage
 from chf.store.inbox import Followed
@@ -84,10 +84,11 @@ def test_of_each_device_the_last_update_stays_and_so_does_the_highest_number(sto
 
 def test_commands_go_when_they_are_done_and_nobody_waits_for_their_outcome(store):
     with store.transaction() as tx:
-        done, followed, _pending = (tx.inbox.submit("device.permit", {}, OLD) for _ in range(3))
+        done, followed, pending = (tx.inbox.submit("device.permit", {}, OLD) for _ in range(3))
         tx.inbox.finish(done, {}, OLD)
         tx.inbox.refuse(followed, "no", OLD)
         tx.followed.add(Followed(followed, "a:b:1", "8.11", 0))
+        store._database.write("update inbox set finished_utc = 5 where id = ?", (pending,))  # by whatever fault
     assert prune(store) == {"inbox": 1}
     assert [command.id for command in store.inbox.pending()] == [3]
     assert store.inbox.get(followed) is not None
@@ -219,6 +220,18 @@ async def test_a_hub_lets_it_go_by_itself_but_not_for_ever(tmp_path):
                 if not left:
                     await desk.until(lambda store=store: not store.alerts.list())
             assert len(store.alerts.list()) == left
+
+
+def test_of_each_device_in_the_log_the_last_update_and_the_last_event_are_found(store):
+    with store.transaction() as tx:
+        for device in (DEVICE, OTHER):
+            tx.devices.add(DeviceEntry(device, DeviceType.PPMID, OLD))
+        for number, device in enumerate((DEVICE, OTHER, DEVICE, USER), 1):
+            tx.jobs.add(update(number, device, OLD))
+    audited(store, [OLD, YOUNG, NOW])
+    assert [int(job.id) for job in store.jobs.last_of_each_device()] == [2, 3]
+    assert store.audit.last_of_device(DEVICE).event.utc == NOW
+    assert [record.seq for record in store.audit.of_device(DEVICE, OLD, YOUNG)] == [1, 2], "both ends included"
 
 
 OFTEN = {
