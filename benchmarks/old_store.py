@@ -22,7 +22,7 @@ from typing import Any, Final
 
 from chf.clock import UtcSeconds
 from chf.eui64 import Eui64, format_eui64
-from chf.hub.log_alerts import TOLD
+from chf.hub.device_log_alerts import TOLD
 from chf.image.image import ImageId
 from chf.store import DeviceEntry, DeviceStatus, DeviceType, Store
 from chf.store.database import Database
@@ -52,7 +52,7 @@ HUB: Final = """
 import sys, time
 from pathlib import Path
 from chf.hub import Hub
-from chf.hub.log_alerts import TOLD
+from chf.hub.device_log_alerts import TOLD
 from chf.store import Store
 from chf.store.retention import Retention
 before = time.process_time()

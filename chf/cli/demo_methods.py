@@ -13,7 +13,7 @@ from chf.dcc.firmware_commands import SUPPLIER_COUNTER, VERSION_USE_CASES, cs06,
 from chf.duis import ServiceReference
 from chf.eui64 import Eui64, format_eui64, parse_eui64
 from chf.gbcs import AlertCode, MessageCode
-from chf.hub.meaning import USE_CASES
+from chf.hub.messages_from_devices import USE_CASES
 from chf.image.build import build_image
 from chf.image.image import FirmwareImage, parse_image
 from chf.image.recipe import parse_recipe

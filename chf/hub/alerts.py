@@ -1,45 +1,26 @@
-"""Alerts: the hub's own CCS08 and CS14, made here, and those of devices, read but never changed.
+"""The hub's own alerts: CCS08, how a transfer ended, and CS14, what the device log is now."""
 
-What a device sent is kept as it came, whether or not its signature can be checked: judging is the receiver's part, and
-an alert that was dropped cannot be judged by anybody.
-"""
-
-import hashlib
-import logging
-from dataclasses import dataclass
-from enum import StrEnum
 from functools import cached_property
 
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from chf.clock import UtcSeconds
 from chf.crypto.mmo import aes_mmo
-from chf.errors import MalformedMessageError, RefusedError, UnusableFileError, UsageError
-from chf.eui64 import Eui64
 from chf.gbcs import (
     AlertCode,
-    CommandAccepted,
-    CraFlag,
-    GbcsMessage,
     MessageCode,
     TransferResponseCode,
     cs14_header,
-    mac_key,
     mac_key_of,
     make_ccs08_alert,
     make_cs14_alert,
-    parse_payload,
-    verify_mac,
 )
 from chf.gbcs.device_log_alert import MOST_ENTRIES, LoggedDevice
-from chf.hub.meaning import USE_CASES, to_update_event
 from chf.pki.certificates import Usage
 from chf.pki.gbcs import Pki
 from chf.store.alerts import NewAlert, alert_id
 from chf.store.store import Transaction
-from chf.update.model import TransferOutcome, Update, UpdateEvent
-
-_LOG = logging.getLogger(__name__)
+from chf.update.model import TransferOutcome, Update
 
 COUNTER = "chf originator counter"
 
@@ -49,30 +30,6 @@ _RESPONSE_CODES = {
     TransferOutcome.HARDWARE_VERSION_MISMATCH: TransferResponseCode.HARDWARE_VERSION_MISMATCH,
     TransferOutcome.FILE_TRANSFER_FAILURE: TransferResponseCode.FILE_TRANSFER_FAILURE,
 }
-
-
-class Signature(StrEnum):
-    """What is known of an alert's signature."""
-
-    GOOD = "good"
-    UNKNOWN = "no certificate of the originator is known"
-    BAD = "not the originator's"
-
-
-@dataclass(frozen=True, slots=True)
-class DeviceMessageRead:
-    """A device's message, and what it means to its update: nothing where it is not believed.
-
-    `answers` is counter and message code of the command that a response answers; `accepts`, that it will be carried out
-    at its time. `believed` is what is from this device and not wrongly signed.
-    """
-
-    alert: NewAlert
-    signature: Signature
-    believed: bool = False
-    events: tuple[UpdateEvent, ...] = ()
-    answers: tuple[int, int] | None = None
-    accepts: bool = False
 
 
 class HubAlerts:
@@ -146,73 +103,3 @@ class HubAlerts:
         )
         tx.alerts.add(alert)
         return alert
-
-
-class DeviceMessageReader:
-    """Reads what devices say, and checks it with the certificates of their originators."""
-
-    def __init__(self, pki: Pki) -> None:
-        self._pki = pki
-
-    def read(self, device: Eui64, octets: bytes, job: Update | None, utc: UtcSeconds) -> DeviceMessageRead:
-        """Read what a device sent through its tunnel. Never raises for what it holds."""
-        job_id = None if job is None else int(job.id)
-        try:
-            message = GbcsMessage.from_bytes(octets)
-            payload = parse_payload(message)
-        except MalformedMessageError as error:
-            alert = NewAlert(_digest_id(octets), device, "unknown", 0, f"not read: {error}", octets, False, utc, job_id)
-            return DeviceMessageRead(alert, Signature.UNKNOWN)
-        header = message.header
-        signature = self._check(message)
-        means = to_update_event(payload, job, utc)
-        believed = signature is not Signature.BAD and header.originator == device
-        use_case = USE_CASES.get(header.message_code, f"0x{header.message_code:04X}")
-        # A forgery may not have the id of what it imitates: the genuine alert would look like a repetition.
-        own_id = alert_id(device, header.counter, header.message_code)
-        msg_id = own_id if believed else _digest_id(octets)
-        verified = signature is Signature.GOOD
-        alert = NewAlert(msg_id, device, use_case, means.alert_code, means.outcome, octets, verified, utc, job_id)
-        return DeviceMessageRead(
-            alert,
-            signature,
-            believed,
-            means.events if believed else (),
-            (header.counter, header.message_code) if header.cra is CraFlag.RESPONSE else None,
-            believed and header.cra is CraFlag.RESPONSE and isinstance(payload, CommandAccepted),
-        )
-
-    def _check(self, message: GbcsMessage) -> Signature:
-        originator = Eui64(message.header.originator)
-        if not message.signature and message.mac is not None:
-            return self._check_mac(message, originator)
-        try:
-            self._pki.certificate(originator, Usage.DIGITAL_SIGNATURE)
-        except UsageError as error:
-            return _not_checked(error)
-        try:
-            self._pki.verify(message)
-        except RefusedError:
-            return Signature.BAD
-        return Signature.GOOD
-
-    def _check_mac(self, message: GbcsMessage, originator: Eui64) -> Signature:
-        """On a bench the keys of ACB and supplier are here; a real hub has to leave a MAC to whom it is for."""
-        try:
-            public = self._pki.public_key(originator, Usage.KEY_AGREEMENT)
-            private = self._pki.private_key(Eui64(message.header.recipient), Usage.KEY_AGREEMENT)
-        except UsageError as error:
-            return _not_checked(error)
-        good = verify_mac(message, mac_key(private, public, message.header))
-        return Signature.GOOD if good else Signature.BAD
-
-
-def _digest_id(octets: bytes) -> str:
-    return f"sha256/{hashlib.sha256(octets).hexdigest()}"
-
-
-def _not_checked(reason: UsageError) -> Signature:
-    """The message is relayed all the same; who runs the hub is told of a file that wants mending."""
-    if isinstance(reason, UnusableFileError):
-        _LOG.error("a signature or MAC is not checked: %s", reason)
-    return Signature.UNKNOWN

@@ -4,7 +4,7 @@ A message never says what the store does not know, and nothing that must be repo
 must outlive a power cut waits for the disk: what is heard again anyway, and the audit's word of it, survives the end of
 the process.
 
-Whoever handles an input returns a batch; only the hub carries one out (`chf.hub.journal`).
+A handler returns a batch; only the journal carries one out (`chf.hub.journal`).
 """
 
 from collections.abc import Callable, Coroutine, Mapping, Sequence
@@ -57,7 +57,7 @@ class Batch:
     """Whether it reports a batch that was set aside: where it is refused as well, there is no other alarm."""
 
     def write(self, write: Write, *, device: Eui64 | None = None, durable: bool = True) -> None:
-        """Not `durable`: nothing depends on it, or whoever does waits for the disk itself (`Store.sync`)."""
+        """Not `durable`: nothing depends on it, or what does waits for the disk by itself (`Store.sync`)."""
         self.writes.append(write)
         self.durable = self.durable or durable
         if device is not None:

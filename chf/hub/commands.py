@@ -12,9 +12,9 @@ from chf.clock import LAST_ZIGBEE_UTC, Now, UtcSeconds
 from chf.errors import ChfError, RadioGoneError, RadioRefusedError, RefusedError, StoreUnavailableError, UsageError
 from chf.eui64 import Eui64, format_eui64, parse_eui64
 from chf.hub.batch import Batch, DeviceChange
+from chf.hub.device_log_alerts import TOOK_KEY_BACK, DeviceLogAlerts
 from chf.hub.handler import HubContext
 from chf.hub.journal import Journal
-from chf.hub.log_alerts import TOOK_KEY_BACK, LogAlerts
 from chf.hub.updates import Updates
 from chf.radio.interface import RadioState
 from chf.store.inbox import Command, CommandState, Verb
@@ -40,7 +40,7 @@ LONGEST_LIFETIME_S: Final = 10 * 365 * 86_400.0
 
 
 class Commands:
-    def __init__(self, context: HubContext, updates: Updates, journal: Journal, log_alerts: LogAlerts) -> None:
+    def __init__(self, context: HubContext, updates: Updates, journal: Journal, log_alerts: DeviceLogAlerts) -> None:
         self._store, self._radio, self._clock = context.store, context.radio, context.clock
         self._updates, self._journal, self._log_alerts = updates, journal, log_alerts
         self._policy, self._images, self._damage = context.settings.jobs, context.images, context.damage
@@ -114,7 +114,7 @@ class Commands:
         batch.write(partial(_begin_anew, device))
         took_back = {} if entry.link_key is None else {TOOK_KEY_BACK: True}
         batch.event(Kind.DEVICE_PERMITTED, {"seconds": seconds, **took_back}, device=device)
-        self._log_alerts.raise_all(self._store, batch)
+        self._log_alerts.raise_all(batch)
         return {"device": format_eui64(device), "seconds": seconds}
 
     async def _forget(self, batch: Batch, body: Mapping[str, Any]) -> dict[str, Any]:
@@ -130,7 +130,7 @@ class Commands:
             self._updates.tell(batch, device, Refused("the device was taken out of the device log"))
         batch.write(lambda tx: tx.devices.remove(device))
         batch.event(Kind.DEVICE_FORGOTTEN, {}, device=device)
-        self._log_alerts.raise_all(self._store, batch)
+        self._log_alerts.raise_all(batch)
         batch.changed(device, DeviceChange.FORGOTTEN)
         return {"device": format_eui64(device)}
 

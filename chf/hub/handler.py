@@ -12,11 +12,12 @@ from typing import Self
 from chf.clock import Clock, Instant, Now
 from chf.errors import MalformedFrameError
 from chf.eui64 import Eui64
-from chf.hub.alerts import DeviceMessageReader, HubAlerts
+from chf.hub.alerts import HubAlerts
 from chf.hub.batch import Batch, DeviceChange
 from chf.hub.devices import KnownDevices
 from chf.hub.gate import reply
 from chf.hub.images import ImageCache
+from chf.hub.messages_from_devices import DeviceMessageReader
 from chf.hub.settings import HubSettings
 from chf.pki.gbcs import Pki
 from chf.radio.interface import Delivery, Inbound, NetworkInfo, Outbound, Radio

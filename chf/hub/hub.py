@@ -8,7 +8,6 @@ decided here.
 import asyncio
 import os
 from collections.abc import Callable, Iterable
-from functools import partial
 from typing import Final
 
 from chf import __version__
@@ -19,11 +18,11 @@ from chf.eui64 import Eui64
 from chf.hub.batch import Batch, DeviceChange, Work, together
 from chf.hub.commands import Commands
 from chf.hub.deadlines import Deadlines
+from chf.hub.device_log_alerts import DeviceLogAlerts, is_change
 from chf.hub.gate import Gate
 from chf.hub.handler import Handler, HubContext, ReadHandler, unsupported
 from chf.hub.journal import Journal
 from chf.hub.keys import Keys
-from chf.hub.log_alerts import LogAlerts, is_change
 from chf.hub.presence import Presence
 from chf.hub.settings import HubSettings
 from chf.hub.tunnels import Tunnels
@@ -64,7 +63,7 @@ class Hub:
         settings = settings or HubSettings()
         self._store, self._radio, self._clock, self._trace = store, radio, clock, trace
         context = HubContext.of(store, radio, clock, settings, pki)
-        self._context, self._devices, self._damage = context, context.devices, context.damage
+        self._devices, self._damage = context.devices, context.damage
         self._journal = Journal(store, self)
         self._gate = Gate(context.devices, settings.security.mode)
         self._presence = Presence(context.devices, settings.security.mode)
@@ -75,13 +74,12 @@ class Hub:
             key_establishment.CLUSTER: self._keys,
             ota.CLUSTER: self._updates,
             tunneling.CLUSTER: tunnels,
-            time.CLUSTER: ReadHandler(lambda message, now: time.answer(message.payload, now)),
-            basic.CLUSTER: ReadHandler(lambda message, _now: basic.answer(message.payload)),
-            metering.CLUSTER: ReadHandler(lambda msg, _now: metering.answer(msg.payload, tunnels.flags(msg.source))),
+            time.CLUSTER: ReadHandler(lambda asked, now: time.answer(asked.payload, now)),
+            basic.CLUSTER: ReadHandler(lambda asked, _: basic.answer(asked.payload)),
+            metering.CLUSTER: ReadHandler(lambda asked, _: metering.answer(asked.payload, tunnels.flags(asked.source))),
         }
         self._others = ReadHandler(unsupported)
-        raises = settings.security.device_log_alert and context.alerts.shares_key_with_acb
-        self._log_alerts = LogAlerts(context.alerts, enabled=raises, damage=context.damage)
+        self._log_alerts = DeviceLogAlerts(context, self._journal)
         self._commands = Commands(context, self._updates, self._journal, self._log_alerts)
         self._upkeep = Upkeep(context, self._journal)
         self._deadlines = Deadlines(self._handlers.values(), clock, self._journal.carry_out, self._alarm)
@@ -108,7 +106,7 @@ class Hub:
                 for name, turn in (
                     ("taking commands", self._take_commands),
                     ("taking messages for devices", self._take_messages),
-                    ("raising alerts of the device log", partial(self._log_alerts.turn, self._context, self._journal)),
+                    ("raising alerts of the device log", self._log_alerts.turn),
                     ("saving progress", self._save),
                     ("the store's checkpoint", self._upkeep.checkpoint),
                     ("retention", self._upkeep.prune),
@@ -158,7 +156,7 @@ class Hub:
             self._report([Unreadable.of(error)])
 
     def _heard(self, message: Inbound, now: Now) -> None:
-        """Whoever speaks is there: what was waiting for that goes on."""
+        """A device that speaks is there: its key may be put back, and it counts as joined."""
         if (batch := self._keys.heard(message.source, now)) is not None:
             self._do(batch)
         if not self._journal.behind and (batch := self._presence.heard(message, now)) is not None:

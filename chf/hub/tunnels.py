@@ -1,6 +1,6 @@
 """Tunnels: what the tunnel core wants done, and GBCS messages between the store and devices, both ways.
 
-To a device, messages are rows that wait until it has them (`messages`). From a device, a message goes into the alerts
+To a device, messages are rows that wait until it has them. From a device, a message goes into the alerts
 outbox as it came, and is acknowledged only once it is written.
 """
 
@@ -15,12 +15,11 @@ from chf import tunnel
 from chf.clock import Instant, Now
 from chf.errors import DamagedRowError, RadioGoneError, TimedOutError, UsageError
 from chf.eui64 import Eui64, format_eui64
-from chf.hub import messages
-from chf.hub.alerts import DeviceMessageRead, Signature
+from chf.hub import messages_to_devices
 from chf.hub.batch import Batch, DeviceChange
 from chf.hub.handler import Handler, HubContext
-from chf.hub.meaning import appointment
-from chf.hub.messages import Messages
+from chf.hub.messages_from_devices import DeviceMessageRead, Signature, appointment
+from chf.hub.messages_to_devices import MessagesToDevices
 from chf.hub.updates import Updates
 from chf.radio.interface import SMART_ENERGY_PROFILE, Inbound, NetworkInfo, Outbound
 from chf.store.device_log import DeviceType
@@ -44,7 +43,7 @@ class Tunnels(Handler):
         self._context, self._devices, self._store = context, context.devices, context.store
         self._client = tunnel.TunnelClient(context.settings.tunnel)
         self._server = tunnel.TunnelServer(context.settings.tunnel)
-        self._messages = Messages(context.store)
+        self._messages = MessagesToDevices(context.store)
         self._updates = updates
 
     # From the radio
@@ -131,7 +130,7 @@ class Tunnels(Handler):
             yield damage
         for row in rows:
             batch = Batch(now)
-            left_s = messages.lifetime_s(row, now)
+            left_s = messages_to_devices.lifetime_s(row, now)
             if left_s <= 0:
                 self._messages.expire(batch, row)
             elif not self._is(row.device, CARRIED):
@@ -214,19 +213,13 @@ class Tunnels(Handler):
 
     def _note(self, batch: Batch, peer: Eui64, read: DeviceMessageRead) -> None:
         alert = read.alert
-        fields: dict[str, str | bool] = {
-            "use_case": alert.use_case,
-            "alert_code": f"0x{alert.alert_code:04X}",
-            "outcome": alert.outcome,
-            "msg_id": alert.msg_id,
-            "verified": alert.verified,
-        }
+        fields: dict[str, str | bool] = {**alert.as_fields(), "verified": alert.verified}
         if read.answers is None:
             batch.event(Kind.ALERT_RECEIVED, fields, device=peer, job=alert.job)
         else:
             del fields["alert_code"]
             if read.believed and alert.verified:  # what nobody can check is passed on to no user, and answers nothing
-                batch.write(partial(messages.answered, peer, *read.answers, batch.now.utc))
+                batch.write(partial(messages_to_devices.answered, peer, *read.answers, batch.now.utc))
             batch.event(Kind.RESPONSE_RECEIVED, fields, device=peer, job=alert.job)
         if read.signature is Signature.BAD:
             reason = f"alert {alert.msg_id} was relayed: its signature is not its originator's"

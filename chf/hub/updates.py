@@ -209,13 +209,7 @@ class Updates(Handler):
     def _raise_transfer_alert(self, wanted: effect.RaiseTransferAlert, now: Now, tx: Transaction) -> Event:
         update = wanted.update
         alert = self._alerts.transfer_alert(tx, update, wanted.outcome, now.utc)
-        fields = {
-            "use_case": alert.use_case,
-            "alert_code": f"0x{alert.alert_code:04X}",
-            "outcome": alert.outcome,
-            "msg_id": alert.msg_id,
-        }
-        return append(Event(now.utc, Kind.ALERT_RAISED, update.device, int(update.id), fields), tx)
+        return append(Event(now.utc, Kind.ALERT_RAISED, update.device, int(update.id), alert.as_fields()), tx)
 
     async def _load_images(self) -> Batch | None:
         """All that are wanted, so that many updates of one image start in one transaction, in a turn of its own."""

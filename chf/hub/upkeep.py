@@ -15,7 +15,7 @@ _LOG = logging.getLogger(__name__)
 
 CHECKPOINT_S: Final = 30.0  # how often SQLite's log is moved into its file (our choice)
 PRUNE_S: Final = 1.0  # between two portions of what retention lets go (our choice)
-LULL_S: Final = 600.0  # until it is looked for again, once nothing is left (our choice)
+LOOK_AGAIN_S: Final = 600.0  # once nothing is left to prune, or nothing can be written (our choice)
 
 
 class Upkeep:
@@ -36,9 +36,9 @@ class Upkeep:
         now = self._clock.now().utc
         older_than = self._retention.older_than(now)
         if older_than is None or self._journal.behind:
-            return LULL_S
+            return LOOK_AGAIN_S
         try:
-            return PRUNE_S if self._store.prune(older_than, now) else LULL_S
+            return PRUNE_S if self._store.prune(older_than, now) else LOOK_AGAIN_S
         except StoreError as error:
             _LOG.warning("nothing was pruned: %s", error)
-            return LULL_S
+            return LOOK_AGAIN_S

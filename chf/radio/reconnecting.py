@@ -1,6 +1,6 @@
 """`Radio` for the life of the hub, over a dongle of any kind: a dongle that goes is opened again until it is back.
 
-Whoever has a message under way then is told that the radio is gone; the network is to be the same as before. One link
+Each message that was under way then ends as RADIO_GONE; the network is to be the same as before. One link
 is a session (`session.py`); this file is the life around the sessions.
 """
 
@@ -340,10 +340,10 @@ class _GuardedListener:
         _guarded(self._listener.radio_state_changed, state, reason)
 
 
-_Told = ParamSpec("_Told")
+_Heard = ParamSpec("_Heard")
 
 
-def _guarded(listener: Callable[_Told, None], *args: _Told.args, **kwargs: _Told.kwargs) -> None:
+def _guarded(listener: Callable[_Heard, None], *args: _Heard.args, **kwargs: _Heard.kwargs) -> None:
     """Where the radio calls the hub, the hub's outermost loop is."""
     try:
         listener(*args, **kwargs)

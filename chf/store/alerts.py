@@ -28,6 +28,15 @@ class NewAlert:
     created: UtcSeconds
     job: int | None = None
 
+    def as_fields(self) -> dict[str, str]:
+        """As the trace tells of it."""
+        return {
+            "use_case": self.use_case,
+            "alert_code": f"0x{self.alert_code:04X}",
+            "outcome": self.outcome,
+            "msg_id": self.msg_id,
+        }
+
 
 @dataclass(frozen=True, slots=True)
 class Alert:

@@ -75,10 +75,6 @@ class TunnelClient:
                 maximum_transfer_size=record.maximum_transfer_size,
             )
 
-    def snapshot(self) -> tuple[TunnelRecord, ...]:
-        """The open tunnels, for `restore`."""
-        return tuple(session.record() for session in self._sessions.values() if session.state is State.OPEN)
-
     def state(self, peer: Eui64) -> State | None:
         """None for a device that `device_joined` and `send` never named."""
         session = self._sessions.get(peer)

@@ -7,7 +7,7 @@ import pytest
 from chf import gbcs
 from chf.clock import Instant, Now, UtcSeconds
 from chf.eui64 import Eui64
-from chf.hub.meaning import to_update_event
+from chf.hub.messages_from_devices import to_update_event
 from chf.image.image import ImageId
 from chf.update import model
 from chf.update.transitions import apply

@@ -11,11 +11,11 @@ from chf.errors import MalformedMessageError
 from chf.eui64 import parse_eui64
 from chf.gbcs import DeviceLogChangedAlert, GbcsMessage, LoggedDevice, mac_key, parse_payload, verify_mac
 from chf.gbcs.cursor import Cursor
-from chf.hub import HubSettings
-from chf.hub.alerts import HubAlerts
 from chf.hub.batch import Batch
-from chf.hub.log_alerts import LogAlerts
-from chf.hub.settings import SecuritySettings
+from chf.hub.device_log_alerts import DeviceLogAlerts
+from chf.hub.handler import HubContext
+from chf.hub.journal import Journal
+from chf.hub.settings import HubSettings, SecuritySettings
 from chf.pki.certificates import Usage
 from chf.store import Store
 from chf.store.device_log import DeviceEntry, DeviceType
@@ -74,7 +74,8 @@ async def test_devices_added_beside_the_running_hub_are_told_one_by_one(store):
 
 
 def test_a_long_audit_is_looked_through_in_parts_and_once(store):
-    alerts = LogAlerts(HubAlerts(desk_pki(store.home)), enabled=True)
+    context = HubContext.of(store, MemoryRadio(), SystemClock(), HubSettings(), desk_pki(store.home))
+    alerts = DeviceLogAlerts(context, Journal(store, None))
     with store.transaction() as tx:
         for number in range(100):
             tx.audit.append(Event(0.0, Kind.ALARM, PPMID, None, {"reason": f"{number}"}))
@@ -82,7 +83,7 @@ def test_a_long_audit_is_looked_through_in_parts_and_once(store):
         add(store, device)
     batch, parts = Batch(SystemClock().now()), 0
     while not batch.writes:
-        assert alerts.raise_page(store, batch)
+        assert alerts.raise_page(batch)
         parts += 1
     assert parts > 2
     for _ in range(2):  # the second time, the write had to wait, and another was faster
@@ -90,8 +91,8 @@ def test_a_long_audit_is_looked_through_in_parts_and_once(store):
             for write in batch.writes:
                 write(tx)
     assert told(store) == ["00-DB-12-34-56-78-90-A4 added", "00-DB-12-34-56-78-90-A5 added"]
-    assert alerts.raise_page(store, Batch(batch.now))  # what making them has left in the audit
-    assert not alerts.raise_page(store, Batch(batch.now))
+    assert alerts.raise_page(Batch(batch.now))  # what making them has left in the audit
+    assert not alerts.raise_page(Batch(batch.now))
 
 
 async def test_a_forgotten_device_is_told_in_the_transaction_that_forgets_it(store):

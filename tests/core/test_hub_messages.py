@@ -304,7 +304,7 @@ async def test_only_the_flags_are_mirrored(store):
 
 
 def test_an_appointment_is_what_the_command_says():
-    from chf.hub.meaning import appointment
+    from chf.hub.messages_from_devices import appointment
     from chf.update.model import WaitingFor, WaitReason
 
     def command(when):

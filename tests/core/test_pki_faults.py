@@ -15,7 +15,8 @@ from chf.dcc.signers import NOBODY, SignaturePolicy, Signers
 from chf.duis.device_request import ReadFirmwareVersionRequest
 from chf.errors import RefusedError, UnusableFileError, UsageError
 from chf.gbcs import GbcsMessage, make_cs09_alert
-from chf.hub.alerts import DeviceMessageReader, HubAlerts, Signature
+from chf.hub.alerts import HubAlerts
+from chf.hub.messages_from_devices import DeviceMessageReader, Signature
 from chf.pki.certificates import Usage
 from chf.pki.zigbee import ZigbeePki
 from chf.store.alerts import NewAlert

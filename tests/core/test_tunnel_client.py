@@ -508,7 +508,8 @@ def test_tunnel_grant_told_twice_changes_nothing(bench):
     asked = bench.sequence()
     bench.from_device(RequestTunnelResponse(5, 0), asked)
     assert bench.from_device(RequestTunnelResponse(5, 0), asked) == ()
-    assert bench.client.snapshot() == (TunnelRecord(PPMID, ENDPOINT, 5, 1500),)
+    bench.send("m1", b"1")
+    assert bench.sent() == [TransferData(5, b"1")]
 
 
 @pytest.mark.parametrize("how", ["forget", "rejoin"])
@@ -547,9 +548,10 @@ def test_tunnel_frames_without_link_key_security_are_dropped(bench):
 
 
 def test_tunnel_restored_after_a_restart_goes_on(bench):
-    bench.open()
+    bench.asked()
+    (opened,) = bench.from_device(RequestTunnelResponse(5, 0), bench.sequence())
     other = Bench()
-    other.client.restore(bench.client.snapshot())
+    other.client.restore([opened.record])
     (received,) = other.from_device(TransferData(5, b"x"))
     assert received.data == b"x"
     other.send("m1", b"1")

@@ -74,7 +74,9 @@ class Wire:
                     self.fates.append(effect)
                 case Alarm():
                     self.alarms.append(effect.text)
-                case Send() | TunnelOpened() | TunnelLost():
+                case TunnelOpened():
+                    self.opened = effect.record
+                case Send() | TunnelLost():
                     pass  # a Send that was lost
 
     def to_device(self, frame: ZclFrame) -> None:
@@ -158,7 +160,7 @@ def test_tunnel_hub_that_restarts_keeps_its_tunnel():
     wire.join()
     wire.run(lambda: wire.client.state(PPMID) is State.OPEN)
     restarted = TunnelClient()
-    restarted.restore(wire.client.snapshot())
+    restarted.restore([wire.opened])
     wire.client = restarted
     wire.did(wire.device.send(CS09, wire.now))
     assert (wire.stored, wire.taken) == ([CS09], [CS09])

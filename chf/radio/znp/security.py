@@ -33,10 +33,10 @@ async def ask(dongle: HubZnp) -> tuple[tuple[Observation, ...], tuple[Question, 
     )
     key_management = await _in_build(dongle, mt.ZDO.GetLinkKey.Req(IEEE=nobody))
     observations = [
-        Observation("SecEntryLookupExt", _told(present=lookup), "Z1"),
-        Observation("SecAddLinkKey", f"{_told(present=lookup)}: {_INFERRED.format('SecEntryLookupExt')}", "Z1"),
-        Observation("GetLinkKey", _told(present=key_management), "Z1"),
-        Observation("SetLinkKey", f"{_told(present=key_management)}: {_INFERRED.format('GetLinkKey')}", "Z1"),
+        Observation("SecEntryLookupExt", _presence(present=lookup), "Z1"),
+        Observation("SecAddLinkKey", f"{_presence(present=lookup)}: {_INFERRED.format('SecEntryLookupExt')}", "Z1"),
+        Observation("GetLinkKey", _presence(present=key_management), "Z1"),
+        Observation("SetLinkKey", f"{_presence(present=key_management)}: {_INFERRED.format('GetLinkKey')}", "Z1"),
     ]
     for name, table in _TABLES:
         observations.append(
@@ -53,7 +53,7 @@ async def _in_build(dongle: HubZnp, request: Any) -> bool:
     return True
 
 
-def _told(*, present: bool) -> str:
+def _presence(*, present: bool) -> str:
     return _PRESENT if present else _ABSENT
 
 

@@ -180,7 +180,7 @@ class ZnpTraffic(Traffic[frames.IncomingMessage]):
     def _deliver(self, device: Eui64, message: frames.IncomingMessage) -> None:
         """In the order of the air: what comes behind a message that is being fetched waits for it."""
         if not self._arrivals and message.payload is not None:
-            self._tell(device, message, message.payload)
+            self._received(device, message, message.payload)
         elif len(self._arrivals) < _WAITING_MESSAGES and message.length <= MAXIMUM_MESSAGE_BYTES:
             self._arrivals.append((device, message))
             if len(self._arrivals) == 1:
@@ -215,21 +215,21 @@ class ZnpTraffic(Traffic[frames.IncomingMessage]):
         self._fetched.clear()
         device, message = self._arrivals.popleft()
         if payload is not None:
-            self._tell(device, message, payload)
+            self._received(device, message, payload)
         while self._arrivals:
             device, message = self._arrivals[0]
             if message.payload is None:
                 self._fetch_due = True
                 return
             self._arrivals.popleft()
-            self._tell(device, message, message.payload)
+            self._received(device, message, message.payload)
 
     def _forget(self, message: frames.IncomingMessage) -> None:
         """The dongle keeps it until it is asked to forget it."""
         self._unreported.append(Request(frames.DATA_RETRIEVE, frames.data_retrieve(message.timestamp, 0, 0), _ignore))
         self.wake()
 
-    def _tell(self, device: Eui64, message: frames.IncomingMessage, payload: bytes) -> None:
+    def _received(self, device: Eui64, message: frames.IncomingMessage, payload: bytes) -> None:
         self.listener.message_received(
             Inbound(
                 source=device,

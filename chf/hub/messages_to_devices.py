@@ -24,7 +24,7 @@ class _End:
     reason: str = ""
 
 
-class Messages:
+class MessagesToDevices:
     """Which rows were handed to a tunnel in this process, and what became of each."""
 
     def __init__(self, store: Store) -> None:

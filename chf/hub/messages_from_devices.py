@@ -1,10 +1,19 @@
-"""What a device's GBCS message means to its update. The message itself goes up whatever it means."""
+"""GBCS messages from devices, read but never changed: what each is, whose it is, and what it means to an update.
 
+What a device sent goes up as it came, whether or not its signature can be checked: judging is the receiver's part, and
+an alert that was dropped cannot be judged by anybody.
+"""
+
+import hashlib
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Final
 
 from chf.clock import UtcSeconds
+from chf.errors import MalformedMessageError, RefusedError, UnusableFileError, UsageError
+from chf.eui64 import Eui64
 from chf.gbcs import (
     CANCELLED_UTC_S,
     ActivateFirmwareCommand,
@@ -12,6 +21,7 @@ from chf.gbcs import (
     ActivateImageResultCode,
     AlertCode,
     CommandAccepted,
+    CraFlag,
     DlmsFirmwareDistributionReceiptAlert,
     DlmsReadFirmwareVersionResponse,
     ExecutionOutcome,
@@ -24,8 +34,13 @@ from chf.gbcs import (
     PpmidFirmwareActivationAlert,
     ReadFirmwareVersionResponse,
     ReadFirmwareVersionResponseCode,
+    mac_key,
     parse_payload,
+    verify_mac,
 )
+from chf.pki.certificates import Usage
+from chf.pki.gbcs import Pki
+from chf.store.alerts import NewAlert, alert_id
 from chf.update.model import (
     ActivateByCommand,
     ActivationGiven,
@@ -37,6 +52,8 @@ from chf.update.model import (
     WaitingFor,
     WaitReason,
 )
+
+_LOG = logging.getLogger(__name__)
 
 USE_CASES: Final[Mapping[int, str]] = {
     MessageCode.ACTIVATE_FIRMWARE: "CS06",
@@ -52,6 +69,89 @@ USE_CASES: Final[Mapping[int, str]] = {
 """The names of the alerts outbox."""
 
 _TRIED: Final = (ActivateImageResponseCode.SUCCESS, ActivateImageResponseCode.ACTIVATION_FAILURE)
+
+
+class Signature(StrEnum):
+    """What is known of an alert's signature."""
+
+    GOOD = "good"
+    UNKNOWN = "no certificate of the originator is known"
+    BAD = "not the originator's"
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceMessageRead:
+    """A device's message, and what it means to its update: nothing where it is not believed.
+
+    `answers` is counter and message code of the command that a response answers; `accepts`, that it will be carried out
+    at its time. `believed` is what is from this device and not wrongly signed.
+    """
+
+    alert: NewAlert
+    signature: Signature
+    believed: bool = False
+    events: tuple[UpdateEvent, ...] = ()
+    answers: tuple[int, int] | None = None
+    accepts: bool = False
+
+
+class DeviceMessageReader:
+    """Reads what devices say, and checks it with the certificates of their originators."""
+
+    def __init__(self, pki: Pki) -> None:
+        self._pki = pki
+
+    def read(self, device: Eui64, octets: bytes, job: Update | None, utc: UtcSeconds) -> DeviceMessageRead:
+        """Read what a device sent through its tunnel. Never raises for what it holds."""
+        job_id = None if job is None else int(job.id)
+        try:
+            message = GbcsMessage.from_bytes(octets)
+            payload = parse_payload(message)
+        except MalformedMessageError as error:
+            alert = NewAlert(_digest_id(octets), device, "unknown", 0, f"not read: {error}", octets, False, utc, job_id)
+            return DeviceMessageRead(alert, Signature.UNKNOWN)
+        header = message.header
+        signature = self._check(message)
+        means = to_update_event(payload, job, utc)
+        believed = signature is not Signature.BAD and header.originator == device
+        use_case = USE_CASES.get(header.message_code, f"0x{header.message_code:04X}")
+        # A forgery may not have the id of what it imitates: the genuine alert would look like a repetition.
+        own_id = alert_id(device, header.counter, header.message_code)
+        msg_id = own_id if believed else _digest_id(octets)
+        verified = signature is Signature.GOOD
+        alert = NewAlert(msg_id, device, use_case, means.alert_code, means.outcome, octets, verified, utc, job_id)
+        return DeviceMessageRead(
+            alert,
+            signature,
+            believed,
+            means.events if believed else (),
+            (header.counter, header.message_code) if header.cra is CraFlag.RESPONSE else None,
+            believed and header.cra is CraFlag.RESPONSE and isinstance(payload, CommandAccepted),
+        )
+
+    def _check(self, message: GbcsMessage) -> Signature:
+        originator = Eui64(message.header.originator)
+        if not message.signature and message.mac is not None:
+            return self._check_mac(message, originator)
+        try:
+            self._pki.certificate(originator, Usage.DIGITAL_SIGNATURE)
+        except UsageError as error:
+            return _not_checked(error)
+        try:
+            self._pki.verify(message)
+        except RefusedError:
+            return Signature.BAD
+        return Signature.GOOD
+
+    def _check_mac(self, message: GbcsMessage, originator: Eui64) -> Signature:
+        """On a bench the keys of ACB and supplier are here; a real hub has to leave a MAC to whom it is for."""
+        try:
+            public = self._pki.public_key(originator, Usage.KEY_AGREEMENT)
+            private = self._pki.private_key(Eui64(message.header.recipient), Usage.KEY_AGREEMENT)
+        except UsageError as error:
+            return _not_checked(error)
+        good = verify_mac(message, mac_key(private, public, message.header))
+        return Signature.GOOD if good else Signature.BAD
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,3 +218,14 @@ def _carried_out(outcome: ExecutionOutcome, update: Update | None, utc: UtcSecon
     if outcome.response_code not in _TRIED or (success and outcome.firmware_version != update.file_version):
         return ()
     return (ActivationGiven(utc), ActivationReported(success, outcome.firmware_version))
+
+
+def _digest_id(octets: bytes) -> str:
+    return f"sha256/{hashlib.sha256(octets).hexdigest()}"
+
+
+def _not_checked(reason: UsageError) -> Signature:
+    """The message is relayed all the same; who runs the hub is told of a file that wants mending."""
+    if isinstance(reason, UnusableFileError):
+        _LOG.error("a signature or MAC is not checked: %s", reason)
+    return Signature.UNKNOWN

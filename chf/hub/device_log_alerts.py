@@ -1,4 +1,4 @@
-"""CS14: one alert for each change of the device log, whoever made it: devices that come and go, link keys that change.
+"""CS14: one alert for each change of the device log, by hub or CLI: devices that come and go, link keys that change.
 
 The audit says what changed, and a row says up to where alerts were made. Alert and row are one transaction, so that a
 change made while the hub was down is reported when it next runs, and none is reported twice.
@@ -6,17 +6,14 @@ change made while the hub was down is reported when it next runs, and none is re
 
 import asyncio
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from functools import partial
 from typing import Final
 
 from chf.clock import UtcSeconds
 from chf.eui64 import format_eui64
-from chf.hub.alerts import HubAlerts
 from chf.hub.batch import Batch, append
-from chf.hub.handler import DamagedRows, HubContext
+from chf.hub.handler import HubContext
 from chf.hub.journal import Journal
-from chf.store import Store
 from chf.store.audit import Audit, AuditRecord
 from chf.store.store import Transaction
 from chf.trace import Event, Kind
@@ -38,52 +35,57 @@ TOOK_KEY_BACK: Final = "took_key_back"
 """Where a `device.permitted` has this field, the device had established a link key, and is to establish another."""
 
 
-@dataclass(slots=True)
-class LogAlerts:
-    alerts: HubAlerts
-    enabled: bool
-    extended_pan_id: int = 0
-    """Of the hub's network, once it is known; the hub raises nothing before."""
-    damage: DamagedRows = field(default_factory=DamagedRows)
-    changed: asyncio.Event = field(default_factory=asyncio.Event)
-    """Set where the device log may have changed: `turn` waits for it."""
-    _searched: int = 0  # audit records up to this one hold no change that is not reported
+class DeviceLogAlerts:
+    def __init__(self, context: HubContext, journal: Journal) -> None:
+        self._store, self._clock, self._alerts, self._damage = (
+            context.store,
+            context.clock,
+            context.alerts,
+            context.damage,
+        )
+        self._journal = journal
+        self._enabled = context.settings.security.device_log_alert and context.alerts.shares_key_with_acb
+        self.extended_pan_id = 0
+        """Of the hub's network, once it is known; the hub raises nothing before."""
+        self.changed = asyncio.Event()
+        """Set where the device log may have changed: `turn` waits for it."""
+        self._searched = 0  # audit records up to this one hold no change that is not reported
 
-    async def turn(self, context: HubContext, journal: Journal) -> float:
+    async def turn(self) -> float:
         """One page of the audit; other tasks get their turns in between. Returns how many seconds to wait."""
         await self.changed.wait()
-        batch = Batch(context.clock.now())
-        if journal.behind:
+        batch = Batch(self._clock.now())
+        if self._journal.behind:
             return BEHIND_S
-        if self.raise_page(context.store, batch):
-            journal.carry_out(batch)
+        if self.raise_page(batch):
+            self._journal.carry_out(batch)
         else:
             self.changed.clear()
-            await asyncio.to_thread(context.store.sync)
+            await asyncio.to_thread(self._store.sync)
         return 0.0
 
-    def raise_page(self, store: Store, batch: Batch) -> bool:
+    def raise_page(self, batch: Batch) -> bool:
         """Look through the next page of the audit; into the batch, every change there without an alert.
 
         False once there is nothing to look through. The disk is for the caller to wait for.
         """
-        if not self.enabled:
+        if not self._enabled:
             return False
-        after = self._after(store.meta.number(TOLD))
-        records = store.audit.tail(after, _PAGE_RECORDS)
+        after = self._after(self._store.meta.number(TOLD))
+        records = self._store.audit.tail(after, _PAGE_RECORDS)
         for record in records:
             if is_change(record.event):
                 batch.write(partial(self._raise_one, record, batch.now.utc), durable=False)
         if not batch.writes:
             self._searched = records.through
-        self.damage.report(records.unreadable, batch)
+        self._damage.report(records.unreadable, batch)
         return records.through > after
 
-    def raise_all(self, store: Store, batch: Batch) -> None:
+    def raise_all(self, batch: Batch) -> None:
         """For every change without an alert, and for what the batch's own transaction has changed so far."""
-        if not self.enabled:
+        if not self._enabled:
             return
-        for record in _changes(store.audit, self._after(store.meta.number(TOLD))):
+        for record in _changes(self._store.audit, self._after(self._store.meta.number(TOLD))):
             batch.write(partial(self._raise_one, record, batch.now.utc), durable=False)
         batch.write(partial(self._raise_rest, batch.now.utc))
 
@@ -103,14 +105,8 @@ class LogAlerts:
         assert device is not None, "a change of the log names its device"
         tx.meta.set(TOLD, str(record.seq))
         change = f"{format_eui64(device)} {_CHANGES[record.event.kind]}"
-        alert = self.alerts.device_log_alert(tx, change, self.extended_pan_id, utc)
-        fields = {
-            "use_case": alert.use_case,
-            "alert_code": f"0x{alert.alert_code:04X}",
-            "outcome": alert.outcome,
-            "msg_id": alert.msg_id,
-        }
-        return append(Event(utc, Kind.ALERT_RAISED, device, None, fields), tx)
+        alert = self._alerts.device_log_alert(tx, change, self.extended_pan_id, utc)
+        return append(Event(utc, Kind.ALERT_RAISED, device, None, alert.as_fields()), tx)
 
 
 def _changes(audit: Audit, after: int) -> Iterator[AuditRecord]:
