@@ -42,7 +42,7 @@ class Now:
 class Clock(Protocol):
     def now(self) -> Now: ...
     def instant(self) -> Instant:
-        """That of `now`, for whoever is in a hurry and wants no more."""
+        """That of `now`, where the wall clock is not needed."""
         ...
 
 

@@ -93,7 +93,7 @@ class Conversion:
         return dealt_with
 
     def _unreadable(self, row: Unreadable, now: Now, pass_over: Callable[[Transaction], object]) -> None:
-        """It stays where it is, for whoever restores a copy; the others go on."""
+        """The row stays, so that a copy of it can be restored; the others go on."""
         with self._store.transaction() as tx:
             pass_over(tx)
             tx.audit.append(Event(now.utc, Kind.ALARM, None, None, {"reason": f"not passed on: {row}"}))

@@ -1,4 +1,4 @@
-"""The hub: radio, OTA server, jobs, tunnels and store, wired in one place. Persist before send."""
+"""The hub: radio, OTA server, updates, tunnels and store, wired in one place. Persist before send."""
 
 from chf.hub.hub import Hub
 from chf.hub.settings import HubSettings

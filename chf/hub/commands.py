@@ -111,7 +111,7 @@ class Commands:
             raise RefusedError(f"{format_eui64(device)} has no install code in the device log")
         self._insist_on_radio()
         await self._radio.permit(device, entry.install_code_link_key, seconds)
-        batch.write(partial(_begin_anew, device))
+        batch.write(partial(_take_key_back, device))
         took_back = {} if entry.link_key is None else {TOOK_KEY_BACK: True}
         batch.event(Kind.DEVICE_PERMITTED, {"seconds": seconds, **took_back}, device=device)
         self._log_alerts.raise_all(batch)
@@ -230,8 +230,8 @@ def _refuse(command: int, reason: str, utc: UtcSeconds, tx: Transaction) -> None
     tx.inbox.refuse(command, reason, utc)
 
 
-def _begin_anew(device: Eui64, tx: Transaction) -> None:
-    """A device that joins anew has its install code's key, and establishes another."""
+def _take_key_back(device: Eui64, tx: Transaction) -> None:
+    """A device that joins again begins with its install code's key, and establishes another."""
     entry = tx.devices.get(device)
     if entry is not None and entry.link_key is not None:
         tx.devices.update(replace(entry, link_key=None, key_suite=None, key_utc=None))

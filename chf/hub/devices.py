@@ -17,7 +17,7 @@ from chf.store import Store
 from chf.store.device_log import DeviceEntry, DeviceStatus, DeviceType
 from chf.store.store import Transaction
 
-_ONE_ARRIVAL_S: Final = 1.0
+_ONE_ARRIVAL_S: Final = 1.0  # within which a rejoin and its Device_annce are one (our choice)
 
 
 @dataclass(slots=True)
@@ -35,7 +35,7 @@ class KnownDevices:
         self._entries: dict[Eui64, DeviceEntry] = {}
         self._heard: dict[Eui64, Heard] = {}
         self._arrivals: dict[Eui64, tuple[int, Instant]] = {}
-        self._announced: set[Eui64] = set()
+        self._arrived: set[Eui64] = set()
         self.refused_unknown: Counter[Eui64] = Counter()
         """Frames of devices that are not in the log."""
         self.reload()
@@ -57,19 +57,19 @@ class KnownDevices:
         entry = self._entries.get(device)
         return entry is not None and entry.link_key is not None
 
-    def joined_again(self, device: Eui64, network_address: int, now: Now) -> bool:
-        """Whether the radio reported this arrival a moment ago already, and the device has said nothing since."""
-        self._note(device, now)
-        self._announced.add(device)
+    def note_arrival(self, device: Eui64, network_address: int, now: Now) -> bool:
+        """False where the radio reported it a moment ago already, and the device has said nothing since."""
+        self._note(device).last_seen = now.utc
+        self._arrived.add(device)
         last = self._arrivals.get(device)
         self._arrivals[device] = (network_address, now.instant)
-        return last is not None and last[0] == network_address and now.instant - last[1] < _ONE_ARRIVAL_S
+        return last is None or last[0] != network_address or now.instant - last[1] >= _ONE_ARRIVAL_S
 
-    def announced(self, device: Eui64) -> bool:
+    def take_arrival(self, device: Eui64) -> bool:
         """Whether it arrived since this was last asked; to be asked each time that it names its version."""
-        is_new = device in self._announced
-        self._announced.discard(device)
-        return is_new
+        arrived = device in self._arrived
+        self._arrived.discard(device)
+        return arrived
 
     def all(self) -> Iterable[DeviceEntry]:
         return tuple(self._entries.values())
@@ -89,18 +89,19 @@ class KnownDevices:
         entry = self._entries.get(device)
         return None if entry is None else entry.endpoint
 
-    def hear(self, device: Eui64, now: Now, endpoint: int | None = None) -> None:
-        """A message of this device came past the gate, from this endpoint of its OTA client."""
+    def hear(self, device: Eui64, now: Now) -> None:
+        """A message of this device came past the gate."""
         self._arrivals.pop(device, None)
-        heard = self._note(device, now)
-        if endpoint is not None:
-            heard.endpoint = endpoint
+        self._note(device).last_seen = now.utc
 
-    def _note(self, device: Eui64, now: Now) -> Heard:
+    def ota_client_at(self, device: Eui64, endpoint: int) -> None:
+        """Where its OTA client was heard."""
+        self._note(device).endpoint = endpoint
+
+    def _note(self, device: Eui64) -> Heard:
         heard = self._heard.get(device)
         if heard is None:
             heard = self._heard[device] = Heard()
-        heard.last_seen = now.utc
         return heard
 
     def refuse(self, device: Eui64, now: Now) -> int:

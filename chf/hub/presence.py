@@ -22,7 +22,7 @@ class Presence:
             reason = "a device that is not in the device log joined; it gets nothing"
             batch.event(Kind.ALARM, {"reason": reason}, device=device)
             return batch
-        if self._devices.joined_again(device, network_address, now):
+        if not self._devices.note_arrival(device, network_address, now):
             return batch  # a rejoin and the announcement after it are one arrival
         batch.event(Kind.DEVICE_JOINED, {"network_address": network_address}, device=device)
         batch.write(

@@ -114,7 +114,7 @@ class Tunnels(Handler):
         flags = NotificationFlag(0)
         if self._server.pending(device):
             flags |= NotificationFlag.TUNNEL_MESSAGE_PENDING
-        if self._updates.announced(device):
+        if self._updates.has_offer(device):
             flags |= NotificationFlag.NEW_OTA_FIRMWARE
         return flags
 

@@ -82,7 +82,7 @@ class Updates(Handler):
     # From the radio
 
     def receive(self, message: Inbound, now: Now) -> Batch:
-        self._devices.hear(message.source, now, message.source_endpoint)
+        self._devices.ota_client_at(message.source, message.source_endpoint)
         heard = FrameReceived(message.source, message.source_endpoint, message.payload)
         return self._batch(self._machine.handle(heard, now), now)
 
@@ -148,7 +148,7 @@ class Updates(Handler):
         """The device's active update, else the last one that ended, else None."""
         return self._machine.for_device(device)
 
-    def announced(self, device: Eui64) -> bool:
+    def has_offer(self, device: Eui64) -> bool:
         """An image is on offer that the device has not asked for."""
         update = self._machine.for_device(device)
         return update is not None and update.state is UpdateState.ANNOUNCED
@@ -245,10 +245,10 @@ class Updates(Handler):
         }
         known = {name: value for name, value in named.items() if value is not None}
         entry = self._devices.get(device)
-        announced = self._devices.announced(device)
+        arrived = self._devices.take_arrival(device)
         if entry is None:
             return
-        if not announced and self._tells_of_boot(entry, told):
+        if not arrived and self._tells_of_boot(entry, told):
             batch.changed(device, DeviceChange.ARRIVED)
         if any(getattr(entry, name) != value for name, value in known.items()):
             batch.write(lambda tx: self._devices.save(tx, device, **known), device=device, durable=False)

@@ -1,4 +1,4 @@
-"""SHELL. The store: device log, images, jobs, audit, inbox, alerts, and the DCC side's queues, in one SQLite file."""
+"""The store: device log, images, updates, audit, inbox, alerts, and the DCC side's queues, in one SQLite file."""
 
 from chf.store.alerts import Alert, NewAlert, alert_id
 from chf.store.audit import AuditRecord, BrokenLink

@@ -1,6 +1,6 @@
 """The audit: trace events, append-only, each chained to the one before by SHA-256.
 
-The chain shows an edit, a removal or an insertion to whoever reads it, the triggers of the schema stop an accident.
+The chain shows an edit, a removal or an insertion when it is read, the triggers of the schema stop an accident.
 Neither stops somebody who rewrites the whole chain: for that, keep `head` elsewhere now and then. What retention takes
 away goes from the front, and the checkpoint says up to which record, with its hash: the chain goes on from there.
 """

@@ -89,7 +89,7 @@ class Database:
             raise StoreCorruptError(f"{self._path} is damaged: {findings[0] if findings else 'no answer'}")
 
     def read(self, sql: str, parameters: Sequence[Parameter] = ()) -> list[Row]:
-        """A text that is no UTF-8 comes as octets: it is for whoever reads the row to say that it is damaged."""
+        """A text that is no UTF-8 comes as octets: the reader of the row says that it is damaged."""
         with translated(self._path):
             try:
                 return self._connection.execute(sql, parameters).fetchall()
@@ -103,7 +103,7 @@ class Database:
                 self._connection.text_factory = str
 
     def rows(self, sql: str) -> Iterator[Row]:
-        """As `read`, one after the other: for whoever wants more of them than memory holds."""
+        """As `read`, one after the other: for more of them than memory holds."""
         with translated(self._path), closing(_connect(self._path, PATIENCE_S)) as beside:
             beside.text_factory = _text_or_octets
             yield from beside.execute(sql)

@@ -1,7 +1,7 @@
 """Retention: what is over and done with goes after a time. What is not delivered, decided or answered never goes.
 
 It goes in portions, so that neither the hub nor its devices wait. Alerts and documents are forgotten with their ids: a
-device that repeats an alert of so long ago is believed anew. The last update of a device stays, because that is what
+device that repeats an alert of so long ago is believed again. The last update of a device stays, because that is what
 is known of the device, and so that no number is given out twice.
 """
 

@@ -1,7 +1,7 @@
 """Rows become objects here. Each cell is looked at, so that a damaged one harms its own row and nothing else.
 
 One row that is asked for by its key raises DamagedRowError. A list has the rows that are good, and says beside them
-which are not and why: whoever lists can show and count those, and goes on with the others.
+which are not and why: a list can show and count those, and goes on with the others.
 """
 
 import json

@@ -1,4 +1,4 @@
-"""Version reads that a user dated: kept by the DCC side until their time, then made into commands."""
+"""Version reads that a user dated: kept until their time, then made into commands."""
 
 from dataclasses import dataclass
 from typing import Final

@@ -86,7 +86,7 @@ class TransferRecord:
     """All of a transfer that must survive the process, beside what the update's row says anyway."""
 
     state: TransferState
-    activation: Activation  # which the transfer goes by: at once, where the time had passed when the image was offered
+    activation: Activation  # as the transfer has it: now, where the time had passed when the image was offered
     endpoint: int | None = None  # where the device's OTA client was heard
     sleepy: bool = False
     served_bytes: int = 0  # every byte below was sent, or said to be held already
@@ -203,7 +203,7 @@ class Update:
 
     `image` is the SHA-256 of the file in lower-case hex, `origin` the service request's id or "cli". `transfer` is set
     exactly when a CCS08 was raised; `record` is the transfer itself, None before the image is offered. `version_seen`
-    is what the device said last that it runs: it begins anew when the activation does, and may be the new version on an
+    is what the device said last that it runs: None again when the activation begins, and perhaps the new version on an
     update that failed because that was not seen in time.
     """
 

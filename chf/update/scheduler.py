@@ -91,8 +91,8 @@ class Scheduler:
         """Take over the rows of a store, oldest first, active or ended, after a start.
 
         What is announced is offered again, what may have been activated in our absence is read back, and a device that
-        was due to activate gets its whole time anew to show that it did. An update that was accepted and got no
-        further is taken for stored: whoever is to offer it finds out if its image is not there.
+        was due to activate gets its whole time again to show that it did. An update that was accepted and got no
+        further is taken for stored: its offer finds out if its image is not there.
         """
         effects: list[Planned] = []
         for update in updates:

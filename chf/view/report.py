@@ -1,6 +1,6 @@
 """What became of updates, for those who were not there: a fold of the store, the same for every format of `chf report`.
 
-It reads rows and the audit, judges nothing anew and writes nothing. How it looks is for report_html, report_junit and
+It reads rows and the audit, judges nothing and writes nothing. How it looks is for report_html, report_junit and
 the command; `Report.record` is the JSON, whose members docs/report.md lists.
 """
 

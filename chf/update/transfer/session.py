@@ -155,7 +155,7 @@ class Session:
         out += (self.changed(), TransferMoved(self.state, reason))
 
     def miss(self, how: str, now: Now, out: list[Told]) -> None:
-        """The appointment passed: a person has to decide anew, for nothing that is so late starts by itself."""
+        """The appointment passed: a person has to decide again, for nothing that is so late starts by itself."""
         self.move(Input.MISS, now, out)
         out.append(self.alarm(AlarmKind.MISSED, how))
 
