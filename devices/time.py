@@ -40,6 +40,7 @@ class Timer:
 class Scheduler(Protocol):
     """Simulated seconds. Callbacks run in order of their time, then of their making; never from within `call_*`."""
 
+    @property
     def now(self) -> float: ...
     def call_at(self, when: float, callback: Callable[[], None]) -> Timer: ...
     def call_later(self, delay_s: float, callback: Callable[[], None]) -> Timer: ...
@@ -50,29 +51,26 @@ class EventQueue:
 
     `EventQueue(now=0.0)`: `now` is any monotonic reading in seconds. Events run in the order of their time, then of
     their making. An event in the past runs at once in the next `run_until`; time never goes back. Whoever cannot run
-    all that is due lets time `pass_until`: the rest is late then.
+    all that is due lets time `pass_until`: the rest is late then. `now` is read at every frame, and written only here.
     """
 
-    __slots__ = ("_heap", "_husks", "_now", "_sequence")
+    __slots__ = ("_heap", "_husks", "_sequence", "now")
 
     def __init__(self, now: float = 0.0) -> None:
-        self._now = now
+        self.now = now
         self._heap: list[tuple[float, int, Timer]] = []
         self._sequence = 0
         self._husks = 0
 
-    def now(self) -> float:
-        return self._now
-
     def call_at(self, when: float, callback: Callable[[], None]) -> Timer:
-        when = max(when, self._now)
+        when = max(when, self.now)
         call = Timer(when, callback, self)
         self._sequence += 1
         heappush(self._heap, (when, self._sequence, call))
         return call
 
     def call_later(self, delay_s: float, callback: Callable[[], None]) -> Timer:
-        return self.call_at(self._now + delay_s, callback)
+        return self.call_at(self.now + delay_s, callback)
 
     def next_due(self) -> float | None:
         """The time of the next event, None when nothing is to come."""
@@ -88,16 +86,16 @@ class EventQueue:
         Returns how many callbacks ran. What a callback schedules for a time up to `until` runs too. A `until` that is
         behind (a real clock that was read before the last call) runs what is due now and leaves the time alone.
         """
-        until = max(until, self._now)
+        until = max(until, self.now)
         ran = 0
         while self.run_next(until):
             ran += 1
-        self._now = until
+        self.now = until
         return ran
 
     def pass_until(self, when: float) -> None:
         """It is that late, whatever has not run yet."""
-        self._now = max(self._now, when)
+        self.now = max(self.now, when)
 
     def run_next(self, until: float) -> bool:
         """Run the next event where it is due by `until`; False where none is, and the time is as it was."""
@@ -107,7 +105,7 @@ class EventQueue:
         _, _, call = heappop(self._heap)
         callback = call._take()  # noqa: SLF001 one module
         assert callback is not None, "next_due leaves an event that is pending at the front"
-        self._now = max(self._now, due)
+        self.now = max(self.now, due)
         callback()
         return True
 

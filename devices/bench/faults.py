@@ -173,7 +173,7 @@ class DisturbedLine:
         """What arrives, frame by frame."""
         frames, self.begun = self._cut(self.begun + octets)
         self.frames += len(frames)
-        if self.faults.none or self._scheduler.now() < self.faults.from_s:
+        if self.faults.none or self._scheduler.now < self.faults.from_s:
             return frames
         return [piece for frame in frames for piece in self._disturb(frame)]
 
@@ -215,7 +215,7 @@ class FaultyDongle:
         self._deaths = 0  # crashes and power cuts that are not over
         self._unplugged = 0
         self._late = bytearray()
-        line = replace(faults.line, from_s=queue.now() + faults.line.from_s)
+        line = replace(faults.line, from_s=queue.now + faults.line.from_s)
         cut = cut_for(dongle)
         self._to_dongle = DisturbedLine(line if line.to_dongle else LineFaults(), cut, random, queue, self._arrive)
         self._to_host = DisturbedLine(line if line.to_host else LineFaults(), cut, random, queue, self._late.extend)
@@ -324,11 +324,11 @@ class FaultyDongle:
 
 def _reject(target: FaultyDongle, for_s: float) -> None:
     assert isinstance(target.dongle, EzspCoprocessor), "Z-Stack's line has no word for it"
-    target.dongle.ash.reject_until(target.queue.now() + for_s)
+    target.dongle.ash.reject_until(target.queue.now + for_s)
 
 
 def _exhaust(target: FaultyDongle, for_s: float) -> None:
-    target.dongle.exhausted_until = target.queue.now() + for_s
+    target.dongle.exhausted_until = target.queue.now + for_s
 
 
 FAULTS = {

@@ -91,7 +91,7 @@ class Runner:
             return
         self._go_on(telling=telling)
         deadline = self._dongle.deadline()
-        if deadline is not None and deadline <= self._queue.now():
+        if deadline is not None and deadline <= self._queue.now:
             self._dongle.handle_deadline()
         if not self._write() and self._keep is not None:
             self._keep()

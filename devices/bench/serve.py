@@ -99,7 +99,7 @@ class Bench:
         return EventLog(stream, now, self._now)
 
     def _now(self) -> float:
-        return self.world.queue.now()  # the world is built after the log
+        return self.world.queue.now  # the world is built after the log
 
     def listen_to(self, descriptor: int, obey: Callable[[bytes], None], ended: Callable[[], None]) -> None:
         """Read there until its end, and tell of it."""

@@ -121,7 +121,7 @@ class Medium:
         """Call back at the end of a transmission that starts after `wait_s`, backoff and what is on the channel."""
         if not self.settings.airtime:
             return self.scheduler.call_later(0.0, callback)
-        start = max(self.scheduler.now() + wait_s, self._busy_until.get(channel, 0.0))
+        start = max(self.scheduler.now + wait_s, self._busy_until.get(channel, 0.0))
         start += self._random.randint(0, _MAX_BACKOFF_UNITS) * _UNIT_BACKOFF_S + _CCA_AND_TURNAROUND_S
         end = start + (_PHY_HEADER_OCTETS + octets_on_air) * _OCTET_S
         spacing = _SHORT_SPACING_S if octets_on_air <= _SHORT_FRAME_OCTETS else _LONG_SPACING_S
@@ -195,7 +195,7 @@ class Medium:
                 receiver.hear(octets, quality, round(rssi))
 
     def _capture(self, channel: int, octets: bytes, after_s: float = 0.0) -> None:
-        at = self.scheduler.now() + (after_s if self.settings.airtime else 0.0)
+        at = self.scheduler.now + (after_s if self.settings.airtime else 0.0)
         whole = octets + mac.fcs(octets)
         rssi = self.settings.transmit_dbm - _LOSS_AT_1_M_DB  # a sniffer one metre away
         for tap in self.taps:

@@ -68,7 +68,7 @@ class Coprocessor(ABC):
         self._held: list[bytes] = []
 
     def exhausted(self) -> bool:
-        return self.exhausted_until > 0 and self._scheduler.now() < self.exhausted_until
+        return self.exhausted_until > 0 and self._scheduler.now < self.exhausted_until
 
     def report(self, address: int, say: Callable[[], None]) -> None:
         """Call `say`, which tells the host what became of a message to this address, when its time has come."""

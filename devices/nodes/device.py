@@ -95,7 +95,7 @@ class Device:
     def reboot(self) -> None:
         """Off at once, on again after `reboot_s` unless somebody switches it on, or off, before."""
         self.power_off()
-        self._call_at("power", self._scheduler.now() + self.settings.reboot_s, self.power_on)
+        self._call_at("power", self._scheduler.now + self.settings.reboot_s, self.power_on)
 
     def power_off(self) -> None:
         self.powered = False
@@ -150,7 +150,7 @@ class Device:
     def _joined(self, joined: events.Joined) -> None:
         self._note(joined)
         if key_establishment.CLUSTER in self.clusters and not self.stack.key_established:
-            now = self._scheduler.now()
+            now = self._scheduler.now
             self._carry_out(key_establishment.CLUSTER, self.clusters[key_establishment.CLUSTER].start(now))
         else:
             self._operate()
@@ -159,7 +159,7 @@ class Device:
         """On the network, with the link key that the device lives with from here on."""
         for identifier, cluster in self.clusters.items():
             if identifier != key_establishment.CLUSTER:
-                self._carry_out(identifier, cluster.start(self._scheduler.now()))
+                self._carry_out(identifier, cluster.start(self._scheduler.now))
 
     def left(self) -> None:
         self._run(self._left)
@@ -206,7 +206,7 @@ class Device:
             elif frame.from_server != cluster.from_server:
                 status = Status.UNSUP_CLUSTER_COMMAND
             else:
-                status, effects = cluster.receive(frame, indication, self._scheduler.now())
+                status, effects = cluster.receive(frame, indication, self._scheduler.now)
                 self._carry_out(indication.cluster, effects)
         except MalformedFrameError:
             status = Status.MALFORMED_COMMAND
@@ -241,7 +241,7 @@ class Device:
         return None
 
     def _answered(self, cluster: Cluster, frame: ZclFrame) -> Effects:
-        now = self._scheduler.now()
+        now = self._scheduler.now
         if frame.command == General.READ_ATTRIBUTES_RESPONSE:
             return cluster.receive_attributes(frame.payload, now)
         return cluster.receive_default_response(frame.sequence, zcl.DefaultResponse.from_bytes(frame.payload), now)
@@ -306,13 +306,13 @@ class Device:
                 case Discover():
                     self._discover(identifier)
                 case Restart():
-                    self._call_at("restart", self._scheduler.now() + _LAST_ANSWERS_S, self._run, self.reboot)
+                    self._call_at("restart", self._scheduler.now + _LAST_ANSWERS_S, self._run, self.reboot)
                 case TakeLinkKey(link_key):
                     self.stack.establish_link_key(link_key)
                     self._operate()
                 case Signal():
                     for other, cluster in self.clusters.items():
-                        self._carry_out(other, cluster.signalled(effect, self._scheduler.now()))
+                        self._carry_out(other, cluster.signalled(effect, self._scheduler.now))
                 case event:
                     self._note(event)
         self._arm(identifier)
@@ -322,7 +322,7 @@ class Device:
 
         def found(endpoints: tuple[int, ...]) -> None:
             if self.clusters[identifier] is asking:  # else it was asked before a reboot
-                effects = asking.found(endpoints[0] if endpoints else None, self._scheduler.now())
+                effects = asking.found(endpoints[0] if endpoints else None, self._scheduler.now)
                 self._carry_out(identifier, effects)
 
         self.stack.match_descriptor(self.settings.profile, (identifier,), lambda endpoints: self._run(found, endpoints))
@@ -336,7 +336,7 @@ class Device:
 
     def _due(self, identifier: int) -> None:
         del self._timers[identifier]
-        cluster, now = self.clusters[identifier], self._scheduler.now()
+        cluster, now = self.clusters[identifier], self._scheduler.now
         reached = cluster.deadline is not None and now >= cluster.deadline
         self._carry_out(identifier, cluster.handle_deadline(now) if reached else [])
 

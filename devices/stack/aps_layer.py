@@ -357,7 +357,7 @@ class ApsLayer:
             return True
         seen = self._seen.setdefault(source, {})
         seen.pop((counter, block), None)
-        seen[counter, block] = self._scheduler.now(), payload
+        seen[counter, block] = self._scheduler.now, payload
         if len(seen) > _MEMORY_COUNTERS:
             del seen[next(iter(seen))]
         return False
@@ -365,7 +365,7 @@ class ApsLayer:
     def _was_seen(self, source: int, counter: int, block: int, payload: bytes = b"") -> bool:
         seen = self._seen.get(source)
         before = None if seen is None else seen.get((counter, block))
-        return before is not None and self._scheduler.now() - before[0] <= _MEMORY_S and before[1] == payload
+        return before is not None and self._scheduler.now - before[0] <= _MEMORY_S and before[1] == payload
 
     def _fragment(self, arrival: Arrival, frame: ApsFrame, payload: bytes, header: ExtendedHeader) -> None:
         source = NwkAddress(arrival.frame.source)

@@ -119,11 +119,11 @@ class ZigbeeCoordinator(ZigbeeNode):
 
     def permit(self, seconds: float) -> None:
         """Accept associations for so long; 0 closes, infinity keeps open."""
-        self.permitting_until = self._scheduler.now() + seconds if seconds > 0 else 0.0
+        self.permitting_until = self._scheduler.now + seconds if seconds > 0 else 0.0
 
     @property
     def permitting(self) -> bool:
-        return self._up and self._scheduler.now() < self.permitting_until
+        return self._up and self._scheduler.now < self.permitting_until
 
     @property
     def network_frame_counter(self) -> int:
@@ -204,7 +204,7 @@ class ZigbeeCoordinator(ZigbeeNode):
                 self.counters.nwk_unsecured += 1
                 return
         elif child is not None and child.ieee == arrival.sender:
-            child.last_heard_s = self._scheduler.now()
+            child.last_heard_s = self._scheduler.now
             if self.trust_centre.unproved:
                 self.trust_centre.proved(child.ieee)
         elif not command:  # a command may be the rejoin of a device that we do not know, or its leave

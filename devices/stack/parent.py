@@ -39,7 +39,7 @@ class Parent:
     def start(self, network: NetworkState) -> None:
         self._children = network.children
         self._nwk.neighbours = {child.address: child for child in network.children.values()}
-        now = self._scheduler.now()
+        now = self._scheduler.now
         for child in network.children.values():
             child.last_heard_s = now
         self._ageing = self._scheduler.call_later(AGEING_INTERVAL_S, self._age_children)
@@ -61,7 +61,7 @@ class Parent:
         known = self._children.get(child.ieee)
         if known is not None:
             self.drop(known)
-        child.last_heard_s = self._scheduler.now()
+        child.last_heard_s = self._scheduler.now
         self._children[child.ieee] = child
         self._nwk.neighbours[child.address] = child
 
@@ -94,7 +94,7 @@ class Parent:
 
     def _age_children(self) -> None:
         self._ageing = self._scheduler.call_later(AGEING_INTERVAL_S, self._age_children)
-        now = self._scheduler.now()
+        now = self._scheduler.now
         for child in tuple(self._children.values()):
             if now - child.last_heard_s > child.timeout_s:
                 self.drop(child)
@@ -140,7 +140,7 @@ class Parent:
         if frame.source_mode is AddressMode.SHORT:
             child = self._nwk.neighbours.get(frame.source)
             if child is not None:
-                child.last_heard_s = self._scheduler.now()
+                child.last_heard_s = self._scheduler.now
             elif not self.indirect.waits_for(frame.source):
                 self.send_away(frame.source)
                 return

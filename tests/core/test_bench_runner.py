@@ -131,7 +131,7 @@ def test_a_world_with_much_to_do_lets_the_host_in_between():
         loop.timer()
     assert line.writes == [b"1", b"answer", b"2", b"3", b"4"]
     runner.pump()
-    assert queue.now() == loop.now
+    assert queue.now == loop.now
 
 
 def test_a_host_that_speaks_is_heard_after_the_event_of_that_moment():
@@ -154,10 +154,10 @@ def test_a_host_that_a_late_world_lets_in_is_heard_at_its_own_time():
     loop, queue, dongle, _line, runner = bench()
     heard: list[float] = []
     ran: list[float] = []
-    dongle.receive = lambda _octets: heard.append(queue.now())
+    dongle.receive = lambda _octets: heard.append(queue.now)
 
     def event() -> None:
-        ran.append(queue.now())
+        ran.append(queue.now)
         loop.now += TURN_S
 
     queue.call_at(1.0, event)
@@ -179,7 +179,7 @@ def test_what_is_not_due_waits_and_a_stopped_world_stands_still():
     loop.now = 1.5
     loop.timer()
     assert line.writes == [b"first"]
-    assert queue.now() == 1.5
+    assert queue.now == 1.5
     runner.stop()
     loop.now = 3.0
     loop.timer()
@@ -190,16 +190,16 @@ def test_run_next_runs_one_event_and_leaves_time_alone_where_none_is_due():
     queue = EventQueue(0.0)
     ran: list[float] = []
     queue.call_at(0.5, lambda: ran.append(-1.0)).cancel()
-    queue.call_at(1.0, lambda: ran.append(queue.now()))
-    queue.call_at(1.0, lambda: ran.append(queue.now() + 1))
+    queue.call_at(1.0, lambda: ran.append(queue.now))
+    queue.call_at(1.0, lambda: ran.append(queue.now + 1))
     assert not queue.run_next(0.9)
-    assert queue.now() == 0.0
+    assert queue.now == 0.0
     assert queue.run_next(1.5)
     assert ran == [1.0]
     assert queue.run_next(1.5)
     assert not queue.run_next(1.5)
     assert ran == [1.0, 2.0]
-    assert queue.now() == 1.0
+    assert queue.now == 1.0
 
 
 def test_the_loop_of_the_virtual_dongle_waits_for_fractions_of_a_millisecond():

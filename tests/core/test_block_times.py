@@ -108,14 +108,14 @@ def test_a_slow_radio_acknowledges_in_time_and_hears_late() -> None:
     medium = Medium(queue, Random(1))
     heard: list[float] = []
     sender = medium.attach(1, lambda *_: None)
-    receiver = medium.attach(2, lambda *_: heard.append(queue.now()))
+    receiver = medium.attach(2, lambda *_: heard.append(queue.now))
     receiver.delay_s = 0.2
     for radio, short in ((sender, 1), (receiver, 2)):
         radio.tune(15, 0x1234, short)
         radio.listening = True
     acknowledged: list[tuple[float, bool]] = []
     # data, wants an acknowledgement, PAN id compressed, both addresses short
-    sender.transmit(bytes.fromhex("6188013412020001 00aa"), lambda acked, _: acknowledged.append((queue.now(), acked)))
+    sender.transmit(bytes.fromhex("6188013412020001 00aa"), lambda acked, _: acknowledged.append((queue.now, acked)))
     queue.run_until(1.0)
     assert acknowledged == [(0.0, True)]
     assert heard == [0.2]

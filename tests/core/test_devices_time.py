@@ -10,11 +10,11 @@ def test_runs_in_order_of_time_then_of_making():
     queue = EventQueue()
     seen: list[tuple[str, float]] = []
     for name, when in (("c", 2.0), ("a", 1.0), ("b", 1.0)):
-        queue.call_at(when, lambda name=name: seen.append((name, queue.now())))
+        queue.call_at(when, lambda name=name: seen.append((name, queue.now)))
     assert queue.next_due() == 1.0
     assert queue.run_until(1.5) == 2
     assert seen == [("a", 1.0), ("b", 1.0)]
-    assert queue.now() == 1.5
+    assert queue.now == 1.5
     assert queue.run_until(5.0) == 1
     assert seen[-1] == ("c", 2.0)
     assert queue.next_due() is None
@@ -25,7 +25,7 @@ def test_what_a_callback_schedules_within_reach_runs_in_the_same_call():
     times: list[float] = []
 
     def again():
-        times.append(queue.now())
+        times.append(queue.now)
         if len(times) < 3:
             queue.call_later(1.0, again)
 
@@ -37,7 +37,7 @@ def test_what_a_callback_schedules_within_reach_runs_in_the_same_call():
 def test_a_callback_never_runs_from_within_call_at():
     queue = EventQueue(now=5.0)
     ran: list[float] = []
-    queue.call_at(1.0, lambda: ran.append(queue.now()))
+    queue.call_at(1.0, lambda: ran.append(queue.now))
     assert ran == []
     assert queue.next_due() == 5.0
     queue.run_until(5.0)
@@ -47,10 +47,10 @@ def test_a_callback_never_runs_from_within_call_at():
 def test_a_clock_that_is_behind_does_not_turn_time_back():
     queue = EventQueue(now=10.0)
     ran: list[float] = []
-    queue.call_later(0.0, lambda: ran.append(queue.now()))
+    queue.call_later(0.0, lambda: ran.append(queue.now))
     queue.run_until(9.0)
     assert ran == [10.0]
-    assert queue.now() == 10.0
+    assert queue.now == 10.0
 
 
 def test_cancelled_calls_do_not_run_and_do_not_show():
@@ -74,7 +74,7 @@ def test_cancelled_calls_do_not_pile_up_and_the_others_stay():
         queue.call_later(1000.0, lambda: None).cancel()
         if number % 100 == 0:
             queue.call_later(2000.0 + number, lambda number=number: ran.append(number))
-        queue.run_next(queue.now())
+        queue.run_next(queue.now)
     assert len(queue._heap) < 1000
     queue.run_until(10_000.0)
     assert ran == list(range(0, 5000, 100))
@@ -106,18 +106,18 @@ def test_any_mix_runs_exactly_what_is_due(entries, until):
     assert ran == [index for _, index in expected]
     remaining = [when for when, cancelled in entries if not cancelled and when > until]
     assert queue.next_due() == min(remaining, default=None)
-    assert math.isclose(queue.now(), until)
+    assert math.isclose(queue.now, until)
 
 
 def test_what_could_not_run_in_time_runs_late_and_in_its_order():
     queue = EventQueue(0.0)
     ran: list[tuple[str, float]] = []
-    queue.call_at(1.0, lambda: ran.append(("first", queue.now())))
-    queue.call_at(2.0, lambda: ran.append(("second", queue.now())))
+    queue.call_at(1.0, lambda: ran.append(("first", queue.now)))
+    queue.call_at(2.0, lambda: ran.append(("second", queue.now)))
     queue.pass_until(5.0)
-    queue.call_later(0.0, lambda: ran.append(("third", queue.now())))
+    queue.call_later(0.0, lambda: ran.append(("third", queue.now)))
     queue.pass_until(4.0)
-    assert queue.now() == 5.0
+    assert queue.now == 5.0
     assert queue.run_next(5.0)
     queue.run_until(5.0)
     assert ran == [("first", 5.0), ("second", 5.0), ("third", 5.0)]

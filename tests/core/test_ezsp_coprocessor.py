@@ -366,7 +366,7 @@ def test_callbacks_beyond_the_buffers_are_lost_and_the_loss_is_told() -> None:
     device = joined(host)
     for number in range(400):
         device.stack.send(ApsRequest(NwkAddress(0), 0x0109, 0x0019, 3, 0x0B, bytes([number % 256]), acknowledged=False))
-    host.queue.run_until(host.queue.now() + 5.0)  # the host does not read
+    host.queue.run_until(host.queue.now + 5.0)  # the host does not read
     host.drain()
     heard = len(host.heard(INCOMING_MESSAGE))
     assert 50 <= heard <= 56

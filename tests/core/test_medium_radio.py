@@ -27,7 +27,7 @@ class Pair:
 
     def attach(self, number: int):
         def receive(octets: bytes, lqi: int, rssi: int) -> None:
-            self.heard[number].append((self.queue.now(), octets, lqi, rssi))
+            self.heard[number].append((self.queue.now, octets, lqi, rssi))
 
         radio = self.medium.attach(number, receive)
         radio.tune(15, PAN, number)

@@ -18,12 +18,12 @@ def test_without_an_answer_from_the_time_server_the_alert_bears_its_own_clock() 
     rig.hub.clusters = NO_TIME_SERVER
     rig.device.power_on()
     rig.run_until(lambda: rig.device.file_version() == NEW)
-    booted = rig.queue.now()
+    booted = rig.queue.now
     rig.run_until(lambda: rig.saw(events.AlertMade))
-    assert 15 < rig.queue.now() - booted < 30, "it gives the time server its three chances"
+    assert 15 < rig.queue.now - booted < 30, "it gives the time server its three chances"
     (made,) = rig.recorder.all(events.AlertMade)
     alert = parse_payload(GbcsMessage.from_bytes(made.message))
-    assert abs(alert.utc_s - 946_684_800 - START_UTC - rig.queue.now()) < 2
+    assert abs(alert.utc_s - 946_684_800 - START_UTC - rig.queue.now) < 2
 
 
 def test_a_time_server_that_comes_late_is_still_asked() -> None:
@@ -31,10 +31,10 @@ def test_a_time_server_that_comes_late_is_still_asked() -> None:
     rig.hub.clusters = NO_TIME_SERVER
     rig.device.power_on()
     rig.run(100)
-    assert rig.device.clock.known(rig.queue.now()) is None
+    assert rig.device.clock.known(rig.queue.now) is None
     rig.hub.clusters = (ota.CLUSTER, 0x000A)
     rig.run(600)
-    assert rig.device.clock.known(rig.queue.now()) == pytest.approx(START_UTC + rig.queue.now(), abs=1)
+    assert rig.device.clock.known(rig.queue.now) == pytest.approx(START_UTC + rig.queue.now, abs=1)
 
 
 def test_a_time_server_without_the_time_sets_no_clock() -> None:
@@ -50,7 +50,7 @@ def test_a_time_server_without_the_time_sets_no_clock() -> None:
     )
     rig.stack.deliver(0x000A, frame, source=0x4321)
     rig.run(1)
-    assert rig.device.clock.known(rig.queue.now()) is None
+    assert rig.device.clock.known(rig.queue.now) is None
     assert rig.hub.default_responses == []
 
 
@@ -189,6 +189,6 @@ def test_a_query_that_is_refused_by_a_default_response_is_asked_again_later() ->
     frame = ZclFrame(1, General.DEFAULT_RESPONSE, b"\x01\x81", cluster_specific=False, from_server=True)
     rig.stack.impair = lambda _payload: (0.0,)
     rig.stack.deliver(ota.CLUSTER, frame)
-    rig.queue.run_until(rig.queue.now())
+    rig.queue.run_until(rig.queue.now)
     assert rig.device.clusters[ota.CLUSTER].state is State.IDLE
     assert rig.device.file_version() == OLD

@@ -52,7 +52,7 @@ def test_a_device_without_firmware_joins_sets_its_clock_and_answers() -> None:
     rig.device.power_on()
     rig.run(5)
     assert rig.recorder.all(events.Joined) == [events.Joined(0x1234, rejoined=False)]
-    assert rig.device.clock.known(rig.queue.now()) in {START_UTC + 4, START_UTC + 5}
+    assert rig.device.clock.known(rig.queue.now) in {START_UTC + 4, START_UTC + 5}
     assert rig.device.file_version() is None
     endpoint = rig.stack.endpoints[3]
     assert (endpoint.server_clusters, endpoint.client_clusters) == ((BASIC,), (time_cluster.CLUSTER,))

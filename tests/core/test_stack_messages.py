@@ -52,11 +52,11 @@ def test_a_dead_device_costs_four_tries_and_then_no_ack():
     device.power_off()
     confirms = Confirms()
     air.frames.clear()
-    start = air.queue.now()
+    start = air.queue.now
     air.coordinator.send(to_device_at(air, b"x"), confirms.append)
     air.run_until(lambda: confirms)
     assert confirms == [ApsStatus.NO_ACK]
-    assert air.queue.now() - start == pytest.approx(4 * 1.6)
+    assert air.queue.now - start == pytest.approx(4 * 1.6)
     assert len(data_frames(air)) == 4 * (1 + 3)  # APS tries times MAC tries
     assert air.coordinator.counters.aps_retries == 3
 
@@ -258,13 +258,13 @@ def test_a_sleepy_child_gets_its_messages_when_it_polls():
     air, device, log = on_air(poll_interval_s=2.0)
     air.run(4.0)
     confirms = Confirms()
-    start = air.queue.now()
+    start = air.queue.now
     air.coordinator.send(to_device(device, b"one", acknowledged=False), confirms.append)
     air.coordinator.send(to_device(device, b"two"), confirms.append)
     air.run(0.1)
     assert confirms == []
     air.run_until(lambda: len(confirms) == 2)
-    assert air.queue.now() - start <= 2.0
+    assert air.queue.now - start <= 2.0
     assert confirms == [ApsStatus.SUCCESS] * 2
     assert [message.payload for message in log.messages] == [b"one", b"two"]
     air.run(0.5)
@@ -275,11 +275,11 @@ def test_what_a_sleepy_child_does_not_fetch_expires():
     air, device, log = on_air(poll_interval_s=60.0)
     air.run(10.0)
     confirms = Confirms()
-    start = air.queue.now()
+    start = air.queue.now
     air.coordinator.send(to_device(device, b"late"), confirms.append)
     air.run_until(lambda: confirms)
     assert confirms == [ApsStatus.EXPIRED]
-    assert air.queue.now() - start == pytest.approx(7.68)
+    assert air.queue.now - start == pytest.approx(7.68)
     assert air.coordinator.counters.indirect_expired == 1
     assert log.messages == []
 
@@ -288,11 +288,11 @@ def test_a_sleepy_child_polls_quickly_while_it_waits_for_an_answer():
     air, device, _ = on_air(poll_interval_s=30.0)
     air.run(5.0)
     confirms = Confirms()
-    start = air.queue.now()
+    start = air.queue.now
     device.send(to_hub(b"ask"), confirms.append)
     air.run_until(lambda: confirms)
     assert confirms == [ApsStatus.SUCCESS]
-    assert air.queue.now() - start < 1.0
+    assert air.queue.now - start < 1.0
 
 
 def test_a_device_may_take_to_sleeping_and_back():

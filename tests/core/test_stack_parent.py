@@ -39,7 +39,7 @@ class Halves:
         self.trust_centre.start(self.network)
 
     def run(self, seconds: float) -> None:
-        self.queue.run_until(self.queue.now() + seconds)
+        self.queue.run_until(self.queue.now + seconds)
 
 
 @pytest.fixture

@@ -576,7 +576,7 @@ def test_attempts_to_join_come_at_growing_intervals_up_to_a_minute():
     at: list[float] = []
     for attempt in range(9):
         air.run_until(lambda: len(log.failures) > attempt, 200)  # noqa: B023 called before the next turn
-        at.append(air.queue.now())
+        at.append(air.queue.now)
     scan_s = at[0]
     waits = [round(later - earlier - scan_s) for earlier, later in pairwise(at)]
     assert waits == [1, 2, 4, 8, 16, 32, 60, 60]

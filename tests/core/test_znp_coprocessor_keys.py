@@ -339,7 +339,7 @@ def test_two_long_messages_in_one_tick_are_told_apart(host: ZnpHost) -> None:
 
 def test_a_dongle_out_of_buffers_says_so_until_it_has_some(host: ZnpHost) -> None:
     device = joined(host)
-    host.dongle.exhausted_until = host.queue.now() + 5.0
+    host.dongle.exhausted_until = host.queue.now + 5.0
     assert host.call(0x2401, data(device.stack.address, b"x")) == b"\x11"
     host.run(5.0)
     assert host.call(0x2401, data(device.stack.address, b"x")) == b"\x00"

@@ -69,7 +69,7 @@ class GsmeRig(CommandedRig):
 
     def leave(self, message_id: str, message: bytes) -> None:
         """For the device to fetch when it wakes."""
-        self.do(self.tunnels.send(PEER, message_id, message, Instant(self.queue.now())))
+        self.do(self.tunnels.send(PEER, message_id, message, Instant(self.queue.now)))
 
 
 @pytest.fixture

@@ -41,7 +41,7 @@ class HubCores:
         rig.stack.hub = self
 
     def now(self) -> Now:
-        at = self.rig.queue.now()
+        at = self.rig.queue.now
         return Now(Instant(at), UtcSeconds(ZIGBEE_EPOCH + START_UTC + at))
 
     def serves(self, clusters: tuple[int, ...]) -> bool:
@@ -90,7 +90,7 @@ class HubCores:
             )
         elif request.cluster == time_cluster.CLUSTER:
             frame = ZclFrame.from_bytes(request.payload)
-            value = zcl.Attribute(0, zcl.DataType.UTC_TIME, int(START_UTC + self.rig.queue.now()))
+            value = zcl.Attribute(0, zcl.DataType.UTC_TIME, int(START_UTC + self.rig.queue.now))
             answer = ZclFrame(
                 frame.sequence,
                 General.READ_ATTRIBUTES_RESPONSE,
@@ -128,7 +128,7 @@ def world(**changes) -> tuple[Rig, HubCores, list[tuple[float, events.NodeEvent]
     told: list[tuple[float, events.NodeEvent]] = []
 
     def happened(eui64, event) -> None:
-        told.append((rig.queue.now(), event))
+        told.append((rig.queue.now, event))
         if isinstance(event, events.Joined):
             rig.queue.call_later(0.5, hub.device_joined)
 
@@ -166,7 +166,7 @@ def test_now_ends_in_an_alert_and_the_version_read_back(name, page_bytes) -> Non
 @pytest.mark.parametrize("name", DECIDING)
 def test_no_personality_activates_before_its_time(name, in_s) -> None:
     rig, hub, told = world(personality=PERSONALITIES[name])
-    due = rig.queue.now() + in_s
+    due = rig.queue.now + in_s
     hub.offer(image(), model.ActivateAt(UtcSeconds(ZIGBEE_EPOCH + START_UTC + due)))
     rig.run(in_s + 3600)
     at = first(told, events.Activating)

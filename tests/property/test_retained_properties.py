@@ -86,7 +86,7 @@ def test_a_key_table(table: dict[int, tuple[Eui64, LinkKey]]) -> None:
     again.dongle.restore(kept)
     assert again.dongle.retained() == kept
     assert again.dongle.keys._table == table
-    assert KeyTables(Eui64(5), lambda: 0.0).retained() == {}
+    assert KeyTables(Eui64(5), EventQueue()).retained() == {}
 
 
 @given(st.lists(st.tuples(st.integers(0, 0x110), st.binary(min_size=1, max_size=120)), max_size=8), st.integers(0, 255))

@@ -130,11 +130,11 @@ class Air:
         self.run(0.1)
 
     def run(self, seconds: float) -> None:
-        self.queue.run_until(self.queue.now() + seconds)
+        self.queue.run_until(self.queue.now + seconds)
 
     def run_until(self, condition: Callable[[], object], seconds: float = 60.0) -> None:
         """Jump from event to event until it holds."""
-        end = self.queue.now() + seconds
+        end = self.queue.now + seconds
         while not condition():
             due = self.queue.next_due()
             assert due is not None, "it never came true"

@@ -102,7 +102,7 @@ class CommandedRig(Rig):
 
     @property
     def utc(self) -> float:
-        return START + self.queue.now()
+        return START + self.queue.now
 
     # What the world sends
 

@@ -259,7 +259,7 @@ class ModelHub:
     def _general(self, request: ApsRequest, frame: ZclFrame) -> None:
         match frame.command:
             case General.READ_ATTRIBUTES:
-                now = int(START_UTC + self.queue.now())
+                now = int(START_UTC + self.queue.now)
                 record = zcl.attribute_record(0, zcl.Attribute(0, zcl.DataType.UTC_TIME, now))
                 answer = ZclFrame(
                     frame.sequence,
@@ -347,10 +347,10 @@ class Rig:
         )
 
     def run(self, seconds: float) -> None:
-        self.queue.run_until(self.queue.now() + seconds)
+        self.queue.run_until(self.queue.now + seconds)
 
     def run_until(self, condition: Callable[[], bool], *, limit_s: float = 3600.0) -> None:
-        end = self.queue.now() + limit_s
+        end = self.queue.now + limit_s
         while not condition():
             due = self.queue.next_due()
             assert due is not None, "nothing more happens"

@@ -100,11 +100,11 @@ class MemoryStack:
 
     def permit(self, seconds: float) -> None:
         self.permits.append(seconds)
-        self.permitting_until = self._queue.now() + seconds
+        self.permitting_until = self._queue.now + seconds
 
     @property
     def permitting(self) -> bool:
-        return self._queue.now() < self.permitting_until
+        return self._queue.now < self.permitting_until
 
     @property
     def network_frame_counter(self) -> int:
@@ -367,7 +367,7 @@ class Dongle:
     def _timed(self) -> None:
         self._catch_up()
         deadline = self.ncp.deadline()
-        if deadline is not None and deadline <= self._queue.now():
+        if deadline is not None and deadline <= self._queue.now:
             self.ncp.handle_deadline()
         self._flush()
 

@@ -83,7 +83,7 @@ class ZnpHost:
 
     def run(self, seconds: float = 0.0) -> None:
         """Let simulated time pass, and hear what the dongle says meanwhile."""
-        end = self.queue.now() + seconds
+        end = self.queue.now + seconds
         while True:
             due = self.queue.next_due()
             now = end if due is None or due > end else due

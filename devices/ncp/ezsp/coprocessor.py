@@ -64,7 +64,7 @@ class EzspCoprocessor(Coprocessor):
     ) -> None:
         super().__init__(scheduler, random)
         self.ash = Ash()
-        self.keys = KeyTables(ieee, scheduler.now)
+        self.keys = KeyTables(ieee, scheduler)
         self.stack = make_stack(self, self.keys)
         self.personality = personality
         self._commands = commands(personality.version)
@@ -167,7 +167,7 @@ class EzspCoprocessor(Coprocessor):
 
     def receive(self, octets: bytes) -> None:
         """Take octets from the host, cut anywhere. Drain `data_to_send` afterwards."""
-        for event in self.ash.receive(octets, self._scheduler.now()):
+        for event in self.ash.receive(octets, self._scheduler.now):
             match event:
                 case PayloadReceived():
                     self._command(event.payload)
@@ -179,13 +179,13 @@ class EzspCoprocessor(Coprocessor):
                     assert_never(event)
 
     def data_to_send(self) -> bytes:
-        return self.ash.data_to_send(self._scheduler.now())
+        return self.ash.data_to_send(self._scheduler.now)
 
     def deadline(self) -> float | None:
         return self.ash.deadline()
 
     def handle_deadline(self) -> None:
-        self.ash.handle_deadline(self._scheduler.now())
+        self.ash.handle_deadline(self._scheduler.now)
 
     def reboot(self, code: ResetCode) -> None:
         """Restart on its own: a watchdog, an assert, a pulled plug. The host is told unasked."""

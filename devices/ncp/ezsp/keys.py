@@ -8,12 +8,15 @@ Left out: keys derived by hashing for devices that update their trust-centre key
 since Request-Key is not answered here; certificates.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from devices.ncp.ezsp.status import SlStatus
 from devices.stack.interface import Eui64, LinkKey
 from devices.stack.persisted import Persisted, link_key_from_json, link_key_to_json
+
+if TYPE_CHECKING:
+    from devices.time import Scheduler
 
 ANY_DEVICE = Eui64(0xFFFF_FFFF_FFFF_FFFF)
 NO_INDEX = 0xFF  # UG100 9, findKeyTableEntry
@@ -39,16 +42,16 @@ class JoinPolicy:
 
 
 class KeyTables:
-    """The `LinkKeys` of devices/stack/interface.py. `now` tells the time; sizes and policy are set by the host."""
+    """The `LinkKeys` of devices/stack/interface.py; sizes and policy are set by the host."""
 
-    def __init__(self, own: Eui64, now: Callable[[], float]) -> None:
+    def __init__(self, own: Eui64, scheduler: "Scheduler") -> None:
         self.size = 0
         self.transient_timeout_s = 300.0
         self.policy = JoinPolicy()
         self.first_outgoing_counter = 0
         self.revision = 0  # counts every key that came in
         self._own = own
-        self._now = now
+        self._scheduler = scheduler
         self._table: dict[int, tuple[Eui64, LinkKey]] = {}
         self._found_at: dict[Eui64, int] = {}  # where a partner's key was last, to be looked at first
         self._transient: dict[Eui64, TransientKey] = {}
@@ -81,7 +84,7 @@ class KeyTables:
         held = self._transient.get(partner)
         if held is None:
             return None
-        if self._now() >= held.expires_at:
+        if self._scheduler.now >= held.expires_at:
             del self._transient[partner]
             return None
         return held.key
@@ -106,7 +109,7 @@ class KeyTables:
             return SlStatus.INVALID_KEY
         self.revision += 1
         self._transient[partner] = TransientKey(
-            LinkKey(key, self.first_outgoing_counter), self._now() + self.transient_timeout_s
+            LinkKey(key, self.first_outgoing_counter), self._scheduler.now + self.transient_timeout_s
         )
         return SlStatus.OK
 
@@ -144,7 +147,7 @@ class KeyTables:
         key = self._transient_for(partner)
         if key is None:
             return None
-        return partner, key, max(0, int(self._transient[partner].expires_at - self._now()))
+        return partner, key, max(0, int(self._transient[partner].expires_at - self._scheduler.now))
 
     def transient_at(self, index: int) -> tuple[Eui64, LinkKey, int] | None:
         alive = [entry for partner in tuple(self._transient) if (entry := self.transient(partner))]

@@ -269,7 +269,7 @@ class Messaging:
 
     def _tell(self, indication: ApsIndication, endpoint: int) -> None:
         broadcast = indication.destination >= _FIRST_BROADCAST and indication.group is None
-        timestamp = int(self._scheduler.now() / _TICK_S) & 0xFFFF_FFFF
+        timestamp = int(self._scheduler.now / _TICK_S) & 0xFFFF_FFFF
         group = indication.group or 0
         payload = indication.payload
         if len(payload) <= _MAX_INCOMING_BYTES:

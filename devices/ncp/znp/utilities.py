@@ -39,7 +39,7 @@ class Utilities:
         self._scheduler = scheduler
         self._random = random
         self._tables = tables
-        self._booted_at = scheduler.now()
+        self._booted_at = scheduler.now
 
     def handlers(self) -> dict[str, "Handler"]:
         version = (TRANSPORT_REVISION, self._personality.product, *self._personality.version)
@@ -52,7 +52,7 @@ class Utilities:
                 ZStatus.SUCCESS if abs(power) <= _MAX_POWER_DBM else ZStatus.INVALID_PARAMETER,
             ),
             "ledControl": lambda _led, _mode: (ZStatus.SUCCESS,),
-            "timeAlive": lambda: (int(self._scheduler.now() - self._booted_at),),
+            "timeAlive": lambda: (int(self._scheduler.now - self._booted_at),),
             "addrMgrExtAddrLookup": lambda ieee: (self._tables.address_of(Eui64(ieee)),),
             "addrMgrNwkAddrLookup": lambda address: (self._stack.ieee_of(NwkAddress(address)) or _NO_IEEE,),
             "assocCount": self.assoc_count,
