@@ -98,7 +98,7 @@ def await_hub(store: Store, home: Path, command: int, deadline: Deadline) -> Map
 
 def _result(store: Store, command: int) -> Mapping[str, Any] | None:
     row = store.inbox.get(command)
-    assert row is not None, "commands are not removed"
+    assert row is not None, "nothing removes a command that was just given"
     if row.state is CommandState.REFUSED:
         raise RefusedError(str((row.result or {}).get("reason", "refused")))
     return row.result

@@ -87,11 +87,5 @@ class Unanswered:
 def _expire(tx: Transaction, row: DeviceMessage, now: Now) -> None:
     """As the hub does; without this, one that starts later and whose clock is slow would still deliver it."""
     tx.device_messages.change(row.id, MessageState.EXPIRED, now.utc, _OUT_OF_TIME)
-    fields: dict[str, str | int] = {
-        "message": row.id,
-        "message_code": f"0x{row.message_code:04X}",
-        "request": row.request,
-        "state": MessageState.EXPIRED.value,
-        "reason": _OUT_OF_TIME,
-    }
+    fields = row.as_fields() | {"state": MessageState.EXPIRED.value, "reason": _OUT_OF_TIME}
     tx.audit.append(Event(now.utc, Kind.MESSAGE_FAILED, row.device, None, fields))

@@ -40,8 +40,8 @@ class HubAlerts:
         self._key = pki.private_key(pki.chf, Usage.DIGITAL_SIGNATURE)
         self._hashes: dict[bytes, bytes] = {}  # of the link keys in the log, which every CS14 repeats
 
-    def transfer_alert(self, tx: Transaction, job: Update, outcome: TransferOutcome, utc: UtcSeconds) -> NewAlert:
-        """Make, sign and write the CCS08 of this job, under a counter that is never used again."""
+    def transfer_alert(self, tx: Transaction, update: Update, outcome: TransferOutcome, utc: UtcSeconds) -> NewAlert:
+        """Make, sign and write the CCS08 of this update, under a counter that is never used again."""
         code = _RESPONSE_CODES[outcome]
         # The wall clock's milliseconds as the floor: a store that was made again does not repeat old counters.
         counter = tx.counters.take(COUNTER, first=int(utc * 1000))
@@ -50,22 +50,22 @@ class HubAlerts:
             self._pki.acb,
             counter,
             utc=utc,
-            device=job.device,
-            firmware_version=job.file_version,
+            device=update.device,
+            firmware_version=update.file_version,
             response_code=code,
             key=self._key,
         )
         succeeded = outcome is TransferOutcome.SUCCESS
         alert = NewAlert(
             msg_id=alert_id(self._pki.chf, counter, MessageCode.FIRMWARE_TRANSFER_ALERT),
-            device=job.device,
+            device=update.device,
             use_case="CCS08",
             alert_code=AlertCode.FIRMWARE_TRANSFER_SUCCESS if succeeded else AlertCode.FIRMWARE_TRANSFER_FAILURE,
             outcome=outcome.value,
             message=message,
             verified=True,
             created=utc,
-            job=job.id,
+            job=update.id,
         )
         tx.alerts.add(alert)
         return alert

@@ -183,12 +183,12 @@ class Commands:
         return {"started": started, "refused": refused}
 
     def _cancel(self, batch: Batch, body: Mapping[str, Any]) -> dict[str, Any]:
-        update = self._active_job(body)
+        update = self._active_update(body)
         self._updates.tell(batch, update.device, Cancelled())
         return {"update": int(update.id)}
 
     def _activate(self, batch: Batch, body: Mapping[str, Any]) -> dict[str, Any]:
-        update = self._active_job(body)
+        update = self._active_update(body)
         activation = _ordered(body["activation"])
         if isinstance(activation, ActivateByCommand):
             raise UsageError("the supplier's signed command is not the hub's to give")
@@ -197,7 +197,7 @@ class Commands:
         self._updates.tell(batch, update.device, ActivationOrdered(activation))
         return {"update": int(update.id)}
 
-    def _active_job(self, body: Mapping[str, Any]) -> Update:
+    def _active_update(self, body: Mapping[str, Any]) -> Update:
         update = self._store.jobs.get(UpdateId(int(body["update"])))
         if update is None:
             raise RefusedError(f"there is no update {body['update']}")

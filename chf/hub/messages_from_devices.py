@@ -101,25 +101,25 @@ class DeviceMessageReader:
     def __init__(self, pki: Pki) -> None:
         self._pki = pki
 
-    def read(self, device: Eui64, octets: bytes, job: Update | None, utc: UtcSeconds) -> DeviceMessageRead:
+    def read(self, device: Eui64, octets: bytes, update: Update | None, utc: UtcSeconds) -> DeviceMessageRead:
         """Read what a device sent through its tunnel. Never raises for what it holds."""
-        job_id = None if job is None else int(job.id)
+        number = None if update is None else int(update.id)
         try:
             message = GbcsMessage.from_bytes(octets)
             payload = parse_payload(message)
         except MalformedMessageError as error:
-            alert = NewAlert(_digest_id(octets), device, "unknown", 0, f"not read: {error}", octets, False, utc, job_id)
+            alert = NewAlert(_digest_id(octets), device, "unknown", 0, f"not read: {error}", octets, False, utc, number)
             return DeviceMessageRead(alert, Signature.UNKNOWN)
         header = message.header
         signature = self._check(message)
-        means = to_update_event(payload, job, utc)
+        means = to_update_event(payload, update, utc)
         believed = signature is not Signature.BAD and header.originator == device
         use_case = USE_CASES.get(header.message_code, f"0x{header.message_code:04X}")
         # A forgery may not have the id of what it imitates: the genuine alert would look like a repetition.
         own_id = alert_id(device, header.counter, header.message_code)
         msg_id = own_id if believed else _digest_id(octets)
         verified = signature is Signature.GOOD
-        alert = NewAlert(msg_id, device, use_case, means.alert_code, means.outcome, octets, verified, utc, job_id)
+        alert = NewAlert(msg_id, device, use_case, means.alert_code, means.outcome, octets, verified, utc, number)
         return DeviceMessageRead(
             alert,
             signature,

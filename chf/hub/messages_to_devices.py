@@ -38,7 +38,7 @@ class MessagesToDevices:
 
     def handed(self, batch: Batch, row: DeviceMessage) -> None:
         self._handed.add(row.id)
-        batch.event(Kind.MESSAGE_QUEUED, _fields(row), device=row.device)
+        batch.event(Kind.MESSAGE_QUEUED, row.as_fields(), device=row.device)
 
     def forget(self, device: Eui64) -> None:
         """No tunnel has the messages of this device any more."""
@@ -73,10 +73,10 @@ class MessagesToDevices:
             batch.event(Kind.ALARM, {"reason": str(error)})
             self.unreadable(batch, Unreadable.of(error))
             return
-        assert row is not None, "messages are not removed"
+        assert row is not None, "retention leaves what is not over"
         batch.write(partial(_change, row_id, end, batch.now.utc), device=row.device)
         kind = Kind.MESSAGE_DELIVERED if end.state is MessageState.DELIVERED else Kind.MESSAGE_FAILED
-        fields = _fields(row)
+        fields = row.as_fields()
         if kind is Kind.MESSAGE_FAILED:
             fields |= {"state": end.state.value, "reason": end.reason}
         batch.event(kind, fields, device=row.device)
@@ -92,10 +92,6 @@ def answered(device: Eui64, counter: int, message_code: int, utc: UtcSeconds, tx
     asked = tx.device_messages.asked(device, counter, message_code)
     if asked is not None and asked.state in (MessageState.WAITING, MessageState.DELIVERED):
         tx.device_messages.change(asked.id, MessageState.ANSWERED, utc)
-
-
-def _fields(row: DeviceMessage) -> dict[str, str | int]:
-    return {"message": row.id, "message_code": f"0x{row.message_code:04X}", "request": row.request}
 
 
 def _change(row_id: int, end: _End, utc: UtcSeconds, tx: Transaction) -> None:

@@ -51,6 +51,10 @@ class DeviceMessage:
     expires: UtcSeconds
     changed: UtcSeconds
 
+    def as_fields(self) -> dict[str, str | int]:
+        """As the trace tells of it."""
+        return {"message": self.id, "message_code": f"0x{self.message_code:04X}", "request": self.request}
+
 
 READER: Final = RowReader(
     "device_messages",

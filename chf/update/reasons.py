@@ -11,11 +11,11 @@ from chf.update.model import ActivateByCommand, Refused, TransferEnded, Update, 
 Reason: TypeAlias = Callable[[Update, UpdateEvent], str]
 
 
-def none(_job: Update, _event: UpdateEvent) -> str:
+def none(_update: Update, _event: UpdateEvent) -> str:
     return ""
 
 
-def of_event(_job: Update, event: UpdateEvent) -> str:
+def of_event(_update: Update, event: UpdateEvent) -> str:
     if isinstance(event, TransferEnded):
         return event.reason or event.outcome.value
     return event.reason if isinstance(event, Refused) and event.reason else "refused"
@@ -59,7 +59,7 @@ def unverified(update: Update, _event: UpdateEvent) -> str:
     return f"the new version was not seen in time: {claim}, and {seen}"
 
 
-def deadline(_job: Update, _event: UpdateEvent) -> str:
+def deadline(_update: Update, _event: UpdateEvent) -> str:
     return "the time allowed for the update is over"
 
 

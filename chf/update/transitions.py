@@ -79,7 +79,7 @@ Guard: TypeAlias = Callable[[Update, UpdateEvent], bool]
 """A condition on the update as it was and the event that came."""
 
 
-def always(_job: Update, _event: UpdateEvent) -> bool:
+def always(_update: Update, _event: UpdateEvent) -> bool:
     return True
 
 
@@ -87,7 +87,7 @@ def runs_target(update: Update, event: UpdateEvent) -> bool:
     return isinstance(event, VersionObserved) and event.file_version == update.file_version
 
 
-def ended_well(_job: Update, event: UpdateEvent) -> bool:
+def ended_well(_update: Update, event: UpdateEvent) -> bool:
     return isinstance(event, TransferEnded) and event.outcome is TransferOutcome.SUCCESS
 
 

@@ -215,10 +215,11 @@ def of_device(device, *, refused: bool) -> Batch:
 def test_what_can_never_be_written_takes_nothing_with_it_that_was_to_be_written_together(full_at_first):
     store, journal, told = refusing_journal()
     store.disk_full = full_at_first
-    parts = [of_device(FIRST, refused=True), of_device(OTHER, refused=False)]
+    parts = [of_device(FIRST, refused=True), of_device(OTHER, refused=False), written("last")]
     journal.carry_out(together(parts, parts[0].now))
     store.disk_full = False
     journal.retry()
+    assert store.said.index(f"row of {OTHER}") < store.said.index("last"), "in their order"
     assert [f"row of {OTHER}" in store.said, f"message to {OTHER}" in store.said] == [True, True]
     assert f"message to {FIRST}" not in store.said
     assert [event.kind for event in told] == [Kind.ALARM]

@@ -69,6 +69,19 @@ def test_only_alerts_and_documents_that_were_taken_so_long_ago_go(store):
     assert [row.msg_id for row in store.uplink.list()] == ["young", "never", "parked"]
 
 
+def test_what_was_over_at_the_border_stays_and_what_was_a_second_earlier_goes(store):
+    earlier = UtcSeconds(BORDER - 1)
+    with store.transaction() as tx:
+        for number, over in enumerate((earlier, BORDER, NOW), 1):
+            tx.alerts.add(alert(f"{over}"))
+            tx.alerts.delivered(f"{over}", over)
+            tx.requests.note(USER, number, over)
+    audited(store, [earlier, BORDER, NOW])
+    tables = ("alerts", "requests", "audit")
+    assert [store.pruning.count(table, BORDER) for table in tables] == [1, 1, 1]
+    assert prune(store) == dict.fromkeys(tables, 1)
+
+
 def test_of_each_device_the_last_update_stays_and_so_does_the_highest_number(store):
     progress = TransferProgress(5, 10, 1, OLD)
     with store.transaction() as tx:
@@ -96,7 +109,7 @@ def test_commands_go_when_they_are_done_and_nobody_waits_for_their_outcome(store
 
 def test_messages_go_when_their_sender_has_his_answer(store):
     with store.transaction() as tx:
-        for number in range(1, 7):
+        for number in range(1, 8):
             tx.device_messages.add(NewDeviceMessage(DEVICE, "r", 0xCA, number, b"", OLD, OLD))
         tx.device_messages.change(1, MessageState.ANSWERED, OLD)
         tx.device_messages.change(2, MessageState.ANSWERED, OLD)
@@ -105,11 +118,12 @@ def test_messages_go_when_their_sender_has_his_answer(store):
         tx.device_messages.change(4, MessageState.EXPIRED, OLD)
         tx.device_messages.told(4, OLD)
         tx.device_messages.change(5, MessageState.ANSWERED, YOUNG)
+        tx.device_messages.told(7, OLD)  # overdue, and still to be sent
         tx.scheduled.add("done", DEVICE, OLD)
         tx.scheduled.add("due", DEVICE, OLD)
         tx.scheduled.done(1, OLD)
     assert prune(store) == {"device_messages": 2, "scheduled_reads": 1}
-    assert [row.id for row in store.device_messages.list()] == [6, 5, 3, 2]
+    assert [row.id for row in store.device_messages.list()] == [7, 6, 5, 3, 2]
     assert store.scheduled.dated("due")
 
 
