@@ -76,7 +76,9 @@ class Bench:
         """All that hubs on this desk printed, one after another."""
         return self.directory / "hub.log"
 
-    def start_hub(self, *options: str, port: str = "", config: str = "", wait: bool = True) -> None:
+    def start_hub(
+        self, *options: str, port: str = "", config: str = "", wait: bool = True, timeout_s: float = LIMIT_S
+    ) -> None:
         """`chf run`; with `wait`, until it is up."""
         assert self.hub is None or self.hub.poll() is not None, "one hub at a time"
         if config:
@@ -87,7 +89,7 @@ class Bench:
         with self.log.open("ab") as log:
             self.hub = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
         if wait:
-            self.until(lambda: self.hub_said("the hub is up", after=before), "the hub to be up")
+            self.until(lambda: self.hub_said("the hub is up", after=before), "the hub to be up", timeout_s)
 
     def hub_said(self, text: str, after: int = 0) -> bool:
         assert self.hub is not None

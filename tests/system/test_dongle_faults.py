@@ -26,7 +26,8 @@ class Desk:
     def __init__(self, desk, kind: str) -> None:
         self.desk, self.kind = desk, kind
         self.dongle = desk.dongle
-        desk.start_hub("--radio", kind)
+        # Forming a network takes hundreds of commands, and on the worst cable of these tests up to 26 s.
+        desk.start_hub("--radio", kind, timeout_s=90.0)
         desk.pki.issue(parse_eui64(EUI64))
         desk.admit(EUI64)
         self.network = desk.chf("radio", "info", "--json").json["pan_id"]
