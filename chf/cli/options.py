@@ -182,7 +182,7 @@ def outlive_terminal(log: Path) -> None:
 
     def hung_up() -> None:
         if on_terminal:
-            opened = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            opened = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
             for descriptor in on_terminal:
                 os.dup2(opened, descriptor)
             os.close(opened)

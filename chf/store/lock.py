@@ -15,8 +15,8 @@ from typing import Self
 
 from chf.errors import StoreError, StoreInUseError
 
-_ATTEMPTS = 5
-_PAUSE_S = 0.02
+_ATTEMPTS = 5  # our choice
+_PAUSE_S = 0.02  # our choice
 
 
 class Only(Enum):
@@ -41,7 +41,7 @@ class StoreLock:
         path = home / only.value
         try:
             home.mkdir(mode=0o700, parents=True, exist_ok=True)
-            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
         except OSError as error:
             raise StoreError(f"cannot lock {path}: {error.strerror}") from error
         # More than one attempt, because `holder_pid` holds the lock for a moment when it looks.
@@ -52,7 +52,7 @@ class StoreLock:
                 if attempt < _ATTEMPTS - 1:
                     time.sleep(_PAUSE_S)
                 continue
-            os.ftruncate(descriptor, 0)
+            os.ftruncate(descriptor, 0)  # it may still name a process that had it
             os.pwrite(descriptor, str(os.getpid()).encode(), 0)
             return cls(descriptor)
         pid = _read_pid(descriptor)
@@ -62,7 +62,6 @@ class StoreLock:
 
     def release(self) -> None:
         if self._descriptor is not None:
-            os.ftruncate(self._descriptor, 0)
             os.close(self._descriptor)
             self._descriptor = None
 
@@ -79,7 +78,7 @@ def holder_pid(home: Path, only: Only) -> int | None:
     """The process that holds this lock of the home directory; 0 where it cannot be told, None where nobody does."""
     path = home / only.value
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        descriptor = os.open(path, os.O_RDONLY)
     except FileNotFoundError:
         return None
     except OSError as error:

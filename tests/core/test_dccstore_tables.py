@@ -74,7 +74,8 @@ def test_uplink_document_that_goes_again_goes_now(store, verb):
         tx.uplink.failed(1, "answered 503", UtcSeconds(NOW + 300), park=verb == "retry")
         if verb == "resend":
             tx.uplink.delivered(1, NOW)
-            assert tx.uplink.resend(UtcSeconds(NOW - 1)) == 1
+            assert tx.uplink.resend(UtcSeconds(NOW + 1)) == 0
+            assert tx.uplink.resend(NOW) == 1
         else:
             tx.uplink.retry(1)
     (head,) = store.uplink.heads()

@@ -255,6 +255,12 @@ def test_what_waits_is_bounded_and_what_came_beyond_that_begins_again_from_what_
     assert store.begun_again == [OTHER]
     assert caplog.text.count("device.left") == 2, "the log has what had happened"
     assert not journal.behind
+    store.disk_full = True
+    for _ in range(4):
+        journal.carry_out(of_device(FIRST, refused=False))
+    store.disk_full = False
+    journal.retry()
+    assert told[-1].fields["reason"].startswith("set aside: 1 batches"), "each alarm counts its own"
 
 
 def test_a_full_disk_is_logged_once_and_again_when_it_is_something_else(caplog):

@@ -1,6 +1,7 @@
 """The store as a file: made whole, locked, migrated, and never silently replaced."""
 
 import contextlib
+import fcntl
 import hashlib
 import os
 import sqlite3
@@ -107,12 +108,42 @@ def test_a_second_hub_is_told_who_has_the_store(home):
         assert store.meta.get("k") == "v"
 
 
+def next_descriptor() -> int:
+    descriptor = os.dup(0)
+    os.close(descriptor)
+    return descriptor
+
+
 def test_a_hub_and_a_dcc_side_do_not_shut_each_other_out(home):
     with Store.open(home, hub=True), StoreLock.acquire(home, Only.DCC_SIDE):
         assert holder_pid(home, Only.DCC_SIDE) == hub_pid(home) == os.getpid()
+        free = next_descriptor()
         with pytest.raises(StoreInUseError, match=rf"a DCC side runs on .* \(process {os.getpid()}\)"):
             StoreLock.acquire(home, Only.DCC_SIDE)
+        assert next_descriptor() == free, "nothing stays open"
     assert holder_pid(home, Only.DCC_SIDE) is None
+
+
+def test_two_that_look_at_a_lock_take_each_other_for_no_holder(tmp_path):
+    StoreLock.acquire(tmp_path, Only.HUB).release()
+    with (tmp_path / Only.HUB.value).open() as looked_at:
+        fcntl.flock(looked_at, fcntl.LOCK_SH)
+        assert hub_pid(tmp_path) is None
+
+
+def test_a_longer_number_of_a_process_that_was_killed_leaves_nothing_behind(tmp_path):
+    (tmp_path / Only.HUB.value).write_text("99999999999")
+    assert hub_pid(tmp_path) is None
+    with StoreLock.acquire(tmp_path, Only.HUB):
+        assert hub_pid(tmp_path) == os.getpid()
+
+
+def test_a_lock_that_somebody_looks_at_is_tried_again(tmp_path, monkeypatch):
+    StoreLock.acquire(tmp_path, Only.HUB).release()
+    with (tmp_path / Only.HUB.value).open() as looked_at:
+        fcntl.flock(looked_at, fcntl.LOCK_SH)
+        monkeypatch.setattr("chf.store.lock.time.sleep", lambda _s: fcntl.flock(looked_at, fcntl.LOCK_UN))
+        StoreLock.acquire(tmp_path, Only.HUB).release()
 
 
 def test_no_hub_runs_where_there_is_nothing(home):
