@@ -6,6 +6,7 @@ flash. Octets go in and come out; time comes from the scheduler, which the owner
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from devices.ncp.layout import Handler, Value
@@ -65,7 +66,7 @@ class Coprocessor(ABC):
         self._random = random
         self._boots = 0
         self._answering = False
-        self._held: list[bytes] = []
+        self._held: list[tuple[str, tuple[Value, ...]]] = []
 
     def exhausted(self) -> bool:
         return self.exhausted_until > 0 and self._scheduler.now < self.exhausted_until
@@ -85,16 +86,15 @@ class Coprocessor(ABC):
 
     def _callback(self) -> Callback:
         """For the handlers of this boot: what they have to say after the next one is not heard."""
-        boot = self._boots
+        return partial(self._call_back, self._boots)
 
-        def callback(name: str, *values: Value) -> None:
-            if boot == self._boots and (octets := self._callback_frame(name, values)) is not None:
-                if self._answering:  # what a command causes comes after its answer
-                    self._held.append(octets)
-                else:
-                    self._say_unasked(octets)
-
-        return callback
+    def _call_back(self, boot: int, name: str, *values: Value) -> None:
+        if boot != self._boots:
+            return
+        if self._answering:  # what a command causes comes after its answer
+            self._held.append((name, values))
+        else:
+            self._say_unasked(name, values)
 
     @staticmethod
     def _handlers_of(
@@ -117,13 +117,9 @@ class Coprocessor(ABC):
     def _answered(self) -> None:
         """The answer is out: now what the command caused."""
         held, self._held = self._held, []
-        for octets in held:
-            self._say_unasked(octets)
+        for name, values in held:
+            self._say_unasked(name, values)
 
     @abstractmethod
-    def _callback_frame(self, name: str, values: tuple[Value, ...]) -> bytes | None:
-        """What goes to the host, None where it is not to hear of it."""
-
-    @abstractmethod
-    def _say_unasked(self, frame: bytes) -> None:
-        """Send a frame of `_callback_frame`."""
+    def _say_unasked(self, name: str, values: tuple[Value, ...]) -> None:
+        """Send this callback of the command table, unless the host is not to hear of it."""

@@ -148,7 +148,7 @@ class Layout:
             elif kind:
                 self._parts.append(_Counted(kind))
 
-    def decode(self, octets: bytes, offset: int = 0) -> list[Value]:
+    def decode(self, octets: bytes, offset: int = 0) -> tuple[Value, ...]:
         """The values from `offset` on. More octets than the layout has are tolerated, as the chips do.
 
         Raises TruncatedParametersError for fewer.
@@ -159,7 +159,7 @@ class Layout:
                 offset = part.decode(octets, offset, values)
         except struct.error:
             raise TruncatedParametersError from None
-        return values
+        return tuple(values)
 
     def encode(self, values: tuple[Value, ...]) -> bytes:
         if len(self._parts) == 1:

@@ -9,6 +9,7 @@ versions differ in which fields there are or in what order, `TAKES` and `GIVES` 
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from operator import itemgetter
 from typing import cast
 
@@ -288,7 +289,8 @@ def _pick(given: tuple[str, ...], wanted: tuple[str, ...]) -> Pick | None:
 class Command:
     """A command or callback, compiled for one version.
 
-    `encode` takes what the handler gave, or what a callback is made of, and gives the parameters that go out.
+    `decode` gives what the handler takes, from an offset of a frame on; it raises TruncatedParametersError. `encode`
+    takes what the handler gave, or what a callback is made of, and gives the parameters that go out.
     """
 
     def __init__(self, row: Row, version: int) -> None:
@@ -299,17 +301,18 @@ class Command:
         self._request = Layout(row.request or "", codes)
         self._response = Layout(row.response, codes)
         names = self._request.names
-        self._takes = _pick(names, tuple(TAKES[row.name].split()) if row.name in TAKES else names)
+        take = _pick(names, tuple(TAKES[row.name].split()) if row.name in TAKES else names)
+        self.decode: Callable[[bytes, int], tuple[Value, ...]] = (
+            self._request.decode if take is None else partial(self._decode_and_pick, take)
+        )
         names = self._response.names
         self._gives = _pick(tuple(GIVES[row.name].split()) if row.name in GIVES else names, names)
         self._translates = version >= SL_STATUS_EVERYWHERE and "st" in self._response.kinds
         plain = self._gives is None and not self._translates
         self.encode: Callable[[tuple[Value, ...]], bytes] = self._response.encode if plain else self._pick_and_encode
 
-    def decode(self, frame: bytes, offset: int) -> tuple[Value, ...]:
-        """What the handler takes. Raises TruncatedParametersError."""
-        values = tuple(self._request.decode(frame, offset))
-        return values if self._takes is None else self._takes(values)
+    def _decode_and_pick(self, take: Pick, frame: bytes, offset: int) -> tuple[Value, ...]:
+        return take(self._request.decode(frame, offset))
 
     def _pick_and_encode(self, values: tuple[Value, ...]) -> bytes:
         if self._gives is not None:

@@ -17,7 +17,16 @@ from devices.ncp.ezsp.ash import Ash, LinkFailed, PayloadReceived, ResetRequeste
 from devices.ncp.ezsp.ash_frames import MAX_DATA_FIELD_BYTES, ResetCode
 from devices.ncp.ezsp.commands import VERSION, Command, commands
 from devices.ncp.ezsp.configuration import Configuration, FrameCounters
-from devices.ncp.ezsp.header import ASYNCHRONOUS_CALLBACK, NETWORK_MASK, OVERFLOW, RESPONSE, Header, parse_header
+from devices.ncp.ezsp.header import (
+    ASYNCHRONOUS_CALLBACK,
+    EXTENDED,
+    FORMAT,
+    NETWORK_MASK,
+    OVERFLOW,
+    RESPONSE,
+    Header,
+    parse_header,
+)
 from devices.ncp.ezsp.key_structs import KeyStructs
 from devices.ncp.ezsp.keys import KeyTables
 from devices.ncp.ezsp.messaging import Messaging
@@ -232,19 +241,17 @@ class EzspCoprocessor(Coprocessor):
         self.ash.send(Header(header.sequence, control, frame_id, header.legacy).to_bytes() + parameters)
         self._answered()
 
-    def _callback_frame(self, name: str, values: tuple[Value, ...]) -> bytes | None:
-        """Identifier and parameters: the header's sequence is filled in when it leaves."""
+    def _say_unasked(self, name: str, values: tuple[Value, ...]) -> None:
         if not self._agreed:
-            return None
+            return
         command = self._commands[name]
-        return command.id.to_bytes(2, "little") + command.encode(values)
-
-    def _say_unasked(self, frame: bytes) -> None:
-        if len(self.ash.waiting) >= self.personality.callback_buffers or len(frame) + 3 > MAX_DATA_FIELD_BYTES:
+        header = EXTENDED.pack(self._sequence, RESPONSE | ASYNCHRONOUS_CALLBACK, FORMAT, command.id)
+        frame = header + command.encode(values)
+        if len(self.ash.waiting) >= self.personality.callback_buffers or len(frame) > MAX_DATA_FIELD_BYTES:
             self._overflowed = True
             self._utilities.counters[Counter.BUFFER_FAILURE] += 1
             return
-        self.ash.send(bytes((self._sequence, RESPONSE | ASYNCHRONOUS_CALLBACK, 0x01)) + frame, is_callback=True)
+        self.ash.send(frame, is_callback=True)
 
     # commands about the whole chip
 

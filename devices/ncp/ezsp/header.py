@@ -15,10 +15,10 @@ OVERFLOW = 0x01
 """In a response: a callback was lost for want of memory since the last one."""
 NETWORK_MASK = 0x60  # network index in frame control low, UG100 3
 
-_FORMAT = 0x01  # frame format version 1 in control high
+FORMAT = 0x01  # frame format version 1 in control high
 _FORMAT_MASK = 0x03  # UG100 3
-_EXTENDED = struct.Struct("<BBBH")  # sequence, control low, control high, frame: UG100 3
-assert _EXTENDED.size == 5
+EXTENDED = struct.Struct("<BBBH")  # sequence, control low, control high, frame: UG100 3
+assert EXTENDED.size == 5
 
 
 class Header(NamedTuple):
@@ -29,12 +29,12 @@ class Header(NamedTuple):
 
     @property
     def size(self) -> int:
-        return 3 if self.legacy else _EXTENDED.size
+        return 3 if self.legacy else EXTENDED.size
 
     def to_bytes(self) -> bytes:
         if self.legacy:
             return bytes((self.sequence, self.control, self.id))
-        return _EXTENDED.pack(self.sequence, self.control, _FORMAT, self.id)
+        return EXTENDED.pack(self.sequence, self.control, FORMAT, self.id)
 
 
 def parse_header(frame: bytes) -> Header | None:
@@ -45,7 +45,7 @@ def parse_header(frame: bytes) -> Header | None:
     """
     if len(frame) < 3:
         return None
-    if frame[2] != VERSION and frame[2] & _FORMAT_MASK == _FORMAT and len(frame) >= _EXTENDED.size:
-        sequence, control, _, frame_id = _EXTENDED.unpack_from(frame)
+    if frame[2] != VERSION and frame[2] & _FORMAT_MASK == FORMAT and len(frame) >= EXTENDED.size:
+        sequence, control, _, frame_id = EXTENDED.unpack_from(frame)
         return Header(sequence, control, frame_id)
     return Header(frame[0], frame[1], frame[2], legacy=True)

@@ -12,6 +12,7 @@ and what the stack does not answer itself), broadcast and multicast loopback, bi
 from collections import Counter as CounterOf
 from collections import OrderedDict
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 from devices.ncp.ezsp.configuration import (
@@ -129,7 +130,8 @@ class Messaging:
             delivered = status is ApsStatus.SUCCESS
             self._counters[Counter.APS_TX_UNICAST_SUCCESS if delivered else Counter.APS_TX_UNICAST_FAILED] += 1
             sent = aps._replace(sequence=sequence)
-            self._chip.report(node, lambda: self._tell_sent(kind, destination, sent, tag, _STATUS[status], message))
+            outcome = kind, destination, sent, tag, _STATUS[status], self._contents(message)
+            self._chip.report(node, partial(self._callback, "messageSentHandler", *outcome))
 
         sequence = self._stack.send(request, confirm)
         return EmberStatus.SUCCESS, sequence
@@ -204,7 +206,9 @@ class Messaging:
         )
 
         def confirm(status: ApsStatus) -> None:
-            self._tell_sent(kind, destination, aps._replace(sequence=sequence), tag, _STATUS[status], message)
+            sent = aps._replace(sequence=sequence)
+            outcome = kind, destination, sent, tag, _STATUS[status], self._contents(message)
+            self._callback("messageSentHandler", *outcome)
 
         self._counters[Counter.APS_TX_BROADCAST] += 1
         sequence = self._stack.send(request, confirm)
@@ -227,11 +231,10 @@ class Messaging:
         """Accepted and of no use: every device is one hop away."""
         return (EmberStatus.SUCCESS,)
 
-    def _tell_sent(
-        self, kind: int, destination: int, aps: ApsFrame, tag: int, status: EmberStatus, message: bytes
-    ) -> None:
-        with_contents = self._settings.policies[MESSAGE_CONTENTS_IN_CALLBACK_POLICY] == MESSAGE_TAG_AND_CONTENTS
-        self._callback("messageSentHandler", kind, destination, aps, tag, status, message if with_contents else b"")
+    def _contents(self, message: bytes) -> bytes:
+        """What messageSentHandler repeats of a message."""
+        wanted = self._settings.policies[MESSAGE_CONTENTS_IN_CALLBACK_POLICY] == MESSAGE_TAG_AND_CONTENTS
+        return message if wanted else b""
 
     # receiving
 

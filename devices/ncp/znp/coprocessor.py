@@ -228,7 +228,7 @@ class ZnpCoprocessor(Coprocessor):
         except TruncatedParametersError:
             self._refuse(frame, RpcError.LENGTH)
             return
-        response = self._carry_out(handler, tuple(values))
+        response = self._carry_out(handler, values)
         assert response is not None, "no synchronous request restarts the chip"
         self._line += MtFrame(command.response_id, command.response.encode(response)).to_bytes()
         self._answered()
@@ -237,12 +237,9 @@ class ZnpCoprocessor(Coprocessor):
         data = bytes((error,)) + frame.command.to_bytes(2, "big")
         self._line += MtFrame(RPC_ERROR, data).to_bytes()
 
-    def _callback_frame(self, name: str, values: tuple[Value, ...]) -> bytes:
+    def _say_unasked(self, name: str, values: tuple[Value, ...]) -> None:
         command = self._commands[name]
-        return MtFrame(command.id, command.response.encode(values)).to_bytes()
-
-    def _say_unasked(self, frame: bytes) -> None:
-        self._line += frame
+        self._line += MtFrame(command.id, command.response.encode(values)).to_bytes()
 
     # CoordinatorListener
 

@@ -12,6 +12,7 @@ is one hop away).
 """
 
 from collections import OrderedDict
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from devices.ncp.znp.status import ZStatus
@@ -237,7 +238,7 @@ class Messaging:
             if status is ApsStatus.NO_ACK and not acknowledged:
                 said = ZStatus.MAC_NO_ACK
             endpoint, sequence = request.source_endpoint, request.sequence
-            self._chip.report(aps.destination, lambda: self._callback("dataConfirm", said, endpoint, sequence))
+            self._chip.report(aps.destination, partial(self._callback, "dataConfirm", said, endpoint, sequence))
 
         if self._tables.disowned and self._stack.ieee_of(aps.destination) in self._tables.disowned:
             self._scheduler.call_later(0.0, lambda: confirm(ApsStatus.UNKNOWN_DESTINATION))
