@@ -7,6 +7,7 @@ secured, acknowledged or fragmented.
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
+from math import inf
 from typing import Protocol
 
 from devices.stack.fragments import (
@@ -84,7 +85,7 @@ class _Sending:
     acknowledged: bool
     finished: Confirm | None
     tries: int = 0
-    timer: Timer | None = None
+    ack_due: float = inf  # set once the MAC is done with it
 
 
 class ApsLayer:
@@ -120,6 +121,7 @@ class ApsLayer:
         self._ieee = ieee
         self._counter = first_counter & 0xFF
         self._waiting: dict[tuple[int, int, int], _Sending] = {}
+        self._ack_timer: Timer | None = None  # for the first of `_waiting`, or earlier: it stays when that one is done
         self._seen: dict[int, dict[tuple[int, int], tuple[float, bytes]]] = {}
         self._reassembly: dict[MessageKey, tuple[Reassembly, Timer]] = {}
         self._taken_by_host: dict[int, deque[tuple[int, int]]] = {}
@@ -135,9 +137,9 @@ class ApsLayer:
 
     def silence(self) -> None:
         """Forget everything under way, as a reset does: no confirm comes any more."""
-        for sending in self._waiting.values():
-            if sending.timer is not None:
-                sending.timer.cancel()
+        if self._ack_timer is not None:
+            self._ack_timer.cancel()
+            self._ack_timer = None
         for _, timer in self._reassembly.values():
             timer.cancel()
         self._waiting.clear()
@@ -223,6 +225,7 @@ class ApsLayer:
         )
         octets = frame.to_bytes() if key is None else frame.seal(key.cipher, self._ieee)
         sending.tries += 1
+        sending.ack_due = inf
         if sending.acknowledged:
             self._waiting[request.destination, sending.counter, sending.block] = sending
         self._nwk.send(request.destination, octets, request.radius, lambda status: self._mac_done(sending, status))
@@ -262,10 +265,21 @@ class ApsLayer:
         if status in _HOPELESS:
             self._finish(key, sending, status)  # trying again would end the same way
             return
-        sending.timer = self._scheduler.call_later(ACK_WAIT_S, lambda: self._ack_missing(key, sending))
+        sending.ack_due = self._scheduler.now + ACK_WAIT_S
+        if self._ack_timer is None:
+            self._ack_timer = self._scheduler.call_at(sending.ack_due, self._look_for_missing_acks)
+
+    def _look_for_missing_acks(self) -> None:
+        self._ack_timer = None
+        now = self._scheduler.now
+        for key, sending in tuple(self._waiting.items()):
+            if sending.ack_due <= now and self._waiting.get(key) is sending:  # what one confirms may end another
+                self._ack_missing(key, sending)
+        next_due = min((sending.ack_due for sending in self._waiting.values()), default=inf)
+        if next_due < inf:
+            self._ack_timer = self._scheduler.call_at(next_due, self._look_for_missing_acks)
 
     def _ack_missing(self, key: tuple[int, int, int], sending: _Sending) -> None:
-        sending.timer = None
         if sending.tries > MAX_RETRIES:
             self._finish(key, sending, ApsStatus.NO_ACK)
             return
@@ -275,8 +289,6 @@ class ApsLayer:
 
     def _finish(self, key: tuple[int, int, int], sending: _Sending, status: ApsStatus) -> None:
         del self._waiting[key]
-        if sending.timer is not None:
-            sending.timer.cancel()
         if status is not ApsStatus.SUCCESS:
             self._counters.aps_failures += 1
         if sending.finished is not None:
@@ -295,7 +307,7 @@ class ApsLayer:
                 counters.nwk_unsecured += 1
                 return
             frame = ApsFrame.from_bytes(octets)
-            payload = frame.payload
+            payload, key = frame.payload, None
             if frame.security is not None:
                 frame_counter, source, key_identifier = frame.security
                 originator = arrival.originator if source is None else source
@@ -315,7 +327,7 @@ class ApsLayer:
         if frame.type is ApsType.ACK:
             self._acknowledged(NwkAddress(arrival.frame.source), frame)
         else:
-            self._data(arrival, frame, payload)
+            self._data(arrival, frame, payload, key)
 
     def _key_for(self, originator: int | None, frame_counter: int) -> LinkKey | None:
         """To open a frame with; None, and counted, where it is not to be opened."""
@@ -338,14 +350,15 @@ class ApsLayer:
             return  # the receiver says that it lacks this block: the timer sends it again
         self._finish(key, sending, ApsStatus.SUCCESS)
 
-    def _data(self, arrival: Arrival, frame: ApsFrame, payload: bytes) -> None:
+    def _data(self, arrival: Arrival, frame: ApsFrame, payload: bytes, key: LinkKey | None) -> None:
+        """A message, or a part of one, that came under `key`."""
         source = NwkAddress(arrival.frame.source)
         if frame.extended is not None and frame.extended.fragmentation is not Fragmentation.NONE:
-            self._fragment(arrival, frame, payload, frame.extended)
+            self._fragment(arrival, frame, payload, frame.extended, key)
             return
         duplicate = self._is_duplicate(source, frame.counter, -1, payload)
         if frame.ack_request:
-            self._send_ack(source, frame, secured=frame.security is not None)
+            self._send_ack(source, frame, key)
         if duplicate:
             self._counters.aps_duplicates += 1
             return
@@ -367,14 +380,16 @@ class ApsLayer:
         before = None if seen is None else seen.get((counter, block))
         return before is not None and self._scheduler.now - before[0] <= _MEMORY_S and before[1] == payload
 
-    def _fragment(self, arrival: Arrival, frame: ApsFrame, payload: bytes, header: ExtendedHeader) -> None:
+    def _fragment(
+        self, arrival: Arrival, frame: ApsFrame, payload: bytes, header: ExtendedHeader, link_key: LinkKey | None
+    ) -> None:
         source = NwkAddress(arrival.frame.source)
         index = block_index(header)
         if self._host_fragments:
             if self._is_duplicate(source, frame.counter, index, payload):
                 self._counters.aps_duplicates += 1
                 if (frame.counter, index) in self._taken_by_host.get(source, ()):
-                    self._send_ack(source, frame, secured=frame.security is not None, extended=ack_header(index))
+                    self._send_ack(source, frame, link_key, ack_header(index))
                 return
             count = header.block if index == 0 else 0
             self._node.aps_indication(_indication(arrival, frame, payload, Fragment(index, count)))
@@ -382,7 +397,7 @@ class ApsLayer:
         key = message_key(source, frame)
         if key not in self._reassembly and self._was_seen(source, frame.counter, _WHOLE_MESSAGE):
             self._counters.aps_duplicates += 1
-            self._send_ack(source, frame, secured=frame.security is not None, extended=ack_header(index))
+            self._send_ack(source, frame, link_key, ack_header(index))
             return
         reassembly, timer = self._reassembly.pop(key, (None, None))
         if timer is not None:
@@ -391,7 +406,7 @@ class ApsLayer:
         if not reassembly.add(header, payload):
             self._counters.malformed += 1
             return  # and the message with it: its blocks contradict each other
-        self._send_ack(source, frame, secured=frame.security is not None, extended=ack_header(index))
+        self._send_ack(source, frame, link_key, ack_header(index))
         message = reassembly.message()
         if message is None:
             expiry = self._scheduler.call_later(_MEMORY_S, lambda: self._reassembly_expired(key))
@@ -419,14 +434,15 @@ class ApsLayer:
             indication.source_endpoint,
             indication.counter,
         )
-        self._send_ack(indication.source, frame, secured=indication.secured, extended=ack_header(index))
+        key = self._key_to(indication.source, Delivery.UNICAST) if indication.secured else None
+        if not isinstance(key, ApsStatus):
+            self._send_ack(indication.source, frame, key, ack_header(index))
 
     def _send_ack(
-        self, destination: NwkAddress, frame: ApsFrame, *, secured: bool, extended: ExtendedHeader | None = None
+        self, destination: NwkAddress, frame: ApsFrame, key: LinkKey | None, extended: ExtendedHeader | None = None
     ) -> None:
-        """The acknowledgement mirrors the security of the frame, as deployed stacks do (the standard is silent)."""
-        key = self._key_to(destination, Delivery.UNICAST) if secured else None
-        if isinstance(key, ApsStatus):
+        """Under the key of the frame, or as plain as it, as deployed stacks do (the standard is silent)."""
+        if key is not None and self.used_up(key):
             return
         ack = ApsFrame(
             frame.source_endpoint,
