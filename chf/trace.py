@@ -18,7 +18,7 @@ from chf.clock import UtcSeconds
 from chf.errors import MalformedError, UsageError
 from chf.eui64 import Eui64, format_eui64, parse_eui64
 
-SCHEMA: Final = 1
+SCHEMA: Final = 1  # docs/trace.md; rises with a change that readers notice
 
 Scalar: TypeAlias = str | int | float | bool | None
 Value: TypeAlias = Scalar | tuple[Scalar, ...]

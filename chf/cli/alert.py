@@ -26,7 +26,7 @@ from chf.store import Store
 from chf.store.alerts import Alert
 from chf.view.records import alert_record
 
-_POLL_S = 0.2
+_POLL_S = 0.2  # how soon a new alert is shown (our choice)
 
 
 @click.group()

@@ -17,8 +17,8 @@ from chf.store import Store
 from chf.store.inbox import CommandState, Verb
 from chf.store.lock import hub_running
 
-ANSWER_TIMEOUT_S = 15.0
-_POLL_S = 0.05
+ANSWER_TIMEOUT_S = 15.0  # a hub looks five times a second; a busy disk takes the rest (our choice)
+_POLL_S = 0.05  # our choice
 _BUSY = "the hub has not taken the command (is its dongle there?)"
 
 

@@ -47,8 +47,8 @@ from chf.view.records import alert_record
 HUB = parse_eui64("00-DB-12-34-56-78-90-A2")
 
 _SETTINGS = HubSettings(security=SecuritySettings(SecurityMode.CBKE))
-_POLL_S = 0.05
-_LIMIT_S = 300.0
+_POLL_S = 0.05  # our choice
+_LIMIT_S = 300.0  # of one step of the demo, on a slow machine (our choice)
 _START_S = 15.0
 _MAX_SEED = 0xFFFFFFFF  # of a scenario, docs/scenario.md
 

@@ -27,7 +27,7 @@ _LIBRARIES = {"zigpy": (2, 4), "bellows": (1, 2), "zigpy-znp": (1, 1), "cryptogr
 _ENOUGH_DISK_BYTES = 200 * 1024 * 1024
 _EARLIEST_UTC = 1_767_225_600.0  # 2026-01-01: a clock that shows less was never set
 _SERIAL_GROUPS = ("dialout", "uucp", "plugdev")
-_OTHERS = 0o077
+_OTHERS = 0o077  # the mode's bits for group and others, POSIX sys/stat.h
 
 
 class Verdict(StrEnum):

@@ -26,8 +26,8 @@ from chf.store.images import record_of
 from chf.trace import Event, Kind, Value
 from chf.view import printable
 
-_MAX_NAME_CHARACTERS = 120
-_DIGEST_SHOWN = 12
+_MAX_NAME_CHARACTERS = 120  # our choice
+_DIGEST_SHOWN = 12  # enough to tell images apart (our choice)
 
 
 @click.command()

@@ -10,7 +10,7 @@ from chf import __version__
 from chf.errors import ChfError, one_error
 from chf.view import printable
 
-INTERRUPTED = 130
+INTERRUPTED = 130  # what shells use for a program that SIGINT ended: 128 + 2
 
 _NOUNS = {
     "alert": ("chf.cli.alert", "Alerts that devices and the hub sent to the DCC."),

@@ -43,7 +43,7 @@ from chf.update.model import (
 )
 from chf.view.records import event_detail, event_record, update_record
 
-_POLL_S = 0.1
+_POLL_S = 0.1  # our choice
 
 
 class UpdateFailedError(ChfError):

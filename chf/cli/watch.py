@@ -8,7 +8,7 @@ import click
 from chf.cli.options import home_option, json_option, print_json, print_table, talk
 from chf.store import Store
 
-_REFRESH_S = 0.5
+_REFRESH_S = 0.5  # our choice
 
 
 @click.command()

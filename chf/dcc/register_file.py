@@ -18,7 +18,7 @@ from chf.config import Table, read_json, read_toml
 from chf.errors import StoreError, UsageError
 from chf.files import write_whole
 
-SCHEMA: Final = 1
+SCHEMA: Final = 1  # of the file that this program writes; rises with a change that readers notice
 
 Record = Mapping[str, Any]
 

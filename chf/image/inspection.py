@@ -10,7 +10,7 @@ from chf.image.image import FirmwareImage
 from chf.image.signature import Signer
 from chf.image.zigbee_signature import BadSignatureError, ZigbeeAuthority, read_signature
 
-SCHEMA = 1
+SCHEMA = 1  # of the JSON that this program prints; rises with a change that readers notice
 _KINDS = {
     "standard": "standard ZigBee OTA file (header, sub-elements)",
     "gbcs-ppmid": "GBCS image without a supplier signature (PPMID)",

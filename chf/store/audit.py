@@ -18,7 +18,7 @@ from chf.store.rows import RowReader, Rows, number, octets, text, utc
 from chf.trace import Event, utc_text
 
 _GENESIS: Final = bytes(32)
-_PAGE: Final = 1000
+_PAGE: Final = 1000  # records read at once (our choice)
 
 
 @dataclass(frozen=True, slots=True)

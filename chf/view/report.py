@@ -26,7 +26,7 @@ from chf.trace import Event, Kind
 from chf.update.model import TransferRecord, Update, UpdateId, UpdateState
 from chf.view.records import alert_record, event_detail, event_record, time_text, update_record, version_text
 
-SCHEMA: Final = 1
+SCHEMA: Final = 1  # docs/report.md; rises with a change that readers notice
 
 COLUMNS: Final = ("update", "device", "type", "versions", "state", "download", "alerts", "reason")
 REFUSAL_COLUMNS: Final = ("time", "device", "detail")

@@ -19,8 +19,8 @@ from chf.trace import Event
 from chf.update.model import Update, UpdateId
 from chf.view import printable
 
-_BAR_CHARACTERS = 20
-_RATE_WINDOW_S = 10.0
+_BAR_CHARACTERS = 20  # our choice
+_RATE_WINDOW_S = 10.0  # long enough that a rate does not jump (our choice)
 
 COLUMNS = ("device", "version now -> target", "state", "transfer", "%", "kB/s", "time left", "last event")
 

@@ -13,7 +13,7 @@ CLUSTER = 0x000A  # ZCL8 3.12
 
 _MASTER_AND_SUPERSEDING = 0x09  # ZCL8 3.12.2.2.2: bits 0 and 3
 _SUMMER_TIME_SHIFT_S = 3600
-_SUNDAY = 6
+_SUNDAY = 6  # datetime.weekday()
 
 
 def answer(octets: bytes, now: Now, last_set: UtcSeconds | None = None) -> bytes | None:
