@@ -12,7 +12,7 @@ from enum import StrEnum
 from typing import Final
 
 from chf.clock import UtcSeconds
-from chf.errors import MalformedMessageError, RefusedError, UnusableFileError, UsageError
+from chf.errors import MalformedMessageError, UnusableFileError, UsageError
 from chf.eui64 import Eui64
 from chf.gbcs import (
     CANCELLED_UTC_S,
@@ -37,6 +37,7 @@ from chf.gbcs import (
     mac_key,
     parse_payload,
     verify_mac,
+    verify_signature,
 )
 from chf.pki.certificates import Usage
 from chf.pki.gbcs import Pki
@@ -134,14 +135,10 @@ class DeviceMessageReader:
         if not message.signature and message.mac is not None:
             return self._check_mac(message, originator)
         try:
-            self._pki.certificate(originator, Usage.DIGITAL_SIGNATURE)
+            key = self._pki.public_key(originator, Usage.DIGITAL_SIGNATURE)
         except UsageError as error:
             return _not_checked(error)
-        try:
-            self._pki.verify(message)
-        except RefusedError:
-            return Signature.BAD
-        return Signature.GOOD
+        return Signature.GOOD if verify_signature(message, key) else Signature.BAD
 
     def _check_mac(self, message: GbcsMessage, originator: Eui64) -> Signature:
         """On a bench the keys of ACB and supplier are here; a real hub has to leave a MAC to whom it is for."""
