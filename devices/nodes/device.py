@@ -188,11 +188,10 @@ class Device:
             frame = ZclFrame.from_bytes(indication.payload)
         except MalformedFrameError:
             return
-        unicast = is_unicast(indication)
-        if not self._is_protected(indication) and self._security_demanded(frame, indication.cluster, unicast=unicast):
+        if not self._is_protected(indication) and self._security_demanded(frame, indication):
             self.unsecured_refused += 1
             self._note(events.UnsecuredRefused(indication.cluster, self.unsecured_refused))
-            if unicast:
+            if is_unicast(indication):
                 self._default_response(frame, indication, Status.FAILURE, secured=False)
             return
         cluster = self.clusters.get(indication.cluster)
@@ -211,18 +210,21 @@ class Device:
         except MalformedFrameError:
             status = Status.MALFORMED_COMMAND
         # ZCL8 2.5.12.2: the disable bit silences success only.
-        if unicast and status is not None and not (status == Status.SUCCESS and frame.disable_default_response):
+        if status is None or (status == Status.SUCCESS and frame.disable_default_response):
+            return
+        if is_unicast(indication):
             self._default_response(frame, indication, status, secured=indication.secured)
 
     def _is_protected(self, indication: ApsIndication) -> bool:
         """A device with a certificate believes no link key but the one that it established."""
         return indication.secured and (key_establishment.CLUSTER not in self.clusters or self.stack.key_established)
 
-    def _security_demanded(self, frame: ZclFrame, cluster: int, *, unicast: bool) -> bool:
+    def _security_demanded(self, frame: ZclFrame, indication: ApsIndication) -> bool:
+        cluster = indication.cluster
         if not self.settings.aps_security_required or cluster not in _LINK_KEY_CLUSTERS:
             return False
         notify = cluster == ota.CLUSTER and frame.cluster_specific and frame.command == ota.Command.IMAGE_NOTIFY
-        return unicast or not notify
+        return is_unicast(indication) or not notify
 
     def _general_command(self, cluster: Cluster, frame: ZclFrame, indication: ApsIndication) -> int | None:
         match frame.command:

@@ -75,8 +75,7 @@ class ZigbeeCoordinator(ZigbeeNode):
         self.trust_centre = TrustCentre(
             ieee, self._nwk, self._aps, self.parent, scheduler, link_keys=link_keys, listener=listener
         )
-        self._listener = listener
-        self._up = False
+        self.listener: CoordinatorListener = listener
         self._nwk.radio.pending_for = self.parent.has_pending
 
     # Network
@@ -98,7 +97,7 @@ class ZigbeeCoordinator(ZigbeeNode):
 
     def stop(self) -> None:
         """Fall silent (a reset); `network` stays."""
-        self._up = False
+        self.joined = False
         self.permitting_until = 0.0
         self._nwk.radio.switch_off()
         self._nwk.radio.tune(0, mac.BROADCAST, mac.BROADCAST)
@@ -110,12 +109,12 @@ class ZigbeeCoordinator(ZigbeeNode):
 
     def leave(self) -> None:
         """Leave and forget the network; `network_down` follows."""
-        was_up = self._up
+        was_joined = self.joined
         self.stop()
         self.network = None
         self._nwk.neighbours = {}
-        if was_up:
-            self._scheduler.call_later(0.0, self._listener.network_down)
+        if was_joined:
+            self._scheduler.call_later(0.0, self.listener.network_down)
 
     def permit(self, seconds: float) -> None:
         """Accept associations for so long; 0 closes, infinity keeps open."""
@@ -123,7 +122,7 @@ class ZigbeeCoordinator(ZigbeeNode):
 
     @property
     def permitting(self) -> bool:
-        return self._up and self._scheduler.now < self.permitting_until
+        return self.joined and self._scheduler.now < self.permitting_until
 
     @property
     def network_frame_counter(self) -> int:
@@ -142,12 +141,12 @@ class ZigbeeCoordinator(ZigbeeNode):
         self._nwk.radio.listening = True
         self.parent.start(network)
         self.trust_centre.start(network)
-        self._up = True
+        self.joined = True
         self._scheduler.call_later(0.0, self._report_up)
 
     def _report_up(self) -> None:
-        if self._up:
-            self._listener.network_up()
+        if self.joined:
+            self.listener.network_up()
 
     # Addresses and keys
 
@@ -242,16 +241,13 @@ class ZigbeeCoordinator(ZigbeeNode):
     def aps_command(self, octets: bytes) -> None:  # noqa: ARG002 the node's shape
         self.counters.unexpected += 1  # Request-Key, Update-Device and the like: no device here has routers or asks
 
-    def _indicate(self, indication: ApsIndication) -> None:
-        self._listener.message_received(indication)
-
     def _zdp_received(self, indication: ApsIndication, body: bytes) -> None:
         if indication.cluster == zdp.ZdpCluster.DEVICE_ANNOUNCE:
             announce = zdp.DeviceAnnounce.from_bytes(body)
             child = self._nwk.neighbours.get(announce.address)
             if child is not None and child.ieee == announce.ieee:
                 child.receiver_on_when_idle = Capability.from_octet(announce.capability).receiver_on_when_idle
-        self._listener.message_received(indication)
+        self._tell(indication)
 
     def data_was_for(self, destination: int, *, pending: bool) -> None:
         """Never called: a coordinator does not sleep."""
@@ -341,7 +337,7 @@ class ZigbeeCoordinator(ZigbeeNode):
             return
         self.parent.drop(child)
         if not leave.rejoin:
-            self._listener.device_left(child.ieee, child.address)
+            self.listener.device_left(child.ieee, child.address)
 
     def remove(self, ieee: Eui64) -> None:
         """Ask a child to leave (NWK Leave). One that cannot be reached is struck off."""
@@ -353,7 +349,7 @@ class ZigbeeCoordinator(ZigbeeNode):
             # A device that answers reports its own leaving.
             if status is not ApsStatus.SUCCESS and self._nwk.neighbours.get(child.address) is child:
                 self.parent.drop(child)
-                self._listener.device_left(child.ieee, child.address)
+                self.listener.device_left(child.ieee, child.address)
 
         leave = nwk.Leave(request=True).to_bytes()
         self.parent.forward(self._nwk.frame(child.address, leave, radius=1, command=True, destination_ieee=ieee), done)

@@ -75,10 +75,9 @@ class EndDevice(ZigbeeNode):
         super().__init__(
             ieee, medium, scheduler, random, link_key=self.link_key, parent=COORDINATOR, position_m=position_m
         )
-        self.listener = listener
+        self.listener: DeviceListener | None = listener
         self.persistent_state = DeviceState(LinkKey(link_key))
         self._preconfigured_key = link_key
-        self.joined = False
         self.manufacturer = manufacturer
         self.mains_powered = mains_powered
         self._radio_delay_s = radio_delay_s  # once it is joined: nobody joins with a radio like that
@@ -234,10 +233,8 @@ class EndDevice(ZigbeeNode):
     # Sending and receiving
 
     def send(self, request: ApsRequest, confirm: Confirm | None = None) -> int:
-        if not self.joined:
-            return self._refuse(request, confirm)
         counter = super().send(request, confirm)
-        if self._nwk.sleepy:
+        if self.joined and self._nwk.sleepy:
             self._polling.plan()
         return counter
 
@@ -318,10 +315,6 @@ class EndDevice(ZigbeeNode):
         self._take_key(command.key, command.key_sequence)
         self._joining.key_taken()
 
-    def _indicate(self, indication: ApsIndication) -> None:
-        if self.joined and self.listener is not None:
-            self.listener.message_received(indication)
-
     def _zdp_received(self, indication: ApsIndication, body: bytes) -> None:
         cluster = indication.cluster
         if cluster == ZdpCluster.MGMT_LEAVE_REQUEST:
@@ -333,7 +326,7 @@ class EndDevice(ZigbeeNode):
         elif cluster == ZdpCluster.MATCH_DESCRIPTOR_REQUEST | zdp.RESPONSE:
             self._matched(indication.payload[0], zdp.DescriptorResponse.from_bytes(body))
         elif cluster & zdp.RESPONSE or cluster == ZdpCluster.DEVICE_ANNOUNCE or is_broadcast(indication.destination):
-            self._indicate(indication)
+            self._tell(indication)
         else:  # a request to this device alone is answered whatever it is (Zigbee PRO 2.4.4)
             self._answer(indication, zdp.ZdpStatus.NOT_SUPPORTED)
 

@@ -19,9 +19,10 @@ from devices.stack.interface import (
     Endpoint,
     Eui64,
     LinkKey,
+    NodeListener,
     NwkAddress,
 )
-from devices.stack.nwk_layer import OFF_NETWORK, Counters, NwkLayer, NwkNode, is_broadcast
+from devices.stack.nwk_layer import Counters, NwkLayer, NwkNode, is_broadcast
 from devices.stack.persisted import counter_ahead
 from devices.wire import zdp
 from devices.wire.errors import MalformedFrameError
@@ -36,6 +37,8 @@ if TYPE_CHECKING:
 class ZigbeeNode(NwkNode, ApsNode, zdo.ZdpSubject, ABC):
     """One node on the medium: what its layers and its device object ask of it, and what it offers to those above."""
 
+    listener: NodeListener | None
+
     def __init__(
         self,
         ieee: Eui64,
@@ -49,6 +52,7 @@ class ZigbeeNode(NwkNode, ApsNode, zdo.ZdpSubject, ABC):
         position_m: tuple[float, float] = (0.0, 0.0),
     ) -> None:
         self.ieee = ieee
+        self.joined = False  # on its network: else it sends nothing for those above, and tells them nothing it hears
         self.endpoints: dict[int, Endpoint] = {}
         self.counters = Counters()
         self._scheduler = scheduler
@@ -92,10 +96,9 @@ class ZigbeeNode(NwkNode, ApsNode, zdo.ZdpSubject, ABC):
         An unacknowledged message is confirmed when the MAC is done with it. One to the node itself never touches the
         air.
         """
-        address = self._nwk.address
-        if address == OFF_NETWORK:
+        if not self.joined:
             return self._refuse(request, confirm)
-        if request.destination == address and request.group is None:
+        if request.destination == self._nwk.address and request.group is None:
             return self._send_to_self(request, confirm)
         return self._aps.send(request, confirm)
 
@@ -144,7 +147,7 @@ class ZigbeeNode(NwkNode, ApsNode, zdo.ZdpSubject, ABC):
     def aps_indication(self, indication: ApsIndication) -> None:
         """From the APS layer: the device object's share is answered here, the rest goes up."""
         if indication.profile != ZDP_PROFILE or indication.destination_endpoint != 0:
-            self._indicate(indication)
+            self._tell(indication)
             return
         if not indication.payload:  # no transaction sequence
             self.counters.malformed += 1
@@ -160,10 +163,12 @@ class ZigbeeNode(NwkNode, ApsNode, zdo.ZdpSubject, ABC):
         except MalformedFrameError:
             self.counters.malformed += 1
 
+    def _tell(self, indication: ApsIndication) -> None:
+        if self.joined and self.listener is not None:
+            self.listener.message_received(indication)
+
     # What the two ends do differently, beside what the layers ask of them
 
-    @abstractmethod
-    def _indicate(self, indication: ApsIndication) -> None: ...
     @abstractmethod
     def _zdp_received(self, indication: ApsIndication, body: bytes) -> None:
         """Of the device profile, and not answered by the device object."""
