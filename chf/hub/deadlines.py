@@ -20,16 +20,20 @@ class Deadlines:
     ) -> None:
         self._handlers, self._clock, self._do, self._alarm = handlers, clock, do, alarm
         self._timer: asyncio.TimerHandle | None = None
-        self._not_before = Instant(0.0)
+        self._planned = self._not_before = Instant(0.0)
         self._reason = ""  # of the last failure: each is reported once
 
     def plan(self) -> None:
-        """After whatever may have changed one."""
-        self.close()
+        """After whatever may have changed one. A timer that fires too early does nothing but plan anew."""
         due = min((due for handler in self._handlers if (due := handler.deadline()) is not None), default=None)
-        if due is not None:
-            delay_s = max(due, self._not_before) - self._clock.instant()
-            self._timer = asyncio.get_running_loop().call_later(max(delay_s, 0.0), self._handle)
+        if due is None:
+            return
+        due = max(due, self._not_before)
+        if self._timer is None or due < self._planned:
+            self.close()
+            self._planned = due
+            delay_s = max(due - self._clock.instant(), 0.0)
+            self._timer = asyncio.get_running_loop().call_later(delay_s, self._handle)
 
     def close(self) -> None:
         if self._timer is not None:
@@ -37,6 +41,7 @@ class Deadlines:
             self._timer = None
 
     def _handle(self) -> None:
+        self.close()
         now = self._clock.now()
         for handler in self._handlers:
             if (due := handler.deadline()) is None or due > now.instant:

@@ -16,6 +16,7 @@ from chf.eui64 import Eui64
 from chf.radio.outbox import Acceptance
 from chf.radio.znp import frames
 from chf.radio.znp.frames import Outcome
+from chf.radio.znp.link import MtLine
 
 IEEE = znp.EUI64.deserialize(bytes(range(1, 9)))[0]
 DEVICE = Eui64(int.from_bytes(bytes(range(1, 9)), "little"))
@@ -265,3 +266,30 @@ def test_one_whole_frame_is_what_would_be_taken_from_the_line_and_nothing_else_i
 @given(st.binary(max_size=256))
 def test_exclusive_or_by_halves_is_that_by_octets(octets):
     assert frames.exclusive_or(octets) == reduce(xor, octets, 0)
+
+
+class Fails:
+    """A dongle's owner that cannot handle what it is told."""
+
+    def __init__(self) -> None:
+        self.told: list[int] = []
+
+    def heard(self, command: int, _data: bytes) -> None:
+        self.told.append(command)
+        raise AssertionError("a fault of ours")
+
+
+def test_a_frame_that_cannot_be_handled_costs_itself_and_is_told(caplog):
+    owner, other = Fails(), frames.frame(frames.RESET_IND, bytes(6))
+    MtLine(owner, "port").data_received(frames.frame(frames.DATA_CONFIRM, b"abc") + other)
+    assert owner.told == [frames.DATA_CONFIRM, frames.RESET_IND]
+    assert caplog.text.count("could not be handled: AssertionError") == 2
+
+
+def test_where_noise_hit_a_length_the_frames_behind_it_are_found_once_an_answer_is_missed():
+    owner = Fails()
+    line = MtLine(owner, "port")
+    line.data_received(b"\xfe\xf0\x44\x80" + frames.frame(frames.DATA_CONFIRM, b"abc"))
+    assert not owner.told
+    line.resynchronise()
+    assert owner.told == [frames.DATA_CONFIRM]

@@ -5,8 +5,7 @@ dongle. Switched off beside what `application.py` names: Green Power, the LED (w
 have none), and the blind wait of zigpy-znp's permit for the whole joining window.
 
 Names here that are not public in zigpy-znp (ADR 13): `_znp`, where its application keeps the connection, and without
-which it can neither be given ours nor be asked for it; `_write_stack_settings`, which every start of its own calls;
-`_uart` and its `_buffer`, which alone can be told that half a frame will never be whole.
+which it can neither be given ours nor be asked for it; `_write_stack_settings`, which every start of its own calls.
 """
 
 import asyncio
@@ -51,15 +50,6 @@ class HubApplication(ControllerApplication):  # type: ignore[misc]
         dongle = self._znp = HubZnp(self.config, self._mt_events)
         await dongle.connect()
         self.version = await dongle.request(mt.SYS.Version.Req())
-
-    def resynchronise(self) -> None:
-        """Look for the next frame behind what begins like one: where noise has hit a length, zigpy-znp waits for a
-        frame that is not there, and takes the next ones for its rest.
-        """
-        line = self.znp._uart  # noqa: SLF001 (see above)
-        if line is not None and line._buffer:  # noqa: SLF001
-            del line._buffer[0]  # noqa: SLF001
-            line.data_received(b"")
 
     async def disconnect(self) -> None:
         """Unlike zigpy-znp's, this leaves the dongle running: the hub may be back before its devices notice."""

@@ -168,6 +168,3 @@ class ZnpDongle(ZigpyDongle[HubApplication]):
 
     def line_lost(self, reason: str) -> None:
         self._events.link_lost(reason)
-
-    def answer_missed(self) -> None:
-        self._application.resynchronise()

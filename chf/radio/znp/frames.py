@@ -33,6 +33,7 @@ LEAVE_IND = 0x45C9  # MT API, ZDO_LEAVE_IND
 TC_DEVICE_IND = 0x45CA  # MT API, ZDO_TC_DEV_IND
 ZDO_MSG_CB_INCOMING = 0x45FF  # MT API, ZDO_MSG_CB_INCOMING
 RESET_IND = 0x4180  # MT API, SYS_RESET_IND
+UNKNOWN_COMMAND = 0x6000  # MT API, RPC error: a code, and the command that the dongle does not know
 RESPONSE = 0x4000  # MT API, command field: the bit in which a synchronous request and its response differ
 
 OPTION_ACK = 0x10  # MT API 3.2.1.4

@@ -1,25 +1,30 @@
 """The MT connection of zigpy-znp, with the hub's messages beside its requests: `HubZnp`.
 
-zigpy-znp does the line (MT), its tables and its requests. The frames that there are of each image block, and what the
-dongle says by itself, are read here before zigpy-znp's tables see them. What the hub sends is packed by hand
-(`frames.py`) and goes through zigpy-znp's `request`, one at a time and in the order of the outbox, so that what is
-urgent overtakes all that waits. MT allows one request at a time; zigpy-znp gives those that wait their turn in order,
-so that a table that is read lets a block go between any two requests. Only public names of zigpy-znp are used; its
-faults are named where they are worked around.
+zigpy-znp does the tables of MT and its requests. The hub's messages, and what the dongle says by itself, are packed and
+read by hand (`frames.py`), from the octets of the line on. MT allows one request at a time, so that messages and
+zigpy-znp's requests take turns, in the order in which they come: a table that is read lets a block go between any two
+requests. Messages go in the order of the outbox: what is urgent overtakes all that waits. zigpy-znp's faults are named
+where they are worked around.
+
+Names here that are not public in zigpy-znp (ADR 13): `_uart`, where it keeps its line, and without which it cannot be
+given ours; `_skip_bootloader`, its way to a dongle that does not answer.
 """
 
 import asyncio
 import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, ClassVar, Protocol
+from typing import Any, Protocol
 
 import zigpy_znp.commands as mt
+from zigpy.serial import create_serial_connection
 from zigpy_znp.api import ZNP
 from zigpy_znp.exceptions import CommandNotRecognized, InvalidCommandResponse
 from zigpy_znp.frames import GeneralFrame
 from zigpy_znp.types import Bytes, CommandHeader, MTCapabilities
+from zigpy_znp.uart import ZnpMtProtocol
 
+from chf.background import note
 from chf.errors import MalformedFrameError, RadioRefusedError
 from chf.eui64 import Eui64
 from chf.radio.znp import frames
@@ -42,6 +47,7 @@ _REPEATABLE = (
 """What a dongle does twice as it does it once. Of these one start takes a hundred, and MT repeats nothing: on a line
 that loses one frame in a hundred hardly any start would come to its end."""
 
+_LOST = "the link to the dongle was lost"
 _MISSES = 2  # requests in a row without an answer, and without a word otherwise: the dongle hangs (our choice)
 
 
@@ -54,22 +60,31 @@ class Request:
     answered: Callable[[bytes | None], None]
 
 
-class _PackedRequest:
-    """A request whose data was packed by hand, as zigpy-znp's `request` wants one."""
+class MtLine(ZnpMtProtocol):  # type: ignore[misc]
+    """zigpy-znp's line, which makes no objects of the octets that come.
 
-    Req: ClassVar[type["_PackedRequest"]]
+    Where noise hits the length of a frame, both wait for up to 250 octets that never come, and every answer is lost on
+    the way; this one can be told.
+    """
 
-    def __init__(self, command: int, data: bytes) -> None:
-        self.header = _header(command)
-        self.Rsp = mt.COMMANDS_BY_ID[self.header].Rsp
-        self._data = data
+    def __init__(self, dongle: "HubZnp", url: str) -> None:
+        super().__init__(dongle, url=url)
+        self._heard = dongle.heard
+        self._received = bytearray()
 
-    def to_frame(self, *, align: bool) -> GeneralFrame:
-        del align  # none of ours has a structure that Z-Stack aligns
-        return GeneralFrame(self.header, Bytes(self._data))
+    def data_received(self, data: bytes) -> None:
+        self._received += data
+        while (found := frames.take_frame(self._received)) is not None:
+            try:
+                self._heard(*found)
+            except Exception as error:  # noqa: BLE001 asyncio would close the line, and the next frame is none the worse
+                note(f"a frame of the dongle could not be handled: {type(error).__name__}", error)
 
-
-_PackedRequest.Req = _PackedRequest
+    def resynchronise(self) -> None:
+        """Look for the next frame behind what begins like one."""
+        if self._received:
+            frames.drop_to_next_start(self._received)
+            self.data_received(b"")
 
 
 class Messages(Protocol):
@@ -91,9 +106,6 @@ class MtEvents(Protocol):
     def device_joined(self, network_address: int, device: Eui64) -> None: ...
     def device_left(self, left: frames.DeviceLeft) -> None: ...
     def line_lost(self, reason: str) -> None: ...
-    def answer_missed(self) -> None:
-        """A request had no answer: what the line waits to be completed is no frame."""
-        ...
 
 
 class HubZnp(ZNP):  # type: ignore[misc]
@@ -101,9 +113,14 @@ class HubZnp(ZNP):  # type: ignore[misc]
 
     def __init__(self, config: dict[str, Any], events: MtEvents) -> None:
         super().__init__(config)
+        self._uart: MtLine | None = None
+        self._port = config["device"]
         self._events = events
         self._messages: Messages | None = None
         self._wanted = asyncio.Event()
+        self._turn = asyncio.Lock()
+        self._answer: asyncio.Future[bytes | None] | None = None
+        self._asked_command = 0  # by what `_answer` waits for
         self._is_resetting = self._is_lost = False
         self._misses = 0
         self.frames_received = 0
@@ -116,14 +133,16 @@ class HubZnp(ZNP):  # type: ignore[misc]
         zigpy-znp 1.1.1 pulls RTS and DTR before it says a word, which costs half a second and resets some sticks.
         """
         assert test_port
-        await super().connect(test_port=False)
+        path, baudrate, flow_control = (self._port[name] for name in ("path", "baudrate", "flow_control"))
+        line = self._uart = MtLine(self, path)
+        await create_serial_connection(
+            asyncio.get_running_loop(), lambda: line, path, baudrate=baudrate, flow_control=flow_control
+        )
         try:
             async with asyncio.timeout(PING_LIMIT_S):
                 self.capabilities = int((await self.request(mt.SYS.Ping.Req())).Capabilities)
         except TimeoutError:
-            await super().disconnect()
-            await super().connect()
-            assert self.capabilities is not None
+            self.capabilities = int((await self._skip_bootloader()).Capabilities)
         self._refuse_old(self.capabilities)
         try:
             await self.nvram.determine_alignment()
@@ -174,8 +193,9 @@ class HubZnp(ZNP):  # type: ignore[misc]
 
     async def _asked(self, request: Any, timeout: float | None, **response: Any) -> Any:  # noqa: ASYNC109 its
         if self._is_lost:  # zigpy-znp would stumble over the port that it no longer has
-            raise ConnectionResetError("the link to the dongle was lost")
-        return await super().request(request, timeout, **response)
+            raise ConnectionResetError(_LOST)
+        async with contextlib.nullcontext() if request.Rsp is None else self._turn:
+            return await super().request(request, timeout, **response)
 
     async def reset(self, *, wait_for_reset: bool = True) -> None:
         self._is_resetting = True
@@ -204,15 +224,13 @@ class HubZnp(ZNP):  # type: ignore[misc]
 
     async def _send(self, messages: Messages, request: Request) -> None:
         """MT repeats nothing: a request or an answer that noise has hit is lost."""
-        answer: bytes | None = None
         try:
-            response = await self._asked(_PackedRequest(request.command, request.data), ANSWER_LIMIT_S)
-            answer = bytes(response.to_frame(align=self.nvram.align_structs).data)
-        except CommandNotRecognized:
-            pass
+            async with self._turn:
+                answer = await self._ask(request)
         except TimeoutError:
             self._misses += 1
-            self._events.answer_missed()
+            if self._uart is not None:
+                self._uart.resynchronise()
             if not messages.unanswered() or self._misses >= _MISSES:
                 raise ConnectionResetError("the dongle stopped answering") from None
             return
@@ -220,19 +238,44 @@ class HubZnp(ZNP):  # type: ignore[misc]
         if request.command == frames.GET_DEVICE_INFO and answer is not None and not frames.runs_as_coordinator(answer):
             raise ConnectionResetError("the dongle restarted without a word")
 
-    def frame_received(self, frame: GeneralFrame) -> bool | None:
+    async def _ask(self, request: Request) -> bytes | None:
+        if self._is_lost or self._uart is None:
+            raise ConnectionResetError(_LOST)
+        self._asked_command = request.command
+        self._answer = asyncio.get_running_loop().create_future()
+        self._uart.write(frames.frame(request.command, request.data))
+        try:
+            async with asyncio.timeout(ANSWER_LIMIT_S):
+                return await self._answer
+        finally:
+            self._answer = None
+
+    def heard(self, command: int, data: bytes) -> None:
+        """A frame of the line."""
         self.frames_received += 1
         self._misses = 0
         try:
-            if self._messages is not None and self._take(self._messages, _command(frame.header), bytes(frame.data)):
-                return True
+            if self._is_answer(command, data) or (
+                self._messages is not None and self._take(self._messages, command, data)
+            ):
+                return
         except MalformedFrameError:
-            return False  # zigpy-znp would only log it
-        if frame.header not in mt.COMMANDS_BY_ID:
-            return False  # zigpy-znp calls that an error
-        with contextlib.suppress(ValueError):  # the same
-            return bool(super().frame_received(frame))
-        return False
+            return  # zigpy-znp would only log it
+        header = _header(command)
+        if header in mt.COMMANDS_BY_ID:  # zigpy-znp calls that an error
+            with contextlib.suppress(ValueError):  # the same
+                self.frame_received(GeneralFrame(header, Bytes(data)))
+
+    def _is_answer(self, command: int, data: bytes) -> bool:
+        if self._answer is None or self._answer.done():
+            return False
+        if command == self._asked_command ^ frames.RESPONSE:
+            self._answer.set_result(data)
+        elif command == frames.UNKNOWN_COMMAND and data[1:] == self._asked_command.to_bytes(2, "big"):
+            self._answer.set_result(None)
+        else:
+            return False
+        return True
 
     def _take(self, messages: Messages, command: int, data: bytes) -> bool:
         match command:
@@ -260,7 +303,3 @@ class HubZnp(ZNP):  # type: ignore[misc]
 def _header(command: int) -> CommandHeader:
     """zigpy-znp has the two octets of a command the other way round."""
     return CommandHeader((command & 0xFF) << 8 | command >> 8)
-
-
-def _command(header: int) -> int:
-    return (header & 0xFF) << 8 | header >> 8
