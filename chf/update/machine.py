@@ -196,11 +196,12 @@ class UpdateMachine:
     # The orders of people
 
     def _decide(self, device: Eui64, order: UpdateEvent, transfer: Callable[[], tuple[Told, ...]], call: _Call) -> None:
-        """The update first: the transfer's end that follows is then known for what it is."""
+        """Both are asked before either changes. The update changes first: it then knows why the transfer ends."""
         update = self._schedule.for_device(device)
-        told = transfer() if update is not None and self._in_transfer(update) else ()
-        if update is None or (reason := too_late(update)) is not None:
-            raise RefusedError("no update of this device is under way" if update is None else reason)
+        reason = "no update of this device is under way" if update is None else too_late(update)
+        if update is None or reason is not None:
+            raise RefusedError(reason)
+        told = transfer() if self._in_transfer(update) else ()
         self._tell(device, order, call)
         self._listen(device, told, call)
 

@@ -39,7 +39,7 @@ from enum import StrEnum
 from types import MappingProxyType
 from typing import Final, TypeAlias, assert_never
 
-from chf.clock import Now
+from chf.clock import Now, isoformat
 from chf.update import reasons
 from chf.update.effects import Action, Offer, RaiseTransferAlert, ReadVersion, TransferMoved, Withdraw
 from chf.update.model import (
@@ -313,7 +313,9 @@ def apply(update: Update, event: UpdateEvent, now: Now) -> tuple[Update, tuple[A
 def too_late(update: Update) -> str | None:
     """Why this update can be neither cancelled nor activated otherwise, None where it can: rule 7."""
     if update.state is S.ACTIVATING:
-        return "the device was told when to activate, and cannot be called back"
+        at = update.activation_at
+        done = "says that it has activated" if at is None else f"was told to activate at {isoformat(at)}"
+        return f"the device {done}, and nothing calls it back"
     if update.state in ENDS:
         return f"the update has ended: {update.state.value}"
     return None

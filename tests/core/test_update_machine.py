@@ -232,12 +232,24 @@ def test_a_countdown_is_neither_cancelled_nor_moved():
             desk.handle(About(PPMID, order))
 
 
+@pytest.mark.parametrize("order", [model.Cancelled(), model.ActivationOrdered(model.ActivateNow())])
+def test_an_order_that_is_refused_leaves_the_transfer_as_it_was(order):
+    """The device was held, and says that it has activated: what people are told is refused is not done."""
+    desk = Desk(model.ActivateHold()).downloaded()
+    desk.end()
+    desk.handle(About(PPMID, model.ActivationReported(True, NEW)))
+    with pytest.raises(RefusedError, match="says that it has activated, and nothing calls it back"):
+        desk.handle(About(PPMID, order))
+    assert [send.token for send in only(Send, desk.end())] == [Token.HOLD]
+    assert (desk.row.state, desk.row.record.state) == (model.UpdateState.ACTIVATING, model.TransferState.HELD)
+
+
 def test_an_activation_without_a_transfer_is_not_cancelled_either():
     desk = Desk()
     desk.machine = UpdateMachine(*POLICIES)
     activating = replace(desk.row, state=model.UpdateState.ACTIVATING, record=model.DamagedRecord("{", "cut short"))
     desk.machine.restore([(activating, None)], desk.now)
-    with pytest.raises(RefusedError, match="cannot be called back"):
+    with pytest.raises(RefusedError, match="nothing calls it back"):
         desk.handle(About(PPMID, model.Cancelled()))
 
 

@@ -182,7 +182,7 @@ def test_until_a_time_was_given_an_update_can_be_called_off_and_expires(before, 
 def test_once_a_time_was_given_there_is_no_way_back(event):
     update, _ = run(new_update(), *ACTIVATING)
     assert apply(update, event, at(50)) == (update, ())
-    assert "cannot be called back" in too_late(update)
+    assert "nothing calls it back" in too_late(update)
 
 
 def test_a_cancelled_update_says_why_it_cannot_be_cancelled_again():
