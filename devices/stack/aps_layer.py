@@ -298,7 +298,7 @@ class ApsLayer:
 
     def receive(self, arrival: Arrival) -> None:
         """The payload of a NWK data frame. What is wrong is counted and dropped."""
-        octets, counters = arrival.payload, self._counters
+        octets, counters = arrival.frame.payload, self._counters
         try:
             if octets and octets[0] & 3 == ApsType.COMMAND:
                 self._node.aps_command(octets)

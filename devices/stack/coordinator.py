@@ -199,7 +199,7 @@ class ZigbeeCoordinator(ZigbeeNode):
         child = self._nwk.neighbours.get(frame.source)
         if arrival.sender is None:
             # In the clear there is only the rejoin of a device that lost the network key (Zigbee PRO 4.6.3.3).
-            if not command or arrival.payload[:1] != _REJOIN_REQUEST:
+            if not command or frame.payload[:1] != _REJOIN_REQUEST:
                 self.counters.nwk_unsecured += 1
                 return
         elif child is not None and child.ieee == arrival.sender:
@@ -224,10 +224,10 @@ class ZigbeeCoordinator(ZigbeeNode):
             and frame.radius > 1
         ):
             # The parent of a child spreads its broadcasts for it (Zigbee PRO 3.6.5).
-            self.parent.broadcast(frame._replace(radius=frame.radius - 1, payload=arrival.payload), None)
+            self.parent.broadcast(frame._replace(radius=frame.radius - 1), None)
 
     def _nwk_command(self, arrival: Arrival) -> None:
-        payload = arrival.payload
+        payload = arrival.frame.payload
         match payload[0] if payload else None:
             case NwkCommand.REJOIN_REQUEST:
                 self.trust_centre.rejoin(arrival, nwk.RejoinRequest.from_bytes(payload))

@@ -262,7 +262,7 @@ class EndDevice(ZigbeeNode):
         return destination == BROADCAST_ALL or (destination == BROADCAST_RX_ON and not self._nwk.sleepy)
 
     def _nwk_command(self, arrival: Arrival) -> None:
-        payload = arrival.payload
+        payload = arrival.frame.payload
         command = payload[0] if payload else None
         if command == NwkCommand.REJOIN_RESPONSE:
             self._joining.rejoin_answered(arrival, nwk.RejoinResponse.from_bytes(payload))

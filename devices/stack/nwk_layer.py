@@ -77,10 +77,9 @@ class FrameCounter:
 
 
 class Arrival(NamedTuple):
-    """A NWK frame that was accepted: `payload` is plain, `sender` the IEEE address of the last hop, who secured it."""
+    """An accepted NWK frame, its payload plain. `sender` is the IEEE address of the last hop, who secured it."""
 
     frame: NwkFrame
-    payload: bytes
     sender: int | None
     originator: int | None  # the IEEE address of who made the frame; None where it was relayed or came in the clear
     mac_source: int
@@ -264,14 +263,17 @@ class NwkLayer:
 
     def open(self, outer: MacFrame, lqi: int, rssi: int) -> Arrival | None:
         """What a data frame brought; None, and counted, where it is not to be believed."""
-        octets, counters = outer.payload, self._counters
+        counters = self._counters
         try:
-            frame = NwkFrame.from_bytes(octets)
+            frame = NwkFrame.from_bytes(outer.payload, self._cipher)
         except MalformedFrameError:
             counters.malformed += 1
             return None
+        except FrameSecurityError:
+            counters.nwk_security_failures += 1
+            return None
         if frame.security is None:
-            return Arrival(frame, frame.payload, None, None, outer.source, lqi, rssi)
+            return Arrival(frame, None, None, outer.source, lqi, rssi)
         counter, sender, key_sequence = frame.security
         if self._cipher is None or key_sequence != self._key_sequence:
             counters.nwk_security_failures += 1
@@ -279,11 +281,6 @@ class NwkLayer:
         if counter <= self.incoming.get(sender, -1):
             counters.nwk_replays += 1
             return None
-        try:
-            payload = frame.unseal(octets, self._cipher)
-        except FrameSecurityError:
-            counters.nwk_security_failures += 1
-            return None
         self.incoming[sender] = counter
         originator = sender if frame.source == outer.source else None
-        return Arrival(frame, payload, sender, originator, outer.source, lqi, rssi)
+        return Arrival(frame, sender, originator, outer.source, lqi, rssi)

@@ -1,7 +1,7 @@
 """NWK frames (Zigbee PRO r21 3.3, 3.4): header and security, and the commands of a one-hop network.
 
-A frame that was read with security carries its auxiliary header and, as payload, ciphertext and MIC: `unseal` gives the
-plain payload. `seal` writes a frame whose payload is plain. Source routes and multicast are refused: nothing in a
+A frame that was read with security carries its auxiliary header, and its payload is plain where it was read with the
+key. `seal` writes a frame whose payload is plain. Source routes and multicast are refused: nothing in a
 one-hop star makes them; the bits for route discovery and for the end device as initiator say nothing here.
 """
 
@@ -66,14 +66,15 @@ class NwkFrame(NamedTuple):
     source: int
     radius: int
     sequence: int
-    payload: bytes  # of a frame that was read with `security`: ciphertext and MIC
+    payload: bytes  # of a frame that was read with `security`, but without its key: ciphertext and MIC
     type: NwkType = NwkType.DATA
     security: NwkSecurity | None = None
     destination_ieee: int | None = None
     source_ieee: int | None = None
 
     @classmethod
-    def from_bytes(cls, octets: bytes) -> Self:
+    def from_bytes(cls, octets: bytes, cipher: AESCCM | None = None) -> Self:
+        """`cipher` opens the payload of a frame with security; raises FrameSecurityError where it does not."""
         if len(octets) < HEADER_BYTES:
             raise MalformedFrameError("NWK", "shorter than its header", len(octets))
         control, destination, source, radius, sequence = _HEADER.unpack_from(octets)
@@ -98,23 +99,11 @@ class NwkFrame(NamedTuple):
             at += _AUXILIARY_BYTES
         type_ = NwkType.COMMAND if control & 1 else NwkType.DATA
         payload = octets[at:]
+        if security is not None and cipher is not None:
+            payload = _opened(octets[:at], payload, security, cipher)
         return tuple.__new__(  # half the time of cls(...)
             cls, (destination, source, radius, sequence, payload, type_, security, destination_ieee, source_ieee)
         )
-
-    def unseal(self, octets: bytes, cipher: AESCCM) -> bytes:
-        """The plain payload. `octets` is what this frame was read from. Raises FrameSecurityError."""
-        assert self.security is not None, "read with security"
-        counter, sender, _ = self.security
-        payload = self.payload
-        payload_at = len(octets) - len(payload)
-        # On the air the level is 0; level 5 is in what was authenticated (Zigbee PRO 4.3.1.2).
-        authenticated = bytearray(octets[:payload_at])
-        authenticated[payload_at - _AUXILIARY_BYTES] = _NETWORK_KEY_INSIDE
-        try:
-            return cipher.decrypt(NONCE.pack(sender, counter, _NETWORK_KEY_INSIDE), payload, authenticated)
-        except InvalidTag:
-            raise FrameSecurityError("the NWK frame does not authenticate") from None
 
     def seal(self, cipher: AESCCM) -> bytes:
         """The octets of a frame with `security` whose payload is plain: header, auxiliary header, ciphertext, MIC."""
@@ -150,6 +139,18 @@ class NwkFrame(NamedTuple):
             control |= _SOURCE_IEEE
             addresses += self.source_ieee.to_bytes(8, "little")
         return control, addresses
+
+
+def _opened(headers: bytes, sealed: bytes, security: NwkSecurity, cipher: AESCCM) -> bytes:
+    """The plain payload of what followed `headers`."""
+    counter, sender, _ = security
+    # On the air the level is 0; level 5 is in what was authenticated (Zigbee PRO 4.3.1.2).
+    authenticated = bytearray(headers)
+    authenticated[-_AUXILIARY_BYTES] = _NETWORK_KEY_INSIDE
+    try:
+        return cipher.decrypt(NONCE.pack(sender, counter, _NETWORK_KEY_INSIDE), sealed, authenticated)
+    except InvalidTag:
+        raise FrameSecurityError("the NWK frame does not authenticate") from None
 
 
 def _read_ieee(octets: bytes, at: int) -> tuple[int, int]:

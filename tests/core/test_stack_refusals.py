@@ -130,7 +130,7 @@ def test_a_poll_from_an_address_that_nobody_has_is_sent_away_to_rejoin():
     layer.install_key(air.coordinator.network.network_key, 0, None)
     (frame,) = [MacFrame.from_bytes(octets) for octets in heard]
     arrival = layer.open(frame, 255, -40)
-    assert nwk.Leave.from_bytes(arrival.payload) == nwk.Leave(request=True, rejoin=True)
+    assert nwk.Leave.from_bytes(arrival.frame.payload) == nwk.Leave(request=True, rejoin=True)
 
 
 def test_a_message_in_anothers_address_is_dropped_and_its_holder_is_not_sent_away():

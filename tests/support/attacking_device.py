@@ -191,12 +191,10 @@ class Attacker:
             self._network(frame.payload)
 
     def _network(self, octets: bytes) -> None:
-        frame = NwkFrame.from_bytes(octets)
+        frame = NwkFrame.from_bytes(octets, None if self.network_key is None else cipher_for(self.network_key))
         plain = frame.payload
-        if frame.security is not None:
-            if self.network_key is None:
-                return
-            plain = frame.unseal(octets, cipher_for(self.network_key))
+        if frame.security is not None and self.network_key is None:
+            return
         if frame.type is NwkType.COMMAND:
             return
         if plain[0] & 3 == ApsType.COMMAND:
