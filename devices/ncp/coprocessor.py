@@ -31,7 +31,9 @@ class Callback(Protocol):
 class Chip(Protocol):
     """What the handlers of messages need of the co-processor that they are part of."""
 
-    def exhausted(self) -> bool: ...
+    exhausted_until: float
+    """Until then there is no free packet buffer for a message to send."""
+
     def report(self, address: int, say: Callable[[], None]) -> None: ...
 
 
@@ -61,15 +63,11 @@ class Coprocessor(ABC):
     def __init__(self, scheduler: "Scheduler", random: "Random") -> None:
         self.report_outcome: ReportOutcome | None = None
         self.exhausted_until = 0.0
-        """Until then there is no free packet buffer for a message to send."""
         self._scheduler = scheduler
         self._random = random
         self._boots = 0
         self._answering = False
         self._held: list[tuple[str, tuple[Value, ...]]] = []
-
-    def exhausted(self) -> bool:
-        return self.exhausted_until > 0 and self._scheduler.now < self.exhausted_until
 
     def report(self, address: int, say: Callable[[], None]) -> None:
         """Call `say`, which tells the host what became of a message to this address, when its time has come."""

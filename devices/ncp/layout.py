@@ -148,12 +148,13 @@ class Layout:
             elif kind:
                 self._parts.append(_Counted(kind))
 
-    def decode(self, octets: bytes, offset: int = 0) -> tuple[Value, ...]:
-        """The values from `offset` on. More octets than the layout has are tolerated, as the chips do.
+    def decode(self, octets: bytes) -> tuple[Value, ...]:
+        """The values. More octets than the layout has are tolerated, as the chips do.
 
         Raises TruncatedParametersError for fewer.
         """
         values: list[Value] = []
+        offset = 0
         try:
             for part in self._parts:
                 offset = part.decode(octets, offset, values)

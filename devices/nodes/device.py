@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import cycle
 from typing import TYPE_CHECKING
 
 from devices.nodes import events
@@ -75,7 +76,7 @@ class Device:
         self._random = random
         self._compose = compose
         self._listener = listener
-        self._sequence = 0
+        self._next_sequence = cycle(range(256)).__next__
         self._timers: dict[int | str, tuple[float, Timer]] = {}
         self._poll_interval_s: float | None = None  # as the stack has it; a stack starts with its receiver on
 
@@ -292,10 +293,6 @@ class Device:
                 secured=secured,
             )
         )
-
-    def _next_sequence(self) -> int:
-        self._sequence = (self._sequence + 1) & 0xFF
-        return self._sequence
 
     # What clusters want
 

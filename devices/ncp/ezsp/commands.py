@@ -289,7 +289,7 @@ def _pick(given: tuple[str, ...], wanted: tuple[str, ...]) -> Pick | None:
 class Command:
     """A command or callback, compiled for one version.
 
-    `decode` gives what the handler takes, from an offset of a frame on; it raises TruncatedParametersError. `encode`
+    `decode` gives what the handler takes, of the parameters that came; it raises TruncatedParametersError. `encode`
     takes what the handler gave, or what a callback is made of, and gives the parameters that go out.
     """
 
@@ -302,7 +302,7 @@ class Command:
         self._response = Layout(row.response, codes)
         names = self._request.names
         take = _pick(names, tuple(TAKES[row.name].split()) if row.name in TAKES else names)
-        self.decode: Callable[[bytes, int], tuple[Value, ...]] = (
+        self.decode: Callable[[bytes], tuple[Value, ...]] = (
             self._request.decode if take is None else partial(self._decode_and_pick, take)
         )
         names = self._response.names
@@ -311,8 +311,8 @@ class Command:
         plain = self._gives is None and not self._translates
         self.encode: Callable[[tuple[Value, ...]], bytes] = self._response.encode if plain else self._pick_and_encode
 
-    def _decode_and_pick(self, take: Pick, frame: bytes, offset: int) -> tuple[Value, ...]:
-        return take(self._request.decode(frame, offset))
+    def _decode_and_pick(self, take: Pick, parameters: bytes) -> tuple[Value, ...]:
+        return take(self._request.decode(parameters))
 
     def _pick_and_encode(self, values: tuple[Value, ...]) -> bytes:
         if self._gives is not None:

@@ -25,7 +25,7 @@ from devices.ncp.ezsp.header import (
     OVERFLOW,
     RESPONSE,
     Header,
-    parse_header,
+    split_frame,
 )
 from devices.ncp.ezsp.key_structs import KeyStructs
 from devices.ncp.ezsp.keys import KeyTables
@@ -118,6 +118,7 @@ class EzspCoprocessor(Coprocessor):
         self._utilities = utilities = Utilities(self.personality, self._random)
         self._messaging = messaging = Messaging(
             stack=stack,
+            scheduler=self._scheduler,
             settings=configuration.settings,
             keys=self.keys,
             network=network,
@@ -204,9 +205,10 @@ class EzspCoprocessor(Coprocessor):
     # commands and callbacks
 
     def _command(self, frame: bytes) -> None:
-        header = parse_header(frame)
-        if header is None:
+        split = split_frame(frame)
+        if split is None:
             return
+        header, parameters = split
         if header.control & RESPONSE:
             self._refuse(header, EzspStatus.WRONG_DIRECTION)
             return
@@ -219,7 +221,7 @@ class EzspCoprocessor(Coprocessor):
             return
         command, handler = known
         try:
-            values = command.decode(frame, header.size)
+            values = command.decode(parameters)
         except TruncatedParametersError:
             self._refuse(header, EzspStatus.TRUNCATED)
             return

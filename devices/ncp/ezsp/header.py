@@ -18,6 +18,7 @@ NETWORK_MASK = 0x60  # network index in frame control low, UG100 3
 FORMAT = 0x01  # frame format version 1 in control high
 _FORMAT_MASK = 0x03  # UG100 3
 EXTENDED = struct.Struct("<BBBH")  # sequence, control low, control high, frame: UG100 3
+_LEGACY_BYTES = 3  # sequence, control, frame: UG100 3
 assert EXTENDED.size == 5
 
 
@@ -27,25 +28,21 @@ class Header(NamedTuple):
     id: int
     legacy: bool = False
 
-    @property
-    def size(self) -> int:
-        return 3 if self.legacy else EXTENDED.size
-
     def to_bytes(self) -> bytes:
         if self.legacy:
             return bytes((self.sequence, self.control, self.id))
         return EXTENDED.pack(self.sequence, self.control, FORMAT, self.id)
 
 
-def parse_header(frame: bytes) -> Header | None:
-    """The header of a frame from the host, None where there is not even a legacy one.
+def split_frame(frame: bytes) -> tuple[Header, bytes] | None:
+    """Header and parameters of a frame from the host, None where there is not even a legacy header.
 
     The two formats are told apart as hosts use them: the third octet is 0x00 in a legacy `version` command, the format
     version in an extended header. Anything else is taken for a legacy command.
     """
-    if len(frame) < 3:
+    if len(frame) < _LEGACY_BYTES:
         return None
     if frame[2] != VERSION and frame[2] & _FORMAT_MASK == FORMAT and len(frame) >= EXTENDED.size:
         sequence, control, _, frame_id = EXTENDED.unpack_from(frame)
-        return Header(sequence, control, frame_id)
-    return Header(frame[0], frame[1], frame[2], legacy=True)
+        return Header(sequence, control, frame_id), frame[EXTENDED.size :]
+    return Header(frame[0], frame[1], frame[2], legacy=True), frame[_LEGACY_BYTES:]

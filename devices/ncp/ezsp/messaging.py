@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from devices.ncp.ezsp.keys import KeyTables
     from devices.ncp.ezsp.network import Network
     from devices.ncp.ezsp.tables import AddressTable, MulticastTable
+    from devices.time import Scheduler
 
 ENCRYPTION = 0x0020  # EmberApsOption
 RETRY = 0x0040  # EmberApsOption
@@ -75,6 +76,7 @@ class Messaging:
         self,
         *,
         stack: ZigbeeCoordinator,
+        scheduler: "Scheduler",
         settings: Settings,
         keys: "KeyTables",
         network: "Network",
@@ -85,6 +87,7 @@ class Messaging:
         chip: "Chip",
     ) -> None:
         self._stack = stack
+        self._scheduler = scheduler
         self._settings = settings
         self._keys = keys
         self._network = network
@@ -145,7 +148,7 @@ class Messaging:
         """Why the chip does not even try."""
         if not self._network.is_up:
             return EmberStatus.NETWORK_DOWN
-        if self._chip.exhausted():
+        if self._scheduler.now < self._chip.exhausted_until:
             return EmberStatus.NO_BUFFERS
         secured = bool(options & ENCRYPTION)
         if len(message) > self._stack.maximum_payload(secured=secured) - (2 if options & FRAGMENT else 0):

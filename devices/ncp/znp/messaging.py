@@ -205,7 +205,7 @@ class Messaging:
             return ZStatus.INVALID_PARAMETER
         if not self._network.is_up:
             return ZStatus.NWK_INVALID_REQUEST
-        if self._chip.exhausted():
+        if self._scheduler.now < self._chip.exhausted_until:
             return ZStatus.BUFFER_FULL
         profile = ZDP_PROFILE if endpoint is None else endpoint.profile
         if request.options & WILDCARD_PROFILE:

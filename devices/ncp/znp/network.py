@@ -120,6 +120,7 @@ class Network:
         callback: "Callback",
     ) -> None:
         self.state = DeviceState.HOLD
+        self.is_up = False
         self._stack = stack
         self._scheduler = scheduler
         self._random = random
@@ -142,10 +143,6 @@ class Network:
             "getExtAddr": lambda: (self._stack.ieee,),
             "setExtAddr": self.set_ext_addr,
         }
-
-    @property
-    def is_up(self) -> bool:
-        return self.state is DeviceState.COORDINATOR
 
     # starting
 
@@ -217,6 +214,7 @@ class Network:
 
     def _change_state(self, state: DeviceState) -> None:
         self.state = state
+        self.is_up = state is DeviceState.COORDINATOR
         self._callback("stateChangeInd", state)
 
     # flash
