@@ -1,4 +1,4 @@
-"""When the hub acts by itself: one timer for the deadlines of all handlers. A failure costs one of them a second."""
+"""When the hub acts by itself: one timer for the deadlines of all handlers. After a failure it rests for a second."""
 
 import asyncio
 from collections.abc import Callable, Collection

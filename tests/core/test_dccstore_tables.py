@@ -126,3 +126,41 @@ def test_device_messages_wait_in_order_and_are_found_by_their_answer(store):
 def test_device_messages_refuse_to_change_what_is_not_there(store):
     with pytest.raises(StoreError), store.transaction() as tx:
         tx.device_messages.change(1, MessageState.DELIVERED, NOW)
+
+
+def test_what_is_done_once_is_done_by_one_process_alone(store):
+    with store.transaction() as tx:
+        number = tx.device_messages.add(message())
+        tx.scheduled.add("a:b:1", PPMID, NOW)
+        assert [tx.device_messages.told(number, NOW) for _ in range(2)] == [True, False]
+        assert [tx.scheduled.done(1, NOW) for _ in range(2)] == [True, False]
+
+
+def test_what_is_due_is_due_at_its_very_time(store):
+    earlier, later = UtcSeconds(NOW - 1), UtcSeconds(NOW + 86400)
+    with store.transaction() as tx:
+        overdue, silent, accepted = (tx.device_messages.add(message()) for _ in range(3))
+        tx.device_messages.change(silent, MessageState.DELIVERED, NOW)
+        tx.device_messages.change(accepted, MessageState.ANSWERED, NOW)
+        tx.device_messages.expect_outcome(accepted, NOW)
+        tx.scheduled.add("a:b:1", PPMID, NOW)
+    messages = store.device_messages
+    assert [row.id for row in messages.unanswered(later, earlier)] == [overdue]
+    assert [row.id for row in messages.unanswered(NOW, NOW)] == [silent]
+    assert [len(messages.without_outcome(utc)) for utc in (earlier, NOW)] == [0, 1]
+    assert [len(store.scheduled.due(utc)) for utc in (earlier, NOW)] == [0, 1]
+
+
+def test_a_command_takes_the_place_of_earlier_ones_of_its_device_alone(store):
+    with store.transaction() as tx:
+        earlier, of_another, newest = (tx.device_messages.add(message(device)) for device in (PPMID, ESME, PPMID))
+        for number in (earlier, of_another, newest):
+            tx.device_messages.expect_outcome(number, NOW)
+        tx.device_messages.supersede(PPMID, newest)
+    assert [row.id for row in store.device_messages.without_outcome(NOW)] == [of_another, newest]
+
+
+def test_an_answer_is_that_of_the_newest_command_of_its_counter(store):
+    with store.transaction() as tx:
+        _first, again = (tx.device_messages.add(message()) for _ in range(2))
+    assert store.device_messages.asked(PPMID, 2**64 - 1, 0x0129).id == again
