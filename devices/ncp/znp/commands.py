@@ -6,7 +6,6 @@ What is not in the table is answered with an RPC error. Handlers are found by na
 from dataclasses import dataclass
 
 from devices.ncp.layout import Layout
-from devices.ncp.znp.mt_frames import MtType
 
 RPC_ERROR = 0x6000  # Z-Stack Monitor and Test API 2.1.3
 
@@ -23,11 +22,6 @@ class Command:
     @property
     def is_callback(self) -> bool:
         return self.request is None
-
-    @property
-    def response_id(self) -> int:
-        """A synchronous response differs from its request in the type bits only."""
-        return self.id ^ (MtType.SYNCHRONOUS_REQUEST ^ MtType.SYNCHRONOUS_RESPONSE) << 13
 
 
 _STATUS = "status:u8"

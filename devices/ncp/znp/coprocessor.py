@@ -40,6 +40,7 @@ _ITEM_PART = "item "
 _RESET_REQUEST = 0x4100  # SYS_RESET_REQ (3.8.1.1)
 _POWER_UP = 0x00  # a reset reason (3.8.1.2)
 _MAX_WAITING = 16  # frames that the serial bridge of a stick holds back while the chip restarts; our choice
+_ANSWER = (MtType.SYNCHRONOUS_REQUEST ^ MtType.SYNCHRONOUS_RESPONSE) << 13  # how its type bits differ: 2.1.2
 _SUBSYSTEMS = frozenset(Subsystem) - {Subsystem.RPC_ERROR}
 
 
@@ -230,7 +231,7 @@ class ZnpCoprocessor(Coprocessor):
             return
         response = self._carry_out(handler, values)
         assert response is not None, "no synchronous request restarts the chip"
-        self._line += MtFrame(command.response_id, command.response.encode(response)).to_bytes()
+        self._line += MtFrame(frame.command ^ _ANSWER, command.response.encode(response)).to_bytes()
         self._answered()
 
     def _refuse(self, frame: MtFrame, error: RpcError) -> None:
