@@ -11,6 +11,8 @@ from chf.eui64 import format_eui64, parse_eui64
 from chf.radio.interface import Delivery, Outbound, RadioState, Urgency
 from chf.radio.znp import ZnpRadio, ZnpSettings, frames
 from chf.radio.znp.dongle import ZnpDongle
+from devices.ncp.znp.items import Table
+from devices.ncp.znp.nvram import ZSTACK, NvKey, Nvram
 from devices.ncp.znp.status import ZStatus
 from devices.stack.interface import ApsStatus, Eui64
 from tests.support.radio_dongle import Dongle, Loses, MemoryDevice, MemoryStack, Noise, plugged_dongle
@@ -201,15 +203,17 @@ async def test_a_dongle_that_hangs_while_nobody_wants_anything_is_noticed(dongle
 
 
 @pytest.mark.parametrize("old_layout", [False, True], ids=["since SDK 5.30", "before"])
-async def test_each_install_code_is_read_with_its_own_key(dongle, radio, monkeypatch, old_layout):
+async def test_each_install_code_is_read_with_its_own_key(dongle, radio, old_layout):
     if old_layout:
-        place = dongle.ncp.keys._trust_center_item
-        monkeypatch.setattr(
-            dongle.ncp.keys,
-            "_trust_center_item",
-            lambda slot: (octets := place(slot))[:18] + bytes((octets[18] | octets[19], 0)),
-        )
-        dongle.ncp.keys.mirror(dongle.ncp.nvram)
+        present = Nvram()
+        present.restore(dongle.ncp.nvram.retained())
+        dongle.ncp.keys.mirror(present)
+
+        def as_before(slot: int) -> bytes:
+            octets = present.get(NvKey(ZSTACK, Table.TCLK, slot))
+            return octets[:18] + bytes((octets[18] | octets[19], 0))
+
+        dongle.ncp.nvram.mirror(ZSTACK, Table.TCLK, as_before)
     codes = {format_eui64(Eui64(METER + n)): bytes((0x20 + n,)) * 16 for n in range(3)}
     for eui64, key in codes.items():
         await radio.permit(parse_eui64(eui64), key, 60)
