@@ -1,4 +1,7 @@
-"""When the hub acts by itself: one timer for the deadlines of all handlers. After a failure it rests for a second."""
+"""When the hub acts by itself: one timer for the deadlines of all handlers, and one that says when to look at them.
+
+After a failure it rests for a second.
+"""
 
 import asyncio
 from collections.abc import Callable, Collection
@@ -10,6 +13,7 @@ from chf.hub.batch import Batch
 from chf.hub.handler import Handler
 
 RETRY_S: Final = 1.0  # our choice
+PLAN_S: Final = 0.005  # our choice: a thousand messages come in a second, hardly any of which moves a deadline
 
 
 class Deadlines:
@@ -20,28 +24,29 @@ class Deadlines:
     ) -> None:
         self._handlers, self._clock, self._do, self._alarm = handlers, clock, do, alarm
         self._timer: asyncio.TimerHandle | None = None
-        self._planned = self._not_before = Instant(0.0)
+        self._look: asyncio.TimerHandle | None = None
+        self._not_before = Instant(0.0)
         self._reason = ""  # of the last failure: each is reported once
 
     def plan(self) -> None:
-        """After whatever may have changed one. A timer that fires too early does nothing but plan anew."""
-        due = min((due for handler in self._handlers if (due := handler.deadline()) is not None), default=None)
-        if due is None:
-            return
-        due = max(due, self._not_before)
-        if self._timer is None or due < self._planned:
-            self.close()
-            self._planned = due
-            delay_s = max(due - self._clock.instant(), 0.0)
-            self._timer = asyncio.get_running_loop().call_later(delay_s, self._handle)
+        """After whatever may have changed one; they are looked at soon, once for all messages that come until then."""
+        if self._look is None:
+            self._look = asyncio.get_running_loop().call_later(PLAN_S, self._plan)
 
     def close(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        for timer in (self._look, self._timer):
+            if timer is not None:
+                timer.cancel()
+        self._look = self._timer = None
+
+    def _plan(self) -> None:
+        self.close()
+        due = min((due for handler in self._handlers if (due := handler.deadline()) is not None), default=None)
+        if due is not None:
+            delay_s = max(due, self._not_before) - self._clock.instant()
+            self._timer = asyncio.get_running_loop().call_later(max(delay_s, 0.0), self._handle)
 
     def _handle(self) -> None:
-        self.close()
         now = self._clock.now()
         for handler in self._handlers:
             if (due := handler.deadline()) is None or due > now.instant:
@@ -55,4 +60,4 @@ class Deadlines:
                     note(reason, error)
                     self._alarm(reason)
                 self._not_before = Instant(now.instant + RETRY_S)
-        self.plan()
+        self._plan()

@@ -71,6 +71,17 @@ class MtLine(ZnpMtProtocol):  # type: ignore[misc]
         super().__init__(dongle, url=url)
         self._heard = dongle.heard
         self._received = bytearray()
+        self._port: asyncio.Transport | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self._port = transport
+        super().connection_made(transport)
+
+    def write(self, data: bytes) -> None:
+        """zigpy-znp's makes a text of every frame for a log that nobody keeps, with its keys."""
+        assert self._port is not None
+        self._port.write(data)
 
     def data_received(self, data: bytes) -> None:
         self._received += data
