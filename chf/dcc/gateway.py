@@ -167,10 +167,7 @@ class Gateway:
         except (MalformedRequestError, RefusedError) as error:
             _LOG.info("%s: not answerable: %s", address.value, error)
             return _plain(400, str(error))
-        except (
-            StoreError,
-            UsageError,
-        ) as error:  # a full disk, a list that somebody is editing: not the sender's fault
+        except (StoreError, UsageError) as error:  # a full disk, a list that somebody edits: not the sender's fault
             _LOG.error("%s: %s", address.value, error)
             return _plain(503, str(error))
         self._log(address, answer)

@@ -22,9 +22,7 @@ class FragmentKey:
     profile: int
     cluster: int
     counter: int
-    secured: (
-        bool  # a message is as secure as its least secure fragment: those with a link key and those without never mix
-    )
+    secured: bool  # fragments with and without a link key never mix: a message is as secure as the least of them
 
 
 @dataclass(frozen=True, slots=True)

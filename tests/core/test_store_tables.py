@@ -180,6 +180,16 @@ def test_an_image_that_an_update_needs_stays(store):
 def test_a_record_that_is_not_of_its_content_is_refused(store):
     with store.transaction() as tx, pytest.raises(UsageError, match="not of this content"):
         tx.images.add(image(b"x"), b"y")
+    with pytest.raises(UsageError), store.transaction() as tx:
+        tx.images.add(replace(image(b"x"), size_bytes=2), b"x")
+
+
+def test_a_name_that_two_images_have_names_neither(store):
+    with store.transaction() as tx:
+        for content in (b"1", b"2"):
+            tx.images.add(replace(image(content), name="same.ota"), content)
+    with pytest.raises(UsageError, match="more than one"):
+        store.images.find("same.ota")
 
 
 # --- jobs
