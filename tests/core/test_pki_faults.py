@@ -87,6 +87,16 @@ def test_a_certificate_of_no_use_is_named_and_its_owner_alone_is_not_believed(be
     assert path.name in alarm
 
 
+def test_an_alert_moves_no_update_unless_it_is_its_devices_own_and_rightly_signed(bench):
+    hub, octets = DeviceMessageReader(bench.pki), cs09(PPMID)
+    assert len(hub.read(PPMID, octets, None, NOW.utc).events) == 1
+    forged = octets[:-1] + bytes((octets[-1] ^ 1,))
+    for device, message, signature in ((PPMID, forged, Signature.BAD), (SECOND, octets, Signature.GOOD)):
+        read = hub.read(device, message, None, NOW.utc)
+        assert (read.signature, read.believed, read.events) == (signature, False, ())
+        assert (read.alert.message, read.alert.msg_id[:7]) == (message, "sha256/")
+
+
 @pytest.mark.parametrize("spoil", CERTIFICATE_FAULTS)
 def test_a_device_whose_certificate_is_of_no_use_is_refused_and_others_are_served(bench, spoil):
     spoil(bench.pki.path / f"{SECOND:016x}-ka.pem")
