@@ -111,12 +111,7 @@ class Gate:
 
 def reply(message: Inbound, payload: bytes, *, secured: bool, reference: object = None) -> Outbound:
     return Outbound(
-        message.source,
-        message.source_endpoint,
-        message.cluster,
-        payload,
-        aps_secured=secured,
-        reference=reference,
+        message.source, message.source_endpoint, message.cluster, payload, aps_secured=secured, reference=reference
     )
 
 

@@ -29,16 +29,7 @@ from chf.hub.tunnels import Tunnels
 from chf.hub.updates import Updates
 from chf.hub.upkeep import Upkeep
 from chf.pki.gbcs import Pki
-from chf.radio.interface import (
-    RADIO_NOTE,
-    Delivery,
-    Inbound,
-    Outbound,
-    Radio,
-    RadioInfo,
-    RadioState,
-    radio_note,
-)
+from chf.radio.interface import RADIO_NOTE, Delivery, Inbound, Outbound, Radio, RadioInfo, RadioState, radio_note
 from chf.store import Store
 from chf.store.rows import Unreadable
 from chf.trace import Event, Kind

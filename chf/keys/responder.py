@@ -14,17 +14,7 @@ from chf.clock import Instant, Now
 from chf.crypto.ecqv import Certificate, CertificateError, Suite
 from chf.errors import MalformedFrameError
 from chf.eui64 import Eui64
-from chf.keys.effects import (
-    ComputationFailure,
-    Compute,
-    Computed,
-    Effects,
-    Established,
-    Failed,
-    Install,
-    Send,
-    Token,
-)
+from chf.keys.effects import ComputationFailure, Compute, Computed, Effects, Established, Failed, Install, Send, Token
 from chf.keys.session import Exchange, KeyEstablishmentSettings, Record
 from chf.keys.transitions import TRANSITIONS, Input, State
 from chf.machine import next_state

@@ -17,16 +17,7 @@ import zigpy.exceptions
 from chf.clock import Instant, backoff_s
 from chf.errors import RadioGoneError, RadioRefusedError
 from chf.eui64 import Eui64
-from chf.radio.interface import (
-    Delivery,
-    Inbound,
-    Outbound,
-    Radio,
-    RadioInfo,
-    RadioListener,
-    RadioState,
-    SecurityReport,
-)
+from chf.radio.interface import Delivery, Inbound, Outbound, Radio, RadioInfo, RadioListener, RadioState, SecurityReport
 from chf.radio.link import Kind, Link
 from chf.radio.ports import trouble_with
 from chf.radio.session import LinkLife, Session

@@ -149,10 +149,7 @@ class DeviceLogWriter(DeviceLog):
     def remove(self, eui64: Eui64) -> None:
         """Raises RefusedError where it is not in the log, or has an update in progress."""
         text = format_eui64(eui64)
-        active = self._database.read(
-            f"select id from jobs where device = ? and {ACTIVE_JOB}",
-            (text,),
-        )
+        active = self._database.read(f"select id from jobs where device = ? and {ACTIVE_JOB}", (text,))
         if active:
             raise RefusedError(f"{text} has update {active[0][0]} in progress: cancel that first")
         if self._database.write("delete from devices where eui64 = ?", (text,)).rowcount == 0:

@@ -142,10 +142,7 @@ class ImagesWriter(Images):
 
     def remove(self, sha256: str) -> None:
         """Raises RefusedError while an update needs it, UsageError where there is none."""
-        active = self._database.read(
-            f"select id from jobs where image = ? and {ACTIVE_JOB}",
-            (sha256,),
-        )
+        active = self._database.read(f"select id from jobs where image = ? and {ACTIVE_JOB}", (sha256,))
         if active:
             raise RefusedError(f"image {sha256} is needed by update {active[0][0]}")
         if self._database.write("delete from images where sha256 = ?", (sha256,)).rowcount == 0:

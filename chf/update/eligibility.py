@@ -109,12 +109,7 @@ class UpgradePaths(Protocol):
     """The product list, as far as it is asked here."""
 
     def objection(
-        self,
-        image_hash: str,
-        file_version: int,
-        device_type: str,
-        model: tuple[str, str] | None,
-        running: int | None,
+        self, image_hash: str, file_version: int, device_type: str, model: tuple[str, str] | None, running: int | None
     ) -> str | None: ...
 
 

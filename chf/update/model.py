@@ -178,7 +178,7 @@ class UpdateState(StrEnum):
 
 
 ENDS: Final = frozenset(
-    {UpdateState.ACTIVATED, UpdateState.REVERTED, UpdateState.FAILED, UpdateState.CANCELLED, UpdateState.EXPIRED},
+    {UpdateState.ACTIVATED, UpdateState.REVERTED, UpdateState.FAILED, UpdateState.CANCELLED, UpdateState.EXPIRED}
 )
 
 

@@ -117,10 +117,7 @@ class BlockTimes:
             for eui64, asked in self._asked.items()
         ]
         first, last = self._at_first_request or _Octets(), self._at_last_answer
-        line = {
-            "from_host_octets": last.from_host - first.from_host,
-            "to_host_octets": last.to_host - first.to_host,
-        }
+        line = {"from_host_octets": last.from_host - first.from_host, "to_host_octets": last.to_host - first.to_host}
         self._path.write_text(json.dumps({"devices": devices, "line": line}), encoding="utf-8")
 
 

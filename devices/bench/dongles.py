@@ -80,10 +80,7 @@ def make_dongle(kind: str, settings: NcpSettings, make_stack: MakeStack, queue: 
 
 def _ezsp_personality(settings: NcpSettings) -> ezsp.Personality:
     chosen = ezsp.PERSONALITIES.get(settings.version, ezsp.V13)
-    configured = {
-        APS_UNICAST_MESSAGE_COUNT: settings.aps_unicast_message_count,
-        KEY_TABLE_SIZE: settings.table_size,
-    }
+    configured = {APS_UNICAST_MESSAGE_COUNT: settings.aps_unicast_message_count, KEY_TABLE_SIZE: settings.table_size}
     takes_time, buffers = settings.scan_takes_time, settings.callback_buffers
     return replace(
         chosen,

@@ -149,12 +149,7 @@ class DisturbedLine:
     """One direction. `late` gets what was held back and overtaken by nothing."""
 
     def __init__(
-        self,
-        faults: LineFaults,
-        cut: Cut,
-        random: Random,
-        scheduler: Scheduler,
-        late: Callable[[bytes], None],
+        self, faults: LineFaults, cut: Cut, random: Random, scheduler: Scheduler, late: Callable[[bytes], None]
     ) -> None:
         self.faults = faults
         self.frames = 0  # how many came

@@ -84,10 +84,7 @@ class Medium:
         self._busy_until: dict[int, float] = {}
 
     def attach(
-        self,
-        extended: int,
-        receive: Callable[[bytes, int, int], None],
-        position_m: tuple[float, float] = (0.0, 0.0),
+        self, extended: int, receive: Callable[[bytes, int, int], None], position_m: tuple[float, float] = (0.0, 0.0)
     ) -> "Radio":
         """A new radio, switched off. `receive` gets each frame for it (without FCS), LQI and RSSI in dBm."""
         radio = Radio(self, extended, receive, position_m)
@@ -225,11 +222,7 @@ class Radio:
     )
 
     def __init__(
-        self,
-        medium: Medium,
-        extended: int,
-        receive: Callable[[bytes, int, int], None],
-        position_m: tuple[float, float],
+        self, medium: Medium, extended: int, receive: Callable[[bytes, int, int], None], position_m: tuple[float, float]
     ) -> None:
         self.extended = extended
         self.delay_s = 0.0  # beside the medium's: it acknowledges in time, the stack above it learns of the frame late

@@ -51,13 +51,7 @@ class Event(Enum):
 
 
 _S, _E = State, Event
-_LOADING = {
-    _E.TAKEN: _S.FETCHING,
-    _E.PAUSE: _S.PAUSED,
-    _E.ABORTED: _S.IDLE,
-    _E.BAD: _S.FAILING,
-    _E.GOOD: _S.ENDING,
-}
+_LOADING = {_E.TAKEN: _S.FETCHING, _E.PAUSE: _S.PAUSED, _E.ABORTED: _S.IDLE, _E.BAD: _S.FAILING, _E.GOOD: _S.ENDING}
 _UNDECIDED = {
     _E.ASK_AGAIN: _S.ENDING,
     _E.HOLD: _S.HELD,

@@ -20,16 +20,7 @@ from devices.stack.fragments import (
     cut,
     message_key,
 )
-from devices.stack.interface import (
-    ApsIndication,
-    ApsRequest,
-    ApsStatus,
-    Confirm,
-    Eui64,
-    Fragment,
-    LinkKey,
-    NwkAddress,
-)
+from devices.stack.interface import ApsIndication, ApsRequest, ApsStatus, Confirm, Eui64, Fragment, LinkKey, NwkAddress
 from devices.stack.nwk_layer import DEFAULT_RADIUS, FIRST_BROADCAST, Arrival, Counters, NwkLayer
 from devices.time import Scheduler, Timer
 from devices.wire import mac, nwk

@@ -58,14 +58,7 @@ class ZigbeeCoordinator(ZigbeeNode):
         listener: CoordinatorListener,
         host_fragments: bool = False,
     ) -> None:
-        super().__init__(
-            ieee,
-            medium,
-            scheduler,
-            random,
-            link_key=link_keys.for_data,
-            host_fragments=host_fragments,
-        )
+        super().__init__(ieee, medium, scheduler, random, link_key=link_keys.for_data, host_fragments=host_fragments)
         self.network: NetworkState | None = None
         self.permitting_until = 0.0
         self.manufacturer = 0x1049  # Silicon Labs, as most dongles say; a setting

@@ -51,12 +51,7 @@ class Joining:
     """`Joining(device, nwk_layer, scheduler, *, channels)`: one per device, idle while it is joined."""
 
     def __init__(
-        self,
-        device: JoiningDevice,
-        nwk_layer: NwkLayer,
-        scheduler: Scheduler,
-        *,
-        channels: tuple[int, ...],
+        self, device: JoiningDevice, nwk_layer: NwkLayer, scheduler: Scheduler, *, channels: tuple[int, ...]
     ) -> None:
         self._device = device
         self._radio = nwk_layer.radio

@@ -111,12 +111,7 @@ class EzspDongle(ZigpyDongle[HubApplication]):
             sequence=0,
         )
         await self._application.ezsp.send_broadcast(
-            address=BroadcastAddress.RX_ON_WHEN_IDLE,
-            aps_frame=aps,
-            radius=0,
-            message_tag=0,
-            aps_sequence=0,
-            data=frame,
+            address=BroadcastAddress.RX_ON_WHEN_IDLE, aps_frame=aps, radius=0, message_tag=0, aps_sequence=0, data=frame
         )
 
     async def extend_timeout(self, device: Eui64, network_address: int) -> None:

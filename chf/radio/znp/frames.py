@@ -169,13 +169,7 @@ def data_request(
 
 
 def long_data_request(
-    destination: int,
-    destination_endpoint: int,
-    source_endpoint: int,
-    cluster: int,
-    tag: int,
-    options: int,
-    length: int,
+    destination: int, destination_endpoint: int, source_endpoint: int, cluster: int, tag: int, options: int, length: int
 ) -> bytes:
     """AF_DATA_REQUEST_EXT of a message that does not fit it: the dongle then takes the message by AF_DATA_STORE."""
     return _LONG_REQUEST.pack(

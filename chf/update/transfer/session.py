@@ -14,14 +14,7 @@ from chf.eui64 import Eui64
 from chf.image.image import FirmwareImage
 from chf.machine import next_state
 from chf.update.effects import Alarm, AlarmKind, Progress, Send, Token, Told, TransferChanged, TransferMoved, Urgency
-from chf.update.model import (
-    Activation,
-    TransferEnded,
-    TransferOutcome,
-    TransferRecord,
-    TransferState,
-    UpdateId,
-)
+from chf.update.model import Activation, TransferEnded, TransferOutcome, TransferRecord, TransferState, UpdateId
 from chf.update.transfer.policy import OtaPolicy
 from chf.update.transitions import TRANSFER, TRANSFER_ENDS, Input
 from chf.zcl import ota as zcl

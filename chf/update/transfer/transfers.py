@@ -275,14 +275,7 @@ class Transfers:
         status = Status.ABORT if request.status == Status.SUCCESS else Status.SUCCESS
         return _answer(peer, endpoint, frame.default_response(status), Urgency.URGENT)
 
-    def _query(
-        self,
-        peer: Eui64,
-        endpoint: int,
-        frame: Frame,
-        request: zcl.QueryNextImageRequest,
-        now: Now,
-    ) -> Answer:
+    def _query(self, peer: Eui64, endpoint: int, frame: Frame, request: zcl.QueryNextImageRequest, now: Now) -> Answer:
         """Query Next Image, ZCL8 11.13.4."""
         session = self._sessions.get(peer)
         named = (request.file_version, request.manufacturer_code, request.image_type, request.hardware_version)

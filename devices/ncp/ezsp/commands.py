@@ -207,11 +207,7 @@ ROWS = (
         **_BEFORE_SECURITY_MANAGER,
     ),
     Row(
-        0x0066,
-        "addOrUpdateKeyTableEntry",
-        "eui64:eui64 link_key:bool key:key",
-        "status:st",
-        **_BEFORE_SECURITY_MANAGER,
+        0x0066, "addOrUpdateKeyTableEntry", "eui64:eui64 link_key:bool key:key", "status:st", **_BEFORE_SECURITY_MANAGER
     ),
     Row(0x00AF, "addTransientLinkKey", "eui64:eui64 key:key", "status:st", **_BEFORE_SECURITY_MANAGER),
     Row(0x00CE, "getTransientLinkKey", "eui64:eui64", f"status:st {_TRANSIENT_KEY}", **_BEFORE_SECURITY_MANAGER),

@@ -145,10 +145,7 @@ class MulticastTable:
         self._entries: dict[int, tuple[int, int, int]] = {}
 
     def handlers(self) -> dict[str, Handler]:
-        return {
-            "getMulticastTableEntry": self.get,
-            "setMulticastTableEntry": self.set,
-        }
+        return {"getMulticastTableEntry": self.get, "setMulticastTableEntry": self.set}
 
     def is_member(self, group: int) -> bool:
         return any(held == group and endpoint for held, endpoint, _ in self._entries.values())

@@ -58,12 +58,7 @@ _ROWS: tuple[tuple[int, str, str | None, str], ...] = (
     (0x2132, "nvLength", _NV, "length:u32"),
     (0x2133, "nvRead", f"{_NV} offset:u16 length:u8", "status:u8 value:lv"),
     (0x2134, "nvWrite", f"{_NV} offset:u16 value:lv", _STATUS),
-    (
-        0x4180,
-        "resetInd",
-        None,
-        "reason:u8 transport:u8 product:u8 major:u8 minor:u8 maintenance:u8",
-    ),
+    (0x4180, "resetInd", None, "reason:u8 transport:u8 product:u8 major:u8 minor:u8 maintenance:u8"),
     # AF (3.2)
     (
         0x2400,
@@ -121,12 +116,7 @@ _ROWS: tuple[tuple[int, str, str | None, str], ...] = (
     (0x2533, "mgmtBindReq", _ZDP, _STATUS),
     (0x2534, "mgmtLeaveReq", _ZDP, _STATUS),
     (0x2536, "mgmtPermitJoinReq", "mode:u8 destination:u16 duration:u8 significance:u8", _STATUS),
-    (
-        0x2537,
-        "mgmtNwkUpdateReq",
-        "destination:u16 mode:u8 channels:u32 duration:u8 count:u8 manager:u16",
-        _STATUS,
-    ),
+    (0x2537, "mgmtNwkUpdateReq", "destination:u16 mode:u8 channels:u32 duration:u8 count:u8 manager:u16", _STATUS),
     (0x253E, "msgCallbackRegister", "cluster:u16", _STATUS),
     (0x253F, "msgCallbackRemove", "cluster:u16", _STATUS),
     (0x2540, "startupFromApp", "delay:u16", _STATUS),
@@ -140,12 +130,7 @@ _ROWS: tuple[tuple[int, str, str | None, str], ...] = (
     (0x254A, "extFindGroup", "endpoint:u8 group:u16", "status:u8 group:u16 name:lv"),
     (0x254B, "extAddGroup", "endpoint:u8 group:u16 name:lv", _STATUS),
     (0x254C, "extCountAllGroups", "", "count:u8"),
-    (
-        0x2550,
-        "extNwkInfo",
-        "",
-        "address:u16 state:u8 pan:u16 parent:u16 extended_pan:ieee parent_ieee:ieee channel:u8",
-    ),
+    (0x2550, "extNwkInfo", "", "address:u16 state:u8 pan:u16 parent:u16 extended_pan:ieee parent_ieee:ieee channel:u8"),
     (0x4580, "nwkAddrRsp", None, _ADDRESS),
     (0x4581, "ieeeAddrRsp", None, _ADDRESS),
     (0x4582, "nodeDescRsp", None, _ANSWER),

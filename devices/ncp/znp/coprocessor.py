@@ -128,11 +128,7 @@ class ZnpCoprocessor(Coprocessor):
             chip=self,
         )
         utilities = Utilities(
-            personality=self.personality,
-            stack=stack,
-            scheduler=self._scheduler,
-            random=self._random,
-            tables=tables,
+            personality=self.personality, stack=stack, scheduler=self._scheduler, random=self._random, tables=tables
         )
         security = Security(stack, tables)
         parts = (self.nvram, network, device_object, groups, messaging, security, utilities)

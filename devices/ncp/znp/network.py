@@ -52,12 +52,7 @@ def complete_items(nvram: Nvram, ieee: Eui64, random: "Random", table_size: int,
 
     `ieee` is the address that the chip boots with. A host may have deleted any item, or all of them.
     """
-    by_number = {
-        **_settings(ieee),
-        Item.STARTUP_OPTION: b"\0",
-        Item.ZDO_DIRECT_CB: b"\1",
-        **_NO_NETWORK_ITEMS,
-    }
+    by_number = {**_settings(ieee), Item.STARTUP_OPTION: b"\0", Item.ZDO_DIRECT_CB: b"\1", **_NO_NETWORK_ITEMS}
     wanted = {
         **{legacy(number): value for number, value in by_number.items()},
         **{NvKey(ZSTACK, Table.NWK_SEC_MATERIAL, sub): _NO_SEC_MATERIAL for sub in range(_SEC_MATERIAL_ENTRIES)},
