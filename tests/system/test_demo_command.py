@@ -228,7 +228,7 @@ def test_it_says_the_same_on_both_kinds_of_dongle(tmp_path):
 def test_a_place_that_cannot_be_written_is_one_line(tmp_path):
     (tmp_path / "file").write_text("")
     ran = demo(tmp_path, "--home", tmp_path / "file" / "home", code=1)
-    assert ran.err == f"chf: {tmp_path / 'file' / 'home'}: Not a directory\n"
+    assert ran.err == f"chf: cannot write {tmp_path / 'file' / 'home' / 'pki'}: Not a directory\n"
 
 
 def test_a_dongle_that_dies_ends_the_demo_at_once_with_its_reason(tmp_path):
@@ -248,10 +248,12 @@ ENDS = [
 
 @pytest.fixture
 def _interruptible():
-    """A background job of a shell ignores SIGINT, and so would what it starts."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    """A background job of a shell ignores SIGINT, one under nohup SIGHUP, and so would what it starts."""
+    interrupt = signal.signal(signal.SIGINT, signal.default_int_handler)
+    hangup = signal.signal(signal.SIGHUP, signal.SIG_DFL)
     yield
-    signal.signal(signal.SIGINT, before)
+    signal.signal(signal.SIGINT, interrupt)
+    signal.signal(signal.SIGHUP, hangup)
 
 
 @pytest.mark.usefixtures("_interruptible")

@@ -14,10 +14,9 @@ from tests.support.virtual_dongle import EUI64
 pytestmark = pytest.mark.timeout(120)
 
 
-@pytest.fixture(scope="module")
-def desk(tmp_path_factory):
-    directory = tmp_path_factory.mktemp("late")
-    with bench(directory, quick()) as desk:
+@pytest.fixture
+def desk(tmp_path):
+    with bench(tmp_path, quick()) as desk:
         desk.start_hub()
         desk.admit(EUI64)
         desk.stop_hub()
@@ -29,6 +28,10 @@ def start(desk, version):
     return "update", "start", "--device", EUI64, "--image", str(image)
 
 
+def states(desk):
+    return [update.state for update in desk.store.jobs.list()]
+
+
 def test_start_and_wait_waits_for_a_hub(desk):
     command = chf_command(*start(desk, 2), "--wait", "--timeout", "60", "--home", str(desk.home))
     with subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True) as waiting:
@@ -36,8 +39,7 @@ def test_start_and_wait_waits_for_a_hub(desk):
         desk.start_hub()
         said = waiting.stderr.read()
         assert waiting.wait(30.0) == 0, said
-    (job,) = desk.store.jobs.list()
-    assert job.state is UpdateState.ACTIVATED
+    assert states(desk) == [UpdateState.ACTIVATED]
     desk.stop_hub()
 
 
@@ -50,6 +52,7 @@ def test_without_a_hub_it_ends_with_exit_code_4_and_stays_queued(desk):
 
 
 def test_a_hub_outlives_its_terminal_and_says_so(desk):
+    desk.chf(*start(desk, 2))
     terminal, end = pty.openpty()
     command = chf_command("run", "--port", desk.dongle.port, "--home", str(desk.home))
     desk.hub = subprocess.Popen(["setsid", "--ctty", *command], cwd=ROOT, stdin=end, stdout=end, stderr=end)
@@ -61,7 +64,7 @@ def test_a_hub_outlives_its_terminal_and_says_so(desk):
     log = desk.home / "hub.log"
     desk.until(lambda: log.exists() and "the terminal is gone" in log.read_text(), "the hub to notice")
     assert log.stat().st_mode & 0o777 == 0o600
-    desk.until(lambda: desk.job(2).state is UpdateState.ACTIVATED, "what was queued to be done")
+    desk.until(lambda: states(desk) == [UpdateState.ACTIVATED], "what was queued to be done")
     assert hub_pid(desk.home) is not None
     assert desk.stop_hub() == 0
     assert log.read_text().endswith("stopped\n")

@@ -11,10 +11,12 @@ are worked around.
 import asyncio
 import contextlib
 import functools
+import inspect
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+import bellows.ash
 import bellows.ezsp
 import bellows.types as ember
 import zigpy.state
@@ -144,12 +146,14 @@ class HubEzsp(bellows.ezsp.EZSP):  # type: ignore[misc]
 
     async def disconnect(self) -> None:
         """As bellows does it, but never for ever."""
+        _let_sends_fail_unheard()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(CLOSE_LIMIT_S):
                 await super().disconnect()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._is_lost = True
+        _let_sends_fail_unheard()
         super().connection_lost(exc)
 
     async def read_link_keys(self) -> AsyncIterator[zigpy.state.Key]:
@@ -229,6 +233,19 @@ class HubEzsp(bellows.ezsp.EZSP):  # type: ignore[misc]
             return messages.message_sent(self._dialect.message_sent(data))
         message = self._dialect.incoming(data)
         return message is None or messages.incoming(message)
+
+
+def _let_sends_fail_unheard() -> None:
+    """Bellows shields a frame that it sends: where its sender was cancelled, nobody is left to hear that it failed."""
+    for task in asyncio.all_tasks():
+        coroutine = task.get_coro()
+        if inspect.iscoroutine(coroutine) and coroutine.cr_code.co_filename == bellows.ash.__file__:
+            task.add_done_callback(_hear)
+
+
+def _hear(task: "asyncio.Task[object]") -> None:
+    if not task.cancelled():
+        task.exception()
 
 
 # Between bellows' types and ours
