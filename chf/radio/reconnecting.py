@@ -206,7 +206,7 @@ class ReconnectingRadio(Radio):
         while True:
             try:
                 reason = await session.run()
-            except Exception as error:  # noqa: BLE001
+            except Exception as error:  # noqa: BLE001 the outermost loop of the radio
                 _LOG.exception("the radio's session ended by an error of the hub")
                 reason = repr(error)
             if self._stopping.is_set():
@@ -338,5 +338,5 @@ def _guarded(listener: Callable[_Heard, None], *args: _Heard.args, **kwargs: _He
     """Where the radio calls the hub, the hub's outermost loop is."""
     try:
         listener(*args, **kwargs)
-    except Exception:  # noqa: BLE001
+    except Exception:  # noqa: BLE001 a fault in the hub must not cost it its dongle
         _LOG.exception("the hub failed on what the radio told it")

@@ -1,12 +1,15 @@
 """The installed bellows is one that the radio was written for: its tables, and its faults."""
 
 import asyncio
+import gc
 import itertools
 from types import SimpleNamespace
+from unittest.mock import Mock
 
 import bellows.ezsp
 import bellows.types as ember
 import pytest
+from bellows.ash import AshProtocol
 
 from chf.errors import RadioRefusedError
 from chf.eui64 import Eui64
@@ -224,3 +227,27 @@ async def test_a_dongle_of_old_firmware_is_refused(monkeypatch):
         monkeypatch.setattr(ezsp, step, nothing)
     with pytest.raises(RadioRefusedError, match="v7"):
         await ezsp.startup_reset()
+
+
+@pytest.mark.parametrize("ends", ["disconnected", "lost"])
+async def test_a_frame_whose_sender_was_cancelled_fails_unheard(ends):
+    """bellows shields what it sends; on the terminal of a hub that ends, its complaint would be a traceback."""
+    complaints = []
+    asyncio.get_running_loop().set_exception_handler(lambda _loop, context: complaints.append(context["message"]))
+    line = AshProtocol(Mock())
+    line.connection_made(Mock(**{"is_closing.return_value": False}))
+    sender = asyncio.create_task(line.send_data(b"frame"))
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    sender.cancel()
+    await asyncio.gather(sender, return_exceptions=True)
+    ezsp = HubEzsp({"path": "tcp://127.0.0.1:1", "baudrate": 115_200, "flow_control": None}, Mock(), 0)
+    if ends == "disconnected":
+        await ezsp.disconnect()
+    else:
+        ezsp.connection_lost(ConnectionResetError("unplugged"))
+    line.connection_lost(ConnectionResetError("unplugged"))
+    for _ in range(4):
+        await asyncio.sleep(0)
+    gc.collect()
+    assert complaints == []
