@@ -22,28 +22,6 @@ def whole(message: bytes) -> Verdict:
     return Verdict(acknowledge=True, message=message)
 
 
-def test_three_fragments_in_order_make_the_message():
-    reassembler = Reassembler()
-    assert reassembler.add(key(), Fragment(0, 3, b"GB"), T0) == TAKEN
-    assert reassembler.add(key(), Fragment(1, 0, b"C"), T0) == TAKEN
-    assert reassembler.add(key(), Fragment(2, 0, b"S!"), T0) == whole(b"GBCS!")
-
-
-def test_fragment_zero_may_come_last_although_it_alone_tells_the_count():
-    reassembler = Reassembler()
-    assert reassembler.add(key(), Fragment(1, 0, b"b"), T0) == TAKEN
-    assert reassembler.add(key(), Fragment(0, 2, b"a"), T0) == whole(b"ab")
-
-
-def test_late_repetitions_are_acknowledged_and_deliver_nothing():
-    reassembler = Reassembler()
-    reassembler.add(key(), Fragment(0, 2, b"a"), T0)
-    assert reassembler.add(key(), Fragment(0, 2, b"a"), T0) == TAKEN
-    assert reassembler.add(key(), Fragment(1, 0, b"b"), T0) == whole(b"ab")
-    assert reassembler.add(key(), Fragment(1, 0, b"b"), at(5)) == TAKEN
-    assert reassembler.add(key(), Fragment(0, 2, b"a"), at(5)) == TAKEN
-
-
 def test_the_limit_counts_from_the_last_new_fragment():
     reassembler = Reassembler()
     reassembler.add(key(), Fragment(0, 3, b"a"), T0)
@@ -80,14 +58,6 @@ def test_an_index_beyond_the_count_starts_anew_and_never_completes_the_old_messa
     reassembler.add(key(), Fragment(0, 2, b"a"), T0)
     assert reassembler.add(key(), Fragment(5, 0, b"x"), T0) == TAKEN
     assert reassembler.add(key(), Fragment(1, 0, b"b"), T0).message is None
-
-
-def test_messages_of_two_sources_with_one_counter_do_not_mix():
-    reassembler = Reassembler()
-    reassembler.add(key(source=1), Fragment(0, 2, b"a"), T0)
-    reassembler.add(key(source=2), Fragment(0, 2, b"x"), T0)
-    assert reassembler.add(key(source=2), Fragment(1, 0, b"y"), T0) == whole(b"xy")
-    assert reassembler.add(key(source=1), Fragment(1, 0, b"b"), T0) == whole(b"ab")
 
 
 def test_fragments_with_and_without_a_link_key_never_make_one_message():

@@ -22,44 +22,11 @@ def take_all(outbox: Outbox[str]) -> list[str]:
     return taken
 
 
-def test_an_urgent_message_overtakes_all_that_waits():
-    outbox = filled(ROOMY, (A, Urgency.BULK, "block"), (A, Urgency.NORMAL, "read"), (B, Urgency.URGENT, "end"))
-    assert take_all(outbox) == ["end", "read", "block"]
-
-
 def test_devices_take_turns_and_each_keeps_its_order():
     waiting = [
         (device, Urgency.BULK, f"{name}{i}") for device, name in ((A, "a"), (B, "b"), (C, "c")) for i in range(3)
     ]
     assert take_all(filled(ROOMY, *waiting)) == ["a0", "b0", "c0", "a1", "b1", "c1", "a2", "b2", "c2"]
-
-
-def test_devices_that_restart_and_are_asked_in_vain_leave_room_for_blocks():
-    places = Places(together=10, kept_from_bulk=2, normal_together=4)
-    devices = [Eui64(number) for number in range(100, 120)]
-    outbox = filled(places, *((device, Urgency.NORMAL, "read") for device in devices), (A, Urgency.BULK, "block"))
-    assert take_all(outbox) == ["read"] * 4 + ["block"]
-    outbox.done(devices[0], Urgency.NORMAL)
-    assert take_all(outbox) == ["read"]
-
-
-def test_a_device_that_does_not_acknowledge_fills_only_its_own_places():
-    places = Places(together=10, kept_from_bulk=0, bulk=2)
-    outbox = filled(places, *((A, Urgency.BULK, f"a{i}") for i in range(5)), (B, Urgency.BULK, "b0"))
-    assert take_all(outbox) == ["a0", "b0", "a1"]
-    outbox.done(B, Urgency.BULK)
-    assert outbox.take() is None
-    outbox.done(A, Urgency.BULK)
-    assert take_all(outbox) == ["a2"]
-
-
-def test_blocks_leave_room_for_what_is_urgent():
-    places = Places(together=3, kept_from_bulk=1, bulk=5)
-    outbox = filled(places, *((Eui64(n), Urgency.BULK, f"block{n}") for n in range(5)))
-    assert take_all(outbox) == ["block0", "block1"]
-    outbox.put(A, Urgency.URGENT, "end")
-    assert take_all(outbox) == ["end"]
-    assert outbox.under_way == 3
 
 
 def test_a_dongle_with_one_place_still_gets_blocks():

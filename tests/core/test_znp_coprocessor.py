@@ -256,12 +256,3 @@ def test_a_factory_new_device_under_the_well_known_key_is_heard_from_its_first_m
     again.send(b"anew")
     host.run(0.1)
     assert again.confirms == [ApsStatus.SUCCESS]
-
-
-def test_only_so_many_requests_wait_for_a_chip_that_restarts(host: ZnpHost) -> None:
-    host.post(0x4100, b"\x01")
-    for _ in range(20):
-        host.post(0x2101)  # SYS_PING
-    assert host.answers() == []
-    host.run(0.1)
-    assert len(host.answers()) == 16
