@@ -1,0 +1,133 @@
+"""Schedules for `update_world`: drawn from a seed, written as TOML, made smaller while they still fail.
+
+A seed does not survive a change of this file; a schedule in tests/replays does, and a person can read it.
+"""
+
+import tomllib
+from collections.abc import Callable, Iterator
+from dataclasses import fields, replace
+from pathlib import Path
+from random import Random
+from typing import Any
+
+from devices.nodes.personalities import OUT_OF_BAND, PERSONALITIES
+from tests.support.model_hub import NEW, OLD
+from tests.support.update_world import FAULTS, MESSAGE_DEEDS, ORDERS, Deed, Schedule, ViolationError, World
+
+NAMES = tuple(name for name in PERSONALITIES if name != OUT_OF_BAND.name)  # which is activated past the hub
+ORDER_TIMES_S = (30.0, 300.0, 2700.0, 4 * 3600.0, 8 * 3600.0)
+MESSAGES = ("query", "offer", "no image", "block request", "block", "last block", "wait", "end", "hold", "time", "read")
+MOMENTS_S = (0.02, 0.5, 4.0, 12.0, 45.0, 600.0, 3700.0)
+ARGUMENTS_S = {
+    "late": (1.0, 4.0, 20.0),
+    "cut": (1.0, 10.0, 400.0, 4000.0),
+    "die": (0.0, 2.0, 20.0, 900.0, 9000.0),
+    "die after": (0.0, 1.0, 2.0),
+    "clock": (-864_000.0, -3600.0, 3600.0, 864_000.0),
+    "silence": (3.0, 15.0, 90.0, 900.0),
+    "mute": (1.0, 3.0, 20.0),
+    "other type": (float(OLD), float(NEW), float(NEW + 1)),
+    "at": ORDER_TIMES_S,
+}
+DEEDS = (*MESSAGE_DEEDS, *ARGUMENTS_S.keys() - {*MESSAGE_DEEDS, "at"}, "rejoin", *ORDERS)
+_KINDS = tuple(sorted(DEEDS))
+_STRATEGIES = ("park", "hold")
+
+
+def expand(seed: int) -> Schedule:
+    """Every draw of a run is made here. Each seed has a few kinds of trouble, so that runs differ in kind."""
+    random = Random(seed)
+    personality = NAMES[seed % len(NAMES)]
+    order = random.choice(("now", "at", "at", "at", "hold"))
+    kinds = random.sample(_KINDS, random.randint(1, 4))
+    return Schedule(
+        personality,
+        order,
+        random.choice(ORDER_TIMES_S) if order == "at" else 0.0,
+        random.choice(_STRATEGIES) if order != "now" else "park",
+        known=random.random() < 0.5,
+        fault=random.choice(("", "", "", *FAULTS)),
+        deeds=tuple(_deed(random, random.choice(kinds)) for _ in range(random.randint(0, 6))),
+    )
+
+
+def _deed(random: Random, do: str) -> Deed:
+    argument = random.choice(ARGUMENTS_S[do]) if do in ARGUMENTS_S else 0.0
+    strategy = random.choice(_STRATEGIES) if do in ("at", "hold") else ""
+    number = random.choice((1, 1, 1, 2, 3))
+    if do in MESSAGE_DEEDS:
+        return Deed(do, random.choice(MESSAGES), number, s=argument)
+    if random.random() < 0.4:
+        return Deed(
+            do,
+            after_s=round(random.choice((30.0, 3000.0, 30_000.0)) * random.random(), 1),
+            s=argument,
+            strategy=strategy,
+        )
+    return Deed(do, random.choice(MESSAGES), number, random.choice(MOMENTS_S), argument, strategy)
+
+
+def failure(schedule: Schedule) -> str | None:
+    """What a run of it comes to: None where all holds."""
+    world = World(schedule)
+    try:
+        world.run()
+    except ViolationError as violation:
+        return str(violation)
+    return None
+
+
+def shrink(schedule: Schedule, fails: Callable[[Schedule], bool]) -> Schedule:
+    """A smaller schedule that fails as well: fewer deeds, then simpler and earlier ones."""
+    smaller = next((each for each in _simpler(schedule) if fails(each)), None)
+    return schedule if smaller is None else shrink(smaller, fails)
+
+
+def _simpler(schedule: Schedule) -> Iterator[Schedule]:
+    deeds = schedule.deeds
+    for index in range(len(deeds)):
+        yield replace(schedule, deeds=deeds[:index] + deeds[index + 1 :])
+    if schedule.fault:
+        yield replace(schedule, fault="")
+    for index, deed in enumerate(deeds):
+        for changes in _simpler_deed(deed):
+            yield replace(schedule, deeds=(*deeds[:index], replace(deed, **changes), *deeds[index + 1 :]))
+
+
+def _simpler_deed(deed: Deed) -> Iterator[dict[str, float | int]]:
+    if deed.n > 1:
+        yield {"n": deed.n - 1}
+    for name, choices in (("after_s", MOMENTS_S), ("s", ARGUMENTS_S.get(deed.do, ()))):
+        value = getattr(deed, name)
+        yield from ({name: choice} for choice in choices if 0 <= choice < value)
+
+
+def to_toml(schedule: Schedule, comment: str = "") -> str:
+    """What `from_toml` reads; fields that are as they are by default are left out."""
+    lines = [f"# {line}" for line in comment.splitlines()]
+    lines += _fields(schedule)
+    for deed in schedule.deeds:
+        lines += ["", "[[deeds]]", *_fields(deed)]
+    return "\n".join(lines) + "\n"
+
+
+def _fields(value: Schedule | Deed) -> list[str]:
+    return [
+        f"{item.name} = {_literal(getattr(value, item.name))}"
+        for item in fields(value)
+        if item.name != "deeds" and getattr(value, item.name) != item.default
+    ]
+
+
+def _literal(value: str | float | bool) -> str:
+    return str(value).lower() if isinstance(value, bool) else repr(value).replace("'", '"')
+
+
+def from_toml(text: str) -> Schedule:
+    """Raises TypeError for a field that there is not."""
+    read: dict[str, Any] = tomllib.loads(text)
+    return Schedule(**{**read, "deeds": tuple(Deed(**deed) for deed in read.get("deeds", ()))})
+
+
+def load(path: Path) -> Schedule:
+    return from_toml(path.read_text(encoding="utf-8"))
