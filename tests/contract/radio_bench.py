@@ -5,7 +5,7 @@ from contextlib import asynccontextmanager
 from functools import partial
 
 from chf.radio.ezsp import EzspRadio, EzspSettings
-from chf.radio.interface import Outbound, Radio
+from chf.radio.interface import Outbound, Radio, Urgency
 from chf.radio.znp import ZnpRadio, ZnpSettings
 from devices.ncp.ezsp.personality import V8, V18
 from devices.stack.interface import Eui64, NetworkState
@@ -66,6 +66,10 @@ async def started(bench: Bench, *, form: bool = True) -> AsyncIterator[Bench]:
 
 def message(device: MemoryDevice, payload: bytes = b"\x09\x01\x05", **settings) -> Outbound:
     return Outbound(device.ieee, 3, OTA, payload, **settings)
+
+
+def block(device: MemoryDevice, n: int = 0) -> Outbound:
+    return message(device, bytes((n,)) * 67, urgency=Urgency.BULK)
 
 
 def identity(network: NetworkState) -> tuple[object, ...]:

@@ -4,56 +4,24 @@ from dataclasses import replace
 
 import pytest
 
-from chf.clock import Instant
 from chf.eui64 import Eui64
 from chf.radio.ezsp.frames import ApsFrame, IncomingMessage, MessageSent
 from chf.radio.ezsp.link import FragmentAck, Nop, Unicast
 from chf.radio.ezsp.traffic import EzspTraffic
 from chf.radio.interface import Delivery, Urgency
 from chf.radio.outbox import Acceptance, Places
-from chf.radio.traffic import (
-    CONFIRM_LIMIT_S,
-    FULL_LIMIT_S,
-    FULL_PAUSE_S,
-    MAXIMUM_MESSAGE_BYTES,
-    SUPERSEDED_S,
-    Addresses,
-    OutgoingFrame,
-    Surroundings,
-)
-from tests.support.radio_listener import RecordingListener, RecordingQueries
+from chf.radio.traffic import CONFIRM_LIMIT_S, FULL_LIMIT_S, FULL_PAUSE_S, MAXIMUM_MESSAGE_BYTES, SUPERSEDED_S
+from tests.support.radio_listener import TrafficRig
 
-A, B = Eui64(0xA1), Eui64(0xB2)
+A, B = TrafficRig.A, TrafficRig.B
 TAKEN, FULL, REFUSED = Acceptance.TAKEN, Acceptance.FULL, Acceptance.REFUSED
 COUNTER = 0x2A
 
 
-class Rig:
+class Rig(TrafficRig):
     def __init__(self) -> None:
-        self.time = 0.0
-        self.timers: list[tuple[float, object]] = []
-        self.listener, self.queries, self.addresses = RecordingListener(), RecordingQueries(), Addresses()
-        self.fates: list[Delivery] = []
-        self.traffic = EzspTraffic(
-            Surroundings(
-                listener=self.listener,
-                addresses=self.addresses,
-                queries=self.queries,
-                now=lambda: Instant(self.time),
-                wake=lambda: None,
-                call_later=lambda delay_s, call: self.timers.append((self.time + delay_s, call)),
-            )
-        )
+        super().__init__(EzspTraffic)
         self.traffic.opened(Places(), 82)
-        self.addresses.learn(A, 0x1001)
-        self.addresses.learn(B, 0x1002)
-
-    def post(self, device=A, payload=b"hello", urgency=Urgency.NORMAL, **settings) -> OutgoingFrame:
-        frame = OutgoingFrame(
-            device, 0x0109, 0x0019, 11, 3, payload, urgency, True, True, self.fates.append, **settings
-        )
-        self.traffic.post(frame)
-        return frame
 
     def hand_over(self, answer=TAKEN):
         """The next sendUnicast, answered, or None where nothing is to be sent."""
@@ -66,12 +34,6 @@ class Rig:
 
     def confirm(self, sent, delivered=True) -> None:
         assert self.traffic.message_sent(MessageSent(sent.destination, sent.tag, delivered))
-
-    def pass_time(self, seconds: float) -> None:
-        self.time += seconds
-        due, self.timers = [t for t in self.timers if t[0] <= self.time], [t for t in self.timers if t[0] > self.time]
-        for _, call in due:
-            call()
 
 
 @pytest.fixture

@@ -2,41 +2,22 @@
 
 import pytest
 
-from chf.clock import Instant
 from chf.eui64 import Eui64
 from chf.radio.interface import Delivery, Urgency
-from chf.radio.traffic import CONFIRM_LIMIT_S, MAXIMUM_MESSAGE_BYTES, Addresses, OutgoingFrame, Surroundings
+from chf.radio.traffic import CONFIRM_LIMIT_S, MAXIMUM_MESSAGE_BYTES
 from chf.radio.znp import frames
 from chf.radio.znp.frames import DataConfirm, IncomingMessage, Outcome
 from chf.radio.znp.traffic import ROUTE_S, ZnpTraffic
-from tests.support.radio_listener import RecordingListener, RecordingQueries
+from tests.support.radio_listener import TrafficRig
 
-A, B = Eui64(0xA1), Eui64(0xB2)
+A, B = TrafficRig.A, TrafficRig.B
 TAKEN, FULL, NO_KEY = b"\x00", b"\x11", b"\xa1"
 
 
-class Rig:
+class Rig(TrafficRig):
     def __init__(self) -> None:
-        self.time = 0.0
-        self.timers: list[tuple[float, object]] = []
-        self.listener, self.queries, self.addresses = RecordingListener(), RecordingQueries(), Addresses()
-        self.fates: list[Delivery] = []
-        self.traffic = ZnpTraffic(
-            Surroundings(
-                listener=self.listener,
-                addresses=self.addresses,
-                queries=self.queries,
-                now=lambda: Instant(self.time),
-                wake=lambda: None,
-                call_later=lambda delay_s, call: self.timers.append((self.time + delay_s, call)),
-            )
-        )
+        super().__init__(ZnpTraffic)
         self.traffic.opened()
-        self.addresses.learn(A, 0x1001)
-        self.addresses.learn(B, 0x1002)
-
-    def post(self, device=A, payload=b"hello", urgency=Urgency.NORMAL, profile=0x0109) -> None:
-        self.traffic.post(OutgoingFrame(device, profile, 0x19, 11, 3, payload, urgency, True, True, self.fates.append))
 
     def hand_over(self, answer=TAKEN):
         """The next request, answered; None where nothing is to be sent."""
@@ -47,12 +28,6 @@ class Rig:
 
     def confirm(self, tag, outcome=Outcome.DELIVERED) -> None:
         self.traffic.confirmed(DataConfirm(tag, outcome))
-
-    def pass_time(self, seconds: float) -> None:
-        self.time += seconds
-        due, self.timers = [t for t in self.timers if t[0] <= self.time], [t for t in self.timers if t[0] > self.time]
-        for _, call in due:
-            call()
 
 
 @pytest.fixture

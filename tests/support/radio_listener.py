@@ -1,10 +1,12 @@
-"""A `RadioListener` that remembers, for tests to wait on."""
+"""A `RadioListener` that remembers, for tests to wait on; and what a `Traffic` has around it, without a link."""
 
 import asyncio
 from collections.abc import Callable
 
+from chf.clock import Instant
 from chf.eui64 import Eui64
-from chf.radio.interface import Delivery, Inbound, Outbound, RadioState
+from chf.radio.interface import Delivery, Inbound, Outbound, RadioState, Urgency
+from chf.radio.traffic import Addresses, OutgoingFrame, Surroundings
 
 LIMIT_S = 60.0
 
@@ -76,3 +78,36 @@ class RecordingQueries:
     def zdp_response(self, cluster: int, sender: int, frame: bytes) -> None:
         del sender, frame
         self.asked.append(("zdp", cluster))
+
+
+class TrafficRig:
+    """A link's messages, whose time and fates the test holds. A is at 0x1001 and B at 0x1002."""
+
+    A, B = Eui64(0xA1), Eui64(0xB2)
+
+    def __init__(self, make: Callable) -> None:
+        self.time = 0.0
+        self.timers: list[tuple[float, Callable]] = []
+        self.listener, self.queries, self.addresses = RecordingListener(), RecordingQueries(), Addresses()
+        self.fates: list[Delivery] = []
+        self.traffic = make(
+            Surroundings(
+                listener=self.listener,
+                addresses=self.addresses,
+                queries=self.queries,
+                now=lambda: Instant(self.time),
+                wake=lambda: None,
+                call_later=lambda delay_s, call: self.timers.append((self.time + delay_s, call)),
+            )
+        )
+        self.addresses.learn(self.A, 0x1001)
+        self.addresses.learn(self.B, 0x1002)
+
+    def post(self, device=A, payload=b"hello", urgency=Urgency.NORMAL, profile=0x0109) -> None:
+        self.traffic.post(OutgoingFrame(device, profile, 0x19, 11, 3, payload, urgency, True, True, self.fates.append))
+
+    def pass_time(self, seconds: float) -> None:
+        self.time += seconds
+        due, self.timers = [t for t in self.timers if t[0] <= self.time], [t for t in self.timers if t[0] > self.time]
+        for _, call in due:
+            call()

@@ -8,13 +8,11 @@ import pytest
 from chf.errors import UsageError
 from chf.radio.ezsp import EzspRadio, EzspSettings
 from chf.radio.interface import Delivery, Outbound, RadioState, Urgency
-from devices.ncp.ezsp.configuration import APS_UNICAST_MESSAGE_COUNT
-from devices.stack.interface import ApsStatus, Eui64, Fragment
+from devices.stack.interface import ApsStatus
+from tests.contract.radio_bench import KEY, METER, block, message
 from tests.support.radio_dongle import Dongle, MemoryDevice, Noise, plugged_dongle
 from tests.support.radio_listener import RecordingListener
 
-METER = Eui64(0x00_DB_12_34_56_78_90_A4)
-KEY = bytes.fromhex("66B6900981E1EE3CA4206B6B861C02BB")
 pytestmark = pytest.mark.usefixtures("no_complaints")
 
 
@@ -37,43 +35,22 @@ async def radio(dongle, listener) -> AsyncIterator[EzspRadio]:
     await radio.stop()
 
 
-def block(device: MemoryDevice, n: int = 0) -> Outbound:
-    return Outbound(device.ieee, 3, 0x0019, bytes((n,)) * 67, Urgency.BULK)
-
-
 async def invited(dongle, radio, **settings) -> MemoryDevice:
     await radio.permit(METER, KEY, 60)
     return dongle.add(MemoryDevice(METER, 0x1001, **settings))
 
 
-def speech(device: MemoryDevice, payload: bytes, **settings) -> Outbound:
-    return Outbound(device.ieee, 3, 0x0704, payload, **settings)
-
-
-async def test_a_long_message_arrives_in_fragments_one_after_the_other(dongle, radio, listener):
-    device = await invited(dongle, radio, confirms_after_s=0.001)
-    payload = bytes(range(182))
-    assert await radio.send(speech(device, payload)) is Delivery.DELIVERED
-    fragments = device.received
-    assert b"".join(m.payload for m in fragments) == payload
-    assert [m.fragment.index for m in fragments] == [0, 1, 2]
-    assert fragments[0].fragment.count == 3
-    assert all(m.acknowledged and m.secured for m in fragments)
-    assert len({m.counter for m in fragments[1:]}) == 1
-    assert fragments[1].counter is not None
-
-
 async def test_the_longest_message_of_one_frame_is_not_fragmented(dongle, radio, listener):
     device = await invited(dongle, radio)
     for secured, room in ((True, 73), (False, 82)):
-        await radio.send(speech(device, bytes(room), aps_secured=secured))
-        await radio.send(speech(device, bytes(room + 1), aps_secured=secured))
+        await radio.send(message(device, bytes(room), aps_secured=secured))
+        await radio.send(message(device, bytes(room + 1), aps_secured=secured))
     assert [m.fragment is None for m in device.received] == [True, False, False, True, False, False]
 
 
 async def test_a_lost_fragment_is_sent_again_and_too_many_losses_are_told(dongle, radio, listener):
     device = await invited(dongle, radio, delivery=ApsStatus.NO_ACK)
-    radio.post(speech(device, bytes(150)))
+    radio.post(message(device, bytes(150)))
     await listener.until(lambda: bool(listener.sent))
     assert listener.fates() == [Delivery.NOT_DELIVERED]
     assert [m.fragment.index for m in device.received] == [0, 0, 0]
@@ -81,30 +58,6 @@ async def test_a_lost_fragment_is_sent_again_and_too_many_losses_are_told(dongle
 
 async def test_before_any_permit_not_even_the_well_known_key_lets_anybody_in(dongle, radio):
     assert dongle.ncp.keys.for_join(METER) is None
-
-
-async def test_fragments_are_put_together_by_us_and_acknowledged_once_each(dongle, radio, listener):
-    device = dongle.add(MemoryDevice(METER, 0x1001))
-    pieces = (b"GB" * 30, b"CS" * 30, b"!")
-    for index, piece in enumerate(pieces):
-        dongle.says(device, piece, cluster=0x0704, fragment=Fragment(index, 3), counter=77)
-    await listener.until(lambda: bool(listener.received))
-    assert [m.payload for m in listener.received] == [b"".join(pieces)]
-    assert listener.received[0].aps_secured
-    await dongle.until(lambda: len(device.acknowledged_fragments) == 3)
-    assert device.acknowledged_fragments == [0, 1, 2]
-
-
-async def test_a_dongle_with_fewer_places_than_it_says_is_no_obstacle(dongle, radio, listener):
-    devices = [dongle.add(MemoryDevice(Eui64(METER + n), 0x1001 + n, confirms_after_s=0.002)) for n in range(20)]
-    for device in devices:
-        await radio.permit(device.ieee, KEY, 60)
-    dongle.ncp._messaging._settings.configuration[APS_UNICAST_MESSAGE_COUNT] = 3
-    for device in devices:
-        radio.post(block(device))
-    await listener.until(lambda: len(listener.sent) == 20)
-    assert set(listener.fates()) == {Delivery.DELIVERED}
-    assert all(len(device.received) == 1 for device in devices)
 
 
 async def test_blocks_go_between_the_commands_of_a_long_series(dongle, radio, listener):
@@ -136,7 +89,7 @@ async def test_a_block_that_waited_for_a_command_leaves_before_who_gave_it_goes_
     ask_for_the_next(None)
     await radio.install_link_key(METER, KEY[::-1])
     waited = len(posted)
-    radio.post(speech(device, b"more urgent"))
+    radio.post(message(device, b"more urgent"))
     await listener.until(lambda: any(message.payload == b"more urgent" for message in device.received))
     device.on_message = lambda _request: None
     received = [message.payload for message in device.received]

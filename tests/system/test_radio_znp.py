@@ -8,18 +8,17 @@ import pytest
 
 from chf.errors import RadioGoneError, RadioRefusedError
 from chf.eui64 import format_eui64, parse_eui64
-from chf.radio.interface import Delivery, Outbound, RadioState, Urgency
+from chf.radio.interface import Delivery, RadioState
 from chf.radio.znp import ZnpRadio, ZnpSettings, frames
 from chf.radio.znp.dongle import ZnpDongle
 from devices.ncp.znp.items import Table
 from devices.ncp.znp.nvram import ZSTACK, NvKey, Nvram
 from devices.ncp.znp.status import ZStatus
 from devices.stack.interface import ApsStatus, Eui64
+from tests.contract.radio_bench import KEY, METER, block, message
 from tests.support.radio_dongle import Dongle, Loses, MemoryDevice, MemoryStack, Noise, plugged_dongle
 from tests.support.radio_listener import RecordingListener
 
-METER = Eui64(0x00_DB_12_34_56_78_90_A4)
-KEY = bytes.fromhex("66B6900981E1EE3CA4206B6B861C02BB")
 TUNNELING = 0x0704
 pytestmark = pytest.mark.usefixtures("no_complaints")
 
@@ -48,14 +47,6 @@ async def invited(dongle, radio, ieee=METER, address=0x1001, **settings) -> Memo
     return dongle.add(MemoryDevice(ieee, address, **settings))
 
 
-def block(device: MemoryDevice, n: int = 0) -> Outbound:
-    return Outbound(device.ieee, 3, 0x0019, bytes((n,)) * 67, Urgency.BULK)
-
-
-def speech(device: MemoryDevice, payload: bytes, **settings) -> Outbound:
-    return Outbound(device.ieee, 3, TUNNELING, payload, **settings)
-
-
 @pytest.mark.parametrize("size", [223, 224, 240, 241, 247, 1000, 4096])
 async def test_long_messages_come_in_whole_and_the_dongle_forgets_them(dongle, radio, listener, size):
     device = dongle.add(MemoryDevice(METER, 0x1001))
@@ -67,18 +58,9 @@ async def test_long_messages_come_in_whole_and_the_dongle_forgets_them(dongle, r
     await dongle.until(lambda: not dongle.held_messages)
 
 
-async def test_what_comes_behind_a_long_message_waits_for_it(dongle, radio, listener):
-    device = dongle.add(MemoryDevice(METER, 0x1001))
-    said = [bytes(700), b"short", b"\x01" * 300, b"\x02" * 300, b"shorter"]
-    for payload in said:
-        dongle.says(device, payload, cluster=TUNNELING)
-    await listener.until(lambda: len(listener.received) == len(said))
-    assert [m.payload for m in listener.received] == said
-
-
 async def test_a_long_message_that_the_dongle_lost_costs_no_other(dongle, radio, listener):
     device = dongle.add(MemoryDevice(METER, 0x1001))
-    await radio.send(speech(device, b"hello", aps_secured=False))
+    await radio.send(message(device, b"hello", aps_secured=False))
     dongle.ncp.receive(b"")
     for payload in (bytes(300), b"short"):
         dongle.says(device, payload, cluster=TUNNELING)
@@ -96,49 +78,12 @@ async def test_a_message_longer_than_anybody_means_is_dropped_in_the_dongle(dong
     assert [len(m.payload) for m in listener.received] == [300]
 
 
-async def test_nothing_comes_between_the_pieces_of_a_long_message(dongle, radio, listener):
-    device = await invited(dongle, radio)
-    sent = [bytes((n,)) * (900 if n % 3 == 0 else 60) for n in range(12)]
-    for payload in sent:
-        radio.post(speech(device, payload))
-    await listener.until(lambda: len(listener.sent) == len(sent))
-    assert set(listener.fates()) == {Delivery.DELIVERED}
-    assert [m.payload for m in device.received] == sent
-
-
-async def test_a_long_message_to_a_device_without_a_key_is_refused(dongle, radio, listener):
-    device = dongle.add(MemoryDevice(METER, 0x1001))
-    assert await radio.send(speech(device, bytes(500))) is Delivery.REFUSED
-    assert await radio.send(speech(device, bytes(500), aps_secured=False)) is Delivery.DELIVERED
-
-
 async def test_a_search_that_the_dongle_refuses_is_told(dongle, radio, listener, monkeypatch):
     monkeypatch.setattr("chf.radio.session.SEARCH_LIMIT_S", 0.05)
     dongle.refuse_sends(lambda _request: ZStatus.BUFFER_FULL)
     radio.post(block(MemoryDevice(METER, 0x1001)))
     await listener.until(lambda: bool(listener.sent))
     assert listener.fates() == [Delivery.REFUSED]
-
-
-async def test_blocks_flow_in_order_and_reuse_no_transaction_in_flight(dongle, radio, listener):
-    devices = [await invited(dongle, radio, Eui64(METER + n), 0x1001 + n, confirms_after_s=0.001) for n in range(12)]
-    for n in range(50):
-        for device in devices:
-            radio.post(block(device, n))
-    await listener.until(lambda: len(listener.sent) == 600)
-    assert set(listener.fates()) == {Delivery.DELIVERED}
-    assert all([m.payload[0] for m in device.received] == list(range(50)) for device in devices)
-
-
-async def test_a_dongle_without_room_is_asked_again(dongle, radio, listener):
-    device = await invited(dongle, radio)
-    full = iter([ZStatus.BUFFER_FULL, ZStatus.SUCCESS] * 10)
-    dongle.refuse_sends(lambda request: next(full) if request.cluster == 0x0019 else ZStatus.SUCCESS)
-    for n in range(5):
-        radio.post(block(device, n))
-    await listener.until(lambda: len(listener.sent) == 5)
-    assert set(listener.fates()) == {Delivery.DELIVERED}
-    assert [m.payload[0] for m in device.received] == list(range(5))
 
 
 @pytest.mark.parametrize(
@@ -159,20 +104,6 @@ async def test_what_is_made_of_a_confirm(dongle, radio, listener, monkeypatch, s
     await listener.until(lambda: bool(listener.sent))
     assert listener.fates() == [fate]
     assert len(device.received) == attempts
-
-
-async def test_a_route_that_is_not_found_is_told_and_one_that_is_searched_for_at_the_end_too(
-    dongle, radio, listener, monkeypatch
-):
-    monkeypatch.setattr("chf.radio.znp.traffic.ROUTE_S", 0.01)
-    device = await invited(dongle, radio, delivery=ApsStatus.UNKNOWN_DESTINATION)
-    assert await radio.send(block(device)) is Delivery.NOT_DELIVERED
-    assert len(device.received) == 2
-    monkeypatch.setattr("chf.radio.znp.traffic.ROUTE_S", 60.0)
-    radio.post(block(device))
-    await dongle.until(lambda: len(device.received) == 3)
-    await radio.stop()
-    assert listener.fates() == [Delivery.RADIO_GONE]
 
 
 async def test_a_noisy_cable_costs_messages_and_never_the_link(dongle, radio, listener, monkeypatch):
