@@ -3,6 +3,7 @@
 Cores never read a clock: they are handed a `Now`. Shells hold a `Clock`. Durations and deadlines are counted on
 `Now.instant`, which never jumps; appointments with the outside world (an activation time) are kept in UTC and turned
 into an instant each time they are looked at, so that a stepped wall clock moves the appointment and not the wait.
+A wall clock that was never set, or was set just now, is not to be trusted: each reading says so.
 """
 
 import time
@@ -30,9 +31,12 @@ class Now:
 
     instant: Instant
     utc: UtcSeconds
+    trusted: bool = True
+    """Whether devices are told `utc`, and appointments kept by it. Where it is not, none falls due."""
 
     def zigbee_time(self) -> ZigbeeTime:
-        return to_zigbee_time(self.utc)
+        """0xFFFFFFFF where the wall clock is not trusted."""
+        return to_zigbee_time(self.utc) if self.trusted else INVALID_ZIGBEE_TIME
 
     def until(self, utc: UtcSeconds) -> Instant:
         """The instant at which the wall clock will show `utc`, as far as can be known now."""

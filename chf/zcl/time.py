@@ -1,7 +1,8 @@
 """The Time cluster (0x000A), server side: what the hub answers to a device that asks for the time.
 
 The hub is a master clock whose time supersedes others'; nobody sets it over the air. Local time is that of Great
-Britain. Server side only: the hub asks nobody for the time.
+Britain. Server side only: the hub asks nobody for the time. While its own clock is not trusted it is no master, and
+every time reads 0xFFFFFFFF, which is unknown in each of these types (ZCL8 table 2-10).
 """
 
 from datetime import UTC, datetime, timedelta
@@ -23,19 +24,23 @@ def answer(octets: bytes, now: Now, last_set: UtcSeconds | None = None) -> bytes
 
 def attributes(now: Now, last_set: UtcSeconds | None = None) -> dict[int, Value]:
     """ZCL8 table 3-57, as it reads at `now`. `last_set` is when the hub's own clock was last set, where it knows."""
-    start, end = summer_time(datetime.fromtimestamp(now.utc, UTC).year)
-    time = now.zigbee_time()
-    shift = _SUMMER_TIME_SHIFT_S if start <= now.utc < end else 0
+    time = start = end = local = set_at = INVALID_ZIGBEE_TIME
+    if now.trusted:
+        begins, ends = summer_time(datetime.fromtimestamp(now.utc, UTC).year)
+        shift = _SUMMER_TIME_SHIFT_S if begins <= now.utc < ends else 0
+        time, start, end = now.zigbee_time(), to_zigbee_time(begins), to_zigbee_time(ends)
+        local = to_zigbee_time(UtcSeconds(now.utc + shift))
+        set_at = INVALID_ZIGBEE_TIME if last_set is None else to_zigbee_time(last_set)
     return {
         0x0000: Value(DataType.UTC_TIME, time),
-        0x0001: Value(DataType.BITMAP8, _MASTER_AND_SUPERSEDING),
+        0x0001: Value(DataType.BITMAP8, _MASTER_AND_SUPERSEDING if now.trusted else 0),
         0x0002: Value(DataType.INT32, 0),
-        0x0003: Value(DataType.UINT32, to_zigbee_time(start)),
-        0x0004: Value(DataType.UINT32, to_zigbee_time(end)),
+        0x0003: Value(DataType.UINT32, start),
+        0x0004: Value(DataType.UINT32, end),
         0x0005: Value(DataType.INT32, _SUMMER_TIME_SHIFT_S),
         0x0006: Value(DataType.UINT32, time),
-        0x0007: Value(DataType.UINT32, min(time + shift, INVALID_ZIGBEE_TIME - 1)),
-        0x0008: Value(DataType.UTC_TIME, INVALID_ZIGBEE_TIME if last_set is None else to_zigbee_time(last_set)),
+        0x0007: Value(DataType.UINT32, local),
+        0x0008: Value(DataType.UTC_TIME, set_at),
         0x0009: Value(DataType.UTC_TIME, INVALID_ZIGBEE_TIME),
     }
 

@@ -218,12 +218,15 @@ def test_an_absolute_time_is_never_early_by_a_fraction_of_a_second():
 
 
 def test_a_hub_without_a_clock_gives_offsets_whatever_was_asked():
-    bench = Bench()
-    bench.utc = 0.0
-    bench.offer(model.ActivateAt(1800.0, time_form=model.TimeForm.ABSOLUTE))
+    bench = Bench(OtaPolicy(time_form=model.TimeForm.ABSOLUTE))
+    bench.trusted = False
+    bench.offer(model.ActivateHold(model.Strategy.PARK))
     bench.served()
+    assert block_response(bench.ask_block(950)).current_time == 0
+    bench.server.release(PPMID, model.ActivateNow(), bench.now)
+    bench.ask_block(950)
     response = end_response(bench.end())
-    assert (response.current_time, response.upgrade_time) == (0, 1800)
+    assert (response.current_time, response.upgrade_time) == (0, 0)
 
 
 def test_no_real_time_beyond_what_clients_wait_for():

@@ -17,6 +17,7 @@ from tests.support.ota_bench import (
     Bench,
     alarms,
     at,
+    block_response,
     end_response,
     end_responses,
     finished,
@@ -125,6 +126,62 @@ def test_a_device_that_refuses_the_time_is_reported():
 
 
 # Clocks that are set
+
+
+@pytest.mark.parametrize("strategy", model.Strategy)
+def test_no_appointment_falls_due_or_is_missed_by_a_clock_that_is_not_trusted(strategy):
+    bench = finished(at(4 * HOUR, strategy=strategy))
+    bench.end()
+    bench.trusted = False
+    for utc in (START_UTC + 4 * HOUR, START_UTC + 400 * 24 * HOUR, 3.0):
+        bench.utc = utc
+        assert not [response for response in end_responses(bench.run(HOUR)) if response.upgrade_time != WAIT]
+        assert bench.state in (model.TransferState.HELD, model.TransferState.PARKED)
+    bench.utc, bench.trusted = START_UTC + 4 * HOUR, True
+    bench.run(61)
+    if strategy is model.Strategy.PARK:
+        bench.ask_block(950)
+        bench.end()
+    assert end_responses(tuple(bench.history))[-1].upgrade_time == 0
+
+
+@pytest.mark.parametrize("utc", [START_UTC + 4 * HOUR, START_UTC + 400 * 24 * HOUR, 3.0])
+def test_a_restart_on_a_clock_that_is_not_trusted_keeps_and_misses_no_appointment(utc):
+    bench = finished(at(4 * HOUR, strategy=model.Strategy.HOLD))
+    bench.end()
+    bench.utc, bench.trusted = utc, False
+    assert [response.upgrade_time for response in end_responses(bench.restart())] == [WAIT]
+    assert bench.state is model.TransferState.HELD
+
+
+def test_a_time_that_was_given_is_not_said_again_while_the_clock_is_not_trusted():
+    bench = finished(at(1800))
+    assert 0 < end_response(bench.end()).upgrade_time < WAIT
+    bench.utc, bench.trusted = START_UTC + 1799, False
+    assert end_response(bench.end()).upgrade_time == WAIT
+    assert not end_responses(bench.run(HOUR))
+    bench.utc, bench.trusted = START_UTC + 1741, True
+    assert end_responses(bench.run(61))[0].upgrade_time == 0
+
+
+def test_what_activates_at_once_needs_no_clock():
+    bench = finished(model.ActivateNow())
+    bench.trusted = False
+    assert end_response(bench.end()).upgrade_time == 0
+
+
+def test_a_parked_device_is_not_made_to_ask_every_second_by_a_clock_that_is_not_trusted():
+    bench = finished(at(4 * HOUR))
+    bench.utc, bench.trusted = START_UTC + 400 * 24 * HOUR, False
+    assert block_response(bench.ask_block(950)).request_time == bench.policy.hold_wait_s
+
+
+def test_a_time_that_a_clock_without_trust_calls_past_is_kept_for_later():
+    bench = Bench()
+    bench.trusted = False
+    assert not alarms(bench.offer(at(-HOUR)))
+    bench.served()
+    assert bench.state is model.TransferState.PARKED
 
 
 def test_a_clock_set_back_in_a_hold_moves_the_appointment():

@@ -1,5 +1,6 @@
 """The clusters' own commands and attributes, against octets written by hand."""
 
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
@@ -114,6 +115,17 @@ def test_when_the_clock_was_set_is_told_where_it_is_known():
     now = at(2026, 7, 1)
     assert time.attributes(now)[0x0008].content == 0xFFFF_FFFF
     assert time.attributes(now, now.utc)[0x0008].content == to_zigbee_time(now.utc)
+
+
+def test_a_clock_that_is_not_trusted_claims_nothing():
+    attributes = time.attributes(replace(at(2026, 7, 1), trusted=False), at(2026, 7, 1).utc)
+    told = {number: value.content for number, value in attributes.items()}
+    assert told == {
+        **dict.fromkeys((0x0000, 0x0003, 0x0004, 0x0006, 0x0007, 0x0008, 0x0009), 0xFFFF_FFFF),
+        0x0001: 0,
+        0x0002: 0,
+        0x0005: 3600,
+    }
 
 
 def test_the_basic_cluster_tells_the_environment_that_gbcs_asks_for():

@@ -46,6 +46,7 @@ class Bench:
         self.server = Transfers(self.policy)
         self.instant = 1000.0
         self.utc = float(START_UTC)
+        self.trusted = True
         self.stored: dict[Eui64, model.TransferRecord] = {}
         self.image = image()
         self.history: list[Told] = []
@@ -53,7 +54,7 @@ class Bench:
 
     @property
     def now(self) -> Now:
-        return Now(Instant(self.instant), UtcSeconds(self.utc))
+        return Now(Instant(self.instant), UtcSeconds(self.utc), self.trusted)
 
     def advance(self, seconds: float) -> None:
         """Let time pass without a look at deadlines."""

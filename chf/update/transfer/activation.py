@@ -132,7 +132,8 @@ def answer(session: Session, now: Now, sequence: int | None = None) -> Send:
     """The Upgrade End Response that the state asks for; without `sequence` it is one that nobody asked for."""
     current, upgrade = zcl.NO_CURRENT_TIME, zcl.WAIT_FOR_COMMAND
     if session.committed_utc is not None:
-        session.time_owed = session.committed_utc - now.utc > session.policy.commit_window_s + _ROUNDING_S
+        early = session.committed_utc - now.utc > session.policy.commit_window_s + _ROUNDING_S
+        session.time_owed = early or _waits_for_clock(session, now)
         if not session.time_owed:
             form = time_form(session.activation, session.policy)
             current, upgrade = write_times(form, now, session.committed_utc)
@@ -146,6 +147,8 @@ def plan(session: Session, now: Now) -> None:
     target = _next_moment(session)
     if target is None:
         session.appointment_at = None
+    elif _waits_for_clock(session, now):
+        session.appointment_at = Instant(now.instant + session.policy.clock_check_s)
     else:
         soonest_s = _ROUNDING_S if target > now.utc else 0.0
         wait_s = min(max(target - now.utc, soonest_s), session.policy.clock_check_s)
@@ -172,7 +175,7 @@ def _next_moment(session: Session) -> UtcSeconds | None:
 def keep_appointment(session: Session, now: Now, out: list[Told]) -> None:
     """The wall clock may have come to a moment that matters; if it went back, nothing happens but another look."""
     target = _next_moment(session)
-    if target is None or now.utc < target:
+    if target is None or now.utc < target or _waits_for_clock(session, now):
         return
     if session.state is TransferState.COMMITTED:
         _remind(session, now, out)
@@ -181,6 +184,11 @@ def keep_appointment(session: Session, now: Now, out: list[Told]) -> None:
     else:
         commit(session, now, out)
         out.append(answer(session, now))
+
+
+def _waits_for_clock(session: Session, now: Now) -> bool:
+    """An appointment is kept by a clock that is trusted, or not yet."""
+    return isinstance(session.activation, ActivateAt) and not now.trusted
 
 
 def _remind(session: Session, now: Now, out: list[Told]) -> None:
@@ -212,7 +220,8 @@ def answer_delivered(session: Session, token: Token, delivered: bool, now: Now, 
 
 def unless_past(activation: Activation, now: Now) -> Activation:
     """A time that has passed when it is given means now; only an appointment that was made can be missed."""
-    return ActivateNow() if isinstance(activation, ActivateAt) and activation.utc <= now.utc else activation
+    passed = isinstance(activation, ActivateAt) and now.trusted and activation.utc <= now.utc
+    return ActivateNow() if passed else activation
 
 
 def release(session: Session, activation: Activation, now: Now, out: list[Told]) -> None:

@@ -1,6 +1,7 @@
 """When an activation is due, and how a time is written for a device.
 
-Appointments are in UTC and judged afresh each time: nothing here remembers a reading of the clock.
+Appointments are in UTC and judged afresh each time: nothing here remembers a reading of the clock. By a clock that is
+not trusted none falls due, and none is missed.
 """
 
 from enum import Enum
@@ -29,6 +30,8 @@ def due(activation: Activation, now: Now, policy: OtaPolicy) -> Due:
             return Due.NOW
         case ActivateHold() | ActivateByCommand():
             return Due.NOT_OURS
+        case ActivateAt() if not now.trusted:
+            return Due.FAR
         case ActivateAt(utc=utc):
             left_s = utc - now.utc
             if left_s > policy.commit_window_s:
@@ -59,7 +62,7 @@ def time_form(activation: Activation, policy: OtaPolicy) -> TimeForm:
 
 def wait_s(activation: Activation, due_now: Due, now: Now, policy: OtaPolicy) -> int:
     """How long a parked device is told to wait before it asks again."""
-    if isinstance(activation, ActivateAt) and due_now is Due.FAR:
+    if isinstance(activation, ActivateAt) and due_now is Due.FAR and now.trusted:
         until_near_s = ceil(activation.utc - policy.commit_window_s - now.utc)
         return max(1, min(policy.park_wait_s, until_near_s))
     return policy.hold_wait_s
@@ -68,9 +71,14 @@ def wait_s(activation: Activation, due_now: Due, now: Now, policy: OtaPolicy) ->
 def write_times(form: TimeForm, now: Now, at: UtcSeconds) -> tuple[int, int]:
     """(current time, other time) of ZCL8 table 11-15 for a time that is never before `at`.
 
-    A clock that shows the first second of 2000 or before cannot write an absolute time: there, 0 means "offset".
+    The first second of 2000 cannot be written as an absolute time: there, 0 means "offset".
     """
-    current = now.zigbee_time()
-    if form is TimeForm.RELATIVE or current == NO_CURRENT_TIME:
+    current = current_time(form, now)
+    if current == NO_CURRENT_TIME:
         return NO_CURRENT_TIME, max(0, ceil(at - now.utc))
     return current, max(current, to_zigbee_time(UtcSeconds(ceil(at))))
+
+
+def current_time(form: TimeForm, now: Now) -> int:
+    """What the field of that name says: 0 makes the time beside it an offset, as does a clock that is not trusted."""
+    return NO_CURRENT_TIME if form is TimeForm.RELATIVE or not now.trusted else now.zigbee_time()

@@ -9,8 +9,8 @@ from typing import Final
 
 from chf.clock import Instant, Now
 from chf.update.effects import AlarmKind, Send, Token, Told, Urgency
-from chf.update.model import TimeForm, TransferState
-from chf.update.transfer.appointment import Due, due, parks, time_form, wait_s
+from chf.update.model import TransferState
+from chf.update.transfer.appointment import Due, current_time, due, parks, time_form, wait_s
 from chf.update.transfer.session import Page, Session
 from chf.update.transitions import Input
 from chf.zcl import ota as zcl
@@ -201,7 +201,7 @@ def _withhold_s(session: Session, now: Now, out: list[Told]) -> int | None:
 
 def _wait(session: Session, sequence: int, wait: int, now: Now) -> Send:
     policy = session.policy
-    current = now.zigbee_time() if time_form(session.activation, policy) is TimeForm.ABSOLUTE else zcl.NO_CURRENT_TIME
+    current = current_time(time_form(session.activation, policy), now)
     period = policy.minimum_block_period if policy.wait_carries_minimum_block_period else None
     body = zcl.WaitForData(current, current + ceil(wait), period)
     return session.send(body, Token.ANSWER, Urgency.NORMAL, sequence)

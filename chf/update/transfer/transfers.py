@@ -401,7 +401,7 @@ def _observe(session: Session, version: int, now: Now, out: list[Told]) -> None:
 
 def _too_early(session: Session, now: Now) -> bool:
     if session.committed_utc is not None:
-        return now.utc < session.committed_utc
+        return now.trusted and now.utc < session.committed_utc
     if isinstance(session.activation, ActivateByCommand):
         return False
     return due(session.activation, now, session.policy) in (Due.FAR, Due.NEAR, Due.NOT_OURS, Due.MISSED)
