@@ -15,12 +15,11 @@ from chf.duis import RequestId
 from chf.duis.device_request import ReadFirmwareVersionRequest, UpdateHanDeviceLogRequest
 from chf.errors import UsageError
 from chf.eui64 import Eui64, format_eui64
-from chf.image.image import ImageId, parse_image
+from chf.image.image import parse_image
 from chf.store.alerts import NewAlert, alert_id
 from chf.store.device_log import DeviceType
 from chf.store.device_messages import MessageState
 from chf.store.images import record_of
-from chf.update.model import ActivateNow, UpdateId, accept
 from tests.support.damaged_store import sql
 from tests.support.dcc_bench import (
     ACB,
@@ -37,6 +36,7 @@ from tests.support.dcc_bench import (
     update_request,
 )
 from tests.support.desk_bench import DeskBench, desk_bench
+from tests.support.updates import accepted
 
 OTHER = Eui64(0x90B3D51F30030000)
 UTC = NOW.utc
@@ -52,17 +52,8 @@ def upward(tmp_path):
 class Upward(DeskBench):
     def job(self, device=PPMID, origin=str(REQUEST_ID)) -> int:
         parsed = parse_image(image())
-        job = accept(
-            number=UpdateId(len(self.store.jobs.list()) + 1),
-            device=device,
-            image=ImageId(parsed.sha256),
-            file_version=2,
-            activation=ActivateNow(),
-            origin=origin,
-            version_before=1,
-            now_utc=UTC,
-            lifetime_s=3600.0,
-        )
+        number = len(self.store.jobs.list()) + 1
+        job = accepted(number, device, parsed.sha256, origin=origin)
         with self.store.transaction() as tx:
             tx.images.add(record_of(parsed, "i", UTC), image())
             tx.jobs.add(job)

@@ -8,19 +8,20 @@ import pytest
 
 from chf.dcc.intake import EVERY_CHECK, DeviceRefusal, IntakePolicy, RefusalList, decide
 from chf.dcc.inventory import StoreInventory
-from chf.duis import RequestId, ResponseCode, ServiceReference, UpdateFirmwareRequest
+from chf.duis import RequestId, ResponseCode, ServiceReference
 from chf.duis.document import parse_document
 from chf.duis.service_request import read_service_request
 from chf.duis.xml_signature import detach
 from chf.eui64 import Eui64
-from chf.image.header import HardwareVersions, OtaHeader
-from chf.image.image import ImageId, parse_image
+from chf.image.image import parse_image
 from chf.store import Store
 from chf.store.images import record_of
 from chf.update.eligibility import Candidate, Check, InProgress
-from chf.update.model import ActivateByCommand, TransferOutcome, UpdateId, UpdateState, accept
+from chf.update.model import ActivateByCommand, TransferOutcome, UpdateState
 from tests.support.dcc_bench import ESME as LOGGED
-from tests.support.dcc_bench import NOW, log_devices
+from tests.support.dcc_bench import NOW, log_devices, update_request
+from tests.support.dcc_bench import image as plain_image
+from tests.support.updates import accepted
 
 REFERENCE = Path(__file__).parents[2].parent / "shared" / "reference" / "duis"
 SUPPLIER, ACB = Eui64(0x90B3D51F30010000), Eui64(0x90B3D51F30000002)
@@ -29,28 +30,12 @@ FILE_VERSION = 0x00000002
 
 
 def image(tail: bytes = b"", **changes) -> bytes:
-    body = b"\xee" * 100 + tail
-    fields = {
-        "manufacturer_code": 0x1234,
-        "image_type": 1,
-        "file_version": FILE_VERSION,
-        "hardware_versions": HardwareVersions(1, 4),
-        "total_image_size": 60 + len(body),
-        "header_string": bytes(32),
-        **changes,
-    }
-    return OtaHeader(**fields).to_bytes() + body
+    return plain_image(b"\xee" * 100 + tail, **changes)
 
 
 def request(*devices: Eui64, counter: int = 1000, version: str = "2", content: bytes | None = None, **changes):
-    asked = UpdateFirmwareRequest(
-        ServiceReference.UPDATE_PPMID_FIRMWARE,
-        RequestId(SUPPLIER, ACB, counter),
-        image() if content is None else content,
-        version,
-        devices or (PPMID,),
-    )
-    return replace(asked, **changes)
+    asked = update_request(*devices, counter=counter, content=content)
+    return replace(asked, firmware_version=version, **changes)
 
 
 class Inventory:
@@ -147,17 +132,7 @@ def test_intake_an_image_that_waits_for_its_supplier_is_no_request_in_progress(t
     with Store.open(tmp_path) as store:
         log_devices(store)
         parsed = parse_image(image())
-        job = accept(
-            number=UpdateId(1),
-            device=LOGGED,
-            image=ImageId(parsed.sha256),
-            file_version=2,
-            activation=ActivateByCommand(),
-            origin="cli",
-            version_before=1,
-            now_utc=NOW.utc,
-            lifetime_s=60.0,
-        )
+        job = accepted(1, LOGGED, parsed.sha256, activation=ActivateByCommand())
         with store.transaction() as tx:
             tx.images.add(record_of(parsed, "i", NOW.utc), image())
             tx.jobs.add(job)

@@ -50,11 +50,12 @@ def test_only_the_owner_can_read_the_store(home):
         os.umask(previous)
 
 
-def test_a_store_that_others_can_read_is_closed_to_them(home):
+@pytest.mark.parametrize("others", [0o640, 0o604])
+def test_a_store_that_others_can_read_is_closed_to_them(home, others):
     write(home)
-    (home / "chf.db").chmod(0o644)
+    (home / "chf.db").chmod(others)
     (home / "chf.db-wal").touch()
-    (home / "chf.db-wal").chmod(0o644)
+    (home / "chf.db-wal").chmod(others)
     with Store.open(home):
         assert mode(home / "chf.db") == mode(home / "chf.db-wal") == 0o600
 

@@ -8,7 +8,6 @@ import pytest
 from chf.clock import UtcSeconds
 from chf.errors import DamagedRowError, RefusedError, StoreCorruptError, StoreError, UsageError
 from chf.eui64 import Eui64
-from chf.image.image import ImageId
 from chf.store import (
     BrokenLink,
     CommandState,
@@ -19,11 +18,14 @@ from chf.store import (
     NewAlert,
     Store,
     alert_id,
+    progress,
+    rows,
 )
 from chf.store.schema import ACTIVE_JOB
 from chf.trace import Event, Kind
 from chf.update import model
 from tests.support.damaged_store import sql
+from tests.support.updates import accepted
 
 PPMID = Eui64(0x90B3D51F30000002)  # the highest bit set: no SQLite integer holds it
 OTHER = Eui64(0x00DB1234567890A4)
@@ -38,18 +40,7 @@ def store(tmp_path):
 
 
 def new_job(number=1, **changes):
-    job = model.accept(
-        number=model.UpdateId(number),
-        device=PPMID,
-        image=ImageId("ab" * 32),
-        file_version=2,
-        activation=model.ActivateNow(),
-        origin="cli",
-        version_before=1,
-        now_utc=T0,
-        lifetime_s=60.0,
-    )
-    return replace(job, **changes)
+    return replace(accepted(number, PPMID), **changes)
 
 
 def image(content: bytes, name="a.ota") -> ImageRecord:
@@ -510,3 +501,29 @@ def test_an_established_link_key_is_kept_and_never_shown(store):
     assert repr(key)[2:-1] not in repr(kept)
     with pytest.raises(UsageError):
         replace(kept, link_key=b"short")
+
+
+# --- cells
+
+
+@pytest.mark.parametrize(
+    ("cell", "largest", "too_much"),
+    [(rows.unsigned(16), 0xFFFF, 0x10000), (rows.unsigned(32), 0xFFFF_FFFF, 1 << 32), (rows.flag, 1, 2)],
+)
+def test_a_cell_holds_its_largest_value_and_no_more(cell, largest, too_much):
+    assert cell(largest) == largest
+    for value in (too_much, -1):
+        with pytest.raises(ValueError, match=r"belongs|is no number"):
+            cell(value)
+
+
+def test_the_progress_of_nothing_is_damage():
+    with pytest.raises(ValueError, match="octet 0 of 0"):
+        progress.cell('{"offset_bytes": 0, "size_bytes": 0, "blocks": 0, "utc": 1}')
+
+
+def test_devices_are_listed_in_the_order_in_which_they_were_added(store):
+    with store.transaction() as tx:
+        for eui64, added in ((2, 1.0), (1, 2.0)):
+            tx.devices.add(DeviceEntry(Eui64(eui64), DeviceType.PPMID, UtcSeconds(added)))
+    assert [entry.eui64 for entry in store.devices.list()] == [2, 1]

@@ -13,7 +13,7 @@ from chf.cli.main import chf
 from chf.cli.update import UpdateFailedError
 from chf.errors import UsageError
 from chf.eui64 import Eui64, format_eui64
-from chf.image.image import ImageId, parse_image
+from chf.image.image import parse_image
 from chf.radio.interface import RADIO_NOTE
 from chf.store import Store, progress
 from chf.store.alerts import NewAlert
@@ -26,6 +26,7 @@ from chf.view.report import Report, Selection, Verdict
 from chf.view.report_html import to_html
 from chf.view.report_junit import to_junit
 from tests.support.programs import image_file
+from tests.support.updates import accepted
 
 T0 = 1_700_000_000.0
 NOW = T0 + 1000
@@ -37,18 +38,7 @@ DOCUMENT = (Path(__file__).parents[2] / "docs" / "report.md").read_text()
 
 
 def add_job(tx, number, device, image, created, **changes):
-    job = model.accept(
-        number=model.UpdateId(number),
-        device=device,
-        image=ImageId(image.sha256),
-        file_version=2,
-        activation=model.ActivateNow(),
-        origin="cli",
-        version_before=1,
-        now_utc=created,
-        lifetime_s=100.0,
-    )
-    tx.jobs.add(replace(job, **changes))
+    tx.jobs.add(replace(accepted(number, device, image.sha256, now_utc=created, lifetime_s=100.0), **changes))
 
 
 @pytest.fixture

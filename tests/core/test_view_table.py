@@ -8,15 +8,16 @@ import pytest
 from rich.console import Console
 
 from chf.eui64 import Eui64, format_eui64
-from chf.image.image import ImageId, parse_image
+from chf.image.image import parse_image
 from chf.store import Store, progress
 from chf.store.device_log import DeviceEntry, DeviceType
 from chf.store.images import record_of
 from chf.store.progress import TransferProgress
 from chf.trace import Event, Kind
-from chf.update.model import ActivateNow, UpdateId, UpdateState, accept
+from chf.update.model import UpdateId, UpdateState
 from chf.view.table import COLUMNS, Board
 from tests.support.programs import image_file
+from tests.support.updates import accepted
 
 FIRST = 0x00DB123456780000
 
@@ -30,19 +31,7 @@ def board(tmp_path, request):
             for number in range(request.param):
                 device = Eui64(FIRST + number)
                 tx.devices.add(DeviceEntry(device, DeviceType.PPMID, 0.0, bytes(16)))
-                tx.jobs.add(
-                    accept(
-                        number=UpdateId(number + 1),
-                        device=device,
-                        image=ImageId(image.sha256),
-                        file_version=2,
-                        activation=ActivateNow(),
-                        origin="test",
-                        version_before=1,
-                        now_utc=0.0,
-                        lifetime_s=10.0,
-                    )
-                )
+                tx.jobs.add(accepted(number + 1, device, image.sha256, now_utc=0.0))
                 progress.write(tx.meta, UpdateId(number + 1), TransferProgress(420, 1000, 9, 0.0))
                 tx.audit.append(Event(0.0, Kind.ALARM, device, number + 1, {"reason": "\x1b[31m[bold]red[/bold]"}))
         board = Board(store, tmp_path / "home")

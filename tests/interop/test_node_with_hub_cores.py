@@ -24,6 +24,7 @@ from devices.nodes.settings import AlertFault, Faults
 from devices.wire import ota, time_cluster, tunneling, zcl
 from devices.wire.zcl import General, ZclFrame
 from tests.support.model_hub import DEVICE, NEW, OLD, START_UTC, Rig, image
+from tests.support.updates import accepted
 
 PEER = Eui64(DEVICE)
 
@@ -49,17 +50,8 @@ class HubCores:
 
     def offer(self, octets: bytes, activation) -> None:
         reference = parse_image(octets)
-        update = model.accept(
-            number=model.UpdateId(1),
-            device=PEER,
-            image=reference.sha256,
-            file_version=NEW,
-            activation=activation,
-            origin="test",
-            version_before=OLD,
-            now_utc=self.now().utc,
-            lifetime_s=1e7,
-        )
+        how = {"activation": activation, "now_utc": self.now().utc, "lifetime_s": 1e7}
+        update = accepted(1, PEER, reference.sha256, file_version=NEW, version_before=OLD, **how)
         self.ota_does(self.server.offer(update, reference, self.now()))
 
     def _tick(self) -> None:

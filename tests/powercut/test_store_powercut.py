@@ -19,11 +19,11 @@ import pytest
 import chf.store.database
 from chf.clock import UtcSeconds
 from chf.eui64 import Eui64
-from chf.image.image import ImageId
 from chf.store import CommandState, NewAlert, Store, alert_id
 from chf.trace import Event, Kind
-from chf.update.model import ActivateNow, UpdateId, UpdateState, accept
+from chf.update.model import UpdateId, UpdateState
 from tests.support.damaged_store import connection_of
+from tests.support.updates import accepted
 
 T0 = UtcSeconds(1_800_000_000.0)
 DEVICE = Eui64(0x90B3D51F30000002)
@@ -34,19 +34,7 @@ def one_transaction(store: Store) -> int:
     with store.transaction() as tx:
         number = tx.counters.take("chf")
         job_id = UpdateId(number)
-        tx.jobs.add(
-            accept(
-                number=job_id,
-                device=DEVICE,
-                image=ImageId("ab" * 32),
-                file_version=2,
-                activation=ActivateNow(),
-                origin="cli",
-                version_before=1,
-                now_utc=T0,
-                lifetime_s=60.0,
-            )
-        )
+        tx.jobs.add(accepted(number, DEVICE))
         tx.jobs.update(replace(tx.jobs.get(job_id), state=UpdateState.FAILED, reason="x" * (number % 7 * 300)))
         tx.alerts.add(
             NewAlert(alert_id(DEVICE, number, 0x0128), DEVICE, "CCS08", 0x8F89, "failure", b"\xdf" * 142, True, T0)

@@ -61,16 +61,17 @@ def log_devices(store: Store, **changes: object) -> None:
             tx.devices.add(replace(DeviceEntry(eui64, device_type, NOW.utc), file_version=1, **known))
 
 
-def image(body: bytes = b"\xee" * 100, file_version: int = FILE_VERSION) -> bytes:
-    header = OtaHeader(
-        manufacturer_code=0x1234,
-        image_type=1,
-        file_version=file_version,
-        hardware_versions=HardwareVersions(1, 4),
-        total_image_size=60 + len(body),
-        header_string=bytes(32),
-    )
-    return header.to_bytes() + body
+def image(body: bytes = b"\xee" * 100, **changes: object) -> bytes:
+    fields = {
+        "manufacturer_code": 0x1234,
+        "image_type": 1,
+        "file_version": FILE_VERSION,
+        "hardware_versions": HardwareVersions(1, 4),
+        "total_image_size": 60 + len(body),
+        "header_string": bytes(32),
+        **changes,
+    }
+    return OtaHeader(**fields).to_bytes() + body
 
 
 def update_request(*devices: Eui64, counter: int = 1000, content: bytes | None = None) -> UpdateFirmwareRequest:
