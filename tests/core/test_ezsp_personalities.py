@@ -1,14 +1,12 @@
 """What EZSP v8 and v18 have otherwise than v13, octet for octet (UG100 of EmberZNet 6, UG600)."""
 
 import struct
-from random import Random
-from typing import Any
 
 import pytest
 
-from devices.ncp.ezsp.personality import V8, V18
-from devices.stack.end_device import EndDevice
-from devices.stack.interface import ApsIndication, ApsRequest, ApsStatus, Endpoint, Eui64, NwkAddress
+from devices.ncp.ezsp.personality import V8, V18, Personality
+from devices.stack.interface import ApsRequest, ApsStatus, NwkAddress
+from tests.support.ezsp_device import DEVICE, KEY, SECURED, let_in
 from tests.support.ezsp_host import (
     DONGLE,
     INCOMING_MESSAGE,
@@ -20,27 +18,8 @@ from tests.support.ezsp_host import (
     aps,
 )
 
-DEVICE = Eui64(0x00DB_1234_5678_90A4)
-KEY = bytes.fromhex("66B6900981E1EE3CA4206B6B861C02BB")
 NETWORK_KEY = b"\x33" * 16
-SECURED = 0x0160
 APP_LINK = 4
-
-
-class Device:
-    """An end device that keeps what it hears."""
-
-    def __init__(self, host: EzspHost, **options: Any) -> None:
-        self.received: list[ApsIndication] = []
-        self.stack = EndDevice(DEVICE, KEY, host.medium, host.queue, Random(9), listener=self, **options)
-        self.stack.endpoints[3] = Endpoint(3, 0x0109, 0x0502, client_clusters=(0x0019,))
-
-    def joined(self, address: NwkAddress, *, rejoined: bool) -> None: ...
-    def left(self) -> None: ...
-    def join_failed(self, reason: str) -> None: ...
-
-    def message_received(self, indication: ApsIndication) -> None:
-        self.received.append(indication)
 
 
 @pytest.fixture
@@ -57,16 +36,6 @@ def new() -> EzspHost:
     return host
 
 
-def joined(host: EzspHost) -> Device:
-    """A device that is in; its key was installed before."""
-    host.call(0x0022, bytes([60]))
-    device = Device(host)
-    device.stack.power_on()
-    host.run(8.0)
-    assert device.stack.joined
-    return device
-
-
 def status(number: int) -> bytes:
     return number.to_bytes(4, "little")
 
@@ -75,14 +44,15 @@ def context(kind: int, index: int, eui64: int) -> bytes:
     return struct.pack("<BBHQBBI", kind, index, 0, eui64, 0, 0, 0)
 
 
-# v8
-
-
-def test_v8_says_what_it_is() -> None:
-    host = EzspHost(V8)
+@pytest.mark.parametrize(("personality", "said"), [(V8, "0802506A"), (V18, "12020082")], ids=["v8", "v18"])
+def test_each_says_what_it_is(personality: Personality, said: str) -> None:
+    host = EzspHost(personality)
     host.reset()
-    assert host.send_frame(bytes([0, 0, 0, 4])).parameters == bytes.fromhex("0802506A")
-    assert host.call(0x0000, bytes([8])) == bytes.fromhex("0802506A")
+    assert host.send_frame(bytes([0, 0, 0, 4])).parameters == bytes.fromhex(said)
+    assert host.call(0x0000, bytes([personality.version])) == bytes.fromhex(said)
+
+
+# v8
 
 
 @pytest.mark.parametrize("command", [0x010E, 0x010F, 0x0111, 0x0114, 0x0116, 0x0077, 0x0102, 0x0104])
@@ -126,20 +96,13 @@ def test_v8_lets_a_device_in_by_its_transient_key(old: EzspHost) -> None:
     assert old.call(0x00CE, struct.pack("<Q", DEVICE)) == b"\x00" + struct.pack("<Q16sHH", DEVICE, KEY, 0, 300)
     assert old.call(0x006D, b"\x00")[1:25] == struct.pack("<Q16s", DEVICE, KEY)
     assert old.call(0x006D, b"\x01") == b"\x03" + bytes(28)
-    device = joined(old)
+    device = let_in(old)
     assert old.heard(TRUST_CENTER_JOIN)[0][10] == 1
     child = old.call(0x004A, b"\x00")
     assert (len(child), struct.unpack_from("<Q", child, 1)[0]) == (1 + 14, device.stack.ieee)
 
 
 # v18
-
-
-def test_v18_says_what_it_is() -> None:
-    host = EzspHost(V18)
-    host.reset()
-    assert host.send_frame(bytes([0, 0, 0, 4])).parameters == bytes.fromhex("12020082")
-    assert host.call(0x0000, bytes([18])) == bytes.fromhex("12020082")
 
 
 def test_v18_refuses_with_four_octets(new: EzspHost) -> None:
@@ -185,7 +148,7 @@ def test_v18_address_table_is_read_in_one(new: EzspHost) -> None:
 
 def test_v18_carries_messages_both_ways(new: EzspHost) -> None:
     new.call(0x010E, struct.pack("<BQ16s", 0, DEVICE, KEY))
-    device = joined(new)
+    device = let_in(new)
     address = device.stack.address
     assert address is not None
     unicast = struct.pack("<BH", 0, address) + aps(options=SECURED) + struct.pack("<HB", 0x0123, 5) + b"block"
@@ -205,7 +168,8 @@ def test_v18_carries_messages_both_ways(new: EzspHost) -> None:
 
 
 def test_v18_broadcasts_have_an_alias(new: EzspHost) -> None:
-    device = joined_by_transient_key(new)
+    new.call(0x0111, struct.pack("<Q16s", DEVICE, KEY))
+    device = let_in(new)
     body = struct.pack("<HHB", 0xFFFF, 0xFFFD, 0) + aps(options=0) + struct.pack("<BHB", 0, 0x0456, 5) + b"hello"
     answer = new.call(0x0036, body)
     assert answer[:4] == status(0)
@@ -218,20 +182,15 @@ def test_v18_broadcasts_have_an_alias(new: EzspHost) -> None:
     assert new.call(0x0038, group)[:4] == status(0)
 
 
-def joined_by_transient_key(host: EzspHost) -> Device:
-    host.call(0x0111, struct.pack("<Q16s", DEVICE, KEY))
-    return joined(host)
-
-
 @pytest.mark.parametrize("personality", [V8, V18], ids=lambda personality: personality.name)
-def test_long_messages_go_in_blocks_on_every_version(personality: Any) -> None:
+def test_long_messages_go_in_blocks_on_every_version(personality: Personality) -> None:
     host = EzspHost(personality)
     host.form()
     install = (0x0066, struct.pack("<QB16s", DEVICE, 1, KEY))
     if personality is V18:
         install = (0x010E, struct.pack("<BQ16s", 0, DEVICE, KEY))
     assert not any(host.call(*install))
-    device = joined(host)
+    device = let_in(host)
     address = device.stack.address
     assert address is not None
     counter = 0

@@ -69,8 +69,7 @@ def test_coordinator_and_device_find_each_other_again_and_use_no_counter_twice()
     device, log = air.join()
     for number in range(40):
         air.coordinator.send(to_device(device, bytes([number])))
-        device.send(to_hub(bytes([number])))
-        air.run(0.1)
+        air.send(to_hub(bytes([number])), device)
     used = nwk_counters(air)
     assert len(used) > 80
     sent_under = {"hub": air.keys.keys[DEVICE_IEEE].outgoing_counter}
@@ -97,8 +96,7 @@ def test_coordinator_and_device_find_each_other_again_and_use_no_counter_twice()
 def test_an_established_key_is_kept_and_the_one_before_it_starts_beyond_its_old_counters():
     air = Air()
     device, log = air.join()
-    device.send(to_hub(b"under the install code's key"))
-    air.run(1.0)
+    air.send(to_hub(b"under the install code's key"), device, seconds=1.0)
     used = device.persistent_state.link_key.outgoing_counter
     device.establish_link_key(bytes(range(16)))
     _, again = next_life(air, device, log)

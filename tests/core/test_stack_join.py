@@ -91,10 +91,7 @@ def test_rejoins_with_the_stored_network_and_keeps_its_address():
     assert log.joins == [False, True]
     assert device.address == address
     assert air.log.joins[-1] == (DEVICE_IEEE, address, JoinKind.REJOINED_SECURED)
-    confirms = Confirms()
-    device.send(to_hub(b"again"), confirms.append)
-    air.run(0.1)
-    assert confirms == [ApsStatus.SUCCESS]
+    assert air.send(to_hub(b"again"), device) == [ApsStatus.SUCCESS]
 
 
 def test_a_sleepy_device_that_restarts_fetches_all_that_waits_until_its_rejoin_is_answered():
@@ -122,10 +119,7 @@ def test_two_devices_get_addresses_of_their_own():
 def test_the_key_of_another_device_does_not_open_its_messages():
     air, device, log = on_air()
     air.keys.keys[DEVICE_IEEE] = LinkKey(bytes(reversed(LINK_KEY)))
-    confirms = Confirms()
-    air.coordinator.send(to_device(device, b"x"), confirms.append)
-    air.run(10.0)
-    assert confirms == [ApsStatus.NO_ACK]
+    assert air.send(to_device(device, b"x"), seconds=10.0) == [ApsStatus.NO_ACK]
     assert log.messages == []
     assert device.counters.aps_security_failures == 4
 
@@ -159,13 +153,12 @@ def test_a_child_that_was_silent_too_long_is_forgotten_and_called_back():
     air.coordinator.network.children[DEVICE_IEEE].timeout_s = 100.0
     air.run(200.0)
     assert air.coordinator.address_of(DEVICE_IEEE) is None
-    confirms = Confirms()
-    device.send(to_hub(b"who am I"), confirms.append)
-    air.run(5.0)
+    assert air.send(to_hub(b"who am I"), device, seconds=5.0) == [
+        ApsStatus.SUCCESS
+    ]  # the APS retry came after the rejoin
     assert device.joined
     assert log.joins == [False, True]
     assert air.coordinator.address_of(DEVICE_IEEE) == device.address
-    assert confirms == [ApsStatus.SUCCESS]  # the APS retry came after the rejoin
 
 
 def test_an_awake_child_keeps_itself_known():
@@ -232,8 +225,7 @@ def test_a_zdp_request_that_a_device_does_not_know_is_answered_not_supported():
 def test_a_device_that_left_may_join_again_with_the_same_key():
     air, device, log = on_air()
     air.coordinator.send(to_device(device, b"x"))
-    device.send(to_hub(b"y"))
-    air.run(0.1)
+    air.send(to_hub(b"y"), device)
     air.coordinator.remove(DEVICE_IEEE)
     air.run(5.0)
     air.coordinator.permit(60)
@@ -288,10 +280,7 @@ def test_power_cut_in_the_midst_of_joining_is_harmless():
         assert not device.joined
         device.power_on()
         air.run_until(lambda device=device: device.joined)
-        confirms = Confirms()
-        device.send(to_hub(b"x"), confirms.append)
-        air.run(0.1)
-        assert confirms == [ApsStatus.SUCCESS]
+        assert air.send(to_hub(b"x"), device) == [ApsStatus.SUCCESS]
 
 
 def test_the_coordinator_answers_questions_about_itself():
@@ -314,51 +303,35 @@ def test_the_coordinator_answers_questions_about_itself():
         0x0038: (b"\x00\x88\x00\x00\x00\x01", b"\0"),
     }
     for cluster, (question, answer) in questions.items():
-        log.messages.clear()
-        Air.send_zdp(device, 0, cluster, question, 0x33)
-        air.run(0.1)
-        (response,) = log.messages
-        assert response.cluster == cluster | 0x8000
-        assert response.payload.startswith(b"\x33" + answer), hex(cluster)
+        assert air.asked(log, device, 0, cluster, question, 0x33).startswith(b"\x33" + answer), hex(cluster)
     assert air.log.messages == []  # the stack answered by itself
 
 
 def test_questions_about_others_are_answered_with_not_found():
     air, device, log = on_air()
-    for cluster, question in (
-        (0x0001, b"\x77\x77\0\0"),
-        (0x0002, b"\x77\x77"),
-        (0x0004, b"\x77\x77\3"),
-        (0x0005, b"\x77\x77"),
+    for cluster, question, status in (
+        (0x0001, b"\x77\x77\0\0", 0x81),
+        (0x0002, b"\x77\x77", 0x81),
+        (0x0004, b"\x77\x77\3", 0x81),
+        (0x0005, b"\x77\x77", 0x81),
+        (0x0004, b"\0\0\xff", 0x82),
+        (0x0004, b"\0\0\x09", 0x83),
     ):
-        log.messages.clear()
-        Air.send_zdp(device, 0, cluster, question, 1)
-        air.run(0.1)
-        (response,) = log.messages
-        assert response.payload[1] == 0x81
-    log.messages.clear()
-    Air.send_zdp(device, 0, 0x0004, b"\0\0\xff", 1)
-    Air.send_zdp(device, 0, 0x0004, b"\0\0\x09", 2)
-    air.run(0.1)
-    assert [response.payload[1] for response in log.messages] == [0x82, 0x83]
+        assert air.asked(log, device, 0, cluster, question, 1)[1] == status
 
 
 def test_a_known_device_that_joins_factory_new_counts_from_the_start_and_keeps_its_address():
     air = Air()
     before, _ = air.join()
     for _ in range(5):
-        before.send(to_hub(b"so far"))
-        air.run(0.1)
+        air.send(to_hub(b"so far"), before)
     address = before.address
     before.power_off()
     air.keys.keys[DEVICE_IEEE] = LinkKey(LINK_KEY)  # the host adds it anew
     heard = len(air.log.data())
     device, log = air.join()
     assert (device.address, log.failures) == (address, [])
-    confirms = Confirms()
-    device.send(to_hub(b"anew"), confirms.append)
-    air.run(20.0)
-    assert confirms == [ApsStatus.SUCCESS]
+    assert air.send(to_hub(b"anew"), device, seconds=20.0) == [ApsStatus.SUCCESS]
     assert [message.payload for message in air.log.data()[heard:]] == [b"anew"]
     assert air.coordinator.counters.nwk_replays == 0
     assert air.log.refusals == []
@@ -405,8 +378,7 @@ def test_after_a_network_that_refuses_it_a_device_tries_the_next_best():
 def test_a_factory_new_device_may_begin_with_the_very_message_that_it_sent_last():
     air = Air()
     before, _ = air.join()
-    before.send(to_hub(b"hello", counter=1))
-    air.run(0.1)
+    air.send(to_hub(b"hello", counter=1), before)
     before.power_off()
     air.keys.keys[DEVICE_IEEE] = LinkKey(LINK_KEY)
     device, _ = air.add_device()
@@ -414,8 +386,7 @@ def test_a_factory_new_device_may_begin_with_the_very_message_that_it_sent_last(
     device.join()
     air.run_until(lambda: device.joined)
     air.log.messages.clear()
-    device.send(to_hub(b"hello", counter=1))
-    air.run(0.1)
+    air.send(to_hub(b"hello", counter=1), device)
     assert [message.payload for message in air.log.data()] == [b"hello"]
 
 
@@ -441,8 +412,7 @@ def test_what_waits_for_a_child_that_leaves_ends_at_once():
 def test_a_network_that_is_formed_anew_counts_every_neighbour_from_the_start():
     air, device, _ = on_air()
     for _ in range(5):
-        device.send(to_hub(b"so far"))
-        air.run(0.1)
+        air.send(to_hub(b"so far"), device)
     air.coordinator.form(NetworkState(CHANNEL, 0x1A62, 0x00124B00000000AA, bytes(16)))
     assert Air.nwk(air.coordinator).incoming == {}
 
@@ -450,8 +420,7 @@ def test_a_network_that_is_formed_anew_counts_every_neighbour_from_the_start():
 def test_a_device_that_joins_anew_takes_the_counters_of_a_hub_that_starts_anew():
     air, device, log = on_air()
     for _ in range(3):
-        air.coordinator.send(to_device(device, b"so far"))
-        air.run(0.1)
+        air.send(to_device(device, b"so far"))
     air.keys.keys[DEVICE_IEEE] = LinkKey(LINK_KEY)
     Air.aps(air.coordinator).next_frame_counter = 0
     air.coordinator.stop()
@@ -459,10 +428,7 @@ def test_a_device_that_joins_anew_takes_the_counters_of_a_hub_that_starts_anew()
     air.coordinator.permit(60)
     device.join()
     air.run_until(lambda: device.joined)
-    confirms = Confirms()
-    air.coordinator.send(to_device(device, b"anew"), confirms.append)
-    air.run(0.1)
-    assert confirms == [ApsStatus.SUCCESS]
+    assert air.send(to_device(device, b"anew")) == [ApsStatus.SUCCESS]
     assert log.messages[-1].payload == b"anew"
     assert (device.counters.aps_replays, device.counters.nwk_replays) == (0, 0)
 
@@ -478,8 +444,5 @@ def test_a_new_network_key_starts_the_counters_of_the_parent_anew():
     device.power_on()  # secured in vain, then in the clear: the new key comes
     air.run_until(lambda: device.joined)
     assert device.persistent_state.network_key == bytes(range(16))
-    confirms = Confirms()
-    air.coordinator.send(to_device(device, b"x"), confirms.append)
-    air.run(0.1)
-    assert confirms == [ApsStatus.SUCCESS]
+    assert air.send(to_device(device, b"x")) == [ApsStatus.SUCCESS]
     assert device.counters.nwk_replays == 0

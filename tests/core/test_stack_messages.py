@@ -23,8 +23,7 @@ def test_maximum_payload_is_82_and_73_with_a_link_key():
     assert device.maximum_payload(secured=False) == 82
     assert device.maximum_payload(secured=True) == 73
     air.frames.clear()
-    air.coordinator.send(to_device(device, bytes(73)))
-    air.run(0.1)
+    air.send(to_device(device, bytes(73)))
     assert len(data_frames(air)[0]) == 127
 
 
@@ -102,8 +101,7 @@ def test_a_message_to_oneself_stays_off_the_air():
 def test_a_replayed_frame_is_refused_and_counted():
     air, device, log = on_air()
     air.frames.clear()
-    air.coordinator.send(to_device(device, b"once", acknowledged=False))
-    air.run(0.1)
+    air.send(to_device(device, b"once", acknowledged=False))
     captured = data_frames(air)[0][:-2]
     attacker = air.medium.attach(0xBAD, lambda *_: None)
     attacker.tune(device.persistent_state.channel, device.persistent_state.pan_id, 0xBAD)
@@ -117,8 +115,7 @@ def test_a_replayed_frame_is_refused_and_counted():
 def test_a_replay_of_the_aps_frame_under_fresh_network_security_is_refused_too():
     air, device, log = on_air()
     key = device.persistent_state.link_key
-    air.coordinator.send(to_device(device, b"first", acknowledged=False))
-    air.run(0.1)
+    air.send(to_device(device, b"first", acknowledged=False))
     assert key.incoming_counter >= 0
     key.incoming_counter += 1  # one more was accepted than the hub knows of
     confirms = Confirms()
@@ -131,11 +128,9 @@ def test_a_replay_of_the_aps_frame_under_fresh_network_security_is_refused_too()
 def test_a_key_that_is_imported_anew_does_not_make_its_messages_replays():
     air, device, log = on_air()
     for _ in range(3):
-        air.coordinator.send(to_device(device, b"old"))
-        air.run(0.1)
+        air.send(to_device(device, b"old"))
     air.keys.keys[DEVICE_IEEE] = LinkKey(air.keys.keys[DEVICE_IEEE].key)
-    air.coordinator.send(to_device(device, b"new"))
-    air.run(0.1)
+    air.send(to_device(device, b"new"))
     assert log.messages[-1].payload == b"new"
     assert device.counters.aps_replays == 0
 
@@ -156,8 +151,7 @@ def test_a_lost_acknowledgement_makes_a_duplicate_that_is_acknowledged_again_but
 def test_the_same_counter_a_lap_later_is_no_duplicate():
     air, device, _ = on_air()
     for _ in range(300):
-        device.send(to_hub(b"lap", acknowledged=False))
-        air.run(0.0)
+        air.send(to_hub(b"lap", acknowledged=False), device, seconds=0.0)
     assert len(air.log.data()) == 300
     assert air.coordinator.counters.aps_duplicates == 0
 
@@ -167,8 +161,7 @@ def test_another_message_under_the_counter_of_a_moment_ago_is_no_duplicate():
     air, device, log = on_air()
     for payload in (b"first", b"second"):
         Air.aps(air.coordinator)._counter = 77
-        air.coordinator.send(to_device(device, payload))
-        air.run(0.1)
+        air.send(to_device(device, payload))
     assert [message.payload for message in log.messages] == [b"first", b"second"]
 
 
@@ -210,8 +203,7 @@ def test_fragments_and_short_messages_survive_loss_and_arrive_once(seed):
 
 def test_an_unfinished_message_is_given_up():
     air, device, log = on_air()
-    air.coordinator.send(to_device(device, b"block", fragment=Fragment(0, 3)))
-    air.run(5.0)
+    air.send(to_device(device, b"block", fragment=Fragment(0, 3)), seconds=5.0)
     assert Air.aps(device).awaiting
     air.run(5.0)
     assert not Air.aps(device).awaiting
@@ -246,10 +238,7 @@ def test_a_host_that_fragments_sees_and_sends_single_blocks():
 def test_a_block_that_the_host_does_not_acknowledge_is_repeated_but_shown_once():
     air = Air(host_fragments=True)
     device, _ = air.join()
-    confirms = Confirms()
-    device.send(to_hub(MESSAGE[:200]), confirms.append)
-    air.run(10.0)
-    assert confirms == [ApsStatus.NO_ACK]
+    assert air.send(to_hub(MESSAGE[:200]), device, seconds=10.0) == [ApsStatus.NO_ACK]
     assert len(air.log.data()) == 1
     assert air.coordinator.counters.aps_duplicates == 3
 
@@ -321,10 +310,7 @@ def test_counters_never_repeat_over_a_reset():
     assert air.coordinator.network_frame_counter > used
     air.run(0.1)
     assert air.log.ups == 2
-    confirms = Confirms()
-    air.coordinator.send(to_device(device, b"after"), confirms.append)
-    air.run(0.1)
-    assert confirms == [ApsStatus.SUCCESS]
+    assert air.send(to_device(device, b"after")) == [ApsStatus.SUCCESS]
     assert log.messages[-1].payload == b"after"
 
 
@@ -378,10 +364,7 @@ def test_junk_inside_good_network_security_is_dropped_and_counted():
         air.run(0.0)
     assert device.counters.malformed > 100
     assert coordinator.counters.malformed > 100
-    confirms = Confirms()
-    coordinator.send(to_device(device, b"still here"), confirms.append)
-    air.run(10.0)
-    assert confirms == [ApsStatus.SUCCESS]
+    assert air.send(to_device(device, b"still here"), coordinator, seconds=10.0) == [ApsStatus.SUCCESS]
 
 
 def test_broadcasts_reach_whom_they_are_for_and_name_their_originator_only():
@@ -421,10 +404,7 @@ def test_a_group_message_has_one_octet_less():
 def test_a_device_that_is_looking_for_its_parent_sends_nothing_of_the_application():
     air, device, _ = on_air()
     device.rejoin()
-    confirms = Confirms()
-    device.send(to_hub(b"x"), confirms.append)
-    air.run(0.05)
-    assert confirms == [ApsStatus.NO_NETWORK]
+    assert air.send(to_hub(b"x"), device, seconds=0.05) == [ApsStatus.NO_NETWORK]
 
 
 def test_a_malformed_message_to_oneself_is_dropped_and_counted():

@@ -46,43 +46,27 @@ def association_request(payload: bytes = b"\x01\x8c") -> bytes:
 
 
 def poll_by_extended() -> bytes:
+    payload = bytes((MacCommand.DATA_REQUEST,))
     return MacFrame(
-        MacType.COMMAND,
-        2,
-        AddressMode.SHORT,
-        PAN,
-        0,
-        AddressMode.EXTENDED,
-        PAN,
-        STRANGER,
-        bytes((MacCommand.DATA_REQUEST,)),
-        ack_request=True,
+        MacType.COMMAND, 2, AddressMode.SHORT, PAN, 0, AddressMode.EXTENDED, PAN, STRANGER, payload, ack_request=True
     ).to_bytes()
 
 
-def answered_status(heard: list[bytes]) -> int:
-    return mac.AssociationResponse.from_bytes(MacFrame.from_bytes(heard[-1]).payload).status
-
-
-def test_an_association_that_ignores_the_closed_beacon_is_denied():
+@pytest.mark.parametrize(
+    ("permit_s", "children", "status"),
+    [(0, 64, mac.AssociationStatus.PAN_ACCESS_DENIED), (60, 0, mac.AssociationStatus.PAN_AT_CAPACITY)],
+    ids=["the beacon said closed", "the network is full"],
+)
+def test_an_association_is_denied_and_told_why(monkeypatch, permit_s, children, status):
+    monkeypatch.setattr("devices.stack.coordinator.MAX_CHILDREN", children)
     air = Air()
+    air.coordinator.permit(permit_s)
     radio, heard = stranger(air)
     radio.transmit(association_request())
     radio.transmit(poll_by_extended())
     air.run(0.1)
-    assert answered_status(heard) == mac.AssociationStatus.PAN_ACCESS_DENIED
+    assert mac.AssociationResponse.from_bytes(MacFrame.from_bytes(heard[-1]).payload).status == status
     assert air.log.joins == []
-
-
-def test_a_full_network_says_so(monkeypatch):
-    monkeypatch.setattr("devices.stack.coordinator.MAX_CHILDREN", 0)
-    air = Air()
-    air.coordinator.permit(60)
-    radio, heard = stranger(air)
-    radio.transmit(association_request())
-    radio.transmit(poll_by_extended())
-    air.run(0.1)
-    assert answered_status(heard) == mac.AssociationStatus.PAN_AT_CAPACITY
 
 
 def test_a_device_takes_a_denied_association_for_a_failed_attempt():
@@ -139,8 +123,7 @@ def test_a_message_in_anothers_address_is_dropped_and_its_holder_is_not_sent_awa
     liar, _ = air.join(Eui64(DEVICE_IEEE + 1))
     heard = len(air.log.data())
     liar.address = victim.address
-    liar.send(to_hub(b"in the victim's name"))
-    air.run(1.0)
+    air.send(to_hub(b"in the victim's name"), liar, seconds=1.0)
     assert air.coordinator.counters.unexpected >= 1
     assert len(air.log.data()) == heard
     assert (victim.joined, log.joins) == (True, [False])  # without a rejoin
@@ -192,10 +175,7 @@ def test_a_rejoin_in_the_clear_under_anothers_name_does_not_cost_it_its_place():
     air.run(20.0)
     assert air.coordinator.address_of(DEVICE_IEEE) == device.address
     assert any(ieee == DEVICE_IEEE for ieee, _ in air.log.refusals)
-    confirms = Confirms()
-    air.coordinator.send(to_device(device, b"x"), confirms.append)
-    air.run(0.1)
-    assert confirms == [ApsStatus.SUCCESS]
+    assert air.send(to_device(device, b"x")) == [ApsStatus.SUCCESS]
     assert log.joins == [False]
 
 
@@ -303,8 +283,7 @@ def test_the_wrong_link_key_ends_the_attempt():
 def test_a_secured_message_of_a_stranger_has_no_link_key():
     air, device, _ = on_air()
     del air.keys.keys[DEVICE_IEEE]
-    device.send(to_hub(b"x", acknowledged=False))
-    air.run(0.1)
+    air.send(to_hub(b"x", acknowledged=False), device)
     assert air.coordinator.counters.aps_no_link_key == 1
     assert air.log.data() == []
 
@@ -378,10 +357,7 @@ def test_a_repeated_block_that_the_host_took_is_acknowledged_again():
 
 def test_group_messages_cannot_be_secured():
     air, device, _ = on_air()
-    confirms = Confirms()
-    air.coordinator.send(to_device(device, b"x", destination=NwkAddress(0xFFFD)), confirms.append)
-    air.run(0.1)
-    assert confirms == [ApsStatus.NO_LINK_KEY]
+    assert air.send(to_device(device, b"x", destination=NwkAddress(0xFFFD))) == [ApsStatus.NO_LINK_KEY]
 
 
 def test_a_counter_in_use_is_passed_over():
@@ -400,8 +376,7 @@ def test_a_reset_forgets_acknowledgements_fragments_and_held_frames():
     sleepy, _ = air.join(Eui64(DEVICE_IEEE + 1), poll_interval_s=60.0)
     air.run(10.0)
     confirms = Confirms()
-    device.send(to_hub(b"block", fragment=Fragment(0, 3)))
-    air.run(0.1)
+    air.send(to_hub(b"block", fragment=Fragment(0, 3)), device)
     device.power_off()
     air.coordinator.send(to_device(sleepy, b"x"), confirms.append)
     air.coordinator.send(to_device(device, b"x", destination=air.coordinator.address_of(DEVICE_IEEE)), confirms.append)
@@ -445,11 +420,8 @@ def test_a_device_answers_questions_about_itself_and_its_parent():
         0x0038: (b"\0\x08\0\0\0\x01", b"\0"),
     }
     for cluster, (question, answer) in cases.items():
-        air.log.messages.clear()
-        Air.send_zdp(air.coordinator, device.address, cluster, question, 9)
-        air.run(0.1)
-        (response,) = air.log.messages
-        assert response.payload.startswith(b"\x09" + answer), hex(cluster)
+        response = air.asked(air.log, air.coordinator, device.address, cluster, question, 9)
+        assert response.startswith(b"\x09" + answer), hex(cluster)
 
 
 def test_questions_that_get_no_answer():
@@ -467,8 +439,7 @@ def test_questions_that_get_no_answer():
         Air.send_zdp(air.coordinator, device.address, cluster, b"")
     air.coordinator.send(to_device(device, b"", profile=0, cluster=0x0034, destination_endpoint=0))
     air.coordinator.send(to_device(device, b"", profile=0, cluster=0x8006, destination_endpoint=0))
-    air.coordinator.send(to_device(device, b"", profile=0, cluster=0x0005, destination_endpoint=0))
-    air.run(0.1)
+    air.send(to_device(device, b"", profile=0, cluster=0x0005, destination_endpoint=0))
     assert device.counters.malformed == 6
 
 
@@ -481,11 +452,8 @@ def test_questions_about_strangers_and_wrong_addresses():
         0x0034: STRANGER.to_bytes(8, "little") + b"\0",
     }
     for cluster, question in cases.items():
-        air.log.messages.clear()
-        Air.send_zdp(air.coordinator, device.address, cluster, question, 4)
-        air.run(0.1)
-        (response,) = air.log.messages
-        assert response.payload[:2] == b"\x04\x81", hex(cluster)
+        response = air.asked(air.log, air.coordinator, device.address, cluster, question, 4)
+        assert response[:2] == b"\x04\x81", hex(cluster)
     assert device.joined
 
 

@@ -141,6 +141,13 @@ class Air:
             assert due <= end, "it never came true in time"
             self.queue.run_until(due)
 
+    def send(self, request: ApsRequest, sender: ZigbeeNode | None = None, *, seconds: float = 0.1) -> list[ApsStatus]:
+        """By the coordinator, unless another is the sender. What it was told so much later."""
+        confirms: list[ApsStatus] = []
+        (sender or self.coordinator).send(request, confirms.append)
+        self.run(seconds)
+        return confirms
+
     # Below the services of a node: what only a frame of its own, or a look into a layer, can show
 
     @staticmethod
@@ -166,6 +173,15 @@ class Air:
         to = NwkAddress(destination)
         acknowledged = not is_broadcast(to)
         node.send(ApsRequest(to, 0x0000, cluster, 0, 0, bytes([sequence]) + body, acknowledged=acknowledged))
+
+    def asked(self, log, asker: ZigbeeNode, destination: int, cluster: int, question: bytes, sequence: int) -> bytes:
+        """What the one answer says to the asker, whose log that is."""
+        log.messages.clear()
+        self.send_zdp(asker, destination, cluster, question, sequence)
+        self.run(0.1)
+        (response,) = log.messages
+        assert response.cluster == cluster | 0x8000
+        return response.payload
 
     def add_device(self, ieee: Eui64 = DEVICE_IEEE, *, known: bool = True, **options) -> tuple[EndDevice, DeviceLog]:
         log = DeviceLog()

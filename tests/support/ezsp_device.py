@@ -30,13 +30,19 @@ def sl(octets: bytes) -> int:
     return int.from_bytes(octets, "little")
 
 
-def joined(host: EzspHost, **options: Any) -> Device:
-    """A device that is in, with its key in the table."""
-    assert sl(host.call(0x010E, link_key(0, DEVICE, KEY))) == SL_OK
+def let_in(host: EzspHost, **options: Any) -> Device:
+    """A device that is in; its key was installed before."""
     host.call(0x0022, bytes([60]))
     device = Device(host, **options)
     device.stack.power_on()
     host.run(8.0)
     assert device.stack.joined
+    return device
+
+
+def joined(host: EzspHost, **options: Any) -> Device:
+    """A device that is in, with its key in the table."""
+    assert sl(host.call(0x010E, link_key(0, DEVICE, KEY))) == SL_OK
+    device = let_in(host, **options)
     host.callbacks.clear()
     return device
