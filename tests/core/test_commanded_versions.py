@@ -25,17 +25,14 @@ HASH = image_hash(IMAGE)
 @pytest.fixture
 def rig() -> CommandedRig:
     """Joined, with the new image in flash and its receipt told."""
-    ready = CommandedRig(hub_image=IMAGE)
-    ready.start()
-    return ready
+    return CommandedRig.started(hub_image=IMAGE)
 
 
 # CS08
 
 
 def test_cs08_is_answered_with_the_version_and_a_mac() -> None:
-    rig = CommandedRig()
-    rig.start()
+    rig = CommandedRig.started()
     rig.say(rig.cs08())
     rig.run(1)
     (told,) = rig.told()
@@ -60,8 +57,7 @@ def test_cs08_of_somebody_else_is_not_answered(rig) -> None:
 
 @pytest.mark.parametrize("kind", [CommandedKind.ESME, CommandedKind.GSME])
 def test_a_meter_is_asked_by_another_use_case_than_cs08(kind) -> None:
-    rig = CommandedRig(kind=kind)
-    rig.start()
+    rig = CommandedRig.started(kind=kind)
     not_obeyed(rig, rig.cs08(), "CS08 is not for this device")
 
 
@@ -71,9 +67,7 @@ METERS = [CommandedKind.ESME, CommandedKind.GSME]
 
 
 def meter(kind: CommandedKind, **options) -> CommandedRig:
-    rig = CommandedRig(kind=kind, **options)
-    rig.start()
-    return rig
+    return CommandedRig.started(kind=kind, **options)
 
 
 @pytest.mark.parametrize("kind", METERS)

@@ -51,9 +51,7 @@ def test_the_device_counts_down(scenario: Scenario) -> None:
             settings = scenario.devices[0].settings
             return make_device(self.stack, self.queue, Random(1), settings, flash=self.flash, listener=self.recorder)
 
-    rig = Wired()
-    rig.device.power_on()
-    rig.run(1)
+    rig = Wired.on(1)
     assert IDENTIFY in rig.stack.endpoints[3].server_clusters
     rig.hub.command(0x00, struct.pack("<H", 5), cluster=IDENTIFY, from_server=False)
     left = []

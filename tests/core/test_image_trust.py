@@ -56,9 +56,7 @@ def trust(suite: Suite, *, seed: str = SEED, signers: tuple[int, ...] = (SIGNER,
 
 def ended(octets: bytes, image_trust: ImageTrust | None, **changes) -> tuple[int, str]:
     """The status of the device's first Upgrade End Request, and the reason for its refusal."""
-    rig = Rig(hub_image=octets, image_trust=image_trust, **changes)
-    rig.device.power_on()
-    rig.run(30)
+    rig = Rig.on(30, hub_image=octets, image_trust=image_trust, **changes)
     taken = rig.hub.ends[0].status == Status.SUCCESS
     assert rig.device.file_version() == (NEW if taken else OLD)
     return rig.hub.ends[0].status, "".join(event.reason for event in rig.recorder.all(DownloadFailed)[:1])

@@ -159,27 +159,29 @@ def test_the_answers_carry_the_sequence_and_ask_for_no_answer_but_the_last():
 # Certificates
 
 
-def test_a_certificate_of_another_issuer_is_refused():
-    desk = Desk(credentials=issue(Suite.TWO, DEVICE, issuer=0xBAD))
-    refused(desk.initiate(), TerminateStatus.UNKNOWN_ISSUER)
-    assert desk.responder.state(DEVICE) is None
+def of_device(**how):
+    return issue(Suite.TWO, DEVICE, **how).certificate.octets
 
 
-def test_a_certificate_of_another_device_is_refused():
-    refused(Desk(credentials=issue(Suite.TWO, OTHER)).initiate(), TerminateStatus.BAD_MESSAGE)
+SIGNING_ONLY = of_device()[:36] + b"\x80" + of_device()[37:]
 
 
-@pytest.mark.parametrize("start", [UTC - 1000, UTC + 1000])
-def test_a_certificate_outside_its_time_is_refused(start):
-    desk = Desk(credentials=issue(Suite.TWO, DEVICE, valid_from=start, valid_seconds=50))
-    refused(desk.initiate(), TerminateStatus.INVALID_CERTIFICATE)
-
-
-def test_a_certificate_for_signing_only_is_refused():
+@pytest.mark.parametrize(
+    ("certificate", "status"),
+    [
+        (of_device(issuer=0xBAD), TerminateStatus.UNKNOWN_ISSUER),
+        (issue(Suite.TWO, OTHER).certificate.octets, TerminateStatus.BAD_MESSAGE),
+        (of_device(valid_from=UTC - 1000, valid_seconds=50), TerminateStatus.INVALID_CERTIFICATE),
+        (of_device(valid_from=UTC + 1000, valid_seconds=50), TerminateStatus.INVALID_CERTIFICATE),
+        (SIGNING_ONLY, TerminateStatus.INVALID_CERTIFICATE),
+        *((octets, TerminateStatus.BAD_MESSAGE) for octets in (b"", b"\0" * 48, b"\0" * 75)),
+    ],
+    ids=["issuer", "device", "expired", "not yet valid", "for signing only", "empty", "of suite 1", "too long"],
+)
+def test_a_certificate_that_does_not_fit_is_refused(certificate, status):
     desk = Desk()
-    octets = bytearray(desk.device.certificate.octets)
-    octets[36] = 0x80
-    refused(desk.initiate(bytes(octets)), TerminateStatus.INVALID_CERTIFICATE)
+    refused(desk.initiate(certificate), status)
+    assert desk.responder.state(DEVICE) is None
 
 
 @pytest.mark.parametrize("suite", Suite)
@@ -197,11 +199,6 @@ def test_a_certificate_of_a_false_authority_is_found_out_by_its_mac():
     desk.initiate()
     agreement = desk.agreed(desk.compute(desk.send_ephemeral()))
     refused(desk.receive(ConfirmKeyData(agreement.mac_u)), TerminateStatus.BAD_KEY_CONFIRM)
-
-
-@pytest.mark.parametrize("octets", [b"", b"\0" * 48, b"\0" * 75])
-def test_a_certificate_of_the_wrong_length_is_refused(octets):
-    refused(Desk(Suite.TWO).initiate(octets), TerminateStatus.BAD_MESSAGE)
 
 
 @pytest.mark.parametrize("suite", [0x0000, 0x0003, 0x0004, 0xFFFF])

@@ -55,8 +55,7 @@ def test_a_time_server_without_the_time_sets_no_clock() -> None:
 
 
 def test_a_device_that_was_removed_stops_and_goes_on_when_it_is_let_in_again() -> None:
-    rig = Rig(hub_image=image(), think_time_s=0.05)
-    rig.device.power_on()
+    rig = Rig.on(hub_image=image(), think_time_s=0.05)
     rig.run_until(lambda: len(rig.hub.blocks) > 5)
     rig.stack.joined = False
     rig.device.left()
@@ -97,9 +96,7 @@ def test_a_failed_join_is_told() -> None:
 
 
 def test_a_message_out_of_the_tunnel_is_told() -> None:
-    rig = Rig()
-    rig.device.power_on()
-    rig.run(1)
+    rig = Rig.on(1)
     rig.hub.open_tunnel()
     rig.run(1)
     transfer = tunneling.TransferData(rig.hub.tunnel_id, b"\xdf\x09")
@@ -124,9 +121,7 @@ def test_a_message_that_is_being_sent_is_not_begun_again_when_the_clock_is_set()
 
 
 def test_a_tunnel_from_before_a_reboot_is_stale() -> None:
-    rig = Rig()
-    rig.device.power_on()
-    rig.run(1)
+    rig = Rig.on(1)
     rig.hub.open_tunnel()
     rig.run(1)
     stale = rig.hub.tunnel_id
@@ -142,23 +137,8 @@ def test_a_tunnel_from_before_a_reboot_is_stale() -> None:
     assert error.payload == tunneling.TransferDataError(stale, 0).to_bytes()
 
 
-def test_an_answer_holds_as_many_attributes_as_one_frame_takes() -> None:
-    rig = Rig(manufacturer_name="M" * 32, model_identifier="m" * 32)
-    rig.device.power_on()
-    rig.run(5)
-    rig.hub.read_attributes(0x0000, 0x0000, 0x0004, 0x0005, 0x0007)
-    rig.run(1)
-    assert len(rig.stack.sent[-1].payload) <= 73
-    assert rig.hub.read[0x0000] == {0x0000: 8, 0x0004: "M" * 32}
-    rig.hub.read_attributes(tunneling.CLUSTER, tunneling.CLOSE_TUNNEL_TIMEOUT)
-    rig.run(1)
-    assert rig.hub.read[tunneling.CLUSTER] == {0: 0xFFFF}
-
-
 def test_manufacturer_specific_frames_are_for_somebody_else() -> None:
-    rig = Rig()
-    rig.device.power_on()
-    rig.run(5)
+    rig = Rig.on(5)
     rig.stack.deliver(ota.CLUSTER, ZclFrame(1, 0x00, b"\0\x64", from_server=True, manufacturer=0x1037))
     rig.stack.deliver(
         0x0000, ZclFrame(2, General.READ_ATTRIBUTES, b"\x04\0", cluster_specific=False, manufacturer=0x1037)
@@ -169,9 +149,7 @@ def test_manufacturer_specific_frames_are_for_somebody_else() -> None:
 
 
 def test_a_default_response_is_never_answered() -> None:
-    rig = Rig(hub_image=image())
-    rig.device.power_on()
-    rig.run(0.5)
+    rig = Rig.on(0.5, hub_image=image())
     sent = len(rig.stack.sent)
     for cluster in (0x0000, 0x000A, ota.CLUSTER, tunneling.CLUSTER, 0x0500):
         for payload in (b"\x01\x00", b"\x01\x86", b"\x01"):
@@ -183,8 +161,7 @@ def test_a_default_response_is_never_answered() -> None:
 
 
 def test_a_query_that_is_refused_by_a_default_response_is_asked_again_later() -> None:
-    rig = Rig(hub_image=image())
-    rig.device.power_on()
+    rig = Rig.on(hub_image=image())
     rig.run_until(lambda: rig.device.clusters[ota.CLUSTER].state is State.QUERYING)
     frame = ZclFrame(1, General.DEFAULT_RESPONSE, b"\x01\x81", cluster_specific=False, from_server=True)
     rig.stack.impair = lambda _payload: (0.0,)

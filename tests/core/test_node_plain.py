@@ -48,9 +48,7 @@ class PlainRig(Rig):
 
 
 def test_a_device_without_firmware_joins_sets_its_clock_and_answers() -> None:
-    rig = PlainRig(model_identifier="Thermometer")
-    rig.device.power_on()
-    rig.run(5)
+    rig = PlainRig.on(5, model_identifier="Thermometer")
     assert rig.recorder.all(events.Joined) == [events.Joined(0x1234, rejoined=False)]
     assert rig.device.clock.known(rig.queue.now) in {START_UTC + 4, START_UTC + 5}
     assert rig.device.file_version() is None
@@ -64,9 +62,7 @@ def test_a_device_without_firmware_joins_sets_its_clock_and_answers() -> None:
 
 
 def test_it_boots_again_without_flash() -> None:
-    rig = PlainRig()
-    rig.device.power_on()
-    rig.run(5)
+    rig = PlainRig.on(5)
     rig.device.reboot()
     assert not rig.device.powered
     rig.run(5)
@@ -192,9 +188,7 @@ def test_what_was_asked_before_a_reboot_is_not_answered_after_it() -> None:
 
 
 def test_a_broadcast_that_cannot_be_obeyed_is_not_answered() -> None:
-    rig = PlainRig()
-    rig.device.power_on()
-    rig.run(1)
+    rig = PlainRig.on(1)
     for cluster in (0x0500, BASIC):
         rig.hub.command(0x55, b"", cluster=cluster, from_server=False, destination=0xFFFD)
     rig.run(1)
@@ -214,9 +208,7 @@ def test_until_it_has_its_own_key_a_device_with_a_certificate_believes_no_other(
 
 
 def test_a_command_in_the_wrong_direction_is_not_one_of_this_side() -> None:
-    rig = PlainRig()
-    rig.device.power_on()
-    rig.run(1)
+    rig = PlainRig.on(1)
     for cluster, from_server in ((BASIC, True), (time_cluster.CLUSTER, False)):
         rig.hub.command(0x00, b"", cluster=cluster, from_server=from_server, secured=True)
     rig.run(1)
@@ -245,9 +237,7 @@ def test_a_group_is_no_unicast_whatever_its_address() -> None:
 
 @pytest.mark.parametrize(("changes", "source"), [({}, 0x01), ({"poll_interval_s": 5.0}, 0x03)])
 def test_an_answer_with_attributes_wants_none_and_says_where_the_power_comes_from(changes, source) -> None:
-    rig = PlainRig(**changes)
-    rig.device.power_on()
-    rig.run(5)
+    rig = PlainRig.on(5, **changes)
     rig.hub.read_attributes(BASIC, 0x0007)
     rig.run(1)
     assert rig.hub.read[BASIC] == {0x0007: source}  # ZCL8 3.2.2.2.8: mains, or battery
@@ -256,9 +246,7 @@ def test_an_answer_with_attributes_wants_none_and_says_where_the_power_comes_fro
 
 def test_attributes_fill_a_frame_to_the_octet_and_no_further() -> None:
     for length, fits in ((21, True), (22, False)):
-        rig = PlainRig(manufacturer_name="M" * 32, model_identifier="m" * length)
-        rig.device.power_on()
-        rig.run(1)
+        rig = PlainRig.on(1, manufacturer_name="M" * 32, model_identifier="m" * length)
         rig.hub.read_attributes(BASIC, 0x0000, 0x0004, 0x0005)
         rig.run(0.1)
         assert (0x0005 in rig.hub.read[BASIC]) is fits

@@ -17,9 +17,7 @@ from tests.support.model_hub import HARDWARE, NEW, OLD, SIGNING_KEY, START_UTC, 
 
 def updated(**changes) -> Rig:
     """A rig in which the update ran to its end and the tunnel is open."""
-    rig = Rig(hub_image=image(), **changes)
-    rig.device.power_on()
-    rig.run(60)
+    rig = Rig.on(60, hub_image=image(), **changes)
     rig.hub.open_tunnel()
     rig.run(1)
     return rig
@@ -98,8 +96,7 @@ def test_a_hub_without_pages_gets_block_requests() -> None:
 
 
 def test_it_goes_on_at_its_sector_after_a_reboot_in_mid_download() -> None:
-    rig = Rig(hub_image=image(body_bytes=6000), think_time_s=0.01)
-    rig.device.power_on()
+    rig = Rig.on(hub_image=image(body_bytes=6000), think_time_s=0.01)
     rig.run_until(lambda: bool(rig.hub.blocks) and rig.hub.blocks[-1].offset > 4500)
     rig.device.reboot()
     rig.hub.blocks.clear()
@@ -109,8 +106,7 @@ def test_it_goes_on_at_its_sector_after_a_reboot_in_mid_download() -> None:
 
 
 def test_it_survives_a_hub_that_is_silent_for_a_day() -> None:
-    rig = Rig(hub_image=image(body_bytes=6000), think_time_s=0.01)
-    rig.device.power_on()
+    rig = Rig.on(hub_image=image(body_bytes=6000), think_time_s=0.01)
     rig.run_until(lambda: bool(rig.hub.blocks) and rig.hub.blocks[-1].offset > 3000)
     rig.hub.silent = True
     rig.run(86400)
@@ -132,9 +128,7 @@ def test_retries_have_new_sequence_numbers() -> None:
 
 @pytest.mark.parametrize("cluster", [ota.CLUSTER, tunneling.CLUSTER, 0x000A])
 def test_an_unsecured_frame_is_refused_and_counted(cluster) -> None:
-    rig = Rig()
-    rig.device.power_on()
-    rig.run(5)
+    rig = Rig.on(5)
     rig.hub.command(0x07, bytes(16), cluster=cluster, secured=False)
     rig.run(1)
     assert rig.hub.default_responses == [(cluster, zcl.DefaultResponse(0x07, Status.FAILURE))]
@@ -143,9 +137,7 @@ def test_an_unsecured_frame_is_refused_and_counted(cluster) -> None:
 
 
 def test_only_a_broadcast_notify_may_be_unsecured() -> None:
-    rig = Rig()
-    rig.device.power_on()
-    rig.run(5)
+    rig = Rig.on(5)
     asked = len(rig.hub.queries)
     rig.hub.notify(secured=False, destination=0xFFFD)
     rig.run(1)
@@ -158,9 +150,7 @@ def test_only_a_broadcast_notify_may_be_unsecured() -> None:
 
 
 def test_other_profiles_endpoints_and_sources_get_nothing() -> None:
-    rig = Rig()
-    rig.device.power_on()
-    rig.run(5)
+    rig = Rig.on(5)
     sent = len(rig.stack.sent)
     rig.hub.notify(profile=0x0104)
     rig.hub.notify(endpoint=0x01)
@@ -188,7 +178,9 @@ def test_the_attributes_tell_what_runs_and_what_goes_on() -> None:
     )
     rig.hub.read_attributes(ota.CLUSTER, identifiers.UPGRADE_SERVER_ID, from_server=True)
     rig.hub.read_attributes(0x0000, 0x0004, 0x0005)
+    rig.hub.read_attributes(tunneling.CLUSTER, tunneling.CLOSE_TUNNEL_TIMEOUT)
     rig.run(1)
+    assert rig.hub.read[tunneling.CLUSTER] == {0: 0xFFFF}
     assert rig.hub.read[ota.CLUSTER] == {
         identifiers.CURRENT_FILE_VERSION: OLD,
         identifiers.DOWNLOADED_FILE_VERSION: NEW,
@@ -201,9 +193,7 @@ def test_the_attributes_tell_what_runs_and_what_goes_on() -> None:
 
 def test_the_direction_bit_of_an_answer_is_the_other_one() -> None:
     for strict in (True, False):
-        rig = Rig(aps_security_required=strict)
-        rig.device.power_on()
-        rig.run(5)
+        rig = Rig.on(5, aps_security_required=strict)
         for cluster, from_server in ((ota.CLUSTER, True), (0x0000, False)):
             rig.hub.read_attributes(cluster, 0x0000, from_server=from_server)
             rig.run(1)
@@ -222,9 +212,7 @@ def test_home_automation_hosts_get_an_unsecured_device_on_profile_0104() -> None
 
 
 def test_unknown_clusters_commands_and_general_commands_are_answered() -> None:
-    rig = Rig()
-    rig.device.power_on()
-    rig.run(5)
+    rig = Rig.on(5)
     rig.hub.command(0x00, b"", cluster=0x0500)
     rig.hub.command(0x55, b"")
     rig.hub.command(0x07, b"short")
@@ -244,17 +232,14 @@ def test_unknown_clusters_commands_and_general_commands_are_answered() -> None:
 
 @pytest.mark.parametrize("fault", list(EndFault))
 def test_a_download_that_ends_badly_is_reported_and_not_run(fault) -> None:
-    rig = Rig(hub_image=image(), faults=Faults(end=fault))
-    rig.device.power_on()
-    rig.run(60)
+    rig = Rig.on(60, hub_image=image(), faults=Faults(end=fault))
     assert [end.status for end in rig.hub.ends] == [fault.value]
     assert rig.device.file_version() == OLD
     assert not rig.saw(events.Activating)
 
 
 def test_firmware_that_does_not_boot_is_rolled_back_and_the_alert_says_failure() -> None:
-    rig = Rig(hub_image=image(), faults=Faults(firmware_does_not_boot=True))
-    rig.device.power_on()
+    rig = Rig.on(hub_image=image(), faults=Faults(firmware_does_not_boot=True))
     rig.run_until(lambda: rig.saw(events.Activating))
     rig.hub.image = None
     rig.run(60)
@@ -286,9 +271,7 @@ def test_alert_faults() -> None:
 
 
 def test_a_stalled_device_asks_for_nothing_more() -> None:
-    rig = Rig(hub_image=image(), faults=Faults(stalls_at_offset=1000))
-    rig.device.power_on()
-    rig.run(86400)
+    rig = Rig.on(86400, hub_image=image(), faults=Faults(stalls_at_offset=1000))
     assert rig.hub.blocks[-1].offset == 950
 
 
@@ -304,8 +287,7 @@ def test_a_device_that_ignores_the_upgrade_time_activates_at_once() -> None:
 
 
 def test_an_alert_that_is_not_taken_is_sent_again_with_the_same_octets_over_reboots() -> None:
-    rig = Rig(hub_image=image())
-    rig.device.power_on()
+    rig = Rig.on(hub_image=image())
     rig.run_until(lambda: rig.saw(events.AlertMade))
     rig.hub.takes_alerts = False
     rig.hub.open_tunnel()
@@ -326,9 +308,7 @@ def test_an_alert_that_is_not_taken_is_sent_again_with_the_same_octets_over_rebo
 
 
 def test_an_alert_waits_for_a_tunnel_and_leaves_as_soon_as_there_is_one() -> None:
-    rig = Rig(hub_image=image())
-    rig.device.power_on()
-    rig.run(3600)
+    rig = Rig.on(3600, hub_image=image())
     assert not rig.hub.alerts
     rig.hub.open_tunnel()
     rig.run(0.1)
@@ -347,15 +327,12 @@ def test_counters_of_two_updates_differ() -> None:
 
 
 def test_a_sleepy_device_polls_fast_only_while_it_expects_an_answer() -> None:
-    rig = Rig(poll_interval_s=5.0)
-    rig.device.power_on()
-    rig.run(5)
+    rig = Rig.on(5, poll_interval_s=5.0)
     assert rig.stack.poll_intervals == [5.0, 0.1, 5.0, 0.1, 5.0]  # the time, then the query
 
 
 def test_power_off_is_silence_and_power_on_is_idempotent() -> None:
-    rig = Rig(hub_image=image())
-    rig.device.power_on()
+    rig = Rig.on(hub_image=image())
     rig.device.power_on()
     rig.run(1)
     rig.device.power_off()

@@ -74,10 +74,7 @@ class GsmeRig(CommandedRig):
 
 @pytest.fixture
 def rig() -> GsmeRig:
-    ready = GsmeRig(hub_image=IMAGE)
-    ready.device.power_on()
-    ready.run(50)
-    return ready
+    return GsmeRig.on(50, hub_image=IMAGE)
 
 
 def test_it_opens_its_tunnel_and_puts_its_receipt(rig):
@@ -110,9 +107,7 @@ def test_all_that_waits_is_fetched_in_one_waking(rig):
 
 
 def test_it_hears_of_an_image_in_its_mirror():
-    rig = GsmeRig()
-    rig.device.power_on()
-    rig.run(20)
+    rig = GsmeRig.on(20)
     queries = len(rig.hub.queries)
     rig.hub.image, rig.announced = IMAGE, True
     rig.run(61)

@@ -8,6 +8,7 @@ rig.told()                                    # what came up: (use case, payload
 """
 
 from random import Random
+from typing import Self
 
 from cryptography.hazmat.primitives.asymmetric import ec
 
@@ -93,6 +94,12 @@ class CommandedRig(Rig):
         self.run(30)
         self.hub.open_tunnel()
         self.run(1)
+
+    @classmethod
+    def started(cls, **options) -> Self:
+        rig = cls(**options)
+        rig.start()
+        return rig
 
     def restarted(self) -> None:
         """After a reboot the hub opens a new tunnel."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import struct
 from dataclasses import dataclass, field
 from random import Random
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 from cryptography.hazmat.primitives.asymmetric import ec
 
@@ -340,6 +340,15 @@ class Rig:
         self.stack.hub = self.hub
         self.device = self.make_device(changes)
         self.stack.device = self.device
+
+    @classmethod
+    def on(cls, seconds: float | None = None, **options) -> Self:
+        """Switched on, and so much later where it is said."""
+        rig = cls(**options)
+        rig.device.power_on()
+        if seconds is not None:
+            rig.run(seconds)
+        return rig
 
     def make_device(self, changes: dict) -> Device:
         return make_device(
