@@ -16,8 +16,7 @@ from chf.duis.device_request import ReadFirmwareVersionRequest, UpdateHanDeviceL
 from chf.errors import UsageError
 from chf.eui64 import Eui64, format_eui64
 from chf.image.image import parse_image
-from chf.store.alerts import NewAlert, alert_id
-from chf.store.device_log import DeviceType
+from chf.store import DeviceType, NewAlert, alert_id
 from chf.store.device_messages import MessageState
 from chf.store.images import record_of
 from tests.support.damaged_store import sql

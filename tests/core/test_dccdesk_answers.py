@@ -16,8 +16,7 @@ from chf.duis.device_request import ReadFirmwareVersionRequest
 from chf.errors import MalformedRequestError, RefusedError
 from chf.eui64 import Eui64, format_eui64
 from chf.image.image import parse_image
-from chf.store import Store
-from chf.store.device_log import DeviceStatus, DeviceType
+from chf.store import DeviceStatus, DeviceType, Store
 from chf.store.inbox import Verb
 from tests.support.dcc_bench import (
     ACB,

@@ -8,8 +8,7 @@ from chf.crypto.install_code import link_key, with_crc
 from chf.dcc.smi import Smi
 from chf.duis.device_request import AddToDeviceLog, UpdateHanDeviceLogRequest
 from chf.eui64 import format_eui64
-from chf.store import Store
-from chf.store.device_log import DeviceStatus, DeviceType
+from chf.store import DeviceStatus, DeviceType, Store
 from chf.store.inbox import Verb
 from tests.support.dcc_bench import CHF, ESME, NOW, PPMID, STRANGER
 from tests.support.desk_bench import D, S, desk_bench, known, to

@@ -2,8 +2,7 @@
 
 import pytest
 
-from chf.gbcs.message import GbcsMessage
-from chf.gbcs.use_cases import parse_payload
+from chf.gbcs import GbcsMessage, parse_payload
 from devices.nodes import events
 from devices.nodes.ota_states import State
 from devices.wire import ota, tunneling, zcl

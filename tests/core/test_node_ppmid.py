@@ -3,9 +3,7 @@
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from chf.gbcs.message import GbcsMessage
-from chf.gbcs.security import verify_signature
-from chf.gbcs.use_cases import PpmidFirmwareActivationAlert, parse_payload
+from chf.gbcs import GbcsMessage, PpmidFirmwareActivationAlert, parse_payload, verify_signature
 from devices.nodes import events
 from devices.nodes.personalities import SPEC_STRICT_NO_TIME
 from devices.nodes.settings import AlertFault, EndFault, Faults

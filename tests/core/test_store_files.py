@@ -60,18 +60,12 @@ def test_a_store_that_others_can_read_is_closed_to_them(home, others):
         assert mode(home / "chf.db") == mode(home / "chf.db-wal") == 0o600
 
 
-def test_every_commit_reaches_the_disk(home):
-    with Store.open(home) as store:
-        connection = connection_of(store)
-        assert connection.execute("pragma synchronous").fetchone() == (2,)  # FULL
-        assert connection.execute("pragma journal_mode").fetchone() == ("wal",)
-
-
-def test_a_transaction_is_all_or_nothing(home):
+@pytest.mark.parametrize("durable", [True, False])
+def test_a_transaction_is_all_or_nothing(home, durable):
     with Store.open(home) as store:
 
         def interrupted():
-            with store.transaction() as tx:
+            with store.transaction(durable=durable) as tx:
                 tx.meta.set("a", "1")
                 tx.counters.take("n")
                 raise KeyboardInterrupt
@@ -241,25 +235,17 @@ def test_a_destroyed_header_is_refused(home):
         Store.open(home)
 
 
-def test_a_truncated_store_is_refused_by_the_hub(home):
-    with Store.open(home) as store:
-        for number in range(50):
-            with store.transaction() as tx:
-                tx.meta.set(f"key {number}", "x" * 2000)
-    path = home / "chf.db"
-    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
-    with pytest.raises(StoreCorruptError), Store.open(home, hub=True) as store:
-        store.check()
-
-
-def test_a_page_of_rubbish_is_found_by_the_hub(home):
+@pytest.mark.parametrize(
+    "damage",
+    [lambda octets: octets[: len(octets) // 2], lambda octets: octets[:-4096] + b"\xa5" * 4096],
+    ids=["cut in two", "a page of rubbish"],
+)
+def test_a_damaged_store_is_found_by_the_hub(home, damage):
     with Store.open(home) as store, store.transaction() as tx:
         for number in range(500):
             tx.meta.set(f"key {number}", "x" * 200)
     path = home / "chf.db"
-    raw = bytearray(path.read_bytes())
-    raw[-4096:] = b"\xa5" * 4096
-    path.write_bytes(raw)
+    path.write_bytes(damage(path.read_bytes()))
     with pytest.raises(StoreCorruptError), Store.open(home, hub=True) as store:
         store.check()
 

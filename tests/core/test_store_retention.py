@@ -9,8 +9,7 @@ from chf.errors import UsageError
 from chf.eui64 import Eui64
 from chf.hub import HubSettings
 from chf.image.image import ImageId
-from chf.store import DeviceEntry, DeviceType, NewAlert, Store
-from chf.store.audit import BrokenLink
+from chf.store import BrokenLink, DeviceEntry, DeviceType, NewAlert, Store
 from chf.store.device_messages import MessageState, NewDeviceMessage
 from chf.store.inbox import Followed
 from chf.store.progress import TransferProgress, read, write

@@ -15,9 +15,7 @@ from chf.errors import UsageError
 from chf.eui64 import Eui64, format_eui64
 from chf.image.image import parse_image
 from chf.radio.interface import RADIO_NOTE
-from chf.store import Store, progress
-from chf.store.alerts import NewAlert
-from chf.store.device_log import DeviceEntry, DeviceType
+from chf.store import DeviceEntry, DeviceType, NewAlert, Store, progress
 from chf.store.images import record_of
 from chf.store.progress import TransferProgress
 from chf.trace import Event, Kind

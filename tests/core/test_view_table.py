@@ -9,8 +9,7 @@ from rich.console import Console
 
 from chf.eui64 import Eui64, format_eui64
 from chf.image.image import parse_image
-from chf.store import Store, progress
-from chf.store.device_log import DeviceEntry, DeviceType
+from chf.store import DeviceEntry, DeviceType, Store, progress
 from chf.store.images import record_of
 from chf.store.progress import TransferProgress
 from chf.trace import Event, Kind

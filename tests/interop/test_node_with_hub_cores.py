@@ -9,11 +9,10 @@ import pytest
 
 from chf.clock import ZIGBEE_EPOCH, Instant, Now, UtcSeconds
 from chf.eui64 import Eui64
-from chf.gbcs.message import GbcsMessage
-from chf.gbcs.use_cases import parse_payload
+from chf.gbcs import GbcsMessage, parse_payload
 from chf.image.image import parse_image
+from chf.tunnel import TunnelClient
 from chf.tunnel import effects as tunnel
-from chf.tunnel.client import TunnelClient
 from chf.update import model
 from chf.update.effects import Send
 from chf.update.transfer.policy import OtaPolicy

@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import pytest
 
-from chf.gbcs.message import GbcsMessage
-from chf.gbcs.security import verify_signature
-from chf.gbcs.use_cases import parse_payload
+from chf.gbcs import GbcsMessage, parse_payload, verify_signature
 from devices.nodes import events
 from devices.nodes.firmware import factory_image
 from devices.nodes.flash import Flash

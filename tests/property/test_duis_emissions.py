@@ -9,9 +9,8 @@ from hypothesis import strategies as st
 
 from chf import gbcs
 from chf.dcc.signers import ResponseSigner
-from chf.duis import RequestId
+from chf.duis import RequestId, ResponseCode
 from chf.duis.alerts import AlertDocument, CommsHubAlert, CspFirmwareDeliveryStatus, DeviceAlert, PpmidAlert
-from chf.duis.codes import ResponseCode
 from chf.duis.document import parse_document
 from chf.duis.envelope import FutureDatedDeviceAlert, GbcsResponse, PreCommand, ServiceResponse
 from chf.duis.xml_signature import IssuerSerial, detach, verify

@@ -13,9 +13,8 @@ from typing import Self
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from chf import gbcs
+from chf.gbcs import CraFlag, GroupingHeader, MessageCode
 from chf.gbcs.build import ZIGBEE_EPOCH_UTC_S
-from chf.gbcs.codes import CraFlag, MessageCode
-from chf.gbcs.message import GroupingHeader
 from chf.image.signature import sign as sign_image
 from devices.nodes import events
 from devices.nodes.device import Device

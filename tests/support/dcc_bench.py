@@ -16,8 +16,7 @@ from chf.eui64 import Eui64
 from chf.image.header import HardwareVersions, OtaHeader
 from chf.pki.certificates import Usage
 from chf.pki.gbcs import Pki, seeded_keys
-from chf.store import Store
-from chf.store.device_log import DeviceEntry, DeviceStatus, DeviceType
+from chf.store import DeviceEntry, DeviceStatus, DeviceType, Store
 
 KEYS = seeded_keys(b"dcc bench")
 NOW = Now(Instant(1000.0), UtcSeconds(1_800_000_000.0))

@@ -16,8 +16,7 @@ from chf.duis.document import parse_document
 from chf.duis.xml_signature import IssuerSerial, detach, verify
 from chf.eui64 import Eui64
 from chf.pki.certificates import Usage
-from chf.store import Store
-from chf.store.device_log import DeviceType
+from chf.store import DeviceType, Store
 from chf.trace import Kind
 from tests.support.dcc_bench import ACB, NOW, PPMID, REFERENCE, SUPPLIER, duis_schema, log_devices, make_pki
 

@@ -26,8 +26,7 @@ from chf.radio.interface import (
     RadioListener,
     RadioState,
 )
-from chf.store import Store
-from chf.store.device_log import DeviceEntry, DeviceStatus, DeviceType
+from chf.store import DeviceEntry, DeviceStatus, DeviceType, Store
 from chf.store.images import record_of
 from chf.store.inbox import Verb
 from chf.trace import Event, Kind

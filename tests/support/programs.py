@@ -30,9 +30,7 @@ from chf.eui64 import parse_eui64
 from chf.image.build import build_image
 from chf.image.recipe import parse_recipe
 from chf.pki.gbcs import Pki, seeded_keys
-from chf.store import Store
-from chf.store.alerts import Alert
-from chf.store.device_log import DeviceEntry, DeviceStatus, DeviceType
+from chf.store import Alert, DeviceEntry, DeviceStatus, DeviceType, Store
 from chf.store.inbox import Command, CommandState, Verb
 from chf.trace import Event, Kind
 from chf.update.model import Update, UpdateId, UpdateState

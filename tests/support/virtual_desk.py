@@ -22,8 +22,7 @@ from chf.image.image import parse_image
 from chf.pki.gbcs import Pki, seeded_keys
 from chf.radio.ezsp import EzspRadio, EzspSettings
 from chf.radio.znp import ZnpRadio, ZnpSettings
-from chf.store import Store
-from chf.store.device_log import DeviceEntry, DeviceStatus, DeviceType
+from chf.store import DeviceEntry, DeviceStatus, DeviceType, Store
 from chf.store.images import record_of
 from chf.store.inbox import Verb
 from chf.trace import Event, Kind

@@ -27,8 +27,7 @@ from chf.pki.gbcs import Pki, seeded_keys
 from chf.pki.zigbee import ZigbeePki
 from chf.radio.ezsp import EzspRadio, EzspSettings
 from chf.radio.znp import ZnpRadio, ZnpSettings
-from chf.store import Store
-from chf.store.device_log import DeviceEntry, DeviceType
+from chf.store import DeviceEntry, DeviceType, Store
 from chf.store.images import record_of
 from chf.store.inbox import CommandState, Verb
 from chf.trace import Event, Kind

@@ -24,8 +24,7 @@ from chf.duis.document import LARGEST_DOCUMENT_OCTETS
 from chf.errors import StoreError
 from chf.eui64 import Eui64
 from chf.gbcs import make_cs09_alert
-from chf.store import Store
-from chf.store.alerts import NewAlert
+from chf.store import NewAlert, Store
 from chf.store.uplink import NewDocument
 from chf.trace import Kind
 from tests.support.damaged_store import fill_disk, free_disk

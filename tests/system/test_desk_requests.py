@@ -5,9 +5,7 @@ from pathlib import Path
 import pytest
 from lxml import etree
 
-from chf.duis import ServiceReference, UpdateFirmwareRequest
-from chf.duis.identifiers import RequestId
-from chf.duis.schema import DuisSchema
+from chf.duis import RequestId, ServiceReference, UpdateFirmwareRequest
 from chf.eui64 import parse_eui64
 from chf.pki.gbcs import DEFAULT_ACB, DEFAULT_SUPPLIER
 from chf.update.model import UpdateState
@@ -56,12 +54,6 @@ def test_partly_accepted_then_replayed_then_activated(desk):
     assert job.origin == f"{DEFAULT_SUPPLIER:016X}:{DEFAULT_ACB:016X}:1000" or "1000" in job.origin
 
 
-def test_a_request_for_unknown_devices_alone_is_refused(desk):
-    ran = desk.chf("dcc", "submit", str(request(desk, 2000, UNKNOWN, version=3)), code=3)
-    assert f"{UNKNOWN}: " in ran.err
-    assert etree.fromstring(ran.out.strip().encode()).tag.endswith("}Response")
-
-
 @pytest.mark.parametrize("document", [b"", b"<", b"<x/>", b"\x00\xff", b'<!DOCTYPE x [<!ENTITY a "b">]><x>&a;</x>'])
 def test_what_is_no_request_ends_with_exit_code_1(desk, document):
     path = desk.directory / "bad.xml"
@@ -74,16 +66,3 @@ def test_what_is_no_request_ends_with_exit_code_1(desk, document):
 
 def test_a_file_that_is_not_there(desk):
     assert "missing.xml" in desk.chf("dcc", "submit", "missing.xml", code=2).err
-
-
-@pytest.mark.skipif(not REFERENCE.exists(), reason="the public DUIS reference data is not beside the checkout")
-def test_the_public_sample_of_sr_11_4(desk):
-    """Its device is not on this bench: every refusal names device and reason, and the response fits the schema."""
-    sample = REFERENCE / "11.4_UPDATE_PPMID_FIRMWARE_REQUEST_DUIS.XML"
-    schema = REFERENCE / "DUIS Schema V5.4.xsd"
-    response = desk.directory / "sample-response.xml"
-    options = ("--duis-xsd", str(schema), "--response", str(response))
-    ran = desk.chf("dcc", "submit", str(sample), *options, code=3)
-    assert "refused" in ran.err
-    files = {path.name: path.read_bytes() for path in REFERENCE.glob("*.xsd")}
-    DuisSchema(files, schema.name).check(response.read_bytes())

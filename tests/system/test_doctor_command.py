@@ -1,21 +1,14 @@
 """`chf doctor` on a machine that is well, and on one that is not."""
 
-import json
-import subprocess
-import sys
 from pathlib import Path
 
+from tests.support.programs import run_chf
 from tests.support.virtual_dongle import virtual_dongle
 
 
 def doctor(home: Path, *options: str) -> tuple[int, dict[str, dict[str, str]]]:
-    done = subprocess.run(
-        [sys.executable, "-m", "chf.cli.main", "doctor", "--home", str(home), "--json", *options],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    return done.returncode, {line["what"]: line for line in json.loads(done.stdout)["findings"]}
+    done = run_chf("doctor", "--json", *options, home=home)
+    return done.code, {line["what"]: line for line in done.json["findings"]}
 
 
 def test_a_new_home_is_well(tmp_path: Path) -> None:

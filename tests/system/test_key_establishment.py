@@ -7,7 +7,6 @@ import pytest
 from chf.crypto.ecqv import Suite
 from chf.eui64 import parse_eui64
 from chf.pki.zigbee import ZigbeePki
-from chf.store.device_log import DeviceStatus
 from chf.trace import Kind
 from chf.update.model import UpdateState
 from tests.support.programs import bench, image_file
@@ -67,32 +66,6 @@ def test_a_hub_that_was_killed_goes_on_with_the_key(tmp_path):
         number = desk.start_update(image_file(tmp_path / "new.ota"))
         desk.until_state(number, UpdateState.ACTIVATED)
         assert len(desk.events(Kind.KEY_ESTABLISHED)) == 1
-
-
-def test_a_device_without_a_certificate_joins_and_gets_nothing(tmp_path):
-    pki = certified(tmp_path)
-    with bench(tmp_path, NCP + ppmid()) as desk:
-        adopt(pki, desk.home)
-        desk.start_hub(config=CBKE)
-        desk.admit(EUI64, joined=False)
-        device = parse_eui64(EUI64)
-        desk.until(lambda: desk.store.devices.get(device).refused_frames >= 2, "frames to be refused")
-        entry = desk.store.devices.get(device)
-        assert (entry.status, entry.link_key, entry.file_version) == (DeviceStatus.JOINED, None, None)
-        assert {event.fields["reason"] for event in desk.events(Kind.FRAME_REFUSED)} == {"before key establishment"}
-
-
-def test_a_certificate_of_another_authority_is_refused(tmp_path):
-    pki, foreign = certified(tmp_path), ZigbeePki(tmp_path / "foreign")
-    foreign.issue(parse_eui64(EUI64))
-    with bench(tmp_path, NCP + ppmid(credentials="foreign/{eui64}-suite2.txt")) as desk:
-        adopt(pki, desk.home)
-        desk.start_hub(config=CBKE)
-        desk.admit(EUI64, joined=False)
-        desk.until(lambda: desk.events(Kind.KEY_FAILED), "the exchange to fail")
-        assert desk.events(Kind.KEY_FAILED)[0].fields["status"] == "BAD_KEY_CONFIRM"
-        assert desk.store.devices.get(parse_eui64(EUI64)).link_key is None
-        assert desk.dongle.wait_for("key_establishment_failed")["status"] == 2
 
 
 def test_a_forgotten_device_loses_its_key_and_may_come_back(tmp_path):

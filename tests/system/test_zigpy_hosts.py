@@ -191,17 +191,6 @@ def address_of(dongle: VirtualDongle) -> tuple[str, int]:
     return name, int(port)
 
 
-def test_a_watchdog_reset_is_told_unasked(tmp_path: Path) -> None:
-    with (
-        virtual_dongle(tmp_path, "", "--ncp", "znp") as dongle,
-        socket.create_connection(address_of(dongle), timeout=5.0) as line,
-    ):
-        line.sendall(bytes.fromhex("FE00210120"))
-        assert line.recv(64) == bytes.fromhex("FE02610159063D")
-        assert dongle.command(do="restart_dongle")["event"] == "control"
-        assert line.recv(64) == bytes.fromhex("FE064180000201020701C0")
-
-
 NOISE = {
     "ezsp": [b"\x1a\xc0\x38\xbc\x7e\x00\x42\x21\xa8"] * 3,  # a host vanishes in the middle of a frame
     "znp": [b"\xfe\xfa\x24\x02", b"\xef" * 256, b"\x1a\xc0\x38\xbc\x7e", b"\xfe\x00\x21"],
