@@ -25,6 +25,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=rank)
 
 
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """What a test wrote down as ("reached", text): how much of something was looked at."""
+    reports = terminalreporter.getreports("passed")
+    reached = [text for report in reports for name, text in report.user_properties if name == "reached"]
+    for text in reached:
+        terminalreporter.write_line(f"reached: {text}")
+
+
 @pytest.fixture
 def no_complaints(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
     """Nobody leaves an error in the log, neither asyncio nor a library: no lost task, no exception that nobody took."""

@@ -25,6 +25,7 @@ ARGUMENTS_S = {
     "die after": (0.0, 1.0, 2.0),
     "clock": (-864_000.0, -3600.0, 3600.0, 864_000.0),
     "silence": (3.0, 15.0, 90.0, 900.0),
+    "doubt": (60.0, 4000.0, 40_000.0),
     "mute": (1.0, 3.0, 20.0),
     "other type": (float(OLD), float(NEW), float(NEW + 1)),
     "at": ORDER_TIMES_S,

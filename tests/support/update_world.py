@@ -47,10 +47,10 @@ JOIN_S = 0.1
 NOT_DELIVERED_S = 2.0  # until the radio gives a message up
 REPORT_AGAIN_S = 10.0
 ANSWER_LIMIT_S = 3.0  # an Upgrade End that goes unanswered for longer may be acted upon
-LIFETIME_S = 2 * DAY_S
 QUIET_S = 900.0  # in which a finished update shows what it comes to
 CALM_S = 6 * 3600.0  # after the last thing of a schedule: nothing goes wrong any more
 EXACT_S = 0.01
+WINDOW_S = 3300.0  # the longest that a device may hold every byte of a parked image before its time
 FLOOD_WINDOW_S = 60.0
 
 FAULTS = {
@@ -72,7 +72,8 @@ class Deed:
     To a message itself: "lose", "unack" (it arrives, and the radio says that it did not), "twice", "late" by `s`.
     To the device: "cut" (off for `s`), "rejoin", "mute" (the next `s` read-backs say 0xFFFFFFFF), "other type" (it also
     asks for its other image, of which it runs version `s`). To the hub: "die" (down for `s`), "die after" (at the
-    `s`-th message that it is about to send), "clock" (set by `s`). To both: "silence" (the air loses all for `s`).
+    `s`-th message that it is about to send), "clock" (set by `s`), "doubt" (its clock is not trusted for `s`). To both: "silence" (the air loses all for `s`), "drop"
+    (the air loses the next frame).
     By people: "now", "at" (in `s` from then), "hold", "cancel".
     """
 
@@ -99,10 +100,11 @@ class Schedule:
     known: bool = False
     fault: str = ""
     body_bytes: int = 100
+    lifetime_s: float = 2 * DAY_S
     deeds: tuple[Deed, ...] = ()
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Message:
     """Under way. `to` is "hub" or "device" for frames, "fate" for what became of one, "report" for the device's CS09."""
 
@@ -180,7 +182,7 @@ class Device:
 
 
 class World:
-    def __init__(self, schedule: Schedule, *, lifetime_s: float = LIFETIME_S) -> None:
+    def __init__(self, schedule: Schedule) -> None:
         self.schedule = schedule
         octets = image(body_bytes=schedule.body_bytes)
         self.image = parse_image(octets)
@@ -193,13 +195,12 @@ class World:
             key=lambda item: item[:2],
         )
         self.air: list[Message] = []
-        self.silent_until = START
-        self.silences: list[tuple[float, float]] = []
+        self.silent_until = self.doubted_until = START
         self.device = Device(
             settings(personality=PERSONALITIES[schedule.personality], faults=FAULTS[schedule.fault]), boot_at=START
         )
         # The hub
-        self.policies = SchedulePolicy(lifetime_s=lifetime_s), OtaPolicy()
+        self.policies = SchedulePolicy(lifetime_s=schedule.lifetime_s), OtaPolicy()
         self.machine: UpdateMachine | None = UpdateMachine(*self.policies)
         self.back_at: float | None = None
         self.dies_after: int | None = None
@@ -234,7 +235,7 @@ class World:
 
     @property
     def now(self) -> Now:
-        return Now(Instant(self.instant), UtcSeconds(self.utc))
+        return Now(Instant(self.instant), UtcSeconds(self.utc), self.instant >= self.doubted_until)
 
     def _accept(self) -> None:
         self.row = model.accept(
@@ -254,7 +255,7 @@ class World:
         """An order that comes too late is refused, and changes nothing."""
         if self.machine is None or not self.row.active:
             return
-        whole = self.device.has_everything()
+        whole = self.device.has_everything() or self.seen["last block"] > 0
         if deed.do == "cancel":
             try:
                 self.hub(About(PEER, model.Cancelled()))
@@ -263,11 +264,12 @@ class World:
             self.cancelled_whole = whole
             return
         before = self.allowed, self.best_offset
-        self.allowed, self.best_offset = self._activation(deed.do, deed.s, deed.strategy), self.offset
+        self.allowed = self._activation(deed.do, deed.s, deed.strategy)
+        self.best_offset = self.offset if self.now.trusted else float("-inf")
         try:
             self.hub(About(PEER, model.ActivationOrdered(self.allowed)))
         except RefusedError:
-            self.allowed, self.best_offset = before[0], max(before[1], self.offset)
+            self.allowed, self.best_offset = before
 
     # The hub
 
@@ -325,6 +327,9 @@ class World:
                     self.warned = True
                 case Happened(old, update, event):
                     self._check_step(old, update, event)
+        assert self.machine is not None
+        if self.machine.for_device(PEER) != self.row:
+            raise ViolationError("the row is not what the machine knows")
         if self.row is not before and not self.row.active and before.active:
             self._check_end()
 
@@ -344,6 +349,9 @@ class World:
             raise ViolationError("activated, and the device never ran the new version")
         if row.state is model.UpdateState.REVERTED and (self.device.version == NEW or row.report is None):
             raise ViolationError("reverted, and the device runs the new version or claimed nothing")
+        lived_s = self.instant - START - self.schedule.at_s
+        if row.state is model.UpdateState.EXPIRED and lived_s < self.schedule.lifetime_s - EXACT_S:
+            raise ViolationError(f"expired after {lived_s:.0f} s")
         if row.state is model.UpdateState.FAILED and not row.reason:
             raise ViolationError("failed for no reason")
 
@@ -364,6 +372,8 @@ class World:
             kind = "last block"
         self.seen[kind] += 1
         fates = [deed.do for deed in self.deeds if (deed.on, deed.n) == (kind, self.seen[kind])]
+        if kind == "last block":
+            self._check_last_block()
         late = sum(deed.s for deed in self.deeds if (deed.on, deed.n, deed.do) == (kind, self.seen[kind], "late"))
         self._trigger(kind, self.seen[kind])
         lost = "lose" in fates or self.instant < self.silent_until
@@ -415,7 +425,7 @@ class World:
     def _join(self) -> None:
         device = self.device
         device.join_at = None
-        if device.settings.personality.has_time and self.machine is not None:
+        if device.settings.personality.has_time and self.machine is not None and self.now.trusted:
             device.clock.set(to_zigbee_time(self.now.utc), self.instant)
         if self.machine is not None:
             self.hub(About(PEER, model.DeviceRejoined()))
@@ -501,6 +511,8 @@ class World:
 
     def _check_activation(self, *, by_itself: bool) -> None:
         """The device starts the new image, or has started it."""
+        if self.device.has_everything() and self.device.firmware.banks.downloaded() != self.image.content:
+            raise ViolationError("what the device starts is not the image")
         if self.cancelled_whole is not None:
             if not self.cancelled_whole:
                 raise ViolationError("activated after a cancel that came before it had every byte")
@@ -509,6 +521,12 @@ class World:
         if early_s <= EXACT_S or self.warned or self._unheard():
             return
         raise ViolationError(f"activated {early_s:.1f} s early{', by itself' if by_itself else ''}")
+
+    def _check_last_block(self) -> None:
+        """Who has every byte may start by itself: who is parked gets the last only when the time is near."""
+        parked = getattr(self.allowed, "strategy", None) is model.Strategy.PARK
+        if parked and self.cancelled_whole is None and self._early_s() > WINDOW_S + EXACT_S:
+            raise ViolationError(f"the last block went out {self._early_s():.1f} s early")
 
     def _early_s(self) -> float:
         match self.allowed:
@@ -542,6 +560,8 @@ class World:
         if self.still > 100:
             raise ViolationError("something stays due")
         self.instant = at
+        if self.now.trusted:
+            self.best_offset = max(self.best_offset, self.offset)
         self.steps += 1
         self._one(at)
         self._trigger("step", self.steps)
@@ -602,17 +622,51 @@ class World:
                 self.dies_after = int(deed.s)
             case "clock":
                 self.offset += deed.s
-                self.best_offset = max(self.best_offset, self.offset)
+            case "doubt":
+                self.doubted_until = self.instant + deed.s
             case "silence":
                 self.silent_until = self.instant + deed.s
                 self.troubled_at = max(self.troubled_at, self.silent_until)
                 self.air = [message for message in self.air if message.to not in ("hub", "device")]
+            case "drop":
+                self._drop()
             case "other type" if self.device.powered and self.device.join_at is None:
                 other = ota.ImageId(MANUFACTURER, IMAGE_TYPE + 1, int(deed.s))
                 request = ota.QueryNextImageRequest(other, HARDWARE)
                 self.fly("hub", ZclFrame(0, ota.Command.QUERY_NEXT_IMAGE_REQUEST, request.to_bytes()).to_bytes())
             case _ if deed.do in ORDERS:
                 self.order(deed)
+
+    def _drop(self) -> None:
+        frame = next((index for index, message in enumerate(self.air) if message.payload), None)
+        if frame is None:
+            return
+        self.troubled_at = max(self.troubled_at, self.instant)
+        fate = self.air[frame + 1] if frame + 1 < len(self.air) else None
+        if fate is not None and fate.to == "fate" and self.air[frame].to == "device":
+            self.air[frame + 1] = replace(fate, due=self.instant + NOT_DELIVERED_S, delivered=False)
+        del self.air[frame]
+
+    def over(self) -> bool:
+        """The update has ended, and the device has nothing that it could start."""
+        return not self.row.active and not self.air and self.device.powered and not self.device.has_everything()
+
+    def matters(self) -> tuple[object, ...]:
+        """What the rest of the run depends on, apart from the time."""
+        known = (self.allowed, self.best_offset - self.offset, self.cancelled_whole, self.warned, self.alerts)
+        doubts = (self.unheard_end, self.troubled_at, self.sent_unasked, len(self.requests), NEW in self.ran)
+        return (
+            self.planned,
+            self.air,
+            self.silent_until,
+            self.doubted_until,
+            self.device,
+            self.machine,
+            self.back_at,
+            self.dies_after,
+            known,
+            doubts,
+        )
 
     def pass_time(self, seconds: float) -> None:
         end = self.instant + seconds
@@ -628,7 +682,7 @@ class World:
             self.pass_time(QUIET_S)
         if self.row.active:
             self.order(Deed("now"))
-        while self.row.active and self.instant < START + self.schedule.at_s + LIFETIME_S + DAY_S:
+        while self.row.active and self.instant < START + self.schedule.at_s + self.schedule.lifetime_s + DAY_S:
             self.pass_time(QUIET_S)
         if self.row.active:
             raise ViolationError(f"it never ends: {self.row.state} {self.row.record}")
