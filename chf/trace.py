@@ -48,6 +48,7 @@ class Kind(StrEnum):
     KEY_FAILED = "key.failed"
     FRAME_REFUSED = "frame.refused"
     VERSION_OBSERVED = "version.observed"
+    CLIENT_RECOGNISED = "client.recognised"
     IMAGE_ADDED = "image.added"
     IMAGE_REMOVED = "image.removed"
     IMAGE_CORRUPT = "image.corrupt"
@@ -87,6 +88,10 @@ KINDS: Final[Mapping[Kind, tuple[str, tuple[str, ...]]]] = MappingProxyType(
         Kind.KEY_FAILED: ("a key establishment was refused or broke off", ("reason", "status")),
         Kind.FRAME_REFUSED: ("a frame was refused, and not answered as asked", ("cluster", "command", "reason")),
         Kind.VERSION_OBSERVED: ("a device told which version it runs", ("file_version", "by")),
+        Kind.CLIENT_RECOGNISED: (
+            "the class of a device's OTA client was recognised, set, or is in doubt again",
+            ("client_class", "confidence", "reasons"),
+        ),
         Kind.IMAGE_ADDED: ("an image was stored", ("sha256", "bytes", "file_version")),
         Kind.IMAGE_REMOVED: ("an image was removed", ("sha256",)),
         Kind.IMAGE_CORRUPT: ("a stored image is not what was stored", ("sha256",)),

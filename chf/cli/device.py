@@ -16,8 +16,10 @@ from chf.store import Store
 from chf.store.device_log import DeviceEntry, DeviceType
 from chf.store.inbox import Verb
 from chf.trace import Event, Kind
+from chf.update.clients import CLASSES
 
 _MOST_UPDATES = 50
+_AUTO = "auto"
 _JOIN_WINDOW_S = (1, 3600)  # JoinTimePeriod of SR 8.11
 
 
@@ -103,6 +105,24 @@ def forget(*, eui64: Eui64, home: Path, as_json: bool) -> None:
     answer.say(f"{format_eui64(eui64)} is forgotten", as_json=as_json)
 
 
+@device.command("set-class")
+@click.argument("eui64", type=EUI64)
+@click.argument("client_class", metavar="CLASS|auto", type=click.Choice([*CLASSES, _AUTO], case_sensitive=False))
+@home_option
+@json_option
+def set_class(*, eui64: Eui64, client_class: str, home: Path, as_json: bool) -> None:
+    """Say of which class a device's OTA client is, where you know it: the hub then goes by the limits of that class.
+
+    With `auto` it goes by what the device shows, and no further than with an unknown client. Classes: docs/clients.md.
+    """
+    name = None if client_class == _AUTO else client_class
+    with Store.open(home) as store:
+        _insist_on_entry(store, eui64)
+        answer = ask(store, home, Verb.DEVICE_SET_CLASS, {"device": format_eui64(eui64), "class": name})
+    what = "by what it shows" if name is None else f"as of class {name}"
+    answer.say(f"{format_eui64(eui64)} is treated {what}", as_json=as_json)
+
+
 def _insist_on_entry(store: Store, eui64: Eui64) -> None:
     """A hub that is down would refuse it only when it comes, when nobody looks any more."""
     if store.devices.get(eui64) is None:
@@ -151,7 +171,7 @@ def show(*, eui64: Eui64, home: Path, as_json: bool) -> None:
     if as_json:
         print_json({"schema": 1, "device": described, "updates": updates, **rest_record(jobs)})
         return
-    rows = [(name.replace("_", " "), "-" if value is None else str(value)) for name, value in described.items()]
+    rows = [(name.replace("_", " "), _cell(value)) for name, value in described.items()]
     rows += [(f"update {line['update']}", f"{line['state']} {line['reason']}".strip()) for line in updates]
     print_table(["FIELD", "VALUE"], rows)
     tell_rest(jobs)
@@ -171,10 +191,19 @@ def _described(entry: DeviceEntry) -> dict[str, Any]:
         "image_type": _hex(entry.image_type, 4),
         "hardware_version": _hex(entry.hardware_version, 4),
         "file_version": _hex(entry.file_version, 8),
+        "client_class": entry.client.client.name,
+        "client_confidence": entry.client.confidence.value,
+        "client_reasons": list(entry.client.reasons),
         "refused_frames": entry.refused_frames,
         "added": isoformat(entry.added),
         "last_seen": None if entry.last_seen is None else isoformat(entry.last_seen),
     }
+
+
+def _cell(value: object) -> str:
+    if isinstance(value, list):
+        return "; ".join(map(str, value))
+    return "-" if value is None else str(value)
 
 
 def _hex(value: int | None, digits: int) -> str | None:

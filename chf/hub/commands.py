@@ -21,6 +21,7 @@ from chf.store.inbox import Command, CommandState, Verb
 from chf.store.rows import Unreadable
 from chf.store.store import Transaction
 from chf.trace import Kind
+from chf.update.clients import CLASSES
 from chf.update.eligibility import HUB_ENFORCES, Check, Order, activation_for, judge
 from chf.update.model import (
     ActivateAt,
@@ -90,6 +91,8 @@ class Commands:
                 result = await self._permit(batch, command.body)
             case Verb.DEVICE_FORGET:
                 result = await self._forget(batch, command.body)
+            case Verb.DEVICE_SET_CLASS:
+                result = self._set_class(batch, command.body)
             case Verb.UPDATE_START:
                 result = await self._start(batch, command.body)
             case Verb.UPDATE_CANCEL:
@@ -133,6 +136,15 @@ class Commands:
         self._log_alerts.raise_all(batch)
         batch.changed(device, DeviceChange.FORGOTTEN)
         return {"device": format_eui64(device)}
+
+    def _set_class(self, batch: Batch, body: Mapping[str, Any]) -> dict[str, Any]:
+        device, name = parse_eui64(body["device"]), body["class"]
+        if self._store.devices.get(device) is None:
+            raise RefusedError(f"{format_eui64(device)} is not in the device log")
+        if name is not None and name not in CLASSES:
+            raise RefusedError(f"there is no class {name!r} of OTA clients: there are {', '.join(CLASSES)}")
+        self._updates.set_client_class(batch, device, name)
+        return {"device": format_eui64(device), "class": name}
 
     async def _start(self, batch: Batch, body: Mapping[str, Any]) -> dict[str, Any]:
         """One update for each device; the refusals of some do not stop the others."""

@@ -11,6 +11,7 @@ from chf.clock import Instant, Now
 from chf.errors import ChfError, DamagedRowError, StoreCorruptError, UsageError
 from chf.eui64 import Eui64
 from chf.hub.batch import Batch, DeviceChange, append, together
+from chf.hub.clients import OtaClients
 from chf.hub.handler import Handler, HubContext
 from chf.image.image import FirmwareImage
 from chf.radio.interface import Delivery, Inbound, NetworkInfo, Outbound, Urgency
@@ -47,6 +48,7 @@ class Updates(Handler):
         self._machine = UpdateMachine(context.settings.jobs, context.settings.ota)
         self._store, self._alerts, self._devices = context.store, context.alerts, context.devices
         self._images, self._clock, self._damage = context.images, context.clock, context.damage
+        self._clients = OtaClients(context.devices)
         self._read_at_start: dict[str, FirmwareImage] = {}
         self._to_load: dict[UpdateId, effect.LoadImage] = {}
         self._progress: dict[Eui64, effect.Progress] = {}  # that is not written yet
@@ -84,7 +86,11 @@ class Updates(Handler):
     def receive(self, message: Inbound, now: Now) -> Batch:
         self._devices.ota_client_at(message.source, message.source_endpoint)
         heard = FrameReceived(message.source, message.source_endpoint, message.payload)
-        return self._batch(self._machine.handle(heard, now), now)
+        batch = self._batch(self._machine.handle(heard, now), now)
+        answer = batch.messages[-1].payload if batch.messages else None
+        if (noted := self._clients.hear(message.source, message.payload, answer, now)) is not None:
+            batch.then(lambda: noted)  # the answer waits for none of it
+        return batch
 
     def sent(self, message: Outbound, delivery: Delivery, now: Now) -> Batch:
         token = message.reference
@@ -94,7 +100,10 @@ class Updates(Handler):
         return self._batch(self._machine.handle(fate, now), now)
 
     def device_changed(self, device: Eui64, change: DeviceChange, now: Now) -> Batch:
+        if change in (DeviceChange.FORGOTTEN, DeviceChange.UNWRITTEN):
+            self._clients.begin_again(device)
         if change is DeviceChange.ARRIVED:
+            self._clients.arrived(device)
             return self._batch(self._machine.handle(About(device, DeviceRejoined()), now), now)
         if change is DeviceChange.UNWRITTEN:
             return self._begin_again(device, now)
@@ -144,6 +153,10 @@ class Updates(Handler):
         """
         batch.add(self._batch(self._machine.handle(About(device, event), batch.now), batch.now))
 
+    def set_client_class(self, batch: Batch, device: Eui64, name: str | None) -> None:
+        """Somebody says of which class its OTA client is or, with None, leaves it to what the device shows."""
+        batch.add(self._clients.set(device, name, batch.now))
+
     def for_device(self, device: Eui64) -> Update | None:
         """The device's active update, else the last one that ended, else None."""
         return self._machine.for_device(device)
@@ -171,8 +184,10 @@ class Updates(Handler):
                 batch.send(_outbound(wanted), ordered=wanted.token in _DECISIONS)
             case effect.Persist(update):
                 batch.write(partial(_save, update), device=update.device)
-            case effect.Happened():
+            case effect.Happened(before, update):
                 self._trace(batch, wanted)
+                if update.state is UpdateState.ACTIVATED and before.active:
+                    batch.add(self._clients.new_firmware(update.device, batch.now))
             case effect.RaiseTransferAlert():
                 batch.write(partial(self._raise_transfer_alert, wanted, batch.now))
             case effect.Progress(peer=peer):

@@ -4,6 +4,7 @@ The only list that the hub trusts: a device that is not in it gets nothing. Link
 is 0600; they are left out of every repr.
 """
 
+import json
 import sqlite3
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -13,9 +14,11 @@ from chf.clock import UtcSeconds
 from chf.errors import RefusedError, UsageError
 from chf.eui64 import Eui64, format_eui64
 from chf.store.database import Database
-from chf.store.rows import RowReader, Rows, eui64, octets, optional, unsigned, utc
+from chf.store.rows import RowReader, Rows, eui64, json_object, octets, optional, text, unsigned, utc
 from chf.store.schema import ACTIVE_JOB
+from chf.update.clients import CLASSES
 from chf.update.eligibility import Candidate, InProgress
+from chf.update.recognition import NOTHING_SHOWN, Recognition, Traits, recognise
 
 
 class DeviceType(StrEnum):
@@ -40,7 +43,8 @@ class DeviceEntry:
     """One device. Link keys are 16 octets; `file_version` is what it said last that it runs.
 
     `link_key` is that of key establishment (of this suite, at this time); a device that has none lives with the key
-    from its install code, where the hub lets it.
+    from its install code, where the hub lets it. `client_class` is what somebody said that its OTA client is, a name of
+    `CLASSES`; `client_traits` is what it has shown.
     """
 
     eui64: Eui64
@@ -59,10 +63,17 @@ class DeviceEntry:
     link_key: bytes | None = field(default=None, repr=False)
     key_suite: int | None = None
     key_utc: UtcSeconds | None = None
+    client_class: str | None = None
+    client_traits: Traits = NOTHING_SHOWN
 
     def __post_init__(self) -> None:
         if any(key is not None and len(key) != 16 for key in (self.install_code_link_key, self.link_key)):
             raise UsageError(f"the link key of {format_eui64(self.eui64)} is not 16 octets long")
+
+    @property
+    def client(self) -> Recognition:
+        """Which class its OTA client is of, and how sure that is."""
+        return recognise(self.client_traits, self.client_class)
 
     def candidate(self, in_progress: InProgress | None) -> Candidate:
         """What is known of it where an update is asked for. Joining is all the commissioning that a bench has."""
@@ -76,6 +87,16 @@ class DeviceEntry:
             hardware_version=self.hardware_version,
             file_version=self.file_version,
         )
+
+
+def _class(value: object) -> str:
+    if text(value) not in CLASSES:
+        raise ValueError(f"{text(value)[:40]!r} is no class of OTA clients")
+    return text(value)
+
+
+def _traits(value: object) -> Traits:
+    return NOTHING_SHOWN if value is None else Traits.from_json(json_object(value))
 
 
 READER: Final = RowReader(
@@ -97,6 +118,8 @@ READER: Final = RowReader(
         "link_key": optional(octets),
         "key_suite": optional(unsigned(8)),
         "key_utc": optional(utc),
+        "client_class": optional(_class),
+        "client_traits": _traits,
     },
     DeviceEntry,
 )
@@ -174,4 +197,6 @@ def _parameters(entry: DeviceEntry) -> tuple[str | bytes | int | float | None, .
         entry.link_key,
         entry.key_suite,
         entry.key_utc,
+        entry.client_class,
+        json.dumps(entry.client_traits.to_json(), sort_keys=True) if entry.client_traits != NOTHING_SHOWN else None,
     )

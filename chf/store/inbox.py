@@ -21,6 +21,7 @@ class Verb(StrEnum):
 
     DEVICE_PERMIT = "device.permit"
     DEVICE_FORGET = "device.forget"
+    DEVICE_SET_CLASS = "device.set-class"
     UPDATE_START = "update.start"
     UPDATE_CANCEL = "update.cancel"
     UPDATE_ACTIVATE = "update.activate"

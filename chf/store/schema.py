@@ -285,6 +285,11 @@ MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (
         "create index device_messages_by_time on device_messages (created_utc)",
         "create index device_messages_ended on device_messages (changed_utc)",
     ),
+    (
+        # The class of a device's OTA client: what somebody set, and what the device has shown (JSON).
+        "alter table devices add column client_class text",
+        "alter table devices add column client_traits text",
+    ),
 )
 
 

@@ -6,14 +6,14 @@ is found elsewhere; what follows from the class is decided in `chf.update.transf
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from types import MappingProxyType
 from typing import Final
 
 
 class Resume(StrEnum):
-    """Where a client goes on with a download after a power cut."""
+    """Where a client goes on with a download after a power cut; the further down, the worse."""
 
     AT_OFFSET = "at the offset"  # that it stored last: nothing is fetched twice
     CHECKPOINT = "at a checkpoint"  # that it stored some blocks before
@@ -21,7 +21,9 @@ class Resume(StrEnum):
 
 
 class OnReboot(StrEnum):
-    """What a client with the whole image does when it comes back before its time, unanswered or told "no image"."""
+    """What a client with the whole image does when it comes back before its time, unanswered or told "no image"; the
+    further down, the worse.
+    """
 
     ASKS = "asks"  # sends Upgrade End again: it can be told to wait again
     QUERIES = "queries"  # Query Next Image: it starts if it is offered what it has, so it is offered nothing
@@ -52,6 +54,19 @@ class ClientClass:
         if self.on_reboot is OnReboot.ACTIVATES:
             return False
         return self.hold_limit_s is None or wait_s < self.hold_limit_s
+
+    def within(self, other: "ClientClass") -> "ClientClass":
+        """This class with the more cautious value of both in every column."""
+        holds = [row.hold_limit_s for row in (self, other) if row.hold_limit_s is not None]
+        return replace(
+            self,
+            commit_window_s=min(self.commit_window_s, other.commit_window_s),
+            hold_limit_s=min(holds, default=None),
+            honours_wait=self.honours_wait and other.honours_wait,
+            answer_limit_s=min(self.answer_limit_s, other.answer_limit_s),
+            resume=max(self.resume, other.resume, key=list(Resume).index),
+            on_reboot=max(self.on_reboot, other.on_reboot, key=list(OnReboot).index),
+        )
 
 
 _WINDOW_S: Final = 20.0

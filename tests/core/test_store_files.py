@@ -302,10 +302,16 @@ def test_a_store_of_every_older_version_is_brought_up_to_date(home, version):
     if version >= 1:
         with raw(home / "chf.db") as old:
             old.execute("insert into meta values ('k', 'kept')")
+            old.execute(
+                "insert into devices (eui64, device_type, status, refused_frames, added_utc)"
+                " values ('00-DB-12-34-56-78-90-A4', 'PPMID', 'joined', 3, 1800000000.0)"
+            )
         old.close()
     with Store.open(home, hub=True) as store:
         assert sql(home, "pragma user_version") == [(len(MIGRATIONS),)]
         assert store.meta.get("k") == ("kept" if version >= 1 else None)
+        devices = store.devices.list()
+        assert [(entry.refused_frames, entry.client.confidence) for entry in devices] == [(3, "unknown")][:version]
 
 
 def test_a_store_from_before_indexes_keeps_its_audit_and_finds_its_records_by_update(home):
