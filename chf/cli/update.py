@@ -1,6 +1,7 @@
 """`chf update`: start, follow and call off firmware updates."""
 
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from chf.cli.options import (
     talk,
     tell_rest,
 )
-from chf.clock import UtcSeconds, isoformat
+from chf.clock import SystemClock, UtcSeconds, isoformat
 from chf.errors import ChfError, RefusedError, TimedOutError, UsageError
 from chf.eui64 import Eui64, format_eui64
 from chf.hub.commands import LONGEST_LIFETIME_S
@@ -129,10 +130,10 @@ def start(
         if all(store.devices.get(device) is None for device in devices):
             raise RefusedError(f"{format_eui64(devices[0])} is not in the device log: `chf device add` it first")
         loaded = _stored(store, image, kind)
-        order, enforced = Order(loaded, activation), HUB_ENFORCES
+        order, enforced = Order(loaded, activation, utc=SystemClock().now().utc), HUB_ENFORCES
         if allow_downgrade:
             enforced -= {Check.DOWNGRADE}
-        refusals = {device: judge(store.candidate(device), order, enforced).refusal for device in devices}
+        verdicts = {device: judge(store.candidate(device), order, enforced) for device in devices}
         body = {
             "devices": [format_eui64(device) for device in dict.fromkeys(devices)],
             "image": loaded.sha256,
@@ -150,15 +151,19 @@ def start(
             if as_json:
                 print_json({"schema": 1, "queued": True, "started": [], "refused": []})
             say_queued()
-            for device, refusal in refusals.items():
-                if refusal is not None:
-                    talk(f"as things stand the hub will refuse it for {format_eui64(device)}: {refusal.reason}")
+            for device, verdict in verdicts.items():
+                if verdict.refusal is not None:
+                    talk(f"as things stand the hub will refuse it for {format_eui64(device)}: {verdict.refusal.reason}")
+                for note in verdict.notes:
+                    if note.check is Check.EARLY_ACTIVATION:
+                        talk(f"warning: {format_eui64(device)}: {note.reason}")
             return
         started, refused = answer.result["started"], answer.result["refused"]
         if as_json and not wait:
             print_json({"schema": 1, "queued": False, "started": started, "refused": refused})
         for line in started:
             talk(f"update {line['update']} for {line['device']}")
+            _warn(line)
         for line in refused:
             talk(f"refused: {line['reason']}")
         if refused and not started:
@@ -302,6 +307,13 @@ def activate(*, number: int, at: UtcSeconds | None, strategy: str, time_form: st
             store, home, Verb.UPDATE_ACTIVATE, {"update": number, "activation": activation_to_json(activation)}
         )
     answer.say(f"update {number} will be activated", as_json=as_json)
+    _warn(answer.result or {})
+
+
+def _warn(result: Mapping[str, Any]) -> None:
+    """The hub's word for what the device may do before its time."""
+    if (warning := result.get("warning")) is not None:
+        talk(f"warning: update {result['update']}: {warning}")
 
 
 def _job(store: Store, number: UpdateId) -> Update:

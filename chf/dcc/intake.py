@@ -13,12 +13,13 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Final, Protocol
 
+from chf.clock import UtcSeconds
 from chf.dcc.products import ProductList
 from chf.duis import FirmwareWarning, ResponseCode, ServiceReference, ServiceResponse, UpdateFirmwareRequest
 from chf.errors import MalformedImageError
 from chf.eui64 import Eui64, format_eui64
 from chf.image.image import DEFAULT_LIMIT_BYTES, FirmwareImage, ImageKind, parse_image
-from chf.update.eligibility import COMMANDED, Candidate, Check, Order, judge
+from chf.update.eligibility import COMMANDED, LONG_AGO, Candidate, Check, Order, judge
 from chf.update.model import ActivateNow, Activation
 
 ACCESS_CONTROL_BROKER = Eui64(0x90B3D51F30000002)  # the target of every non-device request (DUIS-T)
@@ -40,7 +41,7 @@ class RequestCheck(Enum):
 
 
 EVERY_CHECK: Final[frozenset[RequestCheck | Check]] = frozenset((*RequestCheck, *Check))
-_NOTED_ONLY = frozenset({RequestCheck.IMAGE_VERSION, Check.HARDWARE_VERSION})
+_NOTED_ONLY = frozenset({RequestCheck.IMAGE_VERSION, Check.HARDWARE_VERSION, Check.EARLY_ACTIVATION})
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,10 +161,11 @@ def decide(
     policy: IntakePolicy = DEFAULT_POLICY,
     products: ProductList | None = None,
     activation: Activation | None = None,
+    utc: UtcSeconds = LONG_AGO,
 ) -> IntakeDecision:
     """Apply every rule. The caller records the counter of a request that was not refused as a whole.
 
-    `activation` is what the hub will be told, None for at once, because the request has no word for it.
+    `activation` is what the hub will be told, None for at once, because the request has no word for it; `utc` is now.
     """
     notes: list[str] = []
     for check, refusal in _request_findings(request, inventory, policy):
@@ -181,7 +183,7 @@ def decide(
         notes.append(_note(check, reason))
     name = f"service request {request.service_reference.value}"
     takes = _TAKES[request.service_reference]
-    order = Order(image, activation or ActivateNow(), takes, name, policy.minimum_gbcs_version, products)
+    order = Order(image, activation or ActivateNow(), takes, name, policy.minimum_gbcs_version, products, utc)
     enforced = frozenset(check for check in policy.enforced if isinstance(check, Check))
     accepted, refused = [], []
     for eui64 in dict.fromkeys(request.device_ids):  # named twice is asked once

@@ -56,10 +56,10 @@ def take_update(
         policy = replace(policy, enforced=policy.enforced - {Check.DOWNGRADE})
     # An image of 10 MB and 50,000 devices are judged before the transaction, so that the hub need not wait for that.
     version = store.version_of_others()
-    decision, command = decide(request, inventory(), policy, products, activation), None
+    decision, command = decide(request, inventory(), policy, products, activation, now.utc), None
     with store.transaction() as tx:
         if store.version_of_others() != version:  # the hub or another process, since it was decided
-            decision = decide(request, inventory(), policy, products, activation)
+            decision = decide(request, inventory(), policy, products, activation, now.utc)
         if decision.request_refusal is None and decision.image is not None:
             tx.requests.note(request.request_id.originator, request.request_id.counter, now.utc)
             command = _write(tx, decision, decision.image, activation or ActivateNow(), now, policy)

@@ -22,7 +22,7 @@ from chf.store.rows import Unreadable
 from chf.store.store import Transaction
 from chf.trace import Kind
 from chf.update.clients import CLASSES
-from chf.update.eligibility import HUB_ENFORCES, Check, Order, activation_for, judge
+from chf.update.eligibility import HUB_ENFORCES, Check, Order, activation_for, early_activation, judge
 from chf.update.model import (
     ActivateAt,
     ActivateByCommand,
@@ -35,6 +35,7 @@ from chf.update.model import (
     accept,
     activation_from_json,
 )
+from chf.update.recognition import NOTHING_KNOWN
 
 LONGEST_LIFETIME_S: Final = 10 * 365 * 86_400.0
 """Of an update; our choice."""
@@ -153,7 +154,7 @@ class Commands:
             raise ValueError(f"a lifetime of {lifetime_s} s")
         if self._store.images.get(body["image"]) is None:
             raise RefusedError(f"image {body['image']} is not in the store")
-        order = Order(await self._images.load(body["image"]), _ordered(body["activation"]))
+        order = Order(await self._images.load(body["image"]), _ordered(body["activation"]), utc=batch.now.utc)
         allow_downgrade = body.get("allow_downgrade") is True
         enforced = HUB_ENFORCES - {Check.DOWNGRADE} if allow_downgrade else HUB_ENFORCES
         origin = str(body.get("origin", "cli"))
@@ -162,9 +163,9 @@ class Commands:
         for text in body["devices"]:
             device = parse_eui64(text)
             candidate = self._store.candidate(device)
-            refusal = judge(candidate, order, enforced).refusal
-            if refusal is not None:
-                reason = f"{format_eui64(device)}: {refusal.reason}"
+            verdict = judge(candidate, order, enforced)
+            if verdict.refusal is not None:
+                reason = f"{format_eui64(device)}: {verdict.refusal.reason}"
                 refused.append({"device": format_eui64(device), "reason": reason})
                 batch.event(Kind.REQUEST_REFUSED, {"request": origin, "reason": reason}, device=device)
                 continue
@@ -190,8 +191,10 @@ class Commands:
             batch.write(partial(_add_update, update))
             fields = {"request": origin, "sha256": order.image.sha256}
             batch.event(Kind.REQUEST_ACCEPTED, fields, device=device, job=int(update.id))
+            warning = next((note.reason for note in verdict.notes if note.check is Check.EARLY_ACTIVATION), None)
+            _warn(batch, update, warning)
             self._updates.add(batch, update)
-            started.append({"device": format_eui64(device), "update": int(update.id)})
+            started.append({"device": format_eui64(device), "update": int(update.id), "warning": warning})
         return {"started": started, "refused": refused}
 
     def _cancel(self, batch: Batch, body: Mapping[str, Any]) -> dict[str, Any]:
@@ -207,7 +210,11 @@ class Commands:
         if isinstance(update.activation, ActivateByCommand):
             raise RefusedError(f"update {update.id} waits for its supplier's command CS06, and for nobody else's")
         self._updates.tell(batch, update.device, ActivationOrdered(activation))
-        return {"update": int(update.id)}
+        entry = self._store.devices.get(update.device)
+        client = NOTHING_KNOWN if entry is None else entry.client
+        warning = early_activation(client, activation, batch.now.utc)
+        _warn(batch, update, warning)
+        return {"update": int(update.id), "warning": warning}
 
     def _active_update(self, body: Mapping[str, Any]) -> Update:
         update = self._store.jobs.get(UpdateId(int(body["update"])))
@@ -228,6 +235,12 @@ def _ordered(value: dict[str, Any]) -> Activation:
     if isinstance(activation, ActivateAt) and not activation.utc <= LAST_ZIGBEE_UTC:  # NaN is not, either
         raise ValueError(f"the activation time {activation.utc} is none that a device can be told")
     return activation
+
+
+def _warn(batch: Batch, update: Update, warning: str | None) -> None:
+    """Nobody is promised a time that the device may not keep."""
+    if warning is not None:
+        batch.event(Kind.ALARM, {"reason": warning}, device=update.device, job=int(update.id))
 
 
 def _refusal(command: Command, reason: str, now: Now) -> Batch:

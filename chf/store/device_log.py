@@ -86,6 +86,7 @@ class DeviceEntry:
             image_type=self.image_type,
             hardware_version=self.hardware_version,
             file_version=self.file_version,
+            client=self.client,
         )
 
 

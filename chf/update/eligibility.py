@@ -12,18 +12,29 @@ image: that is checked then (chf.update.transfer.transfers), and told with CCS08
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum
-from typing import Final, Protocol
+from math import inf
+from typing import Final, Protocol, assert_never
 
+from chf.clock import UtcSeconds
 from chf.eui64 import Eui64, format_eui64
 from chf.image.header import HardwareVersions
 from chf.image.image import FirmwareImage, ImageKind
-from chf.update.model import ActivateByCommand, ActivateNow, Activation, Update
+from chf.update.clients import OnReboot
+from chf.update.model import ActivateAt, ActivateByCommand, ActivateHold, ActivateNow, Activation, Strategy, Update
+from chf.update.recognition import NOTHING_KNOWN, Confidence, Recognition
 
 COMMANDED: Final = frozenset({"ESME", "GSME", "HCALCS"})
 """They activate on the signed command of their supplier (GBCS CS06, SR 11.3), never on the word of the hub."""
 
 UPDATABLE: Final = COMMANDED | {"PPMID", "CAD"}
 """Not the stand-alone IHD: SECMP0007 leaves it out."""
+
+
+_WHOSE: Final = {
+    Confidence.UNKNOWN: "its OTA client, whose class is not known,",
+    Confidence.LIKELY: "its OTA client, likely and not certainly of class {},",
+    Confidence.CERTAIN: "its OTA client, of class {},",
+}
 
 
 class Check(Enum):
@@ -48,9 +59,14 @@ class Check(Enum):
     SAME_VERSION = "same-version"
     """Another version runs: success could not be told from doing nothing."""
     DOWNGRADE = "downgrade"
+    EARLY_ACTIVATION = "early-activation"
+    """Nothing that its OTA client does by itself makes it activate before its time."""
     PRODUCT_LIST = "product-list"
     """Where there is a list: an Active entry with this hash, version and model, and an allowed upgrade path."""
 
+
+LONG_AGO: Final = UtcSeconds(0)
+"""Of an order whose time is not told: any wait from then on is a long one."""
 
 HUB_ENFORCES: Final = frozenset(
     {
@@ -103,6 +119,8 @@ class Candidate:
     """Manufacturer and model, the keys of the product list."""
     gbcs_version: str = ""
     on_hub: bool = True
+    client: Recognition = NOTHING_KNOWN
+    """Which class of OTA client it is."""
 
 
 class UpgradePaths(Protocol):
@@ -125,6 +143,8 @@ class Order:
     minimum_gbcs_version: str = ""
     """Devices of an older one are refused, those of an unknown one are not; "" for no such rule."""
     products: UpgradePaths | None = None
+    utc: UtcSeconds = LONG_AGO
+    """When it is asked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,6 +178,28 @@ def judge(device: Candidate | None, order: Order, enforced: frozenset[Check]) ->
 def activation_for(device_type: str, wanted: Activation) -> Activation:
     """How a device of this type is activated where `judge` found nothing against the order."""
     return ActivateByCommand() if device_type in COMMANDED else wanted
+
+
+def early_activation(client: Recognition, activation: Activation, utc: UtcSeconds) -> str | None:
+    """What becomes of a promise of this activation, made now, with such a client: None where the hub can keep it.
+
+    Not of a command: GBCS forbids a meter to activate without that, and it waits as long as its supplier does.
+    """
+    match activation:
+        case ActivateNow() | ActivateByCommand():
+            return None
+        case ActivateAt(strategy=strategy):
+            wait_s: float = activation.utc - utc
+        case ActivateHold(strategy=strategy):
+            wait_s = inf
+        case _:
+            assert_never(activation)
+    limits, told = client.limits, []
+    if strategy is Strategy.HOLD and not limits.can_hold(wait_s):
+        told.append("cannot be relied upon to hold the image for so long: its last block is kept back instead")
+    if limits.on_reboot is OnReboot.ACTIVATES and isinstance(activation, ActivateAt) and wait_s > 0:
+        told.append(f"may activate at a restart in the last {limits.commit_window_s:.0f} s before its time")
+    return f"{_WHOSE[client.confidence].format(limits.name)} {', and '.join(told)}" if told else None
 
 
 def hardware_objection(hardware: int, versions: HardwareVersions | None) -> str | None:
@@ -207,6 +249,9 @@ def _findings(device: Candidate, order: Order) -> Iterator[Refusal]:
     if running is not None and running > header.file_version:
         reason = f"it runs version 0x{running:08X}, newer than 0x{header.file_version:08X}"
         yield Refusal(Check.DOWNGRADE, f"{reason}: a downgrade must be asked for")
+    early = early_activation(device.client, activation_for(device.device_type, order.activation), order.utc)
+    if early is not None:
+        yield Refusal(Check.EARLY_ACTIVATION, early)
     if order.products is not None:
         objection = order.products.objection(
             image.manufacturer_image_hash, header.file_version, device.device_type, device.model, running

@@ -374,3 +374,6 @@ def _wait_s(answer: bytes) -> int | None:
         return None
     *_, current, request = _WAIT.unpack_from(answer)
     return int(request - current)
+
+
+NOTHING_KNOWN: Final = recognise(NOTHING_SHOWN)

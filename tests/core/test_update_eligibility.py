@@ -6,6 +6,7 @@ import pytest
 from click.testing import CliRunner
 
 from chf.cli.update import update as update_command
+from chf.clock import UtcSeconds
 from chf.dcc.intake import EVERY_CHECK, IntakePolicy, RefusalList, decide
 from chf.dcc.inventory import StoreInventory
 from chf.dcc.products import Product, ProductList, ProductStatus
@@ -18,6 +19,7 @@ from chf.store import Store
 from chf.store.device_log import DeviceEntry, DeviceStatus, DeviceType
 from chf.store.images import record_of
 from chf.store.inbox import Verb
+from chf.trace import Kind
 from chf.update import model
 from chf.update.eligibility import (
     COMMANDED,
@@ -28,8 +30,10 @@ from chf.update.eligibility import (
     InProgress,
     Order,
     activation_for,
+    early_activation,
     judge,
 )
+from chf.update.recognition import NOTHING_SHOWN, Traits, recognise
 from tests.support.memory_radio import MemoryRadio, hub_on_desk
 
 DEVICE, OTHER = Eui64(0x00DB1234567890A4), Eui64(0x00DB1234567890A5)
@@ -55,6 +59,10 @@ def image(tail: bytes = b"", body: bytes = b"\xee" * 100, **changes):
     return parse_image(whole)
 
 
+NOT_HELD = (
+    "its OTA client, whose class is not known, cannot be relied upon to hold the image for so long:"
+    " its last block is kept back instead"
+)
 ENTRY = DeviceEntry(
     DEVICE,
     DeviceType.PPMID,
@@ -130,6 +138,7 @@ ROWS = [
         NOT_APPLICABLE,
         "it runs version 0x00000003, newer than 0x00000002: a downgrade must be asked for",
     ),
+    (Check.EARLY_ACTIVATION, ENTRY, {"activation": model.ActivateHold()}, NOT_APPLICABLE, NOT_HELD),
 ]
 ROW_NAMES = [row[0].value for row in ROWS]
 
@@ -309,6 +318,87 @@ def test_what_is_not_known_is_no_reason_to_refuse():
         ).refusal
         is None
     )
+
+
+# What a client may do before its time
+
+UTC = UtcSeconds(1_800_000_000.0)
+HELD = model.Strategy.HOLD
+
+
+def in_hours(hours, **how):
+    return model.ActivateAt(UtcSeconds(UTC + hours * 3600), **how)
+
+
+@pytest.mark.parametrize(
+    ("name", "activation", "words"),
+    [
+        (None, model.ActivateNow(), None),
+        (None, model.ActivateByCommand(), None),
+        (None, in_hours(-1), None),
+        (None, in_hours(8), "its OTA client, whose class is not known, may activate at a restart in the last 20 s"),
+        (None, in_hours(8, strategy=HELD), NOT_HELD + ", and may activate at a restart in the last 20 s"),
+        (None, model.ActivateHold(), NOT_HELD),
+        (None, model.ActivateHold(model.Strategy.PARK), None),
+        ("telink", in_hours(8), None),
+        ("telink", in_hours(1.9, strategy=HELD), None),
+        ("telink", in_hours(2.1, strategy=HELD), "its OTA client, of class telink, cannot be relied upon to hold"),
+        ("telink", model.ActivateHold(), "its OTA client, of class telink, cannot be relied upon to hold"),
+        ("ti", in_hours(2.9, strategy=HELD), None),
+        ("ti", in_hours(3.1, strategy=HELD), "cannot be relied upon to hold"),
+        ("silicon-labs", in_hours(1000, strategy=HELD), None),
+        ("silicon-labs", model.ActivateHold(), None),
+        ("nordic", in_hours(8), "may activate at a restart in the last 20 s before its time"),
+        ("nordic", model.ActivateHold(), "cannot be relied upon to hold"),
+    ],
+)
+def test_a_promise_that_a_client_may_break_is_told_of(name, activation, words):
+    told = early_activation(recognise(NOTHING_SHOWN, name), activation, UTC)
+    assert (told is None) is (words is None)
+    assert told is None or words in told
+
+
+def test_a_class_that_is_only_likely_is_relied_upon_no_more_than_an_unknown_one():
+    telink = Traits(block_bytes=48, field_control=2)
+    told = early_activation(recognise(telink), in_hours(8), UTC)
+    assert told == (
+        "its OTA client, likely and not certainly of class telink,"
+        " may activate at a restart in the last 20 s before its time"
+    )
+
+
+async def test_the_hub_warns_with_its_answer_and_in_the_trace(tmp_path):
+    store, ordered, _ = scene(tmp_path, ENTRY, {})
+    body = {"devices": [format_eui64(DEVICE)], "image": ordered.sha256}
+
+    async def answer(desk, verb, wanted, **more):
+        with store.transaction() as tx:
+            number = tx.inbox.submit(verb, {"activation": model.activation_to_json(wanted), **more}, 0.0)
+        await desk.until(lambda: store.inbox.get(number).result is not None)
+        return store.inbox.get(number).result
+
+    with store:
+        async with hub_on_desk(store, MemoryRadio()) as desk:
+            held = await answer(desk, Verb.UPDATE_START, model.ActivateHold(), **body)
+            assert held["started"] == [{"device": format_eui64(DEVICE), "update": 1, "warning": NOT_HELD}]
+            later = model.ActivateAt(UtcSeconds(desk.told[-1].utc + 36_000))
+            moved = await answer(desk, Verb.UPDATE_ACTIVATE, later, update=1)
+            assert "may activate at a restart in the last 20 s" in moved["warning"]
+            assert (await answer(desk, Verb.UPDATE_ACTIVATE, model.ActivateNow(), update=1))["warning"] is None
+            alarms = [event for event in desk.told if event.kind is Kind.ALARM]
+    assert [(event.job, event.device, event.fields["reason"]) for event in alarms] == [
+        (1, DEVICE, NOT_HELD),
+        (1, DEVICE, moved["warning"]),
+    ]
+
+
+@pytest.mark.parametrize("set_class", [None, "silicon-labs"])
+def test_the_cli_warns_at_once(tmp_path, set_class):
+    store, ordered, _ = scene(tmp_path, replace(ENTRY, client_class=set_class), {})
+    store.close()
+    arguments = ["start", "--home", str(tmp_path), "--device", format_eui64(DEVICE), "--image", ordered.sha256]
+    ran = CliRunner().invoke(update_command, [*arguments, "--hold"])
+    assert (f"warning: {format_eui64(DEVICE)}: {NOT_HELD}\n" in ran.output) is (set_class is None)
 
 
 def test_an_update_that_the_hub_has_not_seen_yet_is_in_progress(tmp_path):
