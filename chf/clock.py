@@ -9,10 +9,11 @@ A wall clock that was never set, or was set just now, is not to be trusted: each
 import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import NewType, Protocol
 
 Instant = NewType("Instant", float)
-"""Monotonic seconds, of no meaning beyond this process."""
+"""Monotonic seconds, of no meaning beyond this process; on Linux, beyond this start of the machine."""
 
 UtcSeconds = NewType("UtcSeconds", float)
 """Seconds since 1970-01-01 UTC (POSIX)."""
@@ -31,8 +32,14 @@ class Now:
 
     instant: Instant
     utc: UtcSeconds
-    trusted: bool = True
-    """Whether devices are told `utc`, and appointments kept by it. Where it is not, none falls due."""
+    distrust: str = ""
+    """Why devices are not told `utc`, and no appointment falls due by it (`chf.trust`); empty where it is trusted."""
+    boot: str = ""
+    """Which start of the machine `instant` counts from; empty where that is not known."""
+
+    @property
+    def trusted(self) -> bool:
+        return not self.distrust
 
     def zigbee_time(self) -> ZigbeeTime:
         """0xFFFFFFFF where the wall clock is not trusted."""
@@ -51,10 +58,16 @@ class Clock(Protocol):
 
 
 class SystemClock:
-    """The clocks of this machine."""
+    """The clocks of this machine, whatever they show."""
+
+    def __init__(self) -> None:
+        try:
+            self._boot = Path("/proc/sys/kernel/random/boot_id").read_text("ascii").strip()  # proc(5)
+        except (OSError, ValueError):
+            self._boot = ""  # not Linux
 
     def now(self) -> Now:
-        return Now(Instant(time.monotonic()), UtcSeconds(time.time()))
+        return Now(Instant(time.monotonic()), UtcSeconds(time.time()), boot=self._boot)
 
     def instant(self) -> Instant:
         return Instant(time.monotonic())

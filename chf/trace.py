@@ -36,6 +36,9 @@ class Kind(StrEnum):
 
     HUB_STARTED = "hub.started"
     HUB_STOPPED = "hub.stopped"
+    CLOCK_STEPPED = "clock.stepped"
+    CLOCK_DISTRUSTED = "clock.distrusted"
+    CLOCK_TRUSTED = "clock.trusted"
     RADIO_STATE = "radio.state"
     COMMAND_RECEIVED = "command.received"
     COMMAND_FINISHED = "command.finished"
@@ -76,6 +79,9 @@ KINDS: Final[Mapping[Kind, tuple[str, tuple[str, ...]]]] = MappingProxyType(
     {
         Kind.HUB_STARTED: ("the hub runs, with its store open and its lock held", ("version", "pid")),
         Kind.HUB_STOPPED: ("the hub stops in good order", ("reason",)),
+        Kind.CLOCK_STEPPED: ("the wall clock was set, and lifetimes moved with it", ("seconds", "updates")),
+        Kind.CLOCK_DISTRUSTED: ("the wall clock is not trusted: appointments wait", ("reason",)),
+        Kind.CLOCK_TRUSTED: ("the wall clock is trusted again", ()),
         Kind.RADIO_STATE: ("the dongle came up, went, or is being connected", ("state", "reason")),
         Kind.COMMAND_RECEIVED: ("a command was taken from the inbox", ("command", "verb")),
         Kind.COMMAND_FINISHED: ("a command was done or refused", ("command", "verb", "state", "reason")),

@@ -10,6 +10,7 @@ import shutil
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import StrEnum
 from importlib import metadata
@@ -25,7 +26,6 @@ from chf.errors import ChfError
 
 _LIBRARIES = {"zigpy": (2, 4), "bellows": (1, 2), "zigpy-znp": (1, 1), "cryptography": (44, 0)}
 _ENOUGH_DISK_BYTES = 200 * 1024 * 1024
-_EARLIEST_UTC = 1_767_225_600.0  # 2026-01-01: a clock that shows less was never set
 _SERIAL_GROUPS = ("dialout", "uucp", "plugdev")
 _OTHERS = 0o077  # the mode's bits for group and others, POSIX sys/stat.h
 
@@ -57,7 +57,7 @@ class UnwellError(ChfError):
 @json_option
 def doctor(*, port: str | None, dongle: Dongle, home: Path, as_json: bool) -> None:
     """Check versions, clock, disk, home directory, serial ports and permissions. Exit code 1 if something is bad."""
-    findings = [*_versions(), _clock(), _disk(home), *_home(home), *_pki(home / "pki"), *_ports()]
+    findings = [*_versions(), _clock(home), _disk(home), *_home(home), *_pki(home / "pki"), *_ports()]
     if port is not None:
         findings.append(_dongle(dongle.on(port), home))
     if as_json:
@@ -93,12 +93,18 @@ def _versions() -> Iterator[Finding]:
             yield Finding(name, Verdict.GOOD, found)
 
 
-def _clock() -> Finding:
-    now = SystemClock().now().utc
+def _clock(home: Path) -> Finding:
+    from chf.store import Store  # slow to import
+    from chf.trust import REMEDY, WatchedClock
+
+    now = WatchedClock(SystemClock(), None).now()
+    if (home / "chf.db").exists():
+        with suppress(ChfError), Store.open(home) as store:  # what is wrong with the store is another finding
+            now = store.watched(SystemClock()).now()
+    if not now.trusted:
+        return Finding("clock", Verdict.BAD, f"{isoformat(now.utc)} is not trusted: {now.distrust}", REMEDY)
     zone = time.strftime("%Z")
-    if now < _EARLIEST_UTC:
-        return Finding("clock", Verdict.BAD, isoformat(now), "set it: activation times and certificates depend on it")
-    return Finding("clock", Verdict.GOOD, f"{isoformat(now)} (local zone {zone}; this program speaks UTC)")
+    return Finding("clock", Verdict.GOOD, f"{isoformat(now.utc)} (local zone {zone}; this program speaks UTC)")
 
 
 def _disk(home: Path) -> Finding:

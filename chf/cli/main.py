@@ -14,6 +14,7 @@ INTERRUPTED = 130  # what shells use for a program that SIGINT ended: 128 + 2
 
 _NOUNS = {
     "alert": ("chf.cli.alert", "Alerts that devices and the hub sent to the DCC."),
+    "clock": ("chf.cli.clock", "Whether the wall clock is trusted, and why not."),
     "dcc": ("chf.cli.dcc.group", "The DCC side: service requests in, answers and alerts out, test PKI."),
     "demo": ("chf.cli.demo", "The whole story on a virtual dongle, no hardware."),
     "device": ("chf.cli.device", "The device log: who may be on this hub's network."),

@@ -9,9 +9,11 @@ import click
 
 from chf.cli.dongle import Dongle, dongle_options, hub_at, leave_to_hub
 from chf.cli.options import home_option, json_option, print_json, print_table, talk, write_secret
+from chf.clock import SystemClock
 from chf.errors import RadioGoneError, RefusedError, UsageError
 from chf.radio.interface import RADIO_NOTE, Inbound, Outbound, RadioInfo, RadioState, SecurityReport
 from chf.store.lock import hub_pid
+from chf.trust import REMEDY
 
 _LARGEST_BACKUP_BYTES = 4 << 20  # a network of thousands of devices is a tenth of that
 
@@ -102,14 +104,15 @@ def info(*, port: str | None, dongle: Dongle, home: Path, as_json: bool) -> None
     from chf.store import Store
 
     with Store.open(home) as store:
-        text = store.meta.get(RADIO_NOTE)
+        text, now = store.meta.get(RADIO_NOTE), store.watched(SystemClock()).now()
     pid = hub_pid(home)
     if text is None:
         raise UsageError("no hub has run on this home directory yet: give --port, or start `chf run`")
     known = json.loads(text)
     if as_json:
-        print_json({"schema": 1, "hub_running": pid is not None, **known})
+        print_json({"schema": 1, "hub_running": pid is not None, **known, "clock_distrust": now.distrust})
         return
+    known["clock"] = "trusted" if now.trusted else f"not trusted: {now.distrust}; {REMEDY}"
     rows = [(name.replace("_", " "), "-" if value is None else str(value)) for name, value in known.items()]
     print_table(["FIELD", "VALUE"], [("hub", f"runs (process {pid})" if pid is not None else "does not run"), *rows])
 

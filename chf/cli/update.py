@@ -29,6 +29,7 @@ from chf.hub.commands import LONGEST_LIFETIME_S
 from chf.image.image import FirmwareImage, ImageKind
 from chf.store import Store, progress
 from chf.store.inbox import Verb
+from chf.trust import REMEDY
 from chf.update.eligibility import HUB_ENFORCES, Check, Order, judge
 from chf.update.model import (
     ActivateAt,
@@ -225,6 +226,7 @@ def show(*, number: int, home: Path, as_json: bool) -> None:
         job = _job(store, UpdateId(number))
         described_job = _described(store, job)
         records = store.audit.of_update(number)
+        now = store.watched(SystemClock()).now()
     history = [record.event for record in records]
     if as_json:
         told = [event_record(event) for event in history]
@@ -234,6 +236,8 @@ def show(*, number: int, home: Path, as_json: bool) -> None:
         ["FIELD", "VALUE"],
         [(name.replace("_", " "), "-" if value is None else str(value)) for name, value in described_job.items()],
     )
+    if job.active and isinstance(job.activation, ActivateAt) and not now.trusted:
+        talk(f"the clock is not trusted, so the activation time waits: {now.distrust}; {REMEDY}")
     click.echo()
     print_table(
         ["TIME", "EVENT", "DETAIL"],

@@ -42,7 +42,8 @@ from chf.eui64 import format_eui64
 from chf.pki.gbcs import Pki
 from chf.store import Store
 from chf.trace import Event, Kind
-from chf.update.model import Activation
+from chf.trust import insist_on_trust
+from chf.update.model import ActivateAt, Activation
 
 _T = TypeVar("_T")
 
@@ -140,6 +141,8 @@ class Desk:
             return self._refused(read.header.request_id, read.header.service, refusal, now)
         notes = () if note is None else (note,)
         if isinstance(read.request, UpdateFirmwareRequest):
+            if isinstance(activation, ActivateAt):
+                insist_on_trust(now)
             return self._update(read.request, now, notes, activation, allow_downgrade=allow_downgrade)
         return self._device_request(read, now, notes)
 

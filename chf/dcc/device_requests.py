@@ -37,6 +37,7 @@ from chf.store.device_messages import NewDeviceMessage
 from chf.store.inbox import Followed, Verb
 from chf.store.store import Transaction
 from chf.trace import Event, Kind
+from chf.trust import insist_on_trust
 from chf.update.eligibility import Candidate
 
 CANCELLATION_UTC_S: Final = int(datetime(3000, 12, 31, tzinfo=UTC).timestamp())
@@ -200,6 +201,10 @@ def _time_refusal(when: int | None, context: RequestContext) -> RequestRefusal |
     furthest = context.policy.furthest_execution_s
     if when is None or when == CANCELLATION_UTC_S:
         return None
+    try:
+        insist_on_trust(context.now)
+    except RefusedError as error:
+        return RequestRefusal(ResponseCode.VALIDATION, str(error))
     if when <= context.now.utc:
         return RequestRefusal(ResponseCode.VALIDATION, f"{isoformat(UtcSeconds(when))} has passed")
     if furthest and when > context.now.utc + furthest:
@@ -228,6 +233,8 @@ def _checked_command(request: SignedPreCommandRequest, context: RequestContext) 
     told = CANCELLED_UTC_S if request.execution_utc_s == CANCELLATION_UTC_S else request.execution_utc_s
     if told is not None and told != when:
         raise RefusedError("its executionDateTime is not the ExecutionDateTime of the request")
+    if when is not None and when != CANCELLED_UTC_S:
+        insist_on_trust(context.now)
     return message
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from threading import Thread
 
 from chf.background import keep_doing
-from chf.clock import SystemClock
+from chf.clock import Instant, Now, SystemClock
 from chf.dcc.conversion import Conversion
 from chf.dcc.delivery import Delivery
 from chf.dcc.desk import Desk
@@ -28,6 +28,19 @@ _LOG = logging.getLogger(__name__)
 _POLL_S = 0.2  # how soon what the hub wrote is passed on
 
 
+class HubsClock:
+    """A `Clock` that is trusted as far as the hub trusts it."""
+
+    def __init__(self, store: Store) -> None:
+        self._store, self._clock = store, SystemClock()
+
+    def now(self) -> Now:
+        return self._store.watched(self._clock).now()
+
+    def instant(self) -> Instant:
+        return self._clock.instant()
+
+
 @dataclass(frozen=True, slots=True)
 class DccSide:
     home: Path
@@ -42,8 +55,8 @@ class DccSide:
 
         Raises StoreInUseError where another DCC side has the store.
         """
-        clock = SystemClock()
         with StoreLock.acquire(self.home, Only.DCC_SIDE), Store.open(self.home) as store:
+            clock = HubsClock(store)
             desk = Desk(store, self.pki, self.settings, signers=self.signers, schema=self.schema)
             conversion = Conversion(store, self.pki, ResponseSigner(self.pki), self.settings.policy)
             delivery = Delivery(store, self.settings, clock)

@@ -16,11 +16,13 @@ from chf.hub.device_log_alerts import TOOK_KEY_BACK, DeviceLogAlerts
 from chf.hub.handler import HubContext
 from chf.hub.journal import Journal
 from chf.hub.updates import Updates
+from chf.hub.wall_clock import note_clock
 from chf.radio.interface import RadioState
 from chf.store.inbox import Command, CommandState, Verb
 from chf.store.rows import Unreadable
 from chf.store.store import Transaction
 from chf.trace import Kind
+from chf.trust import insist_on_trust
 from chf.update.clients import CLASSES
 from chf.update.eligibility import HUB_ENFORCES, Check, Order, activation_for, early_activation, judge
 from chf.update.model import (
@@ -88,6 +90,10 @@ class Commands:
     async def _do(self, command: Command, now: Now) -> Batch:
         batch = Batch(now)
         match command.verb:
+            case Verb.CLOCK_TRUST:
+                self._clock.confirm()
+                batch.write(partial(note_clock, self._clock.record()))
+                result = {}
             case Verb.DEVICE_PERMIT:
                 result = await self._permit(batch, command.body)
             case Verb.DEVICE_FORGET:
@@ -154,7 +160,8 @@ class Commands:
             raise ValueError(f"a lifetime of {lifetime_s} s")
         if self._store.images.get(body["image"]) is None:
             raise RefusedError(f"image {body['image']} is not in the store")
-        order = Order(await self._images.load(body["image"]), _ordered(body["activation"]), utc=batch.now.utc)
+        ordered = _ordered(body["activation"], batch.now)
+        order = Order(await self._images.load(body["image"]), ordered, utc=batch.now.utc)
         allow_downgrade = body.get("allow_downgrade") is True
         enforced = HUB_ENFORCES - {Check.DOWNGRADE} if allow_downgrade else HUB_ENFORCES
         origin = str(body.get("origin", "cli"))
@@ -204,7 +211,7 @@ class Commands:
 
     def _activate(self, batch: Batch, body: Mapping[str, Any]) -> dict[str, Any]:
         update = self._active_update(body)
-        activation = _ordered(body["activation"])
+        activation = _ordered(body["activation"], batch.now)
         if isinstance(activation, ActivateByCommand):
             raise UsageError("the supplier's signed command is not the hub's to give")
         if isinstance(update.activation, ActivateByCommand):
@@ -229,9 +236,14 @@ class Commands:
             raise RadioGoneError("the radio is not up")
 
 
-def _ordered(value: dict[str, Any]) -> Activation:
-    """Raises ValueError for a time that no device can be told. One that is past is for the OTA server to judge."""
+def _ordered(value: dict[str, Any], now: Now) -> Activation:
+    """Raises ValueError for a time that no device can be told, RefusedError for any while the clock is not trusted.
+
+    One that is past is for the OTA server to judge.
+    """
     activation = activation_from_json(value)
+    if isinstance(activation, ActivateAt):
+        insist_on_trust(now)
     if isinstance(activation, ActivateAt) and not activation.utc <= LAST_ZIGBEE_UTC:  # NaN is not, either
         raise ValueError(f"the activation time {activation.utc} is none that a device can be told")
     return activation

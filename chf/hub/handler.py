@@ -24,6 +24,7 @@ from chf.radio.interface import Delivery, Inbound, NetworkInfo, Outbound, Radio
 from chf.store import Store
 from chf.store.rows import Unreadable
 from chf.trace import Kind
+from chf.trust import WatchedClock
 from chf.zcl.frame import Frame
 
 _LOG = logging.getLogger(__name__)
@@ -35,7 +36,7 @@ class HubContext:
 
     store: Store
     radio: Radio
-    clock: Clock
+    clock: WatchedClock
     settings: HubSettings
     pki: Pki
     devices: KnownDevices
@@ -48,7 +49,16 @@ class HubContext:
     def of(cls, store: Store, radio: Radio, clock: Clock, settings: HubSettings, pki: Pki) -> Self:
         devices, images = KnownDevices(store), ImageCache(store.home)
         return cls(
-            store, radio, clock, settings, pki, devices, HubAlerts(pki), DeviceMessageReader(pki), images, DamagedRows()
+            store,
+            radio,
+            store.watched(clock),
+            settings,
+            pki,
+            devices,
+            HubAlerts(pki),
+            DeviceMessageReader(pki),
+            images,
+            DamagedRows(),
         )
 
 

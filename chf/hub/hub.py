@@ -28,6 +28,7 @@ from chf.hub.settings import HubSettings
 from chf.hub.tunnels import Tunnels
 from chf.hub.updates import Updates
 from chf.hub.upkeep import Upkeep
+from chf.hub.wall_clock import WallClock
 from chf.pki.gbcs import Pki
 from chf.radio.interface import RADIO_NOTE, Delivery, Inbound, Outbound, Radio, RadioInfo, RadioState, radio_note
 from chf.store import Store
@@ -52,8 +53,8 @@ class Hub:
         trace: Callable[[Event], None] = lambda _event: None,
     ) -> None:
         settings = settings or HubSettings()
-        self._store, self._radio, self._clock, self._trace = store, radio, clock, trace
         context = HubContext.of(store, radio, clock, settings, pki)
+        self._store, self._radio, self._clock, self._trace = store, radio, context.clock, trace
         self._devices, self._damage = context.devices, context.damage
         self._journal = Journal(store, self)
         self._gate = Gate(context.devices, settings.security.mode)
@@ -73,7 +74,8 @@ class Hub:
         self._log_alerts = DeviceLogAlerts(context, self._journal)
         self._commands = Commands(context, self._updates, self._journal, self._log_alerts)
         self._upkeep = Upkeep(context, self._journal)
-        self._deadlines = Deadlines(self._handlers.values(), clock, self._journal.carry_out, self._alarm)
+        self._wall_clock = WallClock(context.clock, self._updates)
+        self._deadlines = Deadlines(self._handlers.values(), context.clock, self._journal.carry_out, self._alarm)
         self._tasks: asyncio.TaskGroup | None = None
         self.info: RadioInfo | None = None
 
@@ -128,6 +130,7 @@ class Hub:
         self._do(batch)
         for handler in self._handlers.values():
             self._do(handler.started(info.network, now))
+        self._look_at_clock()
 
     # What the radio reports (RadioListener)
 
@@ -220,7 +223,12 @@ class Hub:
 
     # The tasks: each returns how many seconds to wait before its next turn
 
+    def _look_at_clock(self) -> None:
+        if (batch := self._wall_clock.look()) is not None:
+            self._do(batch)
+
     async def _take_commands(self) -> float:
+        self._look_at_clock()
         if self._store.changed_by_others():
             self._log_alerts.changed.set()
             self._reload()

@@ -21,6 +21,7 @@ from chf.store.progress import TransferProgress
 from chf.store.rows import Unreadable
 from chf.store.store import Transaction
 from chf.trace import Event, Kind
+from chf.trust import ClockStep
 from chf.update import effects as effect
 from chf.update.effects import Effect, Effects, Token
 from chf.update.machine import About, Accepted, Delivered, FrameReceived, ImageReady, ImageUnreadable, UpdateMachine
@@ -125,6 +126,10 @@ class Updates(Handler):
 
     def handle_deadline(self, now: Now) -> Batch:
         return self._batch(self._machine.handle_deadline(now), now)
+
+    def clock_stepped(self, step: ClockStep, now: Now) -> tuple[Batch, ...]:
+        """A batch for each update whose row moves with the wall clock."""
+        return tuple(self._batch((moved,), now) for moved in self._machine.clock_stepped(step.before, step.after, now))
 
     # What is written now and then
 

@@ -33,9 +33,10 @@ class Upkeep:
 
     async def prune(self) -> float:
         """A portion takes a few milliseconds."""
-        now = self._clock.now().utc
+        reading = self._clock.now()
+        now = reading.utc
         older_than = self._retention.older_than(now)
-        if older_than is None or self._journal.behind:
+        if older_than is None or self._journal.behind or not reading.trusted:  # a wrong clock may not let all go
             return LOOK_AGAIN_S
         try:
             return PRUNE_S if self._store.prune(older_than, now) else LOOK_AGAIN_S

@@ -1,5 +1,6 @@
 """Small durable facts: numbers that are never given out twice, requests that were seen, and settings of the store."""
 
+import json
 from typing import Any, Final
 
 from chf.clock import UtcSeconds
@@ -7,7 +8,9 @@ from chf.errors import DamagedRowError, StoreError, UsageError
 from chf.eui64 import Eui64, format_eui64
 from chf.store.database import Database
 from chf.store.rows import RowReader, eui64, json_object, number, text, u64_text
+from chf.trust import ClockRecord
 
+_CLOCK_RECORD: Final = "clock"
 _COUNTER_LIMIT: Final = 2**63 - 1  # what an SQLite integer holds
 _U64_LIMIT: Final = 2**64
 
@@ -98,6 +101,13 @@ class Meta:
         rows = self._database.read(f"select {_JSON.columns} from meta where key = ?", (key,))
         return _JSON.first(rows)
 
+    def clock_record(self) -> ClockRecord | None:
+        """What the last hub saw of its wall clock; a damaged row is worth no more than none."""
+        try:
+            return ClockRecord.from_json(self.json(_CLOCK_RECORD))
+        except DamagedRowError:
+            return None
+
 
 class MetaWriter(Meta):
     def set(self, key: str, value: str) -> None:
@@ -105,6 +115,9 @@ class MetaWriter(Meta):
             "insert into meta (key, value) values (?, ?) on conflict (key) do update set value = excluded.value",
             (key, value),
         )
+
+    def note_clock(self, record: ClockRecord) -> None:
+        self.set(_CLOCK_RECORD, json.dumps(record.to_json()))
 
 
 def _u64(counter: int) -> str:

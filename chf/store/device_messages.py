@@ -159,6 +159,12 @@ class DeviceMessagesWriter(DeviceMessages):
         if cursor.rowcount == 0:
             raise StoreError(f"there is no message {message_id} for a device")
 
+    def postpone(self, seconds: float) -> None:
+        """The wall clock was set by so much: what waits has as long left as before."""
+        self._database.write(
+            "update device_messages set expires_utc = max(expires_utc + ?, 0.0) where state = 'waiting'", (seconds,)
+        )
+
     def expect_outcome(self, message_id: int, due: UtcSeconds | None) -> None:
         """Of a message that was accepted for later; None once it has come."""
         self._database.write("update device_messages set outcome_due_utc = ? where id = ?", (due, message_id))

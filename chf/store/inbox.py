@@ -19,6 +19,7 @@ from chf.store.rows import RowReader, Rows, json_object, number, optional, text,
 class Verb(StrEnum):
     """The commands that a hub knows; chf.hub.commands says what each does."""
 
+    CLOCK_TRUST = "clock.trust"
     DEVICE_PERMIT = "device.permit"
     DEVICE_FORGET = "device.forget"
     DEVICE_SET_CLASS = "device.set-class"

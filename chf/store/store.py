@@ -19,7 +19,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from chf.clock import UtcSeconds
+from chf.clock import Clock, UtcSeconds
 from chf.eui64 import Eui64
 from chf.store.alerts import Alerts, AlertsWriter
 from chf.store.audit import Audit, AuditWriter
@@ -35,6 +35,7 @@ from chf.store.lock import Only, StoreLock
 from chf.store.retention import TABLES, Pruner, Pruning
 from chf.store.scheduled import ScheduledReads, ScheduledReadsWriter
 from chf.store.uplink import Uplink, UplinkWriter
+from chf.trust import WatchedClock
 from chf.update.eligibility import Candidate, InProgress
 
 
@@ -106,6 +107,10 @@ class Store:
         """What the store knows of a device that is to be updated, None where it is not in the device log."""
         entry, update = self.devices.get(device), self.jobs.active_for(device)
         return None if entry is None else entry.candidate(None if update is None else InProgress.of(update))
+
+    def watched(self, clock: Clock) -> WatchedClock:
+        """The wall clock, judged by what the last hub saw of it."""
+        return WatchedClock(clock, self.meta.clock_record())
 
     @contextmanager
     def transaction(self, *, durable: bool = True) -> Iterator[Transaction]:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import TypeAlias, assert_never
 
-from chf.clock import Instant, Now
+from chf.clock import Instant, Now, UtcSeconds
 from chf.errors import RefusedError
 from chf.eui64 import Eui64
 from chf.image.image import FirmwareImage
@@ -192,6 +192,10 @@ class UpdateMachine:
             self._listen(peer, told, call)
         self._carry_out(self._schedule.handle_deadline(now), call)
         return call.effects()
+
+    def clock_stepped(self, before: UtcSeconds, after: UtcSeconds, now: Now) -> tuple[Persist, ...]:
+        """The wall clock was set from one time to another in one moment: what is left of each lifetime stays."""
+        return tuple(map(Persist, self._schedule.clock_stepped(before, after, now)))
 
     # The orders of people
 

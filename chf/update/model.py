@@ -4,7 +4,7 @@ What may follow what stands in transitions.py; when something is due stands in s
 update outlives the process that began it.
 """
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from enum import StrEnum
 from math import isfinite
 from typing import Any, Final, NewType, TypeAlias
@@ -273,6 +273,24 @@ def accept(
         version_before=version_before,
         allow_downgrade=allow_downgrade,
     )
+
+
+def after_clock_step(update: Update, before: UtcSeconds, after: UtcSeconds) -> Update:
+    """An active update, once the wall clock was set from one time to another in one moment.
+
+    What is left of its lifetime stays; that of a dated one begins at its appointment, which does not move. Nor does the
+    moment at which a device activates that was told so as an offset: by the new clock that is another time.
+    """
+    activation, at = update.activation, update.activation_at
+    dated = activation if isinstance(activation, ActivateAt) else None
+    begins = (before, after) if dated is None else (max(before, dated.utc), max(after, dated.utc))
+    by_own_clock = isinstance(activation, ActivateByCommand) or (
+        dated is not None and dated.time_form is TimeForm.ABSOLUTE
+    )
+    if at is not None and not by_own_clock:
+        at = UtcSeconds(max(at + after - before, 0.0))
+    deadline = UtcSeconds(max(update.deadline + begins[1] - begins[0], 0.0))
+    return replace(update, deadline=deadline, activation_at=at)
 
 
 @dataclass(frozen=True, slots=True)

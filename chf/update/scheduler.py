@@ -4,7 +4,8 @@ The scheduler holds every active update, feeds it the events that it is told and
 says what follows. It is rebuilt from the rows alone. It never decides what an update may become (transitions.py).
 
 Waits are counted on the monotonic clock from the moment at which an update was loaded, so that a stepped wall clock
-neither expires an update nor hurries a read-back; only a new process looks at the UTC deadline of a row again.
+neither expires an update nor hurries a read-back; the rows, which a new process goes by, move with it
+(`clock_stepped`).
 """
 
 from collections.abc import Iterable, Iterator
@@ -24,6 +25,7 @@ from chf.update.model import (
     UpdateId,
     UpdateState,
     VerificationTimedOut,
+    after_clock_step,
 )
 from chf.update.transitions import FIRST_READ_S, apply
 
@@ -153,6 +155,18 @@ class Scheduler:
         if entry is None:
             return self._handle_late(number, event, now)
         return (*self._step(entry, event, now), *self._start(now))
+
+    def clock_stepped(self, before: UtcSeconds, after: UtcSeconds, now: Now) -> tuple[Update, ...]:
+        """The wall clock was set: every active update whose row says something else now, for a process that starts."""
+        moved = []
+        for entry in self._entries.values():
+            was, update = entry.update, after_clock_step(entry.update, before, after)
+            entry.update, entry.expires = update, now.until(update.deadline)  # an appointment is another time away now
+            if update.activation_at != was.activation_at and update.state is UpdateState.ACTIVATING:
+                self._expect_activation(entry, now)
+            if update != was:
+                moved.append(update)
+        return tuple(moved)
 
     def deadline(self) -> Instant | None:
         """When `handle_deadline` has something to do, None for never."""

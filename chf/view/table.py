@@ -16,6 +16,7 @@ from chf.store.device_log import DeviceEntry
 from chf.store.lock import hub_running
 from chf.store.progress import TransferProgress
 from chf.trace import Event
+from chf.trust import REMEDY
 from chf.update.model import Update, UpdateId
 from chf.view import printable
 
@@ -109,6 +110,9 @@ class Board:
         else:
             said = f"no hub runs: commands are queued; {self._radio('was')}"
         devices, jobs = self._store.devices.list(), self._store.jobs.last_of_each_device()
+        now = self._store.watched(self._clock).now()
+        if not now.trusted:
+            said += f"\nthe clock is not trusted, and appointments wait: {now.distrust}; {REMEDY}"
         lines = [said, *map(str, (*devices.unreadable, *jobs.unreadable))]
         if not devices:
             lines.append("no device is in the log: `chf device add` writes one there")

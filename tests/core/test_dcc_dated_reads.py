@@ -1,5 +1,7 @@
 """SR 11.2 with a time: the DCC side keeps it, makes the command when it is due, and tells of what comes to nothing."""
 
+from dataclasses import replace
+
 import pytest
 
 from chf.clock import UtcSeconds
@@ -54,6 +56,12 @@ def test_dated_read_has_a_counter_above_those_of_commands_that_were_sent_before_
     dated_command, immediate = dated.at(DUE_S)
     assert (dated_command.request, immediate.request) == (str(REQUEST), str(RequestId(SUPPLIER, PPMID, 1001)))
     assert dated_command.counter > immediate.counter
+
+
+def test_dated_read_waits_for_a_clock_that_is_trusted(dated):
+    dated.convert(replace(later(DUE_S), distrust="it was set"))
+    assert dated.store.device_messages.list() == ()
+    assert len(dated.at(DUE_S)) == 1
 
 
 def test_dated_read_is_made_late_by_a_process_that_was_down_at_the_time(dated):

@@ -18,6 +18,7 @@ from chf.eui64 import Eui64, format_eui64
 from chf.image.image import parse_image
 from chf.store import DeviceStatus, DeviceType, Store
 from chf.store.inbox import Verb
+from chf.update.model import ActivateAt
 from tests.support.dcc_bench import (
     ACB,
     ESME,
@@ -54,6 +55,14 @@ def test_desk_takes_an_update_and_hands_it_to_the_hub(bench):
     assert command.body["devices"] == [format_eui64(PPMID)]
     (followed,) = bench.store.followed.list()
     assert (followed.command, followed.request) == (command.id, str(update_request().request_id))
+
+
+def test_desk_takes_no_activation_time_while_the_clock_is_not_trusted(bench):
+    now = replace(NOW, distrust="it was set")
+    desk, octets = Desk(bench.store, bench.pki), update_request().to_bytes()
+    with pytest.raises(RefusedError, match=r"not trusted \(it was set\).*chf clock trust"):
+        desk.take(octets, now, activation=ActivateAt(NOW.utc + 3600))
+    assert desk.take(octets, now).code.value == "I99"
 
 
 def test_desk_names_refused_devices_in_the_lists_and_in_words(bench):

@@ -75,6 +75,30 @@ def test_desk_transform_refusals(bench, request_, code):
     assert bench.ask(request_, T, settings=settings).code.value == code
 
 
+UNTRUSTED = replace(NOW, distrust="it was set")
+
+
+@pytest.mark.parametrize(
+    "request_", [activate(int(NOW.utc) + 60), ReadFirmwareVersionRequest(to(ESME), int(NOW.utc) + 60)]
+)
+def test_desk_appoints_nothing_while_the_clock_is_not_trusted_and_says_what_to_do(bench, request_):
+    answer = bench.ask(request_, now=UNTRUSTED, carried=CARRIED)
+    assert answer.code.value == "E11"
+    assert "not trusted (it was set): set it or, where it is right, say so: chf clock trust" in answer.reason
+
+
+@pytest.mark.parametrize("request_", [activate(), activate(CANCELLATION_UTC_S)])
+def test_desk_takes_what_has_no_time_while_the_clock_is_not_trusted(bench, request_):
+    assert bench.ask(request_, T, now=UNTRUSTED).code.value == "I0"
+
+
+@pytest.mark.parametrize(("when", "code"), [(int(NOW.utc) + 60, "E11"), (None, "I99"), (gbcs.CANCELLED_UTC_S, "I99")])
+def test_desk_passes_no_dated_command_on_while_the_clock_is_not_trusted(bench, when, code):
+    signed_ = gbcs.sign(gbcs.make_cs06_precommand(SUPPLIER, ESME, 1000, HASH, when), KEYS(f"{SUPPLIER:016x}-ds"))
+    request_ = SignedPreCommandRequest(to(ESME), signed_.to_bytes())
+    assert bench.ask(request_, S, now=UNTRUSTED, carried=CARRIED).code.value == code
+
+
 def test_desk_transform_for_a_device_that_left_is_refused(bench):
     with bench.store.transaction() as tx:
         tx.devices.update(replace(bench.store.devices.get(ESME), status=DeviceStatus.LEFT))

@@ -194,6 +194,74 @@ def test_a_stepped_wall_clock_expires_nothing_and_prolongs_nothing(step_s):
     assert scheduler.handle_deadline(at(50, step_s))[0].update.state is model.UpdateState.EXPIRED
 
 
+WEEK = 7 * 86400.0
+
+
+def dated(at_s: float, **changes) -> model.Update:
+    return stored(1, activation=model.ActivateAt(T0 + at_s), **changes)
+
+
+@pytest.mark.parametrize("step_s", [-WEEK * 52, -3600.0, 3600.0, WEEK * 52])
+def test_a_row_has_as_long_left_after_a_clock_step_as_before(step_s):
+    scheduler = Scheduler(SchedulePolicy())
+    scheduler.load([stored(1), stored(2, deadline=T0 + 5000)], at(0))
+    moved = scheduler.clock_stepped(T0 + 1000, T0 + 1000 + step_s, at(1000, step_s))
+    assert [row.deadline for row in moved] == [T0 + WEEK + step_s, T0 + 5000 + step_s]
+    restarted = Scheduler(SchedulePolicy())
+    restarted.load(moved, at(1000, step_s))
+    for each in (scheduler, restarted):
+        assert each.get(model.UpdateId(1)) == moved[0]
+        assert each.handle_deadline(at(4999, step_s)) == ()
+        assert [item.update.id for item in each.handle_deadline(at(5000, step_s)) if isinstance(item, Happened)] == [2]
+
+
+@pytest.mark.parametrize(
+    ("step_s", "deadline_s"),
+    [
+        (-WEEK, 10_000 + WEEK),  # the appointment is as far off as the clock now says, and the lifetime begins there
+        (5_000, 10_000 + WEEK),
+        (20_000, 21_000 + WEEK),  # it has passed: the whole lifetime is left
+    ],
+)
+def test_an_appointment_does_not_move_with_the_clock_and_its_lifetime_begins_there(step_s, deadline_s):
+    scheduler = Scheduler(SchedulePolicy())
+    scheduler.load([dated(10_000, deadline=T0 + 10_000 + WEEK)], at(0))
+    scheduler.clock_stepped(T0 + 1000, T0 + 1000 + step_s, at(1000, step_s))
+    row = scheduler.get(model.UpdateId(1))
+    assert (row.deadline, row.activation.utc) == (T0 + deadline_s, T0 + 10_000)
+    ends_s = deadline_s - step_s  # by the monotonic clock
+    assert scheduler.handle_deadline(at(ends_s - 1, step_s)) == ()
+    assert scheduler.handle_deadline(at(ends_s, step_s))
+
+
+def test_a_lifetime_that_runs_since_its_appointment_goes_on_from_there_when_the_clock_goes_back():
+    scheduler = Scheduler(SchedulePolicy())
+    scheduler.load([dated(10_000, deadline=T0 + 10_000 + WEEK)], at(11_000))
+    (row,) = scheduler.clock_stepped(T0 + 11_000, T0 + 1000, at(11_000, -10_000))
+    assert row.deadline == T0 + 10_000 + WEEK - 1000
+
+
+@pytest.mark.parametrize(
+    ("activation", "moves"),
+    [
+        (model.ActivateNow(), True),
+        (model.ActivateAt(T0 + 600), True),
+        (model.ActivateAt(T0 + 600, time_form=model.TimeForm.ABSOLUTE), False),
+        (model.ActivateByCommand(), False),
+    ],
+)
+def test_a_device_that_was_told_an_offset_activates_when_it_would_have_after_a_clock_step(activation, moves):
+    told = new_update(1, activation=activation, state=model.UpdateState.ACTIVATING, activation_at=T0 + 600)
+    scheduler = Scheduler(SchedulePolicy())
+    scheduler.load([told], at(0))
+    (row,) = scheduler.clock_stepped(T0 + 10, T0 + 10 + WEEK, at(10, WEEK))
+    assert row.activation_at == T0 + 600 + (WEEK if moves else 0)
+    restarted = Scheduler(SchedulePolicy())
+    restarted.load([row], at(20, WEEK))
+    if moves:
+        assert due_reads(scheduler, 610) == due_reads(restarted, 610) == [600 + FIRST_READ_S]
+
+
 def test_everything_comes_back_from_the_rows_alone():
     policy = SchedulePolicy(concurrent=2, verify_s=100)
     first = Scheduler(policy)

@@ -118,7 +118,7 @@ def test_when_the_clock_was_set_is_told_where_it_is_known():
 
 
 def test_a_clock_that_is_not_trusted_claims_nothing():
-    attributes = time.attributes(replace(at(2026, 7, 1), trusted=False), at(2026, 7, 1).utc)
+    attributes = time.attributes(replace(at(2026, 7, 1), distrust="it was set"), at(2026, 7, 1).utc)
     told = {number: value.content for number, value in attributes.items()}
     assert told == {
         **dict.fromkeys((0x0000, 0x0003, 0x0004, 0x0006, 0x0007, 0x0008, 0x0009), 0xFFFF_FFFF),

@@ -44,10 +44,10 @@ class DeskBench:
         events = [record.event for record in self.store.audit.tail()]
         return [str(event.fields["reason"]) for event in events if event.kind is Kind.ALARM]
 
-    def ask(self, request, address=None, *, document=None, **desk):
+    def ask(self, request, address=None, *, document=None, now=NOW, **desk):
         """What the desk answers; the answer is signed by the ACB and valid against the schema."""
         octets = request.to_bytes() if document is None else document
-        answer = Desk(self.store, self.pki, **desk).take(octets, NOW, address=address)
+        answer = Desk(self.store, self.pki, **desk).take(octets, now, address=address)
         root = parse_document(answer.document)
         if self.schema is not None:
             self.schema.check_tree(root)

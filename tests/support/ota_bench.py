@@ -54,7 +54,7 @@ class Bench:
 
     @property
     def now(self) -> Now:
-        return Now(Instant(self.instant), UtcSeconds(self.utc), self.trusted)
+        return Now(Instant(self.instant), UtcSeconds(self.utc), "" if self.trusted else "it was set")
 
     def advance(self, seconds: float) -> None:
         """Let time pass without a look at deadlines."""

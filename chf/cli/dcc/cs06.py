@@ -19,6 +19,7 @@ from chf.pki.gbcs import Pki
 from chf.store import Store
 from chf.store.device_log import DeviceType
 from chf.store.lock import hub_running
+from chf.trust import insist_on_trust
 
 _CS06_DEVICES = (DeviceType.ESME, DeviceType.GSME, DeviceType.HCALCS)
 
@@ -46,7 +47,9 @@ def cs06(*, device: Eui64, image: str, at: UtcSeconds | None, cancel: bool, home
     with Store.open(home) as store:
         image_hash = bytes.fromhex(_image(store, image).manufacturer_image_hash)
         _insist_on(store, device, _CS06_DEVICES, "CS06")
-        now = SystemClock().now()
+        now = store.watched(SystemClock()).now()
+        if at is not None:
+            insist_on_trust(now)
         with store.transaction() as tx:
             counter = next_counter(tx, SUPPLIER_COUNTER, now)
             message = make_cs06(pki, device, counter, image_hash, when)

@@ -79,7 +79,7 @@ def submit(
     pki_ = open_pki(home)
     with Store.open(home) as store:
         desk = Desk(store, pki_, settings, signers=signers, schema=schema, intake=intake)
-        answer = desk.take(document, SystemClock().now(), activation=activation)
+        answer = desk.take(document, store.watched(SystemClock()).now(), activation=activation)
         done = None if answer.command is None else await_answer(store, home, answer.command)
     result = None if done is None else done.result
     _write(response_file, answer.document)
