@@ -291,8 +291,8 @@ class Watch:
         self._restarted = self._queried = False
 
     def arrived(self) -> None:
-        """The device came back onto the network: it may have restarted."""
-        self._restarted, self._queried = True, False
+        """The device came back onto the network: it may have restarted. Its next query may have come before."""
+        self._restarted = True
         self._to_look_at = max(self._to_look_at, 1)
 
     def hear(self, octets: bytes, answer: bytes | None, instant: Instant) -> bool:
@@ -363,7 +363,7 @@ class Watch:
                 self._to_look_at, self._queried = _FIRST_BLOCKS, True
             case zcl.ImagePageRequest(maximum_bytes=size):
                 self.traits = replace(self.traits, page_block_bytes=size, block_bytes=None, field_control=None)
-                self._offset, self._to_look_at = b"", 0
+                self._offset = b""
             case zcl.UpgradeEndRequest():
                 self._offset = b""
 

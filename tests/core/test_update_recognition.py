@@ -202,6 +202,17 @@ def test_a_short_block_where_a_download_resumes_is_not_what_it_asks_for():
     assert heard.traits.block_bytes == 48
 
 
+def test_a_short_block_at_the_end_of_a_file_is_not_either():
+    heard = Heard()
+    heard.block(0)
+    heard.block(48, size=2)
+    heard.block(50, size=0)
+    assert heard.traits.block_bytes == 48
+    heard = Heard()
+    heard.block(0, size=0)
+    assert heard.traits == NOTHING_SHOWN
+
+
 def test_the_fields_of_a_block_request_are_told_apart():
     heard = Heard()
     heard.block(0, node=0xA4, minimum_block_period=0)
@@ -222,6 +233,10 @@ def test_the_blocks_of_a_page_and_those_that_fill_its_gaps_are_not_taken_for_its
     heard.hear(ota.ImagePageRequest(*IDS, 0, 32, 1024, 50))
     heard.block(64, size=32)
     assert heard.traits == Traits(page_block_bytes=32)
+    heard.download(FAR)
+    heard.hear(ota.ImagePageRequest(*IDS, 0, 32, 1024, 50))
+    heard.block(0, size=32)
+    assert heard.traits == Traits(page_block_bytes=32), "nor for a beginning"
 
 
 def test_the_shortest_time_to_a_block_that_is_asked_for_again_counts():
@@ -258,6 +273,14 @@ def test_who_asks_again_when_its_wait_is_over_heeds_it():
     assert heard.traits.retry_s is None
 
 
+def test_three_times_in_a_row():
+    heard = Heard()
+    heard.download(960)
+    for after_s in (0.1, 0.1, 0.1, 200, 0.1, 0.1):
+        heard.block(960, wait=300, after_s=after_s)
+    assert heard.traits.heeds_wait is None
+
+
 def test_a_wait_that_is_too_short_to_tell_says_nothing():
     heard = Heard()
     heard.download(960)
@@ -287,6 +310,21 @@ def test_a_rejoin_without_a_query_is_no_restart():
     heard.watch.arrived()
     heard.block(0)
     assert (heard.traits.keeps_offset, heard.traits.starts_over) == (None, None)
+    heard.download(FAR)
+    heard.watch.arrived()
+    heard.block(FAR)
+    heard.query()
+    heard.block(0)
+    assert heard.traits.keeps_offset is None, "that query came for another reason"
+
+
+def test_the_hub_may_hear_the_query_before_it_hears_of_the_restart():
+    heard = Heard()
+    heard.download(FAR)
+    heard.query()
+    heard.watch.arrived()
+    heard.block(0)
+    assert heard.traits.keeps_offset is False
 
 
 @pytest.mark.parametrize(
@@ -323,9 +361,10 @@ def test_another_image_is_another_download():
         b"\x01\x00\x03" + bytes(13),
         b"\x01\x00\x01\x00",
         b"\x05\x34\x12\x00\x03" + bytes(14),
-        b"\x19\x00\x03" + bytes(14),
+        b"\x19\x00\x03" + bytes(13) + b"\x3f",
         b"\x00\x00\x01" + bytes(20),
         b"\x01\x00\x7f",
+        b"\x01\x00\x08" + bytes(18),
     ],
 )
 def test_what_is_no_request_of_an_ota_client_shows_nothing(octets):
