@@ -106,19 +106,19 @@ def _device(section: Section, kind: str) -> dict[str, Any]:
 
 def _firmware(section: Section, kind: str) -> dict[str, Any]:
     page = section.boolean("page", default=False)
-    page_bytes = section.integer("page_bytes", 1024 if page else 0, maximum=0xFFFF)
-    personality = section.choice("personality", tuple(PERSONALITIES), KINDS[kind].personality.name)
+    personality = PERSONALITIES[section.choice("personality", tuple(PERSONALITIES), KINDS[kind].personality.name)]
+    page_bytes = section.integer("page_bytes", personality.page_bytes, maximum=0xFFFF)
     return {
         "image_type": section.integer("image_type", maximum=0xFFFF),
         "file_version": section.integer("file_version"),
-        "personality": PERSONALITIES[personality],
+        "personality": personality,
         "faults": _faults(section.table("faults")),
-        "block_size": section.integer("block_size", 50, minimum=1, maximum=255),
+        "block_size": section.optional_integer("block_size", minimum=1, maximum=255),
         "page_bytes": page_bytes if page else 0,
-        "page_spacing_ms": section.integer("page_spacing_ms", 10, maximum=0xFFFF),
+        "page_spacing_ms": section.optional_integer("page_spacing_ms", maximum=0xFFFF),
         "think_time_s": section.number("think_time_s", 0.0),
-        "query_delay_s": section.number("query_delay_s", 0.5),
-        "query_interval_s": section.number("query_interval_s", 300.0, minimum=0.1),
+        "query_delay_s": section.optional_number("query_delay_s"),
+        "query_interval_s": section.optional_number("query_interval_s", minimum=0.1),
         "body_format": _member(section, "body_format", BodyFormat, "either"),
         "image_trust": read_image_trust(section),
     }

@@ -97,6 +97,12 @@ class Section:
             raise self.error(key, f"lies between {minimum:g} and {maximum:g}, but is {value}")
         return float(value)
 
+    def optional_number(self, key: str, *, minimum: float = 0.0, maximum: float = 1e9) -> float | None:
+        if not self.has(key):
+            self._known.append(key)
+            return None
+        return self.number(key, minimum=minimum, maximum=maximum)
+
     def choice(self, key: str, options: tuple[str, ...], default: str | None = None) -> str:
         value = self.text(key, default)
         if value not in options:

@@ -16,6 +16,7 @@ from enum import Enum
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
+from devices.nodes.flash import ERASED
 from devices.nodes.journal import Journal, Key
 from devices.wire.ota import ImageId
 from devices.wire.ota_file import MAXIMUM_HEADER_BYTES, BadImageError, OtaHeader
@@ -32,7 +33,9 @@ _BOOT = struct.Struct("<BBB")  # active bank, bank on trial (or none), times it 
 _SEAL = struct.Struct("<I32s")  # size, SHA-256
 _DOWNLOAD = struct.Struct("<HHIII")  # manufacturer, image type, version, size, offset
 _OUTCOME = struct.Struct("<BI")  # success, version that runs
+_PERIOD = struct.Struct("<H")  # MinimumBlockPeriod
 _NONE = 0xFF  # no bank
+_ERASED = bytes((ERASED,))
 
 
 class Bank(Enum):
@@ -151,22 +154,41 @@ class ImageBanks:
         self._journal.put({self.running.other.key: None, Key.DOWNLOAD: _download_record(download, 0)})
         self.download, self.offset = download, 0
 
-    def append(self, data: bytes) -> None:
-        """The next bytes of the download. Its offset is remembered at every sector boundary."""
+    def append(self, data: bytes, *, remember: bool | None = None) -> None:
+        """The next bytes of the download. Its offset is remembered where it says so; None: at every sector boundary.
+
+        Raises BadImageError where a reboot left other bytes in their place.
+        """
         if self.download is None:
             raise ValueError("no download was begun")
         sector_bytes = self._flash.sector_bytes
-        before = self.offset // sector_bytes
+        if remember is None:
+            remember = (self.offset + len(data)) // sector_bytes != self.offset // sector_bytes
         self._write(self.running.other, self.offset, data)
         self.offset += len(data)
-        if self.offset // sector_bytes != before or self.offset == self.download.size_bytes:
+        if remember or self.offset == self.download.size_bytes:
             self._journal.put({Key.DOWNLOAD: _download_record(self.download, self.offset)})
 
     def discard(self, also: Mapping[Key, bytes | None] = MappingProxyType({})) -> None:
-        """Forget the download, and write `also` in the same record."""
+        """Forget the download, marked for the boot loader or not, and write `also` in the same record."""
         if self.download is not None:
-            self._journal.put({self.running.other.key: None, Key.DOWNLOAD: None, **also})
+            changes = {self.running.other.key: None, Key.DOWNLOAD: None, **also}
+            active, trial, _ = self._boot_record()
+            if trial is not None:
+                changes[Key.BOOT] = _BOOT.pack(active.value, _NONE, 0)
+            self._journal.put(changes)
         self.download, self.offset = None, 0
+
+    @property
+    def minimum_period(self) -> int:
+        """The MinimumBlockPeriod of a client that keeps it for good."""
+        record = self._journal.get(Key.BLOCK_PERIOD)
+        return 0 if record is None else int(_PERIOD.unpack(record)[0])
+
+    @minimum_period.setter
+    def minimum_period(self, units: int) -> None:
+        if units != self.minimum_period:
+            self._journal.put({Key.BLOCK_PERIOD: _PERIOD.pack(units)})
 
     def downloaded(self) -> bytes:
         """What has arrived so far."""
@@ -225,13 +247,14 @@ class ImageBanks:
         record = self._journal.get(Key.DOWNLOAD)
         if record is not None and not boot.on_trial:
             manufacturer, image_type, version, size, offset = _DOWNLOAD.unpack(record)
-            self.download = Download(ImageId(manufacturer, image_type, version), size)
-            # Only whole sectors are known to be good: the one that was being written is erased and filled again.
-            self.offset = offset if offset == size else offset - offset % self._flash.sector_bytes
+            self.download, self.offset = Download(ImageId(manufacturer, image_type, version), size), offset
         return boot
 
     def _write(self, bank: Bank, offset: int, octets: bytes) -> None:
-        """Program `octets`, erasing each sector at the first byte that goes into it."""
+        """Program `octets`, erasing each sector at the first byte that goes into it.
+
+        What was written between the remembered offset and a reboot is there already, and is not written again.
+        """
         sector_bytes = self._flash.sector_bytes
         if offset + len(octets) > self.bank_bytes:
             raise ValueError(f"{offset + len(octets)} bytes do not fit a bank of {self.bank_bytes}")
@@ -242,7 +265,13 @@ class ImageBanks:
             if start == 0:
                 self._flash.erase(sector)
             count = min(len(octets) - at, sector_bytes - start)
-            self._flash.program(address + at, octets[at : at + count])
+            piece = octets[at : at + count]
+            held = self._flash.read(address + at, count)
+            written = len(held.rstrip(_ERASED)) if start else 0
+            if held[:written] != piece[:written]:
+                raise BadImageError(f"other bytes are in flash at {offset + at}")
+            if written < count:
+                self._flash.program(address + at + written, piece[written:])
             at += count
 
 

@@ -26,6 +26,7 @@ class Key(IntEnum):
     RECEIPT = 9
     SCHEDULE = 10
     ACTIVATION = 11
+    BLOCK_PERIOD = 12
 
 
 _PAGE = struct.Struct("<II")  # sequence number and its complement

@@ -13,7 +13,7 @@ from devices.nodes.firmware_commands import FirmwareCommands
 from devices.nodes.key_establishment import KeyEstablishmentClient
 from devices.nodes.messages import ActivationAlerts
 from devices.nodes.ota_client import OtaClient
-from devices.nodes.personalities import OUT_OF_BAND, SPEC_STRICT, Personality
+from devices.nodes.personalities import OUT_OF_BAND, SPEC_STRICT
 from devices.nodes.settings import CommandedKind, CommandedSettings, FirmwareSettings, GbcsSettings, PpmidSettings
 from devices.nodes.tunnel_client import TunnelClient
 from devices.nodes.tunnel_cluster import TunnelCluster
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from devices.nodes.image_bank import ImageBanks
     from devices.nodes.journal import Journal
     from devices.nodes.messages import Messages
+    from devices.nodes.personality import Personality
     from devices.nodes.settings import DeviceSettings
     from devices.stack.interface import DeviceStack
     from devices.time import Scheduler

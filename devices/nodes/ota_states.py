@@ -31,7 +31,7 @@ class Event(Enum):
     STARTED = "on the network"
     STOPPED = "off the network, or off"
     SERVER_FOUND = "server found"
-    SERVER_LOST = "too many queries without an answer"
+    SERVER_LOST = "too many requests without an answer"
     QUERY_DUE = "time to query, or an Image Notify"
     OFFERED = "an image is offered, or an unfinished one goes on"
     NOTHING = "no image, or no answer"
@@ -47,17 +47,28 @@ class Event(Enum):
     SCHEDULED = "a time given"
     LEFT_TO_OTHERS = "activation policy is out of band"
     CANCELLED = "the server withdraws the image"
+    DROPPED = "the client gives the image up"
     NOW = "now, or by itself"
 
 
 _S, _E = State, Event
-_LOADING = {_E.TAKEN: _S.FETCHING, _E.PAUSE: _S.PAUSED, _E.ABORTED: _S.IDLE, _E.BAD: _S.FAILING, _E.GOOD: _S.ENDING}
+_OFFERED = {_E.OFFERED: _S.FETCHING, _E.GOOD: _S.ENDING, _E.BAD: _S.FAILING, _E.NOW: _S.ACTIVATING}
+_LOADING = {
+    _E.TAKEN: _S.FETCHING,
+    _E.PAUSE: _S.PAUSED,
+    _E.ABORTED: _S.IDLE,
+    _E.SERVER_LOST: _S.SEEKING,
+    _E.BAD: _S.FAILING,
+    _E.GOOD: _S.ENDING,
+}
 _UNDECIDED = {
+    **_OFFERED,  # by clients that take an offer whenever it comes
     _E.ASK_AGAIN: _S.ENDING,
     _E.HOLD: _S.HELD,
     _E.SCHEDULED: _S.COUNTING,
     _E.LEFT_TO_OTHERS: _S.EXTERNAL,
     _E.CANCELLED: _S.IDLE,
+    _E.DROPPED: _S.IDLE,
     _E.NOW: _S.ACTIVATING,
 }
 
@@ -67,20 +78,14 @@ TRANSITIONS: MappingProxyType[State, MappingProxyType[Event, State]] = MappingPr
         for state, rows in {
             _S.OFF: {_E.STARTED: _S.SEEKING},
             _S.SEEKING: {_E.SERVER_FOUND: _S.IDLE},
-            _S.IDLE: {_E.QUERY_DUE: _S.QUERYING, _E.OFFERED: _S.FETCHING, _E.GOOD: _S.ENDING, _E.BAD: _S.FAILING},
-            _S.QUERYING: {
-                _E.NOTHING: _S.IDLE,
-                _E.SERVER_LOST: _S.SEEKING,
-                _E.OFFERED: _S.FETCHING,
-                _E.GOOD: _S.ENDING,
-                _E.BAD: _S.FAILING,
-            },
+            _S.IDLE: {**_OFFERED, _E.QUERY_DUE: _S.QUERYING},
+            _S.QUERYING: {**_OFFERED, _E.NOTHING: _S.IDLE, _E.SERVER_LOST: _S.SEEKING},
             _S.FETCHING: _LOADING,
             _S.PAUSED: {**_LOADING, _E.RESUME: _S.FETCHING},
             _S.FAILING: {_E.FAILURE_TOLD: _S.IDLE},
             _S.ENDING: _UNDECIDED,
             _S.HELD: _UNDECIDED,
-            _S.COUNTING: {_E.HOLD: _S.HELD, _E.SCHEDULED: _S.COUNTING, _E.NOW: _S.ACTIVATING},
+            _S.COUNTING: {**_OFFERED, _E.HOLD: _S.HELD, _E.SCHEDULED: _S.COUNTING},
             _S.EXTERNAL: {
                 _E.LEFT_TO_OTHERS: _S.EXTERNAL,
                 _E.QUERY_DUE: _S.QUERYING,  # a newer image replaces the one that waits

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from enum import Enum, StrEnum
 from typing import TYPE_CHECKING
 
-from devices.nodes.personalities import SPEC_STRICT, Personality
+from devices.nodes.personalities import SPEC_STRICT
 from devices.stack.interface import SMART_ENERGY_PROFILE, Eui64
 from devices.wire.zcl import Status
 
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey, EllipticCurvePublicKey
 
     from chf.crypto.ecqv import Credentials, Suite
+    from devices.nodes.personality import Personality
 
 TEST_ACCESS_CONTROL_BROKER = Eui64(0x90B3_D51F_3000_0002)  # as in the public GBCS test messages (RTDS)
 TEST_SUPPLIER = Eui64(0x90B3_D51F_3001_0000)  # the same
@@ -55,6 +56,8 @@ class Faults:
     reverts_after_activation: bool = False  # reports success, then runs the old image again
     ignores_upgrade_time: bool = False  # activates as soon as any Upgrade End Response comes
     stalls_at_offset: int | None = None  # asks for nothing more once it has so many bytes
+    loses_every_nth_block: int | None = None  # between radio and client, which asks again (esp-zigbee-sdk #860)
+    skips_block_at_offset: int | None = None  # counts the block that holds it, and stores nothing (esp-zigbee-sdk #892)
 
 
 NO_FAULTS = Faults()
@@ -100,12 +103,13 @@ class FirmwareSettings(DeviceSettings):
 
     personality: Personality = SPEC_STRICT
     faults: Faults = NO_FAULTS
-    block_size: int = 50  # MaximumDataSize; 56 fills an APS-secured frame
-    page_bytes: int = 0  # of a page; 0 asks block by block
-    page_spacing_ms: int = 10
     think_time_s: float = 0.0  # between a block and the request for the next
-    query_delay_s: float = 0.5  # between finding the server and the first query
-    query_interval_s: float = 300.0
+    page_bytes: int = 0  # of a page; 0 asks block by block
+    # None leaves these to the personality.
+    block_size: int | None = None  # MaximumDataSize
+    page_spacing_ms: int | None = None
+    query_delay_s: float | None = None  # between finding the server and the first query
+    query_interval_s: float | None = None
     body_format: BodyFormat = BodyFormat.EITHER
     image_trust: ImageTrust | None = None  # None takes standard images whoever signed them
 

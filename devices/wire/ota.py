@@ -68,6 +68,7 @@ _WAIT = struct.Struct("<BII")  # status, current time, request time
 _END_REQUEST = struct.Struct("<BHHI")  # status, image
 _END_RESPONSE = struct.Struct("<HHIII")  # image, current time, upgrade time
 _U16 = struct.Struct("<H")  # hardware version, minimum block period
+BLOCK_HEADER_BYTES = _BLOCK.size  # of an Image Block Response, before its data
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,10 +10,13 @@ from devices.nodes import events
 from devices.nodes.cluster import Discover
 from devices.nodes.ota_states import TRANSITIONS, UPGRADE_STATUS, State
 from devices.nodes.personalities import OUT_OF_BAND, SILICON_LABS, SPEC_STRICT, SPEC_STRICT_NO_TIME, TELINK
+from devices.nodes.personality import Resume
 from devices.wire import ota
 from devices.wire.zcl import Status
 from tests.support.client_bench import ANY, FOREVER, WANTED, ClientBench
 from tests.support.model_hub import HUB_ENDPOINT, NEW, START_UTC, image
+
+AFTER_QUERY = replace(SPEC_STRICT, name="after-query", resume=Resume.AFTER_QUERY)
 
 # When to activate.
 
@@ -123,15 +126,14 @@ def test_strict_pauses_after_three_unanswered_requests_and_then_asks_three_times
 
 
 def test_the_hold_of_a_new_download_is_counted_from_its_own_beginning() -> None:
-    bench = ClientBench(replace(TELINK, cancel_by_default_response=True))
+    bench = ClientBench(replace(TELINK, cancelled_by=SPEC_STRICT.cancelled_by))
     bench.ending()
     bench.end(0, FOREVER)
     bench.wait()
     bench.status(ota.Command.UPGRADE_END_REQUEST, Status.ABORT)
     bench.wait()
     bench.offer()
-    for offset in range(0, len(bench.image), 50):
-        bench.block(offset)
+    bench.load()
     bench.end(0, FOREVER)
     assert (bench.state, bench.wait_s) == (State.HELD, TELINK.hold_reask_s)
 
@@ -178,31 +180,6 @@ def test_silicon_labs_refuses_to_change_a_countdown() -> None:
     due = bench.client.deadline
     assert bench.end(0, FOREVER) == Status.FAILURE
     assert (bench.state, bench.client.deadline) == (State.COUNTING, due)
-
-
-def test_telink_activates_ten_seconds_into_silence() -> None:
-    bench = ClientBench(TELINK)
-    bench.ending()
-    started = bench.now
-    bench.silence()
-    assert (bench.activated(), bench.now - started) == (True, 10)
-
-
-@pytest.mark.parametrize("answers", [True, False])
-def test_telink_holds_for_two_hours_and_no_longer(answers) -> None:
-    bench = ClientBench(TELINK)
-    bench.ending()
-    held_at = bench.now
-    bench.end(0, FOREVER)
-    assert bench.wait_s == 3600
-    bench.wait()
-    if answers:
-        bench.end(0, FOREVER)
-    else:
-        bench.silence()
-    assert bench.state is State.HELD
-    bench.wait()
-    assert (bench.activated(), bench.now - held_at) == (True, 7200)
 
 
 def test_telink_takes_a_real_time_during_a_hold_and_ignores_the_next() -> None:
@@ -271,17 +248,16 @@ def test_a_stored_image_is_not_downloaded_again_after_a_reboot() -> None:
 
 
 def test_an_unfinished_download_goes_on_straight_away_or_after_a_query() -> None:
-    for personality, first in ((SPEC_STRICT, ota.Command.IMAGE_BLOCK_REQUEST), (TELINK, None)):
+    for personality, queries, offset in ((SPEC_STRICT, False, 2050), (AFTER_QUERY, True, 2050)):
         bench = ClientBench(personality)
         bench.fetching()
-        for offset in range(0, 2500, 50):
-            bench.block(offset)
+        bench.load(2500)
         bench.effects.clear()
         reboot(bench)
-        if first is None:
+        if queries:
             bench.wait()
             bench.offer()
-        assert bench.asks_block().offset == 2048
+        assert bench.asks_block().offset == offset
 
 
 def test_leaving_the_network_stops_everything_and_joining_starts_it_again() -> None:

@@ -124,10 +124,23 @@ class ClientBench:
     def wait_for_data(self, current: int, request: int, period: int | None = None) -> None:
         self.give(ota.Command.IMAGE_BLOCK_RESPONSE, ota.WaitForData(current, request, period).to_bytes())
 
+    def serve(self) -> None:
+        """The block that was asked for last, once it is asked for."""
+        if self.state is State.PAUSED:
+            self.wait()
+        asked = self.asks_block()
+        self.block(asked.offset, min(asked.maximum_bytes, len(self.image) - asked.offset))
+
+    def load(self, offset: int | None = None) -> None:
+        """Serve until it has that much, or until the download ends."""
+        while self.state in {State.FETCHING, State.PAUSED}:
+            if offset is not None and self.banks.offset >= offset:
+                return
+            self.serve()
+
     def download(self) -> None:
         self.fetching()
-        for offset in range(0, len(self.image), 50):
-            self.block(offset)
+        self.load()
 
     def ending(self) -> None:
         self.download()

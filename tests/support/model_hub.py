@@ -241,7 +241,8 @@ class ModelHub:
         self.command(0x00, tunneling.RequestTunnel(**fields).to_bytes(), cluster=tunneling.CLUSTER, from_server=False)
 
     def end_response(self, current: int, upgrade: int, **delivery) -> None:
-        response = ota.UpgradeEndResponse(ota.ImageId(0xFFFF, 0xFFFF, 0xFFFFFFFF), current, upgrade)
+        named = ota.ImageId(0xFFFF, 0xFFFF, 0xFFFFFFFF) if self.image is None else self.image_id()
+        response = ota.UpgradeEndResponse(named, current, upgrade)
         self.command(ota.Command.UPGRADE_END_RESPONSE, response.to_bytes(), **delivery)
 
     def received(self, request: ApsRequest) -> None:

@@ -18,7 +18,7 @@ from chf.update.scheduler import SchedulePolicy
 from chf.update.transfer.policy import OtaPolicy
 from devices.nodes.flash import Flash
 from devices.nodes.journal import Journal, Key
-from devices.nodes.personalities import Personality
+from devices.nodes.personality import Personality
 from devices.nodes.settings import PpmidSettings
 from tests.support.update_world import START, START_UTC, Deed, Middle, Schedule, ViolationError, World
 
