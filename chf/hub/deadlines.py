@@ -20,7 +20,7 @@ class Deadlines:
     """`do` carries a batch out, `alarm` tells people."""
 
     def __init__(
-        self, handlers: Collection[Handler], clock: Clock, do: Callable[[Batch], None], alarm: Callable[[str], None]
+        self, handlers: Collection[Handler], clock: Clock, do: Callable[[Batch], object], alarm: Callable[[str], None]
     ) -> None:
         self._handlers, self._clock, self._do, self._alarm = handlers, clock, do, alarm
         self._timer: asyncio.TimerHandle | None = None

@@ -82,7 +82,7 @@ class Handler:
     """Of one cluster. Does nothing by itself, so that each overrides what it is concerned with."""
 
     async def prepare(self) -> None:
-        """What takes its time and must be done before the radio starts."""
+        """What takes its time and must be done before `started`; the radio starts beside it."""
 
     def started(self, network: NetworkInfo | None, now: Now) -> Batch:
         """The radio is up for the first time: go on where the store says that an earlier process was."""

@@ -26,7 +26,7 @@ from chf.hub.keys import Keys
 from chf.hub.presence import Presence
 from chf.hub.settings import HubSettings
 from chf.hub.tunnels import Tunnels
-from chf.hub.updates import Updates
+from chf.hub.updates import Updates, wait_answer
 from chf.hub.upkeep import Upkeep
 from chf.hub.wall_clock import WallClock
 from chf.pki.gbcs import Pki
@@ -76,6 +76,7 @@ class Hub:
         self._upkeep = Upkeep(context, self._journal)
         self._wall_clock = WallClock(context.clock, self._updates)
         self._deadlines = Deadlines(self._handlers.values(), context.clock, self._journal.carry_out, self._alarm)
+        self._early: dict[Eui64, Inbound] = {}  # the last Upgrade End Request of each device while the hub starts
         self._tasks: asyncio.TaskGroup | None = None
         self.info: RadioInfo | None = None
 
@@ -90,11 +91,11 @@ class Hub:
         try:
             async with asyncio.TaskGroup() as tasks:
                 self._tasks = tasks
-                checked = tasks.create_task(asyncio.to_thread(self._store.check))
-                for handler in self._handlers.values():
-                    await handler.prepare()
+                # Both take their time, and a device that is done with its download is answered meanwhile.
+                prepared = [tasks.create_task(asyncio.to_thread(self._store.check))]
+                prepared += [tasks.create_task(handler.prepare()) for handler in self._handlers.values()]
                 info = await self._radio.start(self, form=form)
-                await checked  # nobody is served from a damaged store
+                await asyncio.gather(*prepared)  # nobody is served from a damaged store
                 self._start(info)
                 for name, turn in (
                     ("taking commands", self._take_commands),
@@ -131,12 +132,16 @@ class Hub:
         for handler in self._handlers.values():
             self._do(handler.started(info.network, now))
         self._look_at_clock()
+        early, self._early = self._early, {}
+        for message in early.values():
+            self.message_received(message)
 
     # What the radio reports (RadioListener)
 
     def message_received(self, message: Inbound) -> None:
         if self.info is None:
-            return  # no transfer is taken up yet: a device would be told that there is none; it asks again
+            self._hear_early(message)
+            return
         now = self._clock.now()
         self._heard(message, now)
         refusal = self._gate.refusal(message)
@@ -145,9 +150,23 @@ class Hub:
             return
         self._devices.hear(message.source, now)
         try:
-            self._do(self._handlers.get(message.cluster, self._others).receive(message, now))
+            done = self._do(self._handlers.get(message.cluster, self._others).receive(message, now))
         except DamagedRowError as error:
+            done = False
             self._report([Unreadable.of(error)])
+        if not done and (answer := wait_answer(message)) is not None:
+            self.post(answer)  # what it should hear is not written yet
+
+    def _hear_early(self, message: Inbound) -> None:
+        """No transfer is taken up yet: a device would be told that there is none. All but one kind are asked again.
+
+        A device that is done with its download may activate where it hears nothing. It is told to wait, and the right
+        answer follows once the hub knows it.
+        """
+        answer = wait_answer(message)
+        if answer is not None and self._gate.refusal(message) is None:
+            self._early[message.source] = message
+            self.post(answer)
 
     def _heard(self, message: Inbound, now: Now) -> None:
         """A device that speaks is there: its key may be put back, and it counts as joined."""
@@ -175,7 +194,10 @@ class Hub:
         batch.event(Kind.RADIO_STATE, {"state": state.value, "reason": reason})
         self._note_radio(batch, state, reason)
         self._do(batch)
-        if state is RadioState.UP and self.info is not None:  # not at the start: `_start` follows
+        if state is RadioState.UP and self.info is None:  # at the start: what came before could not be answered
+            for message in self._early.values():
+                self._hear_early(message)
+        elif state is RadioState.UP:
             for handler in self._handlers.values():
                 self._do(handler.radio_returned(now))
 
@@ -216,10 +238,12 @@ class Hub:
             batch.add(handler.device_changed(device, change, now))
         return batch
 
-    def _do(self, batch: Batch) -> None:
-        self._journal.carry_out(batch)
+    def _do(self, batch: Batch) -> bool:
+        """Whether it is done: it may have to wait until it can be written."""
+        done = self._journal.carry_out(batch)
         if self._tasks is not None:
             self._deadlines.plan()
+        return done
 
     # The tasks: each returns how many seconds to wait before its next turn
 

@@ -54,23 +54,24 @@ class Journal:
         """Whether something that happened is not written yet."""
         return bool(self._waiting)
 
-    def carry_out(self, batch: Batch) -> None:
+    def carry_out(self, batch: Batch) -> bool:
+        """Whether it is done. Else all of it waits, or some was set aside."""
         if self._waiting and (batch.writes or batch.ordered):
             self._keep(batch)
-            return
+            return False
         try:
             events = self._write(batch)
         except ChfError as error:
             if _may_pass(error):
                 self._note(error)
                 self._waiting.append(batch)
-                return
-            for part in batch.parts:
-                self.carry_out(part)
+                return False
+            done = [self.carry_out(part) for part in batch.parts]
             if not batch.parts:
                 self._set_aside(batch, error)
-            return
+            return bool(done) and all(done)
         self._go_on(batch, events)
+        return True
 
     def retry(self) -> None:
         """Write what waits, oldest first, as far as the store lets us."""

@@ -4,14 +4,16 @@ Nothing about updates is decided here (`chf.update.machine` does): this file kno
 """
 
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
 from typing import Final, assert_never
 
 from chf.clock import Instant, Now
-from chf.errors import ChfError, DamagedRowError, StoreCorruptError, UsageError
+from chf.errors import ChfError, DamagedRowError, MalformedFrameError, StoreCorruptError, UsageError
 from chf.eui64 import Eui64
 from chf.hub.batch import Batch, DeviceChange, append, together
 from chf.hub.clients import OtaClients
+from chf.hub.gate import reply
 from chf.hub.handler import Handler, HubContext
 from chf.image.image import FirmwareImage
 from chf.radio.interface import Delivery, Inbound, NetworkInfo, Outbound, Urgency
@@ -37,6 +39,7 @@ from chf.update.model import (
     UpdateState,
 )
 from chf.zcl import ota as zcl
+from chf.zcl.frame import Frame, FrameType, Status
 
 _DECISIONS: Final = frozenset({Token.HOLD, Token.COMMIT})
 """What such a message says is in the store first, the message that repeats it too."""
@@ -57,7 +60,7 @@ class Updates(Handler):
     # From the store, at the start
 
     async def prepare(self) -> None:
-        """Read the images first: a device whose transfer is not taken up yet would be told that there is none."""
+        """Read the images of all transfers, so that they are taken up in one turn."""
         wanted = [update.image for update in self._store.jobs.list(active_only=True)]
         self._read_at_start = await self._images.load_all(wanted)
 
@@ -282,6 +285,28 @@ class Updates(Handler):
         if entry.file_version not in (None, told.seen.file_version):
             return True
         return told.seen.manufacturer_code is not None and told.activating
+
+
+def wait_answer(message: Inbound) -> Outbound | None:
+    """The answer to an Upgrade End Request that needs no store and is right for every device: wait.
+
+    None for any other message. A client that is not answered activates by itself within seconds.
+    """
+    try:
+        frame = Frame.from_bytes(message.payload)
+        is_for_server = (
+            frame.frame_type is FrameType.CLUSTER and not frame.to_client and frame.manufacturer_code is None
+        )
+        request = zcl.parse_request(frame) if is_for_server and message.cluster == zcl.CLUSTER else None
+    except MalformedFrameError:
+        return None
+    if not isinstance(request, zcl.UpgradeEndRequest) or request.status != Status.SUCCESS:
+        return None
+    ids = (request.manufacturer_code, request.image_type, request.file_version)
+    body = zcl.UpgradeEndResponse(*ids, zcl.NO_CURRENT_TIME, zcl.WAIT_FOR_COMMAND)
+    payload = zcl.command(body, frame.sequence)
+    answer = reply(message, payload, secured=message.aps_secured)
+    return replace(answer, urgency=Urgency.URGENT)
 
 
 def _device_of(wanted: Effect) -> Eui64:

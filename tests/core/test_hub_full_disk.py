@@ -1,5 +1,7 @@
 """A full disk under the hub: devices are served on, nothing that happened is lost, and it recovers by itself."""
 
+import time as time_
+
 import pytest
 
 from chf.eui64 import format_eui64, parse_eui64
@@ -74,15 +76,39 @@ async def test_no_device_is_told_to_activate_before_that_is_written_however_ofte
         for sequence in (3, 4, 5):
             radio.says(PPMID, ota.CLUSTER, ota.command(ota.UpgradeEndRequest(Status.SUCCESS, *ids), sequence))
         assert store.jobs.list()[0].state is UpdateState.DOWNLOADING
-        assert answers_to_the_end(radio) == []
+        assert answers_to_the_end(radio) == [
+            (3, ota.WAIT_FOR_COMMAND),
+            (4, ota.WAIT_FOR_COMMAND),
+            (5, ota.WAIT_FOR_COMMAND),
+        ]
         free_disk(store)
-        await desk.until(lambda: answers_to_the_end(radio))
+        await desk.until(lambda: len(answers_to_the_end(radio)) > 3)
+        assert answers_to_the_end(radio)[3:] == [(3, 0), (4, 0), (5, 0)]
         assert store.jobs.list()[0].state is UpdateState.ACTIVATING
 
 
-def answers_to_the_end(radio) -> list[int]:
+async def test_a_device_that_is_done_is_answered_while_another_process_keeps_the_store(store):
+    radio = MemoryRadio()
+    image = parse_image(store.images.open(store.images.list()[0].sha256))
+    ids = (image.header.manufacturer_code, image.header.image_type, image.header.file_version)
+    async with hub_on_desk(store, radio) as desk:
+        await desk.until(lambda: store.jobs.list() and store.jobs.list()[0].state is UpdateState.ANNOUNCED)
+        radio.says(PPMID, ota.CLUSTER, QUERY)
+        for offset in range(0, len(image.content), 40):
+            radio.says(PPMID, ota.CLUSTER, ota.command(ota.ImageBlockRequest(*ids, offset, 40), 2))
+        with Store.open(store.home) as beside, beside.transaction():
+            before = time_.monotonic()
+            radio.says(PPMID, ota.CLUSTER, ota.command(ota.UpgradeEndRequest(Status.SUCCESS, *ids), 3))
+            assert time_.monotonic() - before < 3.0, "what fielded clients wait"
+            assert answers_to_the_end(radio) == [(3, ota.WAIT_FOR_COMMAND)]
+        await desk.until(lambda: answers_to_the_end(radio)[1:] == [(3, 0)])
+
+
+def answers_to_the_end(radio) -> list[tuple[int, int]]:
+    """To which sequence, and the upgrade time."""
     frames = [Frame.from_bytes(message.payload) for message in radio.to_cluster(ota.CLUSTER)]
-    return [frame.sequence for frame in frames if frame.command == ota.UpgradeEndResponse.COMMAND]
+    ends = [frame for frame in frames if frame.command == ota.UpgradeEndResponse.COMMAND]
+    return [(end.sequence, ota.UpgradeEndResponse.from_bytes(end.payload).upgrade_time) for end in ends]
 
 
 async def test_a_device_that_speaks_while_the_disk_is_full_arrives_once(store):
