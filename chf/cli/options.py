@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
     from chf.store.rows import Rows
 
+_LOCAL = "Europe/London"  # the one local time in which people here think
+
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 
@@ -53,7 +55,10 @@ class Eui64Parameter(click.ParamType[Eui64]):
 
 
 class UtcParameter(click.ParamType[UtcSeconds]):
-    """A time to come: `2026-11-23T18:00:00Z` (or with an offset), `18:00Z`, or `+90s`, `+30m`, `+8h`, `+2d`."""
+    """A time to come: `2026-11-23T18:00:00Z` (or with an offset), `18:00Z`, or `+90s`, `+30m`, `+8h`, `+2d`.
+
+    `Europe/London` in place of the Z, after a blank, makes it the local time there.
+    """
 
     name = "time"
     sign = "+"
@@ -65,11 +70,13 @@ class UtcParameter(click.ParamType[UtcSeconds]):
         now = datetime.now(UTC)  # the shell's edge: a relative time on a command line means the wall clock here
         try:
             moment = _moment(text, now, self.sign)
+        except UsageError as error:
+            self.fail(str(error), param, ctx)
         except (ValueError, KeyError, OverflowError):
             forms = f"2026-11-23T18:00:00Z, 18:00Z or {self.sign}90s/{self.sign}30m/{self.sign}8h/{self.sign}2d"
-            self.fail(f"{text[:40]!r} is not a time: write {forms}", param, ctx)
+            self.fail(f"{text[:40]!r} is not a time: write {forms}, or '18:00 {_LOCAL}'", param, ctx)
         if moment.tzinfo is None:
-            self.fail(f"{text!r} has no time zone: end it with Z for UTC", param, ctx)
+            self.fail(f"{text!r} has no time zone: end it with Z for UTC, or with ' {_LOCAL}'", param, ctx)
         self.check(text[:40], moment, now, param, ctx)
         return UtcSeconds(moment.timestamp())
 
@@ -95,9 +102,14 @@ class SinceParameter(UtcParameter):
 
 
 def _moment(text: str, now: "datetime", sign: str) -> "datetime":
-    """Raises ValueError, KeyError or OverflowError for what is no time."""
+    """Raises ValueError, KeyError or OverflowError for what is no time, UsageError for one that its zone does not have.
+
+    `now` is in UTC.
+    """
     from datetime import datetime, timedelta
 
+    if text.endswith(f" {_LOCAL}"):
+        return _local(text.removesuffix(_LOCAL).strip(), now, sign)
     ahead = sign == "+"
     if text[:1] == sign and text[1:2].isdigit():
         unit = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}[text[-1]]
@@ -110,6 +122,42 @@ def _moment(text: str, now: "datetime", sign: str) -> "datetime":
             return moment
         return moment + timedelta(days=1) if ahead else moment - timedelta(days=1)
     return datetime.fromisoformat(text)
+
+
+def _local(text: str, now: "datetime", sign: str) -> "datetime":
+    """The UTC of what the clocks in Great Britain show. Raises as `_moment` does."""
+    from datetime import UTC, datetime, time, timedelta
+    from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+    try:
+        zone = ZoneInfo(_LOCAL)
+    except ZoneInfoNotFoundError as error:
+        raise UsageError(
+            f"this machine knows no {_LOCAL}: install its time zones (the package tzdata), or end the time with Z"
+        ) from error
+
+    def instants(reading: datetime) -> tuple[datetime, datetime]:
+        """When the clocks there show it: twice where they go back, and by either offset where they leave it out."""
+        first, second = (reading.replace(tzinfo=zone, fold=fold).astimezone(UTC) for fold in (0, 1))  # PEP 495
+        return first, second
+
+    if len(text) == len("18:00"):
+        today, clock = now.astimezone(zone).date(), time.fromisoformat(text)
+        readings = [datetime.combine(today + timedelta(days), clock) for days in (-1, 0, 1)]
+        if sign == "+":
+            reading = next(reading for reading in readings if max(instants(reading)) > now)
+        else:
+            reading = next(reading for reading in reversed(readings) if min(instants(reading)) <= now)
+    else:
+        reading = datetime.fromisoformat(text)
+    if reading.tzinfo is not None:
+        raise UsageError(f"{text!r} has an offset: leave {_LOCAL} out")
+    first, second = instants(reading)
+    if first == second:
+        return first
+    what = "comes twice" if first < second else "is left out"
+    either = " or ".join(instant.astimezone(zone).isoformat() for instant in sorted((first, second)))
+    raise UsageError(f"{reading.isoformat()} {what} in {_LOCAL}, where the clocks change: write {either}")
 
 
 class SecondsParameter(click.FloatRange):

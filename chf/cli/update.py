@@ -58,9 +58,9 @@ def update() -> None:
 
 
 def activation_options(command: Any) -> Any:
-    command = click.option("--at", type=UTC_TIME, help="Activate then: 2026-11-23T18:00:00Z, 18:00Z, +90s, +8h.")(
-        command
-    )
+    command = click.option(
+        "--at", type=UTC_TIME, help="Activate then: 2026-11-23T18:00:00Z, 18:00Z, '18:00 Europe/London', +8h."
+    )(command)
     command = click.option(
         "--strategy",
         type=click.Choice([strategy.value for strategy in Strategy]),

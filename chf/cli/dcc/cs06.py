@@ -29,7 +29,11 @@ _device_option = click.option("--device", type=EUI64, required=True, help="An EU
 @click.command()
 @_device_option
 @click.option("--image", required=True, help="A file, or a stored image by its SHA-256 (or its beginning) or name.")
-@click.option("--at", type=UTC_TIME, help="Activate then: 2026-11-23T18:00:00Z, 18:00Z, +90s, +8h. Default: at once.")
+@click.option(
+    "--at",
+    type=UTC_TIME,
+    help="Activate then: 2026-11-23T18:00:00Z, 18:00Z, '18:00 Europe/London', +8h. Default: at once.",
+)
 @click.option("--cancel", is_flag=True, help="Take a future-dated activation back.")
 @home_option
 @json_option
