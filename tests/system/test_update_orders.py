@@ -222,6 +222,8 @@ def test_a_device_that_is_not_there_stays_announced(desk):
         (("device", "show", device(0xDD)), 2, "not in the device log"),
         (("device", "permit", device(0xDD)), 3, "not in the device log"),
         (("device", "forget", device(0xDD)), 3, "not in the device log"),
+        (("device", "set-class", device(0xDD), "ti"), 3, "not in the device log"),
+        (("device", "set-class", SLOW, "zx81"), 2, "silicon-labs"),
         (("run", "--port", "tcp://127.0.0.1:1", "--config", "nosuch.toml"), 2, "nosuch.toml"),
     ],
 )
@@ -239,6 +241,18 @@ def test_a_part_that_is_refused_is_not_taken_for_all(desk):
     assert [line["device"] for line in ran.json["refused"]] == [device(0xDD)]
     assert ran.err.splitlines()[-1] == "chf: 1 of 2 devices were refused"
     desk.chf("update", "cancel", str(ran.json["started"][0]["update"]))
+
+
+def test_a_warning_goes_once_somebody_says_what_client_it_is(desk):
+    command = ("update", "start", "--device", SLOW, "--image", str(desk.image), "--at", "+9h", "--json")
+    for name, warned in (("auto", True), ("silicon-labs", False)):
+        desk.chf("device", "set-class", SLOW, name)
+        ran = desk.chf(*command)
+        (started,) = ran.json["started"]
+        assert (started["warning"] is not None, "warning: update" in ran.err) == (warned, warned)
+        desk.chf("update", "cancel", str(started["update"]))
+    described = desk.chf("device", "show", SLOW, "--json").json["device"]
+    assert (described["client_class"], described["client_confidence"]) == ("silicon-labs", "certain")
 
 
 def test_the_hub_ran_without_a_fault(desk):
