@@ -28,15 +28,6 @@ class Callback(Protocol):
     def __call__(self, name: str, *values: Value) -> None: ...
 
 
-class Chip(Protocol):
-    """What the handlers of messages need of the co-processor that they are part of."""
-
-    exhausted_until: float
-    """Until then there is no free packet buffer for a message to send."""
-
-    def report(self, address: int, say: Callable[[], None]) -> None: ...
-
-
 class Command(Protocol):
     """A row of a command table."""
 
@@ -56,15 +47,18 @@ CommandT = TypeVar("CommandT", bound=Command)
 
 
 class Coprocessor(ABC):
-    """`report_outcome`, where there is one, decides when the host learns what became of a message."""
+    """What its handlers share. `report_outcome`, where there is one, decides when the host learns of an outcome."""
 
     stack: "ZigbeeCoordinator"
+    is_up: bool
+    """Whether the network runs."""
 
     def __init__(self, scheduler: "Scheduler", random: "Random") -> None:
         self.report_outcome: ReportOutcome | None = None
         self.exhausted_until = 0.0
-        self._scheduler = scheduler
-        self._random = random
+        """Until then there is no free packet buffer for a message to send."""
+        self.scheduler = scheduler
+        self.random = random
         self._boots = 0
         self._answering = False
         self._held: list[tuple[str, tuple[Value, ...]]] = []
@@ -79,10 +73,11 @@ class Coprocessor(ABC):
     def _empty(self) -> None:
         """RAM, as after power on."""
         self._boots += 1
+        self.is_up = False
         self._answering = False
         self._held.clear()
 
-    def _callback(self) -> Callback:
+    def callback(self) -> Callback:
         """For the handlers of this boot: what they have to say after the next one is not heard."""
         return partial(self._call_back, self._boots)
 

@@ -9,16 +9,14 @@ from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import TYPE_CHECKING
 
+from devices.ncp.coprocessor import Coprocessor
 from devices.ncp.ezsp.keys import JoinPolicy, KeyTables
 from devices.ncp.ezsp.status import EzspStatus
 from devices.ncp.layout import Handler
 from devices.stack.interface import Endpoint
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from devices.ncp.ezsp.personality import Personality
-    from devices.stack.coordinator import ZigbeeCoordinator
 
 PACKET_BUFFER_COUNT = 0x01  # UG100 3.3, EzspConfigId
 APS_UNICAST_MESSAGE_COUNT = 0x03  # UG100 3.3, EzspConfigId
@@ -148,22 +146,12 @@ class Settings:
 
 
 class Configuration:
-    """Handlers of UG100 4. `is_up` tells whether the network runs: from then on most of this is refused."""
+    """Handlers of UG100 4. While the network runs most of this is refused."""
 
-    def __init__(
-        self,
-        personality: "Personality",
-        stack: "ZigbeeCoordinator",
-        keys: KeyTables,
-        counters: FrameCounters,
-        is_up: "Callable[[], bool]",
-    ) -> None:
+    def __init__(self, chip: Coprocessor, personality: "Personality", keys: KeyTables, counters: FrameCounters) -> None:
         self.settings = Settings(DEFAULTS | personality.configuration)
-        self._personality = personality
-        self._stack = stack
-        self._keys = keys
-        self._counters = counters
-        self._is_up = is_up
+        self._chip, self._stack = chip, chip.stack
+        self._personality, self._keys, self._counters = personality, keys, counters
         self._apply()
 
     def handlers(self) -> dict[str, Handler]:
@@ -193,7 +181,7 @@ class Configuration:
     def set_configuration_value(self, configuration_id: int, value: int) -> tuple[int]:
         if configuration_id not in self.settings.configuration:
             return (EzspStatus.INVALID_ID,)
-        if self._is_up() or configuration_id in _READ_ONLY:
+        if self._chip.is_up or configuration_id in _READ_ONLY:
             return (EzspStatus.INVALID_CALL,)
         if configuration_id in _ONE_OCTET and value > 0xFF:
             return (EzspStatus.INVALID_VALUE,)
@@ -218,7 +206,7 @@ class Configuration:
     def add_endpoint(
         self, number: int, profile: int, device: int, version: int, inputs: int, outputs: int, clusters: bytes
     ) -> tuple[int]:
-        if self._is_up():
+        if self._chip.is_up:
             return (EzspStatus.INVALID_CALL,)
         if len(clusters) < 2 * (inputs + outputs):
             return (EzspStatus.TRUNCATED,)
@@ -252,7 +240,7 @@ class Configuration:
     def set_value(self, value_id: int, value: bytes) -> tuple[int]:
         if value_id in {ValueId.NWK_FRAME_COUNTER, ValueId.APS_FRAME_COUNTER}:
             # UG100 3.3: "cannot be set while the network is up".
-            if self._is_up():
+            if self._chip.is_up:
                 return (EzspStatus.INVALID_CALL,)
             if len(value) != 4:
                 return (EzspStatus.INVALID_VALUE,)

@@ -34,7 +34,6 @@ from devices.ncp.ezsp.network import Network, RadioTokens
 from devices.ncp.ezsp.personality import STACK_TYPE_MESH, V13, Personality
 from devices.ncp.ezsp.security import Security, TrustCenterTokens
 from devices.ncp.ezsp.status import EzspStatus
-from devices.ncp.ezsp.tables import AddressTable, MulticastTable
 from devices.ncp.ezsp.utilities import Counter, Utilities
 from devices.ncp.layout import Handler, TruncatedParametersError, Value
 from devices.stack.persisted import Persisted, key_octets, network_from_json, network_to_json
@@ -100,40 +99,19 @@ class EzspCoprocessor(Coprocessor):
 
     def _wire(self) -> dict[int, tuple[Command, Handler]]:
         """Make everything that lives in RAM, and say which command goes where."""
-        flash, stack, callback = self._flash, self.stack, self._callback()
-        security = Security(stack, self._random, self.keys, flash.trust_center, flash.counters)
-        self._network = network = Network(
-            stack=stack,
-            scheduler=self._scheduler,
-            random=self._random,
-            security=security,
-            radio=flash.radio,
-            callback=callback,
-            scan_takes_time=self.personality.scan_takes_time,
-        )
-        key_structs = KeyStructs(stack, self.keys, flash.trust_center)
-        configuration = Configuration(self.personality, stack, self.keys, flash.counters, is_up=lambda: network.is_up)
-        addresses = AddressTable(stack, configuration.settings)
-        groups = MulticastTable(configuration.settings)
-        self._utilities = utilities = Utilities(self.personality, self._random)
-        self._messaging = messaging = Messaging(
-            stack=stack,
-            scheduler=self._scheduler,
-            settings=configuration.settings,
-            keys=self.keys,
-            network=network,
-            addresses=addresses,
-            groups=groups,
-            counters=utilities.counters,
-            callback=callback,
-            chip=self,
-        )
+        flash, keys = self._flash, self.keys
+        security = Security(self, keys, flash.trust_center, flash.counters)
+        self._network = Network(self, security, flash.radio, scan_takes_time=self.personality.scan_takes_time)
+        key_structs = KeyStructs(self.stack, keys, flash.trust_center)
+        configuration = Configuration(self, self.personality, keys, flash.counters)
+        self._utilities = Utilities(self.personality, self.random)
+        self._messaging = Messaging(self, configuration.settings, keys, self._utilities.counters)
         own: dict[str, Handler] = {
             "version": self._version,
             "tokenFactoryReset": self._token_factory_reset,
             "resetNode": self._reset_node,
         }
-        parts = (configuration, network, messaging, addresses, groups, security, key_structs, utilities)
+        parts = (configuration, self._network, self._messaging, security, key_structs, self._utilities)
         return self._handlers_of(self._commands, *parts, own=own)
 
     # flash
@@ -177,7 +155,7 @@ class EzspCoprocessor(Coprocessor):
 
     def receive(self, octets: bytes) -> None:
         """Take octets from the host, cut anywhere. Drain `data_to_send` afterwards."""
-        for event in self.ash.receive(octets, self._scheduler.now):
+        for event in self.ash.receive(octets, self.scheduler.now):
             match event:
                 case PayloadReceived():
                     self._command(event.payload)
@@ -189,13 +167,13 @@ class EzspCoprocessor(Coprocessor):
                     assert_never(event)
 
     def data_to_send(self) -> bytes:
-        return self.ash.data_to_send(self._scheduler.now)
+        return self.ash.data_to_send(self.scheduler.now)
 
     def deadline(self) -> float | None:
         return self.ash.deadline()
 
     def handle_deadline(self) -> None:
-        self.ash.handle_deadline(self._scheduler.now)
+        self.ash.handle_deadline(self.scheduler.now)
 
     def reboot(self, code: ResetCode) -> None:
         """Restart on its own: a watchdog, an assert, a pulled plug. The host is told unasked."""
@@ -267,7 +245,7 @@ class EzspCoprocessor(Coprocessor):
         if not keep_frame_counter:
             self._flash.counters = FrameCounters()
         self._flash.trust_center = TrustCenterTokens()
-        if self._network.is_up:
+        if self.is_up:
             self._erase_at_reset = True
         else:
             self.stack.network = None

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
+from devices.ncp.coprocessor import Coprocessor
 from devices.ncp.ezsp.configuration import (
     APS_UNICAST_MESSAGE_COUNT,
     MESSAGE_CONTENTS_IN_CALLBACK_POLICY,
@@ -22,17 +23,13 @@ from devices.ncp.ezsp.configuration import (
     Settings,
 )
 from devices.ncp.ezsp.status import EmberStatus
+from devices.ncp.ezsp.tables import AddressTable, MulticastTable
 from devices.ncp.ezsp.utilities import Counter
 from devices.ncp.layout import ApsFrame, Handler
-from devices.stack.coordinator import ZigbeeCoordinator
 from devices.stack.interface import BROADCAST_RX_ON, ApsIndication, ApsRequest, ApsStatus, Fragment, NwkAddress
 
 if TYPE_CHECKING:
-    from devices.ncp.coprocessor import Callback, Chip
     from devices.ncp.ezsp.keys import KeyTables
-    from devices.ncp.ezsp.network import Network
-    from devices.ncp.ezsp.tables import AddressTable, MulticastTable
-    from devices.time import Scheduler
 
 ENCRYPTION = 0x0020  # EmberApsOption
 RETRY = 0x0040  # EmberApsOption
@@ -72,30 +69,11 @@ class _FragmentKey:
 class Messaging:
     """Handlers of UG100 8."""
 
-    def __init__(
-        self,
-        *,
-        stack: ZigbeeCoordinator,
-        scheduler: "Scheduler",
-        settings: Settings,
-        keys: "KeyTables",
-        network: "Network",
-        addresses: "AddressTable",
-        groups: "MulticastTable",
-        counters: "CounterOf[int]",
-        callback: "Callback",
-        chip: "Chip",
-    ) -> None:
-        self._stack = stack
-        self._scheduler = scheduler
-        self._settings = settings
-        self._keys = keys
-        self._network = network
-        self._addresses = addresses
-        self._groups = groups
-        self._counters = counters
-        self._callback = callback
-        self._chip = chip
+    def __init__(self, chip: Coprocessor, settings: Settings, keys: "KeyTables", counters: "CounterOf[int]") -> None:
+        self._chip, self._stack, self._callback = chip, chip.stack, chip.callback()
+        self._settings, self._keys, self._counters = settings, keys, counters
+        self._addresses = AddressTable(chip.stack, settings)
+        self._groups = MulticastTable(settings)
         self._in_flight = 0
         self._fragments: OrderedDict[_FragmentKey, ApsIndication] = OrderedDict()
 
@@ -107,6 +85,8 @@ class Messaging:
             "sendMulticast": self.send_multicast,
             "sendReply": self.send_reply,
             "setSourceRoute": self.set_source_route,
+            **self._addresses.handlers(),
+            **self._groups.handlers(),
         }
 
     # sending
@@ -146,9 +126,9 @@ class Messaging:
 
     def _refusal(self, node: int | None, options: int, message: bytes) -> EmberStatus | None:
         """Why the chip does not even try."""
-        if not self._network.is_up:
+        if not self._chip.is_up:
             return EmberStatus.NETWORK_DOWN
-        if self._scheduler.now < self._chip.exhausted_until:
+        if self._chip.scheduler.now < self._chip.exhausted_until:
             return EmberStatus.NO_BUFFERS
         secured = bool(options & ENCRYPTION)
         if len(message) > self._stack.maximum_payload(secured=secured) - (2 if options & FRAGMENT else 0):

@@ -5,16 +5,12 @@ from dataclasses import dataclass
 from math import inf
 from typing import TYPE_CHECKING
 
+from devices.ncp.coprocessor import Coprocessor
 from devices.ncp.ezsp.status import EmberStatus
 from devices.ncp.layout import Handler
-from devices.stack.coordinator import ZigbeeCoordinator
 from devices.stack.interface import Eui64, JoinKind, Neighbour, NetworkState, NwkAddress
-from devices.time import Scheduler
 
 if TYPE_CHECKING:
-    from random import Random
-
-    from devices.ncp.coprocessor import Callback
     from devices.ncp.ezsp.security import Security
 
 NO_NODE = 0xFFFF  # UG100 3.2, EMBER_NULL_NODE_ID
@@ -53,24 +49,11 @@ class RadioTokens:
 class Network:
     """Handlers of UG100 6, and the callbacks about the network and who joins it."""
 
-    def __init__(
-        self,
-        *,
-        stack: ZigbeeCoordinator,
-        scheduler: Scheduler,
-        random: "Random",
-        security: "Security",
-        radio: RadioTokens,
-        callback: "Callback",
-        scan_takes_time: bool,
-    ) -> None:
-        self.is_up = False
-        self._stack = stack
-        self._scheduler = scheduler
-        self._random = random
+    def __init__(self, chip: Coprocessor, security: "Security", radio: RadioTokens, *, scan_takes_time: bool) -> None:
+        self._chip = chip
+        self._stack, self._scheduler, self._callback = chip.stack, chip.scheduler, chip.callback()
         self._security = security
         self._radio = radio
-        self._callback = callback
         self._scan_takes_time = scan_takes_time
         self._scan = 0
         self._permits = 0
@@ -103,12 +86,12 @@ class Network:
     # what the stack tells
 
     def went_up(self) -> None:
-        self.is_up = True
+        self._chip.is_up = True
         self._callback("stackStatusHandler", EmberStatus.NETWORK_UP)
 
     def went_down(self) -> None:
-        if self.is_up:
-            self.is_up = False
+        if self._chip.is_up:
+            self._chip.is_up = False
             self._open = False
             self._callback("stackStatusHandler", EmberStatus.NETWORK_DOWN)
 
@@ -141,15 +124,15 @@ class Network:
     # commands
 
     def network_state(self) -> tuple[int]:
-        return (_JOINED_STATE if self.is_up else _NOT_JOINED_STATE,)
+        return (_JOINED_STATE if self._chip.is_up else _NOT_JOINED_STATE,)
 
     def network_init(self, _options: int) -> tuple[int]:
-        if self.is_up:
+        if self._chip.is_up:
             return (EmberStatus.INVALID_CALL,)
         return (EmberStatus.SUCCESS if self._stack.resume() else EmberStatus.NOT_JOINED,)
 
     def form_network(self, parameters: bytes) -> tuple[int]:
-        if self.is_up:
+        if self._chip.is_up:
             return (EmberStatus.INVALID_CALL,)
         key = self._security.network_key_to_form_with()
         if key is None:
@@ -162,8 +145,8 @@ class Network:
         self._stack.form(
             NetworkState(
                 channel=channel,
-                pan_id=self._random.randrange(1, 0xFFF0) if pan == NO_NODE else pan,
-                extended_pan_id=extended_pan or self._random.getrandbits(64),  # UG100: zero lets the stack choose
+                pan_id=self._chip.random.randrange(1, 0xFFF0) if pan == NO_NODE else pan,
+                extended_pan_id=extended_pan or self._chip.random.getrandbits(64),  # UG100: zero lets the stack choose
                 network_key=key.key,
                 network_key_sequence=key.sequence,
                 network_frame_counter=key.frame_counter,
@@ -174,14 +157,14 @@ class Network:
         return (EmberStatus.SUCCESS,)
 
     def leave_network(self) -> tuple[int]:
-        if not self.is_up:
+        if not self._chip.is_up:
             return (EmberStatus.NOT_JOINED,)
         self._stack.leave()
         return (EmberStatus.SUCCESS,)
 
     def permit_joining(self, seconds: int) -> tuple[int]:
         """0 closes, 255 leaves open; a change is also told by stackStatusHandler."""
-        if not self.is_up:
+        if not self._chip.is_up:
             return (EmberStatus.INVALID_CALL,)
         self._permits += 1
         self._stack.permit(inf if seconds == 0xFF else seconds)
@@ -192,7 +175,7 @@ class Network:
         return (EmberStatus.SUCCESS,)
 
     def _close(self, permit: int) -> None:
-        if permit == self._permits and self.is_up:
+        if permit == self._permits and self._chip.is_up:
             self._tell_opened(is_open=False)
 
     def _tell_opened(self, *, is_open: bool) -> None:
@@ -202,7 +185,7 @@ class Network:
 
     def get_network_parameters(self) -> tuple[int, int, bytes]:
         network = self._stack.network
-        if network is None or not self.is_up:
+        if network is None or not self._chip.is_up:
             return EmberStatus.NOT_JOINED, 0, bytes(_PARAMETERS.size)
         octets = _PARAMETERS.pack(
             network.extended_pan_id,
@@ -217,7 +200,7 @@ class Network:
         return EmberStatus.SUCCESS, _COORDINATOR_TYPE, octets
 
     def get_node_id(self) -> tuple[int]:
-        return (self._stack.address if self.is_up else 0xFFFE,)  # IEEE 802.15.4: no short address
+        return (self._stack.address if self._chip.is_up else 0xFFFE,)  # IEEE 802.15.4: no short address
 
     def get_eui64(self) -> tuple[int]:
         return (self._stack.ieee,)

@@ -5,15 +5,13 @@ from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import TYPE_CHECKING
 
+from devices.ncp.coprocessor import Coprocessor
 from devices.ncp.ezsp.keys import NO_INDEX, KeyTables
 from devices.ncp.ezsp.status import EmberStatus, SlStatus
 from devices.ncp.layout import Handler
-from devices.stack.coordinator import ZigbeeCoordinator
 from devices.stack.interface import Eui64, LinkKey
 
 if TYPE_CHECKING:
-    from random import Random
-
     from devices.ncp.ezsp.configuration import FrameCounters
 
 _CONTEXT = struct.Struct("<BBHQBBI")  # sl_zb_sec_man_context: type, index, derived, partner, network, flags, algorithm
@@ -67,18 +65,10 @@ class Security:
     """Handlers of UG100 9 and 10."""
 
     def __init__(
-        self,
-        stack: ZigbeeCoordinator,
-        random: "Random",
-        keys: KeyTables,
-        tokens: TrustCenterTokens,
-        counters: "FrameCounters",
+        self, chip: Coprocessor, keys: KeyTables, tokens: TrustCenterTokens, counters: "FrameCounters"
     ) -> None:
-        self._stack = stack
-        self._random = random
-        self._keys = keys
-        self._tokens = tokens
-        self._counters = counters
+        self._stack, self._random = chip.stack, chip.random
+        self._keys, self._tokens, self._counters = keys, tokens, counters
         self._initial: _InitialState | None = None
 
     def handlers(self) -> dict[str, Handler]:

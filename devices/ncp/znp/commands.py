@@ -25,22 +25,23 @@ class Command:
 
 
 _STATUS = "status:u8"
-_DATA = "destination_endpoint:u8 source_endpoint:u8 cluster:u16 sequence:u8 options:u8 radius:u8"
+_VERSION = "transport:u8 product:u8 major:u8 minor:u8 maintenance:u8"
+_SENDER = "source_endpoint:u8 cluster:u16 sequence:u8 options:u8 radius:u8"
+_DATA = f"destination_endpoint:u8 {_SENDER}"
+_TO = "group:u16 cluster:u16"
+_HEARD = "destination_endpoint:u8 broadcast:u8 lqi:u8 security:u8 timestamp:u32 sequence:u8"
+_WAY = "mac_source:u16 radius:u8"
 _DEVICE = "device:rest"  # associated_devices_t, 36 octets aligned
 _ZDP = "destination:u16 body:rest"
 _ANSWER = "source:u16 body:rest"
 _ADDRESS = "status:u8 ieee:ieee address:u16 count:u8 start:u8 children:rest"
+_BINDING = "destination:u16 source:ieee endpoint:u8 cluster:u16 mode:u8 target:rest"
 _NV = "system:u8 item:u16 sub:u16"
 
 _ROWS: tuple[tuple[int, str, str | None, str], ...] = (
     # SYS (3.8)
     (0x2101, "ping", "", "capabilities:u16"),
-    (
-        0x2102,
-        "version",
-        "",
-        "transport:u8 product:u8 major:u8 minor:u8 maintenance:u8 revision:u32 bootloader:u8 bootloader_revision:u32",
-    ),
+    (0x2102, "version", "", f"{_VERSION} revision:u32 bootloader:u8 bootloader_revision:u32"),
     (0x2103, "setExtAddr", "ieee:ieee", _STATUS),
     (0x2104, "getExtAddr", "", "ieee:ieee"),
     (0x2107, "osalNvItemInit", "id:u16 length:u16 value:lv", _STATUS),
@@ -58,47 +59,23 @@ _ROWS: tuple[tuple[int, str, str | None, str], ...] = (
     (0x2132, "nvLength", _NV, "length:u32"),
     (0x2133, "nvRead", f"{_NV} offset:u16 length:u8", "status:u8 value:lv"),
     (0x2134, "nvWrite", f"{_NV} offset:u16 value:lv", _STATUS),
-    (0x4180, "resetInd", None, "reason:u8 transport:u8 product:u8 major:u8 minor:u8 maintenance:u8"),
+    (0x4180, "resetInd", None, f"reason:u8 {_VERSION}"),
     # AF (3.2)
-    (
-        0x2400,
-        "register",
-        "endpoint:u8 profile:u16 device:u16 version:u8 latency:u8 inputs:words outputs:words",
-        _STATUS,
-    ),
+    (0x2400, "register", "number:u8 profile:u16 device:u16 version:u8 latency:u8 inputs:words outputs:words", _STATUS),
     (0x2401, "dataRequest", f"destination:u16 {_DATA} data:lv", _STATUS),
-    (
-        0x2402,
-        "dataRequestExt",
-        (
-            "mode:u8 address:ieee destination_endpoint:u8 pan:u16 source_endpoint:u8 cluster:u16 sequence:u8 options:u8"
-            " radius:u8 length:u16 data:rest"
-        ),
-        _STATUS,
-    ),
+    (0x2402, "dataRequestExt", f"mode:u8 address:ieee endpoint:u8 pan:u16 {_SENDER} length:u16 data:rest", _STATUS),
     (0x2403, "dataRequestSrcRtg", f"destination:u16 {_DATA} relays:words data:lv", _STATUS),
     (0x2404, "delete", "endpoint:u8", _STATUS),
     (0x2411, "dataStore", "index:u16 data:lv", _STATUS),
     (0x2412, "dataRetrieve", "timestamp:u32 index:u16 length:u8", "status:u8 data:lv"),
     (0x2413, "apsfConfigSet", "endpoint:u8 frame_delay:u8 window:u8", _STATUS),
     (0x4480, "dataConfirm", None, "status:u8 endpoint:u8 sequence:u8"),
-    (
-        0x4481,
-        "incomingMsg",
-        None,
-        (
-            "group:u16 cluster:u16 source:u16 source_endpoint:u8 destination_endpoint:u8 broadcast:u8 lqi:u8"
-            " security:u8 timestamp:u32 sequence:u8 data:lv mac_source:u16 radius:u8"
-        ),
-    ),
+    (0x4481, "incomingMsg", None, f"{_TO} source:u16 source_endpoint:u8 {_HEARD} data:lv {_WAY}"),
     (
         0x4482,
         "incomingMsgExt",
         None,
-        (
-            "group:u16 cluster:u16 mode:u8 source:ieee source_endpoint:u8 pan:u16 destination_endpoint:u8 broadcast:u8"
-            " lqi:u8 security:u8 timestamp:u32 sequence:u8 length:u16 mac_source:u16 radius:u8"
-        ),
+        f"{_TO} mode:u8 source:ieee source_endpoint:u8 pan:u16 {_HEARD} length:u16 {_WAY}",
     ),
     # ZDO (3.12); first the requests that become ZDP messages
     (0x2500, "nwkAddrReq", "ieee:ieee kind:u8 start:u8", _STATUS),
@@ -108,8 +85,8 @@ _ROWS: tuple[tuple[int, str, str | None, str], ...] = (
     (0x2504, "simpleDescReq", _ZDP, _STATUS),
     (0x2505, "activeEpReq", _ZDP, _STATUS),
     (0x2506, "matchDescReq", _ZDP, _STATUS),
-    (0x2521, "bindReq", "destination:u16 source:ieee endpoint:u8 cluster:u16 mode:u8 target:rest", _STATUS),
-    (0x2522, "unbindReq", "destination:u16 source:ieee endpoint:u8 cluster:u16 mode:u8 target:rest", _STATUS),
+    (0x2521, "bindReq", _BINDING, _STATUS),
+    (0x2522, "unbindReq", _BINDING, _STATUS),
     (0x2526, "networkDiscoveryReq", "channels:u32 duration:u8", _STATUS),
     (0x2531, "mgmtLqiReq", _ZDP, _STATUS),
     (0x2532, "mgmtRtgReq", _ZDP, _STATUS),
@@ -151,12 +128,7 @@ _ROWS: tuple[tuple[int, str, str | None, str], ...] = (
     (0x45C7, "nwkDiscoveryCnf", None, _STATUS),
     (0x45C9, "leaveInd", None, "source:u16 ieee:ieee request:u8 remove:u8 rejoin:u8"),
     (0x45CA, "tcDeviceInd", None, "source:u16 ieee:ieee parent:u16"),
-    (
-        0x45FF,
-        "msgCbIncoming",
-        None,
-        "source:u16 broadcast:u8 cluster:u16 security:u8 sequence:u8 mac_destination:u16 data:rest",
-    ),
+    (0x45FF, "msgCbIncoming", None, "source:u16 broadcast:u8 cluster:u16 secured:u8 sequence:u8 mac:u16 data:rest"),
     # UTIL (3.10)
     (0x2700, "getDeviceInfo", "", "status:u8 ieee:ieee address:u16 type:u8 state:u8 associated:words"),
     (0x2709, "timeAlive", "", "seconds:u32"),

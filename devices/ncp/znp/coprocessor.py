@@ -14,7 +14,6 @@ from devices.ncp.coprocessor import Coprocessor
 from devices.ncp.layout import Handler, TruncatedParametersError, Value
 from devices.ncp.znp.commands import RPC_ERROR, Command, commands
 from devices.ncp.znp.device_tables import DeviceTables
-from devices.ncp.znp.groups import GroupTable
 from devices.ncp.znp.items import Item
 from devices.ncp.znp.messaging import Messaging
 from devices.ncp.znp.mt_frames import MtFrame, MtReceiver, MtType, Subsystem
@@ -83,8 +82,8 @@ class ZnpCoprocessor(Coprocessor):
         self.stack.network = None
         self._take_address()
         sizes = self.personality.table_size, self.keys.link_key_table_bytes
-        obey_startup_option(self.nvram, self.stack.ieee, self._random, *sizes)
-        complete_items(self.nvram, self.stack.ieee, self._random, *sizes)
+        obey_startup_option(self.nvram, self.stack.ieee, self.random, *sizes)
+        complete_items(self.nvram, self.stack.ieee, self.random, *sizes)
         self.keys.load(self.nvram, self._item(Item.TCLK_SEED).ljust(16, b"\0")[:16])
         self.keys.mirror(self.nvram)
         self.stack.endpoints.clear()
@@ -104,34 +103,13 @@ class ZnpCoprocessor(Coprocessor):
 
     def _wire(self) -> dict[int, tuple[Command, Handler]]:
         """Make everything that lives in RAM, and say which command goes where."""
-        stack, tables, callback = self.stack, self.keys, self._callback()
-        self._network = network = Network(
-            stack=stack,
-            scheduler=self._scheduler,
-            random=self._random,
-            nvram=self.nvram,
-            tables=tables,
-            callback=callback,
-        )
-        self._device_object = device_object = DeviceObject(
-            stack=stack, network=network, tables=tables, callback=callback, nvram=self.nvram
-        )
-        groups = GroupTable()
-        self._messaging = messaging = Messaging(
-            stack=stack,
-            scheduler=self._scheduler,
-            network=network,
-            tables=tables,
-            groups=groups,
-            device_object=device_object,
-            callback=callback,
-            chip=self,
-        )
-        utilities = Utilities(
-            personality=self.personality, stack=stack, scheduler=self._scheduler, random=self._random, tables=tables
-        )
-        security = Security(stack, tables)
-        parts = (self.nvram, network, device_object, groups, messaging, security, utilities)
+        tables = self.keys
+        self._network = Network(self, self.nvram, tables)
+        self._device_object = DeviceObject(self, self.nvram, tables)
+        self._messaging = Messaging(self, tables, self._device_object)
+        utilities = Utilities(self, self.personality, tables)
+        security = Security(self.stack, tables)
+        parts = (self.nvram, self._network, self._device_object, self._messaging, security, utilities)
         return self._handlers_of(self._commands, *parts)
 
     # flash
@@ -204,11 +182,11 @@ class ZnpCoprocessor(Coprocessor):
                 return
             self._booting = False
             personality = self.personality
-            self._callback()("resetInd", _POWER_UP, TRANSPORT_REVISION, personality.product, *personality.version)
+            self.callback()("resetInd", _POWER_UP, TRANSPORT_REVISION, personality.product, *personality.version)
             waiting, self._waiting = self._waiting, []
             self._take(waiting)
 
-        self._scheduler.call_later(self.personality.reset_s, running)
+        self.scheduler.call_later(self.personality.reset_s, running)
 
     # requests and callbacks
 

@@ -15,8 +15,9 @@ from collections import OrderedDict
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
+from devices.ncp.coprocessor import Coprocessor
+from devices.ncp.znp.groups import GroupTable
 from devices.ncp.znp.status import ZStatus
-from devices.stack.coordinator import ZigbeeCoordinator
 from devices.stack.interface import (
     BROADCAST_RX_ON,
     ZDP_PROFILE,
@@ -27,14 +28,10 @@ from devices.stack.interface import (
     Eui64,
     NwkAddress,
 )
-from devices.time import Scheduler
 
 if TYPE_CHECKING:
-    from devices.ncp.coprocessor import Callback, Chip
     from devices.ncp.layout import Handler
     from devices.ncp.znp.device_tables import DeviceTables
-    from devices.ncp.znp.groups import GroupTable
-    from devices.ncp.znp.network import Network
     from devices.ncp.znp.zdo import DeviceObject
 
 WILDCARD_PROFILE = 0x02  # transmit options (3.2.1.2)
@@ -82,32 +79,18 @@ class _Request(NamedTuple):
 class Messaging:
     """Handlers of AF."""
 
-    def __init__(
-        self,
-        *,
-        stack: ZigbeeCoordinator,
-        scheduler: Scheduler,
-        network: "Network",
-        tables: "DeviceTables",
-        groups: "GroupTable",
-        device_object: "DeviceObject",
-        callback: "Callback",
-        chip: "Chip",
-    ) -> None:
-        self._chip = chip
-        self._stack = stack
-        self._scheduler = scheduler
-        self._network = network
+    def __init__(self, chip: Coprocessor, tables: "DeviceTables", device_object: "DeviceObject") -> None:
+        self._chip, self._stack, self._scheduler, self._callback = chip, chip.stack, chip.scheduler, chip.callback()
         self._tables = tables
-        self._groups = groups
         self._device_object = device_object
-        self._callback = callback
+        self._groups = GroupTable()
         self._storing: _Request | None = None
         self._store = bytearray()
         self._held: OrderedDict[int, bytes] = OrderedDict()
 
     def handlers(self) -> dict[str, "Handler"]:
         return {
+            **self._groups.handlers(),
             "register": self.register,
             "delete": self.delete,
             "dataRequest": lambda *fields: (self._send(_Request(*fields)),),
@@ -203,7 +186,7 @@ class Messaging:
         endpoint = self._stack.endpoints.get(request.source_endpoint)
         if endpoint is None and request.source_endpoint:
             return ZStatus.INVALID_PARAMETER
-        if not self._network.is_up:
+        if not self._chip.is_up:
             return ZStatus.NWK_INVALID_REQUEST
         if self._scheduler.now < self._chip.exhausted_until:
             return ZStatus.BUFFER_FULL

@@ -9,18 +9,16 @@ coordinator.
 
 from typing import TYPE_CHECKING
 
+from devices.ncp.coprocessor import Coprocessor
 from devices.ncp.znp import items
 from devices.ncp.znp.items import Item, Nib, Table
 from devices.ncp.znp.nvram import ZSTACK, NvKey, Nvram, legacy
 from devices.ncp.znp.status import DeviceState, ZStatus
-from devices.stack.coordinator import ZigbeeCoordinator
 from devices.stack.interface import Eui64, NetworkState, NwkAddress
-from devices.time import Scheduler
 
 if TYPE_CHECKING:
     from random import Random
 
-    from devices.ncp.coprocessor import Callback
     from devices.ncp.layout import Handler, Value
     from devices.ncp.znp.device_tables import DeviceTables
 
@@ -104,24 +102,11 @@ def obey_startup_option(
 class Network:
     """Handlers of APP_CNF, and of what asks for the state of the network."""
 
-    def __init__(
-        self,
-        *,
-        stack: ZigbeeCoordinator,
-        scheduler: Scheduler,
-        random: "Random",
-        nvram: Nvram,
-        tables: "DeviceTables",
-        callback: "Callback",
-    ) -> None:
+    def __init__(self, chip: Coprocessor, nvram: Nvram, tables: "DeviceTables") -> None:
         self.state = DeviceState.HOLD
-        self.is_up = False
-        self._stack = stack
-        self._scheduler = scheduler
-        self._random = random
+        self._chip, self._stack, self._random, self._callback = chip, chip.stack, chip.random, chip.callback()
         self._nvram = nvram
         self._tables = tables
-        self._callback = callback
         self._channels = 0
         self._starting = False
         self._restoring = False
@@ -150,7 +135,7 @@ class Network:
     def start_commissioning(self, mode: int) -> tuple[int]:
         if mode & ~(_FORMATION | _STEERING) or not mode:
             return (ZStatus.INVALID_PARAMETER,)
-        if mode & _FORMATION and not self.is_up:
+        if mode & _FORMATION and not self._chip.is_up:
             self._steer_when_up = self._steer_when_up or bool(mode & _STEERING)
             self._start(commissioning=True)
             return (ZStatus.SUCCESS,)
@@ -162,12 +147,12 @@ class Network:
 
     def _steer(self) -> None:
         """A coordinator steers others: it opens its network. Without one there is nothing to open."""
-        if self.is_up:
+        if self._chip.is_up:
             self._stack.permit(_STEERING_S)
-        self._callback("bdbCommissioningNotification", _SUCCESS if self.is_up else _NO_NETWORK, _STEERING, 0)
+        self._callback("bdbCommissioningNotification", _SUCCESS if self._chip.is_up else _NO_NETWORK, _STEERING, 0)
 
     def startup_from_app(self, _delay_ms: int) -> tuple[int]:
-        if not self.is_up:
+        if not self._chip.is_up:
             self._start(commissioning=False)
         return (_RESTORED_NETWORK if self._restoring else _NEW_NETWORK,)
 
@@ -209,7 +194,7 @@ class Network:
 
     def _change_state(self, state: DeviceState) -> None:
         self.state = state
-        self.is_up = state is DeviceState.COORDINATOR
+        self._chip.is_up = state is DeviceState.COORDINATOR
         self._callback("stateChangeInd", state)
 
     # flash
@@ -302,13 +287,13 @@ class Network:
 
     def ext_nwk_info(self) -> tuple[int, ...]:
         network = self._stack.network
-        if network is None or not self.is_up:
+        if network is None or not self._chip.is_up:
             return items.NO_ADDRESS, self.state, 0xFFFF, items.NO_ADDRESS, 0, 0, 0
         return self._stack.address, self.state, network.pan_id, 0, network.extended_pan_id, 0, network.channel
 
     def get_device_info(self) -> "tuple[Value, ...]":
         children = tuple(child.address for child in self._tables.association_list())[:100]  # what one frame holds
-        address = self._stack.address if self.is_up else items.NO_ADDRESS
+        address = self._stack.address if self._chip.is_up else items.NO_ADDRESS
         return ZStatus.SUCCESS, self._stack.ieee, address, _ALL_DEVICE_TYPES, self.state, children
 
     def set_ext_addr(self, ieee: int) -> tuple[int]:

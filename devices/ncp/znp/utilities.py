@@ -2,16 +2,13 @@
 
 from typing import TYPE_CHECKING
 
+from devices.ncp.coprocessor import Coprocessor
 from devices.ncp.znp import items
 from devices.ncp.znp.device_tables import relation
 from devices.ncp.znp.status import ZStatus
-from devices.stack.coordinator import ZigbeeCoordinator
 from devices.stack.interface import Eui64, NwkAddress
-from devices.time import Scheduler
 
 if TYPE_CHECKING:
-    from random import Random
-
     from devices.ncp.layout import Handler
     from devices.ncp.znp.device_tables import DeviceTables
     from devices.ncp.znp.personality import Personality
@@ -25,21 +22,11 @@ _NO_IEEE = 0  # our choice
 class Utilities:
     """Handlers of SYS and UTIL."""
 
-    def __init__(
-        self,
-        *,
-        personality: "Personality",
-        stack: ZigbeeCoordinator,
-        scheduler: Scheduler,
-        random: "Random",
-        tables: "DeviceTables",
-    ) -> None:
+    def __init__(self, chip: Coprocessor, personality: "Personality", tables: "DeviceTables") -> None:
+        self._stack, self._scheduler, self._random = chip.stack, chip.scheduler, chip.random
         self._personality = personality
-        self._stack = stack
-        self._scheduler = scheduler
-        self._random = random
         self._tables = tables
-        self._booted_at = scheduler.now
+        self._booted_at = chip.scheduler.now
 
     def handlers(self) -> dict[str, "Handler"]:
         version = (TRANSPORT_REVISION, self._personality.product, *self._personality.version)

@@ -10,11 +10,11 @@ channel. A scan for other networks finds none: there is one on the air of a benc
 
 from typing import TYPE_CHECKING
 
+from devices.ncp.coprocessor import Coprocessor
 from devices.ncp.znp.items import Item
 from devices.ncp.znp.network import CHANNELS_MASK
 from devices.ncp.znp.nvram import Nvram, legacy
 from devices.ncp.znp.status import ZStatus
-from devices.stack.coordinator import ZigbeeCoordinator
 from devices.stack.interface import (
     BROADCAST_ROUTERS,
     BROADCAST_RX_ON,
@@ -31,10 +31,8 @@ from devices.wire.errors import MalformedFrameError
 from devices.wire.zdp import ZdpCluster, ZdpStatus
 
 if TYPE_CHECKING:
-    from devices.ncp.coprocessor import Callback
     from devices.ncp.layout import Handler
     from devices.ncp.znp.device_tables import DeviceTables
-    from devices.ncp.znp.network import Network
 
 _EVERY_CLUSTER = 0xFFFF  # 3.12, ZDO_MSG_CB_REGISTER
 _FIRST_BROADCAST = 0xFFF8  # Zigbee PRO table 3.60
@@ -78,20 +76,10 @@ _RESPONSES = {
 class DeviceObject:
     """Handlers of ZDO."""
 
-    def __init__(
-        self,
-        *,
-        stack: ZigbeeCoordinator,
-        network: "Network",
-        tables: "DeviceTables",
-        callback: "Callback",
-        nvram: Nvram,
-    ) -> None:
-        self._stack = stack
-        self._network = network
-        self._tables = tables
-        self._callback = callback
+    def __init__(self, chip: Coprocessor, nvram: Nvram, tables: "DeviceTables") -> None:
+        self._chip, self._stack, self._callback = chip, chip.stack, chip.callback()
         self._nvram = nvram
+        self._tables = tables
         self._registered: set[int] = set()
         self._sequence = 0
 
@@ -118,7 +106,7 @@ class DeviceObject:
 
     def _ask(self, destination: int, cluster: int, body: bytes) -> ZStatus:
         """A ZDP message without APS acknowledgement, as the chip sends its own."""
-        if not self._network.is_up:
+        if not self._chip.is_up:
             return ZStatus.NWK_INVALID_REQUEST
         self._sequence = (self._sequence + 1) & 0xFF
         self._send(destination, cluster, self._sequence, body)
@@ -129,12 +117,12 @@ class DeviceObject:
         self._stack.send(ApsRequest(NwkAddress(destination), ZDP_PROFILE, cluster, 0, 0, payload, acknowledged=False))
 
     def _only_when_up(self) -> ZStatus:
-        return ZStatus.SUCCESS if self._network.is_up else ZStatus.NWK_INVALID_REQUEST
+        return ZStatus.SUCCESS if self._chip.is_up else ZStatus.NWK_INVALID_REQUEST
 
     def nwk_addr_req(self, ieee: int, kind: int, start: int) -> tuple[int]:
         """To everybody; the dongle answers for itself and for the children that it knows."""
         body = zdp.NwkAddressRequest(ieee, bool(kind), start).to_bytes()
-        known = self._stack.address_of(Eui64(ieee)) if self._network.is_up else None
+        known = self._stack.address_of(Eui64(ieee)) if self._chip.is_up else None
         return (self._ask(BROADCAST_RX_ON if known is None else COORDINATOR, ZdpCluster.NWK_ADDRESS_REQUEST, body),)
 
     def ieee_addr_req(self, address: int, kind: int, start: int) -> tuple[int]:
@@ -162,7 +150,7 @@ class DeviceObject:
 
     def discover_networks(self, channels: int, _duration: int) -> tuple[int]:
         """For a chip that is in no network, which is how hosts ask."""
-        if self._network.is_up:
+        if self._chip.is_up:
             return (ZStatus.NWK_INVALID_REQUEST,)
         if not channels & CHANNELS_MASK:
             return (ZStatus.INVALID_PARAMETER,)
@@ -177,7 +165,7 @@ class DeviceObject:
 
     def permit_join(self, mode: int, destination: int, duration: int, significance: int) -> tuple[int]:
         """To the dongle itself, to a device, or to all routers. 0xFFFC as a short address means the dongle alone."""
-        if not self._network.is_up:
+        if not self._chip.is_up:
             return (ZStatus.NWK_INVALID_REQUEST,)
         body = bytes((duration, significance))
         if destination < _FIRST_BROADCAST:
