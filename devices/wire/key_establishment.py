@@ -3,22 +3,17 @@
 The command ids mean the same in both directions. Certificates and keys are octets here.
 """
 
-from __future__ import annotations
-
-import struct
 from dataclasses import dataclass
 from enum import IntEnum
+from struct import Struct
 
-from devices.wire.errors import MalformedFrameError
+from devices.wire.fields import Fields
 
 CLUSTER = 0x0800  # SE 1.4 annex C.3
 
 SUITE_ATTRIBUTE = 0x0000  # KeyEstablishmentSuite, on both sides
 
 MAC_BYTES = 16  # of a confirm: SE 1.4 annex C.3
-
-_INITIATE = struct.Struct("<HBB")  # suites, two times in seconds: SE 1.4 annex C.3
-_TERMINATE = struct.Struct("<BBH")  # status, wait, suites: SE 1.4 annex C.3
 
 
 class Command(IntEnum):
@@ -38,36 +33,21 @@ class TerminateStatus(IntEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Initiate:
+class Initiate(Fields):
     """The times are how many seconds the sender takes to make its ephemeral key, and its MAC."""
+
+    LAYOUT = Struct("<HBB")  # SE 1.4 annex C.3
 
     suite: int
     ephemeral_s: int
     confirm_s: int
     certificate: bytes
 
-    @classmethod
-    def from_bytes(cls, payload: bytes) -> Initiate:
-        if len(payload) < _INITIATE.size:
-            raise MalformedFrameError("Initiate Key Establishment", "truncated", len(payload))
-        suite, ephemeral_s, confirm_s = _INITIATE.unpack_from(payload)
-        return cls(suite, ephemeral_s, confirm_s, payload[_INITIATE.size :])
-
-    def to_bytes(self) -> bytes:
-        return _INITIATE.pack(self.suite, self.ephemeral_s, self.confirm_s) + self.certificate
-
 
 @dataclass(frozen=True, slots=True)
-class Terminate:
+class Terminate(Fields):
+    LAYOUT = Struct("<BBH")  # SE 1.4 annex C.3
+
     status: int
     wait_s: int
     suites: int
-
-    @classmethod
-    def from_bytes(cls, payload: bytes) -> Terminate:
-        if len(payload) < _TERMINATE.size:
-            raise MalformedFrameError("Terminate Key Establishment", "truncated", len(payload))
-        return cls(*_TERMINATE.unpack_from(payload))
-
-    def to_bytes(self) -> bytes:
-        return _TERMINATE.pack(self.status, self.wait_s, self.suites)

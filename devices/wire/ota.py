@@ -1,12 +1,12 @@
 """The commands of the OTA Upgrade cluster 0x0019 (ZCL8 11.13), written from the side of its client."""
 
-from __future__ import annotations
-
-import struct
 from dataclasses import dataclass
 from enum import IntEnum
+from struct import Struct
+from typing import NamedTuple, Self
 
 from devices.wire.errors import MalformedFrameError
+from devices.wire.fields import unpack
 from devices.wire.zcl import Status
 
 CLUSTER = 0x0019  # ZCL8 11.4
@@ -58,27 +58,24 @@ class ImageUpgradeStatus(IntEnum):
     WAITING_TO_UPGRADE_VIA_EXTERNAL_EVENT = 6
 
 
-_IDS = struct.Struct("<HHI")  # manufacturer, image type, file version: ZCL8 11.13, as all that follow
-_QUERY = struct.Struct("<BHHI")  # field control, image
-_OFFER = struct.Struct("<BHHII")  # status, image, size
-_BLOCK_REQUEST = struct.Struct("<BHHIIB")  # field control, image, offset, maximum size
-_PAGE_REQUEST = struct.Struct("<BHHIIBHH")  # the same, page size, response spacing
-_BLOCK = struct.Struct("<BHHIIB")  # status, image, offset, size of the data
-_WAIT = struct.Struct("<BII")  # status, current time, request time
-_END_REQUEST = struct.Struct("<BHHI")  # status, image
-_END_RESPONSE = struct.Struct("<HHIII")  # image, current time, upgrade time
-_U16 = struct.Struct("<H")  # hardware version, minimum block period
+_QUERY = Struct(
+    "<BHHI"
+)  # field control, image (manufacturer, image type, file version): ZCL8 11.13, as all that follow
+_OFFER = Struct("<BHHII")  # status, image, size
+_BLOCK_REQUEST = Struct("<BHHIIB")  # field control, image, offset, maximum size
+_PAGE_REQUEST = Struct("<BHHIIBHH")  # the same, page size, response spacing
+_BLOCK = Struct("<BHHIIB")  # status, image, offset, size of the data
+_WAIT = Struct("<BII")  # status, current time, request time
+_END_REQUEST = Struct("<BHHI")  # status, image
+_END_RESPONSE = Struct("<HHIII")  # image, current time, upgrade time
+_U16 = Struct("<H")  # hardware version, minimum block period
 BLOCK_HEADER_BYTES = _BLOCK.size  # of an Image Block Response, before its data
 
 
-@dataclass(frozen=True, slots=True)
-class ImageId:
+class ImageId(NamedTuple):
     manufacturer: int
     image_type: int
     file_version: int
-
-    def to_bytes(self) -> bytes:
-        return _IDS.pack(self.manufacturer, self.image_type, self.file_version)
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,22 +88,14 @@ class ImageNotify:
     file_version: int | None = None
 
     @classmethod
-    def from_bytes(cls, payload: bytes) -> ImageNotify:
-        if len(payload) < 2:
-            raise MalformedFrameError("Image Notify", "truncated", len(payload))
-        payload_type, jitter = payload[0], payload[1]
+    def from_bytes(cls, payload: bytes) -> Self:
+        payload_type, jitter = unpack(Struct("<BB"), payload, "Image Notify")
         if payload_type > 3:
             raise MalformedFrameError("Image Notify", f"payload type {payload_type} is reserved", 0)
-        if len(payload) < 2 + (0, 2, 4, 8)[payload_type]:
-            raise MalformedFrameError("Image Notify", "truncated", len(payload))
+        fields = unpack(Struct(("<", "<H", "<HH", "<HHI")[payload_type]), payload, "Image Notify", 2)
         if not 1 <= jitter <= 100:
             raise MalformedFrameError("Image Notify", f"query jitter {jitter} is not 1..100", 1)
-        return cls(
-            jitter,
-            _U16.unpack_from(payload, 2)[0] if payload_type >= 1 else None,
-            _U16.unpack_from(payload, 4)[0] if payload_type >= 2 else None,
-            struct.unpack_from("<I", payload, 6)[0] if payload_type == 3 else None,
-        )
+        return cls(jitter, *fields)
 
     def to_bytes(self) -> bytes:
         fields = b""
@@ -125,20 +114,16 @@ class QueryNextImageRequest:
     hardware_version: int | None
 
     @classmethod
-    def from_bytes(cls, payload: bytes) -> QueryNextImageRequest:
-        if len(payload) < _QUERY.size:
-            raise MalformedFrameError("Query Next Image Request", "truncated", len(payload))
-        control, *ids = _QUERY.unpack_from(payload)
+    def from_bytes(cls, payload: bytes) -> Self:
+        control, *ids = unpack(_QUERY, payload, "Query Next Image Request")
         if not control & 0x01:
             return cls(ImageId(*ids), None)
-        if len(payload) < _QUERY.size + 2:
-            raise MalformedFrameError("Query Next Image Request", "no hardware version", len(payload))
-        return cls(ImageId(*ids), _U16.unpack_from(payload, _QUERY.size)[0])
+        return cls(ImageId(*ids), *unpack(_U16, payload, "Query Next Image Request", _QUERY.size))
 
     def to_bytes(self) -> bytes:
-        with_hardware = self.hardware_version is not None
-        tail = b"" if self.hardware_version is None else _U16.pack(self.hardware_version)
-        return bytes((with_hardware,)) + self.image.to_bytes() + tail
+        if self.hardware_version is None:
+            return _QUERY.pack(0, *self.image)
+        return _QUERY.pack(1, *self.image) + _U16.pack(self.hardware_version)
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,20 +135,18 @@ class QueryNextImageResponse:
     size_bytes: int = 0
 
     @classmethod
-    def from_bytes(cls, payload: bytes) -> QueryNextImageResponse:
+    def from_bytes(cls, payload: bytes) -> Self:
         if not payload:
             raise MalformedFrameError("Query Next Image Response", "empty", 0)
         if payload[0] != Status.SUCCESS:
             return cls(payload[0])
-        if len(payload) < _OFFER.size:
-            raise MalformedFrameError("Query Next Image Response", "truncated", len(payload))
-        status, manufacturer, image_type, file_version, size = _OFFER.unpack_from(payload)
-        return cls(status, ImageId(manufacturer, image_type, file_version), size)
+        status, *ids, size = unpack(_OFFER, payload, "Query Next Image Response")
+        return cls(status, ImageId(*ids), size)
 
     def to_bytes(self) -> bytes:
         if self.image is None:
             return bytes((self.status,))
-        return bytes((self.status,)) + self.image.to_bytes() + self.size_bytes.to_bytes(4, "little")
+        return _OFFER.pack(self.status, *self.image, self.size_bytes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,23 +158,17 @@ class ImageBlockRequest:
     period_flagged: bool = True  # some clients append the period without saying so in the field control
 
     @classmethod
-    def from_bytes(cls, payload: bytes) -> ImageBlockRequest:
-        if len(payload) < _BLOCK_REQUEST.size:
-            raise MalformedFrameError("Image Block Request", "truncated", len(payload))
-        control, manufacturer, image_type, version, offset, maximum = _BLOCK_REQUEST.unpack_from(payload)
+    def from_bytes(cls, payload: bytes) -> Self:
+        control, *ids, offset, maximum = unpack(_BLOCK_REQUEST, payload, "Image Block Request")
         at = _BLOCK_REQUEST.size + (8 if control & 0x01 else 0)
         period = _U16.unpack_from(payload, at)[0] if len(payload) >= at + 2 else None
         if control & 0x02 and period is None:
             raise MalformedFrameError("Image Block Request", "no minimum block period", len(payload))
-        flagged = bool(control & 0x02) or period is None
-        return cls(ImageId(manufacturer, image_type, version), offset, maximum, period, flagged)
+        return cls(ImageId(*ids), offset, maximum, period, bool(control & 0x02) or period is None)
 
     def to_bytes(self) -> bytes:
-        image = self.image
         control = 0x02 if self.minimum_period is not None and self.period_flagged else 0
-        octets = _BLOCK_REQUEST.pack(
-            control, image.manufacturer, image.image_type, image.file_version, self.offset, self.maximum_bytes
-        )
+        octets = _BLOCK_REQUEST.pack(control, *self.image, self.offset, self.maximum_bytes)
         return octets if self.minimum_period is None else octets + _U16.pack(self.minimum_period)
 
 
@@ -204,24 +181,12 @@ class ImagePageRequest:
     spacing_ms: int
 
     @classmethod
-    def from_bytes(cls, payload: bytes) -> ImagePageRequest:
-        if len(payload) < _PAGE_REQUEST.size:
-            raise MalformedFrameError("Image Page Request", "truncated", len(payload))
-        _, manufacturer, image_type, version, *rest = _PAGE_REQUEST.unpack_from(payload)
+    def from_bytes(cls, payload: bytes) -> Self:
+        _, manufacturer, image_type, version, *rest = unpack(_PAGE_REQUEST, payload, "Image Page Request")
         return cls(ImageId(manufacturer, image_type, version), *rest)
 
     def to_bytes(self) -> bytes:
-        image = self.image
-        return _PAGE_REQUEST.pack(
-            0,
-            image.manufacturer,
-            image.image_type,
-            image.file_version,
-            self.offset,
-            self.maximum_bytes,
-            self.page_bytes,
-            self.spacing_ms,
-        )
+        return _PAGE_REQUEST.pack(0, *self.image, self.offset, self.maximum_bytes, self.page_bytes, self.spacing_ms)
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,13 +198,7 @@ class ImageBlock:
     data: bytes
 
     def to_bytes(self) -> bytes:
-        return (
-            bytes((Status.SUCCESS,))
-            + self.image.to_bytes()
-            + self.offset.to_bytes(4, "little")
-            + bytes((len(self.data),))
-            + self.data
-        )
+        return _BLOCK.pack(Status.SUCCESS, *self.image, self.offset, len(self.data)) + self.data
 
 
 @dataclass(frozen=True, slots=True)
@@ -273,17 +232,13 @@ def parse_image_block_response(payload: bytes) -> ImageBlockResponse:
         raise MalformedFrameError("Image Block Response", "empty", 0)
     match payload[0]:
         case Status.SUCCESS:
-            if len(payload) < _BLOCK.size:
-                raise MalformedFrameError("Image Block Response", "truncated", len(payload))
-            _, manufacturer, image_type, version, offset, length = _BLOCK.unpack_from(payload)
+            _, *ids, offset, length = unpack(_BLOCK, payload, "Image Block Response")
             data = payload[_BLOCK.size : _BLOCK.size + length]
             if len(data) != length:
                 raise MalformedFrameError("Image Block Response", "data shorter than its length", len(payload))
-            return ImageBlock(ImageId(manufacturer, image_type, version), offset, data)
+            return ImageBlock(ImageId(*ids), offset, data)
         case Status.WAIT_FOR_DATA:
-            if len(payload) < _WAIT.size:
-                raise MalformedFrameError("Image Block Response", "truncated", len(payload))
-            _, current, request = _WAIT.unpack_from(payload)
+            _, current, request = unpack(_WAIT, payload, "Image Block Response")
             period = _U16.unpack_from(payload, _WAIT.size)[0] if len(payload) >= _WAIT.size + 2 else None
             return WaitForData(current, request, period)
         case status:
@@ -296,14 +251,12 @@ class UpgradeEndRequest:
     image: ImageId
 
     @classmethod
-    def from_bytes(cls, payload: bytes) -> UpgradeEndRequest:
-        if len(payload) < _END_REQUEST.size:
-            raise MalformedFrameError("Upgrade End Request", "truncated", len(payload))
-        status, *ids = _END_REQUEST.unpack_from(payload)
+    def from_bytes(cls, payload: bytes) -> Self:
+        status, *ids = unpack(_END_REQUEST, payload, "Upgrade End Request")
         return cls(status, ImageId(*ids))
 
     def to_bytes(self) -> bytes:
-        return bytes((self.status,)) + self.image.to_bytes()
+        return _END_REQUEST.pack(self.status, *self.image)
 
 
 @dataclass(frozen=True, slots=True)
@@ -313,22 +266,14 @@ class UpgradeEndResponse:
     upgrade_time: int
 
     @classmethod
-    def from_bytes(cls, payload: bytes) -> UpgradeEndResponse:
-        if len(payload) < _END_RESPONSE.size:
-            raise MalformedFrameError("Upgrade End Response", "truncated", len(payload))
-        manufacturer, image_type, version, current, upgrade = _END_RESPONSE.unpack_from(payload)
-        return cls(ImageId(manufacturer, image_type, version), current, upgrade)
+    def from_bytes(cls, payload: bytes) -> Self:
+        *ids, current, upgrade = unpack(_END_RESPONSE, payload, "Upgrade End Response")
+        return cls(ImageId(*ids), current, upgrade)
 
     def to_bytes(self) -> bytes:
-        image = self.image
-        return _END_RESPONSE.pack(
-            image.manufacturer, image.image_type, image.file_version, self.current_time, self.upgrade_time
-        )
+        return _END_RESPONSE.pack(*self.image, self.current_time, self.upgrade_time)
 
     def names(self, image: ImageId) -> bool:
         """Whether this answer is about `image`, wildcards counted in."""
-        return (
-            self.image.manufacturer in {image.manufacturer, ANY_MANUFACTURER}
-            and self.image.image_type in {image.image_type, ANY_IMAGE_TYPE}
-            and self.image.file_version in {image.file_version, ANY_VERSION}
-        )
+        wildcards = (ANY_MANUFACTURER, ANY_IMAGE_TYPE, ANY_VERSION)
+        return all(said in meant for said, meant in zip(self.image, zip(image, wildcards, strict=True), strict=True))

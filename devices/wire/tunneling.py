@@ -1,12 +1,10 @@
 """The Tunneling cluster 0x0704 (SE 1.2 D.6), both sides of it. One command id has two meanings, by direction."""
 
-from __future__ import annotations
-
-import struct
 from dataclasses import dataclass
 from enum import IntEnum
+from struct import Struct, pack
 
-from devices.wire.errors import MalformedFrameError
+from devices.wire.fields import Fields, unpack
 
 CLUSTER = 0x0704  # SE 1.2 D.6
 
@@ -51,84 +49,49 @@ class TransferError(IntEnum):
     DATA_OVERFLOW = 2
 
 
-_REQUEST = struct.Struct(
-    "<BHBH"
-)  # protocol, manufacturer, flow control, largest transfer: SE 1.2 D.6, as all that follow
-_RESPONSE = struct.Struct("<HBH")  # tunnel, status, largest transfer
-_ERROR = struct.Struct("<HB")  # tunnel, status
-_ID = struct.Struct("<H")  # tunnel
+_ID = Struct("<H")  # SE 1.2 D.6
 
 
 @dataclass(frozen=True, slots=True)
-class RequestTunnel:
+class RequestTunnel(Fields):
+    LAYOUT = Struct("<BH?H")  # SE 1.2 D.6
+
     protocol: int
     manufacturer: int
     flow_control: bool
     maximum_incoming_bytes: int
 
-    @classmethod
-    def from_bytes(cls, payload: bytes) -> RequestTunnel:
-        if len(payload) < _REQUEST.size:
-            raise MalformedFrameError("RequestTunnel", "truncated", len(payload))
-        protocol, manufacturer, flow_control, maximum = _REQUEST.unpack_from(payload)
-        return cls(protocol, manufacturer, bool(flow_control), maximum)
-
-    def to_bytes(self) -> bytes:
-        return _REQUEST.pack(self.protocol, self.manufacturer, self.flow_control, self.maximum_incoming_bytes)
-
 
 @dataclass(frozen=True, slots=True)
-class RequestTunnelResponse:
+class RequestTunnelResponse(Fields):
+    LAYOUT = Struct("<HBH")  # SE 1.2 D.6
+
     tunnel_id: int
     status: int
     maximum_incoming_bytes: int = GBCS_TRANSFER_BYTES
 
-    @classmethod
-    def from_bytes(cls, payload: bytes) -> RequestTunnelResponse:
-        if len(payload) < _RESPONSE.size:
-            raise MalformedFrameError("RequestTunnelResponse", "truncated", len(payload))
-        return cls(*_RESPONSE.unpack_from(payload))
-
-    def to_bytes(self) -> bytes:
-        return _RESPONSE.pack(self.tunnel_id, self.status, self.maximum_incoming_bytes)
-
 
 @dataclass(frozen=True, slots=True)
-class TransferData:
+class TransferData(Fields):
     """The data runs to the end of the frame; its command id is the direction's."""
+
+    LAYOUT = _ID
 
     tunnel_id: int
     data: bytes
 
-    @classmethod
-    def from_bytes(cls, payload: bytes) -> TransferData:
-        return cls(parse_tunnel_id("TransferData", payload), payload[_ID.size :])
-
-    def to_bytes(self) -> bytes:
-        return _ID.pack(self.tunnel_id) + self.data
-
 
 @dataclass(frozen=True, slots=True)
-class TransferDataError:
+class TransferDataError(Fields):
+    LAYOUT = Struct("<HB")  # SE 1.2 D.6
+
     tunnel_id: int
     status: int
 
-    @classmethod
-    def from_bytes(cls, payload: bytes) -> TransferDataError:
-        if len(payload) < _ERROR.size:
-            raise MalformedFrameError("TransferDataError", "truncated", len(payload))
-        return cls(*_ERROR.unpack_from(payload))
-
-    def to_bytes(self) -> bytes:
-        return _ERROR.pack(self.tunnel_id, self.status)
-
 
 def parse_tunnel_id(command: str, payload: bytes) -> int:
-    """All of CloseTunnel and TunnelClosureNotification, the start of TransferData."""
-    if len(payload) < _ID.size:
-        raise MalformedFrameError(command, "no tunnel id", len(payload))
-    (tunnel_id,) = _ID.unpack_from(payload)
-    return int(tunnel_id)
+    """All of CloseTunnel and TunnelClosureNotification."""
+    return int(unpack(_ID, payload, command)[0])
 
 
 def tunnel_id_bytes(tunnel_id: int) -> bytes:
@@ -137,5 +100,5 @@ def tunnel_id_bytes(tunnel_id: int) -> bytes:
 
 def supported_protocols(protocols: tuple[tuple[int, int], ...]) -> bytes:
     """SupportedTunnelProtocolsResponse: complete, and each (manufacturer, protocol)."""
-    listed = b"".join(struct.pack("<HB", manufacturer, protocol) for manufacturer, protocol in protocols)
+    listed = b"".join(pack("<HB", manufacturer, protocol) for manufacturer, protocol in protocols)
     return bytes((True, len(protocols))) + listed

@@ -6,10 +6,11 @@ the neighbour table and the energy scan. Discovery caches, user descriptors and 
 
 from dataclasses import dataclass
 from enum import IntEnum
-from struct import Struct
+from struct import Struct, pack
 from typing import Self
 
 from devices.wire.errors import MalformedFrameError
+from devices.wire.fields import Fields, unpack
 
 RESPONSE = 0x8000  # the bit that makes a request's cluster its response's
 
@@ -44,86 +45,73 @@ class ZdpStatus(IntEnum):
     NO_DESCRIPTOR = 0x89
 
 
-def _need(octets: bytes, length: int, name: str) -> None:
-    if len(octets) < length:
-        raise MalformedFrameError(name, f"at least {length} octets expected", len(octets))
+_U8 = Struct("<B")
+_ADDRESSES = Struct("<BQH")  # status, IEEE and short address: 2.4.4.2.1
+_NODE = Struct("<BBBHBHHHB")  # 2.3.2.3
+assert _NODE.size == 13
+_ENDPOINT = Struct("<BHHB")  # endpoint, profile, device, version: 2.3.2.5
+_MATCH = Struct("<HH")  # address, profile: 2.4.3.1.7
+_STATUS_ADDRESS = Struct("<BH")  # 2.4.4.2.3
+_BOUND = Struct("<QBHB")  # source, its endpoint, cluster, address mode: 2.4.3.2.2
+_TARGETS = {1: Struct("<H"), 3: Struct("<QB")}  # by address mode, a group, or a device's endpoint: 2.4.3.2.2
+_LEAVE = Struct("<QB")  # 2.4.3.3.5
+_NEIGHBOUR = Struct("<QQHBBBB")  # table 2.4.4.3.2
+_SCAN = Struct("<IB")  # channels, duration: 2.4.3.3.9
+_SCANNED = Struct("<BIHHB")  # 2.4.4.3.9
 
 
 def _clusters(octets: bytes, at: int, name: str) -> tuple[tuple[int, ...], int]:
     """A list of clusters with its count in front, and the offset behind it."""
-    _need(octets, at + 1, name)
-    end = at + 1 + 2 * octets[at]
-    _need(octets, end, name)
-    return tuple(int.from_bytes(octets[i : i + 2], "little") for i in range(at + 1, end, 2)), end
+    (count,) = unpack(_U8, octets, name, at)
+    return unpack(Struct(f"<{count}H"), octets, name, at + 1), at + 1 + 2 * count
 
 
 def _cluster_list(clusters: tuple[int, ...]) -> bytes:
-    return bytes((len(clusters),)) + b"".join(cluster.to_bytes(2, "little") for cluster in clusters)
+    return pack(f"<B{len(clusters)}H", len(clusters), *clusters)
 
 
 @dataclass(frozen=True, slots=True)
-class DeviceAnnounce:
+class DeviceAnnounce(Fields):
     """2.4.3.1.11."""
+
+    LAYOUT = Struct("<HQB")
 
     address: int
     ieee: int
     capability: int
 
-    _LAYOUT = Struct("<HQB")
-
-    @classmethod
-    def from_bytes(cls, octets: bytes) -> Self:
-        _need(octets, cls._LAYOUT.size, "Device_annce")
-        return cls(*cls._LAYOUT.unpack_from(octets))
-
-    def to_bytes(self) -> bytes:
-        return self._LAYOUT.pack(self.address, self.ieee, self.capability)
-
 
 @dataclass(frozen=True, slots=True)
-class NwkAddressRequest:
+class NwkAddressRequest(Fields):
     """2.4.3.1.1. `extended` asks for the children too."""
+
+    LAYOUT = Struct("<QBB")
 
     ieee: int
     extended: bool = False
     start_index: int = 0
 
-    _LAYOUT = Struct("<QBB")
-
-    @classmethod
-    def from_bytes(cls, octets: bytes) -> Self:
-        _need(octets, cls._LAYOUT.size, "NWK_addr_req")
-        ieee, kind, start = cls._LAYOUT.unpack_from(octets)
-        return cls(ieee, _request_type(kind, 8), start)
-
-    def to_bytes(self) -> bytes:
-        return self._LAYOUT.pack(self.ieee, self.extended, self.start_index)
+    def __post_init__(self) -> None:
+        _refuse_reserved(self.extended, 8)
 
 
 @dataclass(frozen=True, slots=True)
-class IeeeAddressRequest:
+class IeeeAddressRequest(Fields):
     """2.4.3.1.2."""
+
+    LAYOUT = Struct("<HBB")
 
     address: int
     extended: bool = False
     start_index: int = 0
 
-    _LAYOUT = Struct("<HBB")
-
-    @classmethod
-    def from_bytes(cls, octets: bytes) -> Self:
-        _need(octets, cls._LAYOUT.size, "IEEE_addr_req")
-        address, kind, start = cls._LAYOUT.unpack_from(octets)
-        return cls(address, _request_type(kind, 2), start)
-
-    def to_bytes(self) -> bytes:
-        return self._LAYOUT.pack(self.address, self.extended, self.start_index)
+    def __post_init__(self) -> None:
+        _refuse_reserved(self.extended, 2)
 
 
-def _request_type(kind: int, at: int) -> bool:
+def _refuse_reserved(kind: int, at: int) -> None:
     if kind > 1:
         raise MalformedFrameError("address request", f"reserved request type {kind}", at)
-    return bool(kind)
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,60 +124,43 @@ class AddressResponse:
     children: tuple[int, ...] | None = None
     start_index: int = 0
 
-    _LAYOUT = Struct("<BQH")
-
     @classmethod
     def from_bytes(cls, octets: bytes) -> Self:
-        _need(octets, cls._LAYOUT.size, "address response")
-        status, ieee, address = cls._LAYOUT.unpack_from(octets)
-        if len(octets) == cls._LAYOUT.size:
+        status, ieee, address = unpack(_ADDRESSES, octets, "address response")
+        if len(octets) == _ADDRESSES.size:
             return cls(status, ieee, address)
-        count = octets[11]
+        count = octets[_ADDRESSES.size]
         if count == 0:
             return cls(status, ieee, address, ())
-        _need(octets, 13 + 2 * count, "address response")
-        children = tuple(int.from_bytes(octets[i : i + 2], "little") for i in range(13, 13 + 2 * count, 2))
-        return cls(status, ieee, address, children, octets[12])
+        start_index, *children = unpack(Struct(f"<B{count}H"), octets, "address response", _ADDRESSES.size + 1)
+        return cls(status, ieee, address, tuple(children), start_index)
 
     def to_bytes(self) -> bytes:
-        head = self._LAYOUT.pack(self.status, self.ieee, self.address)
+        head = _ADDRESSES.pack(self.status, self.ieee, self.address)
         if self.children is None:
             return head
         if not self.children:
             return head + b"\0"
-        listed = b"".join(child.to_bytes(2, "little") for child in self.children)
-        return head + bytes((len(self.children), self.start_index)) + listed
+        return head + pack(f"<BB{len(self.children)}H", len(self.children), self.start_index, *self.children)
 
 
 @dataclass(frozen=True, slots=True)
-class AddressOfInterest:
+class AddressOfInterest(Fields):
     """The requests that name one device: node and power descriptor, active endpoints (2.4.3.1.3, .4, .6)."""
+
+    LAYOUT = Struct("<H")
 
     address: int
 
-    @classmethod
-    def from_bytes(cls, octets: bytes) -> Self:
-        _need(octets, 2, "descriptor request")
-        return cls(int.from_bytes(octets[:2], "little"))
-
-    def to_bytes(self) -> bytes:
-        return self.address.to_bytes(2, "little")
-
 
 @dataclass(frozen=True, slots=True)
-class SimpleDescriptorRequest:
+class SimpleDescriptorRequest(Fields):
     """2.4.3.1.5."""
+
+    LAYOUT = Struct("<HB")
 
     address: int
     endpoint: int
-
-    @classmethod
-    def from_bytes(cls, octets: bytes) -> Self:
-        _need(octets, 3, "Simple_Desc_req")
-        return cls(int.from_bytes(octets[:2], "little"), octets[2])
-
-    def to_bytes(self) -> bytes:
-        return self.address.to_bytes(2, "little") + bytes((self.endpoint,))
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,29 +176,17 @@ class NodeDescriptor:
     maximum_outgoing: int = 255
     frequency_band: int = 0x40  # 2.4 GHz, in the upper five bits of the second octet
 
-    _LAYOUT = Struct("<BBBHBHHHB")
-
     @classmethod
     def from_bytes(cls, octets: bytes) -> Self:
-        _need(octets, cls._LAYOUT.size, "node descriptor")
-        kind, band, capability, manufacturer, buffer, incoming, mask, outgoing, _ = cls._LAYOUT.unpack_from(octets)
+        kind, band, capability, manufacturer, buffer, incoming, mask, outgoing, _ = unpack(
+            _NODE, octets, "node descriptor"
+        )
         return cls(kind & 7, capability, manufacturer, mask, buffer, incoming, outgoing, band & 0xF8)
 
     def to_bytes(self) -> bytes:
-        return self._LAYOUT.pack(
-            self.logical_type,
-            self.frequency_band,
-            self.capability,
-            self.manufacturer,
-            self.maximum_buffer,
-            self.maximum_incoming,
-            self.server_mask,
-            self.maximum_outgoing,
-            0,
-        )
-
-
-assert NodeDescriptor._LAYOUT.size == 13  # noqa: SLF001 one module
+        head = self.logical_type, self.frequency_band, self.capability, self.manufacturer
+        sizes = self.maximum_buffer, self.maximum_incoming, self.server_mask, self.maximum_outgoing
+        return _NODE.pack(*head, *sizes, 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,22 +200,15 @@ class SimpleDescriptor:
     input_clusters: tuple[int, ...]
     output_clusters: tuple[int, ...]
 
-    _LAYOUT = Struct("<BHHB")
-
     @classmethod
     def from_bytes(cls, octets: bytes) -> Self:
-        _need(octets, cls._LAYOUT.size, "simple descriptor")
-        endpoint, profile, device, version = cls._LAYOUT.unpack_from(octets)
-        inputs, at = _clusters(octets, cls._LAYOUT.size, "simple descriptor")
-        outputs, _ = _clusters(octets, at, "simple descriptor")
-        return cls(endpoint, profile, device, version & 0x0F, inputs, outputs)
+        endpoint, profile, device, version = unpack(_ENDPOINT, octets, "simple descriptor")
+        inputs, at = _clusters(octets, _ENDPOINT.size, "simple descriptor")
+        return cls(endpoint, profile, device, version & 0x0F, inputs, _clusters(octets, at, "simple descriptor")[0])
 
     def to_bytes(self) -> bytes:
-        return (
-            self._LAYOUT.pack(self.endpoint, self.profile, self.device, self.device_version)
-            + _cluster_list(self.input_clusters)
-            + _cluster_list(self.output_clusters)
-        )
+        head = _ENDPOINT.pack(self.endpoint, self.profile, self.device, self.device_version)
+        return head + _cluster_list(self.input_clusters) + _cluster_list(self.output_clusters)
 
 
 @dataclass(frozen=True, slots=True)
@@ -270,18 +222,13 @@ class MatchDescriptorRequest:
 
     @classmethod
     def from_bytes(cls, octets: bytes) -> Self:
-        _need(octets, 4, "Match_Desc_req")
-        inputs, at = _clusters(octets, 4, "Match_Desc_req")
-        outputs, _ = _clusters(octets, at, "Match_Desc_req")
-        return cls(int.from_bytes(octets[:2], "little"), int.from_bytes(octets[2:4], "little"), inputs, outputs)
+        address, profile = unpack(_MATCH, octets, "Match_Desc_req")
+        inputs, at = _clusters(octets, _MATCH.size, "Match_Desc_req")
+        return cls(address, profile, inputs, _clusters(octets, at, "Match_Desc_req")[0])
 
     def to_bytes(self) -> bytes:
-        return (
-            self.address.to_bytes(2, "little")
-            + self.profile.to_bytes(2, "little")
-            + _cluster_list(self.input_clusters)
-            + _cluster_list(self.output_clusters)
-        )
+        head = _MATCH.pack(self.address, self.profile)
+        return head + _cluster_list(self.input_clusters) + _cluster_list(self.output_clusters)
 
 
 @dataclass(frozen=True, slots=True)
@@ -298,17 +245,15 @@ class DescriptorResponse:
 
     @classmethod
     def from_bytes(cls, octets: bytes, *, counted: bool = True) -> Self:
-        _need(octets, 3, "descriptor response")
-        status, address = octets[0], int.from_bytes(octets[1:3], "little")
+        status, address = unpack(_STATUS_ADDRESS, octets, "descriptor response")
         if not counted:
             return cls(status, address, octets[3:], counted=False)
         if len(octets) == 3:
             return cls(status, address)
-        _need(octets, 4 + octets[3], "descriptor response")
-        return cls(status, address, octets[4 : 4 + octets[3]])
+        return cls(status, address, *unpack(Struct(f"{octets[3]}s"), octets, "descriptor response", 4))
 
     def to_bytes(self) -> bytes:
-        head = bytes((self.status,)) + self.address.to_bytes(2, "little")
+        head = _STATUS_ADDRESS.pack(self.status, self.address)
         return head + (bytes((len(self.descriptor),)) if self.counted else b"") + self.descriptor
 
 
@@ -322,25 +267,17 @@ class BindRequest:
     destination: int
     endpoint: int | None
 
-    _HEAD = Struct("<QBHB")
-
     @classmethod
     def from_bytes(cls, octets: bytes) -> Self:
-        _need(octets, cls._HEAD.size + 2, "Bind_req")
-        source, source_endpoint, cluster, mode = cls._HEAD.unpack_from(octets)
-        if mode == 1:
-            return cls(source, source_endpoint, cluster, int.from_bytes(octets[12:14], "little"), None)
-        if mode != 3:
+        source, source_endpoint, cluster, mode = unpack(_BOUND, octets, "Bind_req")
+        if mode not in _TARGETS:
             raise MalformedFrameError("Bind_req", f"reserved address mode {mode}", 11)
-        _need(octets, 21, "Bind_req")
-        return cls(source, source_endpoint, cluster, int.from_bytes(octets[12:20], "little"), octets[20])
+        destination, *endpoint = unpack(_TARGETS[mode], octets, "Bind_req", _BOUND.size)
+        return cls(source, source_endpoint, cluster, destination, endpoint[0] if endpoint else None)
 
     def to_bytes(self) -> bytes:
-        if self.endpoint is None:
-            head = self._HEAD.pack(self.source, self.source_endpoint, self.cluster, 1)
-            return head + self.destination.to_bytes(2, "little")
-        head = self._HEAD.pack(self.source, self.source_endpoint, self.cluster, 3)
-        return head + self.destination.to_bytes(8, "little") + bytes((self.endpoint,))
+        mode, target = (1, (self.destination,)) if self.endpoint is None else (3, (self.destination, self.endpoint))
+        return _BOUND.pack(self.source, self.source_endpoint, self.cluster, mode) + _TARGETS[mode].pack(*target)
 
 
 @dataclass(frozen=True, slots=True)
@@ -353,12 +290,11 @@ class MgmtLeaveRequest:
 
     @classmethod
     def from_bytes(cls, octets: bytes) -> Self:
-        _need(octets, 9, "Mgmt_Leave_req")
-        return cls(int.from_bytes(octets[:8], "little"), bool(octets[8] & 0x80), bool(octets[8] & 0x40))
+        ieee, options = unpack(_LEAVE, octets, "Mgmt_Leave_req")
+        return cls(ieee, bool(options & 0x80), bool(options & 0x40))
 
     def to_bytes(self) -> bytes:
-        options = (0x80 if self.rejoin else 0) | (0x40 if self.remove_children else 0)
-        return self.ieee.to_bytes(8, "little") + bytes((options,))
+        return _LEAVE.pack(self.ieee, self.rejoin << 7 | self.remove_children << 6)
 
 
 @dataclass(frozen=True, slots=True)
@@ -375,19 +311,15 @@ class Neighbour:
     depth: int = 1
     lqi: int = 255
 
-    _LAYOUT = Struct("<QQHBBBB")
-
     @classmethod
     def from_bytes(cls, octets: bytes) -> Self:
-        _need(octets, cls._LAYOUT.size, "neighbour record")
-        pan, ieee, address, flags, permit, depth, lqi = cls._LAYOUT.unpack_from(octets)
+        pan, ieee, address, flags, permit, depth, lqi = unpack(_NEIGHBOUR, octets, "neighbour record")
         return cls(pan, ieee, address, flags & 3, flags >> 2 & 3 == 1, flags >> 4 & 7, permit & 3, depth, lqi)
 
     def to_bytes(self) -> bytes:
         flags = self.device_type | (4 if self.receiver_on else 0) | self.relationship << 4
-        return self._LAYOUT.pack(
-            self.extended_pan, self.ieee, self.address, flags, self.permitting, self.depth, self.lqi
-        )
+        where = self.extended_pan, self.ieee, self.address
+        return _NEIGHBOUR.pack(*where, flags, self.permitting, self.depth, self.lqi)
 
 
 @dataclass(frozen=True, slots=True)
@@ -401,10 +333,9 @@ class MgmtLqiResponse:
 
     @classmethod
     def from_bytes(cls, octets: bytes) -> Self:
-        _need(octets, 4, "Mgmt_Lqi_rsp")
-        _need(octets, 4 + 22 * octets[3], "Mgmt_Lqi_rsp")
-        records = tuple(Neighbour.from_bytes(octets[4 + 22 * i :]) for i in range(octets[3]))
-        return cls(octets[0], octets[1], octets[2], records)
+        status, total, start_index, count = unpack(Struct("<BBBB"), octets, "Mgmt_Lqi_rsp")
+        records = (Neighbour.from_bytes(octets[4 + _NEIGHBOUR.size * place :]) for place in range(count))
+        return cls(status, total, start_index, tuple(records))
 
     def to_bytes(self) -> bytes:
         head = bytes((self.status, self.total, self.start_index, len(self.neighbours)))
@@ -421,15 +352,11 @@ class MgmtNwkUpdateRequest:
 
     @classmethod
     def from_bytes(cls, octets: bytes) -> Self:
-        _need(octets, 5, "Mgmt_NWK_Update_req")
-        count = 1
-        if octets[4] <= 5:
-            _need(octets, 6, "Mgmt_NWK_Update_req")
-            count = octets[5]
-        return cls(int.from_bytes(octets[:4], "little"), octets[4], count)
+        head = unpack(_SCAN, octets, "Mgmt_NWK_Update_req")
+        return cls(*head, *(unpack(_U8, octets, "Mgmt_NWK_Update_req", _SCAN.size) if head[1] <= 5 else ()))
 
     def to_bytes(self) -> bytes:
-        head = self.channels.to_bytes(4, "little") + bytes((self.duration,))
+        head = _SCAN.pack(self.channels, self.duration)
         return head + bytes((self.count,)) if self.duration <= 5 else head
 
 
@@ -443,16 +370,12 @@ class MgmtNwkUpdateNotify:
     failures: int
     energies: tuple[int, ...]
 
-    _LAYOUT = Struct("<BIHHB")
-
     @classmethod
     def from_bytes(cls, octets: bytes) -> Self:
-        _need(octets, cls._LAYOUT.size, "Mgmt_NWK_Update_notify")
-        status, channels, total, failures, count = cls._LAYOUT.unpack_from(octets)
-        _need(octets, cls._LAYOUT.size + count, "Mgmt_NWK_Update_notify")
-        return cls(status, channels, total, failures, tuple(octets[cls._LAYOUT.size : cls._LAYOUT.size + count]))
+        status, channels, total, failures, count = unpack(_SCANNED, octets, "Mgmt_NWK_Update_notify")
+        energies = unpack(Struct(f"{count}B"), octets, "Mgmt_NWK_Update_notify", _SCANNED.size)
+        return cls(status, channels, total, failures, energies)
 
     def to_bytes(self) -> bytes:
-        return self._LAYOUT.pack(
-            self.status, self.channels, self.total_transmissions, self.failures, len(self.energies)
-        ) + bytes(self.energies)
+        counts = self.total_transmissions, self.failures, len(self.energies)
+        return _SCANNED.pack(self.status, self.channels, *counts) + bytes(self.energies)

@@ -69,9 +69,9 @@ def test_wildcards_name_this_image_and_another_image_does_not() -> None:
     for identity, heard in [
         (ANY, True),
         (WANTED, True),
-        (replace(WANTED, image_type=0xFFFF), True),
-        (replace(WANTED, manufacturer=7), False),
-        (replace(WANTED, file_version=NEW + 1), False),
+        (WANTED._replace(image_type=0xFFFF), True),
+        (WANTED._replace(manufacturer=7), False),
+        (WANTED._replace(file_version=NEW + 1), False),
     ]:
         bench = ClientBench()
         bench.ending()

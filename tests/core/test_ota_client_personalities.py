@@ -6,7 +6,6 @@ The figures are those of docs/personalities.md. Telink's were measured on its co
 from __future__ import annotations
 
 import re
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -141,7 +140,7 @@ def test_ti_queries_half_a_minute_after_it_has_found_its_server_or_later() -> No
 def test_an_older_version(personality: Personality, status: int | None) -> None:
     bench = ClientBench(personality, octets=image(OLD - 1))
     bench.queried()
-    bench.offer(replace(WANTED, file_version=OLD - 1))
+    bench.offer(WANTED._replace(file_version=OLD - 1))
     assert [end.status for end in ends(bench)] == ([] if status is None else [status])
     assert (bench.state is State.FETCHING) is (status is None)
 
@@ -240,7 +239,7 @@ def test_a_block_of_another_image(personality: Personality, told: list) -> None:
     bench.fetching()
     bench.load(4801)
     had = bench.banks.offset
-    bench.block(had, identity=replace(WANTED, file_version=7))
+    bench.block(had, identity=WANTED._replace(file_version=7))
     assert [(end.status, end.image.file_version) for end in ends(bench)] == [(status, 7) for status in told]
     assert (bench.state is State.IDLE) is bool(told)
     assert bench.banks.offset == had
@@ -447,14 +446,14 @@ def test_nxp_asks_for_a_page_three_times_and_then_for_blocks() -> None:
     ("personality", "identity", "heard"),
     rows(
         (TELINK, ANY, True),
-        (TELINK, replace(WANTED, file_version=NEW + 1), False),
+        (TELINK, WANTED._replace(file_version=NEW + 1), False),
         (TI, ANY, False),
-        (TI, replace(WANTED, image_type=0xFFFF), False),
+        (TI, WANTED._replace(image_type=0xFFFF), False),
         (TI, WANTED, True),
         (NXP, ANY, True),
-        (NXP, replace(WANTED, manufacturer=7), False),
-        (ST, replace(WANTED, manufacturer=7), True),
-        (MICROCHIP, replace(WANTED, manufacturer=7), True),
+        (NXP, WANTED._replace(manufacturer=7), False),
+        (ST, WANTED._replace(manufacturer=7), True),
+        (MICROCHIP, WANTED._replace(manufacturer=7), True),
     ),
 )
 def test_whose_answer_is_heard(personality: Personality, identity: ota.ImageId, heard: bool) -> None:
