@@ -126,8 +126,9 @@ class WatchedClock:
         if record is None:
             self._distrust = self._reason(now)
             return
-        self._settle(now, record.distrust)
+        self._settle(now.instant, record.distrust)
         if now.boot and now.boot == record.boot and now.instant >= record.instant:
+            self._settle(record.instant, record.distrust)
             expected = UtcSeconds(record.utc + now.instant - record.instant)
         else:
             expected = record.utc if record.distrust or self._reason(now) else now.utc
@@ -143,11 +144,11 @@ class WatchedClock:
         text = (
             f"it was set {way} by {distance} at {isoformat(now.utc)}, and is trusted after {SETTLE_S / 60:.0f} minutes"
         )
-        self._settle(now, text)
+        self._settle(now.instant, text)
         self._distrust = self._reason(now)
 
-    def _settle(self, now: Now, why: str) -> None:
-        self._settling, self._settled_at = why, Instant(now.instant + SETTLE_S)
+    def _settle(self, since: Instant, why: str) -> None:
+        self._settling, self._settled_at = why, Instant(since + SETTLE_S)
 
     def _reason(self, now: Now) -> str:
         """Why it is not to be trusted, empty where it is."""

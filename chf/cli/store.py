@@ -6,8 +6,10 @@ import click
 
 from chf.cli.options import home_option, json_option, print_json, print_table, talk
 from chf.clock import SystemClock, UtcSeconds
+from chf.errors import RefusedError
 from chf.store import Store
 from chf.store.retention import DAY_S, TABLES
+from chf.trust import REMEDY
 
 
 @click.group()
@@ -25,9 +27,14 @@ def prune(*, days: float, dry_run: bool, home: Path, as_json: bool) -> None:
 
     Nothing goes that is not delivered, not answered or not ended, nor the last update of a device. The hub may run.
     """
-    now = SystemClock().now().utc
-    older_than = UtcSeconds(max(now - days * DAY_S, 0.0))
     with Store.open(home) as opened:
+        reading = opened.watched(SystemClock()).now()
+        if not (reading.trusted or dry_run):
+            raise RefusedError(
+                f"how old anything is does not show: the clock is not trusted ({reading.distrust}): {REMEDY}"
+            )
+        now = reading.utc
+        older_than = UtcSeconds(max(now - days * DAY_S, 0.0))
         gone = {table: opened.pruning.count(table, older_than) for table in TABLES}
         if not dry_run:
             gone = dict.fromkeys(TABLES, 0)

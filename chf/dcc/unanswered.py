@@ -33,12 +33,15 @@ class Unanswered:
         self._store, self._sign, self._policy = store, sign, policy
 
     def run(self, now: Now) -> int:
-        """Tell of what is due; returns how many commands were dealt with. Call again until it is 0."""
-        overdue = UtcSeconds(now.utc - HUB_PATIENCE_S)
-        silent = UtcSeconds(now.utc - self._policy.device_response_s)
+        """Tell of what is due; returns how many commands were dealt with. Call again until it is 0.
+
+        No time is over by a clock that is not trusted.
+        """
+        utc = now.utc if now.trusted else 0.0
+        overdue, silent = UtcSeconds(utc - HUB_PATIENCE_S), UtcSeconds(utc - self._policy.device_response_s)
         messages = self._store.device_messages
         dealt_with = 0
-        for rows in (messages.unanswered(overdue, silent, _BATCH), messages.without_outcome(now.utc, _BATCH)):
+        for rows in (messages.unanswered(overdue, silent, _BATCH), messages.without_outcome(UtcSeconds(utc), _BATCH)):
             for row in rows:
                 self._tell(row, now)
             for damaged in rows.unreadable:

@@ -262,6 +262,7 @@ class Hub:
         return POLL_S
 
     async def _take_messages(self) -> float:
+        self._look_at_clock()  # their times are by the wall clock
         for batch in self._tunnels.take_messages(self._clock.now()):
             self._do(batch)
         return POLL_S

@@ -160,10 +160,11 @@ class DeviceMessagesWriter(DeviceMessages):
             raise StoreError(f"there is no message {message_id} for a device")
 
     def postpone(self, seconds: float) -> None:
-        """The wall clock was set by so much: what waits has as long left as before."""
-        self._database.write(
-            "update device_messages set expires_utc = max(expires_utc + ?, 0.0) where state = 'waiting'", (seconds,)
-        )
+        """The wall clock was set by so much: what waits, or is waited for, has as long left as before."""
+        for column, state in (("expires_utc", "waiting"), ("changed_utc", "delivered")):
+            self._database.write(
+                f"update device_messages set {column} = max({column} + ?, 0.0) where state = '{state}'", (seconds,)
+            )
 
     def expect_outcome(self, message_id: int, due: UtcSeconds | None) -> None:
         """Of a message that was accepted for later; None once it has come."""

@@ -34,7 +34,8 @@ def told(tmp_path, request):
         tx.jobs.add(accepted(1, PPMID, ImageId("cd" * 32), now_utc=now, activation=ActivateAt(UtcSeconds(now + 3600))))
 
     def run(*arguments: str) -> str:
-        return CliRunner().invoke(chf, [*arguments, "--home", str(tmp_path)]).output
+        ran = CliRunner().invoke(chf, [*arguments, "--home", str(tmp_path)])
+        return f"{ran.output} {ran.exception or ''}"
 
     run.trusted, run.home = not request.param, tmp_path
     return run
@@ -54,6 +55,11 @@ def test_programs_hear_it_too(told):
     assert json.loads(told("radio", "info", "--json"))["clock_distrust"] == why
     shown = json.loads(told("clock", "show", "--json"))
     assert (shown["trusted"], shown["distrust"]) == (told.trusted, why)
+
+
+def test_nothing_is_pruned_by_a_clock_that_is_not_trusted(told):
+    assert ("is not trusted (it was set forward" in told("store", "prune", "--older-than", "1")) is not told.trusted
+    assert "would go" in told("store", "prune", "--older-than", "1", "--dry-run")
 
 
 def test_a_word_for_the_clock_waits_for_the_hub(told):

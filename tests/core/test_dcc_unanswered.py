@@ -64,6 +64,24 @@ def test_unanswered_command_that_never_arrived_is_told_with_e20(sent, state):
     assert [field(document.document, name) for name in fields] == [str(REQUEST), "E20", "11.2"]
 
 
+def test_unanswered_command_expires_by_no_clock_that_is_not_trusted(sent):
+    late = replace(later(LIFETIME_S + HUB_PATIENCE_S), distrust="it was set")
+    assert sent.convert(late) == ()
+    sent.fate(MessageState.FAILED, 5.0)
+    assert len(sent.convert(late)) == 1, "what the hub says needs no clock"
+
+
+@pytest.mark.parametrize("state", [MessageState.WAITING, MessageState.DELIVERED])
+def test_unanswered_command_has_as_long_left_after_a_clock_step_as_before(sent, state):
+    sent.fate(state, 0.0)
+    day = 86_400.0
+    with sent.store.transaction() as tx:
+        tx.device_messages.postpone(10 * day)
+    left_s = LIFETIME_S + HUB_PATIENCE_S if state is MessageState.WAITING else RESPONSE_S
+    assert sent.told(10 * day + left_s - 1) == ()
+    assert len(sent.told(10 * day + left_s)) == 1
+
+
 def test_unanswered_command_whose_hub_is_down_expires_all_the_same(sent):
     """`chf dcc serve` without a hub: nobody else would ever say so."""
     assert sent.told(LIFETIME_S + HUB_PATIENCE_S - 1) == ()

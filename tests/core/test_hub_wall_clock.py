@@ -10,6 +10,7 @@ from chf.eui64 import format_eui64, parse_eui64
 from chf.hub.hub import POLL_S
 from chf.image.image import parse_image
 from chf.store import Store
+from chf.store.device_messages import MessageState, NewDeviceMessage
 from chf.store.images import record_of
 from chf.store.inbox import CommandState, Verb
 from chf.trace import Kind
@@ -213,5 +214,22 @@ def test_a_person_who_says_that_the_clock_is_right_is_believed_over_a_restart(ru
             await bench.order(bench.at(3600))
             assert bench.row().active
             assert Kind.CLOCK_DISTRUSTED not in desk.kinds()
+
+    run(story)
+
+
+def test_a_message_for_a_device_has_as_long_left_after_a_clock_step_as_before(run):
+    async def story(bench):
+        now = bench.clock.now().utc
+        with bench.store.transaction() as tx:
+            message = NewDeviceMessage(PPMID, "cli", 0x00D8, 71, b"", now, UtcSeconds(now + LIFETIME_S))
+            tx.device_messages.add(message)
+        async with bench.hub():
+            await let_pass(5.5 * POLL_S)
+            bench.clock.off_s += 10 * DAY
+            await let_pass(1)
+            (row,) = bench.store.device_messages.list()
+            assert row.state is MessageState.WAITING
+            assert row.expires - bench.clock.now().utc == pytest.approx(LIFETIME_S, abs=3)
 
     run(story)
