@@ -34,6 +34,8 @@ from tests.support.ezsp_host import (
     parameters,
 )
 
+EVERYBODY = 0xFFFF_FFFF_FFFF_FFFF
+
 
 @pytest.fixture
 def host() -> EzspHost:
@@ -264,7 +266,7 @@ def test_the_key_table(host: EzspHost) -> None:
         (0, DEVICE, b"\xff" * 16, 0x29),
         (0, DONGLE, KEY, 0x21),  # itself
         (0, 0, KEY, 0x21),
-        (0, 0xFFFF_FFFF_FFFF_FFFF, KEY, 0x21),
+        (0, EVERYBODY, KEY, 0x21),
         (1, 5, KEY, 0x21),  # the partner is in another entry
     ],
 )
@@ -320,32 +322,23 @@ def test_a_join_with_a_transient_key(host: EzspHost) -> None:
 
 
 @pytest.mark.parametrize(
-    ("policy", "key"),
+    ("policy", "key", "decision"),
     [
-        (0x00, transient(DEVICE, KEY)),  # nobody may
-        (0x11, transient(0xFFFF_FFFF_FFFF_FFFF, KEY)),  # its own install code or nothing
-        (0x01, transient(5, KEY)),  # somebody else's key
+        (0x00, transient(DEVICE, KEY), 2),  # nobody may: DENY_JOIN
+        (0x11, transient(EVERYBODY, KEY), 2),  # its own install code or nothing
+        (0x01, transient(5, KEY), 2),  # somebody else's key
+        (0x01, transient(EVERYBODY, KEY), 0),  # with the key that it has
     ],
 )
-def test_a_device_that_may_not_join(host: EzspHost, policy: int, key: bytes) -> None:
+def test_a_device_joins_as_the_policy_says(host: EzspHost, policy: int, key: bytes, decision: int) -> None:
     host.call(0x0055, bytes([0, policy]))
     host.call(0x0111, key)
     host.call(0x0022, bytes([60]))
     device = Device(host)
     device.stack.power_on()
     host.run(8.0)
-    assert not device.stack.joined
-    decisions = {callback[11] for callback in host.heard(TRUST_CENTER_JOIN)}
-    assert decisions == {2}  # DENY_JOIN
-
-
-def test_the_wildcard_key_lets_anybody_in_without_the_install_code_policy(host: EzspHost) -> None:
-    host.call(0x0111, transient(0xFFFF_FFFF_FFFF_FFFF, KEY))
-    host.call(0x0022, bytes([60]))
-    device = Device(host)
-    device.stack.power_on()
-    host.run(8.0)
-    assert device.stack.joined
+    assert device.stack.joined is (decision == 0)
+    assert {callback[11] for callback in host.heard(TRUST_CENTER_JOIN)} == {decision}
 
 
 def test_a_device_that_leaves_is_told(host: EzspHost) -> None:

@@ -72,10 +72,8 @@ class Attacker:
         network = self.bench.world.dongle.stack.network
         assert network is not None
         self._radio.tune(network.channel, mac.BROADCAST, mac.BROADCAST)
-        scan = bytes((MacCommand.BEACON_REQUEST,))
-        self.transmit(
-            MacFrame(MacType.COMMAND, 1, AddressMode.SHORT, mac.BROADCAST, mac.BROADCAST, payload=scan).to_bytes()
-        )
+        everybody = (AddressMode.SHORT, mac.BROADCAST, mac.BROADCAST)
+        self.transmit(MacFrame(MacType.COMMAND, 1, *everybody, payload=bytes((MacCommand.BEACON_REQUEST,))).to_bytes())
         await self.until(lambda: self._beacons, "a beacon")
         self.pan = self._beacons[0].source_pan
         self._radio.tune(network.channel, self.pan, mac.BROADCAST)
@@ -111,13 +109,10 @@ class Attacker:
         for index, block in enumerate(blocks):
             first = ExtendedHeader(Fragmentation.FIRST, len(blocks))
             header = ExtendedHeader(Fragmentation.PART, index) if index else first
-            frame = ApsFrame(
-                HUB_ENDPOINT, cluster, SMART_ENERGY, ENDPOINT, counter, block, ack_request=True, extended=header
-            )
-            self._network_frame(0, frame.to_bytes())
-            await self.until(
-                lambda key=(counter, index): key in self._acknowledged, f"block {index} to be acknowledged"
-            )
+            frame = ApsFrame(HUB_ENDPOINT, cluster, SMART_ENERGY, ENDPOINT, counter, block, ack_request=True)
+            self._network_frame(0, frame._replace(extended=header).to_bytes())
+            key = (counter, index)
+            await self.until(lambda key=key: key in self._acknowledged, f"block {index} to be acknowledged")
 
     async def ask(self, cluster: int, payload: bytes, *, under: bytes | None = None) -> Heard:
         """The first message of this cluster that comes after it."""
@@ -142,20 +137,8 @@ class Attacker:
         self.bench.runner.pump()
 
     def _mac_command(self, payload: bytes, source_pan: int) -> None:
-        self.transmit(
-            MacFrame(
-                MacType.COMMAND,
-                self._next(),
-                AddressMode.SHORT,
-                self.pan,
-                0,
-                AddressMode.EXTENDED,
-                source_pan,
-                self.ieee,
-                payload,
-                ack_request=True,
-            ).to_bytes()
-        )
+        hub, me = (AddressMode.SHORT, self.pan, 0), (AddressMode.EXTENDED, source_pan, self.ieee)
+        self.transmit(MacFrame(MacType.COMMAND, self._next(), *hub, *me, payload, ack_request=True).to_bytes())
 
     def _protect(self, frame: ApsFrame, key: bytes | None) -> bytes:
         if key is None:
@@ -240,13 +223,5 @@ class Attacker:
         if frame.extended is not None:
             index = 0 if frame.extended.fragmentation is Fragmentation.FIRST else frame.extended.block
             extended = ExtendedHeader(frame.extended.fragmentation, index, 0xFF)
-        answer = ApsFrame(
-            frame.source_endpoint,
-            frame.cluster,
-            frame.profile,
-            frame.destination_endpoint,
-            frame.counter,
-            type=ApsType.ACK,
-            extended=extended,
-        )
-        self._network_frame(0, self._protect(answer, key))
+        back = (frame.source_endpoint, frame.cluster, frame.profile, frame.destination_endpoint, frame.counter)
+        self._network_frame(0, self._protect(ApsFrame(*back, type=ApsType.ACK, extended=extended), key))

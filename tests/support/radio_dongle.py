@@ -158,39 +158,19 @@ class MemoryStack:
         asked = Eui64(int.from_bytes(request.payload[1:9], "little"))
         device = self.device(asked) if request.profile == 0 and request.cluster == NWK_ADDR_REQ else None
         if device is not None:
-            found = b"\0" + asked.to_bytes(8, "little") + device.address.to_bytes(2, "little")
-            self._listener.message_received(
-                ApsIndication(
-                    source=NwkAddress(device.address),
-                    source_ieee=device.ieee,
-                    destination=COORDINATOR,
-                    profile=0,
-                    cluster=NWK_ADDR_REQ | 0x8000,
-                    source_endpoint=0,
-                    destination_endpoint=0,
-                    payload=request.payload[:1] + found,
-                    counter=1,
-                    secured=False,
-                )
-            )
+            found = asked.to_bytes(8, "little") + device.address.to_bytes(2, "little")
+            self._answer(request, NwkAddress(device.address), device.ieee, found)
 
     def _answer_own_zdo(self, request: ApsRequest) -> None:
         """Hosts ask the dongle for its node descriptor while they start."""
         if request.cluster == NODE_DESC_REQ:
-            self._listener.message_received(
-                ApsIndication(
-                    source=COORDINATOR,
-                    source_ieee=self.ieee,
-                    destination=COORDINATOR,
-                    profile=0,
-                    cluster=NODE_DESC_REQ | 0x8000,
-                    source_endpoint=0,
-                    destination_endpoint=0,
-                    payload=request.payload[:1] + b"\x00\x00\x00" + NODE_DESCRIPTOR,
-                    counter=1,
-                    secured=False,
-                )
-            )
+            self._answer(request, COORDINATOR, self.ieee, b"\x00\x00" + NODE_DESCRIPTOR)
+
+    def _answer(self, request: ApsRequest, source: NwkAddress, ieee: Eui64, payload: bytes) -> None:
+        """A response of the device object that says success."""
+        told, cluster = request.payload[:1] + b"\0" + payload, request.cluster | 0x8000
+        answer = ApsIndication(source, ieee, COORDINATOR, 0, cluster, 0, 0, told, counter=1, secured=False)
+        self._listener.message_received(answer)
 
     def _confirm(self, confirm: Confirm | None, delay_s: float, status: ApsStatus) -> None:
         if confirm is not None:
