@@ -141,11 +141,7 @@ def test_upward_dcc_alerts_have_ids_of_their_own_that_never_repeat(upward):
         (cs09(signer=SECOND), PPMID, "signature is not that of"),
         (cs09(device=SECOND, signer=SECOND), PPMID, "another device"),
         (ccs08(signer=PPMID), PPMID, "signature is not that of"),
-        (
-            gbcs.make_cs09_alert(0xDD, ACB, 1, utc=UTC, firmware_version=2, success=True, key=key(PPMID)),
-            Eui64(0xDD),
-            "no cert",
-        ),
+        (cs09(device=Eui64(0xDD)), Eui64(0xDD), "no cert"),
     ],
 )
 def test_upward_unverified_alert_is_kept_reported_and_not_converted(upward, octets, device, words):
@@ -185,9 +181,8 @@ def test_upward_conversion_is_done_once_whatever_happens_between(upward):
 
 
 def receipt(code: gbcs.AlertCode, counter=3000) -> bytes:
-    header = gbcs.GroupingHeader(
-        gbcs.CraFlag.ALERT, counter, ESME, OTHER, gbcs.MessageCode.FIRMWARE_DISTRIBUTION_RECEIPT_ALERT_GSME
-    )
+    code_of_message = gbcs.MessageCode.FIRMWARE_DISTRIBUTION_RECEIPT_ALERT_GSME
+    header = gbcs.GroupingHeader(gbcs.CraFlag.ALERT, counter, ESME, OTHER, code_of_message)
     payload = gbcs.GbzFirmwareDistributionReceiptAlert(code, 1, bytes(32)).to_bytes()
     return gbcs.sign(gbcs.GbcsMessage(header, payload), key(ESME)).to_bytes()
 
@@ -316,9 +311,8 @@ def test_upward_answers_to_a_suppliers_command_of_this_desk_go_to_that_supplier(
     with upward.store.transaction() as tx:
         message = cs06(upward.pki, ESME, 78, bytes(32), UTC + 60)
         tx.device_messages.add(row(ESME, gbcs.MessageCode.ACTIVATE_FIRMWARE, 78, message, NOW))
-    told = gbcs.FutureDatedFirmwareActivationAlert(
-        int(UTC), 78, gbcs.ExecutionOutcome(gbcs.ActivateImageResponseCode.SUCCESS, 2)
-    )
+    outcome = gbcs.ExecutionOutcome(gbcs.ActivateImageResponseCode.SUCCESS, 2)
+    told = gbcs.FutureDatedFirmwareActivationAlert(int(UTC), 78, outcome)
     command = gbcs.GbcsMessage.from_bytes(message).header
     upward.alert(gbcs.make_cs06_response(command, gbcs.CommandAccepted(), UTC, key(ESME)), ESME)
     upward.alert(gbcs.make_future_dated_alert(ESME, SUPPLIER, 9, told, key(ESME)), ESME)
@@ -354,14 +348,8 @@ def finish(upward, command: int, result) -> None:
 def test_upward_delivery_to_the_hub_is_reported_for_each_device(upward):
     command = Desk(upward.store, upward.pki).take(update_request(PPMID, SECOND).to_bytes(), NOW).command
     assert upward.convert() == ()  # the hub has not taken it yet
-    finish(
-        upward,
-        command,
-        {
-            "started": [{"device": format_eui64(PPMID), "update": 1}],
-            "refused": [{"device": format_eui64(SECOND), "reason": "busy"}],
-        },
-    )
+    started, refused = ({"device": format_eui64(device)} for device in (PPMID, SECOND))
+    finish(upward, command, {"started": [started | {"update": 1}], "refused": [refused | {"reason": "busy"}]})
     told = {
         document.device: (
             field(document.document, "DCCAlertCode"),

@@ -10,43 +10,16 @@ METER, SUPPLIER = 0x00DB1234567890A0, 0x90B3D51F30010000
 ECS52, GCS38 = gbcs.MessageCode.READ_FIRMWARE_VERSION_ESME_CHF, gbcs.MessageCode.READ_FIRMWARE_VERSION_GSME
 ACB_KA, METER_KA, SUPPLIER_KA = (ec.derive_private_key(number, ec.SECP256R1()) for number in (21, 22, 23))
 
+COMMAND, RESPONSE = gbcs.CraFlag.COMMAND, gbcs.CraFlag.RESPONSE
+DLMS, GBZ = gbcs.DlmsReadFirmwareVersionResponse, gbcs.GbzReadFirmwareVersionResponse
+DLMS_COMMAND, GBZ_COMMAND = gbcs.DlmsReadFirmwareVersionCommand(0x04D2), gbcs.GbzReadFirmwareVersionCommand()
 LAYOUTS = {
-    "ECS52 command": (
-        ECS52,
-        gbcs.CraFlag.COMMAND,
-        gbcs.DlmsReadFirmwareVersionCommand(0x04D2),
-        "D9 200004D2 00 01 01 0001 0000000201FF 02 01 00",
-    ),
-    "ECS52 response": (
-        ECS52,
-        gbcs.CraFlag.RESPONSE,
-        gbcs.DlmsReadFirmwareVersionResponse(0x04D2, 0x0A0B0C0D),
-        "DA 200004D2 00 00 01 0904 0A0B0C0D 01 01 00",
-    ),
-    "ECS52 failure": (
-        ECS52,
-        gbcs.CraFlag.RESPONSE,
-        gbcs.DlmsReadFirmwareVersionResponse(0x04D2, None, 3),
-        "DA 200004D2 00 00 01 00 01 01 03",
-    ),
-    "GCS38 command": (
-        GCS38,
-        gbcs.CraFlag.COMMAND,
-        gbcs.GbzReadFirmwareVersionCommand(),
-        "0109 01 01 0702 0005 000000 0602",
-    ),
-    "GCS38 response": (
-        GCS38,
-        gbcs.CraFlag.RESPONSE,
-        gbcs.GbzReadFirmwareVersionResponse(0x0A0B0C0D),
-        "0109 01 01 0702 000C 080001 0602 00 41 04 0A0B0C0D",
-    ),
-    "GCS38 failure": (
-        GCS38,
-        gbcs.CraFlag.RESPONSE,
-        gbcs.GbzReadFirmwareVersionResponse(None, 0x86),
-        "0109 01 01 0702 0006 080001 0602 86",
-    ),
+    "ECS52 command": (ECS52, COMMAND, DLMS_COMMAND, "D9 200004D2 00 01 01 0001 0000000201FF 02 01 00"),
+    "ECS52 response": (ECS52, RESPONSE, DLMS(0x04D2, 0x0A0B0C0D), "DA 200004D2 00 00 01 0904 0A0B0C0D 01 01 00"),
+    "ECS52 failure": (ECS52, RESPONSE, DLMS(0x04D2, None, 3), "DA 200004D2 00 00 01 00 01 01 03"),
+    "GCS38 command": (GCS38, COMMAND, GBZ_COMMAND, "0109 01 01 0702 0005 000000 0602"),
+    "GCS38 response": (GCS38, RESPONSE, GBZ(0x0A0B0C0D), "0109 01 01 0702 000C 080001 0602 00 41 04 0A0B0C0D"),
+    "GCS38 failure": (GCS38, RESPONSE, GBZ(None, 0x86), "0109 01 01 0702 0006 080001 0602 86"),
 }
 
 
@@ -123,16 +96,8 @@ def test_gbcs_other_use_cases_ask_for_no_version():
 )
 def test_gbcs_the_invoke_id_of_a_dlms_receipt_follows_its_counter(counter, invoke_id):
     """Not fixed to 2000, which is the counter of the public message that has it."""
-    octets = gbcs.make_receipt_alert(
-        METER,
-        SUPPLIER,
-        counter,
-        alert_code=gbcs.AlertCode.FIRMWARE_VERIFICATION_SUCCESSFUL,
-        utc=1420070400,
-        manufacturer_image_hash=bytes(range(32)),
-        dlms=True,
-        key=METER_KA,
-    )
+    told = {"alert_code": gbcs.AlertCode.FIRMWARE_VERIFICATION_SUCCESSFUL, "manufacturer_image_hash": bytes(range(32))}
+    octets = gbcs.make_receipt_alert(METER, SUPPLIER, counter, utc=1420070400, dlms=True, key=METER_KA, **told)
     alert = gbcs.GbcsMessage.from_bytes(octets)
     when = "090C 07DF0101FF000000008000FF"
     assert alert.payload == bytes.fromhex(f"0F {invoke_id} 00 0203 12 8F72 {when} 0920") + bytes(range(32))

@@ -153,9 +153,7 @@ def test_a_child_that_was_silent_too_long_is_forgotten_and_called_back():
     air.coordinator.network.children[DEVICE_IEEE].timeout_s = 100.0
     air.run(200.0)
     assert air.coordinator.address_of(DEVICE_IEEE) is None
-    assert air.send(to_hub(b"who am I"), device, seconds=5.0) == [
-        ApsStatus.SUCCESS
-    ]  # the APS retry came after the rejoin
+    assert air.send(to_hub(b"who am I"), device, seconds=5.0) == [ApsStatus.SUCCESS]  # by a retry, after the rejoin
     assert device.joined
     assert log.joins == [False, True]
     assert air.coordinator.address_of(DEVICE_IEEE) == device.address
@@ -286,19 +284,14 @@ def test_power_cut_in_the_midst_of_joining_is_harmless():
 def test_the_coordinator_answers_questions_about_itself():
     air, device, log = on_air()
     air.log.messages.clear()
+    hub, one = COORDINATOR_IEEE.to_bytes(8, "little"), DEVICE_IEEE.to_bytes(8, "little")
     questions = {
-        0x0000: (
-            COORDINATOR_IEEE.to_bytes(8, "little") + b"\0\0",
-            b"\0" + COORDINATOR_IEEE.to_bytes(8, "little") + b"\0\0",
-        ),
-        0x0001: (b"\0\0\0\0", b"\0" + COORDINATOR_IEEE.to_bytes(8, "little") + b"\0\0"),
+        0x0000: (hub + b"\0\0", b"\0" + hub + b"\0\0"),
+        0x0001: (b"\0\0\0\0", b"\0" + hub + b"\0\0"),
         0x0003: (b"\0\0", b"\0\0\0"),
         0x0004: (b"\0\0\3", b"\0\0\0"),
         0x0005: (b"\0\0", b"\0\0\0\x01\x03"),
-        0x0021: (
-            DEVICE_IEEE.to_bytes(8, "little") + b"\x07\x19\x00\x03" + COORDINATOR_IEEE.to_bytes(8, "little") + b"\x03",
-            b"\0",
-        ),
+        0x0021: (one + b"\x07\x19\x00\x03" + hub + b"\x03", b"\0"),
         0x0031: (b"\0", b"\0\x01\0\x01"),
         0x0038: (b"\x00\x88\x00\x00\x00\x01", b"\0"),
     }

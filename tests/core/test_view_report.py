@@ -207,10 +207,8 @@ def test_report_html_needs_nothing_and_runs_nothing(store):
 
 def test_report_html_is_for_every_reader(store):
     _, page = page_of(store)
-    assert (page.get("lang"), page.findtext("head/title")) == (
-        "en",
-        "Firmware updates: 1 of 4 updates ended as activated",
-    )
+    assert page.get("lang") == "en"
+    assert page.findtext("head/title") == "Firmware updates: 1 of 4 updates ended as activated"
     assert [heading.tag for heading in page.iter("h1", "h2")] == ["h1", *["h2"] * 6]
     for table in page.iter("table"):
         assert table.findtext("caption")
@@ -278,11 +276,7 @@ def test_report_junit_holds_against_the_common_schemas(store, numbers):
 
 def test_report_junit_has_a_case_for_each_update_and_says_why_it_failed(store):
     (suite,) = etree.fromstring(to_junit(read(store)))
-    assert {name: suite.get(name) for name in ("tests", "failures", "errors")} == {
-        "tests": "4",
-        "failures": "2",
-        "errors": "1",
-    }
+    assert [suite.get(name) for name in ("tests", "failures", "errors")] == ["4", "2", "1"]
     cases = {case.get("classname"): case for case in suite.iter("testcase")}
     assert cases[f"chf.{format_eui64(GOOD)}"].get("name") == "update 1 to version 0x00000002"
     assert len(cases[f"chf.{format_eui64(GOOD)}"]) == 0
@@ -335,16 +329,8 @@ def test_report_command_prints_a_table_and_writes_whole_files(run, tmp_path):
     result = run("--job", "1", *(part for name, path in files.items() for part in (f"--{name}", str(path))))
     head, row = (re.split(r"\s{2,}", line.strip()) for line in result.stdout.splitlines()[:2])
     assert head == ["UPDATE", "DEVICE", "TYPE", "VERSIONS", "STATE", "DOWNLOAD", "ALERTS", "REASON"]
-    assert row == [
-        "1",
-        format_eui64(GOOD),
-        "PPMID",
-        "0x00000001 -> 0x00000002",
-        "activated",
-        "1.0 kB, 20 blocks, 2.0 s, 0.5 kB/s",
-        "CCS08 0x8F8A",
-        "-",
-    ]
+    assert row[:5] == ["1", format_eui64(GOOD), "PPMID", "0x00000001 -> 0x00000002", "activated"]
+    assert row[5:] == ["1.0 kB, 20 blocks, 2.0 s, 0.5 kB/s", "CCS08 0x8F8A", "-"]
     assert "REFUSED" in result.stdout
     assert "1 of 1 updates ended as activated" in result.stderr
     assert files["html"].read_bytes().startswith(b"<!DOCTYPE html>")
@@ -364,9 +350,7 @@ def test_report_command_ends_with_1_unless_every_update_is_activated(run, tmp_pa
 @pytest.mark.parametrize("name", ["html", "junit", "json"])
 def test_report_command_prints_nothing_else_beside_a_file_on_standard_output(run, name):
     printed = run("--job", "1", f"--{name}", "-").stdout
-    assert {"html": printed.startswith("<!DOCTYPE"), "junit": printed.startswith("<?xml"), "json": printed[0] == "{"}[
-        name
-    ]
+    assert printed.startswith({"html": "<!DOCTYPE", "junit": "<?xml", "json": "{"}[name])
     assert "UPDATE  DEVICE" not in printed
 
 

@@ -122,19 +122,8 @@ def test_the_number_of_items_is_limited(host: ZnpHost) -> None:
 @pytest.mark.parametrize(
     ("number", "size"),
     [
-        (0x0001, 8),
-        (0x0003, 1),
-        (0x0030, 1),
-        (0x0032, 1),
-        (0x0033, 1),
-        (0x0036, 1),
-        (0x0038, 1),
-        (0x003E, 1),
-        (0x004C, 2 + 4 * 6),
-        (0x0082, 24),
-        (0x0087, 1),
-        (0x008F, 1),
-        (0x0101, 16),
+        *((0x0001, 8), (0x004C, 2 + 4 * 6), (0x0082, 24), (0x0101, 16)),
+        *((number, 1) for number in (0x0003, 0x0030, 0x0032, 0x0033, 0x0036, 0x0038, 0x003E, 0x0087, 0x008F)),
     ],
 )
 def test_a_new_chip_has_what_hosts_take_for_granted(host: ZnpHost, number: int, size: int) -> None:

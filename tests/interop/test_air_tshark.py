@@ -27,20 +27,8 @@ def read(pcap, *arguments: str, keys: tuple[bytes, ...] = (NETWORK_KEY, LINK_KEY
 
 
 def problems(pcap, **options) -> str:
-    return read(
-        pcap,
-        "-Y",
-        "_ws.expert || _ws.malformed || wpan.fcs_ok == 0",
-        "-T",
-        "fields",
-        "-e",
-        "frame.number",
-        "-e",
-        "_ws.expert.message",
-        "-e",
-        "_ws.col.info",
-        **options,
-    )
+    fields = ["-T", "fields", "-e", "frame.number", "-e", "_ws.expert.message", "-e", "_ws.col.info"]
+    return read(pcap, "-Y", "_ws.expert || _ws.malformed || wpan.fcs_ok == 0", *fields, **options)
 
 
 def block_response(data: bytes) -> bytes:

@@ -107,29 +107,11 @@ async def test_a_unicast_leaves_as_bellows_packs_it_and_its_answer_is_told(versi
 def test_an_incoming_message_is_read_as_bellows_has_it(version):
     eui64, _ = ember.EUI64.deserialize((0xA1B2).to_bytes(8, "little"))
     if version < 14:
-        values = {
-            "type": 0,
-            "apsFrame": EMBER_APS,
-            "lastHopLqi": 201,
-            "lastHopRssi": -55,
-            "sender": 0x1001,
-            "bindingIndex": 0xFF,
-            "addressIndex": 0xFF,
-            "messageContents": b"request",
-        }
+        values = {"type": 0, "apsFrame": EMBER_APS, "lastHopLqi": 201, "lastHopRssi": -55, "sender": 0x1001}
+        values |= {"bindingIndex": 0xFF, "addressIndex": 0xFF, "messageContents": b"request"}
     else:
-        values = {
-            "message_type": 0,
-            "aps_frame": EMBER_APS,
-            "nwk": 0x1001,
-            "eui64": eui64,
-            "binding_index": 0xFF,
-            "address_index": 0xFF,
-            "lqi": 201,
-            "rssi": -55,
-            "timestamp": 0xDEADBEEF,
-            "message": b"request",
-        }
+        values = {"message_type": 0, "aps_frame": EMBER_APS, "nwk": 0x1001, "eui64": eui64, "binding_index": 0xFF}
+        values |= {"address_index": 0xFF, "lqi": 201, "rssi": -55, "timestamp": 0xDEADBEEF, "message": b"request"}
     frame = header(version, "incomingMessageHandler") + body_of(version, "incomingMessageHandler", 2, **values)
     message = Dialect(version).incoming(frame)
     assert message is not None
@@ -143,24 +125,12 @@ def test_an_incoming_message_is_read_as_bellows_has_it(version):
 def test_a_fate_is_read_as_bellows_has_it(version, delivered):
     if version < 14:
         status = ember.EmberStatus.SUCCESS if delivered else ember.EmberStatus.DELIVERY_FAILED
-        values = {
-            "type": 0,
-            "indexOrDestination": 0x1001,
-            "apsFrame": EMBER_APS,
-            "messageTag": 0x42,
-            "status": status,
-            "messageContents": b"",
-        }
+        values = {"type": 0, "indexOrDestination": 0x1001, "apsFrame": EMBER_APS, "messageTag": 0x42}
+        values |= {"status": status, "messageContents": b""}
     else:
         status = ember.sl_Status.OK if delivered else ember.sl_Status.ZIGBEE_DELIVERY_FAILED
-        values = {
-            "status": status,
-            "message_type": 0,
-            "nwk": 0x1001,
-            "aps_frame": EMBER_APS,
-            "message_tag": 0x42,
-            "message": b"",
-        }
+        values = {"status": status, "message_type": 0, "nwk": 0x1001, "aps_frame": EMBER_APS}
+        values |= {"message_tag": 0x42, "message": b""}
     frame = header(version, "messageSentHandler") + body_of(version, "messageSentHandler", 2, **values)
     assert Dialect(version).message_sent(frame) == frames.MessageSent(0x1001, 0x42, delivered)
 

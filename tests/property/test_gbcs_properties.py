@@ -60,19 +60,14 @@ USE_CASES = {
     ),
 }
 
-certificates = st.binary(min_size=7, max_size=300).map(
-    lambda body: (
-        b"\x30"
-        + (
-            bytes([len(body)])
-            if len(body) < 128
-            else b"\x81" + bytes([len(body)])
-            if len(body) < 256
-            else b"\x82" + len(body).to_bytes(2, "big")
-        )
-        + body
-    )
-)
+
+def length(octets: int) -> bytes:
+    """As DER has it."""
+    content = octets.to_bytes(2, "big").lstrip(b"\0")
+    return content if octets < 128 else bytes([0x80 + len(content)]) + content
+
+
+certificates = st.binary(min_size=7, max_size=300).map(lambda body: b"\x30" + length(len(body)) + body)
 parties = (
     st.builds(gbcs.SupplementaryRemoteParty, u64, u64)
     | st.builds(gbcs.SupplementaryRemoteParty, u64, u64, u64)
@@ -90,17 +85,11 @@ headers = st.builds(
     st.sampled_from([b"", bytes.fromhex("07DF0101FF000000008000FF")]),
     st.none() | parties,
 )
-payloads = st.binary(max_size=400)
+payloads, signatures = st.binary(max_size=400), st.just(b"") | st.binary(min_size=64, max_size=64)
 messages = st.one_of(
     st.builds(gbcs.GbcsMessage, headers, payloads),
-    st.builds(gbcs.GbcsMessage, headers, payloads, st.just(b"") | st.binary(min_size=64, max_size=64)),
-    st.builds(
-        gbcs.GbcsMessage,
-        headers,
-        payloads,
-        st.just(b"") | st.binary(min_size=64, max_size=64),
-        st.binary(min_size=12, max_size=12),
-    ),
+    st.builds(gbcs.GbcsMessage, headers, payloads, signatures),
+    st.builds(gbcs.GbcsMessage, headers, payloads, signatures, st.binary(min_size=12, max_size=12)),
 )
 
 

@@ -146,19 +146,8 @@ def test_anything_from_the_air_makes_whole_frames(
 ) -> None:
     host = _running()
     for known_profile in (profile, 0):
-        indication = ApsIndication(
-            NwkAddress(0x1234),
-            Eui64(5),
-            NwkAddress(0),
-            known_profile,
-            cluster,
-            5,
-            endpoint if known_profile else 0,
-            payload,
-            1,
-            secured,
-            group,
-        )
-        host.dongle.message_received(indication)
+        addresses = (NwkAddress(0x1234), Eui64(5), NwkAddress(0))
+        head = (*addresses, known_profile, cluster, 5, endpoint if known_profile else 0)
+        host.dongle.message_received(ApsIndication(*head, payload, 1, secured, group))
     host.drain()
     host.run(0.01)

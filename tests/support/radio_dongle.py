@@ -392,21 +392,9 @@ class Dongle:
     ) -> None:
         self._counter = (self._counter + 1) % 256
         self._catch_up()
-        self.ncp.message_received(
-            ApsIndication(
-                source=NwkAddress(device.address),
-                source_ieee=device.ieee,
-                destination=NwkAddress(destination),
-                profile=profile,
-                cluster=cluster,
-                source_endpoint=endpoint,
-                destination_endpoint=to_endpoint,
-                payload=payload,
-                counter=self._counter if counter is None else counter,
-                secured=secured,
-                fragment=fragment,
-            )
-        )
+        addresses = (NwkAddress(device.address), device.ieee, NwkAddress(destination))
+        application = (profile, cluster, endpoint, to_endpoint, payload, self._counter if counter is None else counter)
+        self.ncp.message_received(ApsIndication(*addresses, *application, secured, fragment=fragment))
         self._flush()
 
 

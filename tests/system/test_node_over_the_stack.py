@@ -29,18 +29,9 @@ class OverTheAir:
         address = self._air.coordinator.address_of(DEVICE) if destination is None else destination
         if address is None:
             return
-        self._air.coordinator.send(
-            ApsRequest(
-                address,
-                0x0109,
-                cluster,
-                HUB_ENDPOINT,
-                self._endpoint,
-                frame.to_bytes(),
-                acknowledged=destination is None,
-                secured=self.secured if secured is None else secured,
-            )
-        )
+        how = {"acknowledged": destination is None, "secured": self.secured if secured is None else secured}
+        request = ApsRequest(address, 0x0109, cluster, HUB_ENDPOINT, self._endpoint, frame.to_bytes(), **how)
+        self._air.coordinator.send(request)
 
 
 class Home:
@@ -54,15 +45,9 @@ class Home:
         coordinator.endpoints = {
             HUB_ENDPOINT: Endpoint(HUB_ENDPOINT, 0x0109, 0x0500, server_clusters=(ota.CLUSTER, time_cluster.CLUSTER))
         }
-        self.stack = EndDevice(
-            DEVICE,
-            LINK_KEY,
-            self.air.medium,
-            self.air.queue,
-            self.air.random,
-            channels=(15,),
-            poll_interval_s=self.settings.poll_interval_s,
-        )
+        surroundings = (self.air.medium, self.air.queue, self.air.random)
+        interval_s = self.settings.poll_interval_s
+        self.stack = EndDevice(DEVICE, LINK_KEY, *surroundings, channels=(15,), poll_interval_s=interval_s)
         self.recorder = Recorder()
         self.device = make_device(
             self.stack, self.air.queue, Random(3), self.settings, flash=Flash(sectors=42), listener=self.recorder
