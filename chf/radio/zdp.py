@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from chf.errors import MalformedFrameError
 from chf.eui64 import Eui64, to_little_endian
+from chf.zcl.frame import unpack
 
 ZDP_PROFILE = 0x0000  # Zigbee R22 2.4
 ZDP_ENDPOINT = 0  # Zigbee R22 2.4
@@ -40,7 +41,7 @@ class DeviceAnnounce:
 
     @classmethod
     def from_bytes(cls, frame: bytes) -> "DeviceAnnounce":
-        _, network_address, device, capability = _unpack(_ANNOUNCEMENT, frame, "Device_annce")
+        _, network_address, device, capability = unpack(_ANNOUNCEMENT, frame, 0, "Device_annce")
         return cls(network_address, Eui64(device), not capability & _RX_ON_WHEN_IDLE)
 
 
@@ -54,7 +55,7 @@ class AddressResponse:
 
     @classmethod
     def from_bytes(cls, frame: bytes) -> "AddressResponse":
-        _, status, device, network_address = _unpack(_ADDRESS_RESPONSE, frame, "address response")
+        _, status, device, network_address = unpack(_ADDRESS_RESPONSE, frame, 0, "address response")
         return cls(status, Eui64(device), network_address)
 
 
@@ -65,7 +66,7 @@ class MatchDescriptorResponse:
 
     @classmethod
     def from_bytes(cls, frame: bytes) -> "MatchDescriptorResponse":
-        _, status, _, length = _unpack(_MATCH_RESPONSE, frame, "Match_Desc_rsp")
+        _, status, _, length = unpack(_MATCH_RESPONSE, frame, 0, "Match_Desc_rsp")
         endpoints = frame[_MATCH_RESPONSE.size :][:length]
         if len(endpoints) != length:
             raise MalformedFrameError(f"{length} endpoints announced, {len(endpoints)} there", field="Match_Desc_rsp")
@@ -82,7 +83,7 @@ class EnergyScan:
     @classmethod
     def from_bytes(cls, frame: bytes) -> "EnergyScan":
         name = "Mgmt_NWK_Update_notify"
-        _, status, mask, _, _, count = _unpack(_SCAN_RESPONSE, frame, name)
+        _, status, mask, _, _, count = unpack(_SCAN_RESPONSE, frame, 0, name)
         channels = tuple(channel for channel in range(11, 27) if mask & 1 << channel)
         values = frame[_SCAN_RESPONSE.size :][:count]
         if status != SUCCESS or len(values) != len(channels):
@@ -115,9 +116,3 @@ def nwk_address_request(transaction: int, device: Eui64) -> bytes:
 def ieee_address_request(transaction: int, network_address: int) -> bytes:
     """r22 2.4.3.1.2, single device response."""
     return struct.pack("<BHBB", transaction, network_address, 0, 0)
-
-
-def _unpack(layout: struct.Struct, frame: bytes, name: str) -> tuple[int, ...]:
-    if len(frame) < layout.size:
-        raise MalformedFrameError(f"{len(frame)} bytes where {layout.size} are needed", field=name)
-    return layout.unpack_from(frame)

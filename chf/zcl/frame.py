@@ -66,6 +66,24 @@ def unpack(layout: Struct, octets: bytes, offset: int, field: str) -> tuple[Any,
     return layout.unpack_from(octets, offset)
 
 
+class Payload:
+    """For slotted dataclasses: `LAYOUT` has their fields in their order. A last field that it lacks has the rest."""
+
+    __slots__: tuple[str, ...] = ()
+    LAYOUT: ClassVar[Struct]
+
+    @classmethod
+    def from_bytes(cls, payload: bytes) -> Self:
+        values = unpack(cls.LAYOUT, payload, 0, cls.__name__)
+        rest = (payload[cls.LAYOUT.size :],) if len(values) < len(cls.__slots__) else ()
+        return cls(*values, *rest)
+
+    def to_bytes(self) -> bytes:
+        values = [getattr(self, name) for name in self.__slots__]
+        rest = values.pop() if isinstance(values[-1], bytes) else b""
+        return self.LAYOUT.pack(*values) + rest
+
+
 @dataclass(frozen=True, slots=True)
 class Frame:
     """One ZCL frame. `to_client` is the direction bit: set on what a server sends."""
@@ -148,22 +166,20 @@ class Frame:
 
 
 _CONTROL = Struct("<B")  # ZCL8 2.4.1
-_DEFAULT_RESPONSE = Struct("<BB")  # command and status, ZCL8 2.5
-assert _DEFAULT_RESPONSE.size == 2
+
+
+def cluster_command(number: int, sequence: int, payload: bytes, *, to_client: bool, answered: bool = False) -> bytes:
+    """The whole frame of a cluster's command. With `answered`, the receiver is asked for a Default Response."""
+    frame = Frame(FrameType.CLUSTER, number, sequence, payload, to_client, disable_default_response=not answered)
+    return frame.to_bytes()
 
 
 @dataclass(frozen=True, slots=True)
-class DefaultResponse:
+class DefaultResponse(Payload):
     """ZCL8 2.5.12. The status stays a plain number: a device may send one that we have no name for."""
 
-    COMMAND: ClassVar[int] = 0x0B
+    COMMAND: ClassVar[int] = 0x0B  # ZCL8 2.5.12
+    LAYOUT = Struct("<BB")  # ZCL8 2.5.12
 
     command: int
     status: int
-
-    @classmethod
-    def from_bytes(cls, payload: bytes) -> Self:
-        return cls(*unpack(_DEFAULT_RESPONSE, payload, 0, "Default Response"))
-
-    def to_bytes(self) -> bytes:
-        return _DEFAULT_RESPONSE.pack(self.command, self.status)

@@ -11,15 +11,11 @@ from typing import Self
 
 from chf.errors import MalformedFrameError
 from chf.zcl.attributes import DataType, Value
-from chf.zcl.frame import Frame, FrameType, unpack
+from chf.zcl.frame import Frame, FrameType, Payload, cluster_command
 
 CLUSTER = 0x0800  # SE1.4 C.3
 KEY_ESTABLISHMENT_SUITE = 0x0000  # attribute, SE1.4 C.3.1.2.2.1
 
-_INITIATE = Struct("<HBB")  # suites, two times in seconds, SE1.4 C.3
-_TERMINATE = Struct("<BBH")  # status, wait, suites, SE1.4 C.3
-assert _INITIATE.size == 4
-assert _TERMINATE.size == 4
 _MAC_OCTETS = 16  # AES-MMO, SE1.4 C.4
 
 
@@ -35,21 +31,15 @@ class TerminateStatus(IntEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class InitiateKeyEstablishment:
+class InitiateKeyEstablishment(Payload):
     """Times are what the sender needs to make its ephemeral key and its MAC, in seconds."""
+
+    LAYOUT = Struct("<HBB")  # SE1.4 C.3
 
     suite: int
     ephemeral_time_s: int
     confirm_time_s: int
     certificate: bytes
-
-    @classmethod
-    def from_bytes(cls, payload: bytes) -> Self:
-        suite, ephemeral_time_s, confirm_time_s = unpack(_INITIATE, payload, 0, "Initiate Key Establishment")
-        return cls(suite, ephemeral_time_s, confirm_time_s, payload[_INITIATE.size :])
-
-    def to_bytes(self) -> bytes:
-        return _INITIATE.pack(self.suite, self.ephemeral_time_s, self.confirm_time_s) + self.certificate
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,19 +73,14 @@ class ConfirmKeyData:
 
 
 @dataclass(frozen=True, slots=True)
-class TerminateKeyEstablishment:
+class TerminateKeyEstablishment(Payload):
     """`wait_time_s`: before the receiver may try again. The status stays a number: a device may invent one."""
+
+    LAYOUT = Struct("<BBH")  # SE1.4 C.3
 
     status: int
     wait_time_s: int
     suites: int
-
-    @classmethod
-    def from_bytes(cls, payload: bytes) -> Self:
-        return cls(*unpack(_TERMINATE, payload, 0, "Terminate Key Establishment"))
-
-    def to_bytes(self) -> bytes:
-        return _TERMINATE.pack(self.status, self.wait_time_s, self.suites)
 
     @property
     def status_name(self) -> str:
@@ -118,14 +103,7 @@ _NUMBERS = {kind: number for number, kind in _COMMANDS.items()}
 
 def command(body: KeyEstablishmentCommand, sequence: int, *, to_client: bool, answered: bool = False) -> bytes:
     """The whole ZCL frame. With `answered`, the receiver is asked for a Default Response."""
-    return Frame(
-        FrameType.CLUSTER,
-        _NUMBERS[type(body)],
-        sequence,
-        body.to_bytes(),
-        to_client=to_client,
-        disable_default_response=not answered,
-    ).to_bytes()
+    return cluster_command(_NUMBERS[type(body)], sequence, body.to_bytes(), to_client=to_client, answered=answered)
 
 
 def parse(frame: Frame) -> KeyEstablishmentCommand | None:

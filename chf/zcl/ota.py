@@ -8,11 +8,11 @@ be older than the sender. Numbers stay plain where a device may send anything (s
 from dataclasses import dataclass
 from enum import IntEnum
 from struct import Struct
-from typing import ClassVar, Self
+from typing import ClassVar, Self, get_args
 
 from chf.errors import MalformedFrameError
 from chf.eui64 import Eui64, from_little_endian, to_little_endian
-from chf.zcl.frame import Frame, FrameType, Status, unpack
+from chf.zcl.frame import Frame, Payload, Status, cluster_command, unpack
 
 CLUSTER = 0x0019  # ZCL8 11.13
 
@@ -32,16 +32,13 @@ _U16 = Struct("<H")
 _U32 = Struct("<I")
 _NOTIFY = Struct("<BB")  # payload type, query jitter: ZCL8 11.13, as all that follow
 _QUERY = Struct("<BHHI")  # field control, manufacturer, image type, file version
-_IMAGE = Struct("<HHII")  # manufacturer, image type, file version, image size
 _BLOCK_REQUEST = Struct("<BHHIIB")  # field control, image, offset, maximum size
 _PAGE_REQUEST = Struct("<BHHIIBHH")  # the same, page size, response spacing
 _BLOCK = Struct("<BHHIIB")  # status, image, offset, size of the data
 _WAIT = Struct("<BII")  # status, current time, request time
-_END_REQUEST = Struct("<BHHI")  # status, image
-_END_RESPONSE = Struct("<HHIII")  # image, current time, upgrade time
 _SPECIFIC_REQUEST = Struct("<8sHHIH")  # node, image, stack version
 assert [s.size for s in (_QUERY, _BLOCK_REQUEST, _PAGE_REQUEST, _BLOCK)] == [9, 14, 18, 14]
-assert [s.size for s in (_WAIT, _END_REQUEST, _END_RESPONSE, _SPECIFIC_REQUEST)] == [9, 9, 16, 18]
+assert [s.size for s in (_WAIT, _SPECIFIC_REQUEST)] == [9, 18]
 
 
 class NotifyType(IntEnum):
@@ -118,8 +115,10 @@ class QueryNextImageRequest:
 
 
 @dataclass(frozen=True, slots=True)
-class ImageFound:
+class ImageFound(Payload):
     """What a Query Next Image Response or a Query Device Specific File Response carries with SUCCESS."""
+
+    LAYOUT = Struct("<HHII")  # ZCL8 11.13
 
     manufacturer_code: int
     image_type: int
@@ -142,15 +141,10 @@ class QueryNextImageResponse:
         (status,) = unpack(_U8, payload, 0, "status")
         if status != Status.SUCCESS:
             return cls(status)
-        return cls(status, ImageFound(*unpack(_IMAGE, payload, 1, "image")))
+        return cls(status, ImageFound.from_bytes(payload[1:]))
 
     def to_bytes(self) -> bytes:
-        if self.image is None:
-            return _U8.pack(self.status)
-        image = self.image
-        return _U8.pack(self.status) + _IMAGE.pack(
-            image.manufacturer_code, image.image_type, image.file_version, image.image_size
-        )
+        return _U8.pack(self.status) + (b"" if self.image is None else self.image.to_bytes())
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,12 +179,9 @@ class ImageBlockRequest:
         return cls(manufacturer_code, image_type, version, offset, maximum, node, period)
 
     def to_bytes(self) -> bytes:
-        control = (0 if self.node is None else _NODE_PRESENT) | (
-            0 if self.minimum_block_period is None else _PERIOD_PRESENT
-        )
-        octets = _BLOCK_REQUEST.pack(
-            control, self.manufacturer_code, self.image_type, self.file_version, self.offset_bytes, self.maximum_bytes
-        )
+        control = (self.node is not None) * _NODE_PRESENT | (self.minimum_block_period is not None) * _PERIOD_PRESENT
+        image = self.manufacturer_code, self.image_type, self.file_version
+        octets = _BLOCK_REQUEST.pack(control, *image, self.offset_bytes, self.maximum_bytes)
         if self.node is not None:
             octets += to_little_endian(self.node)
         return octets if self.minimum_block_period is None else octets + _U16.pack(self.minimum_block_period)
@@ -227,16 +218,10 @@ class ImagePageRequest:
         return cls(manufacturer_code, image_type, version, offset, maximum, size, spacing, node)
 
     def to_bytes(self) -> bytes:
-        octets = _PAGE_REQUEST.pack(
-            0 if self.node is None else _NODE_PRESENT,
-            self.manufacturer_code,
-            self.image_type,
-            self.file_version,
-            self.offset_bytes,
-            self.maximum_bytes,
-            self.page_bytes,
-            self.spacing_ms,
-        )
+        control = 0 if self.node is None else _NODE_PRESENT
+        image = self.manufacturer_code, self.image_type, self.file_version
+        page = self.offset_bytes, self.maximum_bytes, self.page_bytes, self.spacing_ms
+        octets = _PAGE_REQUEST.pack(control, *image, *page)
         return octets if self.node is None else octets + to_little_endian(self.node)
 
 
@@ -254,15 +239,8 @@ class ImageBlock:
     data: bytes
 
     def to_bytes(self) -> bytes:
-        header = _BLOCK.pack(
-            Status.SUCCESS,
-            self.manufacturer_code,
-            self.image_type,
-            self.file_version,
-            self.offset_bytes,
-            len(self.data),
-        )
-        return header + self.data
+        image = self.manufacturer_code, self.image_type, self.file_version
+        return _BLOCK.pack(Status.SUCCESS, *image, self.offset_bytes, len(self.data)) + self.data
 
 
 @dataclass(frozen=True, slots=True)
@@ -318,27 +296,21 @@ def parse_image_block_response(payload: bytes) -> ImageBlockResponse:
 
 
 @dataclass(frozen=True, slots=True)
-class UpgradeEndRequest:
+class UpgradeEndRequest(Payload):
     """Client to server: the download is over, one way or the other."""
 
     COMMAND: ClassVar[int] = 0x06  # ZCL8 11.13.9
     TO_CLIENT: ClassVar[bool] = False
+    LAYOUT = Struct("<BHHI")  # ZCL8 11.13
 
     status: int
     manufacturer_code: int
     image_type: int
     file_version: int
 
-    @classmethod
-    def from_bytes(cls, payload: bytes) -> Self:
-        return cls(*unpack(_END_REQUEST, payload, 0, "Upgrade End Request"))
-
-    def to_bytes(self) -> bytes:
-        return _END_REQUEST.pack(self.status, self.manufacturer_code, self.image_type, self.file_version)
-
 
 @dataclass(frozen=True, slots=True)
-class UpgradeEndResponse:
+class UpgradeEndResponse(Payload):
     """Server to client, asked for or not: when to activate, ZCL8 table 11-15.
 
     `current_time` 0 makes `upgrade_time` an offset in seconds; else both are seconds since 2000.
@@ -346,21 +318,13 @@ class UpgradeEndResponse:
 
     COMMAND: ClassVar[int] = 0x07  # ZCL8 11.13.9
     TO_CLIENT: ClassVar[bool] = True
+    LAYOUT = Struct("<HHIII")  # ZCL8 11.13
 
     manufacturer_code: int
     image_type: int
     file_version: int
     current_time: int
     upgrade_time: int
-
-    @classmethod
-    def from_bytes(cls, payload: bytes) -> Self:
-        return cls(*unpack(_END_RESPONSE, payload, 0, "Upgrade End Response"))
-
-    def to_bytes(self) -> bytes:
-        return _END_RESPONSE.pack(
-            self.manufacturer_code, self.image_type, self.file_version, self.current_time, self.upgrade_time
-        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -406,28 +370,12 @@ ServerCommand = (
 ClientCommand = (
     QueryNextImageRequest | ImageBlockRequest | ImagePageRequest | UpgradeEndRequest | QueryDeviceSpecificFileRequest
 )
-_CLIENT_COMMANDS: dict[int, type[ClientCommand]] = {
-    kind.COMMAND: kind
-    for kind in (
-        QueryNextImageRequest,
-        ImageBlockRequest,
-        ImagePageRequest,
-        UpgradeEndRequest,
-        QueryDeviceSpecificFileRequest,
-    )
-}
+_CLIENT_COMMANDS: dict[int, type[ClientCommand]] = {kind.COMMAND: kind for kind in get_args(ClientCommand)}
 
 
 def command(body: ServerCommand | ClientCommand, sequence: int) -> bytes:
     """The whole ZCL frame; a Default Response of success is not asked for."""
-    return Frame(
-        FrameType.CLUSTER,
-        body.COMMAND,
-        sequence,
-        body.to_bytes(),
-        to_client=body.TO_CLIENT,
-        disable_default_response=True,
-    ).to_bytes()
+    return cluster_command(body.COMMAND, sequence, body.to_bytes(), to_client=body.TO_CLIENT)
 
 
 def parse_request(frame: Frame) -> ClientCommand | None:

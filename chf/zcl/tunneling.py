@@ -11,7 +11,7 @@ from struct import Struct
 from typing import Self
 
 from chf.errors import MalformedFrameError
-from chf.zcl.frame import Frame, FrameType, unpack
+from chf.zcl.frame import Frame, FrameType, Payload, cluster_command, unpack
 
 CLUSTER = 0x0704  # Tunneling, SE1.4
 
@@ -19,16 +19,9 @@ GB_HRGP = 6  # protocol number of GBCS traffic
 MANUFACTURER_NOT_USED = 0xFFFF
 GBCS_TRANSFER_SIZE = 1500  # both sides state it
 
-_REQUEST_TUNNEL = Struct("<BHBH")  # protocol, manufacturer, flow control, largest transfer: SE1.4, as all that follow
-_REQUEST_TUNNEL_RESPONSE = Struct("<HBH")  # tunnel, status, largest transfer
-_TUNNEL_ID = Struct("<H")
-_TRANSFER_DATA_ERROR = Struct("<HB")  # tunnel, status
-_PROTOCOL_OFFSET = Struct("<B")
+_TUNNEL_ID = Struct("<H")  # SE1.4, as all that follow
 _PROTOCOLS_HEADER = Struct("<BB")  # list complete, count
 _PROTOCOL = Struct("<HB")  # manufacturer, protocol
-assert _REQUEST_TUNNEL.size == 6
-assert _REQUEST_TUNNEL_RESPONSE.size == 5
-assert _TRANSFER_DATA_ERROR.size == 3
 assert _PROTOCOL.size == 3
 
 
@@ -51,90 +44,56 @@ class TransferDataStatus(IntEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class RequestTunnel:
+class RequestTunnel(Payload):
+    LAYOUT = Struct("<BH?H")  # SE1.4
+
     protocol: int = GB_HRGP
     manufacturer_code: int = MANUFACTURER_NOT_USED
     flow_control: bool = False
     maximum_incoming_transfer_size: int = GBCS_TRANSFER_SIZE
 
-    @classmethod
-    def from_bytes(cls, payload: bytes) -> Self:
-        protocol, manufacturer, flow_control, size = unpack(_REQUEST_TUNNEL, payload, 0, "RequestTunnel")
-        return cls(protocol, manufacturer, bool(flow_control), size)
-
-    def to_bytes(self) -> bytes:
-        return _REQUEST_TUNNEL.pack(
-            self.protocol, self.manufacturer_code, self.flow_control, self.maximum_incoming_transfer_size
-        )
-
 
 @dataclass(frozen=True, slots=True)
-class RequestTunnelResponse:
+class RequestTunnelResponse(Payload):
     """`status` stays a plain number: a device may send one that `TunnelStatus` does not know."""
+
+    LAYOUT = Struct("<HBH")  # SE1.4
 
     tunnel_id: int
     status: int
     maximum_incoming_transfer_size: int = GBCS_TRANSFER_SIZE
 
-    @classmethod
-    def from_bytes(cls, payload: bytes) -> Self:
-        return cls(*unpack(_REQUEST_TUNNEL_RESPONSE, payload, 0, "RequestTunnelResponse"))
-
-    def to_bytes(self) -> bytes:
-        return _REQUEST_TUNNEL_RESPONSE.pack(self.tunnel_id, self.status, self.maximum_incoming_transfer_size)
-
 
 @dataclass(frozen=True, slots=True)
-class CloseTunnel:
+class CloseTunnel(Payload):
+    LAYOUT = _TUNNEL_ID
+
     tunnel_id: int
 
-    @classmethod
-    def from_bytes(cls, payload: bytes) -> Self:
-        return cls(*unpack(_TUNNEL_ID, payload, 0, "CloseTunnel"))
-
-    def to_bytes(self) -> bytes:
-        return _TUNNEL_ID.pack(self.tunnel_id)
-
 
 @dataclass(frozen=True, slots=True)
-class TransferData:
+class TransferData(Payload):
     """One whole GBCS message; the length is what the frame holds."""
+
+    LAYOUT = _TUNNEL_ID
 
     tunnel_id: int
     data: bytes
 
-    @classmethod
-    def from_bytes(cls, payload: bytes) -> Self:
-        (tunnel_id,) = unpack(_TUNNEL_ID, payload, 0, "TransferData")
-        return cls(tunnel_id, payload[_TUNNEL_ID.size :])
-
-    def to_bytes(self) -> bytes:
-        return _TUNNEL_ID.pack(self.tunnel_id) + self.data
-
 
 @dataclass(frozen=True, slots=True)
-class TransferDataError:
+class TransferDataError(Payload):
+    LAYOUT = Struct("<HB")  # SE1.4
+
     tunnel_id: int
     status: int
 
-    @classmethod
-    def from_bytes(cls, payload: bytes) -> Self:
-        return cls(*unpack(_TRANSFER_DATA_ERROR, payload, 0, "TransferDataError"))
-
-    def to_bytes(self) -> bytes:
-        return _TRANSFER_DATA_ERROR.pack(self.tunnel_id, self.status)
-
 
 @dataclass(frozen=True, slots=True)
-class GetSupportedTunnelProtocols:
+class GetSupportedTunnelProtocols(Payload):
+    LAYOUT = Struct("<B")  # SE1.4
+
     protocol_offset: int = 0
-
-    @classmethod
-    def from_bytes(cls, payload: bytes) -> Self:
-        return cls(*unpack(_PROTOCOL_OFFSET, payload, 0, "GetSupportedTunnelProtocols"))
-
-    def to_bytes(self) -> bytes:
-        return _PROTOCOL_OFFSET.pack(self.protocol_offset)
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,15 +116,10 @@ class SupportedTunnelProtocolsResponse:
 
 
 @dataclass(frozen=True, slots=True)
-class TunnelClosureNotification:
+class TunnelClosureNotification(Payload):
+    LAYOUT = _TUNNEL_ID
+
     tunnel_id: int
-
-    @classmethod
-    def from_bytes(cls, payload: bytes) -> Self:
-        return cls(*unpack(_TUNNEL_ID, payload, 0, "TunnelClosureNotification"))
-
-    def to_bytes(self) -> bytes:
-        return _TUNNEL_ID.pack(self.tunnel_id)
 
 
 TunnelingCommand = (
@@ -204,14 +158,8 @@ def command(body: TunnelingCommand, sequence: int, *, to_client: bool, answered:
 
     Raises KeyError for a command that does not exist in that direction: a mistake of the caller.
     """
-    return Frame(
-        FrameType.CLUSTER,
-        _NUMBERS[to_client][type(body)],
-        sequence,
-        body.to_bytes(),
-        to_client=to_client,
-        disable_default_response=not answered,
-    ).to_bytes()
+    number = _NUMBERS[to_client][type(body)]
+    return cluster_command(number, sequence, body.to_bytes(), to_client=to_client, answered=answered)
 
 
 def parse(frame: Frame) -> TunnelingCommand | None:

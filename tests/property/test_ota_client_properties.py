@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from hashlib import sha256
 from random import Random
+from struct import pack
 
 import pytest
 from hypothesis import given, settings
@@ -51,7 +52,7 @@ def test_server_commands_in_any_order_never_raise(commands, personality) -> None
     rig.device.power_on()
     rig.run(0.65)
     for command, tail, fitting, quiet in commands:
-        payload = bytes([0]) + rig.hub.image_id().to_bytes() + tail if fitting else tail
+        payload = bytes([0]) + pack("<HHI", *rig.hub.image_id()) + tail if fitting else tail
         rig.hub.command(command, payload, quiet=quiet)
         rig.run(0.02)
     rig.run(5)

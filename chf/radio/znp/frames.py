@@ -13,6 +13,7 @@ from typing import NamedTuple
 from chf.errors import MalformedFrameError
 from chf.eui64 import Eui64
 from chf.radio.outbox import Acceptance
+from chf.zcl.frame import unpack
 
 START = 0xFE  # MT API 2.1.1
 MAXIMUM_DATA_BYTES = 250  # MT API 2.1.1: of one frame
@@ -209,13 +210,13 @@ def acceptance(data: bytes | None) -> Acceptance:
 
 
 def data_confirm(data: bytes) -> DataConfirm:
-    status, _, tag = _unpack(_CONFIRM, data, "AF_DATA_CONFIRM")
+    status, _, tag = unpack(_CONFIRM, data, 0, "AF_DATA_CONFIRM")
     return DataConfirm(tag, _OUTCOMES.get(status, Outcome.NOT_DELIVERED))
 
 
 def incoming(data: bytes) -> IncomingMessage:
-    _, cluster, sender, source, destination, broadcast, lqi, security, timestamp, _, length = _unpack(
-        _INCOMING, data, "AF_INCOMING_MSG"
+    _, cluster, sender, source, destination, broadcast, lqi, security, timestamp, _, length = unpack(
+        _INCOMING, data, 0, "AF_INCOMING_MSG"
     )
     payload = data[_INCOMING.size : _INCOMING.size + length]
     if len(payload) != length:
@@ -227,8 +228,8 @@ def incoming(data: bytes) -> IncomingMessage:
 
 def incoming_ext(data: bytes) -> IncomingMessage:
     """A message that does not fit the frame stays in the dongle (3.2.2.3); three octets follow all the same."""
-    _, cluster, mode, address, source, _, destination, broadcast, lqi, security, timestamp, _, length = _unpack(
-        _INCOMING_EXT, data, "AF_INCOMING_MSG_EXT"
+    _, cluster, mode, address, source, _, destination, broadcast, lqi, security, timestamp, _, length = unpack(
+        _INCOMING_EXT, data, 0, "AF_INCOMING_MSG_EXT"
     )
     if mode != _BY_NWK_ADDRESS:
         raise MalformedFrameError(f"sender by addressing mode {mode}", field="AF_INCOMING_MSG_EXT")
@@ -248,17 +249,17 @@ def incoming_ext(data: bytes) -> IncomingMessage:
 
 
 def zdo_message(data: bytes) -> ZdoMessage:
-    sender, _, cluster, _, transaction, _ = _unpack(_ZDO, data, "ZDO_MSG_CB_INCOMING")
+    sender, _, cluster, _, transaction, _ = unpack(_ZDO, data, 0, "ZDO_MSG_CB_INCOMING")
     return ZdoMessage(sender, cluster, bytes((transaction,)) + data[_ZDO.size :])
 
 
 def device_joined(data: bytes) -> tuple[int, Eui64]:
-    network_address, device, _ = _unpack(_JOINED, data, "ZDO_TC_DEV_IND")
+    network_address, device, _ = unpack(_JOINED, data, 0, "ZDO_TC_DEV_IND")
     return network_address, Eui64(device)
 
 
 def device_left(data: bytes) -> DeviceLeft:
-    _, device, _, _, rejoins = _unpack(_LEFT, data, "ZDO_LEAVE_IND")
+    _, device, _, _, rejoins = unpack(_LEFT, data, 0, "ZDO_LEAVE_IND")
     return DeviceLeft(Eui64(device), bool(rejoins))
 
 
@@ -270,12 +271,6 @@ _OUTCOMES = {  # TI ZComDef.h, status values
     0xCD: Outcome.NO_ROUTE,  # ZNwkNoRoute
     **dict.fromkeys(_FULL, Outcome.FULL),
 }
-
-
-def _unpack(layout: struct.Struct, data: bytes, name: str) -> tuple[int, ...]:
-    if len(data) < layout.size:
-        raise MalformedFrameError(f"{len(data)} bytes where {layout.size} are needed", field=name)
-    return layout.unpack_from(data)
 
 
 def runs_as_coordinator(device_info: bytes) -> bool:
