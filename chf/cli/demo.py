@@ -18,7 +18,7 @@ from typing import Any
 
 import click
 
-from chf.cli.demo_methods import METHODS, Method, Supplier
+from chf.cli.demo_methods import METHODS, PERSONALITIES, Method, Supplier
 from chf.cli.dongle import KINDS, Dongle
 from chf.cli.image_options import kind_option, load_image
 from chf.cli.options import json_option, print_json, talk
@@ -58,6 +58,7 @@ class Options:
     radio: str
     seed: int
     method: Method
+    personality: str | None
     image: FirmwareImage
     home: Path
     pcap: Path | None
@@ -70,6 +71,11 @@ _FILE = click.Path(dir_okay=False, path_type=Path)
 @click.command()
 @click.option("--radio", type=click.Choice(KINDS), default="ezsp", show_default=True, help="Kind of virtual dongle.")
 @click.option("--method", type=click.Choice(list(METHODS)), default="ppmid", show_default=True, help="Kind of device.")
+@click.option(
+    "--personality",
+    type=click.Choice(PERSONALITIES),
+    help="Whose OTA client the device has (docs/personalities.md); without it, one that keeps to the standard.",
+)
 @click.option(
     "--image",
     "image_file",
@@ -90,6 +96,7 @@ def demo(
     *,
     radio: str,
     method: str,
+    personality: str | None,
     image_file: Path | None,
     kind: ImageKind | None,
     seed: int,
@@ -115,7 +122,7 @@ def demo(
         given = None if image_file is None else load_image(image_file, kind=kind)
         pki = Pki.create(home / "pki", chf=HUB, keys=seeded_keys(f"chf demo {seed}".encode()))
         image = METHODS[method].image(pki) if given is None else given
-        options = Options(radio, seed, _for_whom(METHODS[method], image), image, home, pcap, keys)
+        options = Options(radio, seed, _for_whom(METHODS[method], image), personality, image, home, pcap, keys)
         say: Callable[[str], None] = (lambda _text: None) if as_json else talk
         with Store.open(home, hub=True) as store:
             try:
@@ -169,7 +176,8 @@ class _Demo:
         scenario = self._write_scenario(pki)
         try:
             async with asyncio.timeout(_LIMIT_S), self._virtual_dongle(scenario) as (port, dongle_ends):
-                self._say(f"virtual dongle with one {self._method.name} at {port}")
+                client = "" if options.personality is None else f" with an OTA client as of {options.personality}"
+                self._say(f"virtual dongle with one {self._method.name}{client} at {port}")
                 return await self._tell(port, dongle_ends)
         except TimeoutError:
             raise TimedOutError(f"the demo did not come to its end in {_LIMIT_S:.0f} s") from None
@@ -278,6 +286,7 @@ class _Demo:
         return {
             "schema": 1,
             "method": self._method.name.lower(),
+            "personality": self._options.personality,
             "result": job.state.value,
             "reason": job.reason,
             "image": {
@@ -333,7 +342,10 @@ class _Demo:
         hardware = header.hardware_versions
         path = self._options.home / "demo-scenario.toml"
         path.touch(mode=0o600)  # the install code is in it
-        trust = "".join(f"{name} = {json.dumps(value)}\n" for name, value in self._method.scenario(pki).items())
+        known = self._method.scenario(pki)
+        if self._options.personality is not None:
+            known["personality"] = self._options.personality
+        own = "".join(f"{name} = {json.dumps(value)}\n" for name, value in known.items())
         path.write_text(
             f"""seed = {self._options.seed}
 
@@ -353,7 +365,7 @@ body_format = "{"sub-elements" if self._options.image.kind is ImageKind.STANDARD
 access_control_broker = "{format_eui64(pki.acb)}"
 signing_key = {json.dumps(str((pki.path / f"{self._device:016x}-ds.key").absolute()))}
 credentials = {json.dumps(f"pki/zigbee/{self._device:016x}-suite2.txt")}
-{trust}""",
+{own}""",
             encoding="utf-8",
         )
         return path

@@ -24,6 +24,23 @@ from chf.store.alerts import Alert
 from chf.store.device_log import DeviceType
 from chf.update.model import Update, UpdateState
 
+PERSONALITIES: Final = (
+    "spec-strict",
+    "spec-strict-no-time",
+    "silicon-labs",
+    "telink",
+    "ti",
+    "nxp",
+    "st",
+    "microchip",
+    "nordic",
+    "esp-v1",
+    "esp-v2",
+    "seconds-period",
+    "unflagged-period",
+)
+"""Those of docs/personalities.md that a hub can activate; here by name, since nothing in chf knows the emulation."""
+
 _RECIPE = """
 kind = "{kind}"
 manufacturer_code = 0xFFF0

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from chf.cli.demo_methods import PERSONALITIES as DEMO
 from devices.nodes import events
 from devices.nodes.cluster import Discover
 from devices.nodes.ota_states import State
@@ -737,3 +738,7 @@ def test_every_personality_stands_in_the_docs() -> None:
     page = (Path(__file__).parents[2] / "docs" / "personalities.md").read_text()
     told = set(re.findall(r"^\| `([^`]*)` \|", page, re.MULTILINE))
     assert told == set(PERSONALITIES)
+
+
+def test_the_demo_offers_those_that_a_hub_can_activate() -> None:
+    assert set(DEMO) == {name for name, each in PERSONALITIES.items() if each.activation_policy == 0}

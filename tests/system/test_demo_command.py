@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from chf.cli.demo_methods import PERSONALITIES
 from tests.support.programs import chf_command, image_file, run_chf, until
 from tests.support.virtual_dongle import ROOT
 
@@ -206,6 +207,30 @@ def test_an_image_for_the_hub_itself_is_refused(tmp_path):
 
 def test_a_seed_that_no_scenario_takes_is_a_mistake_of_the_caller(tmp_path):
     assert "--seed" in demo(tmp_path, "--seed", 1 << 32, code=2).err
+
+
+@pytest.mark.parametrize(
+    ("name", "radio", "method"),
+    [
+        ("telink", "znp", "hcalcs"),
+        *(
+            pytest.param(name, radio, method, marks=pytest.mark.slow)
+            for name in PERSONALITIES
+            for radio, method in (("ezsp", "ppmid"), ("znp", "hcalcs"))
+            if (name, radio) != ("telink", "znp")
+        ),
+    ],
+)
+def test_the_device_has_the_ota_client_that_was_asked_for(tmp_path, name, radio, method):
+    home = tmp_path / "kept"
+    ran = demo(tmp_path, "--personality", name, "--radio", radio, "--method", method, "--home", home)
+    assert (ran.json["result"], ran.json["personality"]) == ("activated", name)
+    assert f'personality = "{name}"\n' in (home / "demo-scenario.toml").read_text()
+
+
+def test_an_ota_client_that_nobody_knows_is_a_mistake_of_the_caller_who_is_told_the_others(tmp_path):
+    said = demo(tmp_path, "--personality", "nobody", code=2).err
+    assert all(f"'{name}'" in said for name in PERSONALITIES)
 
 
 def test_it_says_the_same_on_both_kinds_of_dongle(tmp_path):
