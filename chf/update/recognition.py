@@ -272,7 +272,7 @@ class Watch:
         "_answer",
         "_asked_at",
         "_early",
-        "_image",
+        "_octets",
         "_offset",
         "_queried",
         "_restarted",
@@ -283,7 +283,7 @@ class Watch:
     def __init__(self, traits: Traits) -> None:
         self.traits = traits
         self._to_look_at = _FIRST_BLOCKS
-        self._image = b""  # that the last block request was for,
+        self._octets = b""  # the last block request,
         self._offset = b""  # its offset, empty where there is no download to compare with,
         self._asked_at = Instant(0.0)  # its time
         self._answer: bytes | None = None  # and what it was answered
@@ -297,19 +297,19 @@ class Watch:
 
     def hear(self, octets: bytes, answer: bytes | None, instant: Instant) -> bool:
         """One ZCL frame of the OTA cluster, and the frame that it was answered with. True where the traits changed."""
-        offset = octets[_OFFSET]
         before = self.traits
         if len(octets) < _REQUEST.size or octets[2] != _BLOCK_REQUEST or octets[0] & _KIND != _CLUSTER_TO_SERVER:
             self._hear_other(octets)
             return self.traits != before
+        offset = octets[_OFFSET]
         if self._to_look_at or offset in (self._offset, _FIRST_OFFSET):
             self._hear_block(octets, instant)
-        self._image, self._offset, self._asked_at, self._answer = octets[_IMAGE], offset, instant, answer
+        self._octets, self._offset, self._asked_at, self._answer = octets, offset, instant, answer
         return self.traits is not before and self.traits != before
 
     def _hear_block(self, octets: bytes, instant: Instant) -> None:
         *_, control, _, _, _, offset, maximum = _REQUEST.unpack_from(octets)
-        if self._offset and octets[_IMAGE] == self._image:
+        if self._offset and octets[_IMAGE] == self._octets[_IMAGE]:
             last = int.from_bytes(self._offset, "little")
             if self._restarted:
                 self._after_restart(last, offset)
