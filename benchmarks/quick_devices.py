@@ -11,12 +11,12 @@ import os
 import secrets
 from concurrent.futures import Future, ProcessPoolExecutor
 
+import timed_devices
 from openssl_curves import OpenSslCurve
 
 from chf.crypto import ecmqv
 from chf.crypto.binary_curve import SECT163K1, SECT283K1, BinaryCurve, Point
 from chf.crypto.ecmqv import Ephemeral
-from devices.__main__ import main
 from devices.nodes import key_establishment
 from devices.nodes.key_establishment import KeyEstablishmentClient
 from devices.wire.zcl import Status
@@ -109,4 +109,4 @@ if __name__ == "__main__":
         compute_beside(workers)
         _use_openssl_if_there()
         draw_ephemeral_keys()
-        main(prog_name="python benchmarks/quick_devices.py")
+        timed_devices.run("python benchmarks/quick_devices.py")

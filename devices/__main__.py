@@ -35,11 +35,6 @@ def main() -> None:
 @click.option("--control", is_flag=True, help="Take commands as JSON lines on standard input; answers are events.")
 @click.option("--tied", is_flag=True, help="End with standard input too: with the program that holds it open.")
 @click.option(
-    "--block-times",
-    type=click.Path(path_type=Path),
-    help="At the end, how long the host took for each image block, as JSON.",
-)
-@click.option(
     "--state",
     metavar="FILE",
     type=click.Path(path_type=Path),

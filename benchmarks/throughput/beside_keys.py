@@ -122,8 +122,9 @@ async def run(plan: Plan, certificates: Path, *, quiet_s: float) -> tuple[Latenc
         scenario, times, settings = (directory / file for file in ("scenario.toml", "times.json", "hub.toml"))
         plan.write_scenario(scenario, home / "pki")
         settings.write_text('[security]\nmode = "cbke"\n', encoding="ascii")
-        command = [sys.executable, str(ROOT / "benchmarks" / "quick_devices.py"), "serve", str(scenario)]
-        command += ["--ncp", plan.radio, "--events", "-", "--control", "--block-times", str(times)]
+        command = [sys.executable, str(ROOT / "benchmarks" / "quick_devices.py")]
+        command += ["--block-times", str(times), "serve", str(scenario)]
+        command += ["--ncp", plan.radio, "--events", "-", "--control"]
         async with running("the virtual dongle", command, directory / "dongle.log") as dongle:
             port = json.loads(await dongle.line(LIMIT_S))["port"]
             hub = [sys.executable, "-m", "chf.cli.main", "run", "--radio", plan.radio, "--port", port]

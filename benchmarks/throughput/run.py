@@ -14,6 +14,7 @@ from throughput.fleet import BLOCK_BYTES, Fleet
 from throughput.peers import JOIN_LIMIT_S, Peer
 from throughput.processes import BrokenRunError, Process, running
 
+_DEVICES = Path(__file__).parents[1] / "timed_devices.py"
 _START_LIMIT_S = 20.0
 _SETTLE_S = 1.5  # the devices' first query (0.5 s after they found the server) and the hub's tunnels are over by then
 _REPEATED_S = 2.5  # whatever took so long was asked for again: devices do so after 3 s or 5 s
@@ -54,8 +55,8 @@ async def run(peer: Peer, radio: str, fleet: Fleet) -> Measurement:
         directory = Path(name)
         scenario, times = directory / "scenario.toml", directory / "block-times.json"
         fleet.write_scenario(scenario, smart_energy=peer.smart_energy)
-        command = [sys.executable, "-m", "devices", "serve", str(scenario), "--ncp", radio]
-        command += ["--events", "-", "--control", "--block-times", str(times)]
+        command = [sys.executable, str(_DEVICES), "--block-times", str(times), "serve", str(scenario)]
+        command += ["--ncp", radio, "--events", "-", "--control"]
         async with running("the virtual dongle", command, directory / "dongle.log") as dongle:
             port = json.loads(await dongle.line(_START_LIMIT_S))["port"]
             async with peer.serve(radio, port, fleet, directory) as host:

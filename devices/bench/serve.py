@@ -14,7 +14,6 @@ from random import Random
 from typing import Any, Self, TextIO
 from urllib.parse import urlsplit
 
-from devices.bench.block_times import BlockTimes
 from devices.bench.control import Control
 from devices.bench.faults import FaultyDongle
 from devices.bench.ports import Port, PtyPort, TcpPort
@@ -45,7 +44,6 @@ class ServeOptions:
     seed: int | None = None
     control: bool = False
     tied: bool = False
-    block_times: Path | None = None
     state: Path | None = None
 
 
@@ -62,10 +60,7 @@ class Bench:
             # Chance after a start is not that of the start before; a scenario's own seed has 32 bits.
             scenario = replace(scenario, seed=scenario.seed + (state.starts << 32))
         self._events = self._open_events(options.events, now)
-        block_times = None if options.block_times is None else BlockTimes(options.block_times)
-        if block_times is not None:
-            self._closing.callback(block_times.write)
-        self.world: World = build_world(scenario, self._events or NoEvents(), now, block_times, options.ncp)
+        self.world: World = build_world(scenario, self._events or NoEvents(), now, options.ncp)
         if state is not None:
             try:
                 state.restore(self.world)
@@ -81,9 +76,8 @@ class Bench:
         records = self._capture or self._keys or self._events
         queue = self.world.queue
         line = FaultyDongle(self.world.dongle, scenario.faults, Random(f"{scenario.seed} line"), queue)
-        on_the_line = line if block_times is None else block_times.on_the_line(line)
         keep = None if state is None else partial(state.save, self.world)
-        self.runner = Runner(loop, queue, on_the_line, self._after_turn if records else None, keep)
+        self.runner = Runner(loop, queue, line, self._after_turn if records else None, keep)
         self.port = line.port = open_port(options.listen, self.runner)
         self.control = None
         if self._events is not None:

@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 from random import Random
 
-from devices.bench.block_times import BlockTimes
 from devices.bench.device_entries import DeviceEntry
 from devices.bench.dongles import Dongle, make_dongle
 from devices.bench.faults import LateConfirms
@@ -30,13 +29,7 @@ class World:
     late_confirms: LateConfirms
 
 
-def build_world(
-    scenario: Scenario,
-    listener: NodeListener,
-    now_s: float = 0.0,
-    block_times: BlockTimes | None = None,
-    ncp: str = "ezsp",
-) -> World:
+def build_world(scenario: Scenario, listener: NodeListener, now_s: float = 0.0, ncp: str = "ezsp") -> World:
     """`now_s` is where simulated time starts, `ncp` one of devices.bench.dongles.KINDS.
 
     Devices are switched on by the queue, at their time.
@@ -45,18 +38,10 @@ def build_world(
     medium = Medium(queue, _random(scenario, "medium"), scenario.medium)
     late_confirms = LateConfirms(scenario.faults.confirms, _random(scenario, "confirms"), queue)
 
-    def make_stack(
-        coordinator_listener: CoordinatorListener, keys: LinkKeys, ieee: Eui64, host_fragments: bool
-    ) -> ZigbeeCoordinator:
-        make = ZigbeeCoordinator if block_times is None else block_times.coordinator
-        return make(
-            ieee,
-            medium,
-            queue,
-            _random(scenario, "coordinator"),
-            link_keys=keys,
-            listener=coordinator_listener,
-            host_fragments=host_fragments,
+    def make_stack(above: CoordinatorListener, keys: LinkKeys, ieee: Eui64, host_fragments: bool) -> ZigbeeCoordinator:
+        random = _random(scenario, "coordinator")
+        return ZigbeeCoordinator(
+            ieee, medium, queue, random, link_keys=keys, listener=above, host_fragments=host_fragments
         )
 
     dongle = make_dongle(ncp, scenario.ncp, make_stack, queue, _random(scenario, "dongle"))

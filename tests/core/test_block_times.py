@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from random import Random
 
-from devices.bench.block_times import BlockTimes
+from benchmarks.throughput.block_times import BlockTimes
 from devices.medium.medium import Medium
 from devices.stack.interface import Eui64
 from devices.time import EventQueue
