@@ -11,8 +11,8 @@ from lxml.etree import _Element
 
 from chf.duis.codes import DccAlertCode, ResponseCode
 from chf.duis.device_request import format_date_time
-from chf.duis.document import add, to_octets
-from chf.duis.envelope import base64_text, new_response
+from chf.duis.document import add, base64_text, to_octets
+from chf.duis.envelope import new_response
 from chf.duis.identifiers import RequestId
 from chf.eui64 import Eui64, format_eui64
 from chf.gbcs import ActivateImageResultCode, FirmwareTransferAlert, PpmidFirmwareActivationAlert, TransferResponseCode

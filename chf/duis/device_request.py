@@ -3,16 +3,24 @@
 Install codes are secrets: they are in no repr and in no error.
 """
 
-import binascii
 import re
-from base64 import b64decode, b64encode
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import ClassVar, Final, Self
 
 from lxml.etree import _Element
 
-from chf.duis.document import ElementReader, add, name_of, refusal, refuse_attributes, text_of, to_octets
+from chf.duis.document import (
+    ElementReader,
+    add,
+    base64_in,
+    base64_text,
+    name_of,
+    refusal,
+    refuse_attributes,
+    text_of,
+    to_octets,
+)
 from chf.duis.header import RequestHeader, new_request
 from chf.duis.identifiers import RequestId
 from chf.eui64 import Eui64, format_eui64, parse_eui64
@@ -95,7 +103,7 @@ class SignedPreCommandRequest:
         root, body = new_request(RequestHeader(self.request_id, self.SERVICE, 5))
         content = add(body, self.ELEMENT)
         _add_time(content, self.execution_utc_s)
-        add(content, "GBCSPayload", b64encode(self.gbcs_payload).decode("ascii"))
+        add(content, "GBCSPayload", base64_text(self.gbcs_payload))
         return to_octets(root)
 
     @classmethod
@@ -103,10 +111,7 @@ class SignedPreCommandRequest:
         fields = _fields(content, cls.ELEMENT, header)
         when = _read_time(fields)
         element = fields.required("GBCSPayload")
-        try:
-            payload = b64decode("".join(text_of(element).split()), validate=True)
-        except (ValueError, binascii.Error):
-            raise refusal("not base64", element) from None
+        payload = base64_in(text_of(element), element)
         if not 0 < len(payload) <= _LARGEST_PAYLOAD_OCTETS:
             raise refusal(f"1 to {_LARGEST_PAYLOAD_OCTETS} octets are wanted, not {len(payload)}", element)
         fields.finish()

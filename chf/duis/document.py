@@ -5,7 +5,9 @@ declaration, processing instructions, depth, and numbers of elements. Nothing is
 knows no service request: `request` and `response` do.
 """
 
+import binascii
 import re
+from base64 import b64decode, b64encode
 
 from lxml import etree
 from lxml.etree import _Comment, _Element, _ProcessingInstruction
@@ -175,6 +177,22 @@ def text_of(element: _Element, *, collapse: bool = False) -> str:
         raise refusal("text is expected, and nothing inside it", element)
     text = element.text or ""
     return text.strip(_XML_SPACE) if collapse else text
+
+
+def base64_in(text: str, element: _Element) -> bytes:
+    """xs:base64Binary: white space anywhere is allowed, everything else strict."""
+    try:
+        compact = text.encode("ascii").translate(None, _XML_SPACE.encode())
+        octets = b64decode(compact, validate=True)
+    except (UnicodeEncodeError, binascii.Error) as error:
+        raise refusal(f"not base64: {str(error)[:80]}", element) from None
+    if b64encode(octets) != compact:
+        raise refusal("not base64: its end is not in canonical form", element)
+    return octets
+
+
+def base64_text(octets: bytes) -> str:
+    return b64encode(octets).decode("ascii")
 
 
 def refuse_attributes(element: _Element) -> None:

@@ -4,7 +4,6 @@ Answers carry the RequestID that they answer and the ResponseID made from it. Al
 ResponseID of their own, `originator:recipient:counter`, by which a repeated delivery is known for one.
 """
 
-from base64 import b64encode
 from dataclasses import dataclass, fields
 from typing import TypeAlias, assert_never
 
@@ -12,7 +11,7 @@ from lxml.etree import _Element
 
 from chf.duis.codes import ResponseCode
 from chf.duis.device_request import format_date_time
-from chf.duis.document import add, new_root, to_octets
+from chf.duis.document import add, base64_text, new_root, to_octets
 from chf.duis.header import SCHEMA_VERSION
 from chf.duis.identifiers import RequestId, format_device_ids
 from chf.eui64 import Eui64
@@ -120,7 +119,3 @@ def new_response(
     add(header, "ResponseCode", code.value)
     add(header, "ResponseDateTime", format_date_time(utc_s))
     return root, add(root, "Body")
-
-
-def base64_text(octets: bytes) -> str:
-    return b64encode(octets).decode("ascii")

@@ -4,15 +4,23 @@ Syntax only. Whether the devices may have the image is decided in `chf.dcc.intak
 `xml_signature`.
 """
 
-import binascii
-from base64 import b64decode, b64encode
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Self
 
 from lxml.etree import _Element
 
-from chf.duis.document import ElementReader, add, name_of, refusal, refuse_attributes, text_of, to_octets
+from chf.duis.document import (
+    ElementReader,
+    add,
+    base64_in,
+    base64_text,
+    name_of,
+    refusal,
+    refuse_attributes,
+    text_of,
+    to_octets,
+)
 from chf.duis.header import RequestHeader, new_request
 from chf.duis.identifiers import RequestId, format_device_ids, parse_device_ids
 from chf.errors import MalformedRequestError
@@ -21,7 +29,6 @@ from chf.eui64 import Eui64
 LARGEST_IMAGE_OCTETS = 10_240_000  # XSD
 _LONGEST_VERSION = 8  # XSD
 _NON_DEVICE_COMMAND_VARIANT = 8
-_XML_SPACE_OCTETS = b" \t\r\n"  # XML 1.0, S
 
 
 class ServiceReference(Enum):
@@ -53,7 +60,7 @@ class UpdateFirmwareRequest:
         service = self.service_reference.value
         root, body = new_request(RequestHeader(self.request_id, service, _NON_DEVICE_COMMAND_VARIANT))
         content = add(body, _BODIES[self.service_reference])
-        add(content, "FirmwareImage", b64encode(self.image).decode("ascii"))
+        add(content, "FirmwareImage", base64_text(self.image))
         add(content, "FirmwareVersion", self.firmware_version)
         add(content, "DeviceIDList", format_device_ids(self.device_ids))
         return to_octets(root)
@@ -74,15 +81,7 @@ class UpdateFirmwareRequest:
 
 
 def _read_image(element: _Element) -> bytes:
-    """xs:base64Binary: white space anywhere is allowed, everything else strict."""
-    text = text_of(element)
-    try:
-        compact = text.encode("ascii").translate(None, _XML_SPACE_OCTETS)
-        image = b64decode(compact, validate=True)
-    except (UnicodeEncodeError, binascii.Error) as error:
-        raise refusal(f"not base64: {str(error)[:80]}", element) from None
-    if b64encode(image) != compact:
-        raise refusal("not base64: its end is not in canonical form", element)
+    image = base64_in(text_of(element), element)
     if not image:
         raise refusal("no image", element)
     if len(image) > LARGEST_IMAGE_OCTETS:

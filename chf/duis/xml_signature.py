@@ -9,9 +9,7 @@ what the DCC's own signing tool makes), over exclusive C14N where the reference 
 Whose certificate a serial number names is the caller's to know; so is whether it may sign.
 """
 
-import binascii
 import hashlib
-from base64 import b64decode, b64encode
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -24,7 +22,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from lxml import etree
 from lxml.etree import _Element
 
-from chf.duis.document import SIGNATURE_NAMESPACE, ElementReader, name_of, refusal
+from chf.duis.document import SIGNATURE_NAMESPACE, ElementReader, base64_in, base64_text, name_of, refusal
 from chf.errors import RefusedError
 
 EXCLUSIVE_C14N = "http://www.w3.org/2001/10/xml-exc-c14n#"
@@ -33,7 +31,6 @@ ECDSA_SHA256 = "http://www.w3.org/2001/04/xmldsig-more#ecdsa-sha256"
 SHA256_DIGEST = "http://www.w3.org/2001/04/xmlenc#sha256"
 _SIGNATURE_OCTETS = 64  # r || s
 _LONGEST_SERIAL = 49  # decimal digits of the 20 octets that X.509 allows
-_SPACE = b" \t\r\n"
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,11 +126,11 @@ def sign(root: _Element, key: ec.EllipticCurvePrivateKey, certificate: x509.Cert
     transforms = etree.SubElement(reference, f"{ds}Transforms")
     etree.SubElement(transforms, f"{ds}Transform").set("Algorithm", ENVELOPED)
     etree.SubElement(reference, f"{ds}DigestMethod").set("Algorithm", SHA256_DIGEST)
-    etree.SubElement(reference, f"{ds}DigestValue").text = b64encode(digest).decode("ascii")
+    etree.SubElement(reference, f"{ds}DigestValue").text = base64_text(digest)
     r, s = decode_dss_signature(key.sign(_canonical(signed_info, exclusive=True), ec.ECDSA(SHA256())))
     half = _SIGNATURE_OCTETS // 2
     value = r.to_bytes(half, "big") + s.to_bytes(half, "big")
-    etree.SubElement(element, f"{ds}SignatureValue").text = b64encode(value).decode("ascii")
+    etree.SubElement(element, f"{ds}SignatureValue").text = base64_text(value)
     data = etree.SubElement(etree.SubElement(element, f"{ds}KeyInfo"), f"{ds}X509Data")
     issuer_serial = etree.SubElement(data, f"{ds}X509IssuerSerial")
     etree.SubElement(issuer_serial, f"{ds}X509IssuerName").text = certificate.issuer.rfc4514_string()
@@ -232,11 +229,4 @@ def _text(element: _Element) -> str:
 
 def _octets(element: _Element) -> bytes:
     """Of any length: the public samples carry placeholders, which a verifier refuses and a reader need not."""
-    try:
-        text = _text(element).encode("ascii").translate(None, _SPACE)
-        octets = b64decode(text, validate=True)
-    except (UnicodeEncodeError, binascii.Error):
-        raise refusal("not base64", element) from None
-    if b64encode(octets) != text:
-        raise refusal("not base64: its end is not in canonical form", element)
-    return octets
+    return base64_in(_text(element), element)

@@ -15,19 +15,3 @@ from chf.keys.effects import (
 from chf.keys.responder import Responder
 from chf.keys.session import KeyEstablishmentSettings
 from chf.keys.transitions import State
-
-__all__ = [
-    "ComputationFailure",
-    "Compute",
-    "Computed",
-    "Effect",
-    "Effects",
-    "Established",
-    "Failed",
-    "Install",
-    "KeyEstablishmentSettings",
-    "Responder",
-    "Send",
-    "State",
-    "Token",
-]

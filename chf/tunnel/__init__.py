@@ -18,22 +18,3 @@ from chf.tunnel.effects import (
 from chf.tunnel.server import TunnelServer
 from chf.tunnel.session import TunnelSettings
 from chf.tunnel.transitions import State
-
-__all__ = [
-    "Alarm",
-    "DiscoverEndpoint",
-    "Effect",
-    "Effects",
-    "MessageDelivered",
-    "MessageFailed",
-    "MessageReceived",
-    "ReplyToken",
-    "Send",
-    "State",
-    "TunnelClient",
-    "TunnelLost",
-    "TunnelOpened",
-    "TunnelRecord",
-    "TunnelServer",
-    "TunnelSettings",
-]

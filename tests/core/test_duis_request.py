@@ -10,7 +10,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chf.duis import (
-    RESPONSE_CODES,
     DuisSchema,
     FirmwareWarning,
     RequestId,
@@ -269,9 +268,3 @@ def test_duis_response_of_partial_acceptance():
     assert text.index("InvalidDeviceIDList") < text.index("OtherRequestInProgressList")
     assert "00-00-00-00-00-00-00-02,00-00-00-00-00-00-00-03" in text
     assert "NotCommissionedDeviceIDList" not in text
-
-
-def test_duis_every_code_says_whether_its_meaning_is_published():
-    assert set(RESPONSE_CODES) == set(ResponseCode)
-    ours = {code.value for code, meaning in RESPONSE_CODES.items() if not meaning.sourced}
-    assert ours == {"E110101", "E110102", "E110401", "E110402"}
