@@ -161,15 +161,17 @@ SHOWS: Final[Mapping[str, Shows]] = {
         field_control=frozenset({_NODE | _PERIOD}),
         page_block_bytes=frozenset(),
         keeps_offset=False,
-        starts_over=True,
-        source="ZBOSS as nordic; esp-zigbee-sdk #162 (64 octets), #892 (223), #833 (begins anew after one lost block)",
+        starts_over=None,
+        source="ZBOSS as nordic; esp-zigbee-sdk #162 (64 octets), #892 (223)",
     ),
     "esp-v2": Shows(
         frozenset({0x131B}),
         block_bytes=frozenset({48, 223}),
         page_block_bytes=frozenset(),
         retry_s=5,
-        source="esp-zigbee-sdk 2, documentation and #860: 48 octets by default, 223 advised",
+        starts_over=None,
+        source="esp-zigbee-sdk 2, documentation and #860: 48 octets by default, 223 advised; #833: begins anew after"
+        " one lost block",
     ),
 }
 """By the names of `CLASSES`."""
