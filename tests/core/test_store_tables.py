@@ -12,7 +12,6 @@ from chf.store import (
     BrokenLink,
     CommandState,
     DeviceEntry,
-    DeviceStatus,
     DeviceType,
     ImageRecord,
     NewAlert,
@@ -50,36 +49,6 @@ def image(content: bytes, name="a.ota") -> ImageRecord:
 
 
 # --- device log
-
-
-def test_a_device_comes_back_as_it_was_written(store):
-    entry = DeviceEntry(
-        PPMID,
-        DeviceType.PPMID,
-        T0,
-        install_code_link_key=LINK_KEY,
-        status=DeviceStatus.JOINED,
-        network_address=0x1234,
-        endpoint=3,
-        last_seen=UtcSeconds(T0 + 1.5),
-        manufacturer=0x10D6,
-        image_type=1,
-        hardware_version=2,
-        file_version=0xFFFFFFFF,
-        refused_frames=4,
-    )
-    with store.transaction() as tx:
-        tx.devices.add(entry)
-        tx.devices.add(DeviceEntry(OTHER, DeviceType.ESME, T0))
-    assert store.devices.get(PPMID) == entry
-    assert [device.eui64 for device in store.devices.list()] == [OTHER, PPMID]
-    changed = replace(entry, status=DeviceStatus.LEFT, refused_frames=5)
-    with store.transaction() as tx:
-        tx.devices.update(changed)
-    assert store.devices.get(PPMID) == changed
-    with store.transaction() as tx:
-        tx.devices.remove(PPMID)
-    assert store.devices.get(PPMID) is None
 
 
 def test_a_link_key_is_in_no_repr():
@@ -186,46 +155,6 @@ def test_a_name_that_two_images_have_names_neither(store):
 # --- jobs
 
 
-@pytest.mark.parametrize(
-    "activation",
-    [
-        model.ActivateNow(),
-        model.ActivateHold(),
-        model.ActivateHold(model.Strategy.PARK),
-        model.ActivateByCommand(),
-        model.ActivateAt(UtcSeconds(T0 + 0.5), model.Strategy.HOLD, model.TimeForm.ABSOLUTE),
-    ],
-)
-def test_a_job_comes_back_as_it_was_written(store, activation):
-    job = new_job(activation=activation)
-    with store.transaction() as tx:
-        tx.jobs.add(job)
-    assert store.jobs.get(job.id) == job
-    full = replace(
-        job,
-        state=model.UpdateState.WAITING,
-        reason="because",
-        version_before=None,
-        version_seen=0xFFFFFFFF,
-        transfer=model.TransferOutcome.SUCCESS,
-        report=model.ActivationReport(success=False, file_version=7),
-        waiting_for=model.WaitReason.TIME,
-        waiting_until=UtcSeconds(T0 + 1),
-        activation_at=UtcSeconds(T0 + 2),
-        download_started=UtcSeconds(T0 + 3),
-        download_ended=UtcSeconds(T0 + 4),
-        ended=UtcSeconds(T0 + 5),
-        record=model.TransferRecord(
-            model.TransferState.HELD, activation, 3, True, 56, 7, True, 2, UtcSeconds(T0 + 6.5), True
-        ),
-    )
-    with store.transaction() as tx:
-        tx.jobs.update(full)
-    assert store.jobs.get(job.id) == full
-    assert store.jobs.active_for(PPMID) == full
-    assert store.jobs.active_for(OTHER) is None
-
-
 @pytest.mark.parametrize("state", list(model.UpdateState))
 def test_a_device_has_at_most_one_active_job(store, state):
     with store.transaction() as tx:
@@ -239,6 +168,7 @@ def test_a_device_has_at_most_one_active_job(store, state):
         tx.jobs.add(new_job(3, device=OTHER))
     active = [2, 3] if state in model.ENDS else [1, 3]
     assert [job.id for job in store.jobs.list(active_only=True)] == active
+    assert [store.jobs.active_for(device).id for device in (PPMID, OTHER)] == active
 
 
 def test_the_schema_and_the_model_agree_on_what_is_active():
@@ -396,22 +326,13 @@ def alert(number: int, **changes) -> NewAlert:
     )
 
 
-def test_an_alert_is_written_exactly_once(store):
-    with store.transaction() as tx:
-        assert tx.alerts.add(alert(5000)) is True
-        assert tx.alerts.add(alert(5000, message=b"other")) is False
-    (written,) = store.alerts.list()
-    assert written.msg_id == "90-B3-D5-1F-30-00-00-02/5000/012B"
-    assert (written.message, written.verified, written.attempts, written.delivered) == (b"\xdf\x09", True, 0, None)
-    assert store.alerts.get(written.msg_id) == written
-    assert store.alerts.get("none") is None
-
-
 def test_an_alert_stays_open_until_it_is_acknowledged(store):
     with store.transaction() as tx:
         for number in range(3):
             tx.alerts.add(alert(number))
     first, second, _third = store.alerts.undelivered()
+    assert (first.msg_id, first.attempts, first.delivered) == ("90-B3-D5-1F-30-00-00-02/0/012B", 0, None)
+    assert store.alerts.get("none") is None
     with store.transaction() as tx:
         tx.alerts.attempted(first.msg_id)
         tx.alerts.attempted(first.msg_id)
@@ -522,8 +443,12 @@ def test_the_progress_of_nothing_is_damage():
         progress.cell('{"offset_bytes": 0, "size_bytes": 0, "blocks": 0, "utc": 1}')
 
 
-def test_devices_are_listed_in_the_order_in_which_they_were_added(store):
+def test_devices_are_listed_in_the_order_in_which_they_were_added_until_they_are_removed(store):
     with store.transaction() as tx:
-        for eui64, added in ((2, 1.0), (1, 2.0)):
+        for eui64, added in ((2, 1.0), (PPMID, 2.0), (1, 2.0)):
             tx.devices.add(DeviceEntry(Eui64(eui64), DeviceType.PPMID, UtcSeconds(added)))
+    assert [entry.eui64 for entry in store.devices.list()] == [2, 1, PPMID]
+    with store.transaction() as tx:
+        tx.devices.remove(PPMID)
+    assert store.devices.get(PPMID) is None
     assert [entry.eui64 for entry in store.devices.list()] == [2, 1]

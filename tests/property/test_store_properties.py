@@ -23,6 +23,12 @@ activations = st.one_of(
     st.builds(model.ActivateHold, st.sampled_from(model.Strategy)),
     st.builds(model.ActivateAt, utc, st.sampled_from(model.Strategy), st.sampled_from(model.TimeForm)),
 )
+records = st.builds(
+    model.TransferRecord,
+    st.sampled_from(model.TransferState),
+    activations,
+    *(st.none() | u8, st.booleans(), u32, u32, st.booleans(), u8, st.none() | utc, st.booleans()),
+)
 jobs = st.builds(
     model.Update,
     id=st.just(model.UpdateId(1)),
@@ -46,6 +52,7 @@ jobs = st.builds(
     download_started=st.none() | utc,
     download_ended=st.none() | utc,
     ended=st.none() | utc,
+    record=st.none() | records,
 )
 devices = st.builds(
     DeviceEntry,
@@ -98,6 +105,7 @@ def test_a_job_row_holds_every_job(store, first, second):
         tx.jobs.update(second)
         assert tx.jobs.list() == (second,)
         assert tx.jobs.list(active_only=True) == (() if second.state in model.ENDS else (second,))
+        assert tx.jobs.active_for(second.device) == (None if second.state in model.ENDS else second)
         raise UndoError
     assert store.jobs.list() == ()
 
