@@ -81,11 +81,16 @@ class ImageActivation:
         if response.upgrade_time < response.current_time:
             if personality.past_time is PastTime.HOLDS:
                 return Status.SUCCESS, self._hold(now, personality.bad_time_hold_s)
+            if personality.past_time is PastTime.REFUSED:
+                return Status.MALFORMED_COMMAND, []
             if personality.past_time is PastTime.DROPS:
                 return Status.FAILURE, self._drop("an upgrade time that has passed", Status.FAILURE, now)
         wait = personality.until_upgrade(response, machine.time(now))
         if wait <= 0:
             return Status.SUCCESS, self.activate(by_itself=False)
+        first = machine.deadline if personality.countdown_change is CountdownChange.EARLIER_TIME else None
+        if machine.state is State.COUNTING and first is not None:
+            wait = min(wait, first - now)
         machine.go(Event.SCHEDULED)
         machine.deadline = now + wait
         return Status.SUCCESS, [events.ActivationDue(wait)]
@@ -94,7 +99,7 @@ class ImageActivation:
         match self._personality.countdown_change:
             case CountdownChange.ANYTHING:
                 return True
-            case CountdownChange.ANOTHER_TIME:
+            case CountdownChange.ANOTHER_TIME | CountdownChange.EARLIER_TIME:
                 return not to_wait
             case CountdownChange.NOTHING:
                 return False
@@ -140,6 +145,8 @@ class ImageActivation:
         match self._personality.cancelled_by:
             case CancelledBy.FAILURE:
                 heard = status != Status.SUCCESS
+            case CancelledBy.ABORT:
+                heard = status == Status.ABORT
             case CancelledBy.ABORT_BEFORE_ANSWER:
                 heard = status == Status.ABORT and machine.state is State.ENDING
             case CancelledBy.NOTHING:

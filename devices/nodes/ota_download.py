@@ -119,7 +119,7 @@ class ImageDownload:
             case Taken.FOREIGN:
                 return self.fail(Status.INVALID_IMAGE, "a block of another image", now, of=block.image)
             case Taken.OUT_OF_STEP:
-                return self.fail(Status.ABORT, "a block out of step", now)
+                return self.fail(Status.ABORT, "a page block out of step", now)
             case Taken.COMPLETE:
                 return self._complete(fetch.download, now)
             case Taken.STREAMING | Taken.NEXT:
@@ -175,6 +175,8 @@ class ImageDownload:
                 return Status.SUCCESS, self.missed(now)
             case OtherStatus.MALFORMED:
                 return Status.MALFORMED_COMMAND, []
+            case OtherStatus.IGNORED:
+                return Status.SUCCESS, []
             case OtherStatus.STALLS:
                 if self._machine.go(Event.PAUSE):
                     self._machine.deadline = None
@@ -189,6 +191,8 @@ class ImageDownload:
                 if status in {Status.ABORT, Status.NO_IMAGE_AVAILABLE, Status.NOT_AUTHORIZED}:
                     return self.aborted(status, now)
                 return [] if status == Status.SUCCESS else self.missed(now)
+            case DefaultResponse.ABORT:
+                return self.aborted(status, now) if status == Status.ABORT else []
             case DefaultResponse.ENDS:
                 return self._ended("a Default Response in place of a block", status, now)
             case DefaultResponse.IGNORED:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 class Taken(Enum):
     IGNORED = "not asked for, twice, or of another image"
     FOREIGN = "of another image, which ends the download"
-    OUT_OF_STEP = "from where no block may begin, which ends it too"
+    OUT_OF_STEP = "of a page, from where no block may begin, which ends it too"
     STREAMING = "taken, more comes unasked"
     NEXT = "taken, ask for the next"
     COMPLETE = "taken, and it was the last"
@@ -70,7 +70,8 @@ class Fetch:
         if self._page_end:
             self._asked_bytes = min(block_bytes, min(self._early, default=self._page_end) - offset)
         period = minimum_period if personality.sends_period else None
-        block = ota.ImageBlockRequest(image, offset, self._asked_bytes, period, personality.period_flag)
+        node = settings.eui64 if personality.sends_node else None
+        block = ota.ImageBlockRequest(image, offset, self._asked_bytes, period, personality.period_flag, node)
         return ota.Command.IMAGE_BLOCK_REQUEST, block.to_bytes()
 
     def take(self, block: ota.ImageBlock) -> Taken:
@@ -98,7 +99,7 @@ class Fetch:
             if self.streaming and offset > self.offset:
                 self._early[offset] = data
                 return Taken.STREAMING
-            return Taken.OUT_OF_STEP if personality.unaligned_block_aborts else Taken.IGNORED
+            return Taken.IGNORED
         self._store(data)
         if self._early:
             self._append_early()

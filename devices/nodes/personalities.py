@@ -1,8 +1,8 @@
 """The OTA clients that can be emulated: those of the field, and a few that differ from the standard in one thing.
 
 Each is a row of data; `personality` says what a field means, docs/personalities.md what is special about each row and
-where it is known from. TI's, NXP's, ST's and Microchip's sources are licensed for their silicon: what they do was
-described from reading, and nothing of them is here.
+where it is known from. TI's, NXP's, ST's, Microchip's and ZBOSS's sources are licensed for some silicon only: what they
+do was described from reading, and nothing of them is here.
 """
 
 from __future__ import annotations
@@ -209,28 +209,46 @@ MICROCHIP = Personality(
     ms_in_u32=True,
 )
 
-# zigbee_fota.c of Nordic's nRF Connect SDK, over ZBOSS, of which no source is public.
+# zigbee_fota.c of Nordic's nRF Connect SDK, over ZBOSS: zcl_ota_upgrade_commands.c and zb_zcl_ota_upgrade.h.
 NORDIC = Personality(
     "nordic",
+    has_time=False,
     discovery_interval_s=86_400.0,
     downgrade_refusal=Status.ABORT,
     block_bytes=40,
-    unaligned_block_aborts=True,
+    sends_node=True,
+    sends_period=True,
+    block_timeout_s=45.0,
+    block_backoff_s=0.0,
+    block_attempts=3,  # our choice: the number is not in what is public
+    failure_told_once=True,
     keeps_partial_image=False,
+    no_image_aborts=False,
+    other_status=OtherStatus.IGNORED,
+    block_default_response=DefaultResponse.ABORT,
+    wait_for_data_underflow_s=None,
     resume=Resume.FROM_START,
     boot_applies=True,
+    end_attempts=1,
+    unanswered=Unanswered.WAITS,
+    names=Names.ITS_OWN,
+    past_time=PastTime.REFUSED,
+    hold_reasks=0,
+    cancelled_by=CancelledBy.ABORT,
+    countdown_change=CountdownChange.EARLIER_TIME,
 )
 
-# Issues of espressif/esp-zigbee-sdk: #833, #860.
+# Issues #833 and #860 of espressif/esp-zigbee-sdk; version 1 is over ZBOSS too.
 ESP_V1 = replace(
-    SPEC_STRICT,
+    NORDIC,
     name="esp-v1",
+    discovery_interval_s=SPEC_STRICT.discovery_interval_s,
+    downgrade_refusal=None,
     block_bytes=223,
     block_timeout_s=7.0,
     block_attempts=1,
     gives_up=GivesUp.SILENTLY,
-    keeps_partial_image=False,
-    resume=Resume.FROM_START,
+    boot_applies=False,
 )
 ESP_V2 = replace(
     SPEC_STRICT,

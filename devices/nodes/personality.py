@@ -63,6 +63,7 @@ class OtherStatus(Enum):
 
     MISSED = "counts as no answer"
     MALFORMED = "is refused; the timer of the request goes on"
+    IGNORED = "says nothing; the timer of the request goes on"
     STALLS = "stops that timer, and nothing starts it again"
 
 
@@ -70,6 +71,7 @@ class DefaultResponse(Enum):
     """A Default Response to a block request."""
 
     BY_STATUS = "ABORT and the like end the download, SUCCESS says nothing, the others count as no answer"
+    ABORT = "ABORT ends the download, another status says nothing"
     ENDS = "ends the download, whatever its status"
     IGNORED = "says nothing; the timer of the request goes on"
 
@@ -105,6 +107,7 @@ class PastTime(Enum):
     HOLDS = "as if there were none: asks again later"
     NOW = "is not noticed: the time has come"
     WRAPS = "is not noticed: the difference wraps"
+    REFUSED = "is malformed, and changes nothing"
     DROPS = "forgets the image"
 
 
@@ -112,6 +115,7 @@ class CancelledBy(Enum):
     """Which Default Response to an Upgrade End Request with SUCCESS calls the upgrade off."""
 
     FAILURE = "any with a failure, also when it was told to wait"
+    ABORT = "ABORT, also when it was told to wait"
     ABORT_BEFORE_ANSWER = "ABORT, in place of an answer"
     NOTHING = "none"
 
@@ -121,6 +125,7 @@ class CountdownChange(Enum):
 
     ANYTHING = "all that it says"
     ANOTHER_TIME = "sets another time; told to wait, it counts on"
+    EARLIER_TIME = "starts another beside it, and the first to end counts; told to wait, it counts on"
     NOTHING = "nothing"
 
 
@@ -142,6 +147,7 @@ class Personality:
 
     # Block requests.
     block_bytes: int = 50  # MaximumDataSize; 56 fills an APS-secured frame
+    sends_node: bool = False  # its EUI-64 in Image Block Request
     asks_the_rest: bool = False  # the last request asks for no more than is left
     sends_period: bool = False  # MinimumBlockPeriod in Image Block Request ...
     period_flag: bool = True  # ... announced in the field control, or appended without
@@ -158,7 +164,6 @@ class Personality:
     takes_long_blocks: bool = False  # with more data than was asked for
     reads_past_end: bool = False  # a block cut off behind its status is read on, so its identifiers are foreign
     foreign_block_is_invalid: bool = False  # another image's block ends the download with INVALID_IMAGE
-    unaligned_block_aborts: bool = False  # so does, with ABORT, one from another offset than the one asked for
     no_image_aborts: bool = True  # NO_IMAGE_AVAILABLE ends the download; False: it is any other status
     other_status: OtherStatus = OtherStatus.MISSED
     block_default_response: DefaultResponse = DefaultResponse.BY_STATUS

@@ -69,6 +69,7 @@ _WAIT = Struct("<BII")  # status, current time, request time
 _END_REQUEST = Struct("<BHHI")  # status, image
 _END_RESPONSE = Struct("<HHIII")  # image, current time, upgrade time
 _U16 = Struct("<H")  # hardware version, minimum block period
+_U64 = Struct("<Q")  # the EUI-64 of who asks
 BLOCK_HEADER_BYTES = _BLOCK.size  # of an Image Block Response, before its data
 
 
@@ -156,19 +157,25 @@ class ImageBlockRequest:
     maximum_bytes: int
     minimum_period: int | None = None
     period_flagged: bool = True  # some clients append the period without saying so in the field control
+    node: int | None = None  # who asks: its EUI-64
 
     @classmethod
     def from_bytes(cls, payload: bytes) -> Self:
         control, *ids, offset, maximum = unpack(_BLOCK_REQUEST, payload, "Image Block Request")
-        at = _BLOCK_REQUEST.size + (8 if control & 0x01 else 0)
+        at = _BLOCK_REQUEST.size
+        node = None
+        if control & 0x01:
+            (node,) = unpack(_U64, payload[at:], "Image Block Request")
+            at += _U64.size
         period = _U16.unpack_from(payload, at)[0] if len(payload) >= at + 2 else None
         if control & 0x02 and period is None:
             raise MalformedFrameError("Image Block Request", "no minimum block period", len(payload))
-        return cls(ImageId(*ids), offset, maximum, period, bool(control & 0x02) or period is None)
+        return cls(ImageId(*ids), offset, maximum, period, bool(control & 0x02) or period is None, node)
 
     def to_bytes(self) -> bytes:
         control = 0x02 if self.minimum_period is not None and self.period_flagged else 0
-        octets = _BLOCK_REQUEST.pack(control, *self.image, self.offset, self.maximum_bytes)
+        node = b"" if self.node is None else _U64.pack(self.node)
+        octets = _BLOCK_REQUEST.pack(control | bool(node), *self.image, self.offset, self.maximum_bytes) + node
         return octets if self.minimum_period is None else octets + _U16.pack(self.minimum_period)
 
 

@@ -50,9 +50,12 @@ def test_commands(command, octets) -> None:
     assert command.to_bytes() == bytes.fromhex(octets)
 
 
-def test_a_node_address_in_a_block_request_is_passed_over() -> None:
-    request = ota.ImageBlockRequest.from_bytes(bytes.fromhex(f"03 {IDS} 64000000 32 1122334455667788 fa00"))
-    assert (request.offset, request.minimum_period) == (0x64, 250)
+@pytest.mark.parametrize(
+    "octets", [f"01 {IDS} 64000000 32 11223344556677", f"03 {IDS} 64000000 32 1122334455667788 fa"]
+)
+def test_a_block_request_that_lacks_what_its_field_control_says(octets) -> None:
+    with pytest.raises(MalformedFrameError):
+        ota.ImageBlockRequest.from_bytes(bytes.fromhex(octets))
 
 
 @pytest.mark.parametrize("octets", ["0000", "0065", "0464", "01641d"])

@@ -69,7 +69,7 @@ MESSAGES: dict[str, tuple[int, dict[str, Any], Any, Any]] = {
             "minimum_block_period": 250,
         },
         hub.ImageBlockRequest(0x10D8, 4, 2, 100, 50, NODE, 250),
-        None,  # no device of ours tells its address
+        device.ImageBlockRequest(IMAGE, 100, 50, 250, node=NODE),
     ),
     "page request": (
         4,
