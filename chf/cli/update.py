@@ -29,7 +29,7 @@ from chf.hub.commands import LONGEST_LIFETIME_S
 from chf.image.image import FirmwareImage, ImageKind
 from chf.store import Store, progress
 from chf.store.inbox import Verb
-from chf.trust import REMEDY
+from chf.trust import REMEDY, insist_on_trust
 from chf.update.eligibility import HUB_ENFORCES, Check, Order, judge
 from chf.update.model import (
     ActivateAt,
@@ -130,8 +130,11 @@ def start(
     with Store.open(home) as store:
         if all(store.devices.get(device) is None for device in devices):
             raise RefusedError(f"{format_eui64(devices[0])} is not in the device log: `chf device add` it first")
+        now = store.watched(SystemClock()).now()
+        if at is not None:
+            insist_on_trust(now)
         loaded = _stored(store, image, kind)
-        order, enforced = Order(loaded, activation, utc=SystemClock().now().utc), HUB_ENFORCES
+        order, enforced = Order(loaded, activation, utc=now.utc), HUB_ENFORCES
         if allow_downgrade:
             enforced -= {Check.DOWNGRADE}
         verdicts = {device: judge(store.candidate(device), order, enforced) for device in devices}
@@ -226,7 +229,7 @@ def show(*, number: int, home: Path, as_json: bool) -> None:
         job = _job(store, UpdateId(number))
         described_job = _described(store, job)
         records = store.audit.of_update(number)
-        now = store.watched(SystemClock()).now()
+        waits = _waits_for_clock(store, job)
     history = [record.event for record in records]
     if as_json:
         told = [event_record(event) for event in history]
@@ -236,8 +239,8 @@ def show(*, number: int, home: Path, as_json: bool) -> None:
         ["FIELD", "VALUE"],
         [(name.replace("_", " "), "-" if value is None else str(value)) for name, value in described_job.items()],
     )
-    if job.active and isinstance(job.activation, ActivateAt) and not now.trusted:
-        talk(f"the clock is not trusted, so the activation time waits: {now.distrust}; {REMEDY}")
+    if waits:
+        talk(waits)
     click.echo()
     print_table(
         ["TIME", "EVENT", "DETAIL"],
@@ -260,12 +263,16 @@ def wait(*, numbers: tuple[int, ...], timeout_s: float | None, home: Path, as_js
 def follow(store: Store, home: Path, numbers: list[UpdateId], deadline: Deadline, *, as_json: bool) -> None:
     from chf.view.bars import TransferBars  # rich is slow to import
 
-    hub = HubWatch(home)
+    hub, waited = HubWatch(home), ""
     with TransferBars() as bars:
         while True:
             jobs = [_job(store, number) for number in numbers]
             for job in jobs:
                 bars.show(job, progress.read(store.meta, job.id))
+            waits = next(filter(None, (_waits_for_clock(store, job) for job in jobs)), "")
+            if waits not in ("", waited):
+                talk(waits)
+            waited = waits
             if not any(job.active for job in jobs):
                 break
             hub.running()
@@ -279,6 +286,16 @@ def follow(store: Store, home: Path, numbers: list[UpdateId], deadline: Deadline
     failed = [job for job in jobs if job.state is not UpdateState.ACTIVATED]
     if failed:
         raise UpdateFailedError(f"{len(failed)} of {len(jobs)} updates did not end as activated")
+
+
+def _waits_for_clock(store: Store, job: Update) -> str:
+    """Why its activation time waits, empty where it does not."""
+    if not job.active or not isinstance(job.activation, ActivateAt):
+        return ""
+    now = store.watched(SystemClock()).now()
+    if now.trusted:
+        return ""
+    return f"the clock is not trusted, so the activation time waits: {now.distrust}; {REMEDY}"
 
 
 def _state(job: Update) -> str:
@@ -307,6 +324,8 @@ def activate(*, number: int, at: UtcSeconds | None, strategy: str, time_form: st
     activation = _activation(at, hold=False, strategy=strategy, time_form=time_form)
     with Store.open(home) as store:
         _job(store, UpdateId(number))
+        if at is not None:
+            insist_on_trust(store.watched(SystemClock()).now())
         answer = ask(
             store, home, Verb.UPDATE_ACTIVATE, {"update": number, "activation": activation_to_json(activation)}
         )

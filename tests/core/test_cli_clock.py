@@ -57,6 +57,22 @@ def test_programs_hear_it_too(told):
     assert (shown["trusted"], shown["distrust"]) == (told.trusted, why)
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [("start", "--device", f"{PPMID:016X}", "--image", "none"), ("activate", "1")],
+    ids=["start", "activate"],
+)
+def test_no_activation_time_is_taken_by_a_clock_that_is_not_trusted(told, arguments):
+    asked = told("update", *arguments, "--at", "+1h")
+    assert (f"nothing is appointed while the clock is not trusted ({WHY}): {REMEDY}" in asked) is not told.trusted
+    assert ("nothing is appointed" in told("update", *arguments)) is False
+
+
+def test_who_waits_for_an_activation_time_hears_that_it_waits_for_the_clock(told):
+    followed = told("update", "wait", "1", "--timeout", "0.1")
+    assert (f"the activation time waits: {WHY}" in followed) is not told.trusted
+
+
 def test_nothing_is_pruned_by_a_clock_that_is_not_trusted(told):
     assert ("is not trusted (it was set forward" in told("store", "prune", "--older-than", "1")) is not told.trusted
     assert "would go" in told("store", "prune", "--older-than", "1", "--dry-run")
