@@ -13,9 +13,7 @@ NO_TIME_SERVER = (ota.CLUSTER,)
 
 
 def test_without_an_answer_from_the_time_server_the_alert_bears_its_own_clock() -> None:
-    rig = Rig(hub_image=image(), clock_at_start=START_UTC)
-    rig.hub.clusters = NO_TIME_SERVER
-    rig.device.power_on()
+    rig = Rig.on(hub={"clusters": NO_TIME_SERVER}, hub_image=image(), clock_at_start=START_UTC)
     rig.run_until(lambda: rig.device.file_version() == NEW)
     booted = rig.queue.now
     rig.run_until(lambda: rig.saw(events.AlertMade))
@@ -26,10 +24,7 @@ def test_without_an_answer_from_the_time_server_the_alert_bears_its_own_clock() 
 
 
 def test_a_time_server_that_comes_late_is_still_asked() -> None:
-    rig = Rig()
-    rig.hub.clusters = NO_TIME_SERVER
-    rig.device.power_on()
-    rig.run(100)
+    rig = Rig.on(100, hub={"clusters": NO_TIME_SERVER})
     assert rig.device.clock.known(rig.queue.now) is None
     rig.hub.clusters = (ota.CLUSTER, 0x000A)
     rig.run(600)
@@ -37,10 +32,7 @@ def test_a_time_server_that_comes_late_is_still_asked() -> None:
 
 
 def test_a_time_server_without_the_time_sets_no_clock() -> None:
-    rig = Rig()
-    rig.hub.clusters = NO_TIME_SERVER
-    rig.device.power_on()
-    rig.run(1)
+    rig = Rig.on(1, hub={"clusters": NO_TIME_SERVER})
     for payload in (bytes.fromhex("000086"), bytes.fromhex("000000e2ffffffff"), b"\0"):
         frame = ZclFrame(1, General.READ_ATTRIBUTES_RESPONSE, payload, cluster_specific=False, from_server=True)
         rig.stack.deliver(0x000A, frame)
@@ -69,12 +61,8 @@ def test_a_device_that_was_removed_stops_and_goes_on_when_it_is_let_in_again() -
 
 
 def test_off_the_network_nothing_is_sent_and_an_alert_goes_on_when_the_device_is_back() -> None:
-    rig = Rig(hub_image=image())
-    rig.hub.takes_alerts = False
-    rig.device.power_on()
-    rig.run(60)
-    rig.hub.open_tunnel()
-    rig.run(1)
+    rig = Rig.on(60, hub={"takes_alerts": False}, hub_image=image())
+    rig.open_tunnel()
     rig.stack.joined = False
     rig.device.left()
     sent = len(rig.stack.sent)
@@ -82,9 +70,7 @@ def test_off_the_network_nothing_is_sent_and_an_alert_goes_on_when_the_device_is
     assert len(rig.stack.sent) == sent
     rig.hub.takes_alerts = True
     rig.stack.join()
-    rig.run(5)
-    rig.hub.open_tunnel()
-    rig.run(1)
+    rig.open_tunnel(after_s=5)
     assert len(rig.recorder.all(events.AlertTaken)) == 1
 
 
@@ -96,8 +82,7 @@ def test_a_failed_join_is_told() -> None:
 
 def test_a_message_out_of_the_tunnel_is_told() -> None:
     rig = Rig.on(1)
-    rig.hub.open_tunnel()
-    rig.run(1)
+    rig.open_tunnel()
     transfer = tunneling.TransferData(rig.hub.tunnel_id, b"\xdf\x09")
     rig.hub.command(0x02, transfer.to_bytes(), cluster=tunneling.CLUSTER, from_server=False, quiet=False)
     rig.run(1)
@@ -106,12 +91,8 @@ def test_a_message_out_of_the_tunnel_is_told() -> None:
 
 
 def test_a_message_that_is_being_sent_is_not_begun_again_when_the_clock_is_set() -> None:
-    rig = Rig(hub_image=image())
-    rig.hub.takes_alerts = False
-    rig.device.power_on()
-    rig.run(60)
-    rig.hub.open_tunnel()
-    rig.run(1)
+    rig = Rig.on(60, hub={"takes_alerts": False}, hub_image=image())
+    rig.open_tunnel()
     assert rig.recorder.all(events.AlertSent) == [events.AlertSent(1)]
     record = zcl.attribute_record(0, zcl.Attribute(0, zcl.DataType.UTC_TIME, START_UTC))
     rig.stack.deliver(0x000A, ZclFrame(1, General.READ_ATTRIBUTES_RESPONSE, record, False, True))
@@ -121,13 +102,10 @@ def test_a_message_that_is_being_sent_is_not_begun_again_when_the_clock_is_set()
 
 def test_a_tunnel_from_before_a_reboot_is_stale() -> None:
     rig = Rig.on(1)
-    rig.hub.open_tunnel()
-    rig.run(1)
+    rig.open_tunnel()
     stale = rig.hub.tunnel_id
     rig.device.reboot()
-    rig.run(5)
-    rig.hub.open_tunnel()
-    rig.run(1)
+    rig.open_tunnel(after_s=5)
     assert rig.hub.tunnel_id != stale
     rig.hub.command(0x02, tunneling.TransferData(stale, b"x").to_bytes(), cluster=tunneling.CLUSTER, from_server=False)
     rig.run(1)

@@ -1,5 +1,6 @@
 """Devices that take no firmware: what a device is without an OTA client, a tunnel and flash."""
 
+from functools import partial
 from random import Random
 
 import pytest
@@ -28,23 +29,10 @@ class PlainRig(Rig):
         super().__init__(**changes)
 
     def make_device(self, changes: dict) -> Device:
-        fields = {
-            "kind": "plain",
-            "eui64": DEVICE,
-            "link_key": bytes(16),
-            "manufacturer_code": 0x121D,
-            "hardware_version": 0x1111,
-            **changes,
-        }
-        settings = DeviceSettings(**fields)
-        return Device(
-            self.stack,
-            self.queue,
-            Random(1),
-            settings,
-            lambda parts: self.compose(settings, parts),
-            listener=self.recorder,
-        )
+        fields = {"kind": "plain", "eui64": DEVICE, "link_key": bytes(16)} | changes
+        settings = DeviceSettings(**{"manufacturer_code": 0x121D, "hardware_version": 0x1111} | fields)
+        composed = partial(self.compose, settings)
+        return Device(self.stack, self.queue, Random(1), settings, composed, listener=self.recorder)
 
 
 def test_a_device_without_firmware_joins_sets_its_clock_and_answers() -> None:
@@ -132,9 +120,7 @@ def test_what_a_cluster_returns_is_carried_out_and_its_deadline_kept_by_the_devi
     def compose(settings: DeviceSettings, parts: Parts) -> Clusters:
         return {BASIC: BasicCluster(settings), 0xFC00: Button(parts), 0xFC01: lamp}
 
-    rig = PlainRig(compose)
-    rig.device.power_on()
-    rig.run(10)
+    rig = PlainRig.on(10, compose=compose)
     assert [round(when, 1) for when in lamp.lit] == [3.1, 4.1]
     (request,) = rig.stack.sent
     assert (request.cluster, request.destination, request.secured) == (0xFC00, COORDINATOR, False)
@@ -160,9 +146,7 @@ def test_a_deadline_that_moved_later_is_waited_for_and_one_that_moved_earlier_is
             self.deadline = None
             return []
 
-    rig = PlainRig(lambda _settings, _parts: {0xFC00: Moving()})
-    rig.device.power_on()
-    rig.run(1)
+    rig = PlainRig.on(1, compose=lambda _settings, _parts: {0xFC00: Moving()})
     rig.hub.command(5, b"", cluster=0xFC00, from_server=False)
     rig.run(4.5)
     assert fired == []
@@ -219,9 +203,7 @@ def test_a_command_in_the_wrong_direction_is_not_one_of_this_side() -> None:
             del frame, indication, now
             return Status.SUCCESS, []
 
-    rig = PlainRig(lambda _settings, _parts: {0xFC00: Takes()})
-    rig.device.power_on()
-    rig.run(1)
+    rig = PlainRig.on(1, compose=lambda _settings, _parts: {0xFC00: Takes()})
     for from_server in (True, False):
         rig.hub.command(0x00, b"", cluster=0xFC00, from_server=from_server, quiet=False)
     rig.run(1)

@@ -16,8 +16,7 @@ from tests.support.model_hub import HARDWARE, NEW, OLD, SIGNING_KEY, START_UTC, 
 def updated(**changes) -> Rig:
     """A rig in which the update ran to its end and the tunnel is open."""
     rig = Rig.on(60, hub_image=image(), **changes)
-    rig.hub.open_tunnel()
-    rig.run(1)
+    rig.open_tunnel()
     return rig
 
 
@@ -31,15 +30,10 @@ def test_an_update_from_join_to_alert() -> None:
     rig = updated()
     assert rig.device.file_version() == NEW
     told = [type(event).__name__ for event in rig.recorder.events]
-    download = ["Booted", "Joined", "ServerFound", "DownloadStarted", "DownloadComplete", "Activating"]
-    alert = ["AlertMade", "TunnelOpened", "AlertSent", "AlertTaken"]
-    assert [name for name in told if name != "DownloadProgress"] == [
-        *download,
-        "Booted",
-        "Joined",
-        "ServerFound",
-        *alert,
-    ]
+    start = ["Booted", "Joined", "ServerFound"]
+    download = ["DownloadStarted", "DownloadComplete", "Activating"]
+    expected = [*start, *download, *start, "AlertMade", "TunnelOpened", "AlertSent", "AlertTaken"]
+    assert [name for name in told if name != "DownloadProgress"] == expected
     first, last = rig.hub.queries[0], rig.hub.queries[-1]
     assert (first.image.file_version, first.hardware_version) == (OLD, HARDWARE)
     assert last.image.file_version == NEW
@@ -70,9 +64,7 @@ def test_every_request_of_the_link_key_clusters_is_secured_and_from_its_own_endp
 
 
 def test_download_by_page_fills_its_gaps_block_by_block() -> None:
-    rig = Rig(hub_image=image(body_bytes=5000), page_bytes=1000, page_spacing_ms=10)
-    rig.hub.page_gap = 7
-    rig.device.power_on()
+    rig = Rig.on(hub={"page_gap": 7}, hub_image=image(body_bytes=5000), page_bytes=1000, page_spacing_ms=10)
     rig.run_until(lambda: rig.device.file_version() == NEW)
     assert len(rig.hub.pages) == 6
     assert 0 < len(rig.hub.blocks) <= 15
@@ -80,9 +72,7 @@ def test_download_by_page_fills_its_gaps_block_by_block() -> None:
 
 
 def test_a_hub_without_pages_gets_block_requests() -> None:
-    rig = Rig(hub_image=image(), page_bytes=1000)
-    rig.hub.serves_pages = False
-    rig.device.power_on()
+    rig = Rig.on(hub={"serves_pages": False}, hub_image=image(), page_bytes=1000)
     rig.run_until(lambda: rig.device.file_version() == NEW)
     assert not rig.hub.pages
     assert len(rig.hub.blocks) == -(-3060 // 50)
@@ -110,10 +100,7 @@ def test_it_survives_a_hub_that_is_silent_for_a_day() -> None:
 
 
 def test_retries_have_new_sequence_numbers() -> None:
-    rig = Rig(hub_image=image())
-    rig.hub.upgrade_time = None
-    rig.device.power_on()
-    rig.run(30)
+    rig = Rig.on(30, hub={"upgrade_time": None}, hub_image=image())
     ends = [ZclFrame.from_bytes(each.payload).sequence for each in rig.stack.sent if each.payload[2] == 6]
     assert len(ends) == 3
     assert len(set(ends)) == 3
@@ -155,32 +142,22 @@ def test_other_profiles_endpoints_and_sources_get_nothing() -> None:
 
 
 def test_the_attributes_tell_what_runs_and_what_goes_on() -> None:
-    rig = Rig(hub_image=image())
-    rig.hub.upgrade_time = (0, 0xFFFFFFFF)
-    rig.device.power_on()
+    rig = Rig.on(hub={"upgrade_time": (0, 0xFFFFFFFF)}, hub_image=image())
     rig.run_until(lambda: rig.saw(events.Held))
     identifiers = ota.AttributeId
-    rig.hub.read_attributes(
-        ota.CLUSTER,
-        identifiers.CURRENT_FILE_VERSION,
-        identifiers.DOWNLOADED_FILE_VERSION,
-        identifiers.IMAGE_UPGRADE_STATUS,
-        identifiers.FILE_OFFSET,
-        0x7777,
-        from_server=True,
-    )
+    expected = {
+        identifiers.CURRENT_FILE_VERSION: OLD,
+        identifiers.DOWNLOADED_FILE_VERSION: NEW,
+        identifiers.IMAGE_UPGRADE_STATUS: ota.ImageUpgradeStatus.WAITING_TO_UPGRADE,
+        identifiers.FILE_OFFSET: 3060,
+    }
+    rig.hub.read_attributes(ota.CLUSTER, *expected, 0x7777, from_server=True)
     rig.hub.read_attributes(ota.CLUSTER, identifiers.UPGRADE_SERVER_ID, from_server=True)
     rig.hub.read_attributes(0x0000, 0x0004, 0x0005)
     rig.hub.read_attributes(tunneling.CLUSTER, tunneling.CLOSE_TUNNEL_TIMEOUT)
     rig.run(1)
     assert rig.hub.read[tunneling.CLUSTER] == {0: 0xFFFF}
-    assert rig.hub.read[ota.CLUSTER] == {
-        identifiers.CURRENT_FILE_VERSION: OLD,
-        identifiers.DOWNLOADED_FILE_VERSION: NEW,
-        identifiers.IMAGE_UPGRADE_STATUS: ota.ImageUpgradeStatus.WAITING_TO_UPGRADE,
-        identifiers.FILE_OFFSET: 3060,
-        identifiers.UPGRADE_SERVER_ID: 0xC0FFEE,
-    }
+    assert rig.hub.read[ota.CLUSTER] == expected | {identifiers.UPGRADE_SERVER_ID: 0xC0FFEE}
     assert rig.hub.read[0x0000] == {0x0004: "Emulated", 0x0005: "PPMID"}
 
 
@@ -235,9 +212,7 @@ def test_firmware_that_does_not_boot_is_rolled_back_and_the_alert_says_failure()
     rig = Rig.on(hub_image=image(), faults=Faults(firmware_does_not_boot=True))
     rig.run_until(lambda: rig.saw(events.Activating))
     rig.hub.image = None
-    rig.run(60)
-    rig.hub.open_tunnel()
-    rig.run(1)
+    rig.open_tunnel(after_s=60)
     assert rig.device.file_version() == OLD
     assert rig.recorder.all(events.Booted)[-1].rolled_back
     alert = alert_of(rig.hub.alerts[0])
@@ -269,10 +244,7 @@ def test_a_stalled_device_asks_for_nothing_more() -> None:
 
 
 def test_a_device_that_ignores_the_upgrade_time_activates_at_once() -> None:
-    rig = Rig(hub_image=image(), faults=Faults(ignores_upgrade_time=True))
-    rig.hub.upgrade_time = (0, 0xFFFFFFFF)
-    rig.device.power_on()
-    rig.run(60)
+    rig = Rig.on(60, hub={"upgrade_time": (0, 0xFFFFFFFF)}, hub_image=image(), faults=Faults(ignores_upgrade_time=True))
     assert rig.device.file_version() == NEW
 
 
@@ -312,9 +284,7 @@ def test_counters_of_two_updates_differ() -> None:
     rig = updated(first_counter=5000)
     rig.hub.image = image(NEW + 1, seed=2)
     rig.hub.notify()
-    rig.run(60)
-    rig.hub.open_tunnel()
-    rig.run(1)
+    rig.open_tunnel(after_s=60)
     assert [event.counter for event in rig.recorder.all(events.AlertMade)] == [5000, 5001]
     assert rig.device.file_version() == NEW + 1
 

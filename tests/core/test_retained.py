@@ -18,19 +18,30 @@ from devices.wire.errors import MalformedFrameError
 from devices.wire.mac import MacFrame
 from devices.wire.nwk import NwkFrame
 from devices.wire.ota import ImageId
-from tests.core.test_znp_coprocessor import Device as ZnpDevice
-from tests.core.test_znp_coprocessor import joined as joined_znp
 from tests.support.air import DEVICE_IEEE, Air, to_device, to_hub
 from tests.support.ezsp_device import DEVICE, KEY
 from tests.support.ezsp_device import Device as EzspDevice
 from tests.support.ezsp_device import joined as joined_ezsp
 from tests.support.ezsp_host import EzspHost
+from tests.support.heard_device import HeardDevice
 from tests.support.model_hub import image, settings
+from tests.support.znp_air import Device as ZnpDevice
+from tests.support.znp_air import joined as joined_znp
 from tests.support.znp_host import ZnpHost
 
 
 def through_a_file(kept):
     return json.loads(json.dumps(kept))
+
+
+def followed(device: HeardDevice, host, again: HeardDevice) -> HeardDevice:
+    """A device with what that one kept, which has come back to another host."""
+    again.stack.restore(through_a_file(device.stack.retained()))
+    again.stack.power_on()
+    host.run(8.0)
+    assert again.stack.joined
+    assert again.stack.address == device.stack.address
+    return again
 
 
 def nwk_counters(air: Air) -> list[tuple[int, int]]:
@@ -141,12 +152,7 @@ def test_an_ezsp_dongle_keeps_its_network_its_keys_and_its_counters():
     # getNetworkParameters, getChildData, exportLinkKeyByIndex, getCurrentSecurityState
     for command, parameters in ((0x0028, b""), (0x004A, b"\x00"), (0x010F, b"\x00"), (0x0069, b"")):
         assert again.call(command, parameters) == host.call(command, parameters)
-    follower = EzspDevice(again)
-    follower.stack.restore(through_a_file(device.stack.retained()))
-    follower.stack.power_on()
-    again.run(8.0)
-    assert follower.stack.joined
-    assert follower.stack.address == device.stack.address
+    followed(device, again, EzspDevice(again))
 
 
 def test_an_ezsp_dongle_keeps_no_transient_key_and_after_a_factory_reset_nothing():
@@ -176,18 +182,10 @@ def test_a_z_stack_dongle_keeps_every_item_and_goes_on_from_them():
     again.start()
     again.register(3)
     before, after = host.dongle.stack.network, again.dongle.stack.network
-    assert (after.pan_id, after.extended_pan_id, after.network_key) == (
-        before.pan_id,
-        before.extended_pan_id,
-        before.network_key,
-    )
+    first, second = ((network.pan_id, network.extended_pan_id, network.network_key) for network in (before, after))
+    assert first == second
     assert after.network_frame_counter >= before.network_frame_counter
-    follower = ZnpDevice(again)
-    follower.stack.restore(through_a_file(device.stack.retained()))
-    follower.stack.power_on()
-    again.run(8.0)
-    assert follower.stack.joined
-    assert follower.stack.address == device.stack.address
+    follower = followed(device, again, ZnpDevice(again))
     follower.send(b"up again")
     again.run(1.0)
     assert again.dongle.keys.for_data(DEVICE).outgoing_counter >= host.dongle.keys.for_data(DEVICE).outgoing_counter

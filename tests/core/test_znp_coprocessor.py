@@ -5,7 +5,7 @@ import struct
 import pytest
 
 from devices.stack.interface import ApsRequest, ApsStatus, NwkAddress
-from tests.support.znp_air import DEVICE, WELL_KNOWN_KEY, Device, add_install_code, joined
+from tests.support.znp_air import DEVICE, WELL_KNOWN_KEY, add_install_code, joined, switched_on
 from tests.support.znp_host import (
     BDB_NOTIFICATION,
     DEVICE_ANNOUNCE_IND,
@@ -37,8 +37,7 @@ def test_forming_is_told_step_by_step(host: ZnpHost) -> None:
 
 
 def test_restoring_is_told_otherwise(host: ZnpHost) -> None:
-    host.reset()
-    host.start()
+    host.restart()
     assert host.heard(STATE_CHANGE_IND) == [b"\x09"]
     assert host.heard(BDB_NOTIFICATION) == [bytes([0x0D, 0, 4]), bytes([0, 4, 0])]
 
@@ -80,8 +79,7 @@ def test_what_the_network_is(host: ZnpHost) -> None:
 def test_a_reset_forgets_endpoints_groups_and_permission(host: ZnpHost) -> None:
     host.call(0x254B, struct.pack("<BHB", 3, 0x0B84, 0))
     host.permit()
-    host.reset()
-    host.start()
+    host.restart()
     assert host.call(0x254A, struct.pack("<BH", 3, 0x0B84)) == struct.pack("<BHB", 1, 0x0B84, 0)
     assert not host.dongle.stack.permitting
     host.register(3)  # it is not there any more
@@ -155,20 +153,13 @@ def test_without_direct_callbacks_only_registered_clusters_are_heard() -> None:
 
 
 def test_a_device_without_an_install_code_joins_under_the_well_known_key(host: ZnpHost) -> None:
-    host.permit()
-    device = Device(host, key=WELL_KNOWN_KEY)
-    device.stack.power_on()
-    host.run(10.0)
-    assert device.stack.joined
+    assert switched_on(host, key=WELL_KNOWN_KEY).stack.joined
     assert struct.unpack("<IIQBBBx", host.entry(4, 0))[2:] == (DEVICE, 0xFF, 0, 0)
 
 
 def test_nor_does_it_where_install_codes_are_required(host: ZnpHost) -> None:
     assert host.call(0x2F06, b"\x01") == b"\x00"
-    host.permit()
-    device = Device(host, key=WELL_KNOWN_KEY)
-    device.stack.power_on()
-    host.run(9.0)
+    device = switched_on(host, 9.0, key=WELL_KNOWN_KEY)
     assert device.failures
     assert host.heard(TC_DEVICE_IND) == []
     add_install_code(host, key=WELL_KNOWN_KEY)
@@ -178,9 +169,7 @@ def test_nor_does_it_where_install_codes_are_required(host: ZnpHost) -> None:
 
 def test_nobody_joins_a_closed_network(host: ZnpHost) -> None:
     add_install_code(host)
-    device = Device(host)
-    device.stack.power_on()
-    host.run(5.0)
+    device = switched_on(host, 5.0, permitted=False)
     assert set(device.failures) == {"no network that lets devices join"}
     host.permit(2)
     host.run(3.0)
@@ -191,11 +180,7 @@ def test_nobody_joins_a_closed_network(host: ZnpHost) -> None:
 def test_a_device_that_finds_the_tables_full_stays_outside(host: ZnpHost) -> None:
     for index in range(4):
         assert host.call(0x2542, struct.pack("<HQ16s", 1 + index, 0x100 + index, b"k" * 16)) == b"\x00"
-    host.permit()
-    device = Device(host, key=WELL_KNOWN_KEY)
-    device.stack.power_on()
-    host.run(5.0)
-    assert not device.stack.joined
+    assert not switched_on(host, 5.0, key=WELL_KNOWN_KEY).stack.joined
 
 
 @pytest.mark.parametrize(("mode", "destination"), [(2, 0xFFFC), (15, 0xFFFC)])
@@ -241,18 +226,12 @@ def test_the_end_of_an_earlier_permission_does_not_close_a_later_one(host: ZnpHo
 
 
 def test_a_factory_new_device_under_the_well_known_key_is_heard_from_its_first_message_on(host: ZnpHost) -> None:
-    host.permit()
-    first = Device(host, key=WELL_KNOWN_KEY)
-    first.stack.power_on()
-    host.run(10.0)
+    first = switched_on(host, key=WELL_KNOWN_KEY)
     for _ in range(3):
         first.send(b"so far")
         host.run(0.1)
     first.stack.power_off()
-    host.permit()
-    again = Device(host, key=WELL_KNOWN_KEY)
-    again.stack.power_on()
-    host.run(10.0)
+    again = switched_on(host, key=WELL_KNOWN_KEY)
     again.send(b"anew")
     host.run(0.1)
     assert again.confirms == [ApsStatus.SUCCESS]

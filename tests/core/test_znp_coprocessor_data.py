@@ -15,6 +15,7 @@ from tests.support.znp_air import (
     NO_KEY,
     NO_ROUTE,
     SECURED,
+    confirms,
     data,
     data_ext,
     joined,
@@ -98,15 +99,11 @@ def test_a_silent_device_is_told_as_such(host: ZnpHost, options: int, status: in
     device = joined(host)
     address = device.stack.address
     device.stack.power_off()
-    host.call(0x2401, data(address, b"x", options=options))
-    host.run(30.0)
-    assert host.heard(DATA_CONFIRM) == [bytes([status, 3, 7])]
+    assert confirms(host, data(address, b"x", options=options), 30.0) == [bytes([status, 3, 7])]
 
 
 def test_an_unknown_device_has_no_route(host: ZnpHost) -> None:
-    assert host.call(0x2401, data(0x4242, b"x")) == b"\x00"
-    host.run(30.0)
-    assert host.heard(DATA_CONFIRM) == [bytes([NO_ROUTE, 3, 7])]
+    assert confirms(host, data(0x4242, b"x"), 30.0) == [bytes([NO_ROUTE, 3, 7])]
     assert host.call(0x2546, struct.pack("<HBB", 0x4242, 0, 3)) == b"\x01"
     assert host.call(0x2545, struct.pack("<HBB", 0x4242, 0, 30)) == b"\x00"
 
@@ -115,18 +112,14 @@ def test_a_sleeping_device_that_does_not_ask(host: ZnpHost) -> None:
     device = joined(host, poll_interval_s=100.0, mains_powered=False)
     address = device.stack.address
     host.run(30.0)
-    host.call(0x2401, data(address, b"x"))
-    host.run(30.0)
-    assert host.heard(DATA_CONFIRM) == [bytes([EXPIRED, 3, 7])]
+    assert confirms(host, data(address, b"x"), 30.0) == [bytes([EXPIRED, 3, 7])]
     # What zigpy-znp does about it: strike it off the association list, try again, put it back.
     assert host.call(0x2546, struct.pack("<HBB", address, 0, 3)) == b"\x00"
     assert host.call(0x2763, struct.pack("<Q", DEVICE)) == b"\x00"
     assert host.call(0x2763, struct.pack("<Q", DEVICE)) == b"\x01"
     assert host.call(0x274A, struct.pack("<QH", DEVICE, 0))[4] == 0xFF
     assert host.call(0x2546, struct.pack("<HBB", address, 0, 3)) == b"\x01"
-    host.call(0x2401, data(address, b"x"))
-    host.run(1.0)
-    assert host.heard(DATA_CONFIRM)[-1] == bytes([NO_ROUTE, 3, 7])
+    assert confirms(host, data(address, b"x"))[-1] == bytes([NO_ROUTE, 3, 7])
     assert host.call(0x2764, struct.pack("<HQB", address, DEVICE, 1)) == b"\x00"
     assert host.call(0x2764, struct.pack("<HQB", address, DEVICE + 1, 1)) == b"\x01"
     assert host.call(0x274A, struct.pack("<QH", DEVICE, 0))[4] == 1

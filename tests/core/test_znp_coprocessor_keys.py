@@ -13,8 +13,10 @@ from tests.support.znp_air import (
     WELL_KNOWN_KEY,
     Device,
     add_install_code,
+    confirms,
     data,
     joined,
+    switched_on,
 )
 from tests.support.znp_host import (
     BDB_NOTIFICATION,
@@ -44,13 +46,11 @@ def test_the_key_of_an_establishment_takes_the_place_of_the_install_code(host: Z
     device = joined(host)
     established = b"E" * 16
     assert host.call(0x2542, struct.pack("<HQ16s", device.stack.address, DEVICE, established)) == b"\x00"
-    host.call(0x2401, data(device.stack.address, b"x"))
-    host.run(30.0)
-    assert host.heard(DATA_CONFIRM) == [bytes([NO_ACK, 3, 7])]  # the device does not have it
+    assert confirms(host, data(device.stack.address, b"x"), 30.0) == [
+        bytes([NO_ACK, 3, 7])
+    ]  # the device does not have it
     device.stack.establish_link_key(established)
-    host.call(0x2401, data(device.stack.address, b"y"))
-    host.run(1.0)
-    assert host.heard(DATA_CONFIRM)[-1] == bytes([0, 3, 7])
+    assert confirms(host, data(device.stack.address, b"y"))[-1] == bytes([0, 3, 7])
     add_install_code(host)  # it starts anew
     assert host.call(0x2543, struct.pack("<Q", DEVICE))[:2] == b"\xff\xff"
 
@@ -63,8 +63,7 @@ def test_counters_of_link_keys_outlive_a_reset(host: ZnpHost) -> None:
         host.run(1.0)
     before = struct.unpack_from("<II", host.entry(4, 0))
     assert min(before) > 0
-    host.reset()
-    host.start()
+    host.restart()
     host.register(3)
     assert struct.unpack_from("<II", host.entry(4, 0)) == before
     host.call(0x2401, data(device.stack.address, b"c"))
@@ -96,9 +95,7 @@ def test_devices_come_back_after_the_dongle_was_away(host: ZnpHost) -> None:
     host.run(60.0)
     assert host.call(0x2748, b"\x00\xff") == b"\x01\x00"
     assert device.stack.address == address
-    host.call(0x2401, data(address, b"there?"))
-    host.run(1.0)
-    assert host.heard(DATA_CONFIRM) == [bytes([0, 3, 7])]
+    assert confirms(host, data(address, b"there?")) == [bytes([0, 3, 7])]
 
 
 def test_unsecured_rejoins_can_be_forbidden(host: ZnpHost) -> None:
@@ -274,15 +271,10 @@ def test_strangers_that_only_ask_fill_no_table(host: ZnpHost) -> None:
 
 
 def test_a_child_that_is_refused_a_rejoin_stays_one(host: ZnpHost) -> None:
-    host.permit()
-    device = Device(host, key=WELL_KNOWN_KEY)
-    device.stack.power_on()
-    host.run(10.0)
+    device = switched_on(host, key=WELL_KNOWN_KEY)
     host.dongle.join_refused(DEVICE, "unsecured rejoin is not allowed")
     assert struct.unpack_from("<Q", host.entry(4, 0), 8) == (DEVICE,)
-    host.call(0x2401, data(device.stack.address, b"x"))
-    host.run(1.0)
-    assert host.heard(DATA_CONFIRM) == [bytes([0, 3, 7])]
+    assert confirms(host, data(device.stack.address, b"x")) == [bytes([0, 3, 7])]
     assert host.call(0x2534, struct.pack("<HQB", device.stack.address, DEVICE, 0)) == b"\x00"
     host.run(5.0)
     assert struct.unpack_from("<Q", host.entry(4, 0), 8) == (0,)
@@ -292,10 +284,7 @@ def test_a_child_that_is_refused_a_rejoin_stays_one(host: ZnpHost) -> None:
 def test_a_device_joins_again_under_the_key_of_its_establishment(host: ZnpHost) -> None:
     assert host.call(0x2542, struct.pack("<HQ16s", 0xFFFE, DEVICE, KEY)) == b"\x00"
     assert host.call(0x2F06, b"\x01") == b"\x00"
-    host.permit()
-    device = Device(host)
-    device.stack.power_on()
-    host.run(10.0)
+    device = switched_on(host)
     assert device.stack.joined
     assert host.call(0x2542, struct.pack("<HQ16s", device.stack.address, DEVICE, b"N" * 16)) == b"\x00"  # a new one
     assert host.call(0x2744, struct.pack("<Q", DEVICE))[1:17] == b"N" * 16
@@ -342,6 +331,4 @@ def test_a_dongle_out_of_buffers_says_so_until_it_has_some(host: ZnpHost) -> Non
     host.dongle.exhausted_until = host.queue.now + 5.0
     assert host.call(0x2401, data(device.stack.address, b"x")) == b"\x11"
     host.run(5.0)
-    assert host.call(0x2401, data(device.stack.address, b"x")) == b"\x00"
-    host.run(1.0)
-    assert host.heard(DATA_CONFIRM) == [bytes([0, 3, 7])]
+    assert confirms(host, data(device.stack.address, b"x")) == [bytes([0, 3, 7])]

@@ -246,8 +246,7 @@ def test_a_network_that_the_host_wrote_counts_from_the_next_reset_on(host: ZnpHo
     assert network is not None
     assert network.channel == 15  # until then the old one runs
     assert struct.unpack("<IQ", host.entry(SEC_MATERIAL, 0)) == (5000, 0x8877665544332211)
-    host.reset()
-    host.start()
+    host.restart()
     network = host.dongle.stack.network
     assert network is not None
     assert (network.channel, network.pan_id, network.extended_pan_id) == (20, 0x4321, 0x8877665544332211)
@@ -261,8 +260,7 @@ def test_the_counter_of_any_network_serves_where_there_is_no_own_one(host: ZnpHo
     host.reset()
     host.set_entry(SEC_MATERIAL, 0, struct.pack("<IQ", 77, 1))
     host.set_entry(SEC_MATERIAL, 1, struct.pack("<IQ", 9000, 0xFFFFFFFFFFFFFFFF))
-    host.reset()
-    host.start()
+    host.restart()
     counter, network = struct.unpack("<IQ", host.entry(SEC_MATERIAL, 0))
     assert (counter >= 9000, network) == (True, EXTENDED_PAN)
     assert struct.unpack("<IQ", host.entry(SEC_MATERIAL, 1)) == (77, 1)  # the others are kept
@@ -282,8 +280,7 @@ def test_a_network_that_makes_no_sense_is_formed_anew(host: ZnpHost, number: int
     held = host.get(number) or b""
     assert host.call(0x2112, struct.pack("<HH", number, len(held))) == bytes([SUCCESS])
     host.put(number, value)
-    host.reset()
-    host.start()
+    host.restart()
     assert host.heard(STATE_CHANGE_IND) == FORMING
 
 
@@ -326,8 +323,7 @@ def test_the_address_may_be_changed_and_comes_back_when_it_is_deleted(host: ZnpH
     assert struct.unpack("<Q", host.call(0x2104)) == (DONGLE,)
     assert struct.unpack("<Q", host.get(0x0001) or b"") == (DONGLE,)
     assert host.call(0x2103, struct.pack("<Q", 0x00124B0011223355)) == b"\x00"
-    host.reset()
-    host.start()
+    host.restart()
     assert struct.unpack("<Q", host.call(0x2104)) == (0x00124B0011223355,)
 
 
@@ -429,8 +425,7 @@ def test_tables_of_nonsense_do_no_harm(host: ZnpHost) -> None:
         host.set_entry(APS_KEY, sub, b"\xaa" * 24)
     host.put(0x004C, b"\xff" * 26)
     host.put(0x008F, b"\x01")
-    host.reset()
-    host.start()
+    host.restart()
     assert host.call(0x2101)
     host.reset()
 

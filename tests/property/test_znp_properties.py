@@ -127,8 +127,7 @@ def test_it_boots_and_starts_whatever_the_host_left_in_flash(items: list[tuple[i
         size = len(host.entry(table, 0))
         host.set_entry(table, random.randrange(4), random.randbytes(size))
     host.put(0x0003, bytes([random.randrange(4)]))
-    host.reset()
-    host.start()
+    host.restart()
     assert host.dongle.stack.network is not None
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import struct
 from dataclasses import dataclass, field
 from random import Random
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from cryptography.hazmat.primitives.asymmetric import ec
 
@@ -343,9 +343,11 @@ class Rig:
         self.stack.device = self.device
 
     @classmethod
-    def on(cls, seconds: float | None = None, **options) -> Self:
-        """Switched on, and so much later where it is said."""
+    def on(cls, seconds: float | None = None, *, hub: dict[str, Any] | None = None, **options) -> Self:
+        """Switched on, with a hub that is so in the beginning; and so much later where it is said."""
         rig = cls(**options)
+        for name, value in (hub or {}).items():
+            setattr(rig.hub, name, value)
         rig.device.power_on()
         if seconds is not None:
             rig.run(seconds)
@@ -358,6 +360,12 @@ class Rig:
 
     def run(self, seconds: float) -> None:
         self.queue.run_until(self.queue.now + seconds)
+
+    def open_tunnel(self, after_s: float = 0.0) -> None:
+        """The hub does so after a while, and a second goes by."""
+        self.run(after_s)
+        self.hub.open_tunnel()
+        self.run(1)
 
     def run_until(self, condition: Callable[[], bool], *, limit_s: float = 3600.0) -> None:
         end = self.queue.now + limit_s

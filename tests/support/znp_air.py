@@ -5,7 +5,7 @@ from typing import Any
 
 from devices.stack.interface import ApsRequest, ApsStatus, Eui64, NwkAddress
 from tests.support.heard_device import HeardDevice
-from tests.support.znp_host import ZnpHost
+from tests.support.znp_host import DATA_CONFIRM, ZnpHost
 
 DEVICE = Eui64(0x00DB_1234_5678_90A4)
 KEY = bytes.fromhex("66B6900981E1EE3CA4206B6B861C02BB")
@@ -28,13 +28,20 @@ def add_install_code(host: ZnpHost, ieee: int = DEVICE, key: bytes = KEY) -> Non
     assert host.call(0x2F04, struct.pack("<BQ", 2, ieee) + key) == b"\x00"
 
 
+def switched_on(host: ZnpHost, seconds: float = 10.0, *, permitted: bool = True, **options: Any) -> Device:
+    """A device so long after it was switched on."""
+    if permitted:
+        host.permit()
+    device = Device(host, **options)
+    device.stack.power_on()
+    host.run(seconds)
+    return device
+
+
 def joined(host: ZnpHost, **options: Any) -> Device:
     """A device that is in."""
     add_install_code(host)
-    host.permit()
-    device = Device(host, **options)
-    device.stack.power_on()
-    host.run(10.0)
+    device = switched_on(host, **options)
     assert device.stack.joined
     return device
 
@@ -52,6 +59,13 @@ def data(
     """The parameters of AF_DATA_REQUEST."""
     head = struct.pack("<HBBHBBB", destination, endpoint, source, cluster, sequence, options, 30)
     return head + bytes([len(payload)]) + payload
+
+
+def confirms(host: ZnpHost, request: bytes, seconds: float = 1.0) -> list[bytes]:
+    """All that were heard so long after an AF_DATA_REQUEST was taken."""
+    assert host.call(0x2401, request) == b"\x00"
+    host.run(seconds)
+    return host.heard(DATA_CONFIRM)
 
 
 def data_ext(

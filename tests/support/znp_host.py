@@ -143,6 +143,10 @@ class ZnpHost:
         self.run()
         assert self.heard(STATE_CHANGE_IND)[-1] == b"\x09"
 
+    def restart(self) -> None:
+        self.reset()
+        self.start()
+
     def register(self, endpoint: int, profile: int = 0x0109) -> None:
         layout = struct.pack("<BHHBBBHB", endpoint, profile, 0x0500, 0, 0, 1, 0x0019, 0)
         assert self.call(0x2400, layout) == b"\x00"
