@@ -249,7 +249,7 @@ def test_the_flash_of_a_device_is_kept_sector_by_sector():
     assert again.read(0, 32 * 512) == flash.read(0, 32 * 512)
     reborn = ImageBanks(again, held := Journal(again))
     reborn.boot()
-    assert (reborn.download, reborn.offset) == (banks.download, 1024)
+    assert (reborn.download, reborn.offset) == (banks.download, 1050)  # behind the first block that crossed a sector
     assert {key: held.get(key) for key in Key} == {key: journal.get(key) for key in Key}
     outbox = Outbox(held, 7)
     assert outbox.waiting() == b"an alert"
