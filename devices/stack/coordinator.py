@@ -304,22 +304,10 @@ class ZigbeeCoordinator(ZigbeeNode):
         )
 
     def _send_response(self, ieee: Eui64, address: int, status: int, pending: bool, sent: Done) -> None:
-        frame = MacFrame(
-            MacType.COMMAND,
-            self._nwk.next_mac_sequence(),
-            AddressMode.EXTENDED,
-            self._nwk.pan,
-            ieee,
-            AddressMode.EXTENDED,
-            self._nwk.pan,
-            self.ieee,
-            mac.AssociationResponse(address, status).to_bytes(),
-            ack_request=True,
-            pending=pending,
-        )
-        self._nwk.radio.transmit(
-            frame.to_bytes(), lambda acked, _pending: sent(ApsStatus.SUCCESS if acked else ApsStatus.NO_ACK)
-        )
+        device, self_ = ((AddressMode.EXTENDED, self._nwk.pan, address) for address in (ieee, self.ieee))
+        response = mac.AssociationResponse(address, status).to_bytes()
+        frame = mac.command_frame(self._nwk.next_mac_sequence(), device, self_, response, pending=pending)
+        self._nwk.radio.transmit(frame, lambda acked, _pending: sent(ApsStatus.SUCCESS if acked else ApsStatus.NO_ACK))
 
     # Leaving
 

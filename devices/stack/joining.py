@@ -161,19 +161,14 @@ class Joining:
         self._phase = _Phase.ASSOCIATING
         self._radio.tune(state.channel, state.pan_id, mac.BROADCAST)
         capability = self._device.capability().to_octet()
-        request = MacFrame(
-            MacType.COMMAND,
-            self._nwk.next_mac_sequence(),
-            AddressMode.SHORT,
-            state.pan_id,
-            COORDINATOR,
-            AddressMode.EXTENDED,
-            mac.BROADCAST,
-            self._device.ieee,
-            bytes((MacCommand.ASSOCIATION_REQUEST, capability)),
-            ack_request=True,
-        )
-        self._radio.transmit(request.to_bytes(), self._association_requested)
+        request = bytes((MacCommand.ASSOCIATION_REQUEST, capability))
+        self._radio.transmit(self._to_coordinator(request, mac.BROADCAST), self._association_requested)
+
+    def _to_coordinator(self, command: bytes, own_pan: int) -> bytes:
+        """From a device that has no address yet."""
+        coordinator = AddressMode.SHORT, self._device.persistent_state.pan_id, COORDINATOR
+        device = AddressMode.EXTENDED, own_pan, self._device.ieee
+        return mac.command_frame(self._nwk.next_mac_sequence(), coordinator, device, command)
 
     def _association_requested(self, acked: bool, _pending: bool) -> None:
         if self._phase is not _Phase.ASSOCIATING:
@@ -184,20 +179,8 @@ class Joining:
             self._failed("the association request was not acknowledged")
 
     def _fetch_association(self) -> None:
-        state = self._device.persistent_state
-        poll = MacFrame(
-            MacType.COMMAND,
-            self._nwk.next_mac_sequence(),
-            AddressMode.SHORT,
-            state.pan_id,
-            COORDINATOR,
-            AddressMode.EXTENDED,
-            state.pan_id,
-            self._device.ieee,
-            bytes((MacCommand.DATA_REQUEST,)),
-            ack_request=True,
-        )
-        self._radio.transmit(poll.to_bytes())
+        poll = bytes((MacCommand.DATA_REQUEST,))
+        self._radio.transmit(self._to_coordinator(poll, self._device.persistent_state.pan_id))
         self._wait(RESPONSE_WAIT_S, lambda: self._failed("no association response"))
 
     def association_answered(self, frame: MacFrame) -> None:

@@ -113,18 +113,9 @@ class ZigbeeNode(NwkNode, ApsNode, zdo.ZdpSubject, ABC):
 
     def _send_to_self(self, request: ApsRequest, confirm: Confirm | None) -> int:
         counter = self._aps.next_counter() if request.counter is None else request.counter
-        indication = ApsIndication(
-            self.address,
-            self.ieee,
-            self.address,
-            request.profile,
-            request.cluster,
-            request.source_endpoint,
-            request.destination_endpoint,
-            request.payload,
-            counter,
-            request.secured,
-        )
+        own = self.address
+        # Profile, cluster and endpoints lie side by side in both.
+        indication = ApsIndication(own, self.ieee, own, *request[1:5], request.payload, counter, request.secured)
 
         def loop_back() -> None:
             if confirm is not None:

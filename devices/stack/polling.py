@@ -8,8 +8,8 @@ from collections.abc import Callable
 from devices.stack.interface import COORDINATOR
 from devices.stack.nwk_layer import NwkLayer
 from devices.time import Scheduler, Timer
-from devices.wire import nwk
-from devices.wire.mac import AddressMode, MacCommand, MacFrame, MacType
+from devices.wire import mac, nwk
+from devices.wire.mac import AddressMode, MacCommand
 
 AWAKE_S = 0.1  # our choice: after a poll whose ACK said that something waits
 SHORT_POLL_S = 0.25  # our choice, the usual short poll of device stacks: while an acknowledgement or an answer is due
@@ -75,19 +75,10 @@ class Polling:
 
     def poll(self) -> None:
         """MAC data request to the parent: fetches what waits there, and shows that we are alive."""
-        frame = MacFrame(
-            MacType.COMMAND,
-            self._nwk.next_mac_sequence(),
-            AddressMode.SHORT,
-            self._nwk.pan,
-            COORDINATOR,
-            AddressMode.SHORT,
-            self._nwk.pan,
-            self._nwk.address,
-            bytes((MacCommand.DATA_REQUEST,)),
-            ack_request=True,
-        )
-        self._nwk.radio.transmit(frame.to_bytes(), self._polled)
+        parent, self_ = ((AddressMode.SHORT, self._nwk.pan, address) for address in (COORDINATOR, self._nwk.address))
+        poll = bytes((MacCommand.DATA_REQUEST,))
+        frame = mac.command_frame(self._nwk.next_mac_sequence(), parent, self_, poll)
+        self._nwk.radio.transmit(frame, self._polled)
 
     def _polled(self, acked: bool, pending: bool) -> None:
         self._nwk.acknowledged(acked)

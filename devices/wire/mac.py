@@ -163,6 +163,16 @@ def data_frame(
     return _SHORT_PAIR.pack(control, sequence, pan, destination, source) + payload
 
 
+Place = tuple[AddressMode, int, int]
+"""How an end of a frame is addressed, its PAN, and the address."""
+
+
+def command_frame(sequence: int, destination: Place, source: Place, payload: bytes, *, pending: bool = False) -> bytes:
+    """A command that is to be acknowledged."""
+    frame = MacFrame(MacType.COMMAND, sequence, *destination, *source, payload, ack_request=True, pending=pending)
+    return frame.to_bytes()
+
+
 def ack_frame(sequence: int, *, pending: bool = False) -> bytes:
     """The immediate acknowledgement (IEEE 802.15.4 5.2.2.3)."""
     return bytes((0x12 if pending else 0x02, 0x00, sequence))

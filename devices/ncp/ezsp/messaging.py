@@ -148,17 +148,9 @@ class Messaging:
             fragment = Fragment(index, aps.group >> 8)
             # All blocks share the sequence number that block 0 was given.
             counter = aps.sequence if index else None
+        acknowledged, secured = bool(aps.options & RETRY), bool(aps.options & ENCRYPTION)
         return ApsRequest(
-            NwkAddress(node),
-            aps.profile,
-            aps.cluster,
-            aps.source_endpoint,
-            aps.destination_endpoint,
-            message,
-            acknowledged=bool(aps.options & RETRY),
-            secured=bool(aps.options & ENCRYPTION),
-            fragment=fragment,
-            counter=counter,
+            NwkAddress(node), *aps[:4], message, acknowledged, secured, fragment=fragment, counter=counter
         )
 
     def send_broadcast(self, destination: int, aps: ApsFrame, radius: int, tag: int, message: bytes) -> tuple[int, int]:
@@ -176,17 +168,8 @@ class Messaging:
     def _send_to_many(
         self, kind: int, destination: int, aps: ApsFrame, radius: int, tag: int, message: bytes, *, group: int | None
     ) -> tuple[int, int]:
-        request = ApsRequest(
-            NwkAddress(destination),
-            aps.profile,
-            aps.cluster,
-            aps.source_endpoint,
-            aps.destination_endpoint,
-            message,
-            acknowledged=False,
-            group=group,
-            radius=radius or 30,  # UG100: zero is the maximum
-        )
+        radius = radius or 30  # UG100: zero is the maximum
+        request = ApsRequest(NwkAddress(destination), *aps[:4], message, acknowledged=False, group=group, radius=radius)
 
         def confirm(status: ApsStatus) -> None:
             sent = aps._replace(sequence=sequence)
@@ -240,31 +223,15 @@ class Messaging:
             group = fragment.index or fragment.count << 8
             self._remember_fragment(indication, fragment.index)
         self._counters[Counter.APS_RX_UNICAST if kind == _INCOMING_UNICAST else Counter.APS_RX_BROADCAST] += 1
-        aps = ApsFrame(
-            indication.profile,
-            indication.cluster,
-            indication.source_endpoint,
-            indication.destination_endpoint,
-            options,
-            group,
-            indication.counter,
-        )
+        # Profile, cluster and endpoints lie side by side in both.
+        aps = ApsFrame(*indication[3:7], options, group, indication.counter)
         if len(indication.payload) > _MAX_CONTENTS_BYTES:
             self._counters[Counter.BUFFER_FAILURE] += 1
             return
-        self._callback(
-            "incomingMessageHandler",
-            kind,
-            aps,
-            indication.lqi,
-            indication.rssi,
-            indication.source,
-            _NO_INDEX,
-            self._addresses.index_of(indication.source),
-            indication.payload,
-            indication.source_ieee or self._stack.ieee_of(indication.source) or _UNKNOWN_EUI64,
-            _NO_TIMESTAMP,
-        )
+        source = indication.source
+        ieee = indication.source_ieee or self._stack.ieee_of(source) or _UNKNOWN_EUI64
+        heard = indication.lqi, indication.rssi, source, _NO_INDEX, self._addresses.index_of(source)
+        self._callback("incomingMessageHandler", kind, aps, *heard, indication.payload, ieee, _NO_TIMESTAMP)
 
     def _remember_fragment(self, indication: ApsIndication, index: int) -> None:
         self._fragments[_FragmentKey(indication.source, indication.counter, index)] = indication

@@ -203,18 +203,9 @@ class Messaging:
         acknowledged = bool(request.options & ACK_REQUEST) and not to_many
         if to_many and len(request.data) > self._stack.maximum_payload(secured=False) - (request.group is not None):
             return ZStatus.INVALID_PARAMETER  # only unicasts are cut into fragments
-        aps = ApsRequest(
-            NwkAddress(request.destination),
-            profile,
-            request.cluster,
-            request.source_endpoint,
-            request.destination_endpoint,
-            request.data,
-            acknowledged=acknowledged,
-            secured=secured,
-            group=request.group,
-            radius=request.radius or _RADIUS,
-        )
+        destination, radius = NwkAddress(request.destination), request.radius or _RADIUS
+        addressing = profile, request.cluster, request.source_endpoint, request.destination_endpoint
+        aps = ApsRequest(destination, *addressing, request.data, acknowledged, secured, request.group, radius)
 
         def confirm(status: ApsStatus) -> None:
             said = CONFIRM_STATUS[status]
@@ -254,45 +245,16 @@ class Messaging:
     def _tell(self, indication: ApsIndication, endpoint: int) -> None:
         broadcast = indication.destination >= _FIRST_BROADCAST and indication.group is None
         timestamp = int(self._scheduler.now / _TICK_S) & 0xFFFF_FFFF
-        group = indication.group or 0
-        payload = indication.payload
-        if len(payload) <= _MAX_INCOMING_BYTES:
-            self._callback(
-                "incomingMsg",
-                group,
-                indication.cluster,
-                indication.source,
-                indication.source_endpoint,
-                endpoint,
-                broadcast,
-                indication.lqi,
-                indication.secured,
-                timestamp,
-                indication.counter,
-                payload,
-                indication.source,
-                _RADIUS,
-            )
-            return
-        timestamp = self._hold(timestamp, payload)
-        self._callback(
-            "incomingMsgExt",
-            group,
-            indication.cluster,
-            _SHORT,
-            indication.source,
-            indication.source_endpoint,
-            0,
-            endpoint,
-            broadcast,
-            indication.lqi,
-            indication.secured,
-            timestamp,
-            indication.counter,
-            len(payload),
-            indication.source,
-            _RADIUS,
-        )
+        payload, source, sender = indication.payload, indication.source, indication.source_endpoint
+        whole = len(payload) <= _MAX_INCOMING_BYTES
+        if not whole:
+            timestamp = self._hold(timestamp, payload)
+        to = indication.group or 0, indication.cluster
+        heard = endpoint, broadcast, indication.lqi, indication.secured, timestamp, indication.counter
+        if whole:
+            self._callback("incomingMsg", *to, source, sender, *heard, payload, source, _RADIUS)
+        else:
+            self._callback("incomingMsgExt", *to, _SHORT, source, sender, 0, *heard, len(payload), source, _RADIUS)
 
     def _hold(self, timestamp: int, payload: bytes) -> int:
         """Keep it until the host has fetched it; the time stamp is its name, so it must be its own."""

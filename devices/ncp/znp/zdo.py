@@ -42,32 +42,25 @@ _LONGEST_MESSAGE = 240  # our choice: what one MT frame holds beside the header
 _BIND_TARGET_BYTES = {1: 2, 3: 9}  # by address mode: a group, or an IEEE address and endpoint
 
 _WITH_DESTINATION = {
-    "nodeDescReq": ZdpCluster.NODE_DESCRIPTOR_REQUEST,
-    "powerDescReq": ZdpCluster.POWER_DESCRIPTOR_REQUEST,
-    "simpleDescReq": ZdpCluster.SIMPLE_DESCRIPTOR_REQUEST,
-    "activeEpReq": ZdpCluster.ACTIVE_ENDPOINTS_REQUEST,
-    "matchDescReq": ZdpCluster.MATCH_DESCRIPTOR_REQUEST,
-    "mgmtLqiReq": ZdpCluster.MGMT_LQI_REQUEST,
-    "mgmtRtgReq": _MGMT_RTG,
-    "mgmtBindReq": _MGMT_BIND,
-    "mgmtLeaveReq": ZdpCluster.MGMT_LEAVE_REQUEST,
+    "nodeDesc": ZdpCluster.NODE_DESCRIPTOR_REQUEST,
+    "powerDesc": ZdpCluster.POWER_DESCRIPTOR_REQUEST,
+    "simpleDesc": ZdpCluster.SIMPLE_DESCRIPTOR_REQUEST,
+    "activeEp": ZdpCluster.ACTIVE_ENDPOINTS_REQUEST,
+    "matchDesc": ZdpCluster.MATCH_DESCRIPTOR_REQUEST,
+    "mgmtLqi": ZdpCluster.MGMT_LQI_REQUEST,
+    "mgmtRtg": _MGMT_RTG,
+    "mgmtBind": _MGMT_BIND,
+    "mgmtLeave": ZdpCluster.MGMT_LEAVE_REQUEST,
 }
+"""By the name that MT has for the request (`nodeDescReq`) and its response: those that are a destination and a body."""
 _ADDRESS_RESPONSES = {
     ZdpCluster.NWK_ADDRESS_REQUEST | zdp.RESPONSE: "nwkAddrRsp",
     ZdpCluster.IEEE_ADDRESS_REQUEST | zdp.RESPONSE: "ieeeAddrRsp",
 }
 _RESPONSES = {
-    ZdpCluster.NODE_DESCRIPTOR_REQUEST | zdp.RESPONSE: "nodeDescRsp",
-    ZdpCluster.POWER_DESCRIPTOR_REQUEST | zdp.RESPONSE: "powerDescRsp",
-    ZdpCluster.SIMPLE_DESCRIPTOR_REQUEST | zdp.RESPONSE: "simpleDescRsp",
-    ZdpCluster.ACTIVE_ENDPOINTS_REQUEST | zdp.RESPONSE: "activeEpRsp",
-    ZdpCluster.MATCH_DESCRIPTOR_REQUEST | zdp.RESPONSE: "matchDescRsp",
+    **{cluster | zdp.RESPONSE: f"{name}Rsp" for name, cluster in _WITH_DESTINATION.items()},
     ZdpCluster.BIND_REQUEST | zdp.RESPONSE: "bindRsp",
     ZdpCluster.UNBIND_REQUEST | zdp.RESPONSE: "unbindRsp",
-    ZdpCluster.MGMT_LQI_REQUEST | zdp.RESPONSE: "mgmtLqiRsp",
-    _MGMT_RTG | zdp.RESPONSE: "mgmtRtgRsp",
-    _MGMT_BIND | zdp.RESPONSE: "mgmtBindRsp",
-    ZdpCluster.MGMT_LEAVE_REQUEST | zdp.RESPONSE: "mgmtLeaveRsp",
     ZdpCluster.MGMT_PERMIT_JOINING_REQUEST | zdp.RESPONSE: "mgmtPermitJoinRsp",
     ZdpCluster.MGMT_NWK_UPDATE_REQUEST | zdp.RESPONSE: "mgmtNwkUpdateNotify",
 }
@@ -85,7 +78,7 @@ class DeviceObject:
 
     def handlers(self) -> dict[str, "Handler"]:
         return {
-            **{name: self._asking(cluster) for name, cluster in _WITH_DESTINATION.items()},
+            **{f"{name}Req": self._asking(cluster) for name, cluster in _WITH_DESTINATION.items()},
             "nwkAddrReq": self.nwk_addr_req,
             "ieeeAddrReq": self.ieee_addr_req,
             "bindReq": self._binding(ZdpCluster.BIND_REQUEST),
@@ -213,39 +206,22 @@ class DeviceObject:
             self._tell(indication, body)
         if cluster in self._registered or _EVERY_CLUSTER in self._registered:
             broadcast = indication.destination >= _FIRST_BROADCAST
-            self._callback(
-                "msgCbIncoming",
-                indication.source,
-                broadcast,
-                cluster,
-                indication.secured,
-                sequence,
-                indication.destination,
-                body,
-            )
+            heard = indication.source, broadcast, cluster, indication.secured
+            self._callback("msgCbIncoming", *heard, sequence, indication.destination, body)
 
     def _tell(self, indication: ApsIndication, body: bytes) -> None:
         """In its own indication."""
         cluster = indication.cluster
         try:
             if cluster == ZdpCluster.DEVICE_ANNOUNCE:
-                announce = zdp.DeviceAnnounce.from_bytes(body)
-                self._callback(
-                    "endDeviceAnnceInd", indication.source, announce.address, announce.ieee, announce.capability
-                )
+                told = zdp.DeviceAnnounce.from_bytes(body)
+                self._callback("endDeviceAnnceInd", indication.source, told.address, told.ieee, told.capability)
             elif cluster in _ADDRESS_RESPONSES:
                 found = zdp.AddressResponse.from_bytes(body)
                 children = found.children or ()
                 octets = b"".join(child.to_bytes(2, "little") for child in children)
-                self._callback(
-                    _ADDRESS_RESPONSES[cluster],
-                    found.status,
-                    found.ieee,
-                    found.address,
-                    len(children),
-                    found.start_index,
-                    octets,
-                )
+                listed = len(children), found.start_index, octets
+                self._callback(_ADDRESS_RESPONSES[cluster], found.status, found.ieee, found.address, *listed)
             elif cluster in _RESPONSES:
                 self._callback(_RESPONSES[cluster], indication.source, body)
         except MalformedFrameError:
