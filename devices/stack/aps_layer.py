@@ -200,19 +200,11 @@ class ApsLayer:
         if isinstance(key, ApsStatus):
             self._fail(sending.finished, key)
             return
+        _, profile, cluster, source_endpoint, destination_endpoint, *_ = request
+        addressing = destination_endpoint, cluster, profile, source_endpoint, sending.counter
+        to, security = (delivery, request.group or 0), None if key is None else self.next_security(key)
         frame = ApsFrame(
-            request.destination_endpoint,
-            request.cluster,
-            request.profile,
-            request.source_endpoint,
-            sending.counter,
-            sending.payload,
-            ApsType.DATA,
-            delivery,
-            request.group or 0,
-            None if key is None else self.next_security(key),
-            sending.acknowledged,
-            sending.extended,
+            *addressing, sending.payload, ApsType.DATA, *to, security, sending.acknowledged, sending.extended
         )
         octets = frame.to_bytes() if key is None else frame.seal(key.cipher, self._ieee)
         sending.tries += 1
@@ -418,13 +410,8 @@ class ApsLayer:
         self._taken_by_host.setdefault(indication.source, deque(maxlen=_MEMORY_COUNTERS)).append(
             (indication.counter, index)
         )
-        frame = ApsFrame(
-            indication.destination_endpoint,
-            indication.cluster,
-            indication.profile,
-            indication.source_endpoint,
-            indication.counter,
-        )
+        _, _, _, profile, cluster, source_endpoint, destination_endpoint, _, counter, *_ = indication
+        frame = ApsFrame(destination_endpoint, cluster, profile, source_endpoint, counter)
         key = self._key_to(indication.source, Delivery.UNICAST) if indication.secured else None
         if not isinstance(key, ApsStatus):
             self._send_ack(indication.source, frame, key, ack_header(index))
@@ -435,20 +422,10 @@ class ApsLayer:
         """Under the key of the frame, or as plain as it, as deployed stacks do (the standard is silent)."""
         if key is not None and self.used_up(key):
             return
-        ack = ApsFrame(
-            frame.source_endpoint,
-            frame.cluster,
-            frame.profile,
-            frame.destination_endpoint,
-            frame.counter,
-            b"",
-            ApsType.ACK,
-            Delivery.UNICAST,
-            0,
-            None if key is None else self.next_security(key),
-            False,
-            extended,
-        )
+        destination_endpoint, cluster, profile, source_endpoint, counter, *_ = frame
+        addressing = source_endpoint, cluster, profile, destination_endpoint, counter
+        security = None if key is None else self.next_security(key)
+        ack = ApsFrame(*addressing, b"", ApsType.ACK, security=security, extended=extended)
         octets = ack.to_bytes() if key is None else ack.seal(key.cipher, self._ieee)
         self._nwk.send(destination, octets, DEFAULT_RADIUS, None)
 
@@ -470,19 +447,10 @@ def _delivery(request: ApsRequest) -> Delivery:
 
 
 def _indication(arrival: Arrival, frame: ApsFrame, payload: bytes, fragment: Fragment | None) -> ApsIndication:
-    return ApsIndication(
-        NwkAddress(arrival.frame.source),
-        None if arrival.originator is None else Eui64(arrival.originator),
-        NwkAddress(arrival.frame.destination),
-        frame.profile,
-        frame.cluster,
-        frame.source_endpoint,
-        frame.destination_endpoint,
-        payload,
-        frame.counter,
-        frame.security is not None,
-        frame.group if frame.delivery is Delivery.GROUP else None,
-        arrival.lqi,
-        arrival.rssi,
-        fragment,
-    )
+    source, destination = NwkAddress(arrival.frame.source), NwkAddress(arrival.frame.destination)
+    originator = None if arrival.originator is None else Eui64(arrival.originator)
+    addressing = frame.profile, frame.cluster, frame.source_endpoint, frame.destination_endpoint
+    group = frame.group if frame.delivery is Delivery.GROUP else None
+    secured, lqi, rssi = frame.security is not None, arrival.lqi, arrival.rssi
+    to = source, originator, destination, *addressing
+    return ApsIndication(*to, payload, frame.counter, secured, group, lqi, rssi, fragment)

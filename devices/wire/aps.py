@@ -141,23 +141,9 @@ class ApsFrame(NamedTuple):
             extended, at = _extended(octets, at, type_)
         if control & _SECURITY:
             security, at = _read_security(octets, at)
-        return tuple.__new__(  # half the time of cls(...)
-            cls,
-            (
-                endpoint,
-                cluster,
-                profile,
-                source_endpoint,
-                counter,
-                octets[at:],
-                type_,
-                delivery,
-                group,
-                security,
-                control & _ACK_REQUEST != 0,
-                extended,
-            ),
-        )
+        addressing, ack_request = (endpoint, cluster, profile, source_endpoint), control & _ACK_REQUEST != 0
+        fields = (*addressing, counter, octets[at:], type_, delivery, group, security, ack_request, extended)
+        return tuple.__new__(cls, fields)  # half the time of cls(...)
 
     def unseal(self, octets: bytes, cipher: AESCCM, originator: int) -> bytes:
         """The plain payload. `octets` is what this frame was read from, `originator` the IEEE address of who made it.

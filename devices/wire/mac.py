@@ -83,22 +83,10 @@ class MacFrame(NamedTuple):
         (control,) = _FCF.unpack_from(octets)
         if control & _DATA_MASK == _DATA and len(octets) >= DATA_HEADER_BYTES:
             _, sequence, pan, destination, source = _SHORT_PAIR.unpack_from(octets)
-            return tuple.__new__(  # half the time of cls(...), for what nearly every frame is
-                cls,
-                (
-                    MacType.DATA,
-                    sequence,
-                    AddressMode.SHORT,
-                    pan,
-                    destination,
-                    AddressMode.SHORT,
-                    pan,
-                    source,
-                    octets[DATA_HEADER_BYTES:],
-                    control & _ACK_REQUEST != 0,
-                    control & PENDING != 0,
-                ),
-            )
+            short, payload = AddressMode.SHORT, octets[DATA_HEADER_BYTES:]
+            ack_request, pending = control & _ACK_REQUEST != 0, control & PENDING != 0
+            fields = MacType.DATA, sequence, short, pan, destination, short, pan, source, payload, ack_request, pending
+            return tuple.__new__(cls, fields)  # half the time of cls(...), for what nearly every frame is
         return cls._from_any(octets, control)
 
     @classmethod
@@ -119,19 +107,9 @@ class MacFrame(NamedTuple):
         at = 3
         destination_pan, destination, at = _address(octets, at, destination_mode, None)
         source_pan, source, at = _address(octets, at, source_mode, destination_pan if compressed else None)
-        return cls(
-            _TYPES[kind],
-            octets[2],
-            destination_mode,
-            destination_pan,
-            destination,
-            source_mode,
-            source_pan,
-            source,
-            octets[at:],
-            bool(control & _ACK_REQUEST),
-            bool(control & PENDING),
-        )
+        to, sender = (destination_mode, destination_pan, destination), (source_mode, source_pan, source)
+        ack_request, pending = bool(control & _ACK_REQUEST), bool(control & PENDING)
+        return cls(_TYPES[kind], octets[2], *to, *sender, octets[at:], ack_request, pending)
 
     def to_bytes(self) -> bytes:
         control = self.type | self.destination_mode << 10 | self.source_mode << 14
@@ -214,12 +192,8 @@ class Capability:
         return cls(bool(octet & 0x08), bool(octet & 0x02), bool(octet & 0x04), bool(octet & 0x80))
 
     def to_octet(self) -> int:
-        return (
-            (0x02 if self.full_function else 0)
-            | (0x04 if self.mains_powered else 0)
-            | (0x08 if self.receiver_on_when_idle else 0)
-            | (0x80 if self.allocate_address else 0)
-        )
+        own = self.full_function << 1 | self.mains_powered << 2
+        return own | self.receiver_on_when_idle << 3 | self.allocate_address << 7
 
 
 @dataclass(frozen=True, slots=True)
@@ -264,19 +238,12 @@ class Beacon:
             raise MalformedFrameError("beacon", "time slots and pending addresses are not part of ZigBee beacons", 2)
         if protocol or network & 0xFF != 0x22:
             raise MalformedFrameError("beacon", "not ZigBee PRO (protocol 0, stack profile 2, version 2)", 4)
-        return cls(
-            bool(superframe & 0x8000),
-            extended_pan,
-            network >> 11 & 0x0F,
-            update_id,
-            bool(network & 0x8000),
-            bool(network & 0x0400),
-            bool(superframe & 0x4000),
-        )
+        capacity = bool(network & 0x8000), bool(network & 0x0400)
+        permit, coordinator = bool(superframe & 0x8000), bool(superframe & 0x4000)
+        return cls(permit, extended_pan, network >> 11 & 0x0F, update_id, *capacity, coordinator)
 
     def to_bytes(self) -> bytes:
         # No beacon interval, no superframe, final CAP slot 15: a network without beacons (Zigbee PRO 3.6.1.1).
-        superframe = 0x0FFF | (0x8000 if self.permit else 0) | (0x4000 if self.pan_coordinator else 0)
-        network = 0x22 | self.depth << 11
-        network |= (0x8000 if self.end_device_capacity else 0) | (0x0400 if self.router_capacity else 0)
+        superframe = 0x0FFF | self.permit << 15 | self.pan_coordinator << 14
+        network = 0x22 | self.depth << 11 | self.end_device_capacity << 15 | self.router_capacity << 10
         return _BEACON.pack(superframe, 0, 0, 0, network, self.extended_pan, b"\xff\xff\xff", self.update_id)

@@ -69,18 +69,8 @@ class OtaHeader:
             at += 8
         if control & _HARDWARE:
             hardware = struct.unpack_from("<HH", octets, at)
-        return cls(
-            manufacturer,
-            image_type,
-            file_version,
-            total,
-            length,
-            stack,
-            text.rstrip(b"\0"),
-            credential,
-            destination,
-            hardware,
-        )
+        image, optional = (manufacturer, image_type, file_version), (credential, destination, hardware)
+        return cls(*image, total, length, stack, text.rstrip(b"\0"), *optional)
 
     def to_bytes(self) -> bytes:
         optional, control = b"", 0
@@ -93,18 +83,9 @@ class OtaHeader:
         if self.hardware_versions is not None:
             control |= _HARDWARE
             optional += struct.pack("<HH", *self.hardware_versions)
-        fixed = _FIXED.pack(
-            MAGIC,
-            HEADER_VERSION,
-            self.header_bytes,
-            control,
-            self.manufacturer,
-            self.image_type,
-            self.file_version,
-            self.stack_version,
-            self.text,
-            self.total_bytes,
-        )
+        image = self.manufacturer, self.image_type, self.file_version
+        about = self.stack_version, self.text, self.total_bytes
+        fixed = _FIXED.pack(MAGIC, HEADER_VERSION, self.header_bytes, control, *image, *about)
         return (fixed + optional).ljust(self.header_bytes, b"\0")
 
 

@@ -80,15 +80,9 @@ class ZclFrame(NamedTuple):
                 raise MalformedFrameError(_LAYER, "shorter than a manufacturer-specific header", len(octets))
             (manufacturer,) = _MANUFACTURER.unpack_from(octets, 1)
             at = 3
-        return cls(
-            octets[at],
-            octets[at + 1],
-            octets[at + 2 :],
-            bool(control & _CLUSTER_SPECIFIC),
-            bool(control & _FROM_SERVER),
-            bool(control & _NO_DEFAULT_RESPONSE),
-            manufacturer,
-        )
+        specific, from_server = bool(control & _CLUSTER_SPECIFIC), bool(control & _FROM_SERVER)
+        quiet = bool(control & _NO_DEFAULT_RESPONSE)
+        return cls(octets[at], octets[at + 1], octets[at + 2 :], specific, from_server, quiet, manufacturer)
 
     def to_bytes(self) -> bytes:
         control = (

@@ -73,7 +73,7 @@ def test_a_request_is_packed_as_zigpy_znp_packs_it():
         Radius=30,
         Data=b"payload",
     )
-    assert frames.data_request(0x1234, 3, 11, 0x0019, 200, 0x70, b"payload") == body(theirs)
+    assert frames.data_request(frames.Addressing(0x1234, 3, 11, 0x0019, 200, 0x70), b"payload") == body(theirs)
     assert frames.frame(frames.DATA_REQUEST, body(theirs)) == TransportFrame(theirs.to_frame(align=True)).serialize()
 
 
@@ -89,7 +89,7 @@ def test_the_header_of_a_long_request_is_that_of_the_extended_one():
         Radius=30,
         Data=b"",
     )
-    ours = frames.long_data_request(0x1234, 3, 11, 0x0704, 9, 0x70, 500)
+    ours = frames.long_data_request(frames.Addressing(0x1234, 3, 11, 0x0704, 9, 0x70), 500)
     assert ours == body(theirs)[:-2] + (500).to_bytes(2, "little")
 
 

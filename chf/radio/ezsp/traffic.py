@@ -63,15 +63,9 @@ class EzspTraffic(Traffic[frames.IncomingMessage]):
         tag, frame, destination = found
         if not frame.fragments:
             frame.fragments = self._cut(frame)
-        aps = frames.ApsFrame(
-            frame.profile,
-            frame.cluster,
-            frame.source_endpoint,
-            frame.destination_endpoint,
-            _options(frame),
-            _fragment_place(frame),
-            frame.counter if frame.index else 0,
-        )
+        addressing = frame.profile, frame.cluster, frame.source_endpoint, frame.destination_endpoint
+        counter = frame.counter if frame.index else 0
+        aps = frames.ApsFrame(*addressing, _options(frame), _fragment_place(frame), counter)
         answered = partial(self._answered, tag, frame, frame.index)
         return Unicast(destination, aps, tag, frame.fragments[frame.index], answered)
 
@@ -173,14 +167,10 @@ class EzspTraffic(Traffic[frames.IncomingMessage]):
         fragment = Fragment(index=aps.group & 0xFF, count=aps.group >> 8, payload=message.payload)
         verdict = self._reassembler.add(key, fragment, self.now())
         if verdict.acknowledge:
-            reply = frames.ApsFrame(
-                aps.profile,
-                aps.cluster,
-                aps.destination_endpoint,
-                aps.source_endpoint,
-                aps.options,
-                _RECEIVED_IN_WINDOW | fragment.index,
-                aps.sequence,
+            reply = aps._replace(
+                source_endpoint=aps.destination_endpoint,
+                destination_endpoint=aps.source_endpoint,
+                group=_RECEIVED_IN_WINDOW | fragment.index,
             )
             self._acknowledgements.append(FragmentAck(message.sender, reply))
             self.wake()

@@ -154,28 +154,25 @@ def drop_to_next_start(buffer: bytearray) -> None:
     del buffer[: start if start > 0 else len(buffer)]
 
 
-def data_request(
-    destination: int,
-    destination_endpoint: int,
-    source_endpoint: int,
-    cluster: int,
-    tag: int,
-    options: int,
-    payload: bytes,
-) -> bytes:
-    return (
-        _REQUEST.pack(destination, destination_endpoint, source_endpoint, cluster, tag, options, _RADIUS, len(payload))
-        + payload
-    )
+class Addressing(NamedTuple):
+    """Of a message that is sent: its device and endpoints, what it is, and how it goes."""
+
+    destination: int
+    destination_endpoint: int
+    source_endpoint: int
+    cluster: int
+    tag: int
+    options: int
 
 
-def long_data_request(
-    destination: int, destination_endpoint: int, source_endpoint: int, cluster: int, tag: int, options: int, length: int
-) -> bytes:
+def data_request(addressing: Addressing, payload: bytes) -> bytes:
+    return _REQUEST.pack(*addressing, _RADIUS, len(payload)) + payload
+
+
+def long_data_request(addressing: Addressing, length: int) -> bytes:
     """AF_DATA_REQUEST_EXT of a message that does not fit it: the dongle then takes the message by AF_DATA_STORE."""
-    return _LONG_REQUEST.pack(
-        _BY_NWK_ADDRESS, destination, destination_endpoint, 0, source_endpoint, cluster, tag, options, _RADIUS, length
-    )
+    destination, endpoint, *sender = addressing
+    return _LONG_REQUEST.pack(_BY_NWK_ADDRESS, destination, endpoint, 0, *sender, _RADIUS, length)
 
 
 def data_store(index: int, piece: bytes) -> bytes:

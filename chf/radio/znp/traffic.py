@@ -64,17 +64,11 @@ class ZnpTraffic(Traffic[frames.IncomingMessage]):
         if (found := self._next_to_send()) is None:
             return None
         tag, frame, destination = found
+        endpoints = frame.destination_endpoint, frame.source_endpoint
+        addressing = frames.Addressing(destination, *endpoints, frame.cluster, tag, _options(frame))
         if len(frame.payload) > frames.MAXIMUM_PAYLOAD_BYTES:
-            return self._long_request(frame, destination, tag)
-        data = frames.data_request(
-            destination,
-            frame.destination_endpoint,
-            frame.source_endpoint,
-            frame.cluster,
-            tag,
-            _options(frame),
-            frame.payload,
-        )
+            return self._long_request(frame, addressing)
+        data = frames.data_request(addressing, frame.payload)
         return Request(frames.DATA_REQUEST, data, partial(self._answered, tag, frame))
 
     def _answered(self, tag: int, frame: OutgoingFrame, answer: bytes | None) -> None:
@@ -91,19 +85,11 @@ class ZnpTraffic(Traffic[frames.IncomingMessage]):
     def _put_back(self, frame: OutgoingFrame) -> None:
         self._outbox.put_back(frame.destination, frame.urgency, frame)
 
-    def _long_request(self, frame: OutgoingFrame, destination: int, tag: int) -> Request:
+    def _long_request(self, frame: OutgoingFrame, addressing: frames.Addressing) -> Request:
         """A header, the pieces, and a piece of nothing, whose answer is that to the message."""
         payload, step = frame.payload, frames.STORE_BYTES
-        header = frames.long_data_request(
-            destination,
-            frame.destination_endpoint,
-            frame.source_endpoint,
-            frame.cluster,
-            tag,
-            _options(frame),
-            len(payload),
-        )
-        stored = partial(self._stored, tag, frame)
+        header = frames.long_data_request(addressing, len(payload))
+        stored = partial(self._stored, addressing.tag, frame)
         self._script.append(Request(frames.DATA_REQUEST_EXT, header, stored))
         for index in range(0, len(payload), step):
             piece = frames.data_store(index, payload[index : index + step])
