@@ -14,14 +14,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature, encode_dss_signature
 from cryptography.hazmat.primitives.constant_time import bytes_eq
-from cryptography.hazmat.primitives.hashes import SHA256
 from lxml import etree
 from lxml.etree import _Element
 
+from chf.crypto import p256
 from chf.duis.document import SIGNATURE_NAMESPACE, ElementReader, base64_in, base64_text, name_of, refusal
 from chf.errors import RefusedError
 
@@ -98,18 +96,14 @@ def verify(root: _Element, signature: DetachedSignature, find: FindCertificate) 
     if certificate is None:
         raise RefusedError(f"no certificate with {signature.signer} is known")
     key = certificate.public_key()
-    if not isinstance(key, ec.EllipticCurvePublicKey) or not isinstance(key.curve, ec.SECP256R1):
+    if not p256.is_public_key(key):
         raise RefusedError(f"the key of {signature.signer} is not on P-256")
     if not bytes_eq(_digest(root, exclusive=signature.exclusive), signature.digest):
         raise RefusedError("the document was changed after it was signed: its digest differs")
     if len(signature.value) != _SIGNATURE_OCTETS:
         raise RefusedError(f"the signature has {len(signature.value)} octets, not {_SIGNATURE_OCTETS}")
-    half = _SIGNATURE_OCTETS // 2
-    r, s = (int.from_bytes(part, "big") for part in (signature.value[:half], signature.value[half:]))
-    try:
-        key.verify(encode_dss_signature(r, s), _canonical(signature.signed_info, exclusive=True), ec.ECDSA(SHA256()))
-    except InvalidSignature:
-        raise RefusedError(f"the signature was not made with the key of {signature.signer}") from None
+    if not p256.verifies(_canonical(signature.signed_info, exclusive=True), signature.value, key):
+        raise RefusedError(f"the signature was not made with the key of {signature.signer}")
     return certificate
 
 
@@ -127,9 +121,7 @@ def sign(root: _Element, key: ec.EllipticCurvePrivateKey, certificate: x509.Cert
     etree.SubElement(transforms, f"{ds}Transform").set("Algorithm", ENVELOPED)
     etree.SubElement(reference, f"{ds}DigestMethod").set("Algorithm", SHA256_DIGEST)
     etree.SubElement(reference, f"{ds}DigestValue").text = base64_text(digest)
-    r, s = decode_dss_signature(key.sign(_canonical(signed_info, exclusive=True), ec.ECDSA(SHA256())))
-    half = _SIGNATURE_OCTETS // 2
-    value = r.to_bytes(half, "big") + s.to_bytes(half, "big")
+    value = p256.sign(_canonical(signed_info, exclusive=True), key)
     etree.SubElement(element, f"{ds}SignatureValue").text = base64_text(value)
     data = etree.SubElement(etree.SubElement(element, f"{ds}KeyInfo"), f"{ds}X509Data")
     issuer_serial = etree.SubElement(data, f"{ds}X509IssuerSerial")

@@ -6,16 +6,14 @@ public key came from is the business of the PKI.
 
 from dataclasses import replace
 
-from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature, encode_dss_signature
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from cryptography.hazmat.primitives.constant_time import bytes_eq
 from cryptography.hazmat.primitives.hashes import SHA256, Hash
 
-from chf.gbcs.message import MAC_OCTETS, SIGNATURE_OCTETS, GbcsMessage, GroupingHeader
+from chf.crypto import p256
+from chf.gbcs.message import MAC_OCTETS, GbcsMessage, GroupingHeader
 
-_HALF = SIGNATURE_OCTETS // 2  # r and s, RTDS
 _MAC_KEY_OCTETS = 16  # AES-128, RTDS
 _KDF_ALGORITHM_ID = bytes.fromhex("60857406080300")  # the DLMS OID for AES-GCM-128 key agreement
 _SECURITY_CONTROL = bytes.fromhex("1100000000")
@@ -23,21 +21,12 @@ _SECURITY_CONTROL = bytes.fromhex("1100000000")
 
 def sign(message: GbcsMessage, private_key: ec.EllipticCurvePrivateKey) -> GbcsMessage:
     """The message with its signature. A pre-command may come with or without its empty signature field."""
-    der = private_key.sign(message.signed_octets, _ecdsa_for_signing())
-    r, s = decode_dss_signature(der)
-    return replace(message, signature=r.to_bytes(_HALF, "big") + s.to_bytes(_HALF, "big"))
+    return replace(message, signature=p256.sign(message.signed_octets, private_key))
 
 
 def verify_signature(message: GbcsMessage, public_key: ec.EllipticCurvePublicKey) -> bool:
     """Whether the holder of `public_key` signed this message. An unsigned message is signed by nobody."""
-    if not message.signature:
-        return False
-    r, s = (int.from_bytes(part, "big") for part in (message.signature[:_HALF], message.signature[_HALF:]))
-    try:
-        public_key.verify(encode_dss_signature(r, s), message.signed_octets, ec.ECDSA(SHA256()))
-    except InvalidSignature:
-        return False
-    return True
+    return p256.verifies(message.signed_octets, message.signature or b"", public_key)
 
 
 def mac_key(
@@ -75,11 +64,3 @@ def _mac(message: GbcsMessage, key: bytes) -> bytes:
     gmac.authenticate_additional_data(_SECURITY_CONTROL + b"\x00" + message.authenticated_octets)
     gmac.finalize()
     return gmac.tag[:MAC_OCTETS]
-
-
-def _ecdsa_for_signing() -> ec.ECDSA:
-    """RFC 6979 where OpenSSL has it (3.2 on): one message and key give one signature, so runs can be repeated."""
-    try:
-        return ec.ECDSA(SHA256(), deterministic_signing=True)
-    except UnsupportedAlgorithm:
-        return ec.ECDSA(SHA256())

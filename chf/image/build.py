@@ -9,12 +9,13 @@ from dataclasses import replace
 from hashlib import shake_256
 from typing import TYPE_CHECKING, assert_never
 
+from chf.crypto import p256
 from chf.errors import UsageError
 from chf.image.element import UPGRADE_IMAGE, SubElement
 from chf.image.header import OtaHeader
 from chf.image.image import SIGNATURE_BYTES, FirmwareImage, ImageKind
 from chf.image.recipe import Fault, FilePayload, PatternPayload, Payload, Recipe, SeededPayload, SignatureRecipe
-from chf.image.signature import key_from_pem, key_from_seed, sign
+from chf.image.signature import key_from_pem, key_from_seed
 from chf.image.zigbee_signature import integrity_element, sealed_bytes, seeded_credentials, signature_elements
 
 if TYPE_CHECKING:
@@ -96,7 +97,7 @@ def signing_key(recipe: SignatureRecipe, read: Callable[[str], bytes]) -> "ec.El
 
 def _signed_tail(manufacturer_image: bytes, recipe: SignatureRecipe, read: Callable[[str], bytes]) -> bytes:
     """ForceReplace, length octet and signature (GBCS 11.2.2)."""
-    return bytes([recipe.force_replace, SIGNATURE_BYTES]) + sign(manufacturer_image, signing_key(recipe, read))
+    return bytes([recipe.force_replace, SIGNATURE_BYTES]) + p256.sign(manufacturer_image, signing_key(recipe, read))
 
 
 def _zigbee_credentials(recipe: Recipe) -> "Credentials | None":

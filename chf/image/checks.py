@@ -3,9 +3,10 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from chf.crypto import p256
 from chf.eui64 import format_eui64
 from chf.image.image import FirmwareImage
-from chf.image.signature import Signer, verifies
+from chf.image.signature import Signer
 from chf.image.zigbee_signature import (
     BadSignatureError,
     ZigbeeAuthority,
@@ -48,7 +49,7 @@ def signature_check(image: FirmwareImage, signer: Signer | None) -> Check | None
     if signer is None:
         return Check("signature", passed=None, detail="there is one; name a certificate to verify it")
     who = signer.subject or "the public key"
-    if verifies(image.manufacturer_image, image.signature, signer.public_key):
+    if p256.verifies(image.manufacturer_image, image.signature, signer.public_key):
         return Check("signature", passed=True, detail=f"made by {who}")
     return Check("signature", passed=False, detail=f"not made by {who} over this Manufacturer Image")
 

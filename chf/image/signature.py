@@ -9,10 +9,8 @@ from hashlib import sha512
 from typing import TYPE_CHECKING
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature, encode_dss_signature
-from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
     PublicFormat,
@@ -20,13 +18,12 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_public_key,
 )
 
+from chf.crypto import p256
 from chf.errors import UsageError
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes, PublicKeyTypes
 
-_COORDINATE_BYTES = 32  # of P-256
-_P256_ORDER = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551  # FIPS 186-4 D.1.2.3
 _SEED_DOMAIN = b"chf firmware image test key\0"
 
 
@@ -38,25 +35,9 @@ class Signer:
     subject: str
 
 
-def sign(manufacturer_image: bytes, key: ec.EllipticCurvePrivateKey) -> bytes:
-    """The same r || s for the same image and key (RFC 6979), so that a build can be repeated byte for byte."""
-    der = key.sign(manufacturer_image, ec.ECDSA(SHA256(), deterministic_signing=True))
-    return b"".join(number.to_bytes(_COORDINATE_BYTES, "big") for number in decode_dss_signature(der))
-
-
-def verifies(manufacturer_image: bytes, signature: bytes, key: ec.EllipticCurvePublicKey) -> bool:
-    r, s = (int.from_bytes(half, "big") for half in (signature[:_COORDINATE_BYTES], signature[_COORDINATE_BYTES:]))
-    try:
-        key.verify(encode_dss_signature(r, s), manufacturer_image, ec.ECDSA(SHA256()))
-    except InvalidSignature:
-        return False
-    return True
-
-
 def key_from_seed(seed: str) -> ec.EllipticCurvePrivateKey:
     """A test key that anybody can derive from its published seed: for test images, never for a real product."""
-    secret = int.from_bytes(sha512(_SEED_DOMAIN + seed.encode()).digest(), "big") % (_P256_ORDER - 1) + 1
-    return ec.derive_private_key(secret, ec.SECP256R1())
+    return p256.key_from_digest(sha512(_SEED_DOMAIN + seed.encode()).digest())
 
 
 def key_from_pem(pem: bytes) -> ec.EllipticCurvePrivateKey:
@@ -65,7 +46,7 @@ def key_from_pem(pem: bytes) -> ec.EllipticCurvePrivateKey:
         key: PrivateKeyTypes = load_pem_private_key(pem, password=None)
     except (ValueError, TypeError, UnsupportedAlgorithm):
         raise UsageError("the signing key is not an unencrypted private key in PEM") from None
-    if not isinstance(key, ec.EllipticCurvePrivateKey) or not isinstance(key.curve, ec.SECP256R1):
+    if not p256.is_private_key(key):
         raise UsageError("the signing key is not a P-256 key")
     return key
 
@@ -85,7 +66,7 @@ def signer_from_certificate(octets: bytes) -> Signer:
             key, subject = certificate.public_key(), _subject(certificate)
     except (ValueError, UnsupportedAlgorithm):
         raise UsageError("not an X.509 certificate, nor a public key in PEM") from None
-    if not isinstance(key, ec.EllipticCurvePublicKey) or not isinstance(key.curve, ec.SECP256R1):
+    if not p256.is_public_key(key):
         raise UsageError("the certificate does not hold a P-256 key, which GBCS signs with")
     return Signer(key, subject)
 

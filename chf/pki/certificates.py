@@ -17,6 +17,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509.name import _ASN1Type
 from cryptography.x509.oid import NameOID
 
+from chf.crypto import p256
 from chf.errors import UnusableFileError, UsageError
 from chf.eui64 import Eui64, format_eui64, from_big_endian, to_big_endian
 
@@ -113,7 +114,7 @@ def identity(certificate: x509.Certificate) -> tuple[Eui64, Role, Usage]:
         extensions = certificate.extensions
     except (ValueError, UnsupportedAlgorithm) as error:  # both are parsed when they are asked for
         raise UsageError(f"the certificate is damaged: {error}") from None
-    if not isinstance(key, ec.EllipticCurvePublicKey) or not isinstance(key.curve, ec.SECP256R1):
+    if not p256.is_public_key(key):
         raise UsageError("the certificate's key is not on P-256")
     try:
         flags = extensions.get_extension_for_class(x509.KeyUsage).value

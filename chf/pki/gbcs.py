@@ -22,6 +22,7 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, load_pem_private_key
 
+from chf.crypto import p256
 from chf.errors import RefusedError, StoreCorruptError, StoreError, UnusableFileError, UsageError
 from chf.eui64 import Eui64, format_eui64, parse_eui64
 from chf.files import new_directory, read_secret, write_new
@@ -42,7 +43,6 @@ DEFAULT_SUPPLIER = Eui64(0x90B3D51F30010000)
 
 _INDEX = "pki.json"
 _ROOT = "root"
-_P256_ORDER = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551  # FIPS 186-4 D.1.2.3
 
 KeySource = Callable[[str], ec.EllipticCurvePrivateKey]
 """Makes the private key for a name such as `root` or `90b3d51f30000002-ds`."""
@@ -58,8 +58,7 @@ def seeded_keys(seed: bytes) -> KeySource:
     """The same keys for the same seed, for tests and repeatable demonstrations only."""
 
     def key(name: str) -> ec.EllipticCurvePrivateKey:
-        digest = hashlib.sha512(b"chf test pki\0" + seed + b"\0" + name.encode()).digest()
-        return ec.derive_private_key(int.from_bytes(digest, "big") % (_P256_ORDER - 1) + 1, ec.SECP256R1())
+        return p256.key_from_digest(hashlib.sha512(b"chf test pki\0" + seed + b"\0" + name.encode()).digest())
 
     return key
 
@@ -226,7 +225,7 @@ class Pki:
             raise UsageError(f"the PKI does not hold the private key {name}") from None
         except (ValueError, TypeError, UnsupportedAlgorithm):  # also of one that is encrypted
             raise UnusableFileError(f"{path} is not a private key: put the right file there, or remove it") from None
-        if not isinstance(key, ec.EllipticCurvePrivateKey) or not isinstance(key.curve, ec.SECP256R1):
+        if not p256.is_private_key(key):
             raise UnusableFileError(f"{path} is not a key on P-256: put the right file there, or remove it")
         return key
 

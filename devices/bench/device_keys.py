@@ -11,14 +11,10 @@ from typing import Literal, overload
 
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives.asymmetric.ec import (
-    SECP256R1,
-    EllipticCurvePrivateKey,
-    EllipticCurvePublicKey,
-    derive_private_key,
-)
+from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey, EllipticCurvePublicKey
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
+from chf.crypto import p256
 from chf.crypto.binary_curve import InvalidPointError
 from chf.crypto.credentials_text import parse_credentials
 from chf.crypto.ecqv import Credentials, Suite
@@ -29,7 +25,6 @@ from devices.nodes.settings import ImageTrust
 SIGNING_KEY = "signing_key"
 KEY_AGREEMENT_KEY = "key_agreement_key"
 
-_P256_ORDER = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551  # FIPS 186-4 D.1.2.3
 _TEST_KEY_DOMAINS = {  # our choice
     SIGNING_KEY: b"chf emulated device signing key",
     KEY_AGREEMENT_KEY: b"chf emulated device key agreement key",
@@ -48,15 +43,14 @@ def private_key(section: Section, name: str, eui64: int) -> EllipticCurvePrivate
         key = load_pem_private_key(_read(section, name, path), password=None)
     except (ValueError, TypeError, UnsupportedAlgorithm):
         raise section.error(name, f"{path} is not an unencrypted PEM private key") from None
-    if not isinstance(key, EllipticCurvePrivateKey) or not isinstance(key.curve, SECP256R1):
+    if not p256.is_private_key(key):
         raise section.error(name, f"{path} is not a P-256 key: GBCS works with P-256")
     return key
 
 
 def test_key(name: str, eui64: int) -> EllipticCurvePrivateKey:
     """A key that anybody can derive, for scenarios that do not care who signed."""
-    digest = hashlib.sha256(_TEST_KEY_DOMAINS[name] + eui64.to_bytes(8, "big")).digest()
-    return derive_private_key(int.from_bytes(digest, "big") % (_P256_ORDER - 1) + 1, SECP256R1())
+    return p256.key_from_digest(hashlib.sha256(_TEST_KEY_DOMAINS[name] + eui64.to_bytes(8, "big")).digest())
 
 
 @overload
@@ -72,7 +66,7 @@ def certified_key(section: Section, name: str, *, optional: bool = False) -> Ell
         key = x509.load_pem_x509_certificate(_read(section, name, path)).public_key()
     except (ValueError, UnsupportedAlgorithm):
         raise section.error(name, f"{path} is not a certificate in PEM") from None
-    if not isinstance(key, EllipticCurvePublicKey) or not isinstance(key.curve, SECP256R1):
+    if not p256.is_public_key(key):
         raise section.error(name, f"{path} does not certify a P-256 key: GBCS works with P-256")
     return key
 

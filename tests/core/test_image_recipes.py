@@ -13,11 +13,12 @@ from cryptography.hazmat.primitives.serialization import (
     PublicFormat,
 )
 
+from chf.crypto.p256 import verifies
 from chf.errors import MalformedImageError, UsageError
 from chf.image.build import MAX_PAYLOAD_BYTES, build_image, suggested_file_name
 from chf.image.image import ImageKind, parse_image
 from chf.image.recipe import parse_recipe
-from chf.image.signature import key_from_seed, signer_from_certificate, verifies
+from chf.image.signature import key_from_seed, signer_from_certificate
 
 IMAGES = Path(__file__).parents[2] / "firmware_images"
 RECIPES = sorted((IMAGES / "recipes").glob("*.toml"))

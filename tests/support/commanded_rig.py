@@ -13,9 +13,9 @@ from typing import Self
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from chf import gbcs
+from chf.crypto.p256 import sign as sign_image
 from chf.gbcs import CraFlag, GroupingHeader, MessageCode
 from chf.gbcs.build import ZIGBEE_EPOCH_UTC_S
-from chf.image.signature import sign as sign_image
 from devices.nodes import events
 from devices.nodes.device import Device
 from devices.nodes.firmware import Firmware
