@@ -5,6 +5,7 @@ is the message, or its octets where it is ready to be sent.
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -105,14 +106,7 @@ def make_cs06_response(
     command: GroupingHeader, outcome: ExecutionOutcome | CommandAccepted, utc: float, key: ec.EllipticCurvePrivateKey
 ) -> bytes:
     """The device's answer to the CS06 command with this header. It alone carries a date-time in its header."""
-    header = GroupingHeader(
-        CraFlag.RESPONSE,
-        command.counter,
-        command.recipient,
-        command.originator,
-        MessageCode.ACTIVATE_FIRMWARE,
-        cosem_date_time(utc),
-    )
+    header = replace(response_header(command), date_time=cosem_date_time(utc), supplementary=None)
     return sign(GbcsMessage(header, outcome.to_bytes()), key).to_bytes()
 
 
@@ -171,15 +165,9 @@ def make_cs08_response(command: GroupingHeader, response: ReadFirmwareVersionRes
 
 
 def response_header(command: GroupingHeader) -> GroupingHeader:
-    """Of the answer to a non-critical command."""
-    return GroupingHeader(
-        CraFlag.RESPONSE,
-        command.counter,
-        command.recipient,
-        command.originator,
-        command.message_code,
-        supplementary=command.supplementary,
-    )
+    """Of the answer to a command."""
+    there, back = command.originator, command.recipient
+    return replace(command, cra=CraFlag.RESPONSE, originator=back, recipient=there, date_time=b"")
 
 
 def make_version_command(header: GroupingHeader, mac_key: bytes) -> bytes:

@@ -5,33 +5,12 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, assert_never
 
+from chf.gbcs import meter_version, use_cases
 from chf.gbcs.build import cosem_date_time
 from chf.gbcs.codes import AlertCode, CraFlag, ReadFirmwareVersionResponseCode, use_case_name
 from chf.gbcs.device_log_alert import DeviceLogChangedAlert
 from chf.gbcs.dlms import invoke_id
 from chf.gbcs.message import GbcsMessage
-from chf.gbcs.meter_version import (
-    DlmsReadFirmwareVersionCommand,
-    DlmsReadFirmwareVersionResponse,
-    GbzReadFirmwareVersionCommand,
-    GbzReadFirmwareVersionResponse,
-)
-from chf.gbcs.use_cases import (
-    CANCELLED_UTC_S,
-    ActivateFirmwareCommand,
-    CommandAccepted,
-    DlmsFirmwareDistributionReceiptAlert,
-    ExecutionOutcome,
-    FirmwareTransferAlert,
-    FutureDatedFirmwareActivationAlert,
-    GbzFirmwareDistributionReceiptAlert,
-    OpaquePayload,
-    Payload,
-    PpmidFirmwareActivationAlert,
-    ReadFirmwareVersionCommand,
-    ReadFirmwareVersionResponse,
-    parse_payload,
-)
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _ZIGBEE_EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
@@ -62,7 +41,7 @@ def describe(message: GbcsMessage) -> tuple[Line, ...]:
     party = header.supplementary
     if party is not None:
         lines += [Line("on_behalf_of", _eui(party.entity_id)), Line("on_behalf_of_counter", str(party.counter))]
-    lines += [Line(name, value) for name, value in _payload(parse_payload(message)).items()]
+    lines += [Line(name, value) for name, value in _payload(use_cases.parse_payload(message)).items()]
     lines += [Line("signature", _signature(message)), Line("mac", message.mac.hex().upper() if message.mac else "none")]
     return tuple(lines)
 
@@ -77,35 +56,35 @@ def as_json(message: GbcsMessage) -> dict[str, Any]:
     }
 
 
-def _payload(payload: Payload) -> dict[str, str]:
+def _payload(payload: use_cases.Payload) -> dict[str, str]:
     match payload:
-        case ActivateFirmwareCommand():
+        case use_cases.ActivateFirmwareCommand():
             return {
                 "manufacturer_image_hash": payload.manufacturer_image_hash.hex().upper(),
                 "command_counter": str(payload.originator_counter),
                 "execution": _execution(payload.execution_utc_s),
             }
-        case CommandAccepted():
+        case use_cases.CommandAccepted():
             return {"outcome": "accepted, to be carried out at its time"}
-        case ExecutionOutcome():
+        case use_cases.ExecutionOutcome():
             return _outcome(payload)
-        case FutureDatedFirmwareActivationAlert():
+        case use_cases.FutureDatedFirmwareActivationAlert():
             return {
                 **_alert(payload.alert_code),
                 "execution": _utc(payload.execution_utc_s),
                 "command_counter": str(payload.originator_counter),
                 **_outcome(payload.outcome),
             }
-        case ReadFirmwareVersionCommand() | GbzReadFirmwareVersionCommand():
+        case use_cases.ReadFirmwareVersionCommand() | meter_version.GbzReadFirmwareVersionCommand():
             return {}
-        case DlmsReadFirmwareVersionCommand():
+        case meter_version.DlmsReadFirmwareVersionCommand():
             return {"invoke_id": _invoke_id(payload.counter)}
-        case DlmsReadFirmwareVersionResponse():
+        case meter_version.DlmsReadFirmwareVersionResponse():
             read = _read_back(payload.firmware_version, f"data-access-result {payload.result}")
             return {"invoke_id": _invoke_id(payload.counter), **read}
-        case GbzReadFirmwareVersionResponse():
+        case meter_version.GbzReadFirmwareVersionResponse():
             return _read_back(payload.firmware_version, f"status 0x{payload.status:02X}")
-        case ReadFirmwareVersionResponse():
+        case use_cases.ReadFirmwareVersionResponse():
             return {
                 "firmware_version": _version(payload.firmware_version),
                 "outcome": _words(payload.response_code.name),
@@ -119,7 +98,7 @@ def _payload(payload: Payload) -> dict[str, str]:
                 "devices": " ".join(_eui(device.eui64) for device in payload.devices),
                 "with_link_key": " ".join(_eui(device.eui64) for device in payload.devices if device.hashed_link_key),
             }
-        case FirmwareTransferAlert():
+        case use_cases.FirmwareTransferAlert():
             return {
                 **_alert(payload.alert_code),
                 "time": _utc(payload.utc_s),
@@ -127,33 +106,33 @@ def _payload(payload: Payload) -> dict[str, str]:
                 "firmware_version": _version(payload.firmware_version),
                 "outcome": _words(payload.response_code.name),
             }
-        case PpmidFirmwareActivationAlert():
+        case use_cases.PpmidFirmwareActivationAlert():
             return {
                 **_alert(payload.alert_code),
                 "time": _utc(payload.utc_s),
                 "firmware_version": _version(payload.firmware_version),
                 "outcome": _words(payload.result.name),
             }
-        case GbzFirmwareDistributionReceiptAlert():
+        case use_cases.GbzFirmwareDistributionReceiptAlert():
             return {
                 **_alert(payload.alert_code),
                 "time": _iso(_ZIGBEE_EPOCH + timedelta(seconds=payload.zigbee_time)),
                 "manufacturer_image_hash": payload.manufacturer_image_hash.hex().upper(),
             }
-        case DlmsFirmwareDistributionReceiptAlert():
+        case use_cases.DlmsFirmwareDistributionReceiptAlert():
             return {
                 "invoke_id": _invoke_id(payload.counter),
                 **_alert(payload.alert_code),
                 "time": _cosem(payload.date_time),
                 "manufacturer_image_hash": payload.manufacturer_image_hash.hex().upper(),
             }
-        case OpaquePayload():
+        case use_cases.OpaquePayload():
             return {"payload_octets": str(len(payload.octets))}
         case _:
             assert_never(payload)
 
 
-def _outcome(outcome: ExecutionOutcome) -> dict[str, str]:
+def _outcome(outcome: use_cases.ExecutionOutcome) -> dict[str, str]:
     return {"outcome": _words(outcome.response_code.name), "firmware_version": _version(outcome.firmware_version)}
 
 
@@ -177,7 +156,7 @@ def _signature(message: GbcsMessage) -> str:
 def _execution(utc_s: int | None) -> str:
     if utc_s is None:
         return "at once"
-    return "never: cancels an earlier command" if utc_s == CANCELLED_UTC_S else _utc(utc_s)
+    return "never: cancels an earlier command" if utc_s == use_cases.CANCELLED_UTC_S else _utc(utc_s)
 
 
 def _utc(utc_s: int) -> str:

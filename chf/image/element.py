@@ -61,18 +61,12 @@ class SubElement:
         """The sub-element at offset `at`; errors (MalformedImageError) count from the start of `raw`."""
         left = len(raw) - at
         if left < HEAD_BYTES:
-            raise MalformedImageError(
-                f"what is left at the end ({left} of {HEAD_BYTES} bytes) is too short for a tag and a length",
-                field="sub-element tag",
-                offset=at,
-            )
+            reason = f"what is left at the end ({left} of {HEAD_BYTES} bytes) is too short for a tag and a length"
+            raise MalformedImageError(reason, field="sub-element tag", offset=at)
         tag, length = _HEAD.unpack_from(raw, at)
         if length > left - HEAD_BYTES:
-            raise MalformedImageError(
-                f"the sub-element 0x{tag:04X} claims {length} bytes where {left - HEAD_BYTES} are left",
-                field="sub-element length",
-                offset=at + 2,
-            )
+            reason = f"the sub-element 0x{tag:04X} claims {length} bytes where {left - HEAD_BYTES} are left"
+            raise MalformedImageError(reason, field="sub-element length", offset=at + 2)
         return cls(tag, raw[at + HEAD_BYTES : at + HEAD_BYTES + length])
 
 

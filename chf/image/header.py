@@ -18,6 +18,7 @@ SECURITY_CREDENTIAL_PRESENT = 0x0001  # field control, ZCL8 11.4.2.4
 DESTINATION_PRESENT = 0x0002
 HARDWARE_VERSIONS_PRESENT = 0x0004  # field control, bit 2
 RESERVED_BITS = 0xFFF8  # of the field control
+_OPTIONAL_BYTES = {SECURITY_CREDENTIAL_PRESENT: 1, DESTINATION_PRESENT: 8, HARDWARE_VERSIONS_PRESENT: 4}  # ZCL8 11.4.2
 
 HEADER_STRING_BYTES = 32  # field 7
 _FIXED = struct.Struct("<IHHHHHIH32sI")
@@ -66,38 +67,24 @@ class OtaHeader:
 
     @property
     def field_control(self) -> int:
-        return (
-            (SECURITY_CREDENTIAL_PRESENT if self.security_credential_version is not None else 0)
-            | (DESTINATION_PRESENT if self.destination is not None else 0)
-            | (HARDWARE_VERSIONS_PRESENT if self.hardware_versions is not None else 0)
-        )
+        optional = (self.security_credential_version, self.destination, self.hardware_versions)
+        return sum(bit for bit, value in zip(_OPTIONAL_BYTES, optional, strict=True) if value is not None)
 
     @property
     def length_bytes(self) -> int:
         return _length_bytes(self.field_control)
 
     def to_bytes(self) -> bytes:
-        fixed = _FIXED.pack(
-            FILE_IDENTIFIER,
-            HEADER_VERSION,
-            self.length_bytes,
-            self.field_control,
-            self.manufacturer_code,
-            self.image_type,
-            self.file_version,
-            self.stack_version,
-            self.header_string,
-            self.total_image_size,
-        )
-        credential, destination, hardware = self.security_credential_version, self.destination, self.hardware_versions
-        return b"".join(
-            (
-                fixed,
-                bytes([credential]) if credential is not None else b"",
-                to_little_endian(destination) if destination is not None else b"",
-                struct.pack("<HH", hardware.minimum, hardware.maximum) if hardware is not None else b"",
-            )
-        )
+        frame = FILE_IDENTIFIER, HEADER_VERSION, self.length_bytes, self.field_control
+        image = self.manufacturer_code, self.image_type, self.file_version
+        octets = _FIXED.pack(*frame, *image, self.stack_version, self.header_string, self.total_image_size)
+        if self.security_credential_version is not None:
+            octets += bytes([self.security_credential_version])
+        if self.destination is not None:
+            octets += to_little_endian(self.destination)
+        if self.hardware_versions is not None:
+            octets += struct.pack("<HH", self.hardware_versions.minimum, self.hardware_versions.maximum)
+        return octets
 
     @classmethod
     def from_bytes(cls, raw: bytes) -> "OtaHeader":
@@ -120,21 +107,13 @@ class OtaHeader:
                     offset=at,
                 )
         if total < length:
-            raise MalformedImageError(
-                f"the total image size, {total} bytes, is less than the header's {length}",
-                field="total image size",
-                offset=TOTAL_SIZE_OFFSET,
-            )
+            reason = f"the total image size, {total} bytes, is less than the header's {length}"
+            raise MalformedImageError(reason, field="total image size", offset=TOTAL_SIZE_OFFSET)
         return cls(manufacturer, image_type, version, text, total, stack, credential, destination, hardware)
 
 
 def _length_bytes(field_control: int) -> int:
-    return (
-        MIN_HEADER_BYTES
-        + (1 if field_control & SECURITY_CREDENTIAL_PRESENT else 0)
-        + (8 if field_control & DESTINATION_PRESENT else 0)
-        + (4 if field_control & HARDWARE_VERSIONS_PRESENT else 0)
-    )
+    return MIN_HEADER_BYTES + sum(size for bit, size in _OPTIONAL_BYTES.items() if field_control & bit)
 
 
 def _read_frame(raw: bytes) -> tuple[int, int]:
@@ -152,18 +131,12 @@ def _read_frame(raw: bytes) -> tuple[int, int]:
     if version != HEADER_VERSION:
         raise MalformedImageError(f"header version 0x{version:04X} is not 0x0100", field="header version", offset=4)
     if field_control & RESERVED_BITS:
-        raise MalformedImageError(
-            f"field control 0x{field_control:04X} has reserved bits set (0x{field_control & RESERVED_BITS:04X})",
-            field="field control",
-            offset=8,
-        )
+        reason = f"field control 0x{field_control:04X} has reserved bits set (0x{field_control & RESERVED_BITS:04X})"
+        raise MalformedImageError(reason, field="field control", offset=8)
     implied = _length_bytes(field_control)
     if length != implied:
-        raise MalformedImageError(
-            f"the header claims {length} bytes, but with field control 0x{field_control:04X} it has {implied}",
-            field="header length",
-            offset=6,
-        )
+        reason = f"the header claims {length} bytes, but with field control 0x{field_control:04X} it has {implied}"
+        raise MalformedImageError(reason, field="header length", offset=6)
     if len(raw) < length:
         raise _truncated(raw, length)
     return length, field_control

@@ -96,17 +96,8 @@ def _parse_body(content: bytes, header: OtaHeader, kind: ImageKind) -> FirmwareI
             assert_never(kind)
     if not manufacturer_image:
         raise MalformedImageError("the Manufacturer Image is empty", field="Manufacturer Image", offset=start)
-    return FirmwareImage(
-        kind,
-        header,
-        content,
-        manufacturer_image,
-        elements,
-        force_replace,
-        signature,
-        ImageId(sha256(content).hexdigest()),
-        sha256(manufacturer_image).hexdigest(),
-    )
+    hashes = ImageId(sha256(content).hexdigest()), sha256(manufacturer_image).hexdigest()
+    return FirmwareImage(kind, header, content, manufacturer_image, elements, force_replace, signature, *hashes)
 
 
 def _check_total_size(header: OtaHeader, size: int, limit_bytes: int) -> None:
@@ -118,11 +109,8 @@ def _check_total_size(header: OtaHeader, size: int, limit_bytes: int) -> None:
     elif claimed > size:
         reason = f"the header claims {claimed} bytes, the file ends after {size}: cut short, or the wrong size"
     else:
-        raise MalformedImageError(
-            f"the file goes on after the {claimed} bytes that the header claims, to {size}",
-            field="total image size",
-            offset=claimed,
-        )
+        reason = f"the file goes on after the {claimed} bytes that the header claims, to {size}"
+        raise MalformedImageError(reason, field="total image size", offset=claimed)
     raise MalformedImageError(reason, field="total image size", offset=TOTAL_SIZE_OFFSET)
 
 
@@ -201,11 +189,8 @@ def _split_signed(content: bytes, start: int) -> tuple[bytes, bool, bytes]:
             f"ForceReplace is 0x{content[tail]:02X}, neither 0x00 nor 0x01", field="ForceReplace", offset=tail
         )
     if content[tail + 1] != _SIGNATURE_LENGTH_OCTET:
-        raise MalformedImageError(
-            f"the signature's length octet is 0x{content[tail + 1]:02X}, not 0x40",
-            field="AuthorisingRemotePartySignature",
-            offset=tail + 1,
-        )
+        reason = f"the signature's length octet is 0x{content[tail + 1]:02X}, not 0x40"
+        raise MalformedImageError(reason, field="AuthorisingRemotePartySignature", offset=tail + 1)
     return content[start:tail], bool(content[tail]), content[tail + 2 :]
 
 

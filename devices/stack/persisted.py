@@ -71,6 +71,12 @@ def network_from_json(stored: Persisted) -> NetworkState:
     )
 
 
+_NUMBERS = (
+    *("channel", "pan_id", "extended_pan_id", "address"),
+    *("network_key_sequence", "network_frame_counter", "transport_key_counter"),
+)
+
+
 @dataclass(slots=True)
 class DeviceState:
     """What an end device has in flash. Frame counters are written ahead: a restart from this never repeats one."""
@@ -95,32 +101,21 @@ class DeviceState:
 
     def to_json(self) -> Persisted:
         return {
+            **{name: getattr(self, name) for name in _NUMBERS},
             "link_key": link_key_to_json(self.link_key),
             "key_established": self.key_established,
-            "channel": self.channel,
-            "pan_id": self.pan_id,
-            "extended_pan_id": self.extended_pan_id,
-            "address": self.address,
             "trust_centre": self.trust_centre,
             "network_key": None if self.network_key is None else self.network_key.hex(),
-            "network_key_sequence": self.network_key_sequence,
-            "network_frame_counter": self.network_frame_counter,
-            "transport_key_counter": self.transport_key_counter,
         }
 
     @classmethod
     def from_json(cls, stored: Persisted) -> Self:
         trust_centre, key = stored["trust_centre"], stored["network_key"]
+        numbers: dict[str, Any] = {name: int(stored[name]) for name in _NUMBERS}
         return cls(
             link_key_from_json(stored["link_key"]),
-            channel=int(stored["channel"]),
-            pan_id=int(stored["pan_id"]),
-            extended_pan_id=int(stored["extended_pan_id"]),
-            address=NwkAddress(int(stored["address"])),
             trust_centre=None if trust_centre is None else Eui64(int(trust_centre)),
             network_key=None if key is None else key_octets(key),
-            network_key_sequence=int(stored["network_key_sequence"]),
-            network_frame_counter=int(stored["network_frame_counter"]),
             key_established=bool(stored["key_established"]),
-            transport_key_counter=int(stored["transport_key_counter"]),
+            **numbers,
         )

@@ -56,26 +56,16 @@ def matching_endpoints(endpoints: dict[int, Endpoint], request: zdp.MatchDescrip
 
 
 def simple_descriptor(endpoint: Endpoint) -> zdp.SimpleDescriptor:
-    return zdp.SimpleDescriptor(
-        endpoint.number,
-        endpoint.profile,
-        endpoint.device,
-        endpoint.device_version,
-        endpoint.server_clusters,
-        endpoint.client_clusters,
-    )
+    kind = endpoint.profile, endpoint.device, endpoint.device_version
+    return zdp.SimpleDescriptor(endpoint.number, *kind, endpoint.server_clusters, endpoint.client_clusters)
 
 
 def _nwk_address(subject: ZdpSubject, body: bytes, broadcast: bool) -> bytes | None:
     request = zdp.NwkAddressRequest.from_bytes(body)
     address = subject.known_address(request.ieee)
-    if address is None:
-        if broadcast:
-            return None
-        return zdp.AddressResponse(ZdpStatus.DEVICE_NOT_FOUND, request.ieee, 0xFFFF).to_bytes()
-    return zdp.AddressResponse(
-        ZdpStatus.SUCCESS, request.ieee, address, _children(subject, request.extended)
-    ).to_bytes()
+    if address is not None:
+        return _found(subject, request.ieee, address, extended=request.extended)
+    return None if broadcast else zdp.AddressResponse(ZdpStatus.DEVICE_NOT_FOUND, request.ieee, 0xFFFF).to_bytes()
 
 
 def _ieee_address(subject: ZdpSubject, body: bytes, _broadcast: bool) -> bytes | None:
@@ -83,29 +73,32 @@ def _ieee_address(subject: ZdpSubject, body: bytes, _broadcast: bool) -> bytes |
     ieee = subject.known_ieee(request.address)
     if ieee is None:
         return zdp.AddressResponse(ZdpStatus.DEVICE_NOT_FOUND, 0, request.address).to_bytes()
-    return zdp.AddressResponse(
-        ZdpStatus.SUCCESS, ieee, request.address, _children(subject, request.extended)
-    ).to_bytes()
+    return _found(subject, ieee, request.address, extended=request.extended)
 
 
-def _children(subject: ZdpSubject, extended: bool) -> tuple[int, ...] | None:
-    return tuple(neighbour.address for neighbour in subject.neighbours())[:30] if extended else None
+def _found(subject: ZdpSubject, ieee: int, address: int, *, extended: bool) -> bytes:
+    children = tuple(neighbour.address for neighbour in subject.neighbours())[:30] if extended else None
+    return zdp.AddressResponse(ZdpStatus.SUCCESS, ieee, address, children).to_bytes()
 
 
 def _node_descriptor(subject: ZdpSubject, body: bytes, _broadcast: bool) -> bytes | None:
-    address = zdp.AddressOfInterest.from_bytes(body).address
-    if address != subject.address:
-        return DescriptorResponse(ZdpStatus.DEVICE_NOT_FOUND, address, counted=False).to_bytes()
-    return DescriptorResponse(
-        ZdpStatus.SUCCESS, address, subject.node_descriptor().to_bytes(), counted=False
-    ).to_bytes()
+    return _own(subject, body, subject.node_descriptor().to_bytes(), counted=False)
 
 
 def _power_descriptor(subject: ZdpSubject, body: bytes, _broadcast: bool) -> bytes | None:
+    return _own(subject, body, _POWER_DESCRIPTOR, counted=False)
+
+
+def _active_endpoints(subject: ZdpSubject, body: bytes, _broadcast: bool) -> bytes | None:
+    return _own(subject, body, bytes(subject.endpoints))
+
+
+def _own(subject: ZdpSubject, body: bytes, descriptor: bytes, *, counted: bool = True) -> bytes:
+    """What only the node itself can tell."""
     address = zdp.AddressOfInterest.from_bytes(body).address
     if address != subject.address:
-        return DescriptorResponse(ZdpStatus.DEVICE_NOT_FOUND, address, counted=False).to_bytes()
-    return DescriptorResponse(ZdpStatus.SUCCESS, address, _POWER_DESCRIPTOR, counted=False).to_bytes()
+        return DescriptorResponse(ZdpStatus.DEVICE_NOT_FOUND, address, counted=counted).to_bytes()
+    return DescriptorResponse(ZdpStatus.SUCCESS, address, descriptor, counted).to_bytes()
 
 
 def _simple_descriptor(subject: ZdpSubject, body: bytes, _broadcast: bool) -> bytes | None:
@@ -118,13 +111,6 @@ def _simple_descriptor(subject: ZdpSubject, body: bytes, _broadcast: bool) -> by
     if endpoint is None:
         return DescriptorResponse(ZdpStatus.NOT_ACTIVE, request.address).to_bytes()
     return DescriptorResponse(ZdpStatus.SUCCESS, request.address, simple_descriptor(endpoint).to_bytes()).to_bytes()
-
-
-def _active_endpoints(subject: ZdpSubject, body: bytes, _broadcast: bool) -> bytes | None:
-    address = zdp.AddressOfInterest.from_bytes(body).address
-    if address != subject.address:
-        return DescriptorResponse(ZdpStatus.DEVICE_NOT_FOUND, address).to_bytes()
-    return DescriptorResponse(ZdpStatus.SUCCESS, address, bytes(subject.endpoints)).to_bytes()
 
 
 def _match_descriptor(subject: ZdpSubject, body: bytes, broadcast: bool) -> bytes | None:
