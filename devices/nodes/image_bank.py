@@ -89,6 +89,7 @@ class ImageBanks:
         self.running = Bank.A
         self.download: Download | None = None
         self.offset = 0
+        self._since_remembered = 0  # calls of `append`
 
     def is_blank(self) -> bool:
         return self._journal.get(Key.BOOT) is None
@@ -154,19 +155,24 @@ class ImageBanks:
         self._journal.put({self.running.other.key: None, Key.DOWNLOAD: _download_record(download, 0)})
         self.download, self.offset = download, 0
 
-    def append(self, data: bytes, *, remember: bool | None = None) -> None:
-        """The next bytes of the download. Its offset is remembered where it says so; None: at every sector boundary.
+    def append(self, data: bytes, *, remember_each: int | None = None) -> None:
+        """The next bytes of the download. Its offset is remembered each so many calls; None: at every sector boundary.
 
         Raises BadImageError where a reboot left other bytes in their place.
         """
         if self.download is None:
             raise ValueError("no download was begun")
         sector_bytes = self._flash.sector_bytes
-        if remember is None:
-            remember = (self.offset + len(data)) // sector_bytes != self.offset // sector_bytes
+        before = self.offset // sector_bytes
         self._write(self.running.other, self.offset, data)
         self.offset += len(data)
-        if remember or self.offset == self.download.size_bytes:
+        self._since_remembered += 1
+        if remember_each is None:
+            due = self.offset // sector_bytes != before
+        else:
+            due = self._since_remembered >= remember_each
+        if due or self.offset == self.download.size_bytes:
+            self._since_remembered = 0
             self._journal.put({Key.DOWNLOAD: _download_record(self.download, self.offset)})
 
     def discard(self, also: Mapping[Key, bytes | None] = MappingProxyType({})) -> None:

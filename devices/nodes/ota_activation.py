@@ -22,12 +22,10 @@ class ImageActivation:
         self._machine = machine
         self._personality = machine.settings.personality
         self._held_since: float | None = None
-        self._reasks = 0
 
     def start_over(self) -> None:
         """A hold counts for the download that it follows."""
         self._held_since = None
-        self._reasks = 0
 
     def ask(self, now: float) -> Effects:
         self._machine.deadline = now + self._personality.end_timeout_s
@@ -51,7 +49,7 @@ class ImageActivation:
                 return self._drop("nobody answers its Upgrade End Request", Status.ABORT, now)
             case Unanswered.PAUSES | Unanswered.ACTIVATES:
                 machine.go(Event.HOLD)
-                machine.deadline = self._hold_deadline(now + personality.end_retry_s if self._asks else None, now)
+                machine.deadline = self._hold_deadline(personality.end_retry_s, now)
                 return []
             case _:
                 assert_never(personality.unanswered)
@@ -106,21 +104,16 @@ class ImageActivation:
             case _:
                 assert_never(self._personality.countdown_change)
 
-    @property
-    def _asks(self) -> bool:
-        """Whether a hold is asked about again."""
-        return self._personality.hold_reasks is None or self._reasks < self._personality.hold_reasks
-
     def _hold(self, now: float, reask_s: float) -> Effects:
         self._machine.go(Event.HOLD)
         if self._held_since is None:
             self._held_since = now
-        asks = self._asks
-        self._machine.deadline = self._hold_deadline(now + reask_s if asks else None, now)
-        return [events.Held(reask_s if asks else None)]
+        self._machine.deadline = self._hold_deadline(reask_s, now)
+        return [events.Held(reask_s if self._personality.hold_is_asked_about else None)]
 
-    def _hold_deadline(self, reask_at: float | None, now: float) -> float | None:
+    def _hold_deadline(self, reask_s: float, now: float) -> float | None:
         """The next re-ask or, where the personality does not wait for ever, the end of its patience."""
+        reask_at = now + reask_s if self._personality.hold_is_asked_about else None
         limit = self._personality.hold_limit_s
         if limit is None:
             return reask_at
@@ -132,11 +125,10 @@ class ImageActivation:
         limit = personality.hold_limit_s
         if limit is not None and self._held_since is not None and now >= self._held_since + limit:
             return self.activate(by_itself=True)
-        self._reasks += 1
         if personality.hold_reask_repeats:
             self._machine.go(Event.ASK_AGAIN)
             return self.ask(now)
-        self._machine.deadline = self._hold_deadline(now + personality.hold_reask_s if self._asks else None, now)
+        self._machine.deadline = self._hold_deadline(personality.hold_reask_s, now)
         return self._machine.upgrade_end(Status.SUCCESS)
 
     def cancelled(self, status: int, now: float) -> Effects:

@@ -65,7 +65,7 @@ class ImageDownload:
         self._progress_next = banks.offset + self._progress_step
         machine.go(Event.OFFERED)
         started = events.DownloadStarted(download.image.file_version, download.size_bytes, banks.offset)
-        return [started, *self._request(now)]
+        return [started, *self._request_in(personality.period_s(self._minimum_period), now)]
 
     def _request(self, now: float) -> Effects:
         if self._fetch is None:
@@ -76,6 +76,14 @@ class ImageDownload:
         wait_s = personality.page_timeout_s if streaming else personality.block_wait_s(self._minimum_period)
         self._machine.deadline = now + wait_s
         return [self._machine.send(command, payload)]
+
+    def _request_in(self, pause_s: float, now: float) -> Effects:
+        if not pause_s:
+            self._machine.go(Event.TAKEN)
+            return self._request(now)
+        self._machine.go(Event.PAUSE)
+        self._machine.deadline = now + pause_s
+        return []
 
     def resume(self, now: float) -> Effects:
         """The pause is over."""
@@ -141,13 +149,8 @@ class ImageDownload:
             machine.deadline = None
             return effects
         period_s = personality.period_s(self._minimum_period)
-        pause = max(machine.settings.think_time_s, personality.block_pace_s, period_s)
-        if pause > 0:
-            machine.go(Event.PAUSE)
-            machine.deadline = now + pause
-            return effects
-        machine.go(Event.TAKEN)
-        return effects + self._request(now)
+        pause_s = max(machine.settings.think_time_s, personality.block_pace_s, period_s)
+        return effects + self._request_in(pause_s, now)
 
     def _wait_for_data(self, fetch: Fetch, response: ota.WaitForData, now: float) -> Effects:
         """ZCL8 11.13.8: the same block again, later. It is an answer, so it is no error."""
@@ -160,10 +163,8 @@ class ImageDownload:
             machine.banks.minimum_period = self._minimum_period
         wait = personality.until_data(response, machine.time(now))
         fetch.leave_page()
-        machine.go(Event.PAUSE)
-        pace = max(personality.block_pace_s, personality.period_s(self._minimum_period))
-        machine.deadline = now + max(wait, pace)
-        return []
+        period_s = personality.period_s(self._minimum_period)
+        return self._request_in(max(wait, personality.block_pace_s, period_s), now)
 
     def _refused(self, status: int, now: float) -> tuple[int, Effects]:
         """A status in place of a block."""
@@ -172,7 +173,7 @@ class ImageDownload:
             return Status.SUCCESS, self.aborted(status, now)
         match personality.other_status:
             case OtherStatus.MISSED:
-                return Status.SUCCESS, self.missed(now)
+                return Status.SUCCESS, self.missed(now, personality.block_pace_s)
             case OtherStatus.MALFORMED:
                 return Status.MALFORMED_COMMAND, []
             case OtherStatus.IGNORED:
@@ -215,8 +216,8 @@ class ImageDownload:
 
     # Silences.
 
-    def missed(self, now: float) -> Effects:
-        """No answer in time, or one that is an error."""
+    def missed(self, now: float, pace_s: float = 0.0) -> Effects:
+        """No answer in time, or one that is an error, after which it keeps to its pace."""
         fetch, machine, personality = self._fetch, self._machine, self._personality
         if fetch is None or machine.state is not State.FETCHING:
             return []
@@ -234,9 +235,8 @@ class ImageDownload:
             return self._give_up(now)
         if fetch.streaming:
             fetch.leave_page()
-        machine.go(Event.PAUSE)
-        machine.deadline = now + max(personality.block_backoff_s, personality.period_s(self._minimum_period))
-        return []
+        period_s = personality.period_s(self._minimum_period)
+        return self._request_in(max(personality.block_backoff_s, period_s, pace_s), now)
 
     def _give_up(self, now: float) -> Effects:
         reason = "no answer to its requests"

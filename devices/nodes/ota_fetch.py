@@ -40,7 +40,6 @@ class Fetch:
         self._asked_bytes = 0
         self._page_end = 0  # 0 outside a page
         self._early: dict[int, bytes] = {}
-        self._since_checkpoint = 0  # blocks
         self._skipped_bytes = 0  # by a fault: counted, not stored
         self._blocks_heard = 0
 
@@ -115,12 +114,7 @@ class Fetch:
         if skip is not None and not self._skipped_bytes and self.offset <= skip < self.offset + len(data):
             self._skipped_bytes = len(data)
             return
-        blocks = self._personality.blocks_per_checkpoint(self.download.size_bytes)
-        if blocks is None:
-            self._banks.append(data)
-            return
-        self._since_checkpoint = (self._since_checkpoint + 1) % blocks
-        self._banks.append(data, remember=self._since_checkpoint == 0)
+        self._banks.append(data, remember_each=self._personality.blocks_per_checkpoint(self.download.size_bytes))
 
     def leave_page(self) -> None:
         """Forget the page that was asked for, and what came of it out of order."""

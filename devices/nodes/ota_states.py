@@ -35,7 +35,7 @@ class Event(Enum):
     QUERY_DUE = "time to query, or an Image Notify"
     OFFERED = "an image is offered, or an unfinished one goes on"
     NOTHING = "no image, or no answer"
-    TAKEN = "block taken"
+    TAKEN = "block taken, or the next request goes out at once"
     PAUSE = "wait for data, back-off, pace"
     RESUME = "the pause is over"
     ABORTED = "the server aborts the download"

@@ -347,8 +347,11 @@ def test_wait_for_data(personality: Personality, current: int, request_time: int
     bench = ClientBench(personality, knows_time=personality is not NXP)
     bench.fetching()
     bench.wait_for_data(current, request_time, 0)
-    assert (bench.state, bench.wait_s) == (State.PAUSED, pytest.approx(wait_s))
-    assert bench.asks_block(bench.wait()).offset == 0
+    if wait_s:
+        assert (bench.state, bench.wait_s) == (State.PAUSED, pytest.approx(wait_s))
+        bench.wait()
+    assert len(bench.requests()) == 3  # the query, and the same block twice
+    assert bench.asks_block().offset == 0
 
 
 def test_microchip_takes_a_request_time_that_has_passed_for_the_end_of_the_download() -> None:
@@ -553,6 +556,30 @@ def test_a_hold(personality: Personality, asks_at: list, activates_at: int | Non
 
 
 @by_name(
+    ("personality", "wait_s"), rows((TELINK, 2600), (TI, 2600), (NXP, HOUR), (MICROCHIP, HOUR), (SPEC_STRICT, HOUR))
+)
+def test_another_hold_during_a_hold(personality: Personality, wait_s: float) -> None:
+    bench = ClientBench(personality)
+    bench.ending()
+    bench.end(0, FOREVER, WANTED)
+    bench.now += 1000
+    bench.end(0, FOREVER, WANTED)
+    assert bench.wait_s == wait_s
+
+
+@by_name(
+    ("personality", "times"),
+    rows((TELINK, 1), (TI, 1), (NXP, 1), (ST, 1), (MICROCHIP, 1), (NORDIC, 1), (SPEC_STRICT, 3), (SILICON_LABS, 10)),
+)
+def test_how_often_a_failure_is_told_that_nobody_hears(personality: Personality, times: int) -> None:
+    bench = ClientBench(personality, octets=image(manufacturer=7))
+    bench.download()
+    while bench.state is State.FAILING:
+        bench.wait()
+    assert [end.status for end in ends(bench)] == [Status.INVALID_IMAGE] * times
+
+
+@by_name(
     ("personality", "second", "wait_s"),
     rows(
         (TELINK, 5, 100),
@@ -628,6 +655,7 @@ def test_where_a_download_goes_on_after_a_reboot(personality, had: int, queries:
     bench.load(had)
     reboot(bench)
     if personality is NXP:
+        assert bench.requests() == []
         assert 1 <= bench.wait_s <= 10
         bench.wait()
     if queries:
