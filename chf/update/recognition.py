@@ -152,8 +152,9 @@ SHOWS: Final[Mapping[str, Shows]] = {
         block_bytes=frozenset({40}),
         field_control=frozenset({_NODE | _PERIOD}),
         page_block_bytes=frozenset(),
+        retry_s=45,
         keeps_offset=False,
-        source="ZBOSS, zcl_ota_upgrade_commands: address and period; 40 octets were seen",
+        source="ZBOSS, zcl_ota_upgrade_commands: address and period, 45 s; 40 octets were seen",
     ),
     "esp-v1": Shows(
         frozenset({0x131B}),
