@@ -648,8 +648,11 @@ class World:
         del self.air[frame]
 
     def over(self) -> bool:
-        """The update has ended, and the device has nothing that it could start."""
-        return not self.row.active and not self.air and self.device.powered and not self.device.has_everything()
+        """The update has ended, and the device has nothing that it could start, or waits for a word that nobody says."""
+        if self.row.active:
+            return False
+        idle = not self.air and self.device.powered and not self.device.has_everything()
+        return idle or self.next_at() is None
 
     def matters(self) -> tuple[object, ...]:
         """What the rest of the run depends on, apart from the time."""
