@@ -290,6 +290,18 @@ MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (
         "alter table devices add column client_class text",
         "alter table devices add column client_traits text",
     ),
+    (
+        # Whether a device has every byte no longer hangs on the state of its transfer.
+        """
+        update jobs set ota_session = json_insert(
+            ota_session,
+            '$.end_served', json(case
+                when json_extract(ota_session, '$.state') = 'served' or json_extract(ota_session, '$.downloaded')
+                then 'true' else 'false' end),
+            '$.claims_image', json('false'), '$.ignores_wait', json('false'), '$.download_s', null, '$.offers_again', 0
+        ) where json_valid(ota_session)
+        """,
+    ),
 )
 
 

@@ -13,6 +13,7 @@ from chf.clock import Instant, Now, UtcSeconds
 from chf.errors import RefusedError
 from chf.eui64 import Eui64
 from chf.image.image import FirmwareImage
+from chf.update.clients import ClientClass
 from chf.update.effects import (
     Alarm,
     Effect,
@@ -138,7 +139,11 @@ class UpdateMachine:
         call, taken_up = _Call(now), tuple(rows)
         planned = self._schedule.load((update for update, _image in taken_up), now)
         for update, image in taken_up:
-            if update.active and isinstance(update.record, TransferRecord) and image is not None:
+            if not isinstance(update.record, TransferRecord):
+                continue
+            if not update.active and update.record.whole:
+                self._transfers.left(update.device, update.image)
+            elif update.active and image is not None:
                 self._listen(update.device, self._transfers.restore(update, update.record, image, now), call)
         self._carry_out(planned, call)
         return call.effects()
@@ -150,6 +155,12 @@ class UpdateMachine:
         self._transfers.forget(device)
         self._schedule.forget(device)
         return () if row is None else self.restore([(row, image)], now)
+
+    def client_known(self, device: Eui64, client: ClientClass, now: Now) -> Effects:
+        """Of which class the device's OTA client is; at any time, best before `restore` and before its update."""
+        call = _Call(now)
+        self._listen(device, self._transfers.client_known(device, client, now), call)
+        return call.effects()
 
     def handle(self, event: Event, now: Now) -> Effects:
         """Raises RefusedError for a `Cancelled` or an `ActivationOrdered` for which it is too late."""

@@ -93,8 +93,21 @@ class TransferRecord:
     blocks: int = 0  # that were sent
     downloaded: bool = False  # the device said that the download is complete, and that was believed
     aborts: int = 0
+    end_served: bool = False  # the last byte was sent: the device may have every other one as well
+    claims_image: bool = False  # it says that it has every byte, though it was not sent the last one
+    ignores_wait: bool = False  # it asked again and again inside the time that it was told to wait
+    download_s: float | None = None  # how long it needs; set once it was sent away to begin again near its time
     committed_utc: UtcSeconds | None = None  # the activation time that was given
     commit_delivered: bool = False
+    offers_again: int = 0  # since that time was given
+
+    @property
+    def whole(self) -> bool:
+        """The device has every byte, or may have, so that it can activate by itself; and has not activated."""
+        return (self.end_served or self.downloaded or self.claims_image) and self.state not in (
+            TransferState.RUNNING,
+            TransferState.FAILED,
+        )
 
     def to_json(self) -> dict[str, Any]:
         fields_ = {item.name: getattr(self, item.name) for item in fields(self)}
@@ -122,8 +135,13 @@ _RECORD_TYPES: Final[dict[str, tuple[type, ...]]] = {
     "blocks": (int,),
     "downloaded": (bool,),
     "aborts": (int,),
+    "end_served": (bool,),
+    "claims_image": (bool,),
+    "ignores_wait": (bool,),
+    "download_s": (int, float, type(None)),
     "committed_utc": (int, float, type(None)),
     "commit_delivered": (bool,),
+    "offers_again": (int,),
 }
 
 

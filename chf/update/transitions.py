@@ -227,11 +227,11 @@ class Input(StrEnum):
 
     ASK = "the device asks for the image or a block"
     WITHHOLD = "the last block is withheld"
-    SERVE_LAST = "the last missing byte is sent, or said to be held"
+    SERVE_LAST = "the last byte is sent, or said to be held"
     HOLD = "Upgrade End, answered with wait"
     COMMIT = "a real time is given"
     MISS = "the appointment passed unkept"
-    RETRY = "the device gave the download up, and may try again"
+    RETRY = "the download is given up, and may begin again"
     SEE_VERSION = "the new version is seen"
     CANCEL = "cancelled"
     FAIL = "failed"
@@ -241,7 +241,11 @@ _WAYS_OUT = {Input.SEE_VERSION: TransferState.RUNNING, Input.FAIL: TransferState
 _STOPPABLE = {**_WAYS_OUT, Input.CANCEL: TransferState.CANCELLED}
 
 TRANSFER: Final[Mapping[TransferState, Mapping[Input, TransferState]]] = {
-    TransferState.OFFERED: {Input.ASK: TransferState.DOWNLOADING, **_STOPPABLE},
+    TransferState.OFFERED: {
+        Input.ASK: TransferState.DOWNLOADING,
+        Input.MISS: TransferState.MISSED,  # it has every byte already, or was sent away until its time
+        **_STOPPABLE,
+    },
     TransferState.DOWNLOADING: {
         Input.WITHHOLD: TransferState.PARKED,
         Input.SERVE_LAST: TransferState.SERVED,
@@ -265,6 +269,7 @@ TRANSFER: Final[Mapping[TransferState, Mapping[Input, TransferState]]] = {
     TransferState.HELD: {Input.COMMIT: TransferState.COMMITTED, Input.MISS: TransferState.MISSED, **_STOPPABLE},
     TransferState.MISSED: {
         Input.WITHHOLD: TransferState.PARKED,
+        Input.SERVE_LAST: TransferState.SERVED,
         Input.HOLD: TransferState.HELD,
         Input.COMMIT: TransferState.COMMITTED,
         Input.RETRY: TransferState.OFFERED,

@@ -146,7 +146,7 @@ def test_a_failed_upgrade_end_of_a_device_without_an_update_is_acknowledged():
     assert default_response(Bench().hear_octets(octets)).status == Status.SUCCESS
 
 
-@pytest.mark.parametrize("status", [Status.INVALID_IMAGE, Status.REQUIRE_MORE_IMAGE, Status.ABORT, 0x01])
+@pytest.mark.parametrize("status", [Status.INVALID_IMAGE, Status.ABORT, 0x01])
 def test_a_device_that_refuses_the_image_is_acknowledged_and_the_transfer_has_failed(status):
     bench = finished(model.ActivateNow())
     octets = Frame(FrameType.CLUSTER, 6, 1, zcl.UpgradeEndRequest(status, *IDS).to_bytes()).to_bytes()
@@ -158,6 +158,12 @@ def test_a_device_that_refuses_the_image_is_acknowledged_and_the_transfer_has_fa
     assert bench.state is model.TransferState.FAILED
     assert query_response(bench.query()).status == Status.NO_IMAGE_AVAILABLE
     assert block_response(bench.ask_block(0)) == zcl.BlockRefused(Status.ABORT)
+
+
+def test_a_device_that_needs_a_further_file_says_so_and_its_file_is_discarded():
+    (ended,) = only(model.TransferEnded, finished(model.ActivateNow()).end(Status.REQUIRE_MORE_IMAGE))
+    assert ended.outcome is model.TransferOutcome.IMAGE_DISCARDED, "neither a success nor a transfer that failed"
+    assert ended.reason == "the device says that it needs a further image file (REQUIRE_MORE_IMAGE (0x99))"
 
 
 def test_a_device_that_refuses_the_image_while_held_ends_no_second_transfer():
@@ -322,13 +328,6 @@ def test_a_wait_in_absolute_times():
     response = block_response(bench.ask_block(950))
     assert response.current_time == bench.now.zigbee_time()
     assert response.request_time == response.current_time + 1800
-
-
-def test_a_wait_without_the_period_is_a_setting():
-    bench = Bench(OtaPolicy(wait_carries_minimum_block_period=False))
-    bench.offer(at(4 * HOUR))
-    bench.served()
-    assert block_response(bench.ask_block(950)) == zcl.WaitForData(0, 1800, None)
 
 
 def test_a_parked_device_that_keeps_asking_is_no_alarm():

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from chf.update.effects import AlarmKind, Progress, Send, Token, Urgency
-from chf.update.model import TransferEnded, TransferState
+from chf.update.model import TransferEnded, TransferOutcome, TransferState
 from chf.update.transfer.policy import OtaPolicy
 from chf.update.transfer.session import Coverage
 from chf.zcl import ota as zcl
@@ -215,13 +215,23 @@ def test_a_radio_that_is_slow_is_not_one_that_lost_count(bench):
     assert not blocks(bench.ask_block(0, report=False))
 
 
-def test_bytes_that_were_never_sent_are_missed_at_the_end(bench):
+def test_bytes_that_were_never_sent_are_remarked_and_the_device_is_believed(bench):
     for offset in (0, 100, 150, 200):
         bench.ask_block(offset)
     bench.download(start=250)
-    assert default_response(bench.end()).status == Status.ABORT
+    effects = bench.end()
+    assert alarms(effects) == [AlarmKind.PART_NOT_SERVED]
+    (ended,) = only(TransferEnded, effects)
+    assert ended.outcome is TransferOutcome.SUCCESS
+    assert not alarms(bench.end()), "told once"
+
+
+def test_bytes_that_were_fetched_late_are_no_remark(bench):
+    for offset in (0, 100):
+        bench.ask_block(offset)
+    bench.download(start=150)
     bench.ask_block(50)
-    assert bench.state is TransferState.SERVED
+    assert not alarms(bench.end())
 
 
 def test_one_block_in_ten_minutes_is_no_failure(bench):

@@ -45,11 +45,6 @@ def test_a_far_time_with_hold_is_given_when_it_is_near_without_being_asked():
     assert bench.state is model.TransferState.COMMITTED
 
 
-def test_a_hold_that_some_clients_do_not_keep_is_reported():
-    assert alarms(finished(at(4 * HOUR, strategy=model.Strategy.HOLD)).end()) == [AlarmKind.HOLD_LIMIT]
-    assert alarms(finished(at(2 * HOUR, strategy=model.Strategy.HOLD)).end()) == []
-
-
 def test_a_lost_answer_is_said_again_soon_and_not_for_ever():
     bench = finished(model.ActivateHold())
     times = []

@@ -8,6 +8,7 @@ from chf.clock import Instant, Now, UtcSeconds
 from chf.errors import RefusedError
 from chf.image.image import ImageId
 from chf.update import model
+from chf.update.clients import CLASSES
 from chf.update.effects import (
     Alarm,
     AlarmKind,
@@ -53,6 +54,7 @@ class Desk:
     def __init__(self, activation=None):
         self.machine, self.seconds, self.sequence = UpdateMachine(*POLICIES), 0.0, 0
         self.row = new_update(activation=activation)
+        self.machine.client_known(PPMID, CLASSES["silicon-labs"], self.now)
         self.handle(Accepted(self.row))
         self.handle(ImageReady(self.row.id, IMAGE, ENDPOINT))
 

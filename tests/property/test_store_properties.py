@@ -27,7 +27,9 @@ records = st.builds(
     model.TransferRecord,
     st.sampled_from(model.TransferState),
     activations,
-    *(st.none() | u8, st.booleans(), u32, u32, st.booleans(), u8, st.none() | utc, st.booleans()),
+    *(st.none() | u8, st.booleans(), u32, u32, st.booleans(), u8),
+    *(st.booleans(), st.booleans(), st.booleans(), st.none() | utc),
+    *(st.none() | utc, st.booleans(), u8),
 )
 jobs = st.builds(
     model.Update,

@@ -11,6 +11,7 @@ from chf.eui64 import Eui64
 from chf.image.header import HardwareVersions, OtaHeader
 from chf.image.image import FirmwareImage, ImageKind
 from chf.update import model
+from chf.update.clients import CLASSES, ClientClass
 from chf.update.effects import Alarm, AlarmKind, Send, Token, Told, TransferChanged, TransferMoved
 from chf.update.transfer.policy import OtaPolicy
 from chf.update.transfer.transfers import Transfers
@@ -41,9 +42,9 @@ def only(kind: type[E], effects: Effects) -> list[E]:
 
 
 class Bench:
-    def __init__(self, policy: OtaPolicy | None = None) -> None:
-        self.policy = policy or OtaPolicy()
-        self.server = Transfers(self.policy)
+    def __init__(self, policy: OtaPolicy | None = None, client: ClientClass = CLASSES["silicon-labs"]) -> None:
+        self.policy, self.client = policy or OtaPolicy(), client
+        self.begin()
         self.instant = 1000.0
         self.utc = float(START_UTC)
         self.trusted = True
@@ -51,6 +52,11 @@ class Bench:
         self.image = image()
         self.history: list[Told] = []
         self.sequence = 0
+
+    def begin(self) -> None:
+        """A process begins, which is told of what class the device's client is."""
+        self.server = Transfers(self.policy)
+        self.server.client_known(PPMID, self.client, Now(Instant(0.0), START_UTC))
 
     @property
     def now(self) -> Now:
@@ -124,7 +130,7 @@ class Bench:
         """The process dies; another one begins from what was persisted."""
         self.advance(down_s)
         self.instant = 5.0  # of no meaning beyond a process
-        self.server = Transfers(self.policy)
+        self.begin()
         effects: Effects = ()
         for record in tuple(self.stored.values()):
             restored = model.TransferRecord.from_json(record.to_json())
@@ -168,7 +174,10 @@ class Bench:
         total = self.server.get(PPMID).size_bytes
         while start + len(got) < total:
             self.advance(0.01)
-            response = block_response(self.ask_block(start + len(got), size))
+            effects = self.ask_block(start + len(got), size)
+            if not only(Send, effects):
+                break  # it is answered late
+            response = block_response(effects)
             if not isinstance(response, zcl.ImageBlock):
                 break
             assert response.offset_bytes == start + len(got)
@@ -226,6 +235,10 @@ def end_responses(effects: Effects) -> list[zcl.UpgradeEndResponse]:
     ]
 
 
+def notifies(effects: Effects) -> list[Send]:
+    return [send for send in only(Send, effects) if send.token is Token.NOTIFY]
+
+
 def alarms(effects: Effects) -> list[AlarmKind]:
     return [alarm.kind for alarm in only(Alarm, effects)]
 
@@ -234,9 +247,9 @@ def at(seconds: float, **how) -> model.ActivateAt:
     return model.ActivateAt(START_UTC + seconds, **how)
 
 
-def finished(activation, policy: OtaPolicy | None = None) -> Bench:
+def finished(activation, policy: OtaPolicy | None = None, **client: ClientClass) -> Bench:
     """A device that was sent every byte and is about to say so."""
-    bench = Bench(policy)
+    bench = Bench(policy, **client)
     bench.offer(activation)
     bench.served()
     return bench

@@ -5,10 +5,11 @@ not trusted none falls due, and none is missed.
 """
 
 from enum import Enum
-from math import ceil
+from math import ceil, inf
 from typing import assert_never
 
 from chf.clock import Now, UtcSeconds, to_zigbee_time
+from chf.update.clients import ClientClass
 from chf.update.model import ActivateAt, ActivateByCommand, ActivateHold, ActivateNow, Activation, Strategy, TimeForm
 from chf.update.transfer.policy import OtaPolicy
 from chf.zcl.ota import NO_CURRENT_TIME
@@ -24,7 +25,7 @@ class Due(Enum):
     NOT_OURS = "not ours"  # a release or a command decides
 
 
-def due(activation: Activation, now: Now, policy: OtaPolicy) -> Due:
+def due(activation: Activation, now: Now, window_s: float, grace_s: float) -> Due:
     match activation:
         case ActivateNow():
             return Due.NOW
@@ -34,22 +35,30 @@ def due(activation: Activation, now: Now, policy: OtaPolicy) -> Due:
             return Due.FAR
         case ActivateAt(utc=utc):
             left_s = utc - now.utc
-            if left_s > policy.commit_window_s:
+            if left_s > window_s:
                 return Due.FAR
             if left_s > 0:
                 return Due.NEAR
-            return Due.NOW if left_s >= -policy.grace_s else Due.MISSED
+            return Due.NOW if left_s >= -grace_s else Due.MISSED
         case _:
             assert_never(activation)
 
 
-def parks(activation: Activation, due_now: Due) -> bool:
-    """Whether the last block has to wait."""
+def hold_s(activation: Activation, now: Now, window_s: float) -> float:
+    """How long a device that has the whole image would be told to wait; no end is known where a person decides."""
+    if isinstance(activation, ActivateAt) and now.trusted:
+        return max(0.0, activation.utc - window_s - now.utc)
+    return inf
+
+
+def parks(activation: Activation, due_now: Due, client: ClientClass, held_s: float) -> bool:
+    """Whether the last block has to wait: a client that cannot be held for so long is parked, whatever was asked."""
     match activation:
         case ActivateAt(strategy=strategy):
-            return due_now is Due.MISSED or (due_now is Due.FAR and strategy is Strategy.PARK)
+            early = due_now is Due.FAR and (strategy is Strategy.PARK or not client.can_hold(held_s))
+            return early or due_now is Due.MISSED
         case ActivateHold(strategy=strategy):
-            return strategy is Strategy.PARK
+            return strategy is Strategy.PARK or not client.can_hold(held_s)
         case ActivateNow() | ActivateByCommand():
             return False
         case _:
@@ -60,10 +69,10 @@ def time_form(activation: Activation, policy: OtaPolicy) -> TimeForm:
     return activation.time_form if isinstance(activation, ActivateAt) else policy.time_form
 
 
-def wait_s(activation: Activation, due_now: Due, now: Now, policy: OtaPolicy) -> int:
+def wait_s(activation: Activation, due_now: Due, now: Now, window_s: float, policy: OtaPolicy) -> int:
     """How long a parked device is told to wait before it asks again."""
     if isinstance(activation, ActivateAt) and due_now is Due.FAR and now.trusted:
-        until_near_s = ceil(activation.utc - policy.commit_window_s - now.utc)
+        until_near_s = ceil(activation.utc - window_s - now.utc)
         return max(1, min(policy.park_wait_s, until_near_s))
     return policy.hold_wait_s
 

@@ -1,16 +1,16 @@
-"""Image blocks: which bytes go out, which wait, and the pages.
+"""Image blocks, one by one and in pages; whether the last one may go out is decided in `parking`.
 
 Every request is answered for itself: from any offset, as often as it comes, whatever answers are still under way.
 """
 
-from math import ceil
 from struct import Struct
 from typing import Final
 
 from chf.clock import Instant, Now
 from chf.update.effects import AlarmKind, Send, Token, Told, Urgency
 from chf.update.model import TransferState
-from chf.update.transfer.appointment import Due, current_time, due, parks, time_form, wait_s
+from chf.update.transfer import parking
+from chf.update.transfer.offering import on_offer, sent_away
 from chf.update.transfer.session import Page, Session
 from chf.update.transitions import Input
 from chf.zcl import ota as zcl
@@ -38,8 +38,7 @@ _OPTIONAL_BYTES: Final = (0, 8, 2, 10)  # none, node address, minimum block peri
 _REQUEST_COMMAND = zcl.ImageBlockRequest.COMMAND
 _RESPONSE_COMMAND = zcl.ImageBlock.COMMAND
 _SUCCESS = int(Status.SUCCESS)
-_BEFORE_THE_END: Final = (TransferState.DOWNLOADING, TransferState.PARKED)
-_KEPT_FROM_THE_END: Final = (*_BEFORE_THE_END, TransferState.MISSED)
+_BEFORE_THE_END: Final = (TransferState.DOWNLOADING, TransferState.PARKED, TransferState.MISSED)
 
 
 def serve_block(session: Session, endpoint: int, octets: bytes, now: Now, out: list[Told]) -> bool:
@@ -59,9 +58,14 @@ def serve_block(session: Session, endpoint: int, octets: bytes, now: Now, out: l
         return False
     session.endpoint, session.last_heard, session.page = endpoint, now.instant, None
     if offset >= session.size_bytes or not maximum:
+        if offset == session.size_bytes and not session.whole:
+            claim(session, now, out)
         refuse(session, Frame.from_bytes(octets), out)
     elif session.in_flight < session.policy.blocks_in_flight or admit(session, sequence, now, out):
         if session.state is TransferState.OFFERED:
+            if sent_away(session, now):
+                parking.send_away(session, sequence, now, out)
+                return True
             began(session, now, out)
         policy = session.policy
         end = min(offset + min(maximum, policy.block_bytes), session.size_bytes)
@@ -83,6 +87,9 @@ def serve_page(session: Session, frame: Frame, request: zcl.ImagePageRequest, no
         answer_default(session, frame, Status.UNSUP_CLUSTER_COMMAND, out)
         return
     if not admit(session, frame.sequence, now, out):
+        return
+    if sent_away(session, now):
+        parking.send_away(session, frame.sequence, now, out)
         return
     began(session, now, out)
     assert session.endpoint is not None
@@ -130,8 +137,18 @@ def answer_default(session: Session, frame: Frame, status: Status, out: list[Tol
 
 def began(session: Session, now: Now, out: list[Told]) -> None:
     if session.state is TransferState.OFFERED:
+        session.first_block = None
         session.move(Input.ASK, now, out)
         session.announce(now, session.policy.notify_interval_s)  # should it fall silent again
+
+
+def claim(session: Session, now: Now, out: list[Told]) -> None:
+    """The device says that it has every byte, though it was not sent the last one: from another server, or earlier."""
+    session.claims_image = True
+    out.append(session.changed())
+    if not on_offer(session, now):
+        text = "says that it has the whole image already: it is offered nothing before its time"
+        out.append(session.alarm(AlarmKind.HAS_IMAGE, text))
 
 
 def admit(session: Session, sequence: int, now: Now, out: list[Told]) -> bool:
@@ -144,7 +161,7 @@ def admit(session: Session, sequence: int, now: Now, out: list[Told]) -> bool:
         out.append(session.alarm(AlarmKind.FLOOD, text))
     if now.instant >= session.flood_answer_at:
         session.flood_answer_at = Instant(now.instant + _FLOOD_WAIT_S)
-        out.append(_wait(session, sequence, _FLOOD_WAIT_S, now))
+        out.append(parking.wait(session, sequence, _FLOOD_WAIT_S, now))
     return False
 
 
@@ -162,15 +179,17 @@ def _send_block(
     session: Session, sequence: int, start: int, end: int, now: Now, out: list[Told], *, acknowledged: bool
 ) -> bool:
     """Send these bytes, or WAIT_FOR_DATA where they would complete the file too early. Says whether they went."""
-    if end == session.size_bytes and session.state in _KEPT_FROM_THE_END:
-        wait = _withhold_s(session, now, out)
-        if wait is not None:
-            out.append(_wait(session, sequence, wait, now))
+    if end == session.size_bytes and session.state in _BEFORE_THE_END:
+        if parking.keep_back(session, sequence, now, out):
             return False
-    coverage = session.coverage
-    coverage.add(start, end)
-    if coverage.contiguous >= session.size_bytes and session.state in _BEFORE_THE_END:
+        # Whatever it was not sent it may have from before, or need not: it can be complete with this.
+        session.end_served = True
+        session.coverage.add(start, end)
         session.move(Input.SERVE_LAST, now, out)
+    else:
+        session.coverage.add(start, end)
+    if session.first_block is None:
+        session.first_block = (now.instant, start)
     if not session.in_flight:
         session.in_flight_since = now.instant
     session.in_flight += 1
@@ -182,26 +201,3 @@ def _send_block(
     payload = header + session.image.content[start:end]
     out.append(Send(session.peer, session.endpoint, payload, _BULK, _BLOCK, acknowledged))
     return True
-
-
-def _withhold_s(session: Session, now: Now, out: list[Told]) -> int | None:
-    """For how long the block that completes the file has to wait, None for not at all."""
-    due_now = due(session.activation, now, session.policy)
-    if session.state is not TransferState.MISSED:
-        if not parks(session.activation, due_now):
-            return None
-        if due_now is Due.MISSED:
-            session.miss("the activation time and its grace passed before the download was complete", now, out)
-        elif session.state is TransferState.DOWNLOADING:
-            session.move(Input.WITHHOLD, now, out)
-    wait = wait_s(session.activation, due_now, now, session.policy)
-    session.expected_at = Instant(now.instant + wait)
-    return wait
-
-
-def _wait(session: Session, sequence: int, wait: int, now: Now) -> Send:
-    policy = session.policy
-    current = current_time(time_form(session.activation, policy), now)
-    period = policy.minimum_block_period if policy.wait_carries_minimum_block_period else None
-    body = zcl.WaitForData(current, current + ceil(wait), period)
-    return session.send(body, Token.ANSWER, Urgency.NORMAL, sequence)

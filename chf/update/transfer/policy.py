@@ -6,15 +6,14 @@ from chf.errors import UsageError
 from chf.update.model import TimeForm
 
 CLIENT_WAIT_LIMIT_S = 3600  # Silicon Labs clients cut any wait to this and then go ahead
-HOLD_LIMIT_S = 7200  # Telink clients activate this long after the first "wait for a command"
 
 
 @dataclass(frozen=True, slots=True)
 class OtaPolicy:
     """Raises UsageError for a setting that fielded clients would turn into an early activation."""
 
-    # A real activation time is given only when it is nearer than this: under the clients' limit, with room for a
-    # response that arrives late.
+    # A real activation time is given only when it is nearer than the window of the device's class of client, and than
+    # this: it can make a window smaller, never larger.
     commit_window_s: float = 55 * 60
     # How late an activation may still happen. Later than this it is missed, and waits for a person.
     grace_s: float = 3600
@@ -22,9 +21,6 @@ class OtaPolicy:
     park_wait_s: int = 1800
     hold_wait_s: int = 300
     time_form: TimeForm = TimeForm.RELATIVE  # of waits, where the activation does not say
-    # Clients from before HA 1.2 do not know the field, newer ones may insist on it.
-    wait_carries_minimum_block_period: bool = True
-    minimum_block_period: int = 0
 
     # The data of one block in a secured frame: 127 octets less every header.
     block_bytes: int = 56

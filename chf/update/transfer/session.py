@@ -13,8 +13,10 @@ from chf.clock import Instant, Now, UtcSeconds
 from chf.eui64 import Eui64
 from chf.image.image import FirmwareImage
 from chf.machine import next_state
+from chf.update.clients import UNKNOWN, ClientClass
 from chf.update.effects import Alarm, AlarmKind, Progress, Send, Token, Told, TransferChanged, TransferMoved, Urgency
 from chf.update.model import Activation, TransferEnded, TransferOutcome, TransferRecord, TransferState, UpdateId
+from chf.update.transfer.appointment import Due, due
 from chf.update.transfer.policy import OtaPolicy
 from chf.update.transitions import TRANSFER, TRANSFER_ENDS, Input
 from chf.zcl import ota as zcl
@@ -73,6 +75,24 @@ class Page:
     due: Instant
 
 
+@dataclass(slots=True)
+class LateAnswer:
+    """To a request for a block that it may not have yet; a newer one takes its place, and the time stays."""
+
+    sequence: int
+    wait_s: int
+    due: Instant
+
+
+@dataclass(frozen=True, slots=True)
+class ToldToWait:
+    """The last WAIT_FOR_DATA of a device that is kept from the last block, and how many blocks it was sent before."""
+
+    at: Instant
+    wait_s: int
+    blocks: int
+
+
 @dataclass(slots=True, eq=False)
 class Session:
     update: UpdateId
@@ -81,6 +101,7 @@ class Session:
     activation: Activation
     policy: OtaPolicy
     next_sequence: Callable[[], int]
+    client: ClientClass = UNKNOWN
     state: TransferState = TransferState.OFFERED
     endpoint: int | None = None
     sleepy: bool = False
@@ -89,14 +110,29 @@ class Session:
     blocks: int = 0
     downloaded: bool = False
     aborts: int = 0
+    end_served: bool = False
+    claims_image: bool = False
+    ignores_wait: bool = False
+    download_s: float | None = None
     committed_utc: UtcSeconds | None = None
     commit_delivered: bool = False
+    offers_again: int = 0
 
     # From here on: not remembered over a restart.
     page: Page | None = None
     end_sequence: int = 0  # of the last Upgrade End Request
     unproven_ends: int = 0
     time_owed: bool = False  # committed, and told to wait because the wall clock went back
+    asks_in_vain: bool = False  # it was told that there is no image, and has to be notified when there is
+    time_has_come: bool = False  # and what that brings was done
+    answered_at: Instant = _LONG_AGO  # the last Upgrade End Response
+    warned: str = ""  # of what its class of client cannot promise
+    told_to_wait: ToldToWait | None = None
+    impatience: int = 0  # how often in a row it asked again inside a wait
+    late: LateAnswer | None = None
+    sent_away_at: Instant = _LONG_AGO
+    first_block: tuple[Instant, int] | None = None  # of the download that goes on: when, and at which offset
+    measured_s: float | None = None  # the whole download, by the pace of this one
     in_flight: int = 0
     in_flight_since: Instant = _LONG_AGO
     flood_answer_at: Instant = _LONG_AGO
@@ -108,6 +144,8 @@ class Session:
     progress_at: Instant = _LONG_AGO
     checkpoint_at: Instant = _LONG_AGO
     notify_interval_s: float = 0.0
+    announced_at: Instant = _LONG_AGO
+    notified_at: Instant = _LONG_AGO
     resends: int = 0
     reminders: int = 0
     other_image_told: bool = False
@@ -130,6 +168,24 @@ class Session:
     def ended(self) -> bool:
         return self.state in TRANSFER_ENDS
 
+    @property
+    def whole(self) -> bool:
+        """The device has every byte, or may have: from here on it can activate by itself."""
+        return self.end_served or self.downloaded or self.claims_image
+
+    @property
+    def patient(self) -> bool:
+        """It keeps quiet for as long as it is told to."""
+        return self.client.honours_wait and not self.ignores_wait
+
+    @property
+    def window_s(self) -> float:
+        """A real activation time is given only when it is nearer than this."""
+        return min(self.client.commit_window_s, self.policy.commit_window_s)
+
+    def due(self, now: Now) -> Due:
+        return due(self.activation, now, self.window_s, self.policy.grace_s)
+
     def record(self) -> TransferRecord:
         remembered = {name: getattr(self, name) for name in REMEMBERED}
         return TransferRecord(**remembered, served_bytes=self.coverage.contiguous)
@@ -141,6 +197,7 @@ class Session:
         """Change state by the table; the record comes first."""
         self.state = next_state(TRANSFER, self.state, given)
         self.notify_at = self.silence_at = self.appointment_at = self.resend_at = None
+        self.late, self.time_has_come = None, False
         self.checkpoint_at = Instant(now.instant + self.policy.checkpoint_interval_s)
         if self.ended:
             self.page = None
@@ -177,18 +234,19 @@ class Session:
     def announce(self, now: Now, delay_s: float = 0.0) -> None:
         """Start to notify, unless the device sleeps and would not hear it."""
         if not self.sleepy:
+            self.announced_at = now.instant
             self.notify_interval_s = self.policy.notify_interval_s
-            self.notify_at = Instant(now.instant + delay_s)
+            self.notify_at = Instant(max(now.instant + delay_s, self.notified_at + self.notify_interval_s))
 
     def notify(self, now: Now, out: list[Told]) -> None:
-        """The notify that is due, unless the device was heard meanwhile; and the next one."""
-        assert self.notify_at is not None
+        """The notify that is due, unless the device was heard since it was announced; and the next one."""
         heard_at = self.last_heard + self.policy.notify_interval_s
-        if now.instant < heard_at:
+        if self.last_heard > self.announced_at and now.instant < heard_at:
             self.notify_interval_s = self.policy.notify_interval_s
             self.notify_at = Instant(heard_at)
             return
         out.append(self.send(zcl.ImageNotify(), Token.NOTIFY, Urgency.NORMAL))
+        self.notified_at = now.instant
         self.notify_at = Instant(now.instant + self.notify_interval_s)
         self.notify_interval_s = min(2 * self.notify_interval_s, self.policy.notify_interval_limit_s)
 
@@ -220,5 +278,6 @@ class Session:
 
     def next_wake(self) -> Instant | None:
         page_due = None if self.page is None else self.page.due
-        times = (self.notify_at, self.silence_at, self.appointment_at, self.resend_at, page_due)
+        late_due = None if self.late is None else self.late.due
+        times = (self.notify_at, self.silence_at, self.appointment_at, self.resend_at, page_due, late_due)
         return min((time for time in times if time is not None), default=None)

@@ -14,7 +14,8 @@ from typing import Final, TypeAlias
 from chf.clock import Instant, Now
 from chf.errors import MalformedFrameError, RefusedError
 from chf.eui64 import Eui64
-from chf.image.image import FirmwareImage
+from chf.image.image import FirmwareImage, ImageId
+from chf.update.clients import UNKNOWN, ClientClass
 from chf.update.effects import Alarm, AlarmKind, Send, Token, Told, TransferMoved, Urgency
 from chf.update.eligibility import hardware_objection
 from chf.update.model import (
@@ -26,8 +27,9 @@ from chf.update.model import (
     Update,
     VersionObserved,
 )
-from chf.update.transfer import activation, blocks
-from chf.update.transfer.appointment import Due, due
+from chf.update.transfer import activation, blocks, moments, orders, parking
+from chf.update.transfer.appointment import Due
+from chf.update.transfer.offering import on_offer
 from chf.update.transfer.policy import OtaPolicy
 from chf.update.transfer.session import REMEMBERED, Coverage, Session, sequence_numbers
 from chf.update.transitions import Input
@@ -36,7 +38,6 @@ from chf.zcl.attributes import AttributeRecord, ReadAttributes, ReadAttributesRe
 from chf.zcl.frame import DefaultResponse, Frame, FrameType, Status, status_name
 
 _ALARM_INTERVAL_S: Final = 60.0  # our choice
-_FINISHED = frozenset({TransferState.SERVED, TransferState.HELD, TransferState.MISSED, TransferState.COMMITTED})
 
 Answer: TypeAlias = tuple[Told, ...]
 
@@ -51,6 +52,8 @@ class Transfers:
         self._wakes: list[tuple[Instant, int, Session]] = []
         self._wake_numbers = count()
         self._alarms_again: dict[tuple[Eui64, AlarmKind], Instant] = {}
+        self._clients: dict[Eui64, ClientClass] = {}
+        self._left: dict[Eui64, ImageId] = {}
 
     # What the hub asks for
 
@@ -66,28 +69,47 @@ class Transfers:
             raise RefusedError(f"the device is busy with update {before.update}, which is {before.state}")
         if endpoint is None and before is not None:
             endpoint = before.endpoint
-        wanted = activation.unless_past(update.activation, now)
-        record = TransferRecord(TransferState.OFFERED, wanted, endpoint, sleepy)
+        wanted = orders.unless_past(update.activation, now)
+        if before is not None:
+            self._leave(before)
+        has_it = self._left.pop(update.device, None) == image.sha256
+        record = TransferRecord(TransferState.OFFERED, wanted, endpoint, sleepy, claims_image=has_it)
         session = self._enter(update, record, image)
-        session.announce(now)
         out: list[Told] = [session.changed(), TransferMoved(session.state)]
+        activation.warn(session, now, out)
+        if on_offer(session, now):
+            session.announce(now)
+        else:
+            text = "has the whole image from an earlier update: it is offered nothing before its time"
+            out.append(session.alarm(AlarmKind.HAS_IMAGE, text))
         if wanted is not update.activation:
             text = "its activation time passed before its turn came: it activates as soon as it can"
             out.append(session.alarm(AlarmKind.PASSED, text))
+        return self._settled(session, now, out)
+
+    def client_known(self, peer: Eui64, client: ClientClass, now: Now) -> Answer:
+        """Of which class this device's client is, at any time, also before its transfer is restored or offered."""
+        self._clients[peer] = client
+        session = self._sessions.get(peer)
+        if session is None or session.ended or session.client == client:
+            return ()
+        session.client = client
+        out: list[Told] = []
+        activation.warn(session, now, out)
         return self._settled(session, now, out)
 
     def release(self, peer: Eui64, activation_wanted: Activation, now: Now) -> Answer:
         """Set a new activation: end a hold, move an appointment, or allow a missed one. Raises RefusedError."""
         session = self._session(peer)
         out: list[Told] = []
-        activation.release(session, activation_wanted, now, out)
+        orders.release(session, activation_wanted, now, out)
         return self._settled(session, now, out)
 
     def cancel(self, peer: Eui64, now: Now) -> Answer:
         """End the update. Raises RefusedError where that would not be true: a countdown cannot be stopped."""
         session = self._session(peer)
         out: list[Told] = []
-        activation.cancel(session, now, out)
+        orders.cancel(session, now, out)
         return self._settled(session, now, out)
 
     def withdraw(self, peer: Eui64, now: Now) -> Answer:
@@ -105,7 +127,16 @@ class Transfers:
         """Drop the session; from now on the device is told that there is no image."""
         session = self._sessions.pop(peer, None)
         if session is not None:
+            self._leave(session)
             session.wake = None
+
+    def left(self, peer: Eui64, image: ImageId) -> None:
+        """An update that was called off left the whole image with the device, which can still activate it."""
+        self._left[peer] = image
+
+    def _leave(self, session: Session) -> None:
+        if session.record().whole:
+            self._left[session.peer] = session.image.sha256
 
     def ask_version(self, peer: Eui64, endpoint: int) -> Send:
         """Read the version that the device runs; the answer is told as `VersionObserved`, or the question was lost."""
@@ -129,7 +160,7 @@ class Transfers:
         if session is not None and not session.ended:
             before, paging, out = session.state, session.page is not None, list[Told]()
             if blocks.serve_block(session, source_endpoint, payload, now, out):
-                if paging or session.state is not before:
+                if paging or session.state is not before or session.late is not None:
                     return self._settled(session, now, out)
                 return tuple(out)
         return self._receive_any(peer, source_endpoint, payload, now)
@@ -181,7 +212,7 @@ class Transfers:
         if session.state is not TransferState.OFFERED:
             session.last_heard = now.instant  # it may ask again any moment: no need to notify it yet
         out: list[Told] = []
-        activation.restored(session, now, out)
+        moments.restored(session, now, out)
         return self._settled(session, now, out)
 
     def _enter(self, update: Update, record: TransferRecord, image: FirmwareImage) -> Session:
@@ -191,6 +222,7 @@ class Transfers:
             image,
             policy=self.policy,
             next_sequence=self._next_sequence,
+            client=self._clients.get(update.device, UNKNOWN),
             allow_downgrade=update.allow_downgrade,
             coverage=Coverage(record.served_bytes),
             **{name: getattr(record, name) for name in REMEMBERED},
@@ -207,7 +239,7 @@ class Transfers:
 
     def _settled(self, session: Session, now: Now, out: list[Told]) -> Answer:
         """After anything but a plain block: look again at when to wake."""
-        activation.plan(session, now)
+        moments.plan(session, now)
         wake = session.next_wake()
         if wake != session.wake:
             session.wake = wake
@@ -284,11 +316,15 @@ class Transfers:
         if session is not None and found:
             session.endpoint = endpoint
             _observe(session, request.file_version, now, out)
-            found = not session.ended and _may_have(session, request, now, out)
+            found = not session.ended and _may_have(session, request, now, out) and on_offer(session, now)
+            session.asks_in_vain, session.told_to_wait = not found, None
         if session is None or not found:
             body = zcl.QueryNextImageResponse(Status.NO_IMAGE_AVAILABLE)
         else:
             blocks.began(session, now, out)
+            if session.state is TransferState.COMMITTED:
+                session.offers_again += 1
+                out.append(session.changed())
             body = zcl.QueryNextImageResponse(Status.SUCCESS, zcl.ImageFound(*session.ids, session.size_bytes))
         out += _answer(peer, endpoint, zcl.command(body, frame.sequence))
         return tuple(out) if session is None else self._settled(session, now, out)
@@ -333,15 +369,20 @@ def _wake(session: Session, now: Now, out: list[Told]) -> None:
     """Do what is due for one session."""
     while session.page is not None and session.page.due <= now.instant:
         blocks.continue_page(session, now, out)
-    if session.notify_at is not None and session.notify_at <= now.instant:
-        session.notify(now, out)
+    if session.late is not None and session.late.due <= now.instant:
+        parking.answer_late(session, now, out)
     if session.silence_at is not None and session.silence_at <= now.instant:
         session.check_silence(now, out)
     if session.resend_at is not None and session.resend_at <= now.instant:
         session.resend_at = None
         out.append(activation.answer(session, now))
     if session.appointment_at is not None and session.appointment_at <= now.instant:
-        activation.keep_appointment(session, now, out)
+        moments.keep_appointment(session, now, out)
+    if session.notify_at is not None and session.notify_at <= now.instant:
+        if on_offer(session, now):
+            session.notify(now, out)
+        else:
+            session.notify_at = None
 
 
 def _matches(session: Session, request: zcl.QueryNextImageRequest, out: list[Told]) -> bool:
@@ -372,10 +413,6 @@ def _may_have(session: Session, request: zcl.QueryNextImageRequest, now: Now, ou
         reason = f"the device runs 0x{request.file_version:08X}, newer than 0x{header.file_version:08X}"
         _turn_down(session, TransferOutcome.IMAGE_DISCARDED, reason, now, out)
         return False
-    if session.state is TransferState.COMMITTED and session.commit_delivered:
-        # It had its time and came back with the old version. Serving it again would go round in circles.
-        assert session.committed_utc is not None
-        return now.utc < session.committed_utc
     return True
 
 
@@ -393,7 +430,7 @@ def _observe(session: Session, version: int, now: Now, out: list[Told]) -> None:
         text = "runs the version whose update was cancelled"
         out.append(session.alarm(AlarmKind.ACTIVATED_AFTER_CANCEL, text))
     elif not session.ended:
-        early = session.state in _FINISHED and _too_early(session, now)
+        early = session.whole and _too_early(session, now)
         session.move(Input.SEE_VERSION, now, out)
         if early:
             out.append(session.alarm(AlarmKind.ACTIVATED_EARLY, "activated before its time"))
@@ -404,4 +441,4 @@ def _too_early(session: Session, now: Now) -> bool:
         return now.trusted and now.utc < session.committed_utc
     if isinstance(session.activation, ActivateByCommand):
         return False
-    return due(session.activation, now, session.policy) in (Due.FAR, Due.NEAR, Due.NOT_OURS, Due.MISSED)
+    return session.due(now) in (Due.FAR, Due.NEAR, Due.NOT_OURS, Due.MISSED)
