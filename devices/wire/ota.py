@@ -239,7 +239,9 @@ def parse_image_block_response(payload: bytes) -> ImageBlockResponse:
         raise MalformedFrameError("Image Block Response", "empty", 0)
     match payload[0]:
         case Status.SUCCESS:
-            _, *ids, offset, length = unpack(_BLOCK, payload, "Image Block Response")
+            if len(payload) < _BLOCK.size:
+                raise MalformedFrameError("Image Block Response", "truncated", len(payload))
+            _, *ids, offset, length = _BLOCK.unpack_from(payload)
             data = payload[_BLOCK.size : _BLOCK.size + length]
             if len(data) != length:
                 raise MalformedFrameError("Image Block Response", "data shorter than its length", len(payload))

@@ -155,7 +155,7 @@ class ZnpCoprocessor(Coprocessor):
             if self._booting:
                 if len(self._waiting) < _MAX_WAITING:
                     self._waiting.append(frame)
-            elif frame.type == MtType.SYNCHRONOUS_REQUEST:
+            elif frame.command >> 13 == MtType.SYNCHRONOUS_REQUEST:
                 self._request(frame)
             elif frame.command == _RESET_REQUEST:
                 self.reboot()
@@ -193,8 +193,8 @@ class ZnpCoprocessor(Coprocessor):
     def _request(self, frame: MtFrame) -> None:
         known = self._handlers.get(frame.command)
         if known is None:
-            unknown = RpcError.COMMAND if frame.subsystem in _SUBSYSTEMS else RpcError.SUBSYSTEM
-            self._refuse(frame, unknown)
+            served = frame.command >> 8 & 0x1F in _SUBSYSTEMS
+            self._refuse(frame, RpcError.COMMAND if served else RpcError.SUBSYSTEM)
             return
         command, handler = known
         assert command.request is not None

@@ -46,14 +46,6 @@ class MtFrame:
     command: int
     data: bytes = b""
 
-    @property
-    def type(self) -> int:
-        return self.command >> 13
-
-    @property
-    def subsystem(self) -> int:
-        return self.command >> 8 & 0x1F
-
     def to_bytes(self) -> bytes:
         body = bytes((len(self.data), self.command >> 8, self.command & 0xFF)) + self.data
         return b"\xfe" + body + bytes((reduce(xor, body),))
