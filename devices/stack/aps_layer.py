@@ -33,6 +33,8 @@ from devices.wire.aps import (
     Delivery,
     ExtendedHeader,
     Fragmentation,
+    seal,
+    unseal,
 )
 from devices.wire.errors import FrameSecurityError, MalformedFrameError
 from devices.wire.security import APS_OVERHEAD_BYTES, MAX_FRAME_COUNTER, NWK_OVERHEAD_BYTES, KeyIdentifier
@@ -206,7 +208,7 @@ class ApsLayer:
         frame = ApsFrame(
             *addressing, sending.payload, ApsType.DATA, *to, security, sending.acknowledged, sending.extended
         )
-        octets = frame.to_bytes() if key is None else frame.seal(key.cipher, self._ieee)
+        octets = frame.to_bytes() if key is None else seal(frame, key.cipher, self._ieee)
         sending.tries += 1
         sending.ack_due = inf
         if sending.acknowledged:
@@ -299,7 +301,7 @@ class ApsLayer:
                 key = self._key_for(originator, frame_counter)
                 if key is None or originator is None:
                     return
-                payload = frame.unseal(octets, key.cipher, originator)
+                payload = unseal(frame, octets, key.cipher, originator)
                 key.incoming_counter = frame_counter
         except MalformedFrameError:
             counters.malformed += 1
@@ -426,7 +428,7 @@ class ApsLayer:
         addressing = source_endpoint, cluster, profile, destination_endpoint, counter
         security = None if key is None else self.next_security(key)
         ack = ApsFrame(*addressing, b"", ApsType.ACK, security=security, extended=extended)
-        octets = ack.to_bytes() if key is None else ack.seal(key.cipher, self._ieee)
+        octets = ack.to_bytes() if key is None else seal(ack, key.cipher, self._ieee)
         self._nwk.send(destination, octets, DEFAULT_RADIUS, None)
 
 

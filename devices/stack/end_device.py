@@ -29,7 +29,7 @@ from devices.stack.nwk_layer import OFF_NETWORK, Arrival, Done, FrameCounter, is
 from devices.stack.persisted import DeviceState, Persisted
 from devices.stack.polling import CHILD_TIMEOUT, Polling
 from devices.wire import mac, nwk, zdp
-from devices.wire.aps import ApsCommandFrame, TransportNetworkKey
+from devices.wire.aps import ApsCommandFrame, TransportNetworkKey, unseal
 from devices.wire.errors import FrameSecurityError
 from devices.wire.mac import Capability, MacCommand, MacFrame, MacType
 from devices.wire.nwk import NwkCommand, NwkFrame, NwkType
@@ -300,7 +300,7 @@ class EndDevice(ZigbeeNode):
             return
         cipher = cipher_for(key_transport_key(state.link_key.key))
         try:
-            command = TransportNetworkKey.from_bytes(frame.unseal(octets, cipher, security.source))
+            command = TransportNetworkKey.from_bytes(unseal(frame, octets, cipher, security.source))
         except FrameSecurityError:
             self.counters.aps_security_failures += 1
             self._joining.key_refused()

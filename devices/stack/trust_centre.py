@@ -20,7 +20,7 @@ from devices.stack.nwk_layer import Arrival, NwkLayer
 from devices.stack.parent import Parent
 from devices.time import Scheduler, Timer
 from devices.wire import nwk
-from devices.wire.aps import ApsCommandFrame, ApsSecurity, TransportNetworkKey
+from devices.wire.aps import ApsCommandFrame, ApsSecurity, TransportNetworkKey, seal
 from devices.wire.errors import MalformedFrameError
 from devices.wire.mac import AssociationStatus, Capability
 from devices.wire.security import KeyIdentifier, cipher_for
@@ -103,7 +103,7 @@ class TrustCentre:
         security = ApsSecurity(counter, self._ieee, KeyIdentifier.KEY_TRANSPORT)
         command = TransportNetworkKey(network.network_key_sequence, child.ieee, self._ieee, network.network_key)
         frame = ApsCommandFrame(self._aps.next_counter(), command.to_bytes(), security)
-        octets = frame.seal(cipher_for(key_transport_key(key.key)), self._ieee)
+        octets = seal(frame, cipher_for(key_transport_key(key.key)), self._ieee)
         self._parent.forward(self._nwk.frame(child.address, octets, secured=False), None)
 
     def _never_proved(self, child: Neighbour, kind: JoinKind) -> None:

@@ -145,26 +145,13 @@ class ApsFrame(NamedTuple):
         fields = (*addressing, counter, octets[at:], type_, delivery, group, security, ack_request, extended)
         return tuple.__new__(cls, fields)  # half the time of cls(...)
 
-    def unseal(self, octets: bytes, cipher: AESCCM, originator: int) -> bytes:
-        """The plain payload. `octets` is what this frame was read from, `originator` the IEEE address of who made it.
-
-        Raises FrameSecurityError.
-        """
-        assert self.security is not None, "read with security"
-        return _unseal(octets, self.payload, self.security, cipher, originator)
-
-    def seal(self, cipher: AESCCM, originator: int) -> bytes:
-        """The octets of a frame with `security` whose payload is plain: header, auxiliary header, ciphertext, MIC."""
-        assert self.security is not None, "to be sent with security"
-        return _seal(self._header(), self.payload, self.security, cipher, originator)
-
     def to_bytes(self) -> bytes:
         """As it stands: with `security`, the payload is ciphertext and MIC already."""
         if self.security is None:
-            return self._header() + self.payload
-        return self._header() + _security_to_bytes(self.security) + self.payload
+            return self.header() + self.payload
+        return self.header() + _security_to_bytes(self.security) + self.payload
 
-    def _header(self) -> bytes:
+    def header(self) -> bytes:
         endpoint, cluster, profile, source_endpoint, counter, _, type_, delivery, group, security, ack, extended = self
         control = type_ | delivery << 2
         if security is not None:
@@ -205,25 +192,6 @@ def _security_to_bytes(security: ApsSecurity, level: int = 0) -> bytes:
     return _AUXILIARY_SOURCE.pack(key << 3 | EXTENDED_NONCE | level, counter, source)
 
 
-def _seal(header: bytes, payload: bytes, security: ApsSecurity, cipher: AESCCM, originator: int) -> bytes:
-    inside = _security_to_bytes(security, LEVEL)
-    nonce = NONCE.pack(originator, security.frame_counter, inside[0])
-    return header + _security_to_bytes(security) + cipher.encrypt(nonce, payload, header + inside)
-
-
-def _unseal(octets: bytes, sealed: bytes, security: ApsSecurity, cipher: AESCCM, originator: int) -> bytes:
-    counter, source, _ = security
-    sealed_at = len(octets) - len(sealed)
-    control_at = sealed_at - (_AUXILIARY.size if source is None else _AUXILIARY_SOURCE.size)
-    # On the air the level is 0; level 5 is in what was authenticated (Zigbee PRO 4.3.1.2).
-    authenticated = bytearray(octets[:sealed_at])
-    control = authenticated[control_at] = octets[control_at] & ~LEVEL_MASK | LEVEL
-    try:
-        return cipher.decrypt(NONCE.pack(originator, counter, control), sealed, authenticated)
-    except InvalidTag:
-        raise FrameSecurityError("the APS frame does not authenticate") from None
-
-
 def _extended(octets: bytes, at: int, type_: ApsType) -> tuple[ExtendedHeader | None, int]:
     if len(octets) <= at:
         raise MalformedFrameError("APS", "ends before its extended header", at)
@@ -262,24 +230,40 @@ class ApsCommandFrame(NamedTuple):
             security, at = _read_security(octets, at)
         return cls(octets[1], octets[at:], security)
 
-    def unseal(self, octets: bytes, cipher: AESCCM, originator: int) -> bytes:
-        """See `ApsFrame.unseal`."""
-        assert self.security is not None, "read with security"
-        return _unseal(octets, self.payload, self.security, cipher, originator)
-
-    def seal(self, cipher: AESCCM, originator: int) -> bytes:
-        """See `ApsFrame.seal`."""
-        assert self.security is not None, "to be sent with security"
-        return _seal(self._header(), self.payload, self.security, cipher, originator)
-
     def to_bytes(self) -> bytes:
         """As it stands: with `security`, the payload is ciphertext and MIC already."""
         if self.security is None:
-            return self._header() + self.payload
-        return self._header() + _security_to_bytes(self.security) + self.payload
+            return self.header() + self.payload
+        return self.header() + _security_to_bytes(self.security) + self.payload
 
-    def _header(self) -> bytes:
+    def header(self) -> bytes:
         return bytes((ApsType.COMMAND | (0 if self.security is None else _SECURITY), self.counter))
+
+
+def seal(frame: ApsFrame | ApsCommandFrame, cipher: AESCCM, originator: int) -> bytes:
+    """The octets of a frame with `security` whose payload is plain: header, auxiliary header, ciphertext, MIC."""
+    assert frame.security is not None, "to be sent with security"
+    header, inside = frame.header(), _security_to_bytes(frame.security, LEVEL)
+    nonce = NONCE.pack(originator, frame.security.frame_counter, inside[0])
+    return header + _security_to_bytes(frame.security) + cipher.encrypt(nonce, frame.payload, header + inside)
+
+
+def unseal(frame: ApsFrame | ApsCommandFrame, octets: bytes, cipher: AESCCM, originator: int) -> bytes:
+    """The plain payload. `octets` is what the frame was read from, `originator` the IEEE address of who made it.
+
+    Raises FrameSecurityError.
+    """
+    assert frame.security is not None, "read with security"
+    counter, source, _ = frame.security
+    sealed_at = len(octets) - len(frame.payload)
+    control_at = sealed_at - (_AUXILIARY.size if source is None else _AUXILIARY_SOURCE.size)
+    # On the air the level is 0; level 5 is in what was authenticated (Zigbee PRO 4.3.1.2).
+    authenticated = bytearray(octets[:sealed_at])
+    control = authenticated[control_at] = octets[control_at] & ~LEVEL_MASK | LEVEL
+    try:
+        return cipher.decrypt(NONCE.pack(originator, counter, control), frame.payload, authenticated)
+    except InvalidTag:
+        raise FrameSecurityError("the APS frame does not authenticate") from None
 
 
 TRANSPORT_KEY = 0x05  # command identifier, Zigbee PRO table 4.32

@@ -225,7 +225,7 @@ def transport_key(
     command = aps.TransportNetworkKey(0, destination, source, bytes(range(16)))
     security = aps.ApsSecurity(counter, COORDINATOR_IEEE, KeyIdentifier.KEY_TRANSPORT)
     frame = aps.ApsCommandFrame(1, command.to_bytes(), security)
-    octets = frame.seal(cipher_for(key_transport_key(link_key)), COORDINATOR_IEEE)
+    octets = aps.seal(frame, cipher_for(key_transport_key(link_key)), COORDINATOR_IEEE)
     return nwk.NwkFrame(0xFFFF, 0, 1, 1, octets).to_bytes()
 
 
@@ -259,7 +259,7 @@ def test_transport_key_must_be_for_this_device_under_its_key_and_not_asked_for_t
     give(device, nwk.NwkFrame(0, 0, 1, 1, plain).to_bytes())
     assert counters.unexpected == 3
     frame = aps.ApsCommandFrame(1, bytes(35), aps.ApsSecurity(1))
-    data_key = frame.seal(cipher_for(LINK_KEY), COORDINATOR_IEEE)
+    data_key = aps.seal(frame, cipher_for(LINK_KEY), COORDINATOR_IEEE)
     give(device, nwk.NwkFrame(0, 0, 1, 1, data_key).to_bytes())
     assert counters.aps_no_link_key == 1
     good = transport_key()

@@ -24,6 +24,8 @@ from devices.wire.aps import (
     ExtendedHeader,
     Fragmentation,
     TransportNetworkKey,
+    seal,
+    unseal,
 )
 from devices.wire.errors import FrameSecurityError
 from devices.wire.mac import AddressMode, MacCommand, MacFrame, MacType
@@ -144,7 +146,7 @@ class Attacker:
         if key is None:
             return frame.to_bytes()
         self._counter += 1
-        return frame._replace(security=ApsSecurity(self._counter)).seal(cipher_for(key), self.ieee)
+        return seal(frame._replace(security=ApsSecurity(self._counter)), cipher_for(key), self.ieee)
 
     def _network_frame(self, destination: int, payload: bytes, as_address: int | None = None) -> None:
         assert self.network_key is not None
@@ -192,7 +194,7 @@ class Attacker:
         assert frame.security.source is not None
         cipher = cipher_for(key_transport_key(self.joining_key))
         try:
-            plain = frame.unseal(octets, cipher, frame.security.source)
+            plain = unseal(frame, octets, cipher, frame.security.source)
         except FrameSecurityError:
             self.key_refused = True
             return
@@ -203,7 +205,7 @@ class Attacker:
         if frame.security is not None:
             for key in reversed(self.keys):
                 try:
-                    payload = frame.unseal(octets, cipher_for(key), self.hub_ieee)
+                    payload = unseal(frame, octets, cipher_for(key), self.hub_ieee)
                     break
                 except FrameSecurityError:
                     continue
