@@ -6,7 +6,7 @@ Install codes are secrets: they are in no repr and in no error.
 import re
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import ClassVar, Final, Self
+from typing import ClassVar, Final, Self, TypeAlias
 
 from lxml.etree import _Element
 
@@ -46,14 +46,11 @@ class ReadFirmwareVersionRequest:
     ELEMENT: ClassVar = "ReadFirmwareVersion"
 
     def to_bytes(self) -> bytes:
-        root, body = new_request(RequestHeader(self.request_id, self.SERVICE, 1))
-        _add_time(add(body, self.ELEMENT), self.execution_utc_s)
-        return to_octets(root)
+        return to_octets(_begun(self, 1)[0])
 
     @classmethod
     def read(cls, header: RequestHeader, content: _Element) -> Self:
-        fields = _fields(content, cls.ELEMENT, header)
-        when = _read_time(fields)
+        fields, when = _read_begin(content, cls.ELEMENT, header)
         fields.finish()
         return cls(header.request_id, when)
 
@@ -70,16 +67,13 @@ class ActivateFirmwareRequest:
     ELEMENT: ClassVar = "ActivateFirmware"
 
     def to_bytes(self) -> bytes:
-        root, body = new_request(RequestHeader(self.request_id, self.SERVICE, 4))
-        content = add(body, self.ELEMENT)
-        _add_time(content, self.execution_utc_s)
+        root, content = _begun(self, 4)
         add(content, "FirmwareHash", self.firmware_hash.hex().upper())
         return to_octets(root)
 
     @classmethod
     def read(cls, header: RequestHeader, content: _Element) -> Self:
-        fields = _fields(content, cls.ELEMENT, header)
-        when = _read_time(fields)
+        fields, when = _read_begin(content, cls.ELEMENT, header)
         element = fields.required("FirmwareHash")
         text = text_of(element, collapse=True)
         if not _HEX.fullmatch(text) or len(text) != 2 * FIRMWARE_HASH_OCTETS:
@@ -100,16 +94,13 @@ class SignedPreCommandRequest:
     ELEMENT: ClassVar = "SignedPreCommand"
 
     def to_bytes(self) -> bytes:
-        root, body = new_request(RequestHeader(self.request_id, self.SERVICE, 5))
-        content = add(body, self.ELEMENT)
-        _add_time(content, self.execution_utc_s)
+        root, content = _begun(self, 5)
         add(content, "GBCSPayload", base64_text(self.gbcs_payload))
         return to_octets(root)
 
     @classmethod
     def read(cls, header: RequestHeader, content: _Element) -> Self:
-        fields = _fields(content, cls.ELEMENT, header)
-        when = _read_time(fields)
+        fields, when = _read_begin(content, cls.ELEMENT, header)
         element = fields.required("GBCSPayload")
         payload = base64_in(text_of(element), element)
         if not 0 < len(payload) <= _LARGEST_PAYLOAD_OCTETS:
@@ -139,9 +130,7 @@ class UpdateHanDeviceLogRequest:
     ELEMENT: ClassVar = "UpdateHANDeviceLog"
 
     def to_bytes(self) -> bytes:
-        root, body = new_request(RequestHeader(self.request_id, self.SERVICE, 1))
-        content = add(body, self.ELEMENT)
-        _add_time(content, self.execution_utc_s)
+        root, content = _begun(self, 1)
         add(content, "DeviceID", format_eui64(self.device))
         add(content, "RequestType", "Remove" if self.add is None else "Add")
         if self.add is not None:
@@ -153,8 +142,7 @@ class UpdateHanDeviceLogRequest:
     @classmethod
     def read(cls, header: RequestHeader, content: _Element) -> Self:
         """The meter point numbers are of no use here and are passed over; the schema checks them where there is one."""
-        fields = _fields(content, cls.ELEMENT, header)
-        when = _read_time(fields)
+        fields, when = _read_begin(content, cls.ELEMENT, header)
         device_element = fields.required("DeviceID")
         device = text_of(device_element, collapse=True)
         if not _EUI.fullmatch(device):
@@ -194,16 +182,27 @@ def _read_joining(element: _Element) -> AddToDeviceLog:
     return AddToDeviceLog(int(seconds), bytes.fromhex(text))
 
 
-def _fields(content: _Element, name: str, header: RequestHeader) -> ElementReader:
+DeviceRequest: TypeAlias = (
+    ReadFirmwareVersionRequest | ActivateFirmwareRequest | SignedPreCommandRequest | UpdateHanDeviceLogRequest
+)
+
+
+def _begun(request: DeviceRequest, command_variant: int) -> tuple[_Element, _Element]:
+    """The document, and the one element of its body, with its time where it has one."""
+    root, body = new_request(RequestHeader(request.request_id, request.SERVICE, command_variant))
+    content = add(body, request.ELEMENT)
+    if request.execution_utc_s is not None:
+        add(content, "ExecutionDateTime", format_date_time(request.execution_utc_s))
+    return root, content
+
+
+def _read_begin(content: _Element, name: str, header: RequestHeader) -> tuple[ElementReader, int | None]:
+    """The fields behind the time, and the time."""
     if name_of(content) != name:
         raise refusal(f"service request {header.service} in this command variant wants {name}", content)
     refuse_attributes(content)
-    return ElementReader(content)
-
-
-def _add_time(content: _Element, utc_s: int | None) -> None:
-    if utc_s is not None:
-        add(content, "ExecutionDateTime", format_date_time(utc_s))
+    fields = ElementReader(content)
+    return fields, _read_time(fields)
 
 
 def format_date_time(utc_s: int) -> str:

@@ -7,6 +7,7 @@ from lxml.etree import _Element
 
 from chf.duis.device_request import (
     ActivateFirmwareRequest,
+    DeviceRequest,
     ReadFirmwareVersionRequest,
     SignedPreCommandRequest,
     UpdateHanDeviceLogRequest,
@@ -15,13 +16,7 @@ from chf.duis.document import ElementReader, check_root, only_child
 from chf.duis.header import RequestHeader, read_header
 from chf.duis.request import UpdateFirmwareRequest
 
-ServiceRequest: TypeAlias = (
-    UpdateFirmwareRequest
-    | ReadFirmwareVersionRequest
-    | ActivateFirmwareRequest
-    | SignedPreCommandRequest
-    | UpdateHanDeviceLogRequest
-)
+ServiceRequest: TypeAlias = UpdateFirmwareRequest | DeviceRequest
 
 _TRANSFORM = 4  # command variant, GP
 _SIGNED_PRE_COMMAND = 5  # command variant, GP
