@@ -101,7 +101,7 @@ KINDS: Final[Mapping[Kind, tuple[str, tuple[str, ...]]]] = MappingProxyType(
         Kind.IMAGE_ADDED: ("an image was stored", ("sha256", "bytes", "file_version")),
         Kind.IMAGE_REMOVED: ("an image was removed", ("sha256",)),
         Kind.IMAGE_CORRUPT: ("a stored image is not what was stored", ("sha256",)),
-        Kind.REQUEST_ACCEPTED: ("a service request was accepted for a device", ("request", "sha256")),
+        Kind.REQUEST_ACCEPTED: ("a service request was accepted for a device", ("request", "sha256", "warning")),
         Kind.REQUEST_REFUSED: ("a service request was refused, wholly or for a device", ("request", "reason")),
         Kind.JOB_STATE: ("an update changed its state", ("from", "to", "reason")),
         Kind.OTA_NOTIFIED: ("Image Notify went out", ("file_version",)),

@@ -1,8 +1,9 @@
 """Which class each device's OTA client is of, as the running hub knows it: what was set, and what the air has shown.
 
-What that comes to is decided in `chf.update.recognition`; here it is written and traced.
+What that comes to is decided in `chf.update.recognition`; here it is written, traced, and then told to the updates.
 """
 
+from collections.abc import Callable
 from dataclasses import replace
 
 from chf.clock import Now
@@ -10,14 +11,22 @@ from chf.eui64 import Eui64
 from chf.hub.batch import Batch
 from chf.hub.devices import KnownDevices
 from chf.trace import Kind
-from chf.update.recognition import NOTHING_SHOWN, Confidence, Watch
+from chf.update.clients import ClientClass
+from chf.update.recognition import NOTHING_KNOWN, NOTHING_SHOWN, Confidence, Watch
 
 
 class OtaClients:
-    def __init__(self, devices: KnownDevices) -> None:
-        self._devices = devices
+    """`known` tells the updates by which limits to go with a device."""
+
+    def __init__(self, devices: KnownDevices, known: Callable[[Eui64, ClientClass, Now], Batch]) -> None:
+        self._devices, self._known = devices, known
         self._watches: dict[Eui64, Watch] = {}
         self._traced: dict[Eui64, tuple[str, Confidence]] = {}
+
+    def started(self, now: Now) -> None:
+        """Go by what the store has of each device. No transfer is taken up yet, so that nothing follows from it."""
+        for entry in self._devices.all():
+            self._known(entry.eui64, entry.client.limits, now)
 
     def hear(self, device: Eui64, octets: bytes, answer: bytes | None, now: Now) -> Batch | None:
         """One frame of its client, and how it was answered; None where that shows nothing new."""
@@ -31,10 +40,12 @@ class OtaClients:
         if device in self._watches:
             self._watches[device].arrived()
 
-    def begin_again(self, device: Eui64) -> None:
+    def begin_again(self, device: Eui64, now: Now) -> Batch:
         """It went out of the log, or what was heard of it could not be written: the store says what is known."""
         self._watches.pop(device, None)
         self._traced.pop(device, None)
+        entry = self._devices.get(device)
+        return self._known(device, (NOTHING_KNOWN if entry is None else entry.client).limits, now)
 
     def new_firmware(self, device: Eui64, now: Now) -> Batch:
         """Its client may be another one now: what the old one showed is forgotten, and what was set is not."""
@@ -58,4 +69,5 @@ class OtaClients:
             fields = {"client_class": shown[0], "confidence": shown[1].value, "reasons": after.reasons}
             batch.event(Kind.CLIENT_RECOGNISED, fields, device=device)
         self._traced[device] = shown
+        batch.then(lambda: self._known(device, after.limits, now))
         return batch

@@ -196,10 +196,9 @@ class Commands:
             )
             next_id = UpdateId(next_id + 1)
             batch.write(partial(_add_update, update))
-            fields = {"request": origin, "sha256": order.image.sha256}
-            batch.event(Kind.REQUEST_ACCEPTED, fields, device=device, job=int(update.id))
             warning = next((note.reason for note in verdict.notes if note.check is Check.EARLY_ACTIVATION), None)
-            _warn(batch, update, warning)
+            fields = {"request": origin, "sha256": order.image.sha256, "warning": warning}
+            batch.event(Kind.REQUEST_ACCEPTED, fields, device=device, job=int(update.id))
             self._updates.add(batch, update)
             started.append({"device": format_eui64(device), "update": int(update.id), "warning": warning})
         return {"started": started, "refused": refused}
@@ -219,9 +218,7 @@ class Commands:
         self._updates.tell(batch, update.device, ActivationOrdered(activation))
         entry = self._store.devices.get(update.device)
         client = NOTHING_KNOWN if entry is None else entry.client
-        warning = early_activation(client, activation, batch.now.utc)
-        _warn(batch, update, warning)
-        return {"update": int(update.id), "warning": warning}
+        return {"update": int(update.id), "warning": early_activation(client, activation, batch.now.utc)}
 
     def _active_update(self, body: Mapping[str, Any]) -> Update:
         update = self._store.jobs.get(UpdateId(int(body["update"])))
@@ -247,12 +244,6 @@ def _ordered(value: dict[str, Any], now: Now) -> Activation:
     if isinstance(activation, ActivateAt) and not activation.utc <= LAST_ZIGBEE_UTC:  # NaN is not, either
         raise ValueError(f"the activation time {activation.utc} is none that a device can be told")
     return activation
-
-
-def _warn(batch: Batch, update: Update, warning: str | None) -> None:
-    """Nobody is promised a time that the device may not keep."""
-    if warning is not None:
-        batch.event(Kind.ALARM, {"reason": warning}, device=update.device, job=int(update.id))
 
 
 def _refusal(command: Command, reason: str, now: Now) -> Batch:

@@ -25,6 +25,7 @@ from chf.store.store import Transaction
 from chf.trace import Event, Kind
 from chf.trust import ClockStep
 from chf.update import effects as effect
+from chf.update.clients import ClientClass
 from chf.update.effects import Effect, Effects, Token
 from chf.update.machine import About, Accepted, Delivered, FrameReceived, ImageReady, ImageUnreadable, UpdateMachine
 from chf.update.model import (
@@ -52,7 +53,7 @@ class Updates(Handler):
         self._machine = UpdateMachine(context.settings.jobs, context.settings.ota)
         self._store, self._alerts, self._devices = context.store, context.alerts, context.devices
         self._images, self._clock, self._damage = context.images, context.clock, context.damage
-        self._clients = OtaClients(context.devices)
+        self._clients = OtaClients(context.devices, self._client_known)
         self._read_at_start: dict[str, FirmwareImage] = {}
         self._to_load: dict[UpdateId, effect.LoadImage] = {}
         self._progress: dict[Eui64, effect.Progress] = {}  # that is not written yet
@@ -67,6 +68,7 @@ class Updates(Handler):
     def started(self, network: NetworkInfo | None, now: Now) -> Batch:
         """Take up every update and its transfer where an earlier process left it."""
         del network
+        self._clients.started(now)
         active, last = self._store.jobs.list(active_only=True), self._store.jobs.last_of_each_device()
         updates = sorted({update.id: update for update in (*active, *last)}.values(), key=lambda update: update.id)
         rows = [(update, self._image_of(update)) for update in updates]
@@ -104,14 +106,20 @@ class Updates(Handler):
         return self._batch(self._machine.handle(fate, now), now)
 
     def device_changed(self, device: Eui64, change: DeviceChange, now: Now) -> Batch:
-        if change in (DeviceChange.FORGOTTEN, DeviceChange.UNWRITTEN):
-            self._clients.begin_again(device)
-        if change is DeviceChange.ARRIVED:
-            self._clients.arrived(device)
-            return self._batch(self._machine.handle(About(device, DeviceRejoined()), now), now)
-        if change is DeviceChange.UNWRITTEN:
-            return self._begin_again(device, now)
-        return Batch(now)
+        match change:
+            case DeviceChange.ARRIVED:
+                self._clients.arrived(device)
+                return self._batch(self._machine.handle(About(device, DeviceRejoined()), now), now)
+            case DeviceChange.FORGOTTEN:
+                return self._clients.begin_again(device, now)
+            case DeviceChange.UNWRITTEN:
+                batch = self._clients.begin_again(device, now)
+                batch.add(self._begin_again(device, now))
+                return batch
+            case DeviceChange.LEFT:
+                return Batch(now)
+            case _:
+                assert_never(change)
 
     def _begin_again(self, device: Eui64, now: Now) -> Batch:
         batch, row = Batch(now), None
@@ -160,6 +168,9 @@ class Updates(Handler):
         Raises RefusedError where it is cancelled, or activated otherwise, too late.
         """
         batch.add(self._batch(self._machine.handle(About(device, event), batch.now), batch.now))
+
+    def _client_known(self, device: Eui64, client: ClientClass, now: Now) -> Batch:
+        return self._batch(self._machine.client_known(device, client, now), now)
 
     def set_client_class(self, batch: Batch, device: Eui64, name: str | None) -> None:
         """Somebody says of which class its OTA client is or, with None, leaves it to what the device shows."""

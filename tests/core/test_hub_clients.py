@@ -9,12 +9,14 @@ from chf.cli.main import chf
 from chf.eui64 import Eui64, format_eui64
 from chf.image.image import parse_image
 from chf.store import Store
+from chf.store.images import record_of
 from chf.store.inbox import CommandState, Verb
 from chf.trace import Kind
 from chf.update.clients import CLASSES, UNKNOWN
 from chf.update.model import UpdateState
 from chf.update.recognition import NOTHING_SHOWN, Confidence, Traits
 from chf.zcl import ota
+from chf.zcl.frame import Frame
 from tests.support.damaged_store import sql
 from tests.support.memory_radio import MemoryRadio, hub_on_desk, on_the_network, order_update
 from tests.support.programs import image_file
@@ -22,6 +24,7 @@ from tests.support.programs import image_file
 DEVICE, OTHER = Eui64(0x00DB1234567890A4), Eui64(0x00DB1234567890A5)
 IMAGE_IDS = (0x10D4, 1)
 OLD, NEW = 1, 2
+HOLD = {"kind": "hold", "strategy": "hold"}
 SHOWN = Traits(manufacturer_code=IMAGE_IDS[0], block_bytes=48, field_control=2)
 TELINK = CLASSES["telink"]
 
@@ -32,6 +35,19 @@ def store(tmp_path):
     with Store.open(tmp_path / "home", hub=True) as opened:
         on_the_network(opened, DEVICE, OTHER)
         order_update(opened, image, DEVICE)
+        yield opened
+
+
+@pytest.fixture
+def held(tmp_path):
+    """A store where the update is ordered to hold."""
+    image = parse_image(image_file(tmp_path / "new.ota", size_bytes=500).read_bytes())
+    with Store.open(tmp_path / "held", hub=True) as opened:
+        on_the_network(opened, DEVICE)
+        with opened.transaction() as tx:
+            tx.images.add(record_of(image, "new", 0.0), image.content)
+            body = {"devices": [format_eui64(DEVICE)], "image": image.sha256, "activation": HOLD}
+            tx.inbox.submit(Verb.UPDATE_START, body, 0.0)
         yield opened
 
 
@@ -124,6 +140,47 @@ async def test_what_cannot_be_set_is_refused(store, body, reason):
         assert command.state is CommandState.REFUSED
         assert reason in command.result["reason"]
         assert traced(desk) == []
+
+
+def last_block(desk, device=DEVICE):
+    """Whether it is sent, or the device told to wait."""
+    say(desk, ota.QueryNextImageRequest(*IMAGE_IDS, OLD, 1), device)
+    size = desk.store.images.list()[0].size_bytes
+    for offset in range(0, size, 50):
+        say(desk, ota.ImageBlockRequest(*IMAGE_IDS, NEW, offset, 50), device)
+    frame = Frame.from_bytes(desk.radio.to_cluster(ota.CLUSTER)[-1].payload)
+    return type(ota.parse_image_block_response(frame.payload))
+
+
+@pytest.mark.parametrize(("name", "answered"), [("silicon-labs", ota.ImageBlock), (None, ota.WaitForData)])
+async def test_the_hub_goes_by_the_class_of_a_device_from_its_start(held, name, answered):
+    """Who would hold for ever is sent the last block, and who may not is kept from it."""
+    async with hub_on_desk(held, MemoryRadio()) as desk:
+        await set_class(desk, name)
+    async with hub_on_desk(held, MemoryRadio()) as desk:
+        await announced(desk)
+        assert last_block(desk) is answered
+
+
+async def test_the_hub_goes_by_a_class_that_is_set_in_mid_update(held):
+    async with hub_on_desk(held, MemoryRadio()) as desk:
+        await announced(desk)
+        assert last_block(desk) is ota.WaitForData
+        await set_class(desk, "silicon-labs")
+        assert last_block(desk) is ota.ImageBlock
+
+
+async def test_a_class_goes_with_its_device_out_of_the_log(held):
+    async with hub_on_desk(held, MemoryRadio()) as desk:
+        await announced(desk)
+        await set_class(desk, "silicon-labs")
+        await do(desk, Verb.UPDATE_CANCEL, {"update": 1})
+        await do(desk, Verb.DEVICE_FORGET, {"device": format_eui64(DEVICE)})
+        on_the_network(held, DEVICE)
+        body = {"devices": [format_eui64(DEVICE)], "image": held.images.list()[0].sha256}
+        await do(desk, Verb.UPDATE_START, body | {"activation": HOLD})
+        await desk.until(lambda: held.jobs.list()[-1].state is UpdateState.ANNOUNCED)
+        assert last_block(desk) is ota.WaitForData
 
 
 async def test_new_firmware_is_another_client_and_what_was_set_is_not_forgotten(store):

@@ -385,12 +385,11 @@ async def test_the_hub_warns_with_its_answer_and_in_the_trace(tmp_path):
             moved = await answer(desk, Verb.UPDATE_ACTIVATE, later, update=1)
             assert "may activate at a restart in the last 20 s" in moved["warning"]
             assert (await answer(desk, Verb.UPDATE_ACTIVATE, model.ActivateNow(), update=1))["warning"] is None
-            alarms = [event for event in desk.told if event.kind is Kind.ALARM]
-            alarms = [event for event in alarms if not event.fields["reason"].startswith("hold limit: ")]
-    assert [(event.job, event.device, event.fields["reason"]) for event in alarms] == [
-        (1, DEVICE, NOT_HELD),
-        (1, DEVICE, moved["warning"]),
-    ]
+            (accepted,) = (event for event in desk.told if event.kind is Kind.REQUEST_ACCEPTED)
+            alarms = [event.fields["reason"] for event in desk.told if event.kind is Kind.ALARM]
+    assert (accepted.job, accepted.device, accepted.fields["warning"]) == (1, DEVICE, NOT_HELD)
+    assert ["kept back instead" in alarms[0], "may activate at a restart" in alarms[1]] == [True, True]
+    assert len(alarms) == 2, "the transfer's own"
 
 
 @pytest.mark.parametrize("set_class", [None, "silicon-labs"])
