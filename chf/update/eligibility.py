@@ -13,15 +13,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum
 from math import inf
-from typing import Final, Protocol, assert_never
+from typing import Final, Protocol
 
 from chf.clock import UtcSeconds
 from chf.eui64 import Eui64, format_eui64
 from chf.image.header import HardwareVersions
 from chf.image.image import FirmwareImage, ImageKind
-from chf.update.clients import OnReboot
-from chf.update.model import ActivateAt, ActivateByCommand, ActivateHold, ActivateNow, Activation, Strategy, Update
+from chf.update.model import ActivateAt, ActivateByCommand, ActivateNow, Activation, Update
 from chf.update.recognition import NOTHING_KNOWN, Confidence, Recognition
+from chf.update.transfer.appointment import cannot_promise
 
 COMMANDED: Final = frozenset({"ESME", "GSME", "HCALCS"})
 """They activate on the signed command of their supplier (GBCS CS06, SR 11.3), never on the word of the hub."""
@@ -181,25 +181,10 @@ def activation_for(device_type: str, wanted: Activation) -> Activation:
 
 
 def early_activation(client: Recognition, activation: Activation, utc: UtcSeconds) -> str | None:
-    """What becomes of a promise of this activation, made now, with such a client: None where the hub can keep it.
-
-    Not of a command: GBCS forbids a meter to activate without that, and it waits as long as its supplier does.
-    """
-    match activation:
-        case ActivateNow() | ActivateByCommand():
-            return None
-        case ActivateAt(strategy=strategy):
-            wait_s: float = activation.utc - utc
-        case ActivateHold(strategy=strategy):
-            wait_s = inf
-        case _:
-            assert_never(activation)
-    limits, told = client.limits, []
-    if strategy is Strategy.HOLD and not limits.can_hold(wait_s):
-        told.append("cannot be relied upon to hold the image for so long: its last block is kept back instead")
-    if limits.on_reboot is OnReboot.ACTIVATES and isinstance(activation, ActivateAt) and wait_s > 0:
-        told.append(f"may activate at a restart in the last {limits.commit_window_s:.0f} s before its time")
-    return f"{_WHOSE[client.confidence].format(limits.name)} {', and '.join(told)}" if told else None
+    """What becomes of a promise of this activation, made at this time: None where the hub can keep it."""
+    limits, left_s = client.limits, activation.utc - utc if isinstance(activation, ActivateAt) else inf
+    told = cannot_promise(limits, activation, left_s, limits.commit_window_s)
+    return f"{_WHOSE[client.confidence].format(limits.name)} {told}" if told else None
 
 
 def hardware_objection(hardware: int, versions: HardwareVersions | None) -> str | None:

@@ -8,11 +8,11 @@ is urgent: a client that hears nothing activates by itself within seconds.
 from typing import assert_never
 
 from chf.clock import Instant, Now, UtcSeconds
-from chf.update.clients import UNKNOWN, OnReboot
+from chf.update.clients import UNKNOWN
 from chf.update.effects import AlarmKind, Send, Token, Told, Urgency
-from chf.update.model import ActivateAt, ActivateHold, ActivationGiven, Strategy, TransferOutcome, TransferState
+from chf.update.model import ActivateAt, ActivateHold, ActivationGiven, TransferOutcome, TransferState
 from chf.update.transfer import blocks
-from chf.update.transfer.appointment import Due, hold_s, time_form, write_times
+from chf.update.transfer.appointment import Due, cannot_promise, hold_s, left_s, time_form, write_times
 from chf.update.transfer.offering import sent_away
 from chf.update.transfer.session import Session
 from chf.update.transitions import Input
@@ -139,17 +139,12 @@ def warn(session: Session, now: Now, out: list[Told]) -> None:
 
 def _cannot_promise(session: Session, now: Now) -> str:
     activation, client = session.activation, session.client
-    if not isinstance(activation, ActivateAt | ActivateHold):
-        return ""
     who = "a client of unknown class" if client.name == UNKNOWN.name else f"its client ({client.title})"
-    held_s = hold_s(activation, now, session.window_s)
-    if session.whole and not client.can_hold(held_s):
+    may_hold = client.can_hold(hold_s(activation, now, session.window_s))
+    if isinstance(activation, ActivateAt | ActivateHold) and session.whole and not may_hold:
         return f"{who} has the whole image, and may activate it by itself before its time"
-    if activation.strategy is Strategy.HOLD and not client.can_hold(held_s):
-        return f"{who} may not wait so long with the whole image: its last block is kept back instead"
-    if client.on_reboot is OnReboot.ACTIVATES and isinstance(activation, ActivateAt):
-        return f"{who} may activate at a restart in the last {session.window_s:.0f} s before its time"
-    return ""
+    told = cannot_promise(client, activation, left_s(activation, now), session.window_s)
+    return f"{who} {told}" if told else ""
 
 
 def commit(session: Session, now: Now, out: list[Told]) -> None:

@@ -9,7 +9,7 @@ from math import ceil, inf
 from typing import assert_never
 
 from chf.clock import Now, UtcSeconds, to_zigbee_time
-from chf.update.clients import ClientClass
+from chf.update.clients import ClientClass, OnReboot
 from chf.update.model import ActivateAt, ActivateByCommand, ActivateHold, ActivateNow, Activation, Strategy, TimeForm
 from chf.update.transfer.policy import OtaPolicy
 from chf.zcl.ota import NO_CURRENT_TIME
@@ -44,11 +44,33 @@ def due(activation: Activation, now: Now, window_s: float, grace_s: float) -> Du
             assert_never(activation)
 
 
+def left_s(activation: Activation, now: Now) -> float:
+    """How long it is until the activation; no end is known where a person decides, or by a clock without trust."""
+    return activation.utc - now.utc if isinstance(activation, ActivateAt) and now.trusted else inf
+
+
 def hold_s(activation: Activation, now: Now, window_s: float) -> float:
-    """How long a device that has the whole image would be told to wait; no end is known where a person decides."""
-    if isinstance(activation, ActivateAt) and now.trusted:
-        return max(0.0, activation.utc - window_s - now.utc)
-    return inf
+    """How long a device that has the whole image would be told to wait."""
+    return max(0.0, left_s(activation, now) - window_s)
+
+
+def cannot_promise(client: ClientClass, activation: Activation, left_s: float, window_s: float) -> str:
+    """What such a client may make of an activation that is so far away, as what it is said to do; "" for nothing.
+
+    Not of a command: GBCS forbids a meter to activate without that, and it waits as long as its supplier does.
+    """
+    match activation:
+        case ActivateNow() | ActivateByCommand():
+            return ""
+        case ActivateAt(strategy=strategy) | ActivateHold(strategy=strategy):
+            told = []
+        case _:
+            assert_never(activation)
+    if strategy is Strategy.HOLD and left_s > window_s and not client.can_hold(left_s - window_s):
+        told.append("cannot be relied upon to hold the image for so long: its last block is kept back instead")
+    if client.on_reboot is OnReboot.ACTIVATES and isinstance(activation, ActivateAt) and left_s > 0:
+        told.append(f"may activate at a restart in the last {window_s:.0f} s before its time")
+    return ", and ".join(told)
 
 
 def parks(activation: Activation, due_now: Due, client: ClientClass, held_s: float) -> bool:
