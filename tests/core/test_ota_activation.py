@@ -352,7 +352,7 @@ def test_a_parked_device_that_stays_away_past_the_grace_has_missed():
     bench.served()
     bench.run(5 * HOUR + 120)
     assert bench.state is model.TransferState.MISSED
-    assert block_response(bench.ask_block(950)) == zcl.WaitForData(0, 300)
+    assert block_response(bench.ask_block(950)) == zcl.WaitForData(0, 60)
 
 
 def test_a_parked_device_can_be_cancelled():

@@ -7,6 +7,7 @@ from chf.update.model import UpdateState
 from tests.support.programs import bench, image_file, quick
 from tests.support.virtual_dongle import EUI64
 
+CONFIG = "[ota]\nhold_wait_s = 1\n"
 BEHIND_S = 10 * 86_400.0
 _OFF_BY_A_FILE = """
 import time
@@ -38,14 +39,14 @@ def set_clock(tmp_path, monkeypatch):
 def test_an_update_outlives_a_clock_that_is_set_and_a_hub_that_is_killed_right_after(tmp_path, set_clock):
     set_clock(-BEHIND_S)
     with bench(tmp_path, quick()) as desk:
-        desk.start_hub()
+        desk.start_hub(config=CONFIG)
         desk.admit(EUI64)
         number = desk.start_update(image_file(tmp_path / "new.ota", size_bytes=2000), "--hold", "--expires", "3600")
         desk.until_state(number, UpdateState.WAITING)
         left_s = desk.job(number).deadline - desk.job(number).created
         set_clock(0.0)
         desk.kill_hub()
-        desk.start_hub()
+        desk.start_hub(config=CONFIG)
         desk.until(lambda: desk.events(Kind.CLOCK_STEPPED), "the step to be measured")
         (step,) = desk.events(Kind.CLOCK_STEPPED)
         assert step.fields["seconds"] == pytest.approx(BEHIND_S, abs=2)

@@ -19,7 +19,7 @@ class OtaPolicy:
     grace_s: float = 3600
     # One WAIT_FOR_DATA of a parked device, and of one whose release can come at any moment.
     park_wait_s: int = 1800
-    hold_wait_s: int = 300
+    hold_wait_s: int = 60
     time_form: TimeForm = TimeForm.RELATIVE  # of waits, where the activation does not say
 
     # The data of one block in a secured frame: 127 octets less every header.
