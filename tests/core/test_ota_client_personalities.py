@@ -121,7 +121,7 @@ def test_a_query_is_not_waited_for_and_the_next_comes_in_its_time(personality: P
     assert bench.state is State.FETCHING
 
 
-@by_name(("personality", "every_s"), rows((TI, 5), (TELINK, 120), (NORDIC, 86_400)))
+@by_name(("personality", "every_s"), rows((TI, 5), (TELINK, 120), (SILICON_LABS, 120), (NORDIC, 86_400)))
 def test_a_server_is_looked_for(personality: Personality, every_s: float) -> None:
     bench = ClientBench(personality)
     bench.take(bench.client.start(0.0))
@@ -272,6 +272,7 @@ def test_telink_reads_on_behind_a_block_that_is_nothing_but_its_status() -> None
         (TI, 0x42, Status.MALFORMED_COMMAND, State.FETCHING),
         (NORDIC, Status.NO_IMAGE_AVAILABLE, Status.SUCCESS, State.FETCHING),
         (ESP_V1, 0x42, Status.SUCCESS, State.FETCHING),
+        (ESP_V1, Status.NO_IMAGE_AVAILABLE, Status.SUCCESS, State.FETCHING),
         (NORDIC, Status.ABORT, Status.SUCCESS, State.IDLE),
         (ST, 0x42, Status.SUCCESS, State.PAUSED),
         (ST, Status.NO_IMAGE_AVAILABLE, Status.SUCCESS, State.PAUSED),
@@ -289,7 +290,7 @@ def test_a_status_in_place_of_a_block(personality: Personality, status: int, ans
     assert bench.give(Command.IMAGE_BLOCK_RESPONSE, bytes((status,))) == answer
     assert bench.state is state
     if state is State.FETCHING:
-        assert bench.client.deadline == due  # its own timer goes on
+        assert (bench.client.deadline, len(bench.requests())) == (due, 2)  # its own timer goes on
         if personality.block_attempts > 1:
             bench.wait()
             assert bench.asks_block(bench.wait() if bench.state is State.PAUSED else None).offset == 0
@@ -307,6 +308,7 @@ def test_a_status_in_place_of_a_block(personality: Personality, status: int, ans
         (TI, Status.ABORT, State.FETCHING),
         (NORDIC, Status.ABORT, State.IDLE),
         (NORDIC, Status.NO_IMAGE_AVAILABLE, State.FETCHING),
+        (ESP_V1, Status.FAILURE, State.FETCHING),
         (NXP, Status.FAILURE, State.IDLE),
         (NXP, Status.SUCCESS, State.IDLE),
         (ST, Status.MALFORMED_COMMAND, State.IDLE),
@@ -331,6 +333,9 @@ def test_a_default_response_in_place_of_a_block(personality: Personality, status
         (TI, 100, 50, U32 - 50),
         (NORDIC, 100, 50, U32 - 50),
         (NORDIC, START_UTC - 100, START_UTC + 90, 190),
+        (ESP_V1, 100, 50, U32 - 50),
+        (ESP_V1, START_UTC - 100, START_UTC + 90, 190),
+        (SILICON_LABS, START_UTC - 100, START_UTC + 90, 190),
         (TI, START_UTC - 100, START_UTC + 90, 190),
         (NXP, 0, 90, 90),
         (NXP, 100, 50, 0),
@@ -430,6 +435,13 @@ def test_microchip_waits_longer_for_a_block_when_it_asks_more_slowly() -> None:
 
 
 # Pages.
+
+
+def test_silicon_labs_wants_its_pages_in_blocks_of_32_bytes_50_ms_apart() -> None:
+    bench = ClientBench(SILICON_LABS, page_bytes=SILICON_LABS.page_bytes)
+    bench.fetching()
+    page = ota.ImagePageRequest.from_bytes(bench.requests()[-1][1])
+    assert (page.page_bytes, page.maximum_bytes, page.spacing_ms) == (1024, 32, 50)
 
 
 def test_nxp_asks_for_a_page_three_times_and_then_for_blocks() -> None:
@@ -569,11 +581,22 @@ def test_another_hold_during_a_hold(personality: Personality, wait_s: float) -> 
 
 @by_name(
     ("personality", "times"),
-    rows((TELINK, 1), (TI, 1), (NXP, 1), (ST, 1), (MICROCHIP, 1), (NORDIC, 1), (SPEC_STRICT, 3), (SILICON_LABS, 10)),
+    rows(
+        (TELINK, 1),
+        (TI, 1),
+        (NXP, 1),
+        (ST, 1),
+        (MICROCHIP, 1),
+        (NORDIC, 1),
+        (ESP_V1, 1),
+        (SPEC_STRICT, 3),
+        (SILICON_LABS, 10),
+    ),
 )
 def test_how_often_a_failure_is_told_that_nobody_hears(personality: Personality, times: int) -> None:
     bench = ClientBench(personality, octets=image(manufacturer=7))
     bench.download()
+    assert (bench.state is State.IDLE) is (times == 1)  # it waits for no answer
     while bench.state is State.FAILING:
         bench.wait()
     assert [end.status for end in ends(bench)] == [Status.INVALID_IMAGE] * times
@@ -590,6 +613,7 @@ def test_how_often_a_failure_is_told_that_nobody_hears(personality: Personality,
         (ST, FOREVER, 100),  # it says that it waits, and counts on
         (NORDIC, 5, 5),
         (NORDIC, 500, 100),  # of two countdowns the first to end counts
+        (ESP_V1, 500, 100),
         (NORDIC, FOREVER, 100),
         (SPEC_STRICT, 5, 5),
         (SPEC_STRICT, FOREVER, HOUR),
@@ -618,6 +642,7 @@ def test_another_answer_during_a_countdown(personality: Personality, second: int
         (ST, False, Status.ABORT, False),
         (NORDIC, True, Status.ABORT, True),
         (NORDIC, True, Status.FAILURE, False),
+        (ESP_V1, True, Status.FAILURE, False),
     ),
 )
 def test_a_default_response_to_upgrade_end(personality, held: bool, status: int, cancelled: bool) -> None:
