@@ -225,9 +225,6 @@ class Beacon:
     extended_pan: int
     depth: int = 0
     update_id: int = 0
-    end_device_capacity: bool = True
-    router_capacity: bool = True
-    pan_coordinator: bool = True
 
     @classmethod
     def from_bytes(cls, octets: bytes) -> Self:
@@ -238,12 +235,10 @@ class Beacon:
             raise MalformedFrameError("beacon", "time slots and pending addresses are not part of ZigBee beacons", 2)
         if protocol or network & 0xFF != 0x22:
             raise MalformedFrameError("beacon", "not ZigBee PRO (protocol 0, stack profile 2, version 2)", 4)
-        capacity = bool(network & 0x8000), bool(network & 0x0400)
-        permit, coordinator = bool(superframe & 0x8000), bool(superframe & 0x4000)
-        return cls(permit, extended_pan, network >> 11 & 0x0F, update_id, *capacity, coordinator)
+        return cls(bool(superframe & 0x8000), extended_pan, network >> 11 & 0x0F, update_id)
 
     def to_bytes(self) -> bytes:
-        # No beacon interval, no superframe, final CAP slot 15: a network without beacons (Zigbee PRO 3.6.1.1).
-        superframe = 0x0FFF | self.permit << 15 | self.pan_coordinator << 14
-        network = 0x22 | self.depth << 11 | self.end_device_capacity << 15 | self.router_capacity << 10
+        # No beacon interval, no superframe, final CAP slot 15: a network without beacons (Zigbee PRO 3.6.1.1). From a
+        # PAN coordinator with room for end devices and routers.
+        superframe, network = 0x4FFF | self.permit << 15, 0x8422 | self.depth << 11
         return _BEACON.pack(superframe, 0, 0, 0, network, self.extended_pan, b"\xff\xff\xff", self.update_id)

@@ -8,12 +8,13 @@ one-hop star makes them; the bits for route discovery and for the end device as 
 from dataclasses import dataclass
 from enum import IntEnum
 from struct import Struct
-from typing import NamedTuple, Self
+from typing import ClassVar, NamedTuple, Self
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESCCM
 
 from devices.wire.errors import FrameSecurityError, MalformedFrameError
+from devices.wire.fields import Fields
 from devices.wire.security import LEVEL, LEVEL_MASK, MIC_BYTES, NONCE, NWK_OVERHEAD_BYTES
 
 HEADER_BYTES = 8  # without IEEE addresses, Zigbee PRO 3.3.1
@@ -188,50 +189,50 @@ class Leave:
         return bytes((NwkCommand.LEAVE, options))
 
 
-@dataclass(frozen=True, slots=True)
-class RejoinRequest:
-    """Zigbee PRO 3.4.6."""
+class _Command(Fields):
+    """One whose body is one struct."""
 
-    capability: int
+    __slots__ = ()
+    COMMAND: ClassVar[NwkCommand]
 
     @classmethod
     def from_bytes(cls, octets: bytes) -> Self:
-        return cls(_body(octets, NwkCommand.REJOIN_REQUEST, 1)[0])
+        return super().from_bytes(_body(octets, cls.COMMAND, cls.LAYOUT.size))
 
     def to_bytes(self) -> bytes:
-        return bytes((NwkCommand.REJOIN_REQUEST, self.capability))
+        return bytes((self.COMMAND,)) + super().to_bytes()
 
 
 @dataclass(frozen=True, slots=True)
-class RejoinResponse:
+class RejoinRequest(_Command):
+    """Zigbee PRO 3.4.6."""
+
+    COMMAND = NwkCommand.REJOIN_REQUEST
+    LAYOUT = Struct("<B")
+
+    capability: int
+
+
+@dataclass(frozen=True, slots=True)
+class RejoinResponse(_Command):
     """Zigbee PRO 3.4.7; the status is one of MAC association."""
+
+    COMMAND = NwkCommand.REJOIN_RESPONSE
+    LAYOUT = Struct("<HB")
 
     address: int
     status: int
 
-    @classmethod
-    def from_bytes(cls, octets: bytes) -> Self:
-        body = _body(octets, NwkCommand.REJOIN_RESPONSE, 3)
-        return cls(int.from_bytes(body[:2], "little"), body[2])
-
-    def to_bytes(self) -> bytes:
-        return bytes((NwkCommand.REJOIN_RESPONSE,)) + self.address.to_bytes(2, "little") + bytes((self.status,))
-
 
 @dataclass(frozen=True, slots=True)
-class EndDeviceTimeoutRequest:
+class EndDeviceTimeoutRequest(_Command):
     """Zigbee PRO r21 3.4.11: how long a child may be silent before its parent forgets it."""
+
+    COMMAND = NwkCommand.END_DEVICE_TIMEOUT_REQUEST
+    LAYOUT = Struct("<BB")
 
     timeout_code: int
     configuration: int = 0
-
-    @classmethod
-    def from_bytes(cls, octets: bytes) -> Self:
-        body = _body(octets, NwkCommand.END_DEVICE_TIMEOUT_REQUEST, 2)
-        return cls(body[0], body[1])
-
-    def to_bytes(self) -> bytes:
-        return bytes((NwkCommand.END_DEVICE_TIMEOUT_REQUEST, self.timeout_code, self.configuration))
 
     @property
     def seconds(self) -> float | None:
@@ -242,16 +243,11 @@ class EndDeviceTimeoutRequest:
 
 
 @dataclass(frozen=True, slots=True)
-class EndDeviceTimeoutResponse:
+class EndDeviceTimeoutResponse(_Command):
     """Zigbee PRO r21 3.4.12; parent information bit 0: keepalive by MAC data poll, bit 1: by timeout request."""
+
+    COMMAND = NwkCommand.END_DEVICE_TIMEOUT_RESPONSE
+    LAYOUT = Struct("<BB")
 
     status: int
     parent_information: int = 0x01
-
-    @classmethod
-    def from_bytes(cls, octets: bytes) -> Self:
-        body = _body(octets, NwkCommand.END_DEVICE_TIMEOUT_RESPONSE, 2)
-        return cls(body[0], body[1])
-
-    def to_bytes(self) -> bytes:
-        return bytes((NwkCommand.END_DEVICE_TIMEOUT_RESPONSE, self.status, self.parent_information))

@@ -85,12 +85,10 @@ class _Outgoing:
 
 
 class Ash:
-    def __init__(self, *, window: int = WINDOW, window_bytes: int = WINDOW_BYTES) -> None:
+    def __init__(self) -> None:
         self.failed: ResetCode | None = None
         self.damaged_frames = 0
         self._rejecting_until = 0.0
-        self._window = window
-        self._window_bytes = window_bytes
         self._line = bytearray()
         self._partial = b""
         self.waiting: deque[tuple[bytes, bool]] = deque()
@@ -225,9 +223,7 @@ class Ash:
         """What is due on the line now. Call it after every `receive`, `send` and `handle_deadline`."""
         if self.failed is None:
             while (
-                self.waiting
-                and len(self._unacknowledged) < self._window
-                and (payload := self._next_payload(now)) is not None
+                self.waiting and len(self._unacknowledged) < WINDOW and (payload := self._next_payload(now)) is not None
             ):
                 self._transmit(payload, now)
             if self._acknowledgement_due:
@@ -240,7 +236,7 @@ class Ash:
         return due
 
     def _next_payload(self, now: float) -> bytes | None:
-        if self._unacknowledged_bytes >= self._window_bytes - _MAX_PARTIAL_BYTES:
+        if self._unacknowledged_bytes >= WINDOW_BYTES - _MAX_PARTIAL_BYTES:
             return None
         if self._not_ready_until is None or now >= self._not_ready_until:
             return self.waiting.popleft()[0]
