@@ -69,10 +69,7 @@ Done = Callable[[bool, bool], None]
 
 
 class Medium:
-    """`Medium(scheduler, random, settings=MediumSettings())`: one piece of air for all channels.
-
-    `settings` may be replaced while it runs. `taps` see every frame, see `Tap`.
-    """
+    """One piece of air for all channels. `settings` may be replaced while it runs; `taps` see every frame."""
 
     def __init__(self, scheduler: "Scheduler", random: "Random", settings: MediumSettings | None = None) -> None:
         self.scheduler = scheduler

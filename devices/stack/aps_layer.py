@@ -82,10 +82,8 @@ class _Sending:
 
 
 class ApsLayer:
-    """`ApsLayer(node, nwk, ieee, scheduler, counters, *, link_key, host_fragments=False, first_counter=0)`.
-
-    `link_key` finds the key for a partner. With `host_fragments` nothing is cut or put together: blocks are indicated
-    as they come, and acknowledged by `acknowledge`.
+    """`link_key` finds a partner's key. With `host_fragments` nothing is cut or put together: blocks are indicated as they
+    come, and acknowledged by `acknowledge`.
 
     Outgoing frame counters rise over all keys together, as with EmberZNet's one APS frame counter: the peers of a key
     that a host imports anew, with its counter at the start, would take everything for replays.

@@ -40,11 +40,8 @@ _SERVER_MASK = 21 << 9 | 0x0041  # stack compliance revision 21, network manager
 
 
 class ZigbeeCoordinator(ZigbeeNode):
-    """`ZigbeeCoordinator(ieee, medium, scheduler, random, *, link_keys, listener, host_fragments=False)`.
-
-    `manufacturer`, `self_description`, `parent.indirect.persistence_s` and the trust centre's policy are settings that
-    the co-processor above may change. After `stop` no confirm of a message under way is called any more: a chip that is
-    reset forgets them.
+    """`manufacturer`, `self_description`, `parent.indirect.persistence_s` and the trust centre's policy are for the
+    co-processor above to change. After `stop` no confirm of a message under way is called: a chip that is reset forgets.
     """
 
     def __init__(

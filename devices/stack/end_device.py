@@ -49,11 +49,9 @@ _ASSOCIATION_RESPONSE = bytes((MacCommand.ASSOCIATION_RESPONSE,))
 
 
 class EndDevice(ZigbeeNode):
-    """`EndDevice(ieee, link_key, medium, scheduler, random, *, listener=None, channels=range(11, 27), ...)`.
+    """The `DeviceStack` of interface.py. `link_key` is the 16-octet key made from the install code.
 
-    The `DeviceStack` of interface.py. `link_key` is the 16-octet key made from the install code. `listener` may be set
-    after construction, before `power_on` or `join`. `poll_interval_s` makes it a sleepy child; `state` takes up where
-    another instance stopped.
+    `listener` may be set after construction, before `power_on` or `join`. `poll_interval_s` makes it a sleepy child.
     """
 
     def __init__(

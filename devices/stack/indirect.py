@@ -23,10 +23,7 @@ class _Held:
 
 
 class IndirectQueue:
-    """`IndirectQueue(scheduler, counters)`: keyed by the child's address, short or extended, in the order of arrival.
-
-    Frames are protected only when they go out, so that their counters follow the order of the air.
-    """
+    """By the address of the child, in the order of arrival. Frames are protected only when they go out."""
 
     def __init__(self, scheduler: Scheduler, counters: Counters) -> None:
         self.persistence_s = PERSISTENCE_S

@@ -48,7 +48,7 @@ class JoiningDevice(Protocol):
 
 
 class Joining:
-    """`Joining(device, nwk_layer, scheduler, *, channels)`: one per device, idle while it is joined."""
+    """One for each device, idle while it is joined."""
 
     def __init__(
         self, device: JoiningDevice, nwk_layer: NwkLayer, scheduler: Scheduler, *, channels: tuple[int, ...]

@@ -52,10 +52,7 @@ class Counters:
 
 
 class FrameCounter:
-    """`FrameCounter(start, store)`: hands out values from `start` on, after `store` was told a value beyond them.
-
-    Whoever restarts from the stored value never uses one twice (Zigbee PRO 4.3.1.1).
-    """
+    """Hands out values, after `store` was told one beyond them: who restarts there repeats none (4.3.1.1)."""
 
     __slots__ = ("_reserved", "_store", "next")
 
@@ -109,9 +106,7 @@ class NwkNode(Protocol):
 
 
 class NwkLayer:
-    """`NwkLayer(node, ieee, medium, counters)`.
-
-    `neighbours` are the children of a coordinator or the parent of an end device, by address; `incoming` holds the
+    """`neighbours` are the children of a coordinator or the parent of an end device, by address; `incoming` holds the
     highest frame counter accepted from each; `parent`, where there is one, takes every frame that is sent.
     """
 

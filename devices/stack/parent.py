@@ -23,10 +23,7 @@ _DATA_REQUEST = bytes((MacCommand.DATA_REQUEST,))
 
 
 class Parent:
-    """`Parent(nwk_layer, scheduler, random, counters)`; `start` with the network whose children it has.
-
-    `nwk_layer.neighbours` has the children by address.
-    """
+    """`start` it with the network whose children it has; `nwk_layer.neighbours` has them by address."""
 
     def __init__(self, nwk_layer: NwkLayer, scheduler: Scheduler, random: "Random", counters: Counters) -> None:
         self.indirect = IndirectQueue(scheduler, counters)

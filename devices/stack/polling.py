@@ -19,10 +19,7 @@ CHILD_TIMEOUT = nwk.EndDeviceTimeoutRequest(8)  # 256 minutes, the default of Zi
 
 
 class Polling:
-    """`Polling(nwk_layer, scheduler, interval_s, is_waiting)`; `is_waiting` says whether something is due from others.
-
-    `interval_s` None keeps the receiver on. Idle until `start`.
-    """
+    """Idle until `start`. `is_waiting` says whether something is due from others; `interval_s` None never sleeps."""
 
     def __init__(
         self, nwk_layer: NwkLayer, scheduler: Scheduler, interval_s: float | None, is_waiting: Callable[[], bool]

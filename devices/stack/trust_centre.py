@@ -29,10 +29,7 @@ AUTHENTICATION_S = 10.0  # our choice: a device that has not used the network ke
 
 
 class TrustCentre:
-    """`TrustCentre(ieee, nwk_layer, aps, parent, scheduler, link_keys=..., listener=...)`.
-
-    `unsecured_rejoin_allowed` is a policy that the co-processor above may change.
-    """
+    """`unsecured_rejoin_allowed` is a policy that the co-processor above may change."""
 
     def __init__(
         self,

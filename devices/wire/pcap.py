@@ -18,7 +18,7 @@ assert _TAP.size == 28
 
 
 class PcapWriter:
-    """`PcapWriter(stream, epoch_s=0.0)`: writes the file header at once; `epoch_s` is the UTC time of simulated 0."""
+    """Writes the file header at once; `epoch_s` is the UTC time of simulated 0."""
 
     def __init__(self, stream: BinaryIO, epoch_s: float = 0.0) -> None:
         self._stream = stream
