@@ -153,18 +153,9 @@ class CertificateAuthority:
         if self.suite is Suite.ONE:
             octets = _SUITE_1.pack(point, subject, self.identity, _SUITE_1_ATTRIBUTES)
         else:
-            octets = _SUITE_2.pack(
-                _TYPE,
-                serial.to_bytes(8, "big"),
-                _CURVE_SECT283K1,
-                _HASH_AES_MMO,
-                self.identity,
-                valid_from.to_bytes(5, "big"),
-                valid_seconds,
-                subject,
-                DIGITAL_SIGNATURE | KEY_AGREEMENT,
-                point,
-            )
+            head = _TYPE, serial.to_bytes(8, "big"), _CURVE_SECT283K1, _HASH_AES_MMO, self.identity
+            validity, usage = (valid_from.to_bytes(5, "big"), valid_seconds), DIGITAL_SIGNATURE | KEY_AGREEMENT
+            octets = _SUITE_2.pack(*head, *validity, subject, usage, point)
         certificate = Certificate.from_bytes(self.suite, octets)
         private = (certificate._digest() * (requester + own) + self.private_key) % curve.order  # noqa: SLF001 one scheme
         return Credentials(certificate, private, self.public_key)

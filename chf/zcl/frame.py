@@ -109,15 +109,8 @@ class Frame:
             payload = octets[_HEADER.size :]
         if control & _TYPE_MASK not in (FrameType.GLOBAL, FrameType.CLUSTER):
             raise MalformedFrameError("reserved frame type", offset=0, field="frame control")
-        return cls(
-            FrameType(control & _TYPE_MASK),
-            command,
-            sequence,
-            payload,
-            to_client=bool(control & _TO_CLIENT),
-            disable_default_response=bool(control & _DISABLE_DEFAULT_RESPONSE),
-            manufacturer_code=manufacturer_code,
-        )
+        to_client, quiet = bool(control & _TO_CLIENT), bool(control & _DISABLE_DEFAULT_RESPONSE)
+        return cls(FrameType(control & _TYPE_MASK), command, sequence, payload, to_client, quiet, manufacturer_code)
 
     def to_bytes(self) -> bytes:
         control = (
@@ -133,15 +126,8 @@ class Frame:
 
     def reply(self, frame_type: FrameType, command: int, payload: bytes) -> bytes:
         """The frame that answers this one: same sequence, other direction, itself not to be answered."""
-        return Frame(
-            frame_type,
-            command,
-            self.sequence,
-            payload,
-            to_client=not self.to_client,
-            disable_default_response=True,
-            manufacturer_code=self.manufacturer_code,
-        ).to_bytes()
+        answers = not self.to_client
+        return Frame(frame_type, command, self.sequence, payload, answers, True, self.manufacturer_code).to_bytes()
 
     def default_response(self, status: Status) -> bytes | None:
         """The Default Response due for this frame, or None where ZCL8 2.5.12.2 forbids one.

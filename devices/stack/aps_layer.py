@@ -82,8 +82,8 @@ class _Sending:
 
 
 class ApsLayer:
-    """`link_key` finds a partner's key. With `host_fragments` nothing is cut or put together: blocks are indicated as they
-    come, and acknowledged by `acknowledge`.
+    """`link_key` finds a partner's key. With `host_fragments` nothing is cut or put together: blocks are indicated
+    as they come, and acknowledged by `acknowledge`.
 
     Outgoing frame counters rise over all keys together, as with EmberZNet's one APS frame counter: the peers of a key
     that a host imports anew, with its counter at the start, would take everything for replays.

@@ -41,7 +41,7 @@ _SERVER_MASK = 21 << 9 | 0x0041  # stack compliance revision 21, network manager
 
 class ZigbeeCoordinator(ZigbeeNode):
     """`manufacturer`, `self_description`, `parent.indirect.persistence_s` and the trust centre's policy are for the
-    co-processor above to change. After `stop` no confirm of a message under way is called: a chip that is reset forgets.
+    co-processor above to change. After `stop` no confirm of a message under way is called: a chip forgets them then.
     """
 
     def __init__(

@@ -175,17 +175,9 @@ class NwkLayer:
     ) -> NwkFrame:
         """A frame of ours, still plain: its frame counter comes when it is sent, in the order of the air."""
         self._sequence = (self._sequence + 1) & 0xFF
-        return NwkFrame(
-            destination,
-            self.address,
-            radius,
-            self._sequence,
-            payload,
-            NwkType.COMMAND if command else NwkType.DATA,
-            NwkSecurity(0, self._ieee) if secured else None,
-            destination_ieee,
-            source_ieee,
-        )
+        kind, security = NwkType.COMMAND if command else NwkType.DATA, NwkSecurity(0, self._ieee) if secured else None
+        head = destination, self.address, radius, self._sequence
+        return NwkFrame(*head, payload, kind, security, destination_ieee, source_ieee)
 
     def send(self, destination: int, payload: bytes, radius: int, done: Done | None) -> None:
         """An APS frame in a secured data frame, to its next hop."""

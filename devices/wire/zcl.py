@@ -96,15 +96,8 @@ class ZclFrame(NamedTuple):
 
     def default_response(self, status: int) -> ZclFrame:
         """The answer that says only how it went: the other direction, never answered itself (ZCL8 2.5.12)."""
-        return ZclFrame(
-            self.sequence,
-            General.DEFAULT_RESPONSE,
-            bytes((self.command, status)),
-            cluster_specific=False,
-            from_server=not self.from_server,
-            disable_default_response=True,
-            manufacturer=self.manufacturer,
-        )
+        said, answers = bytes((self.command, status)), not self.from_server
+        return ZclFrame(self.sequence, General.DEFAULT_RESPONSE, said, False, answers, True, self.manufacturer)
 
 
 @dataclass(frozen=True, slots=True)

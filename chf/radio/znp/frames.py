@@ -231,18 +231,9 @@ def incoming_ext(data: bytes) -> IncomingMessage:
     if mode != _BY_NWK_ADDRESS:
         raise MalformedFrameError(f"sender by addressing mode {mode}", field="AF_INCOMING_MSG_EXT")
     payload = data[_INCOMING_EXT.size : _INCOMING_EXT.size + length]
-    return IncomingMessage(
-        address & 0xFFFF,
-        source,
-        destination,
-        cluster,
-        bool(broadcast),
-        lqi,
-        bool(security),
-        timestamp,
-        length,
-        payload if len(payload) == length else None,
-    )
+    sender = address & 0xFFFF, source, destination, cluster
+    whole = payload if len(payload) == length else None
+    return IncomingMessage(*sender, bool(broadcast), lqi, bool(security), timestamp, length, whole)
 
 
 def zdo_message(data: bytes) -> ZdoMessage:

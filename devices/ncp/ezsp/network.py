@@ -103,14 +103,8 @@ class Network:
 
     def join_refused(self, ieee: Eui64) -> None:
         address = self._stack.address_of(ieee)
-        self._callback(
-            "trustCenterJoinHandler",
-            NO_NODE if address is None else address,
-            ieee,
-            _JOIN_STATUS[JoinKind.ASSOCIATED],
-            _DENY_JOIN,
-            _COORDINATOR_NODE,
-        )
+        told = NO_NODE if address is None else address, ieee, _JOIN_STATUS[JoinKind.ASSOCIATED], _DENY_JOIN
+        self._callback("trustCenterJoinHandler", *told, _COORDINATOR_NODE)
 
     def device_left(self, ieee: Eui64, address: NwkAddress) -> None:
         self._tell_child(ieee, address, joining=False)
@@ -187,16 +181,10 @@ class Network:
         network = self._stack.network
         if network is None or not self._chip.is_up:
             return EmberStatus.NOT_JOINED, 0, bytes(_PARAMETERS.size)
-        octets = _PARAMETERS.pack(
-            network.extended_pan_id,
-            network.pan_id,
-            self._radio.tx_power_dbm,
-            network.channel,
-            0,  # joined by MAC association, as far as a coordinator joins
-            network.manager,
-            network.update_id,
-            self._radio.channels,
-        )
+        radio = self._radio.tx_power_dbm, network.channel
+        by_association = 0  # as far as a coordinator joins
+        manager = network.manager, network.update_id, self._radio.channels
+        octets = _PARAMETERS.pack(network.extended_pan_id, network.pan_id, *radio, by_association, *manager)
         return EmberStatus.SUCCESS, _COORDINATOR_TYPE, octets
 
     def get_node_id(self) -> tuple[int]:

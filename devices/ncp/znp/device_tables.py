@@ -276,16 +276,10 @@ class DeviceTables:
         if entry is None:
             return items.TCLK.pack(0, 0, 0, KeyAttributes.DEFAULT, 0, 0, 0)
         key = entry.key
-        provisional = entry.attributes == KeyAttributes.PROVISIONAL
-        return items.TCLK.pack(
-            key.outgoing_counter,
-            key.incoming_counter + 1,
-            entry.ieee,
-            entry.attributes,
-            entry.key_type,
-            0 if provisional else entry.shift_or_index,
-            entry.shift_or_index if provisional else 0,
-        )
+        place = entry.shift_or_index
+        shift, index = (0, place) if entry.attributes == KeyAttributes.PROVISIONAL else (place, 0)
+        counters = key.outgoing_counter, key.incoming_counter + 1
+        return items.TCLK.pack(*counters, entry.ieee, entry.attributes, entry.key_type, shift, index)
 
     def _install_code_item(self, slot: int) -> bytes:
         for entry in self._trust_center:
