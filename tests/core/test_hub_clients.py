@@ -170,6 +170,17 @@ async def test_the_hub_goes_by_a_class_that_is_set_in_mid_update(held):
         assert last_block(desk) is ota.ImageBlock
 
 
+async def test_who_does_not_heed_its_waits_is_taken_for_the_class_that_does_not(held):
+    async with hub_on_desk(held, MemoryRadio()) as desk:
+        await announced(desk)
+        assert last_block(desk) is ota.WaitForData
+        last = (held.images.list()[0].size_bytes - 1) // 50 * 50
+        for _ in range(3):
+            say(desk, ota.ImageBlockRequest(*IMAGE_IDS, NEW, last, 50))
+        assert traced(desk) == [(DEVICE, "microchip", "likely")]
+        assert not client(held).limits.honours_wait
+
+
 async def test_a_class_goes_with_its_device_out_of_the_log(held):
     async with hub_on_desk(held, MemoryRadio()) as desk:
         await announced(desk)
