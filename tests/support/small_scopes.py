@@ -13,7 +13,9 @@ from itertools import count
 from types import FunctionType, MappingProxyType, MethodType
 from typing import Any, Final
 
+from chf.clock import Now
 from chf.image.image import FirmwareImage
+from chf.trust import WatchedClock
 from chf.update.scheduler import SchedulePolicy
 from chf.update.transfer.policy import OtaPolicy
 from devices.nodes.flash import Flash
@@ -31,6 +33,7 @@ TROUBLES: Final = (
     Deed("at", s=600.0, strategy="park"),
     Deed("cancel"),
     Deed("clock", s=-7200.0),
+    Deed("clock", s=7200.0),
 )
 # What is written and never decided upon, what only spaces writes and messages to people, and what never changes.
 _LEFT_OUT: Final = frozenset(
@@ -124,6 +127,10 @@ class Look:
             return tuple([self._look(each) for each in value.values()])
         if isinstance(value, Enum):
             return value.name
+        if kind is Now:
+            return self._look(value.instant), self._look(value.utc), value.trusted
+        if kind is WatchedClock:  # the reasons name times
+            return tuple([bool(each) if type(each) is str else self._look(each) for each in vars(value).values()])
         if kind is Journal:
             return tuple([value.get(key) for key in Key])
         if kind is set:

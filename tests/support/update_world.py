@@ -21,7 +21,9 @@ from chf.clock import Instant, Now, UtcSeconds, to_zigbee_time
 from chf.errors import RefusedError
 from chf.eui64 import Eui64
 from chf.image.image import parse_image
+from chf.trust import ClockRecord, WatchedClock
 from chf.update import model
+from chf.update.clients import CLASSES, UNKNOWN
 from chf.update.effects import Alarm, AlarmKind, Happened, LoadImage, Persist, RaiseTransferAlert, Send, Token
 from chf.update.machine import About, Accepted, Delivered, FrameReceived, ImageReady, UpdateMachine
 from chf.update.scheduler import SchedulePolicy
@@ -50,7 +52,6 @@ ANSWER_LIMIT_S = 3.0  # an Upgrade End that goes unanswered for longer may be ac
 QUIET_S = 900.0  # in which a finished update shows what it comes to
 CALM_S = 6 * 3600.0  # after the last thing of a schedule: nothing goes wrong any more
 EXACT_S = 0.01
-WINDOW_S = 3300.0  # the longest that a device may hold every byte of a parked image before its time
 FLOOD_WINDOW_S = 60.0
 
 FAULTS = {
@@ -72,9 +73,9 @@ class Deed:
     To a message itself: "lose", "unack" (it arrives, and the radio says that it did not), "twice", "late" by `s`.
     To the device: "cut" (off for `s`), "rejoin", "mute" (the next `s` read-backs say 0xFFFFFFFF), "other type" (it also
     asks for its other image, of which it runs version `s`). To the hub: "die" (down for `s`), "die after" (at the
-    `s`-th message that it is about to send), "clock" (set by `s`), "doubt" (its clock is not trusted for `s`). To both: "silence" (the air loses all for `s`), "drop"
+    `s`-th message that it is about to send), "clock" (set by `s`). To both: "silence" (the air loses all for `s`), "drop"
     (the air loses the next frame).
-    By people: "now", "at" (in `s` from then), "hold", "cancel".
+    By people: "now", "at" (in `s` from then), "hold", "cancel"; "trust" (the clock is right).
     """
 
     do: str
@@ -181,12 +182,29 @@ class Device:
         return banks.download is not None and banks.offset == banks.download.size_bytes
 
 
+@dataclass(slots=True)
+class WallClock:
+    """The two clocks of the hub's machine; the emulated world's instant is its monotonic one."""
+
+    seconds: float = START
+    offset: float = START_UTC - START
+
+    def instant(self) -> Instant:
+        return Instant(self.seconds)
+
+    def now(self) -> Now:
+        return Now(Instant(self.seconds), UtcSeconds(self.seconds + self.offset), boot="this one")
+
+
 class World:
     def __init__(self, schedule: Schedule) -> None:
         self.schedule = schedule
         octets = image(body_bytes=schedule.body_bytes)
         self.image = parse_image(octets)
-        self.instant, self.offset = START, START_UTC - START
+        self.machine_clock = WallClock()
+        self.instant = START
+        self.clock = WatchedClock(self.machine_clock, None)
+        self.clock_record: ClockRecord | None = None
         self.steps = 0
         self.seen: Counter[str] = Counter()
         self.deeds = [deed for deed in schedule.deeds if deed.on != "start"]
@@ -195,22 +213,24 @@ class World:
             key=lambda item: item[:2],
         )
         self.air: list[Message] = []
-        self.silent_until = self.doubted_until = START
-        self.device = Device(
-            settings(personality=PERSONALITIES[schedule.personality], faults=FAULTS[schedule.fault]), boot_at=START
-        )
+        self.silent_until = START
+        # Images here are small, so the size from which a client remembers how far it came is small as well.
+        personality = replace(PERSONALITIES[schedule.personality], resume_above_bytes=0)
+        self.device = Device(settings(personality=personality, faults=FAULTS[schedule.fault]), boot_at=START)
         # The hub
         self.policies = SchedulePolicy(lifetime_s=schedule.lifetime_s), OtaPolicy()
-        self.machine: UpdateMachine | None = UpdateMachine(*self.policies)
+        self.client_class = CLASSES.get(schedule.personality, UNKNOWN) if schedule.known else UNKNOWN
+        self.machine: UpdateMachine | None = None
         self.back_at: float | None = None
         self.dies_after: int | None = None
         self.row: model.Update
         self.alerts = 0
-        self.warned = False
+        self.warned = False  # that it may activate the image, which it has, before its time
+        self.warned_of_restart = self.was_cut = False
         self.sent_unasked: dict[Token, float] = {}
         # What is known of the run
         self.allowed = self._activation(schedule.order, schedule.at_s, schedule.strategy)
-        self.best_offset = self.offset  # the furthest that the clock stood since the last order
+        self.best_offset = self.machine_clock.offset  # the furthest that a trusted clock stood since the last order
         self.cancelled_whole: bool | None = None  # whether the device had every byte when it was cancelled
         self.ran: list[int] = [OLD]
         self.unheard_end: float | None = None  # when the Upgrade End was sent that nobody has answered yet
@@ -231,11 +251,12 @@ class World:
 
     @property
     def utc(self) -> float:
-        return self.instant + self.offset
+        return self.instant + self.machine_clock.offset
 
     @property
     def now(self) -> Now:
-        return Now(Instant(self.instant), UtcSeconds(self.utc), self.instant >= self.doubted_until)
+        """What the hub reads."""
+        return self.clock.now()
 
     def _accept(self) -> None:
         self.row = model.accept(
@@ -249,12 +270,16 @@ class World:
             now_utc=self.now.utc,
             lifetime_s=self.policies[0].lifetime_s,
         )
+        self.machine = UpdateMachine(*self.policies)
+        self.carry_out(self.machine.client_known(PEER, self.client_class, self.now), asked=True)
         self.hub(Accepted(self.row))
 
     def order(self, deed: Deed) -> None:
         """An order that comes too late is refused, and changes nothing."""
         if self.machine is None or not self.row.active:
             return
+        if deed.do == "at" and not self.now.trusted:
+            return  # nobody is let to
         whole = self.device.has_everything() or self.seen["last block"] > 0
         if deed.do == "cancel":
             try:
@@ -265,7 +290,7 @@ class World:
             return
         before = self.allowed, self.best_offset
         self.allowed = self._activation(deed.do, deed.s, deed.strategy)
-        self.best_offset = self.offset if self.now.trusted else float("-inf")
+        self.best_offset = self.machine_clock.offset if self.now.trusted else float("-inf")
         try:
             self.hub(About(PEER, model.ActivationOrdered(self.allowed)))
         except RefusedError:
@@ -281,8 +306,22 @@ class World:
     def restart(self) -> None:
         self.back_at, self.dies_after = None, None
         self.machine = UpdateMachine(*self.policies)
+        self.clock = WatchedClock(self.machine_clock, self.clock_record)
         self.sent_unasked.clear()
+        self.carry_out(self.machine.client_known(PEER, self.client_class, self.now), asked=True)
         self.carry_out(self.machine.restore([(self.row, self.image)], self.now), asked=True)
+        self._look_at_clock()
+
+    def _look_at_clock(self) -> None:
+        """What a running hub does several times a second."""
+        if self.machine is None:
+            return
+        now = self.now
+        for step in self.clock.take_steps():
+            self._write(self.machine.clock_stepped(step.before, step.after, now))
+        self.clock_record = self.clock.record()
+        if now.trusted:
+            self.best_offset = max(self.best_offset, self.machine_clock.offset)
 
     def die(self, down_s: float) -> None:
         self.machine, self.dies_after, self.back_at = None, None, self.instant + down_s
@@ -324,11 +363,12 @@ class World:
                     if self.alerts > 1 or update.transfer is not outcome:
                         raise ViolationError(f"transfer alert {self.alerts}: {outcome}")
                 case Alarm(kind=AlarmKind.HOLD_LIMIT):
-                    self.warned = True
+                    self.warned = self.warned or self.seen["last block"] > 0
+                    self.warned_of_restart = True
                 case Happened(old, update, event):
                     self._check_step(old, update, event)
         assert self.machine is not None
-        if self.machine.for_device(PEER) != self.row:
+        if self.machine.for_device(PEER) not in (self.row, None):
             raise ViolationError("the row is not what the machine knows")
         if self.row is not before and not self.row.active and before.active:
             self._check_end()
@@ -349,8 +389,8 @@ class World:
             raise ViolationError("activated, and the device never ran the new version")
         if row.state is model.UpdateState.REVERTED and (self.device.version == NEW or row.report is None):
             raise ViolationError("reverted, and the device runs the new version or claimed nothing")
-        lived_s = self.instant - START - self.schedule.at_s
-        if row.state is model.UpdateState.EXPIRED and lived_s < self.schedule.lifetime_s - EXACT_S:
+        lived_s = self.instant - START
+        if row.state is model.UpdateState.EXPIRED and lived_s < self.schedule.lifetime_s - 1.0:
             raise ViolationError(f"expired after {lived_s:.0f} s")
         if row.state is model.UpdateState.FAILED and not row.reason:
             raise ViolationError("failed for no reason")
@@ -438,6 +478,7 @@ class World:
 
     def cut(self, off_s: float) -> None:
         device = self.device
+        self.was_cut = self.was_cut or device.has_everything()
         device.powered, device.client, device.join_at = False, None, None
         device.boot_at = self.instant + max(off_s, REBOOT_S)
         self.air = [message for message in self.air if message.to not in ("device", "report")]
@@ -520,12 +561,14 @@ class World:
         early_s = self._early_s()
         if early_s <= EXACT_S or self.warned or self._unheard():
             return
+        if self.was_cut and early_s <= self.client_class.commit_window_s + EXACT_S and self.warned_of_restart:
+            return
         raise ViolationError(f"activated {early_s:.1f} s early{', by itself' if by_itself else ''}")
 
     def _check_last_block(self) -> None:
         """Who has every byte may start by itself: who is parked gets the last only when the time is near."""
         parked = getattr(self.allowed, "strategy", None) is model.Strategy.PARK
-        if parked and self.cancelled_whole is None and self._early_s() > WINDOW_S + EXACT_S:
+        if parked and self.cancelled_whole is None and self._early_s() > self.client_class.commit_window_s + EXACT_S:
             raise ViolationError(f"the last block went out {self._early_s():.1f} s early")
 
     def _early_s(self) -> float:
@@ -559,9 +602,8 @@ class World:
         self.still = self.still + 1 if at == self.instant else 0
         if self.still > 100:
             raise ViolationError("something stays due")
-        self.instant = at
-        if self.now.trusted:
-            self.best_offset = max(self.best_offset, self.offset)
+        self.instant = self.machine_clock.seconds = at
+        self._look_at_clock()
         self.steps += 1
         self._one(at)
         self._trigger("step", self.steps)
@@ -621,9 +663,10 @@ class World:
             case "die after":
                 self.dies_after = int(deed.s)
             case "clock":
-                self.offset += deed.s
-            case "doubt":
-                self.doubted_until = self.instant + deed.s
+                self.machine_clock.offset += deed.s
+                self._look_at_clock()
+            case "trust":
+                self.clock.confirm()
             case "silence":
                 self.silent_until = self.instant + deed.s
                 self.troubled_at = max(self.troubled_at, self.silent_until)
@@ -656,13 +699,24 @@ class World:
 
     def matters(self) -> tuple[object, ...]:
         """What the rest of the run depends on, apart from the time."""
-        known = (self.allowed, self.best_offset - self.offset, self.cancelled_whole, self.warned, self.alerts)
+        ahead_s = self.best_offset - self.machine_clock.offset
+        known = (
+            self.allowed,
+            ahead_s,
+            self.cancelled_whole,
+            self.warned,
+            self.warned_of_restart,
+            self.was_cut,
+            self.alerts,
+        )
         doubts = (self.unheard_end, self.troubled_at, self.sent_unasked, len(self.requests), NEW in self.ran)
         return (
             self.planned,
             self.air,
             self.silent_until,
-            self.doubted_until,
+            self.machine_clock.offset - (START_UTC - START),
+            self.clock,
+            self.clock_record if self.machine is None else None,
             self.device,
             self.machine,
             self.back_at,
@@ -675,7 +729,7 @@ class World:
         end = self.instant + seconds
         while (at := self.next_at()) is not None and at <= end:
             self.step()
-        self.instant = end
+        self.instant = self.machine_clock.seconds = end
 
     def run(self) -> None:
         """The whole schedule, then a calm that lets the update end. Raises ViolationError."""
@@ -699,5 +753,7 @@ class World:
             raise ViolationError("activated, and the device runs another version")
         orderly = all(deed.do in ORDERS for deed in self.schedule.deeds) and not self.schedule.fault
         wanted = model.UpdateState.ACTIVATED if self.cancelled_whole is None else model.UpdateState.CANCELLED
+        if row.state is model.UpdateState.EXPIRED and self.schedule.lifetime_s < DAY_S:
+            return  # nobody released it in time
         if orderly and row.state is not wanted:
             raise ViolationError(f"nothing went wrong, and it {row.state}: {row.reason}")
