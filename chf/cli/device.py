@@ -107,7 +107,7 @@ def forget(*, eui64: Eui64, home: Path, as_json: bool) -> None:
 
 @device.command("set-class")
 @click.argument("eui64", type=EUI64)
-@click.argument("client_class", metavar="CLASS|auto", type=click.Choice([*CLASSES, _AUTO], case_sensitive=False))
+@click.argument("client_class", type=click.Choice([*CLASSES, _AUTO], case_sensitive=False))
 @home_option
 @json_option
 def set_class(*, eui64: Eui64, client_class: str, home: Path, as_json: bool) -> None:
