@@ -15,7 +15,7 @@ from chf.clock import Instant
 from chf.errors import MalformedFrameError, RadioGoneError, RefusedError, TimedOutError
 from chf.eui64 import Eui64, format_eui64
 from chf.radio import zdp
-from chf.radio.interface import Delivery, RadioInfo, RadioListener, Urgency
+from chf.radio.interface import Delivery, Outbound, RadioInfo, RadioListener
 from chf.radio.link import Kind
 from chf.radio.traffic import Addresses, OutgoingFrame, Surroundings
 
@@ -354,20 +354,13 @@ class Session:
 
     async def _deliver_zdp(self, device: Eui64, cluster: int, frame: bytes) -> None:
         fate: asyncio.Future[Delivery] = asyncio.get_running_loop().create_future()
-        self.traffic.post(
-            OutgoingFrame(
-                destination=device,
-                profile=zdp.ZDP_PROFILE,
-                cluster=cluster,
-                source_endpoint=zdp.ZDP_ENDPOINT,
-                destination_endpoint=zdp.ZDP_ENDPOINT,
-                payload=frame,
-                urgency=Urgency.NORMAL,
-                aps_secured=False,
-                acknowledged=True,
-                report=lambda delivery: None if fate.done() else fate.set_result(delivery),
-            )
-        )
+        message = Outbound(device, zdp.ZDP_ENDPOINT, cluster, frame, aps_secured=False)
+
+        def report(delivery: Delivery) -> None:
+            if not fate.done():
+                fate.set_result(delivery)
+
+        self.traffic.post(OutgoingFrame.of(message, report, zdp.ZDP_PROFILE, zdp.ZDP_ENDPOINT))
         match await fate:
             case Delivery.DELIVERED:
                 return

@@ -100,19 +100,16 @@ class OutgoingFrame:
     full_since: Instant | None = None
 
     @classmethod
-    def of(cls, message: Outbound, report: Callable[[Delivery], None]) -> "OutgoingFrame":
-        return cls(
-            destination=message.destination,
-            profile=SMART_ENERGY_PROFILE,
-            cluster=message.cluster,
-            source_endpoint=HUB_ENDPOINT,
-            destination_endpoint=message.destination_endpoint,
-            payload=message.payload,
-            urgency=message.urgency,
-            aps_secured=message.aps_secured,
-            acknowledged=message.acknowledged,
-            report=report,
-        )
+    def of(
+        cls,
+        message: Outbound,
+        report: Callable[[Delivery], None],
+        profile: int = SMART_ENERGY_PROFILE,
+        source_endpoint: int = HUB_ENDPOINT,
+    ) -> "OutgoingFrame":
+        to = message.destination, profile, message.cluster, source_endpoint, message.destination_endpoint
+        how = message.urgency, message.aps_secured, message.acknowledged
+        return cls(*to, message.payload, *how, report)
 
 
 @dataclass(slots=True)

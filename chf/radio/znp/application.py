@@ -31,6 +31,21 @@ _SCAN_TRANSACTION = 1  # our choice: nothing else is asked then
 _PERMIT_OPENS_COORDINATOR = 20210708  # as zigpy-znp has it: from this build a broadcast permit opens the dongle, too
 
 
+def zdp_request(mode: Any, address: int, cluster: int, frame: bytes, options: Any) -> Any:
+    """A ZDP frame, transaction first, by AF_DATA_REQUEST_EXT."""
+    return mt.AF.DataRequestExt.Req(
+        DstAddrModeAddress=znp.AddrModeAddress(mode=mode, address=address),
+        DstEndpoint=zdp.ZDP_ENDPOINT,
+        DstPanId=0,
+        SrcEndpoint=zdp.ZDP_ENDPOINT,
+        ClusterId=cluster,
+        TSN=frame[0],
+        Options=options,
+        Radius=0,
+        Data=frame,
+    )
+
+
 class HubApplication(ControllerApplication):  # type: ignore[misc]
     _znp: HubZnp | None
 
@@ -99,17 +114,7 @@ class HubApplication(ControllerApplication):  # type: ignore[misc]
         request = bytes((_SCAN_TRANSACTION,)) + channels.serialize() + bytes((duration_exp, count))
         async with asyncio.timeout(_SCAN_LIMIT_S):
             answer = await self.znp.request_callback_rsp(
-                request=mt.AF.DataRequestExt.Req(
-                    DstAddrModeAddress=znp.AddrModeAddress(mode=znp.AddrMode.NWK, address=0x0000),
-                    DstEndpoint=zdp.ZDP_ENDPOINT,
-                    DstPanId=0,
-                    SrcEndpoint=zdp.ZDP_ENDPOINT,
-                    ClusterId=zdp.MGMT_NWK_UPDATE_REQ,
-                    TSN=_SCAN_TRANSACTION,
-                    Options=TransmitOptions.NONE,
-                    Radius=0,
-                    Data=request,
-                ),
+                request=zdp_request(znp.AddrMode.NWK, 0x0000, zdp.MGMT_NWK_UPDATE_REQ, request, TransmitOptions.NONE),
                 RspStatus=znp.Status.SUCCESS,
                 callback=mt.ZDO.MsgCbIncoming.Callback(
                     partial=True, Src=0x0000, ClusterId=zdp.MGMT_NWK_UPDATE_REQ | zdp.RESPONSE

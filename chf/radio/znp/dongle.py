@@ -12,13 +12,12 @@ from zigpy_znp.exceptions import CommandNotRecognized
 
 from chf.errors import RadioRefusedError
 from chf.eui64 import Eui64, format_eui64
-from chf.radio import zdp
 from chf.radio.application import ZigpyDongle, eui64_of, zigpy_eui64
 from chf.radio.interface import RadioInfo, SecurityReport
 from chf.radio.link import DongleEvents, DongleSettings
 from chf.radio.traffic import Surroundings
 from chf.radio.znp import frames, keys, security
-from chf.radio.znp.application import HubApplication
+from chf.radio.znp.application import HubApplication, zdp_request
 from chf.radio.znp.traffic import ZnpTraffic
 
 _NO_NODE = 0xFFFE  # and above: the same of a device
@@ -94,20 +93,9 @@ class ZnpDongle(ZigpyDongle[HubApplication]):
         return None if device in _NOBODY else device
 
     async def broadcast_zdp(self, cluster: int, frame: bytes) -> None:
-        await self._application.znp.request(
-            mt.AF.DataRequestExt.Req(
-                DstAddrModeAddress=znp.AddrModeAddress(mode=znp.AddrMode.Broadcast, address=_RX_ON_WHEN_IDLE),
-                DstEndpoint=zdp.ZDP_ENDPOINT,
-                DstPanId=0,
-                SrcEndpoint=zdp.ZDP_ENDPOINT,
-                ClusterId=cluster,
-                TSN=frame[0],
-                Options=TransmitOptions.SUPPRESS_ROUTE_DISC_NETWORK,
-                Radius=0,
-                Data=frame,
-            ),
-            RspStatus=znp.Status.SUCCESS,
-        )
+        options = TransmitOptions.SUPPRESS_ROUTE_DISC_NETWORK
+        request = zdp_request(znp.AddrMode.Broadcast, _RX_ON_WHEN_IDLE, cluster, frame, options)
+        await self._application.znp.request(request, RspStatus=znp.Status.SUCCESS)
 
     async def extend_timeout(self, device: Eui64, network_address: int) -> None:
         """Z-Stack holds a message to a sleepy child for as long as its own settings say."""
