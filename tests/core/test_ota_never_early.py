@@ -119,6 +119,7 @@ def test_a_missed_device_is_offered_nothing_until_it_is_released(complete):
     assert not offered(bench)
     assert not notifies(bench.run(HOUR))
     effects = bench.carry_out(bench.server.release(PPMID, model.ActivateNow(), bench.now))
+    assert bench.state is (model.TransferState.SERVED if complete else model.TransferState.PARKED)
     assert len(notifies(effects + bench.run(1))) == 1
     assert offered(bench)
     bench.download(start=900)
@@ -141,6 +142,50 @@ def test_a_device_without_a_clock_to_trust_is_offered_nothing():
     bench.utc, bench.trusted = START_UTC + 5 * HOUR, False
     assert not offered(bench)
     assert not notifies(bench.run(HOUR))
+
+
+@pytest.mark.parametrize("left_s", [4 * HOUR, 10], ids=["held", "committed"])
+def test_a_time_that_only_an_untrusted_clock_shows_has_not_come(left_s):
+    bench = with_every_byte(TELINK, 8 * HOUR)
+    bench.run(START_UTC + 8 * HOUR - left_s - bench.utc)
+    bench.utc, bench.trusted = START_UTC + 8 * HOUR + 1, False
+    assert not offered(bench)
+    bench.trusted = True
+    bench.run(61)
+    assert offered(bench)
+
+
+def test_a_device_that_says_again_that_it_is_complete_needs_no_notify():
+    bench = finished(at(1800))
+    bench.end()
+    bench.query()
+    bench.end()
+    assert not notifies(bench.run(START_UTC + 1829 - bench.utc))
+    assert len(notifies(bench.run(2))) == 1, "with the first reminder: perhaps it restarted unheard"
+
+
+def test_nobody_is_notified_of_what_is_not_offered_any_more():
+    bench = finished(model.ActivateNow())
+    bench.end()
+    assert notifies(bench.run(40))
+    assert [offered(bench) for _ in range(4)] == [True, True, True, False]
+    assert not notifies(bench.run(HOUR))
+
+
+def test_a_time_that_is_moved_after_the_notify_brings_another_at_the_new_one():
+    bench = finished(at(30))
+    assert len(notifies(bench.run(31))) == 1
+    bench.carry_out(bench.server.release(PPMID, at(HOUR), bench.now))
+    assert not offered(bench)
+    assert not notifies(bench.run(START_UTC + HOUR - 1 - bench.utc))
+    assert len(notifies(bench.run(2))) == 1
+
+
+def test_a_device_that_gave_its_download_up_has_nothing_and_is_offered_it_again():
+    bench = finished(at(30), OtaPolicy(retries_after_abort=1))
+    bench.end(Status.ABORT)
+    assert offered(bench)
+    assert default_response(bench.end()).status == Status.ABORT
 
 
 def test_a_meter_may_fetch_what_it_lost_until_it_says_that_it_is_complete():
@@ -183,6 +228,14 @@ def test_what_a_cancelled_update_left_with_the_device_is_not_offered_before_the_
     effects = bench.carry_out(bench.server.release(PPMID, model.ActivateNow(), bench.now)) + bench.run(1)
     assert len(notifies(effects)) == 1
     assert offered(bench)
+
+
+def test_what_an_update_left_that_nothing_calls_back_is_not_offered_before_the_time_of_the_next():
+    bench = finished(model.ActivateNow())
+    bench.end()
+    bench.carry_out(bench.server.withdraw(PPMID, bench.now))
+    assert AlarmKind.HAS_IMAGE in alarms(bench.offer(at(8 * HOUR), update=2))
+    assert not offered(bench)
 
 
 def test_another_image_after_a_cancelled_one_is_offered():
@@ -236,6 +289,15 @@ def test_a_promise_that_a_class_does_not_keep_is_taken_back_as_soon_as_the_class
     (alarm,) = only(Alarm, bench.carry_out(bench.server.client_known(PPMID, TELINK, bench.now)))
     assert "may activate it by itself before its time" in alarm.text
     assert bench.carry_out(bench.server.client_known(PPMID, TELINK, bench.now)) == (), "said once"
+
+
+def test_a_warning_comes_with_the_order_that_it_is_about_and_once():
+    bench = Bench(client=TELINK)
+    assert alarms(bench.offer(at(4 * HOUR))) == []
+    far = model.ActivateAt(START_UTC + 5 * HOUR, HOLD)
+    assert alarms(bench.carry_out(bench.server.release(PPMID, far, bench.now))) == [AlarmKind.HOLD_LIMIT]
+    farther = model.ActivateAt(START_UTC + 6 * HOUR, HOLD)
+    assert alarms(bench.carry_out(bench.server.release(PPMID, farther, bench.now))) == []
 
 
 @pytest.mark.parametrize("wanted", [model.ActivateNow(), model.ActivateByCommand()])
@@ -305,6 +367,47 @@ def test_who_is_kept_waiting_close_to_its_time_is_answered_late_and_gets_the_end
     assert 0 < end_response(bench.end()).upgrade_time <= UNKNOWN.commit_window_s
 
 
+def test_who_was_sent_away_is_not_called_back_by_a_clock_that_is_not_trusted():
+    bench, _ = impatient(at(4 * HOUR))
+    bench.utc, bench.trusted = START_UTC + 4 * HOUR - 30, False
+    assert not offered(bench)
+    assert not notifies(bench.run(HOUR))
+
+
+def test_who_was_sent_away_and_restarts_when_it_is_complete_is_invited_once_more():
+    bench, _ = impatient(at(4 * HOUR))
+    bench.run(START_UTC + 4 * HOUR - 15 - bench.utc)
+    bench.query()
+    bench.ask_block(99_950)
+    assert bench.state is model.TransferState.SERVED
+    assert not offered(bench)
+    assert len(notifies(bench.run(31))) == 1
+
+
+def test_who_was_sent_away_gets_no_page_either():
+    bench, _ = impatient(at(4 * HOUR))
+    bench.run(120)
+    assert block_response(bench.ask_page(0, 1024)) == zcl.BlockRefused(Status.ABORT)
+    assert bench.state is model.TransferState.OFFERED
+
+
+def test_a_download_of_which_little_was_seen_is_taken_for_a_slow_one():
+    bench = Bench()
+    bench.offer(at(4 * HOUR), of=image(100_000))
+    bench.query()
+    bench.download(start=99_000)
+    for _ in range(3):
+        bench.ask_block(99_950)
+    assert bench.record().download_s == pytest.approx(100_000 / 160)
+
+
+def test_an_answer_that_was_put_off_is_dropped_with_its_update():
+    bench, _ = impatient(at(4 * HOUR))
+    bench.ask_block(99_950)
+    bench.carry_out(bench.server.cancel(PPMID, bench.now))
+    assert not bench.run(10)
+
+
 def test_who_does_not_heed_an_abort_is_answered_late():
     bench, _ = impatient(at(4 * HOUR))
     answers = 0
@@ -321,9 +424,10 @@ def test_who_was_sent_away_may_say_so():
 
 
 @pytest.mark.parametrize("wanted", [model.ActivateHold(PARK), at(4 * HOUR)])
-def test_who_was_sent_away_is_invited_when_it_is_released(wanted):
+@pytest.mark.parametrize("asks", [True, False])
+def test_who_was_sent_away_is_invited_when_it_is_released(wanted, asks):
     bench, _ = impatient(wanted)
-    assert not offered(bench)
+    assert not asks or not offered(bench)
     effects = bench.carry_out(bench.server.release(PPMID, model.ActivateNow(), bench.now)) + bench.run(1)
     assert len(notifies(effects)) == 1
     assert offered(bench)
@@ -360,13 +464,17 @@ def test_a_repeated_request_now_and_then_is_no_impatience():
     assert not bench.record().ignores_wait
 
 
-def test_a_device_that_restarts_inside_its_wait_is_not_impatient():
+@pytest.mark.parametrize("asks_first", [True, False])
+def test_a_device_that_restarts_inside_its_wait_is_not_impatient(asks_first):
     bench = Bench()
     bench.offer(at(24 * HOUR))
     bench.served()
     for _ in range(6):
         bench.run(60)
-        bench.query()
+        if asks_first:
+            bench.query()
+        else:
+            bench.ask_block(900)
         assert isinstance(block_response(bench.ask_block(950)), zcl.WaitForData)
     assert not bench.record().ignores_wait
 
@@ -383,6 +491,7 @@ def test_reminders_and_notifies_never_come_several_at_once(trouble):
         bench.utc += 5 * HOUR
     else:
         bench.restart(down_s=6 * HOUR)
+        assert not end_responses(bench.run(29))
     times = []
     for _ in range(4 * HOUR):
         effects = bench.run(1)
@@ -394,15 +503,13 @@ def test_reminders_and_notifies_never_come_several_at_once(trouble):
     assert spacings == pytest.approx([60, 120, 240, 480], abs=1.01)
 
 
-def test_a_hub_that_is_released_again_and_again_notifies_no_more_than_once_in_a_while():
+def test_orders_that_go_to_and_fro_notify_no_more_than_once_in_a_while():
     bench = finished(model.ActivateHold())
-    bench.end()
-    bench.query()
-    sent = []
-    for number in range(10):
-        bench.carry_out(bench.server.release(PPMID, at(100_000 + number), bench.now))
-        bench.query()
-        sent += notifies(bench.run(1))
-    bench.carry_out(bench.server.release(PPMID, model.ActivateNow(), bench.now))
-    sent += notifies(bench.run(20))
-    assert len(sent) == 1
+    times = []
+    for _ in range(20):
+        for wanted in (model.ActivateHold(), model.ActivateNow()):
+            bench.carry_out(bench.server.release(PPMID, wanted, bench.now))
+            times += [bench.instant] * len(notifies(bench.run(1)))
+            bench.query()
+    assert len(times) > 1
+    assert min(after - before for before, after in pairwise(times)) >= bench.policy.notify_interval_s - 1

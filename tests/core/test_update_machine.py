@@ -347,6 +347,17 @@ def test_a_restart_goes_on_from_the_row_alone():
     assert not only(LoadImage, effects)
 
 
+def test_what_a_cancelled_update_left_with_its_device_is_known_after_a_restart():
+    desk = Desk(model.ActivateHold()).downloaded()
+    desk.end()
+    desk.handle(About(PPMID, model.Cancelled()))
+    desk.machine = UpdateMachine(*POLICIES)
+    desk.machine.restore([(desk.row, None)], desk.now)
+    desk.handle(Accepted(new_update(number=2, activation=model.ActivateHold())))
+    told = only(Alarm, desk.handle(ImageReady(model.UpdateId(2), IMAGE, ENDPOINT)))
+    assert [alarm.kind for alarm in told] == [AlarmKind.HOLD_LIMIT, AlarmKind.HAS_IMAGE]
+
+
 def test_an_offer_whose_record_is_lost_is_made_anew():
     desk = Desk()
     again = UpdateMachine(*POLICIES)
