@@ -242,7 +242,8 @@ class ImageDownload:
         reason = "no answer to its requests"
         if self._personality.gives_up is GivesUp.TELLS:
             return self.fail(Status.ABORT, reason, now)
-        return self._ended(reason, Status.ABORT, now)
+        told = self._machine.upgrade_end(Status.ABORT) if self._personality.gives_up is GivesUp.LOOKS_AGAIN else []
+        return [*told, *self._ended(reason, Status.ABORT, now)]
 
     # The end of a download, good or bad.
 

@@ -200,9 +200,10 @@ MICROCHIP = Personality(
     wait_underflow_ends_download=True,
     period_use=PeriodUse.WITHOUT_WAIT,
     period_kept=PeriodKept.FLASH,
+    end_attempts=4,  # it asks again three times; how long it waits is our choice
+    unanswered=Unanswered.ACTIVATES,
     names=Names.ANY,
     past_time=PastTime.WRAPS,
-    hold_reask_repeats=False,
     ms_in_u32=True,
 )
 

@@ -81,7 +81,9 @@ class GivesUp(Enum):
 
     TELLS = "Upgrade End Request with ABORT"
     SILENTLY = "waits for its next query"
-    LOOKS_AGAIN = "looks for a server again; the same after an ABORT"
+    LOOKS_AGAIN = (
+        "Upgrade End Request with ABORT, and looks for a server; it looks for one after the server's ABORT too"
+    )
 
 
 class Names(Enum):

@@ -159,7 +159,7 @@ def test_an_older_version(personality: Personality, status: int | None) -> None:
         (TI, 11, 55, [Status.ABORT], State.IDLE),
         (NXP, 5, 25, [], State.IDLE),
         (ST, 11, 33.5, [], State.IDLE),
-        (MICROCHIP, 4, 20, [], State.SEEKING),
+        (MICROCHIP, 4, 20, [Status.ABORT], State.SEEKING),
         (NORDIC, 3, 135, [Status.ABORT], State.IDLE),
         (ESP_V1, 1, 7, [], State.IDLE),
         (ESP_V2, 3, 16.2, [Status.ABORT], State.FAILING),
@@ -202,7 +202,7 @@ def test_what_is_left_of_a_download_after_an_abort(personality: Personality, off
         (TI, 1, None, State.ENDING, None),
         (NXP, 5, 55, State.IDLE, None),
         (ST, 1, None, State.ENDING, None),
-        (MICROCHIP, 3, 9, State.HELD, None),
+        (MICROCHIP, 4, 12, State.ACTIVATING, True),
         (NORDIC, 1, None, State.ENDING, None),
         (ESP_V1, 1, None, State.ENDING, None),
     ),
@@ -546,7 +546,6 @@ def test_st_gives_the_image_up_when_the_upgrade_time_has_passed() -> None:
         (TELINK, [HOUR], 2 * HOUR),
         (TI, [HOUR, 2 * HOUR], 3 * HOUR),
         (NXP, [n * HOUR for n in range(1, 25)], None),
-        (MICROCHIP, [n * HOUR for n in range(1, 25)], None),
         (ST, [], None),
         (NORDIC, [], None),
         (ESP_V1, [], None),
@@ -577,6 +576,18 @@ def test_another_hold_during_a_hold(personality: Personality, wait_s: float) -> 
     bench.now += 1000
     bench.end(0, FOREVER, WANTED)
     assert bench.wait_s == wait_s
+
+
+def test_microchip_asks_about_a_hold_each_hour_and_activates_when_nobody_answers() -> None:
+    bench = ClientBench(MICROCHIP)
+    bench.ending()
+    for _ in range(24):
+        bench.end(0, FOREVER)
+        assert bench.wait_s == pytest.approx(HOUR)
+        bench.wait()
+    asked = bench.now
+    bench.silence()
+    assert (bench.activated(), bench.now - asked) == (True, pytest.approx(12))
 
 
 @by_name(
