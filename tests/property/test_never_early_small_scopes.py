@@ -13,11 +13,11 @@ from tests.support.schedules import NAMES, to_toml
 from tests.support.small_scopes import Look, copy, explore
 from tests.support.update_world import Deed, Schedule, ViolationError, World
 
-SMALL = Schedule("telink", lifetime_s=1800.0, body_bytes=60)
+SMALL = Schedule("telink", lifetime_s=300.0, body_bytes=60)
 SCOPES = (
     SMALL,
-    replace(SMALL, order="at", at_s=120.0, strategy="park"),
-    replace(SMALL, order="at", at_s=120.0, strategy="hold", known=True),
+    replace(SMALL, order="at", at_s=90.0, strategy="park"),
+    replace(SMALL, order="at", at_s=90.0, strategy="hold", known=True),
     replace(SMALL, order="hold", strategy="park"),
 )
 
