@@ -243,7 +243,10 @@ class UpdateMachine:
                     update = self._schedule.for_device(peer)
                     activating = update is not None and update.state is UpdateState.ACTIVATING
                     call.out.append(VersionSeen(peer, item, activating))
-                    self._tell(peer, item, call)
+                    # A device with several images names each; what it runs of another type is no news of this update.
+                    named = (item.manufacturer_code, item.image_type)
+                    if session is None or item.image_type is None or named == session.ids[:2]:
+                        self._tell(peer, item, call)
                 case TransferChanged(record):
                     row = None if session is None else self._schedule.remember(peer, session.update, record)
                     if row is not None:

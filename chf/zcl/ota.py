@@ -17,6 +17,7 @@ from chf.zcl.frame import Frame, Payload, Status, cluster_command, unpack
 CLUSTER = 0x0019  # ZCL8 11.13
 
 CURRENT_FILE_VERSION = 0x0002  # client attributes, ZCL8 table 11-9
+UNKNOWN_FILE_VERSION = 0xFFFF_FFFF  # what an attribute reads that nobody set, ZCL8 table 11-9
 DOWNLOADED_FILE_VERSION = 0x0004  # the same
 IMAGE_UPGRADE_STATUS = 0x0006  # the same
 

@@ -25,6 +25,7 @@ from chf.update.machine import About, Accepted, Delivered, FrameReceived, ImageR
 from chf.update.scheduler import SchedulePolicy
 from chf.update.transfer.policy import OtaPolicy
 from chf.zcl import ota as zcl
+from chf.zcl.attributes import AttributeRecord, DataType, ReadAttributesResponse, Value
 from chf.zcl.frame import Frame, FrameType, Status
 from tests.support.ota_bench import ENDPOINT, HARDWARE, IDS, IMAGE_TYPE, MANUFACTURER, NEW, OLD, PPMID, image
 
@@ -101,6 +102,44 @@ def kinds(effects):
 
 def only(kind, effects):
     return [effect for effect in effects if isinstance(effect, kind)]
+
+
+@pytest.mark.parametrize("version", [OLD, NEW, NEW + 1])
+@pytest.mark.parametrize("code", [(MANUFACTURER, IMAGE_TYPE + 1), (MANUFACTURER + 1, IMAGE_TYPE)])
+@pytest.mark.parametrize("state", ["announced", "downloading", "waiting", "activating"])
+def test_what_a_device_runs_of_another_type_is_no_news_of_its_update(state, code, version):
+    desk = Desk(model.ActivateHold() if state == "waiting" else None)
+    if state != "announced":
+        desk.query()
+        desk.block(0)
+    if state in ("waiting", "activating"):
+        desk.downloaded()
+        desk.end()
+    assert desk.row.state == state
+    before = desk.row
+    effects = desk.hear(zcl.QueryNextImageRequest(*code, version, HARDWARE))
+    assert only(VersionSeen, effects)
+    assert desk.row == before
+
+
+@pytest.mark.parametrize("state", ["announced", "downloading", "activating"])
+def test_a_version_that_is_not_known_concludes_nothing(state):
+    desk = Desk()
+    if state != "announced":
+        desk.block(0)
+    if state == "activating":
+        desk.downloaded()
+        desk.end()
+        desk.handle(About(PPMID, model.ActivationReported(True, NEW)))
+    before = desk.row
+    read_back = ReadAttributesResponse(
+        (AttributeRecord(zcl.CURRENT_FILE_VERSION, Value(DataType.UINT32, 0xFFFF_FFFF)),)
+    )
+    frame = Frame(FrameType.GLOBAL, ReadAttributesResponse.COMMAND, 1, read_back.to_bytes())
+    assert not only(VersionSeen, desk.handle(FrameReceived(PPMID, ENDPOINT, frame.to_bytes())))
+    assert not only(VersionSeen, desk.query(0xFFFF_FFFF))
+    assert replace(desk.row, record=None) == replace(before, record=None) or state == "announced"
+    assert desk.row.active
 
 
 def test_an_update_begins_with_its_image_and_nothing_is_sent_before_the_row():

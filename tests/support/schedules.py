@@ -31,8 +31,7 @@ ARGUMENTS_S = {
     "at": ORDER_TIMES_S,
 }
 DEEDS = (*MESSAGE_DEEDS, *ARGUMENTS_S.keys() - {*MESSAGE_DEEDS, "at"}, "rejoin", "trust", *ORDERS)
-UNKEPT = {"mute", "other type"}  # what the hub does not stand yet
-_KINDS = tuple(sorted({*DEEDS} - UNKEPT))
+_KINDS = tuple(sorted(DEEDS))
 _STRATEGIES = ("park", "hold")
 
 

@@ -227,6 +227,7 @@ class World:
         self.alerts = 0
         self.warned = False  # that it may activate the image, which it has, before its time
         self.warned_of_restart = self.was_cut = False
+        self.ordering = False
         self.sent_unasked: dict[Token, float] = {}
         # What is known of the run
         self.allowed = self._activation(schedule.order, schedule.at_s, schedule.strategy)
@@ -291,10 +292,12 @@ class World:
         before = self.allowed, self.best_offset
         self.allowed = self._activation(deed.do, deed.s, deed.strategy)
         self.best_offset = self.machine_clock.offset if self.now.trusted else float("-inf")
+        self.ordering = True
         try:
             self.hub(About(PEER, model.ActivationOrdered(self.allowed)))
         except RefusedError:
             self.allowed, self.best_offset = before
+        self.ordering = False
 
     # The hub
 
@@ -363,7 +366,7 @@ class World:
                     if self.alerts > 1 or update.transfer is not outcome:
                         raise ViolationError(f"transfer alert {self.alerts}: {outcome}")
                 case Alarm(kind=AlarmKind.HOLD_LIMIT):
-                    self.warned = self.warned or self.seen["last block"] > 0
+                    self.warned = self.warned or (self.ordering and self.seen["last block"] > 0)
                     self.warned_of_restart = True
                 case Happened(old, update, event):
                     self._check_step(old, update, event)

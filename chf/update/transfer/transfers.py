@@ -311,7 +311,9 @@ class Transfers:
         """Query Next Image, ZCL8 11.13.4."""
         session = self._sessions.get(peer)
         named = (request.file_version, request.manufacturer_code, request.image_type, request.hardware_version)
-        out: list[Told] = [VersionObserved(*named)]
+        out: list[Told] = []
+        if request.file_version != zcl.UNKNOWN_FILE_VERSION:
+            out.append(VersionObserved(*named))
         found = session is not None and _matches(session, request, out)
         if session is not None and found:
             session.endpoint = endpoint
@@ -354,7 +356,7 @@ class Transfers:
         for record in values:
             if record.identifier == zcl.CURRENT_FILE_VERSION and record.value is not None:
                 version = record.value.content
-                if isinstance(version, int):
+                if isinstance(version, int) and version != zcl.UNKNOWN_FILE_VERSION:
                     out.append(VersionObserved(version))
                     if session is not None:
                         _observe(session, version, now, out)
@@ -409,7 +411,8 @@ def _may_have(session: Session, request: zcl.QueryNextImageRequest, now: Now, ou
         if hardware is not None and (reason := hardware_objection(hardware, header.hardware_versions)) is not None:
             _turn_down(session, TransferOutcome.HARDWARE_VERSION_MISMATCH, reason, now, out)
             return False
-    if request.file_version > header.file_version and not session.allow_downgrade:
+    newer = request.file_version > header.file_version and request.file_version != zcl.UNKNOWN_FILE_VERSION
+    if newer and not session.allow_downgrade:
         reason = f"the device runs 0x{request.file_version:08X}, newer than 0x{header.file_version:08X}"
         _turn_down(session, TransferOutcome.IMAGE_DISCARDED, reason, now, out)
         return False
