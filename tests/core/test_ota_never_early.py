@@ -283,6 +283,14 @@ def test_a_restart_that_nothing_can_be_done_about_is_said_at_the_order(client):
     assert all("a restart in the last 20 s before its time" in text for text in warned)
 
 
+def test_a_hold_whose_end_no_trusted_clock_shows_is_one_without_end():
+    bench = Bench(client=TELINK)
+    bench.trusted = False
+    assert alarms(bench.offer(at(HOUR, strategy=HOLD))) == [AlarmKind.HOLD_LIMIT]
+    bench.served()
+    assert bench.state is model.TransferState.PARKED
+
+
 def test_a_promise_that_a_class_does_not_keep_is_taken_back_as_soon_as_the_class_is_known():
     bench = finished(at(9 * HOUR, strategy=HOLD))
     assert alarms(bench.end()) == []
@@ -399,6 +407,20 @@ def test_a_download_of_which_little_was_seen_is_taken_for_a_slow_one():
     for _ in range(3):
         bench.ask_block(99_950)
     assert bench.record().download_s == pytest.approx(100_000 / 160)
+
+
+def test_the_time_of_a_download_that_was_given_up_is_not_counted():
+    bench = Bench(OtaPolicy(retries_after_abort=1))
+    bench.offer(at(4 * HOUR), of=image(100_000))
+    bench.query()
+    bench.ask_block(0)
+    bench.run(1000)
+    bench.end(Status.ABORT)
+    bench.query()
+    bench.download()
+    for _ in range(3):
+        bench.ask_block(99_950)
+    assert bench.record().download_s == pytest.approx(20, rel=0.1)
 
 
 def test_an_answer_that_was_put_off_is_dropped_with_its_update():

@@ -53,7 +53,6 @@ def start_utc(session: Session) -> UtcSeconds | None:
 def invite(session: Session, now: Now) -> None:
     """Notify a device that was told that there is no image, now that there is one."""
     if session.asks_in_vain and on_offer(session, now):
-        session.asks_in_vain = False
         session.announce(now)
 
 
