@@ -148,7 +148,7 @@ _ROWS: Final = (
         "microchip",
         "Microchip (BitCloud)",
         _WINDOW_S,  # cautious
-        None,  # asks again each hour
+        None,  # asks again each hour; four questions unanswered, and it activates
         honours_wait=False,  # asks again after MinimumBlockPeriod, at once where that is 0
         answer_limit_s=_ANSWER_S,  # cautious: four times what a delivery and the period take
         resume=Resume.AT_OFFSET,

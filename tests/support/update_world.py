@@ -218,7 +218,8 @@ class World:
         personality = replace(PERSONALITIES[schedule.personality], resume_above_bytes=0)
         self.device = Device(settings(personality=personality, faults=FAULTS[schedule.fault]), boot_at=START)
         # The hub
-        self.policies = SchedulePolicy(lifetime_s=schedule.lifetime_s), OtaPolicy()
+        # A parked device asks less often than it is set to, so that a search has fewer steps without a choice.
+        self.policies = SchedulePolicy(lifetime_s=schedule.lifetime_s), OtaPolicy(hold_wait_s=300)
         self.client_class = CLASSES.get(schedule.personality, UNKNOWN) if schedule.known else UNKNOWN
         self.machine: UpdateMachine | None = None
         self.back_at: float | None = None
