@@ -1,6 +1,6 @@
 """Small updates wholly: one trouble at every step of a run, of every alphabet letter, for every client; more by night.
 
-`CHF_TROUBLES=2 make test-slow` looks at every pair of troubles.
+`make test-slow` looks at every pair of troubles, `CHF_TROUBLES=3 make test-slow` at every three.
 """
 
 import os

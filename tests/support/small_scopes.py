@@ -33,7 +33,7 @@ TROUBLES: Final = (
     Deed("at", s=600.0, strategy="park"),
     Deed("cancel"),
     Deed("clock", s=-7200.0),
-    Deed("clock", s=7200.0),
+    Deed("clock", s=600.0),
 )
 # What is written and never decided upon, what only spaces writes and messages to people, and what never changes.
 _LEFT_OUT: Final = frozenset(

@@ -228,10 +228,11 @@ class World:
         self.alerts = 0
         self.warned = False  # that it may activate the image, which it has, before its time
         self.warned_of_restart = self.was_cut = False
-        self.ordering = False
+        self.ordering = self.whole_at_order = False
         self.sent_unasked: dict[Token, float] = {}
         # What is known of the run
         self.allowed = self._activation(schedule.order, schedule.at_s, schedule.strategy)
+        self.first_order = self.allowed
         self.best_offset = self.machine_clock.offset  # the furthest that a trusted clock stood since the last order
         self.cancelled_whole: bool | None = None  # whether the device had every byte when it was cancelled
         self.ran: list[int] = [OLD]
@@ -290,14 +291,14 @@ class World:
                 return
             self.cancelled_whole = whole
             return
-        before = self.allowed, self.best_offset
+        before = self.allowed, self.best_offset, self.whole_at_order
         self.allowed = self._activation(deed.do, deed.s, deed.strategy)
         self.best_offset = self.machine_clock.offset if self.now.trusted else float("-inf")
-        self.ordering = True
+        self.ordering, self.whole_at_order = True, whole
         try:
             self.hub(About(PEER, model.ActivationOrdered(self.allowed)))
         except RefusedError:
-            self.allowed, self.best_offset = before
+            self.allowed, self.best_offset, self.whole_at_order = before
         self.ordering = False
 
     # The hub
@@ -394,7 +395,10 @@ class World:
         if row.state is model.UpdateState.REVERTED and (self.device.version == NEW or row.report is None):
             raise ViolationError("reverted, and the device runs the new version or claimed nothing")
         lived_s = self.instant - START
-        if row.state is model.UpdateState.EXPIRED and lived_s < self.schedule.lifetime_s - 1.0:
+        moved = isinstance(self.allowed, model.ActivateAt) and self.allowed != self.first_order
+        # The lifetime of a dated update begins at its time. One that was dated later keeps the end that it had, which
+        # then moves with the clock as if it had been made for that time.
+        if row.state is model.UpdateState.EXPIRED and not moved and lived_s < self.schedule.lifetime_s - 1.0:
             raise ViolationError(f"expired after {lived_s:.0f} s")
         if row.state is model.UpdateState.FAILED and not row.reason:
             raise ViolationError("failed for no reason")
@@ -571,7 +575,7 @@ class World:
 
     def _check_last_block(self) -> None:
         """Who has every byte may start by itself: who is parked gets the last only when the time is near."""
-        parked = getattr(self.allowed, "strategy", None) is model.Strategy.PARK
+        parked = getattr(self.allowed, "strategy", None) is model.Strategy.PARK and not self.whole_at_order
         if parked and self.cancelled_whole is None and self._early_s() > self.client_class.commit_window_s + EXACT_S:
             raise ViolationError(f"the last block went out {self._early_s():.1f} s early")
 
@@ -712,6 +716,7 @@ class World:
             self.warned_of_restart,
             self.was_cut,
             self.alerts,
+            self.whole_at_order,
         )
         doubts = (self.unheard_end, self.troubled_at, self.sent_unasked, len(self.requests), NEW in self.ran)
         return (
