@@ -220,7 +220,7 @@ class _Demo:
 
     def _has_joined(self) -> bool:
         entry = self._store.devices.get(self._device)
-        return entry is not None and entry.status is DeviceStatus.JOINED and entry.file_version is not None
+        return entry is not None and entry.status is DeviceStatus.JOINED and entry.images != ()
 
     def _submit(self) -> int:
         """The service request, as a supplier sends it and as `chf dcc submit` takes it in."""
@@ -282,7 +282,8 @@ class _Demo:
         ]
         transfer = ended[-1] if ended else {"blocks": 0, "bytes": 0, "seconds": 0.0}
         entry = self._store.devices.get(self._device)
-        after = None if entry is None else entry.file_version
+        told = None if entry is None else entry.image(image.header.made_for)
+        after = None if told is None else told.file_version
         return {
             "schema": 1,
             "method": self._method.name.lower(),

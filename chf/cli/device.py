@@ -17,6 +17,7 @@ from chf.store.device_log import DeviceEntry, DeviceType
 from chf.store.inbox import Verb
 from chf.trace import Event, Kind
 from chf.update.clients import CLASSES
+from chf.update.eligibility import DeviceImage
 
 _MOST_UPDATES = 50
 _AUTO = "auto"
@@ -145,7 +146,7 @@ def list_devices(*, home: Path, as_json: bool) -> None:
             format_eui64(entry.eui64),
             entry.device_type.value,
             entry.status.value,
-            _hex(entry.file_version, 8) or "-",
+            _versions(entry),
             "-" if entry.last_seen is None else isoformat(entry.last_seen),
             str(entry.refused_frames),
         )
@@ -171,7 +172,8 @@ def show(*, eui64: Eui64, home: Path, as_json: bool) -> None:
     if as_json:
         print_json({"schema": 1, "device": described, "updates": updates, **rest_record(jobs)})
         return
-    rows = [(name.replace("_", " "), _cell(value)) for name, value in described.items()]
+    rows = [(name.replace("_", " "), _cell(value)) for name, value in described.items() if name != "images"]
+    rows += [(f"image of {image.image_type}", _told(image)) for image in entry.images]
     rows += [(f"update {line['update']}", f"{line['state']} {line['reason']}".strip()) for line in updates]
     print_table(["FIELD", "VALUE"], rows)
     tell_rest(jobs)
@@ -187,10 +189,16 @@ def _described(entry: DeviceEntry) -> dict[str, Any]:
         "key_established": None if entry.key_utc is None else isoformat(entry.key_utc),
         "network_address": _hex(entry.network_address, 4),
         "endpoint": entry.endpoint,
-        "manufacturer": _hex(entry.manufacturer, 4),
-        "image_type": _hex(entry.image_type, 4),
-        "hardware_version": _hex(entry.hardware_version, 4),
-        "file_version": _hex(entry.file_version, 8),
+        "images": [
+            {
+                "manufacturer": _hex(image.image_type.manufacturer_code, 4),
+                "image_type": _hex(image.image_type.number, 4),
+                "file_version": _hex(image.file_version, 8),
+                "hardware_version": _hex(image.hardware_version, 4),
+                "since": isoformat(image.since),
+            }
+            for image in entry.images
+        ],
         "client_class": entry.client.client.name,
         "client_confidence": entry.client.confidence.value,
         "client_reasons": list(entry.client.reasons),
@@ -198,6 +206,20 @@ def _described(entry: DeviceEntry) -> dict[str, Any]:
         "added": isoformat(entry.added),
         "last_seen": None if entry.last_seen is None else isoformat(entry.last_seen),
     }
+
+
+def _versions(entry: DeviceEntry) -> str:
+    """What it runs; with the image type, where it has more than one."""
+    told = [(image.image_type.number, _hex(image.file_version, 8) or "unknown") for image in entry.images]
+    if len(told) > 1:
+        return ", ".join(f"0x{number:04X}: {version}" for number, version in told)
+    return told[0][1] if told else "-"
+
+
+def _told(image: DeviceImage) -> str:
+    version = "version unknown" if image.file_version is None else f"version 0x{image.file_version:08X}"
+    hardware = "" if image.hardware_version is None else f", hardware version 0x{image.hardware_version:04X}"
+    return f"{version}{hardware}, told at {isoformat(image.since)}"
 
 
 def _cell(value: object) -> str:

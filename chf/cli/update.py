@@ -269,7 +269,7 @@ def follow(store: Store, home: Path, numbers: list[UpdateId], deadline: Deadline
             jobs = [_job(store, number) for number in numbers]
             for job in jobs:
                 bars.show(job, progress.read(store.meta, job.id))
-            waits = next(filter(None, (_waits_for_clock(store, job) for job in jobs)), "")
+            waits = next(filter(None, (_waits(store, job) for job in jobs)), "")
             if waits not in ("", waited):
                 talk(waits)
             waited = waits
@@ -286,6 +286,11 @@ def follow(store: Store, home: Path, numbers: list[UpdateId], deadline: Deadline
     failed = [job for job in jobs if job.state is not UpdateState.ACTIVATED]
     if failed:
         raise UpdateFailedError(f"{len(failed)} of {len(jobs)} updates did not end as activated")
+
+
+def _waits(store: Store, job: Update) -> str:
+    """What a person who follows it should know, empty where there is nothing."""
+    return _state(job) if job.unverified else _waits_for_clock(store, job)
 
 
 def _waits_for_clock(store: Store, job: Update) -> str:
@@ -307,7 +312,10 @@ def _state(job: Update) -> str:
 @home_option
 @json_option
 def cancel(*, number: int, home: Path, as_json: bool) -> None:
-    """Call an update off. Refused (exit code 3) once the device was told a real time: it counts down by itself."""
+    """Call an update off. Refused (exit code 3) once the device was told a real time: it counts down by itself.
+
+    An unverified update, of which nobody knows what its device runs, is given up and ends as failed.
+    """
     with Store.open(home) as store:
         _job(store, UpdateId(number))
         answer = ask(store, home, Verb.UPDATE_CANCEL, {"update": number})

@@ -58,7 +58,7 @@ class StoreInventory:
             candidate,
             device_type=known.device_type.value,
             commissioned=status is SmiStatus.COMMISSIONED,
-            file_version=known.firmware_version if candidate.file_version is None else candidate.file_version,
+            file_version=known.firmware_version,
             status=status.value,
             model=(known.manufacturer, known.model) if known.manufacturer and known.model else None,
             gbcs_version=known.gbcs_version,

@@ -16,6 +16,7 @@ from chf.hub.batch import Batch
 from chf.store import Store
 from chf.store.device_log import DeviceEntry, DeviceStatus, DeviceType
 from chf.store.store import Transaction
+from chf.update.eligibility import DeviceImage
 
 _ONE_ARRIVAL_S: Final = 1.0  # within which a rejoin and its Device_annce are one (our choice)
 
@@ -128,6 +129,12 @@ class KnownDevices:
         )
         if updated != entry:
             tx.devices.update(updated)
+
+    def save_image(self, tx: Transaction, device: Eui64, image: DeviceImage) -> None:
+        """Write what it told of one of its images, and what else is known of it."""
+        self.save(tx, device)
+        if tx.devices.get(device) is not None:
+            tx.devices.note_image(device, image)
 
     def saved(self, device: Eui64) -> None:
         """The transaction that `save` was part of is on disk."""

@@ -179,10 +179,12 @@ def to_update_event(payload: Payload, update: Update | None, utc: UtcSeconds) ->
         case ReadFirmwareVersionResponse(version, code):
             if code is not ReadFirmwareVersionResponseCode.READ_SUCCESS:
                 return Meaning("read failure")
-            return Meaning(f"0x{version:08X}", 0, (VersionObserved(version),))
+            return Meaning(f"0x{version:08X}", 0, (VersionObserved(version, None),))
         case DlmsReadFirmwareVersionResponse() | GbzReadFirmwareVersionResponse():
             read = payload.firmware_version
-            return Meaning("read failure") if read is None else Meaning(f"0x{read:08X}", 0, (VersionObserved(read),))
+            return (
+                Meaning("read failure") if read is None else Meaning(f"0x{read:08X}", 0, (VersionObserved(read, None),))
+            )
         case _:
             return Meaning()
 

@@ -15,6 +15,7 @@ from chf.hub.batch import Batch, DeviceChange, append, together
 from chf.hub.clients import OtaClients
 from chf.hub.gate import reply
 from chf.hub.handler import Handler, HubContext
+from chf.image.header import ImageType
 from chf.image.image import FirmwareImage
 from chf.radio.interface import Delivery, Inbound, NetworkInfo, Outbound, Urgency
 from chf.store import progress
@@ -27,6 +28,7 @@ from chf.trust import ClockStep
 from chf.update import effects as effect
 from chf.update.clients import ClientClass
 from chf.update.effects import Effect, Effects, Token
+from chf.update.eligibility import DeviceImage
 from chf.update.machine import About, Accepted, Delivered, FrameReceived, ImageReady, ImageUnreadable, UpdateMachine
 from chf.update.model import (
     ActivateByCommand,
@@ -39,6 +41,7 @@ from chf.update.model import (
     UpdateId,
     UpdateState,
 )
+from chf.update.versions import MOST_IMAGE_TYPES
 from chf.zcl import ota as zcl
 from chf.zcl.frame import Frame, FrameType, Status
 
@@ -69,6 +72,8 @@ class Updates(Handler):
         """Take up every update and its transfer where an earlier process left it."""
         del network
         self._clients.started(now)
+        for entry in self._devices.all():
+            self._images_known(entry)
         active, last = self._store.jobs.list(active_only=True), self._store.jobs.last_of_each_device()
         updates = sorted({update.id: update for update in (*active, *last)}.values(), key=lambda update: update.id)
         rows = [(update, self._image_of(update)) for update in updates]
@@ -83,6 +88,9 @@ class Updates(Handler):
                 alarms.event(Kind.ALARM, {"reason": reason}, device=update.device, job=update.id)
         self._read_at_start = {}
         return together([taken_up, alarms], now)
+
+    def _images_known(self, entry: DeviceEntry) -> None:
+        self._machine.images_known(entry.eui64, (image.image_type for image in entry.images))
 
     def _image_of(self, update: Update) -> FirmwareImage | None:
         return self._read_at_start.get(update.image) if isinstance(update.record, TransferRecord) else None
@@ -111,8 +119,11 @@ class Updates(Handler):
                 self._clients.arrived(device)
                 return self._batch(self._machine.handle(About(device, DeviceRejoined()), now), now)
             case DeviceChange.FORGOTTEN:
+                self._machine.images_known(device, ())
                 return self._clients.begin_again(device, now)
             case DeviceChange.UNWRITTEN:
+                if (entry := self._devices.get(device)) is not None:
+                    self._images_known(entry)
                 batch = self._clients.begin_again(device, now)
                 batch.add(self._begin_again(device, now))
                 return batch
@@ -207,6 +218,8 @@ class Updates(Handler):
                 self._trace(batch, wanted)
                 if update.state is UpdateState.ACTIVATED and before.active:
                     batch.add(self._clients.new_firmware(update.device, batch.now))
+                    if update.superseded is not None:
+                        self._drop_image(batch, update.device, update.superseded)
             case effect.RaiseTransferAlert():
                 batch.write(partial(self._raise_transfer_alert, wanted, batch.now))
             case effect.Progress(peer=peer):
@@ -236,7 +249,7 @@ class Updates(Handler):
                 batch.event(Kind.OTA_TRANSFER_ENDED, fields, device=update.device, job=update.id)
             case ActivationGiven(at_utc) if not isinstance(update.activation, ActivateByCommand):
                 batch.event(Kind.OTA_ACTIVATION_GIVEN, {"at": at_utc}, device=update.device, job=update.id)
-        if before.state is not update.state:
+        if (before.state, before.reason) != (update.state, update.reason):
             states = {"from": before.state.value, "to": update.state.value, "reason": update.reason}
             batch.event(Kind.JOB_STATE, states, device=update.device, job=update.id)
 
@@ -271,31 +284,31 @@ class Updates(Handler):
 
     def _version_seen(self, batch: Batch, told: effect.VersionSeen) -> None:
         device, seen = told.peer, told.seen
-        named = {
-            "file_version": seen.file_version,
-            "manufacturer": seen.manufacturer_code,
-            "image_type": seen.image_type,
-            "hardware_version": seen.hardware_version,
-        }
-        known = {name: value for name, value in named.items() if value is not None}
         entry = self._devices.get(device)
         arrived = self._devices.take_arrival(device)
-        if entry is None:
+        if entry is None or seen.image_type is None:
             return
-        if not arrived and self._tells_of_boot(entry, told):
+        known = entry.image(seen.image_type) or DeviceImage(seen.image_type, batch.now.utc)
+        # Only a restart changes a version, or makes a device ask for an image that it was told to activate.
+        changed = seen.file_version is not None and known.file_version not in (None, seen.file_version)
+        if not arrived and (changed or (seen.queried and told.activating)):
             batch.changed(device, DeviceChange.ARRIVED)
-        if any(getattr(entry, name) != value for name, value in known.items()):
-            batch.write(lambda tx: self._devices.save(tx, device, **known), device=device, durable=False)
+        image = replace(
+            known,
+            file_version=known.file_version if seen.file_version is None else seen.file_version,
+            hardware_version=known.hardware_version if seen.hardware_version is None else seen.hardware_version,
+        )
+        if image not in entry.images and (known in entry.images or len(entry.images) < MOST_IMAGE_TYPES):
+            image = replace(image, since=batch.now.utc)
+            batch.write(lambda tx: self._devices.save_image(tx, device, image), device=device, durable=False)
             batch.then(lambda: self._devices.saved(device))
-            by = "query" if seen.manufacturer_code is not None else "read"
-            fields = {"file_version": f"0x{seen.file_version:08X}", "by": by}
-            batch.event(Kind.VERSION_OBSERVED, fields, device=device)
+            version = "unknown" if image.file_version is None else f"0x{image.file_version:08X}"
+            named = {"file_version": version, "image_type": str(image.image_type)}
+            batch.event(Kind.VERSION_OBSERVED, {**named, "by": "query" if seen.queried else "read"}, device=device)
 
-    def _tells_of_boot(self, entry: DeviceEntry, told: effect.VersionSeen) -> bool:
-        """Only a restart changes a version, or makes a device ask for an image that it was told to activate."""
-        if entry.file_version not in (None, told.seen.file_version):
-            return True
-        return told.seen.manufacturer_code is not None and told.activating
+    def _drop_image(self, batch: Batch, device: Eui64, image_type: ImageType) -> None:
+        batch.write(lambda tx: tx.devices.drop_image(device, image_type), device=device, durable=False)
+        batch.then(lambda: self._devices.saved(device))
 
 
 def wait_answer(message: Inbound) -> Outbound | None:

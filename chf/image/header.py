@@ -41,6 +41,17 @@ _FIXED_FIELDS = (
 
 
 @dataclass(frozen=True, slots=True)
+class ImageType:
+    """What a file is for, of all that a device runs: image types are numbers of each manufacturer's own."""
+
+    manufacturer_code: int
+    number: int
+
+    def __str__(self) -> str:
+        return f"manufacturer 0x{self.manufacturer_code:04X}, type 0x{self.number:04X}"
+
+
+@dataclass(frozen=True, slots=True)
 class HardwareVersions:
     """The range, both ends included, of the hardware versions that the image is for."""
 
@@ -64,6 +75,10 @@ class OtaHeader:
     security_credential_version: int | None = None
     destination: Eui64 | None = None
     hardware_versions: HardwareVersions | None = None
+
+    @property
+    def made_for(self) -> ImageType:
+        return ImageType(self.manufacturer_code, self.image_type)
 
     @property
     def field_control(self) -> int:

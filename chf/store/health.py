@@ -24,7 +24,7 @@ from chf.store.schema import migrate
 
 _READERS: Final = (
     *(alerts.READER, audit.READER, audit.CHECKPOINT, counters.NEXT, counters.VALUE, counters.COUNTER),
-    *(device_log.READER, device_messages.READER, images.READER, inbox.READER, inbox.FOLLOWED),
+    *(device_log.READER, device_log.IMAGES, device_messages.READER, images.READER, inbox.READER, inbox.FOLLOWED),
     *(job_table.READER, scheduled.READER, uplink.READER),
 )
 _PROGRESS: Final = RowReader("meta", {"key": str, "value": progress.cell}, lambda _key, value: value)

@@ -10,6 +10,7 @@ from typing import Any, Final
 from chf.clock import UtcSeconds
 from chf.errors import RefusedError, StoreError
 from chf.eui64 import Eui64, format_eui64
+from chf.image.header import ImageType
 from chf.store.database import Database, Parameter
 from chf.store.rows import RowReader, Rows, eui64, flag, json_object, number, optional, text, unsigned, utc
 from chf.store.schema import ACTIVE_JOB
@@ -39,7 +40,12 @@ def _activation(value: object) -> Activation:
 def _update(*row: Any) -> Update:
     success, version = row[15:17]
     report = None if success is None else ActivationReport(success, version)
-    return Update(*(*row[:15], report, *row[17:]))
+    manufacturer, number, doubt, *successor = row[24:]
+    return Update(*(*row[:15], report, *row[17:24], _image_type(manufacturer, number), doubt, _image_type(*successor)))
+
+
+def _image_type(manufacturer: int | None, number: int | None) -> ImageType | None:
+    return None if manufacturer is None or number is None else ImageType(manufacturer, number)
 
 
 def _record(value: Any) -> TransferRecord | DamagedRecord | None:
@@ -77,6 +83,11 @@ READER: Final = RowReader(
         "download_ended_utc": optional(utc),
         "ended_utc": optional(utc),
         "ota_session": _record,
+        "manufacturer": optional(unsigned(16)),
+        "image_type": optional(unsigned(16)),
+        "doubt": text,
+        "successor_manufacturer": optional(unsigned(16)),
+        "successor_image_type": optional(unsigned(16)),
     },
     _update,
 )
@@ -175,7 +186,14 @@ def _parameters(job: Update) -> tuple[Parameter, ...]:
         job.download_ended,
         job.ended,
         _record_text(job.record),
+        *_codes(job.image_type),
+        job.doubt,
+        *_codes(job.successor),
     )
+
+
+def _codes(image_type: ImageType | None) -> tuple[int | None, int | None]:
+    return (None, None) if image_type is None else (image_type.manufacturer_code, image_type.number)
 
 
 def _record_text(record: TransferRecord | DamagedRecord | None) -> str | bytes | None:

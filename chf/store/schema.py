@@ -31,6 +31,18 @@ create table devices (
 )
 """
 
+_DEVICE_IMAGES = """
+create table device_images (
+    device text not null,
+    manufacturer integer not null,
+    image_type integer not null,
+    since_utc real not null,
+    file_version integer,
+    hardware_version integer,
+    primary key (device, manufacturer, image_type)
+)
+"""
+
 _IMAGES = """
 create table images (
     sha256 text primary key,
@@ -301,6 +313,31 @@ MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (
             '$.claims_image', json('false'), '$.ignores_wait', json('false'), '$.download_s', null, '$.offers_again', 0
         ) where json_valid(ota_session)
         """,
+    ),
+    (
+        # What a device runs is told by image type. A type that is null was never told, and 0xFFFFFFFF is no version.
+        _DEVICE_IMAGES,
+        """
+        insert into device_images
+            select eui64, manufacturer, image_type, coalesce(last_seen_utc, added_utc),
+                nullif(file_version, 4294967295), hardware_version
+            from devices where manufacturer is not null and image_type is not null
+        """,
+        *(
+            f"alter table devices drop column {column}"
+            for column in ("manufacturer", "image_type", "hardware_version", "file_version")
+        ),
+        "alter table jobs add column manufacturer integer",
+        "alter table jobs add column image_type integer",
+        "alter table jobs add column doubt text not null default ''",
+        "alter table jobs add column successor_manufacturer integer",
+        "alter table jobs add column successor_image_type integer",
+        """
+        update jobs set (manufacturer, image_type) =
+            (select manufacturer, image_type from images where sha256 = jobs.image)
+        """,
+        "update jobs set version_seen = null where version_seen = 4294967295",
+        "update jobs set version_before = null where version_before = 4294967295",
     ),
 )
 

@@ -9,7 +9,7 @@ Not here: who signed a request and in which role (chf.dcc.desk), and what a devi
 image: that is checked then (chf.update.transfer.transfers), and told with CCS08.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from enum import Enum
 from math import inf
@@ -17,7 +17,7 @@ from typing import Final, Protocol
 
 from chf.clock import UtcSeconds
 from chf.eui64 import Eui64, format_eui64
-from chf.image.header import HardwareVersions
+from chf.image.header import HardwareVersions, ImageType
 from chf.image.image import FirmwareImage, ImageKind
 from chf.update.model import ActivateAt, ActivateByCommand, ActivateNow, Activation, Update
 from chf.update.recognition import NOTHING_KNOWN, Confidence, Recognition
@@ -75,7 +75,7 @@ HUB_ENFORCES: Final = frozenset(
     }
 )
 """The hub starts an update of a device that has yet to join. It leaves image type and hardware version to the device's
-own Query Next Image: the log has those of its last one only, and a device with several images asks for each."""
+own Query Next Image: a device with several images asks for each, and may not have done so yet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +102,17 @@ class InProgress:
 
 
 @dataclass(frozen=True, slots=True)
+class DeviceImage:
+    """What a device told of one of its images. `since` is when it told this for the first time."""
+
+    image_type: ImageType
+    since: UtcSeconds
+    file_version: int | None = None
+    """None where it asks for images of this type, and does not say what it runs."""
+    hardware_version: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Candidate:
     """One device as the caller knows it: from the hub's device log, with the inventory's record where there is one."""
 
@@ -109,10 +120,10 @@ class Candidate:
     device_type: str  # as DUIS spells it: PPMID, ESME, IHD...
     commissioned: bool
     in_progress: InProgress | None = None
-    manufacturer_code: int | None = None
-    image_type: int | None = None
-    hardware_version: int | None = None
+    images: tuple[DeviceImage, ...] = ()
+    """What it told itself."""
     file_version: int | None = None
+    """The inventory's word for it, of a device that has one image."""
     status: str = ""
     """The inventory's word for it, where there is an inventory."""
     model: tuple[str, str] | None = None
@@ -121,6 +132,13 @@ class Candidate:
     on_hub: bool = True
     client: Recognition = NOTHING_KNOWN
     """Which class of OTA client it is."""
+
+    def running(self, image_type: ImageType) -> int | None:
+        """Which version of this image type it runs; None where nobody knows."""
+        told = next((image.file_version for image in self.images if image.image_type == image_type), None)
+        if told is None and all(image.image_type == image_type for image in self.images):
+            return self.file_version
+        return told
 
 
 class UpgradePaths(Protocol):
@@ -199,7 +217,8 @@ def is_older(version: str, minimum: str) -> bool:
 
 
 def _findings(device: Candidate, order: Order) -> Iterator[Refusal]:
-    image, header, running = order.image, order.image.header, device.file_version
+    image, header = order.image, order.image.header
+    running = device.running(header.made_for)
     if device.device_type not in order.updates:
         yield Refusal(Check.DEVICE_TYPE, _wrong_type(device, order))
     if (reason := _wrong_method(device.device_type, image.kind, order.activation)) is not None:
@@ -219,16 +238,19 @@ def _findings(device: Candidate, order: Order) -> Iterator[Refusal]:
     if header.destination not in (None, device.eui64):
         assert header.destination is not None
         yield Refusal(Check.DESTINATION, f"the image is for {format_eui64(header.destination)} only")
-    if device.manufacturer_code not in (None, header.manufacturer_code):
-        reason = f"its manufacturer is 0x{device.manufacturer_code:04X}, the image's 0x{header.manufacturer_code:04X}"
+    told = [known.image_type for known in device.images]
+    if told and header.manufacturer_code not in [image_type.manufacturer_code for image_type in told]:
+        codes = _listed(image_type.manufacturer_code for image_type in told)
+        reason = f"its manufacturer is {codes}, the image's 0x{header.manufacturer_code:04X}"
         yield Refusal(Check.MANUFACTURER, reason)
-    if device.image_type not in (None, header.image_type):
-        reason = f"its image type is 0x{device.image_type:04X}, the image's 0x{header.image_type:04X}"
-        yield Refusal(Check.IMAGE_TYPE, reason)
-    if device.hardware_version is not None:
-        objection = hardware_objection(device.hardware_version, header.hardware_versions)
-        if objection is not None:
-            yield Refusal(Check.HARDWARE_VERSION, f"its {objection}")
+    numbers = _listed(image_type.number for image_type in told)
+    if told and header.image_type not in [image_type.number for image_type in told]:
+        yield Refusal(Check.IMAGE_TYPE, f"its image type is {numbers}, the image's 0x{header.image_type:04X}")
+    for known in device.images:
+        if known.image_type == header.made_for and known.hardware_version is not None:
+            objection = hardware_objection(known.hardware_version, header.hardware_versions)
+            if objection is not None:
+                yield Refusal(Check.HARDWARE_VERSION, f"its {objection}")
     if running == header.file_version:
         yield Refusal(Check.SAME_VERSION, f"it already runs version 0x{running:08X}")
     if running is not None and running > header.file_version:
@@ -243,6 +265,10 @@ def _findings(device: Candidate, order: Order) -> Iterator[Refusal]:
         )
         if objection is not None:
             yield Refusal(Check.PRODUCT_LIST, objection)
+
+
+def _listed(numbers: Iterable[int]) -> str:
+    return ", ".join(f"0x{number:04X}" for number in sorted(set(numbers)))
 
 
 def _wrong_type(device: Candidate, order: Order) -> str:

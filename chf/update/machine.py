@@ -12,6 +12,7 @@ from typing import TypeAlias, assert_never
 from chf.clock import Instant, Now, UtcSeconds
 from chf.errors import RefusedError
 from chf.eui64 import Eui64
+from chf.image.header import ImageType
 from chf.image.image import FirmwareImage
 from chf.update.clients import ClientClass
 from chf.update.effects import (
@@ -156,6 +157,10 @@ class UpdateMachine:
         self._schedule.forget(device)
         return () if row is None else self.restore([(row, image)], now)
 
+    def images_known(self, device: Eui64, image_types: Iterable[ImageType]) -> None:
+        """Of which image types the device has spoken, by the device log; before `restore`, or once it forgets them."""
+        self._transfers.versions.set(device, image_types)
+
     def client_known(self, device: Eui64, client: ClientClass, now: Now) -> Effects:
         """Of which class the device's OTA client is; at any time, best before `restore` and before its update."""
         call = _Call(now)
@@ -179,6 +184,8 @@ class UpdateMachine:
                 self._decide(device, order, lambda: self._transfers.release(device, activation, now), call)
             case About(device, Cancelled() as order):
                 self._decide(device, order, lambda: self._transfers.cancel(device, now), call)
+            case About(device, VersionObserved(int(version), None)):  # a GBCS message has no type
+                self._tell(device, self._transfers.versions.by_message(device, version), call)
             case About(device, happened):
                 self._tell(device, happened, call)
             case Accepted(update):
@@ -213,10 +220,10 @@ class UpdateMachine:
     def _decide(self, device: Eui64, order: UpdateEvent, transfer: Callable[[], tuple[Told, ...]], call: _Call) -> None:
         """Both are asked before either changes. The update changes first: it then knows why the transfer ends."""
         update = self._schedule.for_device(device)
-        reason = "no update of this device is under way" if update is None else too_late(update)
+        reason = "no update of this device is under way" if update is None else too_late(update, order)
         if update is None or reason is not None:
             raise RefusedError(reason)
-        told = transfer() if self._in_transfer(update) else ()
+        told = transfer() if self._in_transfer(update) and not update.unverified else ()
         self._tell(device, order, call)
         self._listen(device, told, call)
 
@@ -242,11 +249,9 @@ class UpdateMachine:
                 case VersionObserved():
                     update = self._schedule.for_device(peer)
                     activating = update is not None and update.state is UpdateState.ACTIVATING
-                    call.out.append(VersionSeen(peer, item, activating))
-                    # A device with several images names each; what it runs of another type is no news of this update.
-                    named = (item.manufacturer_code, item.image_type)
-                    if session is None or item.image_type is None or named == session.ids[:2]:
-                        self._tell(peer, item, call)
+                    ours = update is not None and (item.first or item.image_type == update.image_type)
+                    call.out.append(VersionSeen(peer, item, activating and ours))
+                    self._tell(peer, item, call)
                 case TransferChanged(record):
                     row = None if session is None else self._schedule.remember(peer, session.update, record)
                     if row is not None:
@@ -276,6 +281,8 @@ class UpdateMachine:
                 case Happened(_, update, _):
                     call.rows[update.id] = self._schedule.for_device(update.device) or update
                     call.out.append(item)
+                    if update.superseded is not None:
+                        self._transfers.versions.drop(update.device, update.superseded)
                 case RaiseTransferAlert():
                     call.out.append(item)
                 case Offer(update):

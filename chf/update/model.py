@@ -11,6 +11,7 @@ from typing import Any, Final, NewType, TypeAlias
 
 from chf.clock import UtcSeconds
 from chf.eui64 import Eui64
+from chf.image.header import ImageType
 from chf.image.image import ImageId
 
 UpdateId = NewType("UpdateId", int)
@@ -222,7 +223,10 @@ class Update:
     `image` is the SHA-256 of the file in lower-case hex, `origin` the service request's id or "cli". `transfer` is set
     exactly when a CCS08 was raised; `record` is the transfer itself, None before the image is offered. `version_seen`
     is what the device said last that it runs: None again when the activation begins, and perhaps the new version on an
-    update that failed because that was not seen in time.
+    update that failed because that was not seen in time. Where it cannot be known, `doubt` says why.
+
+    `image_type` is what the file is for: what the device runs of another type is no news of this update. It is None on
+    an update of an older program whose image is gone. `successor` is the type by which the new firmware seems to go.
     """
 
     id: UpdateId
@@ -248,6 +252,19 @@ class Update:
     download_ended: UtcSeconds | None = None
     ended: UtcSeconds | None = None
     record: TransferRecord | DamagedRecord | None = None
+    image_type: ImageType | None = None
+    doubt: str = ""
+    successor: ImageType | None = None
+
+    @property
+    def unverified(self) -> bool:
+        """The device was due to run the new version long ago, and nobody knows what it runs."""
+        return self.state is UpdateState.ACTIVATING and self.reason != ""
+
+    @property
+    def superseded(self) -> ImageType | None:
+        """The image type that the device went by until this update."""
+        return self.image_type if self.state is UpdateState.ACTIVATED and self.successor is not None else None
 
     @property
     def active(self) -> bool:
@@ -268,6 +285,7 @@ def accept(
     number: UpdateId,
     device: Eui64,
     image: ImageId,
+    image_type: ImageType,
     file_version: int,
     activation: Activation,
     origin: str,
@@ -290,6 +308,7 @@ def accept(
         changed=now_utc,
         version_before=version_before,
         allow_downgrade=allow_downgrade,
+        image_type=image_type,
     )
 
 
@@ -365,12 +384,19 @@ class DeviceRejoined:
 
 @dataclass(frozen=True, slots=True)
 class VersionObserved:
-    """The device itself told which version it runs; Query Next Image names the rest as well, a read-back does not."""
+    """The device itself was heard on what it runs.
 
-    file_version: int
-    manufacturer_code: int | None = None
-    image_type: int | None = None
+    `file_version` is None where it told none, `image_type` where it did not tell of which of its images; `doubt` says
+    why. `queried`: by Query Next Image, which may name the hardware version too. `first`: it never spoke of this image
+    type before.
+    """
+
+    file_version: int | None
+    image_type: ImageType | None
+    doubt: str = ""
     hardware_version: int | None = None
+    queried: bool = False
+    first: bool = False
 
 
 @dataclass(frozen=True, slots=True)

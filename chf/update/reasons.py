@@ -45,18 +45,33 @@ def reported_failure(update: Update, _event: UpdateEvent) -> str:
     return f"the device reported failure, and runs version {_version(update.version_seen)}"
 
 
+def another_type(update: Update, event: UpdateEvent) -> str:
+    claim = verified(update, event)
+    return f"the new firmware asks for images of {update.successor}" + (f"; {claim}" if claim else "")
+
+
 def unverified(update: Update, _event: UpdateEvent) -> str:
+    return f"unverified: {_not_seen(update)}"
+
+
+def given_up(update: Update, _event: UpdateEvent) -> str:
+    return f"given up, unverified: {_not_seen(update)}"
+
+
+def not_seen(update: Update, _event: UpdateEvent) -> str:
+    return f"the new version was not seen in time: {_not_seen(update)}"
+
+
+def _not_seen(update: Update) -> str:
     if update.report is None:
         claim = "the device reported nothing"
     elif update.report.success:
         claim = f"the device reported success for version {_version(update.report.file_version)}"
     else:
         claim = "the device reported failure"
-    if update.version_seen is None:
-        seen = "its version could not be read"
-    else:
-        seen = f"ran version {_version(update.version_seen)} when last asked"
-    return f"the new version was not seen in time: {claim}, and {seen}"
+    if update.version_seen is not None:
+        return f"{claim}, and ran version {_version(update.version_seen)} when last asked"
+    return f"{claim}, and {update.doubt or 'its version could not be read'}"
 
 
 def deadline(_update: Update, _event: UpdateEvent) -> str:

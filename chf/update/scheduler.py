@@ -31,6 +31,8 @@ from chf.update.transitions import FIRST_READ_S, apply
 
 _TO_OFFER: Final = frozenset({UpdateState.STORED, UpdateState.ANNOUNCED})
 _ON_AIR: Final = frozenset({UpdateState.STORED, UpdateState.ANNOUNCED, UpdateState.DOWNLOADING})
+_UNVERIFIED_READ_S: Final = 3600.0
+"""Between two reads, at most, of a device that did not tell its version in all the time for that (our choice)."""
 _MAY_HAVE_ACTIVATED: Final = frozenset({UpdateState.DOWNLOADING, UpdateState.DOWNLOADED, UpdateState.WAITING})
 
 
@@ -71,13 +73,20 @@ class _Entry:
     read_at: Instant | None = None
     read_interval_s: float = 0.0
     verify_by: Instant | None = None
+    unverified: bool = False  # in this process: a new one gives the device its whole time again
 
     def due(self) -> Iterator[Instant]:
-        if self.update.state is not UpdateState.ACTIVATING:
-            yield self.expires  # rule 7 of the transitions: from there on only the read-back ends it
+        if self.may_expire():
+            yield self.expires
         for timer in (self.read_at, self.verify_by):
             if timer is not None:
                 yield timer
+
+    def may_expire(self) -> bool:
+        """Rule 7 of the transitions: once a time was given, only after the read-backs had their whole time."""
+        if self.update.state is not UpdateState.ACTIVATING:
+            return True
+        return self.unverified and self.update.successor is None
 
 
 class Scheduler:
@@ -182,7 +191,8 @@ class Scheduler:
                 entry.slot_until = None
             if entry.verify_by is not None and entry.verify_by <= now.instant:
                 effects += self._step(entry, VerificationTimedOut(), now)
-            elif entry.expires <= now.instant and entry.update.state is not UpdateState.ACTIVATING:
+                entry.unverified, entry.verify_by = True, Instant(now.instant + self._policy.verify_s)
+            elif entry.expires <= now.instant and entry.may_expire():
                 effects += self._step(entry, DeadlinePassed(), now)
             elif entry.read_at is not None and entry.read_at <= now.instant:
                 self._plan_next_read(entry, now)
@@ -215,6 +225,8 @@ class Scheduler:
         self._renew_slot(entry, now)
         if update.state is UpdateState.ACTIVATING and before.state is not UpdateState.ACTIVATING:
             self._expect_activation(entry, now)
+        if update.successor is not None and before.successor is None:  # rule 10: from here on, the whole time
+            entry.verify_by = Instant(now.instant + self._policy.verify_s)
         for action in actions:
             if isinstance(action, ReadVersion):
                 self._read_no_later(entry, Instant(now.instant + action.after_s))
@@ -250,7 +262,8 @@ class Scheduler:
             entry.read_at = Instant(activation + FIRST_READ_S)
             return
         entry.read_at = Instant(now.instant + entry.read_interval_s)
-        entry.read_interval_s = min(2 * entry.read_interval_s, self._policy.read_interval_limit_s)
+        limit_s = _UNVERIFIED_READ_S if entry.unverified else self._policy.read_interval_limit_s
+        entry.read_interval_s = min(2 * entry.read_interval_s, limit_s)
 
     def _queues(self, entry: _Entry) -> bool:
         return entry.update.state in _TO_OFFER and not entry.offered

@@ -10,7 +10,7 @@ The rules of the update, before its table:
 2.  What the table does not name changes nothing: late, early and repeated events are harmless.
 3.  *activated* only after the device itself told that it runs the new version. Neither an Upgrade End nor a success
     alert is proof; a device that runs the new version before anybody told it to has activated by itself, and that is
-    *activated* too, with the reason saying so.
+    *activated* too, with the reason saying so. Rule 10 is the one exception.
 4.  *reverted* only after the device claimed success (CS09 for this version) and, asked afterwards, told another
     version.
 5.  A CS09 never ends an update: it asks for a fresh read-back, and the read-back ends it. So it makes no difference
@@ -18,18 +18,26 @@ The rules of the update, before its table:
     reboot.
 6.  *failed* is the rest, always with a reason.
 7.  Until a real upgrade time was given to the device, an update can be cancelled and can expire. After that it cannot:
-    the device counts down by itself (facts of deployed clients), and only the read-back tells what became of it.
+    the device counts down by itself (facts of deployed clients), and only the read-back tells what became of it. Where
+    that tells nothing for the whole time of the verification, the update says *unverified* and why, and stays open: it
+    fails at its deadline, or when somebody gives it up.
 8.  Every update that ends has told the outcome of its transfer upward in one CCS08, also if it never began one.
+9.  What a device runs is told by (manufacturer code, image type). Only the file's own moves the update. A version that
+    is absent, unreadable or 0xFFFFFFFF, or of an image that is not told, is not known, and concludes nothing.
+10. New firmware may go by an image type of its own, so that the device never speaks of the file's again. That is taken
+    for *activated* if from the upgrade time on the device named a type that it had never spoken of, with the version of
+    the file, and for the whole time of a verification after that did not name the file's type, nor report failure. A
+    device that has two images names both within that time.
 
 The rules of the transfer:
 
-9.  Every change of state is a row of the table. An input that has no row is a mistake of the caller (`LookupError`),
+11. Every change of state is a row of the table. An input that has no row is a mistake of the caller (`LookupError`),
     never ignored.
-10. COMMITTED means that a real activation time was given, or may have been: a countdown in a device can neither be
+12. COMMITTED means that a real activation time was given, or may have been: a countdown in a device can neither be
     moved nor stopped. So there is no way from COMMITTED to CANCELLED, and none back to a state without a time.
-11. The states before HELD and COMMITTED differ by what the device *can* do. It can activate by itself from SERVED on,
+13. The states before HELD and COMMITTED differ by what the device *can* do. It can activate by itself from SERVED on,
     where it has been sent every byte. PARKED is where it is kept from that, by withholding the last block.
-12. RUNNING means that the device was heard to run the new version, whatever we did about it. It has a way in from every
+14. RUNNING means that the device was heard to run the new version, whatever we did about it. It has a way in from every
     state that is not an end, because devices are updated behind our back too.
 """
 
@@ -40,6 +48,7 @@ from types import MappingProxyType
 from typing import Final, TypeAlias, assert_never
 
 from chf.clock import Now, isoformat
+from chf.image.header import ImageType
 from chf.update import reasons
 from chf.update.effects import Action, Offer, RaiseTransferAlert, ReadVersion, TransferMoved, Withdraw
 from chf.update.model import (
@@ -87,6 +96,30 @@ def runs_target(update: Update, event: UpdateEvent) -> bool:
     return isinstance(event, VersionObserved) and event.file_version == update.file_version
 
 
+def runs_another(update: Update, event: UpdateEvent) -> bool:
+    return isinstance(event, VersionObserved) and event.file_version not in (None, update.file_version)
+
+
+def reverted(update: Update, event: UpdateEvent) -> bool:
+    return runs_another(update, event) and claimed_success(update)
+
+
+def gave_up(update: Update, event: UpdateEvent) -> bool:
+    return runs_another(update, event) and claimed_failure(update)
+
+
+def goes_by_another_type(update: Update, _event: UpdateEvent) -> bool:
+    return update.successor is not None and not claimed_failure(update)
+
+
+def ran_another(update: Update, _event: UpdateEvent) -> bool:
+    return update.version_seen is not None
+
+
+def unverified(update: Update, _event: UpdateEvent) -> bool:
+    return update.unverified
+
+
 def ended_well(_update: Update, event: UpdateEvent) -> bool:
     return isinstance(event, TransferEnded) and event.outcome is TransferOutcome.SUCCESS
 
@@ -112,11 +145,11 @@ def reports_transferred(update: Update, event: UpdateEvent) -> bool:
     )
 
 
-def claimed_success(update: Update, _event: UpdateEvent) -> bool:
+def claimed_success(update: Update) -> bool:
     return update.report is not None and update.report.success and update.report.file_version == update.file_version
 
 
-def claimed_failure(update: Update, _event: UpdateEvent) -> bool:
+def claimed_failure(update: Update) -> bool:
     return update.report is not None and not update.report.success
 
 
@@ -214,10 +247,16 @@ UPDATE: Final[Mapping[Cell, tuple[Case, ...]]] = MappingProxyType(
         (S.ACTIVATING, DeviceRejoined): (Case(S.ACTIVATING, read=True),),
         (S.ACTIVATING, VersionObserved): (
             Case(S.ACTIVATED, when=runs_target, reason=reasons.verified, withdraw=True),
-            Case(S.REVERTED, when=claimed_success, reason=reasons.reverted, withdraw=True),
-            Case(S.FAILED, when=claimed_failure, reason=reasons.reported_failure, withdraw=True),
+            Case(S.REVERTED, when=reverted, reason=reasons.reverted, withdraw=True),
+            Case(S.FAILED, when=gave_up, reason=reasons.reported_failure, withdraw=True),
         ),
-        (S.ACTIVATING, VerificationTimedOut): (Case(S.FAILED, reason=reasons.unverified, withdraw=True),),
+        (S.ACTIVATING, VerificationTimedOut): (
+            Case(S.ACTIVATED, when=goes_by_another_type, reason=reasons.another_type, withdraw=True),
+            Case(S.FAILED, when=ran_another, reason=reasons.not_seen, withdraw=True),
+            Case(S.ACTIVATING, reason=reasons.unverified),
+        ),
+        (S.ACTIVATING, Cancelled): (Case(S.FAILED, when=unverified, reason=reasons.given_up, withdraw=True),),
+        (S.ACTIVATING, DeadlinePassed): (Case(S.FAILED, when=unverified, reason=reasons.not_seen, withdraw=True),),
     }
 )
 
@@ -309,15 +348,17 @@ def apply(update: Update, event: UpdateEvent, now: Now) -> tuple[Update, tuple[A
     An equal update and no actions mean that the event changed nothing.
     """
     noted = _note(update, event, now)
+    if isinstance(event, VersionObserved) and (event.image_type is None or event.image_type != update.image_type):
+        return noted, ()
     for case in UPDATE.get((update.state, type(event)), ()):
         if case.when(update, event):
             return _take(update, noted, case, event, now)
     return noted, ()
 
 
-def too_late(update: Update) -> str | None:
+def too_late(update: Update, order: UpdateEvent) -> str | None:
     """Why this update can be neither cancelled nor activated otherwise, None where it can: rule 7."""
-    if update.state is S.ACTIVATING:
+    if update.state is S.ACTIVATING and not (update.unverified and isinstance(order, Cancelled)):
         at = update.activation_at
         done = "says that it has activated" if at is None else f"was told to activate at {isoformat(at)}"
         return f"the device {done}, and nothing calls it back"
@@ -329,13 +370,10 @@ def too_late(update: Update) -> str | None:
 def _note(update: Update, event: UpdateEvent, now: Now) -> Update:
     """Write down what the event tells, apart from what follows from it."""
     match event:
-        case VersionObserved(file_version) if update.active:
-            before = (
-                file_version if update.version_before is None and update.transfer is None else update.version_before
-            )
-            return replace(update, version_seen=file_version, version_before=before)
-        case VersionObserved(file_version) if _proves_late(update, file_version):
-            return replace(update, version_seen=file_version)
+        case VersionObserved() if update.active:
+            return _note_version(update, event, now)
+        case VersionObserved(file_version, image_type) if _proves_late(update, file_version, image_type):
+            return replace(update, version_seen=file_version, doubt="")
         case ActivationReported(success, file_version) if _is_about(update, event, now):
             return replace(update, report=ActivationReport(success, file_version))
         case TransferEnded(outcome) if update.active and update.state is not S.ACCEPTED and update.transfer is None:
@@ -353,10 +391,38 @@ def _note(update: Update, event: UpdateEvent, now: Now) -> Update:
             return update
 
 
-def _proves_late(update: Update, file_version: int) -> bool:
+def _note_version(update: Update, event: VersionObserved, now: Now) -> Update:
+    """Rule 9. A device that does not tell what it runs now may run anything, whatever it told before."""
+    ours = event.image_type is not None and event.image_type == update.image_type
+    if ours and event.file_version is not None:
+        known = update.version_before is not None or update.transfer is not None
+        before = update.version_before if known else event.file_version
+        return replace(update, version_seen=event.file_version, version_before=before, doubt="", successor=None)
+    if ours:
+        return replace(update, version_seen=None, doubt=event.doubt, successor=None)
+    if event.image_type is not None:
+        return replace(update, successor=event.image_type) if _succeeds(update, event, now) else update
+    if event.file_version is None:
+        return replace(update, version_seen=None, doubt=event.doubt)
+    return replace(update, doubt=event.doubt) if update.version_seen is None else update
+
+
+def _succeeds(update: Update, event: VersionObserved, now: Now) -> bool:
+    """Rule 10: whether this can be the new firmware, under an image type of its own."""
+    return event.first and event.file_version == update.file_version and _is_time(update, now)
+
+
+def _is_time(update: Update, now: Now) -> bool:
+    """The device was told to activate, and the moment has come."""
+    return update.state is S.ACTIVATING and (update.activation_at is None or now.utc >= update.activation_at)
+
+
+def _proves_late(update: Update, file_version: int | None, image_type: ImageType | None) -> bool:
     """A device that was given up turns out to run the new version after all: worth knowing, though the end stays."""
     return (
-        update.state is S.FAILED and update.transfer is TransferOutcome.SUCCESS and file_version == update.file_version
+        update.state is S.FAILED
+        and update.transfer is TransferOutcome.SUCCESS
+        and (image_type, file_version) == (update.image_type, update.file_version)
     )
 
 
@@ -364,31 +430,33 @@ def _is_about(update: Update, event: ActivationReported, now: Now) -> bool:
     """Whether a CS09 can be about this update: devices resend old ones for a long time.
 
     A failure may name the version that runs rather than the one that did not come up (the field's meaning on failure
-    could not be found), so that other versions count too, from the upgrade time on.
+    could not be found), so that this one counts too, from the upgrade time on. Any other is about another update, or
+    about another image of the device; success of that is only told to people.
     """
     if event.file_version == update.file_version:
         if update.active:
             return update.state in {S.DOWNLOADING, S.DOWNLOADED, S.WAITING, S.ACTIVATING}
         return update.report is None and update.transfer is TransferOutcome.SUCCESS
-    return update.state is S.ACTIVATING and (update.activation_at is None or now.utc >= update.activation_at)
+    if event.success:
+        return update.report is None and _is_time(update, now)
+    return event.file_version in (update.version_before, update.version_seen) and _is_time(update, now)
 
 
 def _take(before: Update, noted: Update, case: Case, event: UpdateEvent, now: Now) -> tuple[Update, tuple[Action, ...]]:
     update = noted
     if update.transfer is None and case.settle is not None:
         update = replace(update, transfer=case.settle)
+    if case.to is not before.state or case.reason is not reasons.none:
+        update = replace(update, reason=case.reason(noted, event))
     if case.to is not before.state:
-        update = replace(
-            update,
-            state=case.to,
-            reason=case.reason(noted, event),
-            changed=now.utc,
-            ended=now.utc if case.to in ENDS else None,
-        )
+        update = replace(update, state=case.to, changed=now.utc, ended=now.utc if case.to in ENDS else None)
         if case.to is not S.WAITING:
             update = replace(update, waiting_for=None, waiting_until=None)
+        if case.to is S.ACTIVATED:
+            update = replace(update, version_seen=update.file_version)  # by rule 10 it was told of another type
         if case.to is S.ACTIVATING:
-            update = replace(update, version_seen=None)  # what it ran until now says nothing about what comes
+            # What it ran until now says nothing about what comes.
+            update = replace(update, version_seen=None, doubt="")
     actions: list[Action] = []
     if before.transfer is None and update.transfer is not None:
         actions.append(RaiseTransferAlert(update, update.transfer))

@@ -133,7 +133,7 @@ class Board:
 
     def _line(self, entry: DeviceEntry, job: Update | None) -> "_Line":
         device = format_eui64(entry.eui64)
-        running = "?" if entry.file_version is None else f"{entry.file_version:08X}"
+        running = _running(entry, job)
         last = self._store.audit.last_of_device(entry.eui64)
         happened = "" if last is None else f"{isoformat(last.event.utc)} {_sentence(last.event)}"
         if job is None:
@@ -157,6 +157,16 @@ class Board:
             seen.pop(0)
         elapsed = self._clock.now().utc - seen[0].utc
         return max(known.offset_bytes - seen[0].offset_bytes, 0) / elapsed if elapsed > 0 else 0.0
+
+
+def _running(entry: DeviceEntry, job: Update | None) -> str:
+    """The version of the image that its last update is of; of every one, where there was none."""
+    chosen = entry.images
+    if job is not None:
+        image_type = job.successor if job.superseded is not None else job.image_type
+        chosen = tuple(image for image in entry.images if image.image_type == image_type)
+    versions = [f"{image.file_version:08X}" for image in chosen if image.file_version is not None]
+    return ", ".join(versions) or "?"
 
 
 def _sentence(event: Event) -> str:

@@ -20,6 +20,9 @@ CURRENT_FILE_VERSION = 0x0002  # client attributes, ZCL8 table 11-9
 UNKNOWN_FILE_VERSION = 0xFFFF_FFFF  # what an attribute reads that nobody set, ZCL8 table 11-9
 DOWNLOADED_FILE_VERSION = 0x0004  # the same
 IMAGE_UPGRADE_STATUS = 0x0006  # the same
+MANUFACTURER_ID = 0x0007  # the same
+IMAGE_TYPE_ID = 0x0008  # the same
+UNKNOWN_ID = 0xFFFF  # of either (our choice): it stands for any, so that it tells nothing
 
 WAIT_FOR_COMMAND = 0xFFFF_FFFF  # upgrade time of "not yet: wait for another Upgrade End Response", ZCL8 11.13.9.2
 NO_CURRENT_TIME = 0  # current time of "the other time is an offset in seconds", ZCL8 table 11-15

@@ -11,6 +11,8 @@ from chf.hub.messages_from_devices import to_update_event
 from chf.image.image import ImageId
 from chf.update import model
 from chf.update.transitions import apply
+from chf.update.versions import VersionsTold
+from tests.support.updates import MADE_FOR, told
 
 OLD, NEW = 1, 2
 UTC = UtcSeconds(2_000_000_000.0)
@@ -24,6 +26,7 @@ def waiting(**changes) -> model.Update:
         number=model.UpdateId(1),
         device=Eui64(5),
         image=ImageId("a" * 64),
+        image_type=MADE_FOR,
         file_version=NEW,
         activation=model.ActivateByCommand(),
         origin="test",
@@ -40,13 +43,17 @@ def waiting(**changes) -> model.Update:
 
 
 def after(update: model.Update, payload) -> model.Update:
+    versions = VersionsTold()
+    versions.add(update.device, MADE_FOR)
     for event in to_update_event(payload, update, NOW.utc).events:
-        update, _ = apply(update, event, NOW)
+        told = isinstance(event, model.VersionObserved)
+        heard = versions.by_message(update.device, event.file_version) if told else event
+        update, _ = apply(update, heard, NOW)
     return update
 
 
 def read_back(update: model.Update, version: int) -> model.Update:
-    return apply(update, model.VersionObserved(version), NOW)[0]
+    return apply(update, told(version), NOW)[0]
 
 
 @pytest.mark.parametrize("dated", [False, True], ids=["response", "alert"])

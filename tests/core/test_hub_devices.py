@@ -6,6 +6,7 @@ from chf.clock import Instant, Now, UtcSeconds
 from chf.eui64 import Eui64
 from chf.hub.devices import KnownDevices
 from chf.store import DeviceEntry, DeviceType, Store
+from tests.support.updates import runs
 
 DEVICE = Eui64(0xA4)
 T0 = 1_800_000_000.0
@@ -49,6 +50,24 @@ def test_what_is_learned_of_a_device_comes_on_top_of_its_row(store):
     entry = written(store, known)
     assert (entry.last_seen, entry.endpoint, entry.refused_frames) == (T0 + 4, 3, 3)
     assert known.get(DEVICE) == entry
+
+
+def test_what_it_told_of_its_images_stands_beside_what_was_heard_and_goes_with_the_device(store):
+    known = KnownDevices(store)
+    known.hear(DEVICE, at(1))
+    (image,) = runs(1)
+    (other,) = runs(7, number=9)
+    with store.transaction() as tx:
+        known.save_image(tx, DEVICE, image)
+        known.save_image(tx, DEVICE, other)
+        known.save_image(tx, Eui64(0xA5), other)
+    known.saved(DEVICE)
+    assert (known.get(DEVICE).images, known.get(DEVICE).last_seen) == ((image, other), T0 + 1)
+    with store.transaction() as tx:
+        tx.devices.remove(DEVICE)
+        tx.devices.add(DeviceEntry(DEVICE, DeviceType.PPMID, UtcSeconds(T0)))
+        tx.devices.add(DeviceEntry(Eui64(0xA5), DeviceType.PPMID, UtcSeconds(T0)))
+    assert [entry.images for entry in store.devices.list()] == [(), ()], "who is not in the log has none"
 
 
 def test_a_device_that_was_forgotten_and_added_again_begins_with_nothing(store):

@@ -150,7 +150,7 @@ async def test_before_its_key_a_device_gets_nothing_even_under_its_install_codes
             desk.radio.says(PPMID, cluster, QUERY, secured=secured)
             assert last_refusal(desk.radio, cluster) == Status.FAILURE
         await desk.until(lambda: store.devices.get(PPMID).refused_frames == 2)
-        assert store.devices.get(PPMID).file_version is None
+        assert store.devices.get(PPMID).images == ()
 
 
 async def test_before_its_key_a_device_gets_basic(store):
@@ -166,7 +166,7 @@ async def test_an_ota_query_under_the_network_key_alone_is_refused(store):
         await Device(desk).establish()
         desk.radio.says(PPMID, ota.CLUSTER, QUERY, secured=False)
         assert last_refusal(desk.radio, ota.CLUSTER) == Status.FAILURE
-        assert store.devices.get(PPMID).file_version is None
+        assert store.devices.get(PPMID).images == ()
 
 
 async def test_key_establishment_under_the_old_key_is_refused(store):

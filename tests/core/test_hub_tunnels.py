@@ -94,6 +94,18 @@ async def test_a_device_whose_new_version_shows_a_restart_that_nobody_announced_
         assert len(requests(desk.radio)) == 2
 
 
+async def test_a_version_that_is_not_told_or_of_another_image_shows_no_restart(store):
+    async with hub_on_desk(store, MemoryRadio()) as desk:
+        await desk.until(lambda: len(requests(desk.radio)) == 1)
+        await grant(desk, 77)
+        for version in (1, 0xFFFF_FFFF, 1):
+            desk.radio.says(PPMID, ota.CLUSTER, query(version))
+        desk.radio.says(PPMID, ota.CLUSTER, query(7).replace(bytes.fromhex("d4100100"), bytes.fromhex("d4100200")))
+        await desk.until(lambda: [image.file_version for image in store.devices.get(PPMID).images] == [1, 7])
+        await desk.two_looks()
+        assert len(requests(desk.radio)) == 1
+
+
 async def test_an_announced_restart_gets_no_second_new_tunnel(store):
     async with hub_on_desk(store, MemoryRadio()) as desk:
         await desk.until(lambda: len(requests(desk.radio)) == 1)
@@ -103,7 +115,7 @@ async def test_an_announced_restart_gets_no_second_new_tunnel(store):
         await desk.until(lambda: len(requests(desk.radio)) == 2)
         await grant(desk, 78)
         desk.radio.says(PPMID, ota.CLUSTER, query(2))
-        await desk.until(lambda: store.devices.get(PPMID).file_version == 2)
+        await desk.until(lambda: [image.file_version for image in store.devices.get(PPMID).images] == [2])
         assert len(requests(desk.radio)) == 2
 
 

@@ -21,7 +21,7 @@ from chf.update.model import ActivateByCommand, TransferOutcome, UpdateState
 from tests.support.dcc_bench import ESME as LOGGED
 from tests.support.dcc_bench import NOW, log_devices, update_request
 from tests.support.dcc_bench import image as plain_image
-from tests.support.updates import accepted
+from tests.support.updates import accepted, runs
 
 REFERENCE = Path(__file__).parents[2].parent / "shared" / "reference" / "duis"
 SUPPLIER, ACB = Eui64(0x90B3D51F30010000), Eui64(0x90B3D51F30000002)
@@ -54,7 +54,7 @@ class Inventory:
 
 
 def ppmid(eui64: Eui64 = PPMID, **changes) -> Candidate:
-    known = Candidate(eui64, "PPMID", True, None, 0x1234, 1, 2, 1)
+    known = Candidate(eui64, "PPMID", commissioned=True, images=runs(1, 0x1234, hardware=2))
     return replace(known, **changes)
 
 
@@ -94,10 +94,10 @@ def test_intake_device_named_twice_is_taken_once():
             RefusalList.OTHER_REQUEST_IN_PROGRESS,
             "has another update in progress",
         ),
-        (ppmid(manufacturer_code=0x9999), Check.MANUFACTURER, RefusalList.NOT_APPLICABLE_FIRMWARE, "0x9999"),
-        (ppmid(image_type=7), Check.IMAGE_TYPE, RefusalList.NOT_APPLICABLE_FIRMWARE, "0x0007"),
-        (ppmid(file_version=2), Check.SAME_VERSION, RefusalList.NOT_APPLICABLE_FIRMWARE, "already"),
-        (ppmid(file_version=3), Check.DOWNGRADE, RefusalList.NOT_APPLICABLE_FIRMWARE, "newer than 0x00000002"),
+        (ppmid(images=runs(1, 0x9999)), Check.MANUFACTURER, RefusalList.NOT_APPLICABLE_FIRMWARE, "0x9999"),
+        (ppmid(images=runs(1, 0x1234, 7)), Check.IMAGE_TYPE, RefusalList.NOT_APPLICABLE_FIRMWARE, "0x0007"),
+        (ppmid(images=runs(2, 0x1234)), Check.SAME_VERSION, RefusalList.NOT_APPLICABLE_FIRMWARE, "already"),
+        (ppmid(images=runs(3, 0x1234)), Check.DOWNGRADE, RefusalList.NOT_APPLICABLE_FIRMWARE, "newer than 0x00000002"),
     ],
 )
 def test_intake_device_is_refused_with_list_and_reason(device, check, in_list, words):
@@ -157,7 +157,7 @@ def test_intake_image_for_another_device_only_is_refused():
 
 
 def test_intake_what_is_not_known_yet_is_no_reason_to_refuse():
-    blank = ppmid(manufacturer_code=None, image_type=None, hardware_version=None, file_version=None)
+    blank = ppmid(images=())
     assert decide(request(), Inventory(blank)).accepted == (PPMID,)
 
 
@@ -236,7 +236,7 @@ def test_intake_version_that_differs_from_the_header_is_noted_or_refused():
 
 
 def test_intake_hardware_outside_the_range_is_left_to_the_hub_unless_enforced():
-    inventory = Inventory(ppmid(hardware_version=9))
+    inventory = Inventory(ppmid(images=runs(1, 0x1234, hardware=9)))
     decision = decide(request(), inventory)
     assert decision.accepted == (PPMID,)
     assert "0x0009 is not in 0x0001 to 0x0004" in decision.notes[0]
@@ -246,7 +246,7 @@ def test_intake_hardware_outside_the_range_is_left_to_the_hub_unless_enforced():
 
 def test_intake_unenforced_device_check_lets_the_device_through_with_a_note():
     policy = IntakePolicy(enforced=EVERY_CHECK - {Check.DOWNGRADE})
-    decision = decide(request(), Inventory(ppmid(file_version=9)), policy)
+    decision = decide(request(), Inventory(ppmid(images=runs(9, 0x1234))), policy)
     assert decision.accepted == (PPMID,)
     assert "newer" in decision.notes[-1]
 

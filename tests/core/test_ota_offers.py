@@ -4,9 +4,11 @@ import pytest
 
 from chf.errors import RefusedError
 from chf.eui64 import Eui64
+from chf.image.header import ImageType
 from chf.update import model
 from chf.update.effects import AlarmKind, Progress, Send, TransferChanged, TransferMoved
 from chf.update.transfer.policy import OtaPolicy
+from chf.update.versions import MOST_IMAGE_TYPES
 from chf.zcl import ota as zcl
 from chf.zcl.frame import DefaultResponse, Frame, FrameType, Status
 from tests.support.ota_bench import (
@@ -14,6 +16,7 @@ from tests.support.ota_bench import (
     HARDWARE,
     IDS,
     IMAGE_TYPE,
+    MADE_FOR,
     MANUFACTURER,
     NEW,
     OLD,
@@ -112,7 +115,7 @@ def test_a_query_is_answered_with_the_image(bench):
 def test_every_query_tells_the_version_that_the_device_runs(bench):
     bench.offer()
     assert only(model.VersionObserved, bench.query()) == [
-        model.VersionObserved(OLD, MANUFACTURER, IMAGE_TYPE, HARDWARE)
+        model.VersionObserved(OLD, MADE_FOR, hardware_version=HARDWARE, queried=True, first=True)
     ]
 
 
@@ -289,15 +292,17 @@ def test_a_device_cannot_read_the_image_of_another(bench):
 def test_the_version_is_asked_for_and_read_back(bench):
     send = bench.server.ask_version(PPMID, ENDPOINT)
     frame = Frame.from_bytes(send.payload)
-    assert (frame.frame_type, frame.command, frame.payload) == (FrameType.GLOBAL, 0x00, b"\x02\x00")
+    assert (frame.frame_type, frame.command, frame.payload) == (FrameType.GLOBAL, 0x00, bytes.fromhex("020007000800"))
     assert frame.to_client
+    bench.query()
     reply = bytes.fromhex("18 00 01 0200 00 23 02000000")
     reply = bytes((0x10,)) + reply[1:]
-    assert only(model.VersionObserved, bench.hear_octets(reply)) == [model.VersionObserved(NEW)]
+    assert only(model.VersionObserved, bench.hear_octets(reply)) == [model.VersionObserved(NEW, MADE_FOR)]
 
 
 def test_a_version_that_is_read_back_ends_the_session(bench):
     bench.offer()
+    bench.query()
     bench.served()
     bench.end()
     bench.hear_octets(bytes.fromhex("10 00 01 0200 00 23 02000000"))
@@ -305,14 +310,69 @@ def test_a_version_that_is_read_back_ends_the_session(bench):
 
 
 def test_a_reported_version_counts_as_well_and_is_acknowledged(bench):
+    bench.query()
     effects = bench.hear_octets(bytes.fromhex("00 05 0a 0200 23 02000000"))
-    assert only(model.VersionObserved, effects) == [model.VersionObserved(NEW)]
+    assert only(model.VersionObserved, effects) == [model.VersionObserved(NEW, MADE_FOR)]
     assert default_response(effects) == DefaultResponse(0x0A, Status.SUCCESS)
 
 
-@pytest.mark.parametrize("records", ["0600 00 30 01", "0200 86", "0200 00 42 01 41"])
-def test_attributes_that_are_no_version_tell_none(bench, records):
-    assert bench.hear_octets(bytes.fromhex("10 00 01" + records)) == ()
+@pytest.mark.parametrize(
+    ("records", "doubt"),
+    [
+        ("0200 86", "its version cannot be read: UNSUPPORTED_ATTRIBUTE (0x86)"),
+        ("0200 00 42 01 41", "its version reads as CHARACTER_STRING, which no file version is"),
+        ("0200 00 21 0200", "its version reads as UINT16, which no file version is"),
+        ("0200 00 23 ffffffff", "its version reads 0xFFFFFFFF, which is no version"),
+    ],
+)
+@pytest.mark.parametrize("known", ["", "0700 00 21 d810 0800 00 21 0400"])
+def test_attributes_that_are_no_version_tell_none(bench, records, doubt, known):
+    bench.offer()
+    bench.query()
+    effects = bench.hear_octets(bytes.fromhex("10 00 01" + known + records))
+    assert effects == (model.VersionObserved(None, MADE_FOR, doubt),)
+    assert bench.hear_octets(bytes.fromhex("10 00 01 0600 00 30 01")) == ()
+
+
+@pytest.mark.parametrize(
+    ("beside", "spoken_of", "found"),
+    [
+        ("", [4], 4),
+        ("", [], None),
+        ("", [4, 5], None),
+        ("0700 00 21 d810 0800 00 21 0500", [4], 5),
+        ("0700 00 21 d810 0800 00 21 0500", [], 5),
+        ("0700 00 21 ffff 0800 00 21 ffff", [4], 4),
+        ("0700 86 0800 86", [4], 4),
+        ("0700 86 0800 86", [4, 5], None),
+        ("0700 00 21 d810 0800 00 21 ffff", [4, 5], None),
+        ("0700 00 21 d810 0800 00 21 ffff", [4], 4),
+        ("0700 00 21 d910 0800 00 21 ffff", [4], None),
+        ("0700 86 0800 00 21 0500", [4, 5], 5),
+        ("0700 00 21 d810", [4, (0x10D9, 5)], None),  # who has two manufacturers' images has two of this one's, perhaps
+        ("0700 86 0800 00 21 0400", [4, (0x10D9, 4)], None),
+        ("0700 86 0800 00 21 0600", [4, 5], None),
+        ("0700 86 0800 00 21 0500", [4], None),
+        ("0700 00 23 d8100000 0800 00 20 05", [4], 4),
+    ],
+)
+def test_a_version_is_read_of_the_type_that_is_named_beside_it_or_of_the_only_one(bench, beside, spoken_of, found):
+    bench.offer()
+    for each in spoken_of:
+        image_type = each if isinstance(each, tuple) else (MANUFACTURER, each)
+        bench.hear(zcl.QueryNextImageRequest(*image_type, OLD, HARDWARE))
+    bench.hear_octets(bytes.fromhex("10 00 01 0200 00 23 02000000" + beside))
+    told = only(model.VersionObserved, bench.history)[-1]
+    assert (told.file_version, told.image_type) == (NEW, None if found is None else ImageType(MANUFACTURER, found))
+    assert (told.doubt == "") is (found is not None)
+    assert (bench.state is model.TransferState.RUNNING) is (found == IMAGE_TYPE)
+
+
+def test_a_device_that_makes_image_types_up_fills_no_memory(bench):
+    for number in range(100):
+        bench.hear(zcl.QueryNextImageRequest(MANUFACTURER, number, OLD))
+    told = only(model.VersionObserved, bench.history)
+    assert [each.first for each in told] == [True] * MOST_IMAGE_TYPES + [False] * (100 - MOST_IMAGE_TYPES)
 
 
 # Words

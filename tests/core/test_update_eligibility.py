@@ -35,6 +35,7 @@ from chf.update.eligibility import (
 )
 from chf.update.recognition import NOTHING_SHOWN, Traits, recognise
 from tests.support.memory_radio import MemoryRadio, hub_on_desk
+from tests.support.updates import runs
 
 DEVICE, OTHER = Eui64(0x00DB1234567890A4), Eui64(0x00DB1234567890A5)
 SUPPLIER, ACB = Eui64(0x90B3D51F30010000), Eui64(0x90B3D51F30000002)
@@ -63,16 +64,7 @@ NOT_HELD = (
     "its OTA client, whose class is not known, cannot be relied upon to hold the image for so long:"
     " its last block is kept back instead"
 )
-ENTRY = DeviceEntry(
-    DEVICE,
-    DeviceType.PPMID,
-    0.0,
-    status=DeviceStatus.JOINED,
-    manufacturer=0x1234,
-    image_type=1,
-    hardware_version=2,
-    file_version=1,
-)
+ENTRY = DeviceEntry(DEVICE, DeviceType.PPMID, 0.0, status=DeviceStatus.JOINED, images=runs(1, 0x1234, hardware=2))
 METER = replace(ENTRY, device_type=DeviceType.ESME)
 NOT_APPLICABLE = RefusalList.NOT_APPLICABLE_FIRMWARE
 IN_INVENTORY = SmiDevice(DEVICE, DeviceType.PPMID)
@@ -111,29 +103,35 @@ ROWS = [
     ),
     (
         Check.MANUFACTURER,
-        replace(ENTRY, manufacturer=0x9999),
+        replace(ENTRY, images=runs(1, 0x9999)),
         {},
         NOT_APPLICABLE,
         "its manufacturer is 0x9999, the image's 0x1234",
     ),
     (
         Check.IMAGE_TYPE,
-        replace(ENTRY, image_type=7),
+        replace(ENTRY, images=runs(1, 0x1234, 7)),
         {},
         NOT_APPLICABLE,
         "its image type is 0x0007, the image's 0x0001",
     ),
     (
         Check.HARDWARE_VERSION,
-        replace(ENTRY, hardware_version=9),
+        replace(ENTRY, images=runs(1, 0x1234, hardware=9)),
         {},
         NOT_APPLICABLE,
         "its hardware version 0x0009 is not in 0x0001 to 0x0004",
     ),
-    (Check.SAME_VERSION, replace(ENTRY, file_version=2), {}, NOT_APPLICABLE, "it already runs version 0x00000002"),
+    (
+        Check.SAME_VERSION,
+        replace(ENTRY, images=runs(2, 0x1234)),
+        {},
+        NOT_APPLICABLE,
+        "it already runs version 0x00000002",
+    ),
     (
         Check.DOWNGRADE,
-        replace(ENTRY, file_version=3),
+        replace(ENTRY, images=runs(3, 0x1234)),
         {},
         NOT_APPLICABLE,
         "it runs version 0x00000003, newer than 0x00000002: a downgrade must be asked for",
@@ -155,7 +153,13 @@ def scene(home, entry, order):
         if busy:
             fields = {"activation": model.ActivateNow(), "origin": "cli", "version_before": 1, "now_utc": 4e9}
             job = model.accept(
-                number=model.UpdateId(1), device=DEVICE, image=ordered.sha256, file_version=2, lifetime_s=1e6, **fields
+                number=model.UpdateId(1),
+                device=DEVICE,
+                image=ordered.sha256,
+                image_type=ordered.header.made_for,
+                file_version=2,
+                lifetime_s=1e6,
+                **fields,
             )
             tx.jobs.add(job)
     return store, ordered, activation
@@ -246,6 +250,51 @@ def test_a_device_of_an_older_gbcs_version_is_refused(version, minimum, refused)
     found = verdict.refusal
     assert (found is not None) is refused
     assert found is None or found.reason == "its GBCS version is 4.1, at least 4.2 is wanted"
+
+
+OURS, ANOTHER = runs(1, 0x1234), runs(7, 0x1234, 9)
+
+
+@pytest.mark.parametrize(
+    ("images", "inventory", "running"),
+    [
+        (OURS, None, 1),
+        ((*OURS, *ANOTHER), None, 1),
+        ((*ANOTHER, *OURS), 5, 1),
+        (ANOTHER, None, None),
+        (ANOTHER, 5, None),  # of which of them, the inventory does not say
+        (runs(None, 0x1234), None, None),
+        (runs(None, 0x1234), 5, 5),
+        ((*runs(None, 0x1234), *ANOTHER), 5, None),
+        ((), 5, 5),
+        ((), None, None),
+        (runs(7, 0x9999), 5, None),  # types are numbers of each manufacturer's own
+    ],
+)
+def test_the_version_that_counts_is_that_of_the_images_type(images, inventory, running):
+    device = Candidate(DEVICE, "PPMID", commissioned=True, images=images, file_version=inventory)
+    assert device.running(image().header.made_for) == running
+    for version, check in ((5, Check.SAME_VERSION), (4, Check.DOWNGRADE)):
+        found = judge(device, Order(image(file_version=version), model.ActivateNow()), frozenset({check})).refusal
+        assert (found is not None) is (running == 5)
+
+
+@pytest.mark.parametrize("check", [Check.MANUFACTURER, Check.IMAGE_TYPE, Check.HARDWARE_VERSION])
+def test_a_device_of_several_images_is_refused_only_what_fits_none_of_them(check):
+    order = Order(image(), model.ActivateNow())
+    for mine, fits in (
+        (runs(1, 0x1234, hardware=2), True),
+        (runs(1, 0x1234, hardware=9), check is not Check.HARDWARE_VERSION),
+    ):
+        images = (*mine, *runs(7, 0x1234, 9, hardware=9), *runs(7, 0x9999, 2))
+        device = Candidate(DEVICE, "PPMID", commissioned=True, images=images)
+        assert (judge(device, order, frozenset({check})).refusal is None) is fits
+    others = Candidate(DEVICE, "PPMID", commissioned=True, images=(*runs(7, 0x9999, 8), *runs(7, 0x9998, 2)))
+    found = judge(others, order, frozenset({check})).refusal
+    assert (None if found is None else found.reason) == {
+        Check.MANUFACTURER: "its manufacturer is 0x9998, 0x9999, the image's 0x1234",
+        Check.IMAGE_TYPE: "its image type is 0x0002, 0x0008, the image's 0x0001",
+    }.get(check)
 
 
 @pytest.mark.parametrize(("running", "words"), [(None, "its running version is not known"), (1, None), (7, "it runs")])

@@ -27,7 +27,7 @@ from chf.update.transfer.policy import OtaPolicy
 from chf.zcl import ota as zcl
 from chf.zcl.attributes import AttributeRecord, DataType, ReadAttributesResponse, Value
 from chf.zcl.frame import Frame, FrameType, Status
-from tests.support.ota_bench import ENDPOINT, HARDWARE, IDS, IMAGE_TYPE, MANUFACTURER, NEW, OLD, PPMID, image
+from tests.support.ota_bench import ENDPOINT, HARDWARE, IDS, IMAGE_TYPE, MADE_FOR, MANUFACTURER, NEW, OLD, PPMID, image
 
 T0 = 1_800_000_000.0
 IMAGE = image(120)
@@ -39,6 +39,7 @@ def new_update(number=1, activation=None, **changes):
         number=model.UpdateId(number),
         device=PPMID,
         image=ImageId(IMAGE.sha256),
+        image_type=MADE_FOR,
         file_version=NEW,
         activation=activation or model.ActivateNow(),
         origin="cli",
@@ -119,7 +120,7 @@ def test_what_a_device_runs_of_another_type_is_no_news_of_its_update(state, code
     before = desk.row
     effects = desk.hear(zcl.QueryNextImageRequest(*code, version, HARDWARE))
     assert only(VersionSeen, effects)
-    assert desk.row == before
+    assert replace(desk.row, successor=None) == before, "but for a type that the new firmware may go by"
 
 
 @pytest.mark.parametrize("state", ["announced", "downloading", "activating"])
@@ -131,15 +132,48 @@ def test_a_version_that_is_not_known_concludes_nothing(state):
         desk.downloaded()
         desk.end()
         desk.handle(About(PPMID, model.ActivationReported(True, NEW)))
-    before = desk.row
     read_back = ReadAttributesResponse(
         (AttributeRecord(zcl.CURRENT_FILE_VERSION, Value(DataType.UINT32, 0xFFFF_FFFF)),)
     )
     frame = Frame(FrameType.GLOBAL, ReadAttributesResponse.COMMAND, 1, read_back.to_bytes())
-    assert not only(VersionSeen, desk.handle(FrameReceived(PPMID, ENDPOINT, frame.to_bytes())))
-    assert not only(VersionSeen, desk.query(0xFFFF_FFFF))
-    assert replace(desk.row, record=None) == replace(before, record=None) or state == "announced"
-    assert desk.row.active
+    effects = desk.handle(FrameReceived(PPMID, ENDPOINT, frame.to_bytes())) + desk.query(0xFFFF_FFFF)
+    assert [seen.seen.file_version for seen in only(VersionSeen, effects)] == [None, None]
+    assert (desk.row.state, desk.row.version_seen) == ("downloading" if state == "announced" else state, None)
+
+
+def test_a_message_with_no_version_and_one_of_nobody_knows_which_image_conclude_nothing():
+    desk = Desk().downloaded()
+    desk.query()
+    desk.end()
+    desk.handle(About(PPMID, model.ActivationReported(True, NEW)))
+    desk.handle(About(PPMID, model.VersionObserved(0xFFFF_FFFF, None)))
+    assert (desk.row.state, desk.row.doubt) == ("activating", "it says that it runs 0xFFFFFFFF, which is no version")
+    desk.machine.images_known(PPMID, ())
+    desk.handle(About(PPMID, model.VersionObserved(NEW, None)))
+    assert desk.row.doubt == "it does not say of which image its version is, and never asked for one"
+    desk.query()
+    assert desk.row.state is model.UpdateState.REVERTED
+
+
+def test_only_a_query_for_its_image_or_for_a_new_one_tells_of_the_restart_of_an_activation():
+    desk = Desk().downloaded()
+    other = (MANUFACTURER, IMAGE_TYPE + 1)
+    desk.hear(zcl.QueryNextImageRequest(*other, OLD))
+    desk.end()
+    asked = (other, (MANUFACTURER, IMAGE_TYPE + 2), (MANUFACTURER, IMAGE_TYPE))
+    seen = [only(VersionSeen, desk.hear(zcl.QueryNextImageRequest(*each, OLD)))[0].activating for each in asked]
+    assert seen == [False, True, True]
+
+
+def test_a_device_that_goes_on_with_its_download_speaks_of_its_image():
+    desk = Desk()
+    desk.query()
+    desk.block(0)
+    read_back = bytes.fromhex("10 00 01 0200 00 23 02000000")
+    desk.machine = UpdateMachine(*POLICIES)
+    desk.machine.restore([(desk.row, IMAGE)], desk.now)
+    effects = desk.handle(FrameReceived(PPMID, ENDPOINT, read_back))
+    assert only(VersionSeen, effects)[0].seen.image_type == MADE_FOR
 
 
 def test_an_update_begins_with_its_image_and_nothing_is_sent_before_the_row():
@@ -194,7 +228,7 @@ def test_the_version_of_the_query_reaches_update_and_device_log():
     desk.end()
     effects = desk.query(NEW)
     (seen,) = only(VersionSeen, effects)
-    assert seen.seen == model.VersionObserved(NEW, MANUFACTURER, IMAGE_TYPE, HARDWARE)
+    assert seen.seen == model.VersionObserved(NEW, MADE_FOR, hardware_version=HARDWARE, queried=True, first=True)
     assert seen.activating, "it was, before it said so"
     assert desk.row.state is model.UpdateState.ACTIVATED
     assert not only(VersionSeen, desk.query(NEW))[0].activating
@@ -238,7 +272,7 @@ def test_what_a_device_without_an_update_says_is_answered_and_seen():
     assert kinds(effects) == [VersionSeen, Send]
     read_back = bytes.fromhex("10 00 01 0200 00 23 02000000")
     effects = machine.handle(FrameReceived(PPMID, ENDPOINT, read_back), Now(Instant(0.0), UtcSeconds(T0)))
-    assert effects == (VersionSeen(PPMID, model.VersionObserved(NEW)),)
+    assert effects == (VersionSeen(PPMID, model.VersionObserved(NEW, MADE_FOR)),)
     assert machine.handle(About(PPMID, model.DeviceRejoined()), Now(Instant(0.0), UtcSeconds(T0))) == ()
 
 

@@ -10,12 +10,10 @@ import sqlite3
 import pytest
 
 from chf.clock import Instant, Now, UtcSeconds
-from chf.eui64 import Eui64
-from chf.image.header import OtaHeader
+from chf.eui64 import Eui64, format_eui64
+from chf.image.header import ImageType, OtaHeader
 from chf.image.image import parse_image
 from chf.store import Store
-from chf.store.device_log import DeviceEntry, DeviceStatus, DeviceType
-from chf.store.images import record_of
 from chf.store.inbox import Verb
 from chf.store.schema import APPLICATION_ID, MIGRATIONS, migrate
 from chf.update.model import DamagedRecord, TransferState, UpdateState
@@ -25,6 +23,8 @@ from tests.support.damaged_store import sql
 from tests.support.memory_radio import MemoryRadio, hub_on_desk
 
 T0 = 1_800_000_000.0
+# Manufacturer, image type and version as the device log of old had them: of the last query, and of the last read.
+OLD_DEVICES = [(0x10D4, 1, 1), (0x10D4, 1, 1), (0x10D4, 9, 0xFFFF_FFFF), (0x10D4, 1, None), (None, None, 1)]
 LOADING, PARKED, HELD, COMMITTED, OFFERED = DEVICES = [Eui64(0x00DB1234567890A0 + n) for n in range(5)]
 IDS = (0x10D4, 1, 2)
 BODY = bytes(range(200))
@@ -51,13 +51,18 @@ def home(tmp_path):
     connection.execute(f"pragma application_id = {APPLICATION_ID}")
     migrate(connection, MIGRATIONS[:OLD_VERSION])
     connection.executescript(OLD_ROWS)
+    connection.execute(
+        "insert into images values (?, 'new', ?, ?, ?, ?, null, null, ?, ?, ?)",
+        (SHA256, IMAGE.kind.value, *IDS, len(IMAGE.content), T0, IMAGE.content),
+    )
+    connection.executemany(
+        "insert into devices values (?, 'PPMID', ?, 'joined', null, 3, ?, ?, ?, 4, ?, 0, ?, null, null, null)",
+        [
+            (format_eui64(device), bytes(16), T0 + 7, *told, T0)
+            for device, told in zip(DEVICES, OLD_DEVICES, strict=True)
+        ],
+    )
     connection.close()
-    with Store.open(tmp_path) as store, store.transaction() as tx:
-        tx.images.add(record_of(IMAGE, "new", T0), IMAGE.content)
-        for device in DEVICES:
-            tx.devices.add(
-                DeviceEntry(device, DeviceType.PPMID, T0, bytes(16), status=DeviceStatus.JOINED, file_version=1)
-            )
     return tmp_path
 
 
@@ -95,6 +100,19 @@ def test_the_record_of_the_transfer_says_nothing_twice(home):
     assert [update.record.served_bytes for update in rows] == [200, 250, 262, 262, 0]
     assert rows[3].record.committed_utc == T0 + 1800
     assert texts == [update.record.to_json() for update in rows]
+
+
+def test_what_each_device_told_is_of_the_type_that_it_named_and_an_update_is_of_its_files(home):
+    sql(home, "update jobs set version_seen = 4294967295 where id = 3")
+    made_for, another = ImageType(*IDS[:2]), ImageType(IDS[0], 9)
+    with Store.open(home) as store:
+        told = [[(image.image_type, image.file_version) for image in entry.images] for entry in store.devices.list()]
+        assert told == [[(made_for, 1)], [(made_for, 1)], [(another, None)], [(made_for, None)], []]
+        first = store.devices.get(LOADING).images[0]
+        assert (first.hardware_version, first.since) == (4, T0 + 7)
+        rows = store.jobs.list()
+    assert [(row.image_type, row.doubt, row.successor) for row in rows] == [(made_for, "", None)] * 5
+    assert [row.version_seen for row in rows] == [1, 1, None, None, None], "0xFFFFFFFF is no version"
 
 
 async def test_every_update_of_an_older_store_goes_on(home):

@@ -1,5 +1,6 @@
 """When updates move: places on the air, read-backs, ends of time, restarts."""
 
+import itertools
 from dataclasses import replace
 
 import pytest
@@ -7,14 +8,17 @@ import pytest
 from chf.clock import Instant, Now, UtcSeconds
 from chf.errors import UsageError
 from chf.eui64 import Eui64
+from chf.image.header import ImageType
 from chf.image.image import ImageId
 from chf.update import model
 from chf.update.effects import Happened, Offer, RaiseTransferAlert, ReadVersion
 from chf.update.scheduler import SchedulePolicy, Scheduler
 from chf.update.transitions import FIRST_READ_S
+from tests.support.updates import MADE_FOR, told
 
 T0 = 1_800_000_000.0
-OLD, NEW = 1, 2
+OLD, NEW, DAY_S = 1, 2, 86400.0
+OTHER_TYPE = ImageType(MADE_FOR.manufacturer_code, 9)
 SUCCESS = model.TransferEnded(model.TransferOutcome.SUCCESS)
 
 
@@ -27,6 +31,7 @@ def new_update(number: int, **changes) -> model.Update:
         number=model.UpdateId(number),
         device=Eui64(number),
         image=ImageId("cd" * 32),
+        image_type=MADE_FOR,
         file_version=NEW,
         activation=model.ActivateNow(),
         origin="cli",
@@ -126,10 +131,74 @@ def due_reads(scheduler: Scheduler, until_s: float) -> list[float]:
 def test_read_backs_come_ever_more_rarely_until_the_device_has_had_its_time():
     scheduler = Scheduler(SchedulePolicy(read_interval_s=3, read_interval_limit_s=60, verify_s=200))
     activating(scheduler, at_s=1000)
+    tell(scheduler, 1, told(OLD), seconds=1001)
     assert due_reads(scheduler, 1199) == [1002, 1005, 1011, 1023, 1047, 1095, 1155]
     effects = scheduler.handle_deadline(at(1200))
     assert effects[0].update.state is model.UpdateState.FAILED
     assert scheduler.deadline() is None
+
+
+def test_who_tells_no_version_is_asked_ever_more_rarely_until_the_deadline_of_the_update():
+    scheduler = Scheduler(SchedulePolicy(read_interval_s=3, read_interval_limit_s=60, verify_s=200))
+    activating(scheduler)
+    due_reads(scheduler, 199)
+    reason = "unverified: the device reported nothing, and its version could not be read"
+    (said,) = [item.update for item in scheduler.handle_deadline(at(200)) if isinstance(item, Happened)]
+    assert (said.state, said.reason) == (model.UpdateState.ACTIVATING, reason)
+    read_at = due_reads(scheduler, DAY_S)
+    assert {later - earlier for earlier, later in itertools.pairwise(read_at[-10:])} == {3600.0}
+    assert due_reads(scheduler, 7 * DAY_S)
+    ended = scheduler.for_device(said.device)
+    assert (ended.state, ended.ended) == (model.UpdateState.FAILED, ended.deadline)
+    assert ended.reason == f"the new version was not seen in time: {reason.removeprefix('unverified: ')}"
+    assert scheduler.deadline() is None
+
+
+def test_who_tells_its_version_after_the_time_for_that_ends_the_update_then():
+    for version, state in ((NEW, model.UpdateState.ACTIVATED), (OLD, model.UpdateState.FAILED)):
+        scheduler = Scheduler(SchedulePolicy(verify_s=200))
+        activating(scheduler)
+        due_reads(scheduler, 1000)
+        device = tell(scheduler, 1, told(version), seconds=1001)[0].update.device
+        due_reads(scheduler, 1200)
+        assert scheduler.for_device(device).state is state
+
+
+def test_a_hub_that_was_down_for_a_lifetime_gives_an_unverified_device_its_whole_time_again():
+    scheduler = Scheduler(SchedulePolicy(verify_s=200))
+    row = new_update(1, state=model.UpdateState.ACTIVATING, reason="unverified", deadline=T0 - 5)
+    scheduler.load([row], at(0))
+    assert due_reads(scheduler, 199)
+    tell(scheduler, 1, told(NEW), seconds=199)
+    assert scheduler.deadline() is None
+
+
+def test_another_image_type_just_before_the_deadline_is_given_its_whole_time():
+    scheduler = Scheduler(SchedulePolicy(verify_s=200))
+    activating(scheduler)
+    due_reads(scheduler, 7 * DAY_S - 10)
+    device = tell(scheduler, 1, told(NEW, OTHER_TYPE, first=True), seconds=7 * DAY_S - 10)[0].update.device
+    due_reads(scheduler, 7 * DAY_S + 189)
+    assert scheduler.for_device(device).active
+    due_reads(scheduler, 7 * DAY_S + 190)
+    assert scheduler.for_device(device).state is model.UpdateState.ACTIVATED
+
+
+def test_another_image_type_is_taken_for_the_new_firmware_after_a_whole_time_without_the_old_one():
+    for again, state in (
+        ((), model.UpdateState.ACTIVATED),
+        ((told(OLD),), model.UpdateState.FAILED),
+        ((told(None, doubt="it does not tell"),), model.UpdateState.FAILED),
+    ):
+        scheduler = Scheduler(SchedulePolicy(verify_s=200))
+        activating(scheduler)
+        due_reads(scheduler, 190)
+        device = tell(scheduler, 1, told(NEW, OTHER_TYPE, first=True), seconds=190)[0].update.device
+        due_reads(scheduler, 389)
+        assert scheduler.for_device(device).state is model.UpdateState.ACTIVATING
+        tell(scheduler, 1, *again, seconds=389)
+        due_reads(scheduler, 7 * DAY_S)
+        assert scheduler.for_device(device).state is state
 
 
 def test_a_device_that_comes_back_is_asked_soon_and_again():
@@ -138,7 +207,7 @@ def test_a_device_that_comes_back_is_asked_soon_and_again():
     due_reads(scheduler, 100)
     tell(scheduler, 1, model.DeviceRejoined(), seconds=100)
     assert due_reads(scheduler, 110) == [100 + FIRST_READ_S, 100 + FIRST_READ_S + 3]
-    effects = tell(scheduler, 1, model.VersionObserved(NEW), seconds=111)
+    effects = tell(scheduler, 1, told(NEW), seconds=111)
     assert effects[0].update.state is model.UpdateState.ACTIVATED
     assert scheduler.deadline() is None
 
@@ -275,7 +344,8 @@ def test_everything_comes_back_from_the_rows_alone():
     assert offers(effects) == [2, 3]
     assert due_reads(second, 5003) == [5000 + FIRST_READ_S]
     assert second.get(model.UpdateId(1)).state is model.UpdateState.ACTIVATING  # it gets its time to show itself
-    assert second.handle_deadline(at(5100))[0].update.state is model.UpdateState.FAILED
+    (said,) = [item.update for item in second.handle_deadline(at(5100)) if isinstance(item, Happened)]
+    assert said.unverified
 
 
 def test_an_update_that_was_cut_off_right_after_its_acceptance_goes_on():
@@ -299,7 +369,7 @@ def test_a_held_device_is_read_once_after_a_restart():
 def test_a_late_alert_reaches_the_row_of_the_update_that_ended():
     scheduler = Scheduler(SchedulePolicy())
     activating(scheduler)
-    tell(scheduler, 1, model.VersionObserved(NEW))
+    tell(scheduler, 1, told(NEW))
     report = model.ActivationReported(success=True, file_version=NEW)
     (saved,) = tell(scheduler, 1, report, seconds=900)
     assert (saved.update.state, saved.update.report.success) == (model.UpdateState.ACTIVATED, True)

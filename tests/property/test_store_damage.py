@@ -28,6 +28,7 @@ from chf.store.schema import migrate
 from chf.store.uplink import NewDocument
 from chf.trace import Event, Kind
 from chf.update.model import ActivateNow, Update, UpdateId, UpdateState
+from tests.support.updates import MADE_FOR, runs
 
 T0 = UtcSeconds(1_800_000_000.0)
 DEVICES = tuple(Eui64(0xA4 + number) for number in range(3))
@@ -69,7 +70,7 @@ def whole(tmp_path_factory) -> Path:
         tx.meta.set("dcc converted", "2")
         tx.counters.take("chf")
         for number, device in enumerate(DEVICES, 1):
-            tx.devices.add(DeviceEntry(device, DeviceType.PPMID, T0, bytes(16)))
+            tx.devices.add(DeviceEntry(device, DeviceType.PPMID, T0, bytes(16), images=runs(number)))
             tx.images.add(*image(number))
             state = UpdateState.DOWNLOADING if number == 3 else UpdateState.ACTIVATED
             ended = None if number == 3 else T0
@@ -151,6 +152,7 @@ def test_no_damage_of_a_cell_ends_in_a_foreign_exception(home, seed):
         ("alerts", "device", ("alert", "list")),
         ("alerts", "created_utc", ("alert", "list", "--json")),
         ("devices", "status", ("device", "list")),
+        ("device_images", "manufacturer", ("device", "list")),
         ("images", "size_bytes", ("image", "list")),
         ("jobs", "state", ("update", "list")),
         ("jobs", "created_utc", ("report",)),
@@ -164,7 +166,13 @@ def test_the_others_are_shown_and_the_damaged_row_is_named(home, table, column, 
     before = ran(home, *command).stdout
     damage(home, table, column, value)
     result = ran(home, *command)
-    key = image_key(home) if table == "images" else format_eui64(DEVICES[1]) if table == "devices" else "2"
+    key = (
+        image_key(home)
+        if table == "images"
+        else format_eui64(DEVICES[1])
+        if table in ("devices", "device_images")
+        else "2"
+    )
     assert f"{table} is unreadable, because {column}: " in result.stderr or '"unreadable": [{"table"' in result.stdout
     assert key in result.stderr + result.stdout
     if "--json" not in command:
@@ -173,6 +181,17 @@ def test_the_others_are_shown_and_the_damaged_row_is_named(home, table, column, 
         shown = [line.split() for line in result.stdout.splitlines()]
         assert all(line.split() in shown for line in good)
         assert format_eui64(DEVICES[2]) in result.stdout or "image 3" in result.stdout
+
+
+def test_an_image_of_a_device_that_cannot_be_read_is_not_known_and_harms_nothing_else(home):
+    damage(home, "device_images", "file_version", "'x'")
+    with Store.open(home) as store:
+        (row,) = store.devices.list().unreadable
+        assert (row.table, row.key) == ("device_images", format_eui64(DEVICES[1]))
+        assert [entry.images for entry in store.devices.list()] == [runs(1), (), runs(3)]
+        assert store.devices.get(DEVICES[1]).images == ()
+        assert store.candidate(DEVICES[1]).running(MADE_FOR) is None
+        assert [line for line in store.findings() if "device_images" in line]
 
 
 def image_key(home: Path) -> str:

@@ -1,6 +1,6 @@
 """Whatever a row can hold comes back from the store as it was, also after it was closed and opened again."""
 
-from dataclasses import fields, replace
+from dataclasses import astuple, fields, replace
 
 import hypothesis.strategies as st
 import pytest
@@ -8,9 +8,11 @@ from hypothesis import given, settings
 
 from chf.clock import UtcSeconds
 from chf.eui64 import Eui64
+from chf.image.header import ImageType
 from chf.image.image import ImageId
 from chf.store import DeviceEntry, DeviceStatus, DeviceType, NewAlert, Store
 from chf.update import model
+from chf.update.eligibility import DeviceImage
 
 text = st.text(st.characters(exclude_categories=["Cs"]), max_size=40)
 u8, u16, u32 = st.integers(0, 0xFF), st.integers(0, 0xFFFF), st.integers(0, 0xFFFFFFFF)
@@ -31,6 +33,7 @@ records = st.builds(
     *(st.booleans(), st.booleans(), st.booleans(), st.none() | utc),
     *(st.none() | utc, st.booleans(), u8),
 )
+image_types = st.builds(ImageType, u16, u16)
 jobs = st.builds(
     model.Update,
     id=st.just(model.UpdateId(1)),
@@ -55,7 +58,11 @@ jobs = st.builds(
     download_ended=st.none() | utc,
     ended=st.none() | utc,
     record=st.none() | records,
+    image_type=st.none() | image_types,
+    doubt=text,
+    successor=st.none() | image_types,
 )
+device_images = st.builds(DeviceImage, image_types, utc, st.none() | u32, st.none() | u16)
 devices = st.builds(
     DeviceEntry,
     eui64=eui64s,
@@ -66,11 +73,10 @@ devices = st.builds(
     network_address=st.none() | u16,
     endpoint=st.none() | u8,
     last_seen=st.none() | utc,
-    manufacturer=st.none() | u16,
-    image_type=st.none() | u16,
-    hardware_version=st.none() | u16,
-    file_version=st.none() | u32,
     refused_frames=u32,
+    images=st.lists(device_images, max_size=3, unique_by=lambda image: image.image_type).map(
+        lambda images: tuple(sorted(images, key=lambda image: astuple(image.image_type)))
+    ),
 )
 alerts = st.builds(
     NewAlert,
@@ -120,7 +126,13 @@ def test_a_device_row_holds_every_entry(store, first, second):
         tx.devices.add(first)
         assert tx.devices.get(first.eui64) == first
         tx.devices.update(second)
-        assert tx.devices.list() == (second,)
+        assert tx.devices.list() == (replace(second, images=first.images),)
+        for image in second.images:
+            tx.devices.note_image(first.eui64, image)
+        for image in first.images:
+            if second.image(image.image_type) is None:
+                tx.devices.drop_image(first.eui64, image.image_type)
+        assert tx.devices.list() == (tx.devices.get(first.eui64),) == (second,)
         raise UndoError
 
 

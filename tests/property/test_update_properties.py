@@ -13,6 +13,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from chf.clock import Instant, Now, UtcSeconds
 from chf.errors import RefusedError
 from chf.eui64 import Eui64
+from chf.image.header import ImageType
 from chf.image.image import ImageId
 from chf.update import model
 from chf.update.effects import Happened, LoadImage, Persist, RaiseTransferAlert, Withdraw
@@ -20,7 +21,7 @@ from chf.update.machine import About, Accepted, ImageReady, UpdateMachine
 from chf.update.scheduler import SchedulePolicy
 from chf.update.transfer.policy import OtaPolicy
 from chf.update.transitions import UPDATE, apply
-from tests.support.ota_bench import NEW, OLD, PPMID, START_UTC, image
+from tests.support.ota_bench import IMAGE_TYPE, MANUFACTURER, NEW, OLD, PPMID, START_UTC, image
 
 IMAGE = image(400)
 OTHER = 3
@@ -40,7 +41,12 @@ events = st.one_of(
     st.builds(model.ActivationOrdered, activations),
     st.builds(model.ActivationGiven, utc),
     st.builds(model.DeviceRejoined),
-    st.builds(model.VersionObserved, versions),
+    st.builds(
+        model.VersionObserved,
+        st.none() | versions,
+        st.sampled_from((IMAGE.header.made_for, ImageType(MANUFACTURER, IMAGE_TYPE + 1), None)),
+        first=st.booleans(),
+    ),
     st.builds(model.ActivationReported, st.booleans(), versions),
     st.builds(model.Cancelled),
     st.builds(model.Refused, st.sampled_from(("", "no"))),
@@ -61,11 +67,15 @@ def check_step(before, update, event):
         return
     if update.state is not before.state:
         assert update.state in {case.to for case in UPDATE[before.state, type(event)]}
-    if update.state is model.UpdateState.ACTIVATED:
-        assert event == model.VersionObserved(update.file_version)
+    if isinstance(event, model.VersionObserved) and event.image_type != update.image_type:
+        assert (update.state, update.reason) == (before.state, before.reason)
+    if isinstance(event, model.VerificationTimedOut) and update.state is model.UpdateState.ACTIVATED:
+        assert update.superseded is not None
+    elif update.state is model.UpdateState.ACTIVATED:
+        assert (event.file_version, event.image_type) == (update.file_version, update.image_type)
     if update.state is model.UpdateState.REVERTED:
         assert isinstance(event, model.VersionObserved)
-        assert event.file_version != update.file_version
+        assert event.file_version not in (None, update.file_version)
         assert (update.report.success, update.report.file_version) == (True, update.file_version)
     if before.state is model.UpdateState.ACTIVATING:
         assert update.state not in {model.UpdateState.CANCELLED, model.UpdateState.EXPIRED}
@@ -76,6 +86,7 @@ def new_update(number, device, activation, utc):
         number=model.UpdateId(number),
         device=device,
         image=ImageId(IMAGE.sha256),
+        image_type=IMAGE.header.made_for,
         file_version=NEW,
         activation=activation,
         origin="cli",

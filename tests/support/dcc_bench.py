@@ -17,6 +17,7 @@ from chf.image.header import HardwareVersions, OtaHeader
 from chf.pki.certificates import Usage
 from chf.pki.gbcs import Pki, seeded_keys
 from chf.store import DeviceEntry, DeviceStatus, DeviceType, Store
+from tests.support.updates import runs
 
 KEYS = seeded_keys(b"dcc bench")
 NOW = Now(Instant(1000.0), UtcSeconds(1_800_000_000.0))
@@ -54,10 +55,10 @@ def make_pki(home: Path) -> Pki:
 
 
 def log_devices(store: Store, **changes: object) -> None:
-    known = {"status": DeviceStatus.JOINED, "manufacturer": 0x1234, "image_type": 1, "hardware_version": 2, **changes}
+    known = {"status": DeviceStatus.JOINED, "images": runs(1, 0x1234, hardware=2), **changes}
     with store.transaction() as tx:
         for eui64, device_type in DEVICES.items():
-            tx.devices.add(replace(DeviceEntry(eui64, device_type, NOW.utc), file_version=1, **known))
+            tx.devices.add(replace(DeviceEntry(eui64, device_type, NOW.utc), **known))
 
 
 def image(body: bytes = b"\xee" * 100, **changes: object) -> bytes:

@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from chf.clock import Instant, Now, UtcSeconds
 from chf.eui64 import Eui64
-from chf.image.header import HardwareVersions, OtaHeader
+from chf.image.header import HardwareVersions, ImageType, OtaHeader
 from chf.image.image import FirmwareImage, ImageKind
 from chf.update import model
 from chf.update.clients import CLASSES, ClientClass
@@ -23,6 +23,7 @@ ENDPOINT = 3
 MANUFACTURER, IMAGE_TYPE, OLD, NEW, HARDWARE = 0x10D8, 0x0004, 0x0000_0001, 0x0000_0002, 2
 START_UTC = UtcSeconds(1_800_000_000.0)
 IDS = (MANUFACTURER, IMAGE_TYPE, NEW)
+MADE_FOR = ImageType(MANUFACTURER, IMAGE_TYPE)
 
 E = TypeVar("E", bound=Told)
 Effects = tuple[Told, ...]
@@ -116,6 +117,7 @@ class Bench:
             number=model.UpdateId(update),
             device=PPMID,
             image=of.sha256,
+            image_type=of.header.made_for,
             file_version=of.header.file_version,
             activation=wanted,
             origin="test",

@@ -148,7 +148,7 @@ class Bench:
     def ready(self, device: str) -> bool:
         """On the network, and its OTA client has told what it runs."""
         entry = self.store.devices.get(parse_eui64(device))
-        return entry is not None and entry.status is DeviceStatus.JOINED and entry.file_version is not None
+        return entry is not None and entry.status is DeviceStatus.JOINED and entry.images != ()
 
     def start_update(self, image: Path, *options: str, device: str = EUI64) -> UpdateId:
         ran = self.chf("update", "start", "--device", device, "--image", str(image), "--json", *options)

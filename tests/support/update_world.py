@@ -20,11 +20,22 @@ from random import Random
 from chf.clock import Instant, Now, UtcSeconds, to_zigbee_time
 from chf.errors import RefusedError
 from chf.eui64 import Eui64
+from chf.image.header import ImageType
 from chf.image.image import parse_image
 from chf.trust import ClockRecord, WatchedClock
 from chf.update import model
 from chf.update.clients import CLASSES, UNKNOWN
-from chf.update.effects import Alarm, AlarmKind, Happened, LoadImage, Persist, RaiseTransferAlert, Send, Token
+from chf.update.effects import (
+    Alarm,
+    AlarmKind,
+    Happened,
+    LoadImage,
+    Persist,
+    RaiseTransferAlert,
+    Send,
+    Token,
+    VersionSeen,
+)
 from chf.update.machine import About, Accepted, Delivered, FrameReceived, ImageReady, UpdateMachine
 from chf.update.scheduler import SchedulePolicy
 from chf.update.transfer.policy import OtaPolicy
@@ -226,6 +237,7 @@ class World:
         self.dies_after: int | None = None
         self.row: model.Update
         self.alerts = 0
+        self.image_types = set[ImageType]()  # of which the device spoke, as the device log has it
         self.warned = False  # that it may activate the image, which it has, before its time
         self.warned_of_restart = self.was_cut = False
         self.ordering = self.whole_at_order = False
@@ -266,6 +278,7 @@ class World:
             number=model.UpdateId(1),
             device=PEER,
             image=self.image.sha256,
+            image_type=self.image.header.made_for,
             file_version=NEW,
             activation=self.allowed,
             origin="test",
@@ -314,6 +327,7 @@ class World:
         self.clock = WatchedClock(self.machine_clock, self.clock_record)
         self.sent_unasked.clear()
         self.carry_out(self.machine.client_known(PEER, self.client_class, self.now), asked=True)
+        self.machine.images_known(PEER, self.image_types)
         self.carry_out(self.machine.restore([(self.row, self.image)], self.now), asked=True)
         self._look_at_clock()
 
@@ -363,6 +377,8 @@ class World:
                     record = update.record
                     if isinstance(record, model.TransferRecord):
                         assert model.TransferRecord.from_json(record.to_json()) == record
+                case VersionSeen(seen=seen) if seen.image_type is not None:
+                    self.image_types.add(seen.image_type)
                 case RaiseTransferAlert(update, outcome):
                     self.alerts += 1
                     if self.alerts > 1 or update.transfer is not outcome:

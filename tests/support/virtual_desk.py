@@ -90,7 +90,7 @@ class Desk:
         assert [record["sha256"] for record in done] == [hashlib.sha256(content).hexdigest()]
         entry = self.store.devices.get(DEVICE)
         assert entry is not None
-        assert (entry.status, entry.file_version) == (DeviceStatus.JOINED, 2)
+        assert (entry.status, entry.images[0].file_version) == (DeviceStatus.JOINED, 2)
 
     def order(self, **command: object) -> None:
         self.bench.command(json.dumps(command).encode() + b"\n")
@@ -107,7 +107,7 @@ class Desk:
 
     def _told_version(self, device: Eui64) -> bool:
         entry = self.store.devices.get(device)
-        return entry is not None and entry.file_version is not None
+        return entry is not None and entry.images != ()
 
     def start_update(self, *devices: Eui64, size_bytes: int) -> bytes:
         """Gives the image."""

@@ -55,7 +55,7 @@ def test_an_update_from_distribution_to_read_back(tmp_path, kind):
         desk.until(lambda: desk.store.device_messages.get(asked).state is MessageState.ANSWERED, "the answer")
         entry = desk.store.devices.get(parse_eui64(HCALCS))
         assert entry is not None
-        assert entry.file_version == 2
+        assert entry.images[0].file_version == 2
 
 
 def cs06(desk: Bench, image, *options: str) -> int:
@@ -156,7 +156,7 @@ def test_an_image_that_waits_for_its_supplier_is_replaced_by_a_newer_one(tmp_pat
         desk.until_state(second, UpdateState.WAITING)
         cs06(desk, newer)
         desk.until_state(second, UpdateState.ACTIVATED)
-        assert desk.store.devices.get(parse_eui64(HCALCS)).file_version == 3
+        assert desk.store.devices.get(parse_eui64(HCALCS)).images[0].file_version == 3
 
 
 def test_a_device_that_waits_for_its_supplier_can_be_taken_out_of_the_log(tmp_path):

@@ -90,7 +90,7 @@ def test_alerts(desk, hub, tmp_path):
 def test_devices(desk, hub):
     shown = desk.chf("device", "show", EUI64, "--json").json
     assert shown["device"]["status"] == "joined"
-    assert shown["device"]["file_version"] == "0x00000002"
+    assert shown["device"]["images"][0]["file_version"] == "0x00000002"
     assert shown["updates"] == [{"update": desk.number, "state": "activated", "reason": ""}]
     assert EUI64 in desk.chf("device", "list").out
 

@@ -67,7 +67,7 @@ def check_whole_story(desk, eui64, number):
     told = [(alert.use_case, alert.outcome, alert.job) for alert in desk.alerts(device=eui64)]
     assert told == [("CCS08", "success", number), ("CS09", "success", number)]
     entry = desk.store.devices.get(parse_eui64(eui64))
-    assert entry.file_version == 2
+    assert entry.images[0].file_version == 2
 
 
 def offsets(desk, eui64):

@@ -18,21 +18,14 @@ from chf.image.image import FirmwareImage, ImageId
 from chf.update.clients import UNKNOWN, ClientClass
 from chf.update.effects import Alarm, AlarmKind, Send, Token, Told, TransferMoved, Urgency
 from chf.update.eligibility import hardware_objection
-from chf.update.model import (
-    ActivateByCommand,
-    Activation,
-    TransferOutcome,
-    TransferRecord,
-    TransferState,
-    Update,
-    VersionObserved,
-)
+from chf.update.model import ActivateByCommand, Activation, TransferOutcome, TransferRecord, TransferState, Update
 from chf.update.transfer import activation, blocks, moments, orders, parking
 from chf.update.transfer.appointment import Due
 from chf.update.transfer.offering import on_offer
 from chf.update.transfer.policy import OtaPolicy
 from chf.update.transfer.session import REMEMBERED, Coverage, Session, sequence_numbers
 from chf.update.transitions import Input
+from chf.update.versions import VersionsTold
 from chf.zcl import ota as zcl
 from chf.zcl.attributes import AttributeRecord, ReadAttributes, ReadAttributesResponse, ReportAttributes, answer_from
 from chf.zcl.frame import DefaultResponse, Frame, FrameType, Status, status_name
@@ -47,6 +40,7 @@ class Transfers:
 
     def __init__(self, policy: OtaPolicy) -> None:
         self.policy = policy
+        self.versions = VersionsTold()
         self._sessions: dict[Eui64, Session] = {}
         self._next_sequence = sequence_numbers()
         self._wakes: list[tuple[Instant, int, Session]] = []
@@ -140,7 +134,7 @@ class Transfers:
 
     def ask_version(self, peer: Eui64, endpoint: int) -> Send:
         """Read the version that the device runs; the answer is told as `VersionObserved`, or the question was lost."""
-        payload = ReadAttributes((zcl.CURRENT_FILE_VERSION,)).to_bytes()
+        payload = ReadAttributes((zcl.CURRENT_FILE_VERSION, zcl.MANUFACTURER_ID, zcl.IMAGE_TYPE_ID)).to_bytes()
         frame = Frame(
             FrameType.GLOBAL,
             ReadAttributes.COMMAND,
@@ -211,6 +205,7 @@ class Transfers:
         session = self._enter(update, record, image)
         if session.state is not TransferState.OFFERED:
             session.last_heard = now.instant  # it may ask again any moment: no need to notify it yet
+            self.versions.add(update.device, image.header.made_for)
         out: list[Told] = []
         moments.restored(session, now, out)
         return self._settled(session, now, out)
@@ -310,14 +305,12 @@ class Transfers:
     def _query(self, peer: Eui64, endpoint: int, frame: Frame, request: zcl.QueryNextImageRequest, now: Now) -> Answer:
         """Query Next Image, ZCL8 11.13.4."""
         session = self._sessions.get(peer)
-        named = (request.file_version, request.manufacturer_code, request.image_type, request.hardware_version)
-        out: list[Told] = []
-        if request.file_version != zcl.UNKNOWN_FILE_VERSION:
-            out.append(VersionObserved(*named))
+        told = self.versions.by_query(peer, request)
+        out: list[Told] = [told]
         found = session is not None and _matches(session, request, out)
         if session is not None and found:
             session.endpoint = endpoint
-            _observe(session, request.file_version, now, out)
+            _observe(session, told.file_version, now, out)
             found = not session.ended and _may_have(session, request, now, out) and on_offer(session, now)
             session.asks_in_vain, session.told_to_wait = not found, None
         if session is None or not found:
@@ -353,13 +346,10 @@ class Transfers:
                 return tuple(out)
             case _:
                 return _answer(peer, endpoint, frame.unsupported())
-        for record in values:
-            if record.identifier == zcl.CURRENT_FILE_VERSION and record.value is not None:
-                version = record.value.content
-                if isinstance(version, int) and version != zcl.UNKNOWN_FILE_VERSION:
-                    out.append(VersionObserved(version))
-                    if session is not None:
-                        _observe(session, version, now, out)
+        if (told := self.versions.by_attributes(peer, values)) is not None:
+            out.append(told)
+            if session is not None and told.image_type == session.image.header.made_for:
+                _observe(session, told.file_version, now, out)
         return tuple(out) if session is None else self._settled(session, now, out)
 
 
@@ -425,8 +415,8 @@ def _turn_down(session: Session, outcome: TransferOutcome, reason: str, now: Now
         out.append(session.end(outcome, reason))
 
 
-def _observe(session: Session, version: int, now: Now, out: list[Told]) -> None:
-    """The device names the version that it runs."""
+def _observe(session: Session, version: int | None, now: Now, out: list[Told]) -> None:
+    """The device names the version that it runs of the session's image type."""
     if version != session.image.header.file_version:
         return
     if session.state is TransferState.CANCELLED:
