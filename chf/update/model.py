@@ -295,7 +295,6 @@ def accept(
     allow_downgrade: bool = False,
 ) -> Update:
     """A new update, with `lifetime_s` from now or from the appointed time. Whether it may be is `eligibility`'s."""
-    latest_start = max(now_utc, activation.utc) if isinstance(activation, ActivateAt) else now_utc
     return Update(
         id=number,
         device=device,
@@ -304,12 +303,23 @@ def accept(
         activation=activation,
         origin=origin,
         created=now_utc,
-        deadline=UtcSeconds(latest_start + lifetime_s),
+        deadline=UtcSeconds(_begins(activation, now_utc) + lifetime_s),
         changed=now_utc,
         version_before=version_before,
         allow_downgrade=allow_downgrade,
         image_type=image_type,
     )
+
+
+def _begins(activation: Activation, now_utc: UtcSeconds) -> UtcSeconds:
+    """From when the lifetime of an update that lives at `now_utc` counts."""
+    return max(now_utc, activation.utc) if isinstance(activation, ActivateAt) else now_utc
+
+
+def ordered(update: Update, activation: Activation, now_utc: UtcSeconds) -> Update:
+    """The same with another activation: what is left of its lifetime stays, counted from the new time on."""
+    later_s = _begins(activation, now_utc) - _begins(update.activation, now_utc)
+    return replace(update, activation=activation, deadline=UtcSeconds(update.deadline + later_s))
 
 
 def after_clock_step(update: Update, before: UtcSeconds, after: UtcSeconds) -> Update:
@@ -320,13 +330,13 @@ def after_clock_step(update: Update, before: UtcSeconds, after: UtcSeconds) -> U
     """
     activation, at = update.activation, update.activation_at
     dated = activation if isinstance(activation, ActivateAt) else None
-    begins = (before, after) if dated is None else (max(before, dated.utc), max(after, dated.utc))
     by_own_clock = isinstance(activation, ActivateByCommand) or (
         dated is not None and dated.time_form is TimeForm.ABSOLUTE
     )
     if at is not None and not by_own_clock:
         at = UtcSeconds(max(at + after - before, 0.0))
-    deadline = UtcSeconds(max(update.deadline + begins[1] - begins[0], 0.0))
+    later_s = _begins(activation, after) - _begins(activation, before)
+    deadline = UtcSeconds(max(update.deadline + later_s, 0.0))
     return replace(update, deadline=deadline, activation_at=at)
 
 

@@ -221,6 +221,8 @@ class Scheduler:
         before = entry.update
         update, actions = apply(before, event, now)
         entry.update = update
+        if update.deadline != before.deadline:  # another appointment was ordered
+            entry.expires = now.until(update.deadline)
         effects: list[Planned] = [Happened(before, update, event)] if update != before else []
         self._renew_slot(entry, now)
         if update.state is UpdateState.ACTIVATING and before.state is not UpdateState.ACTIVATING:

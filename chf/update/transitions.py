@@ -76,6 +76,7 @@ from chf.update.model import (
     VersionObserved,
     WaitingFor,
     WaitReason,
+    ordered,
 )
 
 S = UpdateState
@@ -383,7 +384,7 @@ def _note(update: Update, event: UpdateEvent, now: Now) -> Update:
         case WaitingFor(what, until) if (update.state, WaitingFor) in UPDATE:
             return replace(update, waiting_for=what, waiting_until=until)
         case ActivationOrdered(activation) if update.active and update.state is not S.ACTIVATING:
-            return replace(update, activation=activation)
+            return ordered(update, activation, now.utc)
         case ActivationGiven(at_utc) if (update.state, ActivationGiven) in UPDATE:
             # What was claimed before was not about this activation.
             return replace(update, activation_at=at_utc, report=None)

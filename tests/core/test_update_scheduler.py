@@ -303,6 +303,29 @@ def test_an_appointment_does_not_move_with_the_clock_and_its_lifetime_begins_the
     assert scheduler.handle_deadline(at(ends_s, step_s))
 
 
+@pytest.mark.parametrize(
+    ("activation", "order", "deadline_s"),
+    [
+        (model.ActivateHold(), model.ActivateAt(T0 + 10_000), 10_000 + WEEK - 1000),
+        (model.ActivateAt(T0 + 10_000), model.ActivateAt(T0 + 5000), 5000 + WEEK),
+        (model.ActivateAt(T0 + 10_000), model.ActivateNow(), 1000 + WEEK),
+        (model.ActivateHold(), model.ActivateNow(), WEEK),
+    ],
+)
+def test_what_is_left_of_a_lifetime_counts_from_the_time_that_was_ordered(activation, order, deadline_s):
+    begins_s = activation.utc - T0 if isinstance(activation, model.ActivateAt) else 0.0
+    row = new_update(1, state=model.UpdateState.ANNOUNCED, activation=activation, deadline=T0 + begins_s + WEEK)
+    scheduler = Scheduler(SchedulePolicy())
+    scheduler.load([row], at(0))
+    tell(scheduler, 1, model.ActivationOrdered(order), seconds=1000)
+    assert scheduler.get(model.UpdateId(1)).deadline == T0 + deadline_s
+    ended = model.UpdateState.EXPIRED
+    assert not any(
+        isinstance(e, Happened) and e.update.state is ended for e in scheduler.handle_deadline(at(deadline_s - 1))
+    )
+    assert any(isinstance(e, Happened) and e.update.state is ended for e in scheduler.handle_deadline(at(deadline_s)))
+
+
 def test_a_lifetime_that_runs_since_its_appointment_goes_on_from_there_when_the_clock_goes_back():
     scheduler = Scheduler(SchedulePolicy())
     scheduler.load([dated(10_000, deadline=T0 + 10_000 + WEEK)], at(11_000))

@@ -30,7 +30,7 @@ TROUBLES: Final = (
     Deed("die", s=20.0),
     Deed("drop"),
     Deed("now"),
-    Deed("at", s=200.0, strategy="park"),
+    Deed("at", s=600.0, strategy="park"),
     Deed("cancel"),
     Deed("clock", s=-7200.0),
     Deed("clock", s=600.0),

@@ -244,7 +244,6 @@ class World:
         self.sent_unasked: dict[Token, float] = {}
         # What is known of the run
         self.allowed = self._activation(schedule.order, schedule.at_s, schedule.strategy)
-        self.first_order = self.allowed
         self.best_offset = self.machine_clock.offset  # the furthest that a trusted clock stood since the last order
         self.cancelled_whole: bool | None = None  # whether the device had every byte when it was cancelled
         self.ran: list[int] = [OLD]
@@ -411,10 +410,8 @@ class World:
         if row.state is model.UpdateState.REVERTED and (self.device.version == NEW or row.report is None):
             raise ViolationError("reverted, and the device runs the new version or claimed nothing")
         lived_s = self.instant - START
-        moved = isinstance(self.allowed, model.ActivateAt) and self.allowed != self.first_order
-        # The lifetime of a dated update begins at its time. One that was dated later keeps the end that it had, which
-        # then moves with the clock as if it had been made for that time.
-        if row.state is model.UpdateState.EXPIRED and not moved and lived_s < self.schedule.lifetime_s - 1.0:
+        # What is left of a lifetime stays when another activation is ordered, and counts from its time on.
+        if row.state is model.UpdateState.EXPIRED and lived_s < self.schedule.lifetime_s - 1.0:
             raise ViolationError(f"expired after {lived_s:.0f} s")
         if row.state is model.UpdateState.FAILED and not row.reason:
             raise ViolationError("failed for no reason")
