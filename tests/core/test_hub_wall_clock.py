@@ -2,6 +2,7 @@
 
 import asyncio
 from contextlib import asynccontextmanager
+from dataclasses import replace
 
 import pytest
 
@@ -106,6 +107,8 @@ def run(tmp_path, monkeypatch):
         with virtual_time(monkeypatch) as run, Store.open(tmp_path / "home", hub=True) as store:
             on_the_network(store, PPMID)
             with store.transaction() as tx:
+                entry = replace(tx.devices.get(PPMID), client_class="silicon-labs")  # it can be held for hours
+                tx.devices.update(entry)
                 tx.images.add(record_of(image, "new", 0.0), image.content)
             run(story(Bench(store, image, SetClock(off_s))))
 

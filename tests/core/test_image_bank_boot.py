@@ -128,15 +128,15 @@ def test_an_unsealed_image_is_not_started() -> None:
     assert opened(flash).boot().bank is Bank.A
 
 
-def test_a_download_goes_on_at_a_sector_and_a_whole_one_stays_whole() -> None:
+def test_a_download_goes_on_at_the_block_behind_a_sector_and_a_whole_one_stays_whole() -> None:
     flash, banks = produced()
     banks.begin(WANTED)
     for at in range(0, 2500, 50):
         banks.append(NEW_IMAGE[at : at + 50])
     banks = opened(flash)
     banks.boot()
-    assert (banks.download, banks.offset) == (WANTED, 2048)
-    banks.append(NEW_IMAGE[2048:])
+    assert (banks.download, banks.offset) == (WANTED, 2050)
+    banks.append(NEW_IMAGE[2050:])
     banks = opened(flash)
     banks.boot()
     assert (banks.offset, banks.downloaded()) == (len(NEW_IMAGE), NEW_IMAGE)
