@@ -22,6 +22,7 @@ from chf.image.image import FirmwareImage, ImageKind
 from chf.update.model import ActivateAt, ActivateByCommand, ActivateNow, Activation, Update
 from chf.update.recognition import NOTHING_KNOWN, Confidence, Recognition
 from chf.update.transfer.appointment import cannot_promise
+from chf.zcl.ota import UNKNOWN_FILE_VERSION
 
 COMMANDED: Final = frozenset({"ESME", "GSME", "HCALCS"})
 """They activate on the signed command of their supplier (GBCS CS06, SR 11.3), never on the word of the hub."""
@@ -251,6 +252,9 @@ def _findings(device: Candidate, order: Order) -> Iterator[Refusal]:
             objection = hardware_objection(known.hardware_version, header.hardware_versions)
             if objection is not None:
                 yield Refusal(Check.HARDWARE_VERSION, f"its {objection}")
+    if header.file_version == UNKNOWN_FILE_VERSION:
+        reason = "the image's version 0xFFFFFFFF is what a device says that does not know its version"
+        yield Refusal(Check.SAME_VERSION, f"{reason}: nobody could see that it runs")
     if running == header.file_version:
         yield Refusal(Check.SAME_VERSION, f"it already runs version 0x{running:08X}")
     if running is not None and running > header.file_version:

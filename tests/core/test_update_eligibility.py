@@ -279,6 +279,13 @@ def test_the_version_that_counts_is_that_of_the_images_type(images, inventory, r
         assert (found is not None) is (running == 5)
 
 
+def test_an_image_whose_version_means_unknown_is_refused():
+    device = Candidate(DEVICE, "PPMID", commissioned=True)
+    order = Order(image(file_version=0xFFFFFFFF), model.ActivateNow())
+    refusal = judge(device, order, frozenset({Check.SAME_VERSION})).refusal
+    assert "nobody could see that it runs" in refusal.reason
+
+
 @pytest.mark.parametrize("check", [Check.MANUFACTURER, Check.IMAGE_TYPE, Check.HARDWARE_VERSION])
 def test_a_device_of_several_images_is_refused_only_what_fits_none_of_them(check):
     order = Order(image(), model.ActivateNow())

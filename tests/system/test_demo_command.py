@@ -74,7 +74,7 @@ IMAGES = {
     "56 octets": {"size_bytes": 56},
     "57 octets": {"size_bytes": 57},
     "the first version": {"file_version": 0, "size_bytes": 200},
-    "the last version": {"file_version": 0xFFFFFFFF, "size_bytes": 200},
+    "the last version": {"file_version": 0xFFFFFFFE, "size_bytes": 200},
     "a standard OTA file": {"kind": "standard", "manufacturer": 0x1234, "image_type": 0xAB, "hardware": None},
     "sub-elements": {"kind": "standard", "more": '[[sub_element]]\ntag = 0xF123\npattern = "a part of their own"\n'},
     "300 KiB": {"size_bytes": 300 * 1024},
@@ -127,6 +127,13 @@ def test_a_malformed_image_is_refused_with_field_and_reason(tmp_path, damage, re
     assert ran.err.startswith("chf: ")
     assert reason in ran.err.lower()
     assert "Traceback" not in ran.err
+
+
+def test_an_image_whose_version_means_unknown_is_refused(tmp_path):
+    image = image_file(tmp_path / "unknown.ota", size_bytes=200, file_version=0xFFFFFFFF)
+    ran = demo(tmp_path, "--image", image, code=None)
+    assert ran.code != 0
+    assert "nobody could see that it runs" in ran.err
 
 
 def test_an_image_that_is_not_there_is_a_mistake_of_the_caller(tmp_path):
