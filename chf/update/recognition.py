@@ -3,7 +3,7 @@
 What the air shows is evidence and no proof: a device's maker may set block sizes as he likes, and two stacks may ask
 alike. So a class that was recognised is *likely* at best, and the hub then takes the more careful of each of its limits
 and an unknown client's. Only who knows the device can say more: a class that was set by hand is *certain*, and its own
-limits hold (docs/adr/0017-recognised-is-not-certain.md). One trait that a class cannot have rules that class out.
+limits hold (docs/adr/0016-recognised-is-not-certain.md). One trait that a class cannot have rules that class out.
 
 Every class is taken to be as common as any other, and as common as a stack that is not among them. What the sources do
 not tell of a class speaks weakly for it. Not looked at are how often a device queries (an Image Notify makes it query
