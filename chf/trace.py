@@ -93,7 +93,10 @@ KINDS: Final[Mapping[Kind, tuple[str, tuple[str, ...]]]] = MappingProxyType(
         Kind.KEY_ESTABLISHED: ("a device and the hub agreed on a link key", ("suite",)),
         Kind.KEY_FAILED: ("a key establishment was refused or broke off", ("reason", "status")),
         Kind.FRAME_REFUSED: ("a frame was refused, and not answered as asked", ("cluster", "command", "reason")),
-        Kind.VERSION_OBSERVED: ("a device told which version it runs", ("file_version", "by")),
+        Kind.VERSION_OBSERVED: (
+            "a device told which version of an image it runs, or that it has such an image (`unknown`)",
+            ("file_version", "image_type", "by"),
+        ),
         Kind.CLIENT_RECOGNISED: (
             "the class of a device's OTA client was recognised, set, or is in doubt again",
             ("client_class", "confidence", "reasons"),
@@ -103,7 +106,7 @@ KINDS: Final[Mapping[Kind, tuple[str, tuple[str, ...]]]] = MappingProxyType(
         Kind.IMAGE_CORRUPT: ("a stored image is not what was stored", ("sha256",)),
         Kind.REQUEST_ACCEPTED: ("a service request was accepted for a device", ("request", "sha256", "warning")),
         Kind.REQUEST_REFUSED: ("a service request was refused, wholly or for a device", ("request", "reason")),
-        Kind.JOB_STATE: ("an update changed its state", ("from", "to", "reason")),
+        Kind.JOB_STATE: ("an update changed its state, or says that it is unverified", ("from", "to", "reason")),
         Kind.OTA_NOTIFIED: ("Image Notify went out", ("file_version",)),
         Kind.OTA_QUERIED: ("Query Next Image was answered", ("status", "file_version")),
         Kind.OTA_PROGRESS: ("a transfer moved on", ("offset", "bytes")),

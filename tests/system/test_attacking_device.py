@@ -97,7 +97,7 @@ class Scene:
     async def let_victim_in(self):
         """And was served: whatever was said to the hub before has been heard, and answered where it ever will be."""
         victim = await self.invite_victim()
-        await self.until(lambda: self.entry(VICTIM).file_version is not None)
+        await self.until(lambda: self.version(VICTIM) is not None)
         return victim
 
     async def let_in(self) -> Attacker:
@@ -110,6 +110,10 @@ class Scene:
 
     def entry(self, device: Eui64 = MALLORY) -> DeviceEntry:
         return self.store.devices.get(device)
+
+    def version(self, device: Eui64 = MALLORY) -> int | None:
+        """That it told of its one image."""
+        return next((image.file_version for image in self.entry(device).images), None)
 
     async def until(self, condition) -> None:
         await self.mallory.until(condition, f"the hub; it told {self.told[-5:]}")
@@ -216,7 +220,7 @@ async def test_an_honest_device_written_by_hand_gets_its_key_and_is_served(scene
     assert heard.key == key
     heard = await mallory.ask(OTA, QUERY, under=key)
     assert (heard.key, heard.payload[2], heard.payload[3]) == (key, 2, 0x98)  # no image for it
-    await scene.until(lambda: scene.entry().file_version == 1)
+    await scene.until(lambda: scene.version() == 1)
 
 
 async def test_a_device_that_is_not_in_the_log_does_not_join(scene):
@@ -242,7 +246,7 @@ async def test_before_its_key_a_device_gets_nothing_under_its_install_codes_key(
         for key in (mallory.joining_key, None):
             refused_in_the_clear(await mallory.ask(cluster, payload, under=key))
     await scene.until(lambda: scene.entry().refused_frames >= 3)
-    assert scene.entry().file_version is None
+    assert scene.version() is None
     assert scene.store.alerts.list(device=MALLORY) == ()
     assert "before key establishment" in scene.refusals()
 
@@ -251,7 +255,7 @@ async def test_an_ota_query_under_the_network_key_alone_is_refused_after_the_key
     mallory = await scene.let_in()
     await scene.establish()
     refused_in_the_clear(await mallory.ask(OTA, QUERY))
-    assert scene.entry().file_version is None
+    assert scene.version() is None
     assert "without APS link-key security" in scene.refusals()
 
 
@@ -263,7 +267,7 @@ async def test_a_frame_under_the_wrong_link_key_never_reaches_the_hub(scene):
         mallory.say(OTA, QUERY, under=wrong)
     await mallory.ask(TIME, READ_TIME, under=key)  # is answered, and came behind them
     assert mallory.heard_of(OTA, before) == []
-    assert scene.entry().file_version is None
+    assert scene.version() is None
 
 
 async def test_a_certificate_of_another_issuer_is_turned_away(scene):
@@ -407,7 +411,7 @@ async def downloading(scene, tmp_path: Path) -> tuple[bytes, int]:
     mallory = await scene.let_in()
     key = await scene.establish()
     await mallory.ask(OTA, QUERY, under=key)
-    await scene.until(lambda: scene.entry().file_version == 1)
+    await scene.until(lambda: scene.version() == 1)
     image = image_file(tmp_path / "new.ota", size_bytes=2000)
     return key, await started(scene, MALLORY, image)
 

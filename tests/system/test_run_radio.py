@@ -159,7 +159,7 @@ def test_joining_by_the_commands_alone(tmp_path):
         assert "may join for 60 s" in desk.chf("device", "permit", EUI64, "--seconds", "60").err
         desk.pair(EUI64)
         shown = desk.chf("device", "show", EUI64, "--json").json["device"]
-        assert (shown["status"], shown["endpoint"], shown["manufacturer"]) == ("joined", 3, "0x10D4")
+        assert (shown["status"], shown["endpoint"], shown["images"][0]["manufacturer"]) == ("joined", 3, "0x10D4")
         assert EUI64 in desk.chf("device", "list").out
 
 
