@@ -13,7 +13,7 @@ from devices.nodes.personalities import OUT_OF_BAND, SILICON_LABS, SPEC_STRICT, 
 from devices.nodes.personality import Resume
 from devices.wire import ota
 from devices.wire.zcl import Status
-from tests.support.client_bench import ANY, FOREVER, WANTED, ClientBench
+from tests.support.client_bench import ANY, FOREVER, WANTED, ClientBench, wanted
 from tests.support.model_hub import HUB_ENDPOINT, NEW, START_UTC, image
 
 AFTER_QUERY = replace(SPEC_STRICT, name="after-query", resume=Resume.AFTER_QUERY)
@@ -69,9 +69,9 @@ def test_wildcards_name_this_image_and_another_image_does_not() -> None:
     for identity, heard in [
         (ANY, True),
         (WANTED, True),
-        (WANTED._replace(image_type=0xFFFF), True),
-        (WANTED._replace(manufacturer=7), False),
-        (WANTED._replace(file_version=NEW + 1), False),
+        (wanted(image_type=0xFFFF), True),
+        (wanted(manufacturer=7), False),
+        (wanted(file_version=NEW + 1), False),
     ]:
         bench = ClientBench()
         bench.ending()
@@ -232,17 +232,11 @@ def test_out_of_band_refuses_a_time_and_waits_for_its_command() -> None:
 # Reboots.
 
 
-def reboot(bench: ClientBench) -> None:
-    bench.boot()
-    bench.found()
-
-
 def test_a_stored_image_is_not_downloaded_again_after_a_reboot() -> None:
     bench = ClientBench()
     bench.ending()
     bench.end(0, FOREVER)
-    bench.effects.clear()
-    reboot(bench)
+    bench.reboot()
     assert [command for command, _ in bench.requests()] == [ota.Command.UPGRADE_END_REQUEST]
     assert bench.state is State.ENDING
 
@@ -252,8 +246,7 @@ def test_an_unfinished_download_goes_on_straight_away_or_after_a_query() -> None
         bench = ClientBench(personality)
         bench.fetching()
         bench.load(2500)
-        bench.effects.clear()
-        reboot(bench)
+        bench.reboot()
         if queries:
             bench.wait()
             bench.offer()

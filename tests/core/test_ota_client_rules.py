@@ -21,7 +21,7 @@ from devices.nodes.personalities import (
 from devices.nodes.settings import BodyFormat, EndFault, Faults
 from devices.wire import ota
 from devices.wire.zcl import Status
-from tests.support.client_bench import WANTED, ClientBench
+from tests.support.client_bench import WANTED, ClientBench, wanted
 from tests.support.model_hub import HUB_ENDPOINT, IMAGE_TYPE, MANUFACTURER, NEW, OLD, START_UTC, image
 
 # Finding and asking.
@@ -64,9 +64,9 @@ def test_fields_after_a_failure_status_are_tolerated() -> None:
 @pytest.mark.parametrize(
     ("identity", "size"),
     [
-        (WANTED._replace(manufacturer=1), 3060),
-        (WANTED._replace(image_type=1), 3060),
-        (WANTED._replace(file_version=OLD), 3060),
+        (wanted(manufacturer=1), 3060),
+        (wanted(image_type=1), 3060),
+        (wanted(file_version=OLD), 3060),
         (WANTED, 0),
         (WANTED, 1 << 24),
     ],
@@ -83,11 +83,11 @@ def test_an_older_version_is_taken_unless_downgrades_are_disabled() -> None:
     older = image(OLD - 1)
     bench = ClientBench(octets=older)
     bench.queried()
-    bench.offer(WANTED._replace(file_version=OLD - 1))
+    bench.offer(wanted(file_version=OLD - 1))
     assert bench.state is State.FETCHING
     bench = ClientBench(replace(SPEC_STRICT, downgrade_refusal=Status.INVALID_IMAGE), octets=older)
     bench.queried()
-    bench.offer(WANTED._replace(file_version=OLD - 1))
+    bench.offer(wanted(file_version=OLD - 1))
     command, payload = bench.requests()[-1]
     assert (command, payload[0]) == (ota.Command.UPGRADE_END_REQUEST, Status.INVALID_IMAGE)
 
@@ -167,7 +167,7 @@ def test_duplicates_foreign_and_oversized_blocks_are_ignored() -> None:
     before = len(bench.effects)
     bench.block(0)
     bench.block(100)
-    bench.block(50, identity=WANTED._replace(file_version=NEW + 1))
+    bench.block(50, identity=wanted(file_version=NEW + 1))
     bench.block(50, 51)
     bench.give(ota.Command.IMAGE_BLOCK_RESPONSE, ota.ImageBlock(WANTED, 50, b"").to_bytes())
     assert (bench.banks.offset, len(bench.effects)) == (50, before)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from random import Random
 
+import pytest
+
 from devices.nodes import events
 from devices.nodes.cluster import Clock, Restart, Send
 from devices.nodes.flash import Flash
@@ -20,6 +22,17 @@ from tests.support.model_hub import HUB_ENDPOINT, IMAGE_TYPE, MANUFACTURER, NEW,
 FOREVER = 0xFFFF_FFFF
 WANTED = ota.ImageId(MANUFACTURER, IMAGE_TYPE, NEW)
 ANY = ota.ImageId(0xFFFF, 0xFFFF, FOREVER)
+
+
+def wanted(**changes: int) -> ota.ImageId:
+    """`WANTED`, but for one of its fields."""
+    return WANTED._replace(**changes)
+
+
+def by_personality(names: tuple[str, ...], *table: tuple) -> pytest.MarkDecorator:
+    """One test for each row of what personalities do in their own way; the first column is the personality."""
+    rows = [pytest.param(*row, id=f"{row[0].name}-{index}") for index, row in enumerate(table)]
+    return pytest.mark.parametrize(names, rows)
 
 
 def heard(*, source=0x0000, source_ieee=0xC0FFEE, destination=0x1234, secured=True) -> ApsIndication:
@@ -63,6 +76,12 @@ class ClientBench:
     def _next(self) -> int:
         self._sequence += 1
         return self._sequence & 0xFF
+
+    def reboot(self) -> None:
+        """It finds its server again; what it sent before is forgotten."""
+        self.effects.clear()
+        self.boot()
+        self.found()
 
     @property
     def state(self) -> State:
@@ -112,6 +131,14 @@ class ClientBench:
         size = len(self.image) if size is None else size
         self.give(ota.Command.QUERY_NEXT_IMAGE_RESPONSE, ota.QueryNextImageResponse(0, identity, size).to_bytes())
 
+    def offered_again(self) -> None:
+        """An abort ends the download, and the same image is offered once more."""
+        self.give(ota.Command.IMAGE_BLOCK_RESPONSE, bytes((zcl.Status.ABORT,)))
+        if self.state is State.SEEKING:
+            self.take(self.client.found(HUB_ENDPOINT, self.now))
+        self.wait()
+        self.offer()
+
     def fetching(self) -> None:
         self.queried()
         self.offer()
@@ -150,6 +177,11 @@ class ClientBench:
         return self.give(
             ota.Command.UPGRADE_END_RESPONSE, ota.UpgradeEndResponse(identity, current, upgrade).to_bytes()
         )
+
+    def ends(self) -> list[ota.UpgradeEndRequest]:
+        """The Upgrade Ends that it has sent."""
+        sent = [payload for command, payload in self.requests() if command == ota.Command.UPGRADE_END_REQUEST]
+        return [ota.UpgradeEndRequest.from_bytes(payload) for payload in sent]
 
     def asks_block(self, effects: list | None = None) -> ota.ImageBlockRequest:
         command, payload = self.requests(effects)[-1]
