@@ -14,6 +14,7 @@ from tests.support.ota_bench import (
     START_UTC,
     Bench,
     alarms,
+    answered,
     at,
     block_response,
     default_response,
@@ -167,8 +168,7 @@ def test_a_device_that_needs_a_further_file_says_so_and_its_file_is_discarded():
 
 
 def test_a_device_that_refuses_the_image_while_held_ends_no_second_transfer():
-    bench = finished(model.ActivateHold())
-    bench.end()
+    bench = answered(model.ActivateHold())
     assert not only(model.TransferEnded, bench.end(Status.INVALID_IMAGE))
     assert bench.state is model.TransferState.FAILED
 
@@ -243,15 +243,13 @@ def test_no_real_time_beyond_what_clients_wait_for():
 
 
 def test_a_re_ask_in_the_countdown_gets_what_is_left():
-    bench = finished(at(1800))
-    bench.end()
+    bench = answered(at(1800))
     bench.advance(600)
     assert end_response(bench.end()).upgrade_time in (1199, 1200)
 
 
 def test_a_re_ask_after_the_time_gets_now():
-    bench = finished(at(1800))
-    bench.end()
+    bench = answered(at(1800))
     bench.advance(1900)
     assert end_response(bench.end()).upgrade_time == 0
 

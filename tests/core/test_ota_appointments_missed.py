@@ -16,6 +16,7 @@ from tests.support.ota_bench import (
     START_UTC,
     Bench,
     alarms,
+    answered,
     at,
     block_response,
     end_response,
@@ -36,16 +37,14 @@ WAIT = zcl.WAIT_FOR_COMMAND
 
 
 def test_a_device_that_does_not_act_is_reminded_a_few_times_and_reported():
-    bench = finished(model.ActivateNow())
-    bench.end()
+    bench = answered(model.ActivateNow())
     effects = bench.run(4 * HOUR)
     assert [response.upgrade_time for response in end_responses(effects)] == [0] * bench.policy.reminders
     assert alarms(effects) == [AlarmKind.NOT_ACTIVATED]
 
 
 def test_reminders_come_at_doubling_intervals_from_the_time_on():
-    bench = finished(at(1800))
-    bench.end()
+    bench = answered(at(1800))
     times = []
     while len(times) < bench.policy.reminders:
         before = bench.utc
@@ -57,22 +56,19 @@ def test_reminders_come_at_doubling_intervals_from_the_time_on():
 
 
 def test_a_device_that_runs_the_new_version_is_left_alone():
-    bench = finished(model.ActivateNow())
-    bench.end()
+    bench = answered(model.ActivateNow())
     bench.query(version=NEW)
     assert bench.state is model.TransferState.RUNNING
     assert bench.run(4 * HOUR) == ()
 
 
 def test_a_device_is_not_reminded_before_its_time():
-    bench = finished(at(3000))
-    bench.end()
+    bench = answered(at(3000))
     assert not end_responses(bench.run(2990))
 
 
 def test_a_device_that_comes_back_with_the_old_version_after_its_time_is_offered_it_again_a_few_times():
-    bench = finished(model.ActivateNow())
-    bench.end()
+    bench = answered(model.ActivateNow())
     offered = []
     for _ in range(6):
         bench.restart(down_s=20)
@@ -83,8 +79,7 @@ def test_a_device_that_comes_back_with_the_old_version_after_its_time_is_offered
 
 
 def test_a_device_that_lost_its_image_in_the_countdown_fetches_it_again_at_its_time():
-    bench = finished(at(1800))
-    bench.end()
+    bench = answered(at(1800))
     assert query_response(bench.query()).status == Status.NO_IMAGE_AVAILABLE
     assert not notifies(bench.run(1800 - 1 - (bench.utc - START_UTC)))
     assert len(notifies(bench.run(2))) == 1
@@ -110,24 +105,21 @@ def test_a_device_that_never_heard_the_time_may_fetch_the_image_again():
     ],
 )
 def test_an_activation_before_its_time_is_reported(activation, early):
-    bench = finished(activation)
-    bench.end()
+    bench = answered(activation)
     effects = bench.query(version=NEW)
     assert bench.state is model.TransferState.RUNNING
     assert alarms(effects) == ([AlarmKind.ACTIVATED_EARLY] if early else [])
 
 
 def test_a_finished_device_that_turns_out_to_be_the_wrong_one_ends_no_second_transfer():
-    bench = finished(model.ActivateHold())
-    bench.end()
+    bench = answered(model.ActivateHold())
     effects = bench.query(hardware=9)
     assert bench.state is model.TransferState.FAILED
     assert not only(model.TransferEnded, effects)
 
 
 def test_a_device_that_refuses_the_time_is_reported():
-    bench = finished(model.ActivateNow())
-    bench.end()
+    bench = answered(model.ActivateNow())
     response = DefaultResponse(zcl.UpgradeEndResponse.COMMAND, Status.NOT_AUTHORIZED).to_bytes()
     effects = bench.hear_octets(Frame(FrameType.GLOBAL, DefaultResponse.COMMAND, 1, response).to_bytes())
     assert alarms(effects) == [AlarmKind.ACTIVATION_REFUSED]
@@ -139,8 +131,7 @@ def test_a_device_that_refuses_the_time_is_reported():
 
 @pytest.mark.parametrize("strategy", model.Strategy)
 def test_no_appointment_falls_due_or_is_missed_by_a_clock_that_is_not_trusted(strategy):
-    bench = finished(at(4 * HOUR, strategy=strategy))
-    bench.end()
+    bench = answered(at(4 * HOUR, strategy=strategy))
     bench.trusted = False
     for utc in (START_UTC + 4 * HOUR, START_UTC + 400 * 24 * HOUR, 3.0):
         bench.utc = utc
@@ -156,8 +147,7 @@ def test_no_appointment_falls_due_or_is_missed_by_a_clock_that_is_not_trusted(st
 
 @pytest.mark.parametrize("utc", [START_UTC + 4 * HOUR, START_UTC + 400 * 24 * HOUR, 3.0])
 def test_a_restart_on_a_clock_that_is_not_trusted_keeps_and_misses_no_appointment(utc):
-    bench = finished(at(4 * HOUR, strategy=model.Strategy.HOLD))
-    bench.end()
+    bench = answered(at(4 * HOUR, strategy=model.Strategy.HOLD))
     bench.utc, bench.trusted = utc, False
     assert [response.upgrade_time for response in end_responses(bench.restart())] == [WAIT]
     assert bench.state is model.TransferState.HELD
@@ -194,8 +184,7 @@ def test_a_time_that_a_clock_without_trust_calls_past_is_kept_for_later():
 
 
 def test_a_clock_set_back_in_a_hold_moves_the_appointment():
-    bench = finished(at(4 * HOUR, strategy=model.Strategy.HOLD))
-    bench.end()
+    bench = answered(at(4 * HOUR, strategy=model.Strategy.HOLD))
     bench.run(3 * HOUR - 60)
     bench.utc -= 2 * HOUR
     assert not end_responses(bench.run(HOUR))
@@ -203,24 +192,21 @@ def test_a_clock_set_back_in_a_hold_moves_the_appointment():
 
 
 def test_a_clock_set_forward_in_a_hold_is_noticed_within_a_minute():
-    bench = finished(at(4 * HOUR, strategy=model.Strategy.HOLD))
-    bench.end()
+    bench = answered(at(4 * HOUR, strategy=model.Strategy.HOLD))
     bench.run(60)
     bench.utc += 4 * HOUR - WINDOW
     assert len(end_responses(bench.run(61))) == 1
 
 
 def test_a_clock_set_far_beyond_the_time_has_missed_it():
-    bench = finished(at(4 * HOUR, strategy=model.Strategy.HOLD))
-    bench.end()
+    bench = answered(at(4 * HOUR, strategy=model.Strategy.HOLD))
     bench.utc += 10 * 365 * 24 * HOUR
     bench.run(61)
     assert bench.state is model.TransferState.MISSED
 
 
 def test_a_clock_set_back_after_the_time_was_given_makes_no_offset_that_clients_cut():
-    bench = finished(at(1800))
-    bench.end()
+    bench = answered(at(1800))
     bench.utc -= 3 * HOUR
     assert end_response(bench.end()).upgrade_time == WAIT
     responses = end_responses(bench.run(3 * HOUR))
@@ -231,8 +217,7 @@ def test_a_clock_set_back_after_the_time_was_given_makes_no_offset_that_clients_
 
 
 def missed_while_held() -> Bench:
-    bench = finished(at(4 * HOUR, strategy=model.Strategy.HOLD))
-    bench.end()
+    bench = answered(at(4 * HOUR, strategy=model.Strategy.HOLD))
     bench.restart(down_s=6 * HOUR)
     assert bench.state is model.TransferState.MISSED
     return bench

@@ -16,6 +16,7 @@ from tests.support.ota_bench import (
     START_UTC,
     Bench,
     alarms,
+    answered,
     at,
     block_response,
     default_response,
@@ -42,8 +43,7 @@ def offered(bench: Bench) -> bool:
 
 def with_every_byte(client: ClientClass, seconds: float) -> Bench:
     """A device that was told to hold by a promise that its class keeps no longer: the worst that can have happened."""
-    bench = finished(at(seconds, strategy=HOLD))
-    bench.end()
+    bench = answered(at(seconds, strategy=HOLD))
     bench.client = client
     bench.carry_out(bench.server.client_known(PPMID, client, bench.now))
     return bench
@@ -127,8 +127,7 @@ def test_a_missed_device_is_offered_nothing_until_it_is_released(complete):
 
 
 def test_a_held_device_is_offered_nothing_until_it_is_released():
-    bench = finished(model.ActivateHold())
-    bench.end()
+    bench = answered(model.ActivateHold())
     bench.run(24 * HOUR)
     assert not offered(bench)
     effects = bench.carry_out(bench.server.release(PPMID, model.ActivateNow(), bench.now))
@@ -156,8 +155,7 @@ def test_a_time_that_only_an_untrusted_clock_shows_has_not_come(left_s):
 
 
 def test_a_device_that_says_again_that_it_is_complete_needs_no_notify():
-    bench = finished(at(1800))
-    bench.end()
+    bench = answered(at(1800))
     bench.query()
     bench.end()
     assert not notifies(bench.run(START_UTC + 1829 - bench.utc))
@@ -165,8 +163,7 @@ def test_a_device_that_says_again_that_it_is_complete_needs_no_notify():
 
 
 def test_nobody_is_notified_of_what_is_not_offered_any_more():
-    bench = finished(model.ActivateNow())
-    bench.end()
+    bench = answered(model.ActivateNow())
     assert notifies(bench.run(40))
     assert [offered(bench) for _ in range(4)] == [True, True, True, False]
     assert not notifies(bench.run(HOUR))
@@ -231,8 +228,7 @@ def test_what_a_cancelled_update_left_with_the_device_is_not_offered_before_the_
 
 
 def test_what_an_update_left_that_nothing_calls_back_is_not_offered_before_the_time_of_the_next():
-    bench = finished(model.ActivateNow())
-    bench.end()
+    bench = answered(model.ActivateNow())
     bench.carry_out(bench.server.withdraw(PPMID, bench.now))
     assert AlarmKind.HAS_IMAGE in alarms(bench.offer(at(8 * HOUR), update=2))
     assert not offered(bench)
@@ -506,8 +502,7 @@ def test_a_device_that_restarts_inside_its_wait_is_not_impatient(asks_first):
 
 @pytest.mark.parametrize("trouble", ["the clock is set", "the hub was down"])
 def test_reminders_and_notifies_never_come_several_at_once(trouble):
-    bench = finished(at(1800))
-    bench.end()
+    bench = answered(at(1800))
     if trouble == "the clock is set":
         bench.run(600)
         bench.utc += 5 * HOUR

@@ -14,6 +14,7 @@ from tests.support.ota_bench import (
     PPMID,
     Bench,
     alarms,
+    answered,
     at,
     block_response,
     default_response,
@@ -95,8 +96,7 @@ def test_an_answer_that_arrived_is_not_said_again():
 
 
 def test_the_fate_of_an_answer_that_no_longer_matters_changes_nothing():
-    bench = finished(model.ActivateHold())
-    bench.end()
+    bench = answered(model.ActivateHold())
     assert bench.server.delivered(PPMID, Token.COMMIT, False, bench.now) == ()
     assert bench.server.delivered(PPMID, Token.ANSWER, False, bench.now) == ()
     assert bench.server.delivered(0x42, Token.HOLD, False, bench.now) == ()
@@ -106,16 +106,14 @@ def test_the_fate_of_an_answer_that_no_longer_matters_changes_nothing():
 
 
 def test_a_hold_is_released_now():
-    bench = finished(model.ActivateHold())
-    bench.end()
+    bench = answered(model.ActivateHold())
     effects = bench.carry_out(bench.server.release(PPMID, model.ActivateNow(), bench.now))
     assert end_response(effects).upgrade_time == 0
     assert bench.state is model.TransferState.COMMITTED
 
 
 def test_a_hold_is_released_to_a_far_time_and_stays_held():
-    bench = finished(model.ActivateHold())
-    bench.end()
+    bench = answered(model.ActivateHold())
     effects = bench.carry_out(bench.server.release(PPMID, at(4 * HOUR), bench.now))
     assert [type(effect) for effect in effects] == [TransferChanged]
     assert bench.state is model.TransferState.HELD
@@ -134,22 +132,19 @@ def test_a_parked_hold_is_released_at_the_next_question():
 
 
 def test_an_appointment_can_be_moved_while_nothing_was_given():
-    bench = finished(at(4 * HOUR, strategy=model.Strategy.HOLD))
-    bench.end()
+    bench = answered(at(4 * HOUR, strategy=model.Strategy.HOLD))
     bench.carry_out(bench.server.release(PPMID, at(8 * HOUR, strategy=model.Strategy.HOLD), bench.now))
     assert not end_responses(bench.run(5 * HOUR))
 
 
 def test_a_release_to_a_time_that_has_passed_means_now():
-    bench = finished(model.ActivateHold())
-    bench.end()
+    bench = answered(model.ActivateHold())
     effects = bench.carry_out(bench.server.release(PPMID, at(-10 * HOUR), bench.now))
     assert end_response(effects).upgrade_time == 0
 
 
 def test_a_release_after_the_time_was_given_is_refused_truthfully():
-    bench = finished(at(1800))
-    bench.end()
+    bench = answered(at(1800))
     with pytest.raises(RefusedError, match="was told to activate at 2027-01-15T08:30:00Z"):
         bench.server.release(PPMID, at(3000), bench.now)
 
@@ -177,8 +172,7 @@ def test_an_update_is_cancelled_before_and_in_the_download(ask_first):
 
 
 def test_a_held_device_is_told_to_drop_the_image():
-    bench = finished(model.ActivateHold())
-    bench.end()
+    bench = answered(model.ActivateHold())
     sequence = bench.sequence
     effects = bench.carry_out(bench.server.cancel(PPMID, bench.now))
     assert default_response(effects) == DefaultResponse(zcl.UpgradeEndRequest.COMMAND, Status.ABORT)
@@ -189,8 +183,7 @@ def test_a_held_device_is_told_to_drop_the_image():
 
 
 def test_a_countdown_is_not_cancelled():
-    bench = finished(at(1800))
-    bench.end()
+    bench = answered(at(1800))
     with pytest.raises(RefusedError, match="nothing calls it back"):
         bench.server.cancel(PPMID, bench.now)
     assert bench.state is model.TransferState.COMMITTED
@@ -212,8 +205,7 @@ def test_a_device_that_failed_and_runs_the_version_all_the_same_stays_failed():
 
 
 def test_a_device_that_activates_after_a_cancel_is_reported():
-    bench = finished(model.ActivateHold())
-    bench.end()
+    bench = answered(model.ActivateHold())
     bench.carry_out(bench.server.cancel(PPMID, bench.now))
     effects = bench.query(version=NEW)
     assert alarms(effects) == [AlarmKind.ACTIVATED_AFTER_CANCEL]
@@ -244,8 +236,7 @@ def test_a_meter_is_always_told_to_wait_for_the_command():
 
 
 def test_a_meter_that_has_the_image_cannot_be_cancelled_here():
-    bench = finished(model.ActivateByCommand())
-    bench.end()
+    bench = answered(model.ActivateByCommand())
     with pytest.raises(RefusedError, match="supplier's command decides"):
         bench.server.cancel(PPMID, bench.now)
 
@@ -262,8 +253,7 @@ def test_a_meter_is_released_by_nobody_here_not_even_before_its_download(wanted)
 
 
 def test_a_meter_activates_at_any_time_without_an_alarm():
-    bench = finished(model.ActivateByCommand())
-    bench.end()
+    bench = answered(model.ActivateByCommand())
     effects = bench.query(version=NEW)
     assert bench.state is model.TransferState.RUNNING
     assert not alarms(effects)

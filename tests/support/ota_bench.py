@@ -255,3 +255,10 @@ def finished(activation, policy: OtaPolicy | None = None, **client: ClientClass)
     bench.offer(activation)
     bench.served()
     return bench
+
+
+def answered(activation, policy: OtaPolicy | None = None, **client: ClientClass) -> Bench:
+    """A device that has every byte, said so, and was told when to activate, or to wait."""
+    bench = finished(activation, policy, **client)
+    bench.end()
+    return bench
