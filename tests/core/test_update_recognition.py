@@ -14,7 +14,8 @@ from chf.zcl import ota
 from chf.zcl.frame import Status
 from devices.nodes.personalities import PERSONALITIES
 from tests.support.ota_bench import IDS, MANUFACTURER, NEW
-from tests.support.update_world import Deed, Schedule, World
+from tests.support.schedules import Deed, Schedule
+from tests.support.update_world import World
 
 PERIOD, NODE_AND_PERIOD = 2, 3
 FAR = 4800

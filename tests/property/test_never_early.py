@@ -10,13 +10,29 @@ from pathlib import Path
 
 import pytest
 
-from chf.update.model import ENDS
+from chf.update.model import ENDS, UpdateState
 from tests.support import schedules
-from tests.support.schedules import NAMES, expand, failure, from_toml, load, outcome, shrink, to_toml
-from tests.support.update_world import Deed, Schedule
+from tests.support.schedules import NAMES, Deed, Schedule, expand, from_toml, load, shrink, to_toml
+from tests.support.update_world import World
+from tests.support.world_rules import ViolationError
 
 REPLAYS = sorted((Path(__file__).parents[1] / "replays").glob("*.toml"))
 ORDERS = (Schedule("", "now"), Schedule("", "at", 2700.0), Schedule("", "at", 28_800.0), Schedule("", "hold"))
+
+
+def failure(schedule: Schedule) -> str | None:
+    """What a run of it comes to: None where all holds."""
+    return outcome(schedule)[1]
+
+
+def outcome(schedule: Schedule) -> tuple[UpdateState, str | None]:
+    """How a run of it ends, and the rule that it broke: None where all holds."""
+    world = World(schedule)
+    try:
+        world.run()
+    except ViolationError as violation:
+        return world.row.state, str(violation)
+    return world.row.state, None
 
 
 @pytest.mark.parametrize("order", ORDERS, ids=lambda schedule: f"{schedule.order}-{schedule.at_s:.0f}")

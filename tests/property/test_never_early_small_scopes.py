@@ -9,9 +9,10 @@ from dataclasses import replace
 
 import pytest
 
-from tests.support.schedules import NAMES, to_toml
+from tests.support.schedules import NAMES, Deed, Schedule, to_toml
 from tests.support.small_scopes import Look, copy, explore
-from tests.support.update_world import Deed, Schedule, ViolationError, World
+from tests.support.update_world import World
+from tests.support.world_rules import ViolationError
 
 SMALL = Schedule("telink", lifetime_s=300.0, body_bytes=60)
 SCOPES = (
@@ -64,9 +65,9 @@ class Deaf(World):
     """Does not hear what people order: each release looks too early to it."""
 
     def order(self, deed):
-        allowed = self.allowed
+        allowed = self.rules.allowed
         super().order(deed)
-        self.allowed = allowed
+        self.rules.allowed = allowed
 
 
 def test_a_run_that_breaks_a_rule_is_found_and_replays():

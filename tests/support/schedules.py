@@ -5,15 +5,63 @@ A seed does not survive a change of this file; a schedule in tests/replays does,
 
 import tomllib
 from collections.abc import Callable, Iterator
-from dataclasses import fields, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from random import Random
 from typing import Any
 
-from chf.update.model import UpdateState
+from chf.clock import UtcSeconds
+from chf.update import model
 from devices.nodes.personalities import OUT_OF_BAND, PERSONALITIES
+from devices.nodes.settings import Faults
 from tests.support.model_hub import NEW, OLD
-from tests.support.update_world import DAY_S, FAULTS, MESSAGE_DEEDS, ORDERS, Deed, Schedule, ViolationError, World
+
+DAY_S = 86_400.0
+FAULTS = {
+    "": Faults(),
+    "does not boot": Faults(firmware_does_not_boot=True),
+    "reverts": Faults(reverts_after_activation=True),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Deed:
+    """`do` it `after_s` after the `n`-th `on` of the run: "start", "step", or a kind of message (`kind_of`).
+
+    To a message itself: "lose", "unack" (it arrives, and the radio says that it did not), "twice", "late" by `s`.
+    To the device: "cut" (off for `s`), "rejoin", "mute" (the next `s` read-backs say 0xFFFFFFFF), "other type" (it also
+    asks for its other image, of which it runs version `s`). To the hub: "die" (down for `s`), "die after" (at the
+    `s`-th message that it is about to send), "clock" (set by `s`). To both: "silence" (the air loses all for `s`), "drop"
+    (the air loses the next frame).
+    By people: "now", "at" (in `s` from then), "hold", "cancel"; "trust" (the clock is right).
+    """
+
+    do: str
+    on: str = "start"
+    n: int = 1
+    after_s: float = 0.0
+    s: float = 0.0
+    strategy: str = ""
+
+
+MESSAGE_DEEDS = ("lose", "unack", "twice", "late")
+ORDERS = ("now", "at", "hold", "cancel")
+
+
+@dataclass(frozen=True, slots=True)
+class Schedule:
+    """`order` is "now", "at" (`at_s` from the start) or "hold"; `known` tells the hub which class the client is of."""
+
+    personality: str
+    order: str = "now"
+    at_s: float = 0.0
+    strategy: str = "park"
+    known: bool = False
+    fault: str = ""
+    body_bytes: int = 100
+    lifetime_s: float = 2 * DAY_S
+    deeds: tuple[Deed, ...] = ()
+
 
 NAMES = tuple(name for name in PERSONALITIES if name != OUT_OF_BAND.name)  # which is activated past the hub
 ORDER_TIMES_S = (30.0, 300.0, 2700.0, 4 * 3600.0, 8 * 3600.0)
@@ -33,6 +81,14 @@ ARGUMENTS_S = {
 DEEDS = (*MESSAGE_DEEDS, *ARGUMENTS_S.keys() - {*MESSAGE_DEEDS, "at"}, "rejoin", "trust", *ORDERS)
 _KINDS = tuple(sorted(DEEDS))
 _STRATEGIES = ("park", "hold")
+
+
+def activation(order: str, utc: float, strategy: str) -> model.Activation:
+    """What people say to the hub; `utc` counts for "at" alone."""
+    if order == "now":
+        return model.ActivateNow()
+    wanted = model.Strategy(strategy or "park")
+    return model.ActivateHold(wanted) if order == "hold" else model.ActivateAt(UtcSeconds(utc), wanted)
 
 
 def expand(seed: int) -> Schedule:
@@ -67,21 +123,6 @@ def _deed(random: Random, do: str) -> Deed:
             strategy=strategy,
         )
     return Deed(do, random.choice(MESSAGES), number, random.choice(MOMENTS_S), argument, strategy)
-
-
-def failure(schedule: Schedule) -> str | None:
-    """What a run of it comes to: None where all holds."""
-    return outcome(schedule)[1]
-
-
-def outcome(schedule: Schedule) -> tuple[UpdateState, str | None]:
-    """How a run of it ends, and the rule that it broke: None where all holds."""
-    world = World(schedule)
-    try:
-        world.run()
-    except ViolationError as violation:
-        return world.row.state, str(violation)
-    return world.row.state, None
 
 
 def shrink(schedule: Schedule, fails: Callable[[Schedule], bool]) -> Schedule:

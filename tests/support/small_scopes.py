@@ -22,7 +22,10 @@ from devices.nodes.flash import Flash
 from devices.nodes.journal import Journal, Key
 from devices.nodes.personality import Personality
 from devices.nodes.settings import PpmidSettings
-from tests.support.update_world import START, START_UTC, Deed, Middle, Schedule, ViolationError, World
+from tests.support.schedules import Deed, Schedule
+from tests.support.update_world import START, START_UTC, World
+from tests.support.world_device import Middle
+from tests.support.world_rules import ViolationError
 
 TROUBLES: Final = (
     Deed("cut", s=1.0),
