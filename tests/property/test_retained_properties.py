@@ -11,7 +11,7 @@ from devices.medium.medium import Medium
 from devices.ncp.ezsp.keys import KeyTables
 from devices.stack.end_device import DeviceState, EndDevice
 from devices.stack.interface import Eui64, LinkKey, Neighbour, NetworkState, NwkAddress
-from devices.stack.persisted import network_from_json, network_to_json
+from devices.stack.persisted import link_key_to_json, network_from_json, network_to_json
 from devices.time import EventQueue
 from tests.support.ezsp_host import EzspHost
 from tests.support.znp_host import ZnpHost
@@ -81,11 +81,14 @@ def test_a_device(state: DeviceState) -> None:
 @REPEATABLE
 def test_a_key_table(table: dict[int, tuple[Eui64, LinkKey]]) -> None:
     host, again = EzspHost(), EzspHost(seed=2)
-    host.dongle.keys._table = table
+    host.dongle.keys.restore(
+        {index: {"partner": partner, **link_key_to_json(key)} for index, (partner, key) in table.items()}
+    )
     kept = through_a_file(host.dongle.retained())
     again.dongle.restore(kept)
     assert again.dongle.retained() == kept
-    assert again.dongle.keys._table == table
+    again.dongle.keys.size = 255
+    assert {index: again.dongle.keys.entry(index) for index in table} == table
     assert KeyTables(Eui64(5), EventQueue()).retained() == {}
 
 
