@@ -1,6 +1,7 @@
 """The class of a device's OTA client in the running hub: recognised, set, written, traced, and shown to people."""
 
 import json
+from itertools import cycle
 
 import pytest
 from click.testing import CliRunner
@@ -27,6 +28,7 @@ OLD, NEW = 1, 2
 HOLD = {"kind": "hold", "strategy": "hold"}
 SHOWN = Traits(manufacturer_code=IMAGE_IDS[0], block_bytes=48, field_control=2)
 TELINK = CLASSES["telink"]
+SEQUENCES = cycle(range(256))
 
 
 @pytest.fixture
@@ -51,9 +53,8 @@ def held(tmp_path):
         yield opened
 
 
-def say(desk, body, device=DEVICE, sequence=[0]):  # noqa: B006 (a counter)
-    sequence[0] = (sequence[0] + 1) % 256
-    desk.radio.says(device, ota.CLUSTER, ota.command(body, sequence[0]))
+def say(desk, body, device=DEVICE):
+    desk.radio.says(device, ota.CLUSTER, ota.command(body, next(SEQUENCES)))
 
 
 def download(desk):
