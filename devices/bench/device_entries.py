@@ -107,7 +107,7 @@ def _device(section: Section, kind: str) -> dict[str, Any]:
 def _firmware(section: Section, kind: str) -> dict[str, Any]:
     page = section.boolean("page", default=False)
     personality = PERSONALITIES[section.choice("personality", tuple(PERSONALITIES), KINDS[kind].personality.name)]
-    page_bytes = section.integer("page_bytes", personality.page_bytes, maximum=0xFFFF)
+    page_bytes = section.integer("page_bytes", personality.page_bytes, minimum=1, maximum=0xFFFF)
     return {
         "image_type": section.integer("image_type", maximum=0xFFFF),
         "file_version": section.integer("file_version"),

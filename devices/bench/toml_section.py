@@ -43,7 +43,7 @@ class Section:
     def finish(self) -> None:
         """Refuse keys that were never read."""
         for key in self._unread:
-            raise self.error(key, f"is not known here: use one of {', '.join(sorted(self._known))}, or remove it")
+            raise self.error(key, f"is not known here: use one of {', '.join(sorted(set(self._known)))}, or remove it")
 
     def _take(self, key: str, default: object) -> object:
         self._known.append(key)
