@@ -75,10 +75,10 @@ class ImageActivation:
         if to_wait:
             if machine.state is State.HELD and personality.hold_is_heard_once:
                 return Status.SUCCESS, []
-            return Status.SUCCESS, self._hold(now, personality.hold_reask_s)
+            return Status.SUCCESS, self._hold(now)
         if response.upgrade_time < response.current_time:
             if personality.past_time is PastTime.HOLDS:
-                return Status.SUCCESS, self._hold(now, personality.bad_time_hold_s)
+                return Status.SUCCESS, self._hold(now)
             if personality.past_time is PastTime.REFUSED:
                 return Status.MALFORMED_COMMAND, []
             if personality.past_time is PastTime.DROPS:
@@ -104,16 +104,17 @@ class ImageActivation:
             case _:
                 assert_never(self._personality.countdown_change)
 
-    def _hold(self, now: float, reask_s: float) -> Effects:
+    def _hold(self, now: float) -> Effects:
         self._machine.go(Event.HOLD)
         if self._held_since is None:
             self._held_since = now
+        reask_s = self._personality.hold_reask_s
         self._machine.deadline = self._hold_deadline(reask_s, now)
-        return [events.Held(reask_s if self._personality.hold_is_asked_about else None)]
+        return [events.Held(reask_s)]
 
-    def _hold_deadline(self, reask_s: float, now: float) -> float | None:
+    def _hold_deadline(self, reask_s: float | None, now: float) -> float | None:
         """The next re-ask or, where the personality does not wait for ever, the end of its patience."""
-        reask_at = now + reask_s if self._personality.hold_is_asked_about else None
+        reask_at = None if reask_s is None else now + reask_s
         limit = self._personality.hold_limit_s
         if limit is None:
             return reask_at

@@ -176,7 +176,7 @@ ST = Personality(
     unanswered=Unanswered.WAITS,
     names=Names.ANY,
     past_time=PastTime.DROPS,
-    hold_is_asked_about=False,
+    hold_reask_s=None,
     cancelled_by=CancelledBy.NOTHING,
     countdown_change=CountdownChange.ANOTHER_TIME,
     ms_in_u32=True,
@@ -230,7 +230,7 @@ NORDIC = Personality(
     unanswered=Unanswered.WAITS,
     names=Names.ITS_OWN,
     past_time=PastTime.REFUSED,
-    hold_is_asked_about=False,
+    hold_reask_s=None,
     cancelled_by=CancelledBy.ABORT,
     countdown_change=CountdownChange.EARLIER_TIME,
 )

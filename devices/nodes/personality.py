@@ -202,9 +202,7 @@ class Personality:
     answers_reset_misses: bool = True  # False: unanswered requests add up over a whole hold
     names: Names = Names.OR_WILDCARDS
     past_time: PastTime = PastTime.HOLDS
-    bad_time_hold_s: float = 3600.0  # of HOLDS
-    hold_reask_s: float = 3600.0  # ZCL8 11.13.9.6: at most once an hour
-    hold_is_asked_about: bool = True
+    hold_reask_s: float | None = 3600.0  # ZCL8 11.13.9.6: at most once an hour; None never asks
     hold_reask_repeats: bool = True  # a re-ask that nobody answers is one of `end_attempts`; False: sent once an hour
     hold_is_heard_once: bool = False  # told to wait a second time, it does not count from then
     hold_limit_s: float | None = None  # after the first hold it activates by itself
