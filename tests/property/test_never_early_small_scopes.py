@@ -9,6 +9,7 @@ from dataclasses import replace
 
 import pytest
 
+from chf.update.model import ActivateHold
 from tests.support.schedules import NAMES, Deed, Schedule, to_toml
 from tests.support.small_scopes import Look, copy, explore
 from tests.support.update_world import World
@@ -59,6 +60,17 @@ def test_a_copy_goes_on_as_its_world_does(scope):
         branch.step()
     assert Look(branch).state == Look(world).state
     assert branch.row == world.row
+
+
+def test_what_a_dead_hub_will_read_and_what_an_order_looks_at_tell_states_apart():
+    world = World(SMALL)
+    while not world.row.record:
+        world.step()
+    world.die(20.0)
+    other_row, other_air = copy(world, {}), copy(world, {})
+    other_row.row = replace(world.row, activation=ActivateHold())
+    other_air.air.seen["last block"] += 1
+    assert len({Look(each).state for each in (world, other_row, other_air)}) == 3
 
 
 class Deaf(World):
