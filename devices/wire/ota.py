@@ -58,9 +58,8 @@ class ImageUpgradeStatus(IntEnum):
     WAITING_TO_UPGRADE_VIA_EXTERNAL_EVENT = 6
 
 
-_QUERY = Struct(
-    "<BHHI"
-)  # field control, image (manufacturer, image type, file version): ZCL8 11.13, as all that follow
+# ZCL8 11.13. An image is its manufacturer, image type and file version.
+_QUERY = Struct("<BHHI")  # field control, image
 _OFFER = Struct("<BHHII")  # status, image, size
 _BLOCK_REQUEST = Struct("<BHHIIB")  # field control, image, offset, maximum size
 _PAGE_REQUEST = Struct("<BHHIIBHH")  # the same, page size, response spacing
