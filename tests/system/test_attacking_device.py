@@ -459,7 +459,7 @@ async def test_a_block_request_within_anothers_session_gets_no_block(scene, tmp_
     content = image.read_bytes()
     await started(scene, VICTIM, image)
     offset, refused, before = 0, 0, len(mallory.told)
-    while scene.store.jobs.list()[0].state.value in {"accepted", "announced", "downloading"}:
+    while scene.store.jobs.list()[0].state.value in {"accepted", "stored", "announced", "downloading"}:
         heard = await mallory.ask(OTA, block_request(offset), under=key)
         assert heard.payload[2] != 5 or heard.payload[3] != Status.SUCCESS  # neither a block, nor a wait for one
         mallory.say(OTA, block_request(offset), under=key, as_address=victim.stack.address)
