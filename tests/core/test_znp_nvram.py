@@ -351,7 +351,7 @@ def test_an_install_code_makes_a_trust_center_entry(host: ZnpHost) -> None:
     code = bytes.fromhex("83FED3407A939723A5C639B26916D505C3B5")
     key = bytes.fromhex("66B6900981E1EE3CA4206B6B861C02BB")
     assert host.call(0x2F04, struct.pack("<BQ", 1, DEVICE) + code) == b"\x00"
-    assert struct.unpack("<IIQBBBB", host.entry(TCLK, 0)) == (0, 0, DEVICE, 0, 0, 0, 0)
+    assert struct.unpack("<IIQBBBB", host.entry(TCLK, 0)) == (0, 0, DEVICE, 0, 0, 0, 0x80)
     assert host.entry(TCLK_IC, 0) == key
     assert host.call(0x2F04, struct.pack("<BQ", 2, DEVICE) + key) == b"\x00"  # the same, derived
     assert struct.unpack_from("<II", host.entry(TCLK, 1), 0) == (0, 0)
@@ -360,16 +360,16 @@ def test_an_install_code_makes_a_trust_center_entry(host: ZnpHost) -> None:
 
 
 def test_where_the_key_of_an_install_code_is_has_an_octet_of_its_own(host: ZnpHost) -> None:
-    """Since SDK 5.30 of TI; an entry of before, with one octet for both, is read as well."""
+    """Since SDK 5.30 of TI, with a flag that it is held; an entry of before, with one octet for both, is read as well."""
     keys = [bytes([0x10 + place]) * 16 for place in range(2)]
     for place, key in enumerate(keys):
         assert host.call(0x2F04, struct.pack("<BQ", 2, DEVICE + place) + key) == b"\x00"
-    assert host.entry(TCLK, 1)[16:] == bytes([0, 0, 0, 1])
+    assert host.entry(TCLK, 1)[16:] == bytes([0, 0, 0, 0x81])
     host.set_entry(TCLK, 1, host.entry(TCLK, 1)[:18] + bytes([1, 0]))
     for _ in range(2):
         host.reset()
         assert host.call(0x2744, struct.pack("<Q", DEVICE + 1))[1:17] == keys[1]
-        assert host.entry(TCLK, 1)[16:] == bytes([0, 0, 0, 1])
+        assert host.entry(TCLK, 1)[16:] == bytes([0, 0, 0, 0x81])
 
 
 @pytest.mark.parametrize(

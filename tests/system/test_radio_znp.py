@@ -142,7 +142,7 @@ async def test_each_install_code_is_read_with_its_own_key(dongle, radio, old_lay
 
         def as_before(slot: int) -> bytes:
             octets = present.get(NvKey(ZSTACK, Table.TCLK, slot))
-            return octets[:18] + bytes((octets[18] | octets[19], 0))
+            return octets[:18] + bytes((octets[18] | octets[19] & 0x7F, 0))
 
         dongle.ncp.nvram.mirror(ZSTACK, Table.TCLK, as_before)
     codes = {format_eui64(Eui64(METER + n)): bytes((0x20 + n,)) * 16 for n in range(3)}

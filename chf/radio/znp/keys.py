@@ -23,6 +23,7 @@ from chf.radio.znp.link import HubZnp
 
 _NOBODY = frozenset({0, 0xFFFF_FFFF_FFFF_FFFF})  # of an entry that is free
 _KEY_BYTES = 16  # AES-128
+_INSTALL_CODE_PLACE = 0x7F  # TI's APSMEDE.h, APSME_IC_INDEX_MASK: bit 7 beside it says that a code is held
 _EMPTY_TRUST_CENTER_ENTRY = znp.TCLKDevEntry(
     txFrmCntr=0,
     rxFrmCntr=0,
@@ -90,7 +91,7 @@ async def _trust_center_keys(dongle: HubZnp) -> AsyncIterator[_TrustCenterKey]:
         if eui64_of(entry.extAddr) not in _NOBODY and attributes != znp.KeyAttributes.DEFAULT_KEY:
             if attributes == znp.KeyAttributes.PROVISIONAL_KEY:
                 # Since its SDK 5.30, TI has the place of this key in the octet that was padding, and 0 before it.
-                key = await _install_code_key(dongle, index or octets[-1])
+                key = await _install_code_key(dongle, (index or octets[-1]) & _INSTALL_CODE_PLACE)
             else:
                 key = security.compute_key(entry.extAddr, seed, index)
             if key is not None:

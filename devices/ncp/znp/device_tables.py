@@ -38,13 +38,17 @@ class Address:
 
 @dataclass(slots=True)
 class TrustCenterEntry:
-    """`shift_or_index`: by how much the seed is rotated, or which entry of the install-code table it is."""
+    """`shift_or_place`: by how much the seed is rotated, or which entry of the install-code table it is."""
 
     ieee: Eui64
     key: LinkKey = field(repr=False)
     attributes: int
     key_type: int = 0
-    shift_or_index: int = 0
+    shift_or_place: int = 0
+
+    @property
+    def has_install_code(self) -> bool:
+        return self.attributes == KeyAttributes.PROVISIONAL
 
 
 @dataclass(slots=True)
@@ -63,6 +67,7 @@ class DeviceTables:
 
     def __init__(self, size: int) -> None:
         self.size = size
+        self.install_codes = min(size, items.INSTALL_CODE_PLACE)
         self.install_codes_only = False
         self.children: dict[Eui64, Neighbour] = {}
         self.disowned: set[Eui64] = set()
@@ -114,14 +119,17 @@ class DeviceTables:
 
     def _add_to_trust_center(self, partner: Eui64, key: LinkKey, attributes: int) -> TrustCenterEntry | None:
         slot = _free(self._trust_center)
-        if slot is None:
+        place = self._free_install_code_place() if attributes == KeyAttributes.PROVISIONAL else 0
+        if slot is None or place is None:
             return None
-        entry = TrustCenterEntry(partner, key, attributes)
-        if attributes == KeyAttributes.PROVISIONAL:
-            entry.shift_or_index = slot  # each has room in the install-code table under its own number
+        entry = TrustCenterEntry(partner, key, attributes, shift_or_place=place)
         self._trust_center[slot] = self._trust_center_of[partner] = entry
         self.revision += 1
         return entry
+
+    def _free_install_code_place(self) -> int | None:
+        taken = {entry.shift_or_place for entry in self._trust_center if entry is not None and entry.has_install_code}
+        return next((place for place in range(self.install_codes) if place not in taken), None)
 
     def _remove_from_trust_center(self, partner: Eui64) -> bool:
         entry = self._trust_center_of.pop(partner, None)
@@ -276,14 +284,14 @@ class DeviceTables:
         if entry is None:
             return items.TCLK.pack(0, 0, 0, KeyAttributes.DEFAULT, 0, 0, 0)
         key = entry.key
-        place = entry.shift_or_index
-        shift, index = (0, place) if entry.attributes == KeyAttributes.PROVISIONAL else (place, 0)
+        place = entry.shift_or_place
+        shift, index = (0, items.INSTALL_CODE_HELD | place) if entry.has_install_code else (place, 0)
         counters = key.outgoing_counter, key.incoming_counter + 1
         return items.TCLK.pack(*counters, entry.ieee, entry.attributes, entry.key_type, shift, index)
 
-    def _install_code_item(self, slot: int) -> bytes:
+    def _install_code_item(self, place: int) -> bytes:
         for entry in self._trust_center:
-            if entry is not None and entry.attributes == KeyAttributes.PROVISIONAL and entry.shift_or_index == slot:
+            if entry is not None and entry.has_install_code and entry.shift_or_place == place:
                 return entry.key.key
         return bytes(items.INSTALL_CODE_KEY_BYTES)
 
@@ -338,18 +346,18 @@ class DeviceTables:
         outgoing, incoming, ieee, attributes, key_type, shift, index = items.TCLK.unpack(octets)
         if ieee in items.NOBODY or ieee in self._trust_center_of:
             return
-        shift_or_index = shift
+        shift_or_place = shift
         if attributes == KeyAttributes.PROVISIONAL:
-            shift_or_index = shift or index  # builds before SDK 5.30 had one octet for both
-            held = nvram.get(NvKey(ZSTACK, Table.TCLK_IC, shift_or_index)) or b""
+            shift_or_place = shift or index & items.INSTALL_CODE_PLACE  # before SDK 5.30 one octet was for both
+            held = nvram.get(NvKey(ZSTACK, Table.TCLK_IC, shift_or_place)) or b""
             if len(held) < items.INSTALL_CODE_KEY_BYTES:
                 return
             key = held[: items.INSTALL_CODE_KEY_BYTES]
         elif attributes == KeyAttributes.DEFAULT:
             key = WELL_KNOWN_KEY
         else:
-            key = key_from_seed(seed, ieee, shift_or_index)
-        entry = TrustCenterEntry(ieee, LinkKey(key, outgoing, incoming - 1), attributes, key_type, shift_or_index)
+            key = key_from_seed(seed, ieee, shift_or_place)
+        entry = TrustCenterEntry(ieee, LinkKey(key, outgoing, incoming - 1), attributes, key_type, shift_or_place)
         self._trust_center[slot] = self._trust_center_of[ieee] = entry
 
     def _load_aps_keys(self, nvram: Nvram) -> None:

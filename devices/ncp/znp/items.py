@@ -115,6 +115,7 @@ EMPTY_ADDRESS = b"\xff" * ADDRESS.size
 TCLK = Struct("<IIQBBBB")  # APSME_TCLinkKeyNVEntry_t
 assert TCLK.size == 20
 INSTALL_CODE_KEY_BYTES = 16  # AES-128
+INSTALL_CODE_HELD, INSTALL_CODE_PLACE = 0x80, 0x7F  # APSMEDE.h, APSME_IC_SET_MASK and APSME_IC_INDEX_MASK
 LINK_KEY = Struct("<16sII")  # APSME_LinkKeyData_t
 assert LINK_KEY.size == 24
 LINK_KEY_ENTRY = Struct("<HHBB")  # ZDSecMgrEntry_t
