@@ -22,7 +22,9 @@ def main() -> None:
 
 @main.command("serve")
 @click.argument("scenario", type=click.Path(path_type=Path))
-@click.option("--ncp", type=click.Choice(KINDS), default=KINDS[0], show_default=True, help="What the dongle speaks.")
+@click.option(
+    "--ncp", type=click.Choice(KINDS), help="What the dongle speaks; without it, what its stick does, or ezsp."
+)
 @click.option(
     "--listen",
     default="tcp://127.0.0.1:0",

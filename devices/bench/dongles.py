@@ -5,12 +5,13 @@ from dataclasses import dataclass, replace
 from random import Random
 
 from devices.bench.toml_section import Section
-from devices.ncp.ezsp import personality as ezsp
 from devices.ncp.ezsp.ash_frames import ResetCode
 from devices.ncp.ezsp.configuration import APS_UNICAST_MESSAGE_COUNT, KEY_TABLE_SIZE
 from devices.ncp.ezsp.coprocessor import EzspCoprocessor
-from devices.ncp.znp import personality as znp
+from devices.ncp.ezsp.personality import Personality as EzspPersonality
+from devices.ncp.sticks import EZSP_STICKS, ROOMY, ZNP_STICKS
 from devices.ncp.znp.coprocessor import ZnpCoprocessor
+from devices.ncp.znp.personality import Personality as ZnpPersonality
 from devices.stack.coordinator import ZigbeeCoordinator
 from devices.stack.interface import CoordinatorListener, Eui64, LinkKeys
 from devices.time import EventQueue
@@ -34,29 +35,42 @@ MakeStack = Callable[[CoordinatorListener, LinkKeys, Eui64, bool], ZigbeeCoordin
 
 @dataclass(frozen=True, slots=True)
 class NcpSettings:
-    """The dongle, of either kind. None is what the file does not say: there the personality's own value holds."""
+    """The dongle, of either kind. None is what the file does not say: there the stick's own value holds."""
 
     eui64: Eui64 = DEFAULT_DONGLE
-    version: str = ezsp.V13.name
+    stick: str = ROOMY
     endpoints_survive_reset: bool = True
     scan_takes_time: bool | None = None
     aps_unicast_message_count: int | None = None
     callback_buffers: int | None = None
     table_size: int | None = None
+    command_s: float | None = None
 
 
 def read_ncp(section: Section) -> NcpSettings:
     settings = NcpSettings(
         eui64=section.eui64("eui64", DEFAULT_DONGLE),
-        version=section.choice("version", (*ezsp.PERSONALITIES, *znp.PERSONALITIES), ezsp.V13.name),
+        stick=section.choice("stick", tuple(dict.fromkeys((*EZSP_STICKS, *ZNP_STICKS))), ROOMY),
         endpoints_survive_reset=section.boolean("endpoints_survive_reset", default=True),
         scan_takes_time=section.boolean("scan_takes_time", default=False) if section.has("scan_takes_time") else None,
         aps_unicast_message_count=section.optional_integer("aps_unicast_message_count", minimum=1, maximum=255),
         callback_buffers=section.optional_integer("callback_buffers", minimum=1, maximum=65_535),
         table_size=section.optional_integer("table_size", minimum=1, maximum=1024),
+        command_s=section.optional_number("command_s", maximum=10.0),
     )
     section.finish()
     return settings
+
+
+def kind_of(settings: NcpSettings, asked: str | None) -> str:
+    """What the stick speaks, of KINDS; a roomy one speaks what it is `asked` to, or EZSP.
+
+    Raises ValueError where it is asked for what the stick does not speak.
+    """
+    spoken = ["ezsp"] * (settings.stick in EZSP_STICKS) + ["znp"] * (settings.stick in ZNP_STICKS)
+    if asked is not None and asked not in spoken:
+        raise ValueError(f"{settings.stick} is a stick that speaks {spoken[0]}, not {asked}: leave --ncp out")
+    return asked or spoken[0]
 
 
 def make_dongle(kind: str, settings: NcpSettings, make_stack: MakeStack, queue: EventQueue, random: Random) -> Dongle:
@@ -78,8 +92,8 @@ def make_dongle(kind: str, settings: NcpSettings, make_stack: MakeStack, queue: 
     )
 
 
-def _ezsp_personality(settings: NcpSettings) -> ezsp.Personality:
-    chosen = ezsp.PERSONALITIES.get(settings.version, ezsp.V13)
+def _ezsp_personality(settings: NcpSettings) -> EzspPersonality:
+    chosen = EZSP_STICKS[settings.stick]
     configured = {APS_UNICAST_MESSAGE_COUNT: settings.aps_unicast_message_count, KEY_TABLE_SIZE: settings.table_size}
     takes_time, buffers = settings.scan_takes_time, settings.callback_buffers
     return replace(
@@ -88,12 +102,13 @@ def _ezsp_personality(settings: NcpSettings) -> ezsp.Personality:
         endpoints_survive_reset=settings.endpoints_survive_reset,
         scan_takes_time=chosen.scan_takes_time if takes_time is None else takes_time,
         callback_buffers=buffers or chosen.callback_buffers,
+        command_s=chosen.command_s if settings.command_s is None else settings.command_s,
         configuration=chosen.configuration | {key: value for key, value in configured.items() if value is not None},
     )
 
 
-def _znp_personality(settings: NcpSettings) -> znp.Personality:
-    chosen = znp.PERSONALITIES.get(settings.version, znp.ZSTACK_3_30)
+def _znp_personality(settings: NcpSettings) -> ZnpPersonality:
+    chosen = ZNP_STICKS[settings.stick]
     return chosen if settings.table_size is None else replace(chosen, table_size=settings.table_size)
 
 

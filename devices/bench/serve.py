@@ -15,13 +15,14 @@ from typing import Any, Self, TextIO
 from urllib.parse import urlsplit
 
 from devices.bench.control import Control
+from devices.bench.dongles import kind_of
 from devices.bench.faults import FaultyDongle
 from devices.bench.ports import Port, PtyPort, TcpPort
 from devices.bench.recordings import Capture, EventLog, KeyFile, NoEvents
 from devices.bench.runner import Runner
 from devices.bench.scenario import Scenario, load_scenario
 from devices.bench.state_file import StateFile, StateFileError
-from devices.bench.toml_section import format_eui64
+from devices.bench.toml_section import ScenarioError, format_eui64
 from devices.bench.world import World, build_world
 
 
@@ -36,7 +37,7 @@ class ServeOptions:
     """
 
     scenario: Path
-    ncp: str = "ezsp"
+    ncp: str | None = None
     listen: str = "tcp://127.0.0.1:0"
     pcap: Path | None = None
     keys: Path | None = None
@@ -54,13 +55,17 @@ class Bench:
         loop = asyncio.get_running_loop()
         now = loop.time()
         self._closing = ExitStack()
-        state = None if options.state is None else StateFile.open(options.state, scenario, options.ncp)
+        try:
+            self.kind = kind_of(scenario.ncp, options.ncp)
+        except ValueError as error:
+            raise ScenarioError(options.scenario, "ncp.stick", str(error)) from None
+        state = None if options.state is None else StateFile.open(options.state, scenario, self.kind)
         if state is not None:
             self._closing.callback(state.close)
             # Chance after a start is not that of the start before; a scenario's own seed has 32 bits.
             scenario = replace(scenario, seed=scenario.seed + (state.starts << 32))
         self._events = self._open_events(options.events, now)
-        self.world: World = build_world(scenario, self._events or NoEvents(), now, options.ncp)
+        self.world: World = build_world(scenario, self._events or NoEvents(), now, self.kind)
         if state is not None:
             try:
                 state.restore(self.world)
@@ -192,7 +197,7 @@ async def serve(options: ServeOptions) -> None:
             bench.listen_to(sys.stdin.fileno(), obey, stop if options.tied else lambda: None)
         ready = {
             "port": bench.port.url,
-            "ncp": options.ncp,
+            "ncp": bench.kind,
             "version": bench.world.dongle.personality.name,
             "eui64": format_eui64(scenario.ncp.eui64),
             "devices": len(scenario.devices),

@@ -58,6 +58,7 @@ class ZigbeeCoordinator(ZigbeeNode):
         super().__init__(ieee, medium, scheduler, random, link_key=link_keys.for_data, host_fragments=host_fragments)
         self.network: NetworkState | None = None
         self.permitting_until = 0.0
+        self.maximum_children = MAX_CHILDREN
         self.manufacturer = 0x1049  # Silicon Labs, as most dongles say; a setting
         self.self_description: zdp.NodeDescriptor | None = None
         """Instead of the usual one, where a dongle has its own."""
@@ -284,11 +285,12 @@ class ZigbeeCoordinator(ZigbeeNode):
         address, status = NwkAddress(mac.NO_SHORT_ADDRESS), AssociationStatus.SUCCESS
         if not self.permitting:
             status = AssociationStatus.PAN_ACCESS_DENIED
-        elif len(network.children) >= MAX_CHILDREN:
+        elif known := self.parent.child(ieee):
+            address = known.address
+        elif len(network.children) >= self.maximum_children:
             status = AssociationStatus.PAN_AT_CAPACITY
         else:
-            known = self.parent.child(ieee)
-            address = known.address if known else self.parent.address_for(ieee)
+            address = self.parent.address_for(ieee)
         capability = Capability.from_octet(frame.payload[1])
 
         def done(result: ApsStatus) -> None:

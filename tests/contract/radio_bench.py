@@ -7,7 +7,7 @@ from functools import partial
 from chf.radio.ezsp import EzspRadio, EzspSettings
 from chf.radio.interface import Outbound, Radio, Urgency
 from chf.radio.znp import ZnpRadio, ZnpSettings
-from devices.ncp.ezsp.personality import V8, V18
+from devices.ncp.sticks import V8, V18
 from devices.stack.interface import Eui64, NetworkState
 from tests.support.radio_dongle import Dongle, MemoryDevice, plugged_dongle
 from tests.support.radio_listener import RecordingListener

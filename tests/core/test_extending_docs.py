@@ -11,7 +11,7 @@ from devices.bench.faults import FAULTS, FaultyDongle
 from devices.bench.recordings import NoEvents
 from devices.bench.scenario import Scenario, load_scenario
 from devices.bench.world import build_world
-from devices.ncp.ezsp import personality as sticks
+from devices.ncp.sticks import EZSP_STICKS
 from devices.nodes.kinds import KINDS, make_device
 from devices.nodes.personalities import PERSONALITIES
 from tests.support.model_hub import Rig
@@ -23,7 +23,7 @@ IDENTIFY = 0x0003
 @pytest.fixture
 def scenario(tmp_path: Path):
     """The page's program has run, but for serving, and this is its scenario. The tables are put back afterwards."""
-    tables = (FAULTS, KINDS, PERSONALITIES, sticks.PERSONALITIES)
+    tables = (FAULTS, KINDS, PERSONALITIES, EZSP_STICKS)
     before = [dict(table) for table in tables]
     program = "\n".join(re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL))
     exec(compile(program, "docs/extending.md", "exec"), {"__name__": "my_bench"})  # noqa: S102 our own page
@@ -39,10 +39,10 @@ def test_the_personality_has_its_name_in_scenarios(scenario: Scenario) -> None:
     assert (personality.name, personality.block_attempts, personality.hold_limit_s) == ("impatient", 3, 600.0)
 
 
-def test_the_stick_has_room_for_twelve_keys(scenario: Scenario) -> None:
+def test_the_stick_has_room_for_five_keys(scenario: Scenario) -> None:
     dongle = build_world(scenario, NoEvents()).dongle
-    assert (dongle.personality.name, dongle.personality.key_table_limit) == ("twelve-keys", 12)
-    assert (dongle.personality.callback_buffers, dongle.keys.size) == (50, 12)
+    assert (dongle.personality.name, dongle.personality.command_s) == ("five-keys", 0.05)
+    assert dongle.keys.size == 5
 
 
 def test_the_device_counts_down(scenario: Scenario) -> None:
@@ -77,4 +77,4 @@ def test_the_fault_happens_twice_to_a_dongle(scenario: Scenario) -> None:
 def test_the_tables_of_the_page_are_where_it_says() -> None:
     for target in re.findall(r"\]\((\.\./devices/[^)]*)\)", PAGE):
         assert (Path(__file__).parents[2] / "docs" / target).is_file()
-    assert len(re.findall(r"`(KINDS|FAULTS|PERSONALITIES)`", PAGE)) >= 3
+    assert len(re.findall(r"`(KINDS|FAULTS|PERSONALITIES|EZSP_STICKS)`", PAGE)) >= 3

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from devices.ncp.ezsp.ash_frames import ResetCode
 from devices.ncp.ezsp.commands import FIRST_VERSION, LAST_VERSION, ROWS, commands
-from devices.ncp.ezsp.personality import V8, V13, V18, Personality
+from devices.ncp.ezsp.personality import Personality
+from devices.ncp.sticks import V8, V13, V18
 from devices.stack.interface import ApsRequest, NwkAddress
 from tests.support.ezsp_device import (
     DEVICE,

@@ -4,7 +4,8 @@ import struct
 
 import pytest
 
-from devices.ncp.ezsp.personality import V8, V18, Personality
+from devices.ncp.ezsp.personality import Personality
+from devices.ncp.sticks import V8, V18
 from devices.stack.interface import ApsRequest, ApsStatus, NwkAddress
 from tests.support.ezsp_device import DEVICE, KEY, SECURED, let_in
 from tests.support.ezsp_host import (

@@ -57,9 +57,9 @@ def poll_by_extended() -> bytes:
     [(0, 64, mac.AssociationStatus.PAN_ACCESS_DENIED), (60, 0, mac.AssociationStatus.PAN_AT_CAPACITY)],
     ids=["the beacon said closed", "the network is full"],
 )
-def test_an_association_is_denied_and_told_why(monkeypatch, permit_s, children, status):
-    monkeypatch.setattr("devices.stack.coordinator.MAX_CHILDREN", children)
+def test_an_association_is_denied_and_told_why(permit_s, children, status):
     air = Air()
+    air.coordinator.maximum_children = children
     air.coordinator.permit(permit_s)
     radio, heard = stranger(air)
     radio.transmit(association_request())

@@ -15,7 +15,7 @@ from bellows.exception import InvalidCommandError
 from bellows.ezsp import EZSP
 
 from devices.ncp.ezsp.commands import ROWS
-from devices.ncp.ezsp.personality import PERSONALITIES
+from devices.ncp.sticks import ROOMY_EZSP
 from tests.support.virtual_dongle import local_dongle
 
 LIMIT_S = 20.0
@@ -71,13 +71,13 @@ async def walk(ezsp: EZSP, octet: int, caplog: pytest.LogCaptureFixture) -> tupl
 
 
 @pytest.mark.parametrize("octet", [0x00, 0x01])
-@pytest.mark.parametrize("personality", PERSONALITIES.values(), ids=PERSONALITIES)
+@pytest.mark.parametrize("personality", ROOMY_EZSP.values(), ids=ROOMY_EZSP)
 async def test_every_command_is_answered_so_that_bellows_can_read_it(
     tmp_path: Path, personality: Any, octet: int, caplog: pytest.LogCaptureFixture
 ) -> None:
     version = personality.version
     known = {row.id for row in ROWS if row.first <= version <= row.last and row.request is not None}
-    async with local_dongle(tmp_path, f'[ncp]\nversion = "{personality.name}"\n') as bench:
+    async with local_dongle(tmp_path, f'[ncp]\nstick = "{personality.name}"\n') as bench:
         ezsp = EZSP({"path": bench.port.url, "baudrate": 115200, "flow_control": None}, Ears())
         await ezsp.connect(use_thread=False)
         assert ezsp.ezsp_version == version

@@ -29,7 +29,7 @@ def _herdsman() -> None:
 
 
 def ncp(kind: str, eui64: str = "00-DB-12-34-56-78-00-01") -> str:
-    own = "" if kind == "znp" else f'version = "{kind}"\nendpoints_survive_reset = false\n'
+    own = "" if kind == "znp" else f'stick = "{kind}"\nendpoints_survive_reset = false\n'
     return f'[ncp]\neui64 = "{eui64}"\n{own}'
 
 

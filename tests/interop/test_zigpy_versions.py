@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 from zigpy.zcl.foundation import Status
 
-from devices.ncp.ezsp.personality import PERSONALITIES, Personality
+from devices.ncp.ezsp.personality import Personality
+from devices.ncp.sticks import ROOMY_EZSP
 from tests.support.air_capture import AirCapture
 from tests.support.virtual_dongle import EUI64, VirtualDongle, ppmid, virtual_dongle
 from tests.support.zigpy_hosts import RELAXED, host, join_and_update, ota_image
@@ -20,10 +21,10 @@ CHANGES = ("v8", "v13", "v18")  # the three whose tables differ most
 
 
 def ezsp(version: str) -> str:
-    return f'[ncp]\nversion = "{version}"\n'
+    return f'[ncp]\nstick = "{version}"\n'
 
 
-@pytest.mark.parametrize("personality", PERSONALITIES.values(), ids=PERSONALITIES)
+@pytest.mark.parametrize("personality", ROOMY_EZSP.values(), ids=ROOMY_EZSP)
 async def test_it_forms_and_comes_up_again_on_every_version(tmp_path: Path, personality: Personality) -> None:
     with virtual_dongle(tmp_path, ezsp(personality.name)) as dongle:
         async with host(dongle, channel=15) as app:

@@ -10,7 +10,8 @@ from random import Random
 
 from devices.medium.medium import Medium
 from devices.ncp.ezsp.coprocessor import EzspCoprocessor
-from devices.ncp.ezsp.personality import V13, Personality
+from devices.ncp.ezsp.personality import Personality
+from devices.ncp.sticks import V13
 from devices.stack.coordinator import ZigbeeCoordinator
 from devices.stack.interface import CoordinatorListener, Eui64, LinkKeys
 from devices.time import EventQueue

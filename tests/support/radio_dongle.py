@@ -14,7 +14,8 @@ from typing import Any
 
 from devices.ncp.ezsp.ash_frames import ResetCode
 from devices.ncp.ezsp.coprocessor import EzspCoprocessor
-from devices.ncp.ezsp.personality import V13, Personality
+from devices.ncp.ezsp.personality import Personality
+from devices.ncp.sticks import V13
 from devices.ncp.znp.commands import commands
 from devices.ncp.znp.coprocessor import ZnpCoprocessor
 from devices.ncp.znp.items import Item

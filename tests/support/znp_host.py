@@ -8,8 +8,9 @@ from dataclasses import dataclass, replace
 from random import Random
 
 from devices.medium.medium import Medium
+from devices.ncp.sticks import ZSTACK_3_30
 from devices.ncp.znp.coprocessor import ZnpCoprocessor
-from devices.ncp.znp.personality import ZSTACK_3_30, Personality
+from devices.ncp.znp.personality import Personality
 from devices.stack.coordinator import ZigbeeCoordinator
 from devices.stack.interface import CoordinatorListener, Eui64, LinkKeys
 from devices.time import EventQueue

@@ -6,7 +6,7 @@ import pytest
 
 from chf.eui64 import parse_eui64
 from chf.update.model import UpdateState
-from devices.ncp.ezsp.personality import PERSONALITIES
+from devices.ncp.sticks import ROOMY_EZSP
 from tests.support.programs import EUI64, bench, image_file, quick
 
 pytestmark = pytest.mark.timeout(120)
@@ -14,13 +14,13 @@ pytestmark = pytest.mark.timeout(120)
 CHANGES = ("v8", "v13", "v18")  # whose tables differ most; the others take their time with the slow tests
 VERSIONS = [
     pytest.param(personality, marks=() if name in CHANGES else pytest.mark.slow, id=name)
-    for name, personality in PERSONALITIES.items()
+    for name, personality in ROOMY_EZSP.items()
 ]
 
 
 @pytest.mark.parametrize("personality", VERSIONS)
 def test_an_update_from_end_to_end(tmp_path, personality):
-    scenario = f'seed = 3\n[ncp]\nversion = "{personality.name}"\nendpoints_survive_reset = false\n' + quick()
+    scenario = f'seed = 3\n[ncp]\nstick = "{personality.name}"\nendpoints_survive_reset = false\n' + quick()
     with bench(tmp_path, scenario) as desk:
         assert desk.dongle.ready["version"] == personality.name
         desk.start_hub()

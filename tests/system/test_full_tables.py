@@ -10,13 +10,13 @@ from tests.support.programs import INSTALL_CODE, bench, image_file, quick
 pytestmark = pytest.mark.timeout(150)
 
 FIRST, SECOND, THIRD = (f"00-DB-12-34-56-78-90-A{n}" for n in (4, 5, 6))
-DONGLES = [("ezsp", "v13"), ("ezsp", "v8"), ("znp", "v13")]
+DONGLES = [("ezsp", "v13"), ("ezsp", "v8"), ("znp", "roomy")]
 
 
-@pytest.mark.parametrize(("kind", "version"), DONGLES, ids=["ezsp", "ezsp v8", "znp"])
-def test_a_third_device_finds_the_tables_of_two_full(tmp_path, kind, version):
+@pytest.mark.parametrize(("kind", "stick"), DONGLES, ids=["ezsp", "ezsp v8", "znp"])
+def test_a_third_device_finds_the_tables_of_two_full(tmp_path, kind, stick):
     devices = quick(FIRST, think_time_s=0.005) + quick(SECOND) + quick(THIRD)
-    with bench(tmp_path, f'[ncp]\nversion = "{version}"\ntable_size = 2\n{devices}', "--ncp", kind) as desk:
+    with bench(tmp_path, f'[ncp]\nstick = "{stick}"\ntable_size = 2\n{devices}', "--ncp", kind) as desk:
         desk.start_hub("--radio", kind)
         desk.admit(FIRST, SECOND)
         desk.chf("device", "add", THIRD, "--install-code", "-", stdin=INSTALL_CODE + "\n")

@@ -6,7 +6,7 @@ import pytest
 
 from chf.radio.ezsp import EzspRadio, EzspSettings
 from chf.radio.znp import ZnpRadio, ZnpSettings
-from devices.ncp.ezsp.personality import V8, V13, V18
+from devices.ncp.sticks import V8, V13, V18
 from devices.stack.interface import Eui64
 from tests.support.programs import run_chf
 from tests.support.radio_dongle import plugged_dongle

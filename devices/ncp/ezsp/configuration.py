@@ -72,6 +72,13 @@ DEFAULTS = {
 """UG100's defaults, in the units it gives; where a build chooses, our choice."""
 
 _READ_ONLY = frozenset({0x29})
+_OF_THE_BUILD = frozenset(
+    {
+        *(PACKET_BUFFER_COUNT, 0x02, APS_UNICAST_MESSAGE_COUNT, 0x04, ADDRESS_TABLE_SIZE, MULTICAST_TABLE_SIZE, 0x07),
+        *(0x08, MAX_END_DEVICE_CHILDREN, 0x1A, KEY_TABLE_SIZE, 0x2B),
+    }
+)
+"""What the host cannot make larger where the build's sizes are fixed."""
 _ONE_OCTET = frozenset({ADDRESS_TABLE_SIZE, MULTICAST_TABLE_SIZE, KEY_TABLE_SIZE, PACKET_BUFFER_COUNT, 0x02, 0x03})
 
 TRUST_CENTER_POLICY = 0x00  # UG100 3.3, EzspPolicyId
@@ -170,6 +177,8 @@ class Configuration:
     def _apply(self) -> None:
         """The key tables and the stack follow the settings."""
         self._stack.parent.indirect.persistence_s = self.settings[INDIRECT_TRANSMISSION_TIMEOUT] / 1000
+        if self._personality.sizes_are_fixed:  # a roomy stick has room for every child
+            self._stack.maximum_children = self.settings[MAX_END_DEVICE_CHILDREN]
         self._keys.size = self.settings[KEY_TABLE_SIZE]
         self._keys.transient_timeout_s = self.settings[TRANSIENT_KEY_TIMEOUT_S]
         self._keys.policy = JoinPolicy.from_decision(self.settings.policies[TRUST_CENTER_POLICY])
@@ -185,12 +194,18 @@ class Configuration:
             return (EzspStatus.INVALID_CALL,)
         if configuration_id in _ONE_OCTET and value > 0xFF:
             return (EzspStatus.INVALID_VALUE,)
-        limit = self._personality.key_table_limit
-        if configuration_id == KEY_TABLE_SIZE and limit is not None and value > limit:
+        limit = self._limit_of(configuration_id)
+        if limit is not None and value > limit:
             return (EzspStatus.OUT_OF_MEMORY,)
         self.settings.configuration[configuration_id] = value
         self._apply()
         return (EzspStatus.SUCCESS,)
+
+    def _limit_of(self, configuration_id: int) -> int | None:
+        personality = self._personality
+        if personality.sizes_are_fixed and configuration_id in _OF_THE_BUILD:
+            return (DEFAULTS | personality.configuration)[configuration_id]
+        return personality.key_table_limit if configuration_id == KEY_TABLE_SIZE else None
 
     def set_policy(self, policy: int, decision: int) -> tuple[int]:
         if policy not in self.settings.policies:
@@ -221,7 +236,8 @@ class Configuration:
     def _value(self, value_id: int) -> bytes | None:
         match value_id:
             case ValueId.FREE_BUFFERS:
-                return bytes([self.settings[PACKET_BUFFER_COUNT]])
+                free = self._personality.free_buffers
+                return bytes([self.settings[PACKET_BUFFER_COUNT] if free is None else free])
             case ValueId.MAXIMUM_INCOMING_TRANSFER_SIZE | ValueId.MAXIMUM_OUTGOING_TRANSFER_SIZE:
                 return self._stack.maximum_payload(secured=False).to_bytes(2, "little")
             case ValueId.VERSION_INFO:

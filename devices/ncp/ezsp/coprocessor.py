@@ -31,11 +31,12 @@ from devices.ncp.ezsp.key_structs import KeyStructs
 from devices.ncp.ezsp.keys import KeyTables
 from devices.ncp.ezsp.messaging import Messaging
 from devices.ncp.ezsp.network import Network, RadioTokens
-from devices.ncp.ezsp.personality import STACK_TYPE_MESH, V13, Personality
+from devices.ncp.ezsp.personality import STACK_TYPE_MESH, Personality
 from devices.ncp.ezsp.security import Security, TrustCenterTokens
 from devices.ncp.ezsp.status import EzspStatus
 from devices.ncp.ezsp.utilities import Counter, Utilities
 from devices.ncp.layout import Handler, TruncatedParametersError, Value
+from devices.ncp.sticks import V13
 from devices.stack.persisted import Persisted, key_octets, network_from_json, network_to_json
 
 if TYPE_CHECKING:
@@ -87,6 +88,7 @@ class EzspCoprocessor(Coprocessor):
         self._agreed = False
         self._sequence = 0
         self._overflowed = False
+        self._busy_until = 0.0
         if self._boots > 1:
             self.stack.stop()
         if self._erase_at_reset:
@@ -158,7 +160,7 @@ class EzspCoprocessor(Coprocessor):
         for event in self.ash.receive(octets, self.scheduler.now):
             match event:
                 case PayloadReceived():
-                    self._command(event.payload)
+                    self._take(event.payload)
                 case ResetRequested():
                     self._boot()
                 case LinkFailed():
@@ -181,6 +183,15 @@ class EzspCoprocessor(Coprocessor):
         self._boot()
 
     # commands and callbacks
+
+    def _take(self, frame: bytes) -> None:
+        """Carry the command out once those before it are done, and the time that a command takes is over."""
+        if not self.personality.command_s:
+            self._command(frame)
+            return
+        boot = self._boots
+        self._busy_until = max(self.scheduler.now, self._busy_until) + self.personality.command_s
+        self.scheduler.call_at(self._busy_until, lambda: self._command(frame) if boot == self._boots else None)
 
     def _command(self, frame: bytes) -> None:
         split = split_frame(frame)

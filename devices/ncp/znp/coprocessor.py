@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from devices.ncp.coprocessor import Coprocessor
 from devices.ncp.layout import Handler, TruncatedParametersError, Value
+from devices.ncp.sticks import ZSTACK_3_30
 from devices.ncp.znp.commands import RPC_ERROR, Command, commands
 from devices.ncp.znp.device_tables import DeviceTables
 from devices.ncp.znp.items import Item
@@ -19,7 +20,7 @@ from devices.ncp.znp.messaging import Messaging
 from devices.ncp.znp.mt_frames import MtFrame, MtReceiver, MtType, Subsystem
 from devices.ncp.znp.network import Network, complete_items, obey_startup_option
 from devices.ncp.znp.nvram import NvKey, Nvram, legacy
-from devices.ncp.znp.personality import ZSTACK_3_30, Personality
+from devices.ncp.znp.personality import Personality
 from devices.ncp.znp.security import Security
 from devices.ncp.znp.status import RpcError
 from devices.ncp.znp.utilities import TRANSPORT_REVISION, Utilities

@@ -1,6 +1,6 @@
-"""What makes one dongle's firmware different from another: versions, and what its build was given.
+"""What makes one Z-Stack stick different from another: versions, and what its build was given.
 
-One personality so far: Z-Stack 3.30 as built for CC2652 sticks, the newest that zigpy-znp and zigbee-herdsman know.
+The sticks themselves are rows of `devices.ncp.sticks`.
 """
 
 from dataclasses import dataclass
@@ -29,9 +29,3 @@ class Personality:
     reset_s: float = 0.02  # our choice; the chip needs longer
     """How long a reset takes."""
     node_descriptor: NodeDescriptor = _CC2652
-
-
-ZSTACK_3_30 = Personality("zstack-3.30", 1, (2, 7, 1), 20221226)
-
-PERSONALITIES = {personality.name: personality for personality in (ZSTACK_3_30,)}
-"""By the name that a scenario file uses."""
