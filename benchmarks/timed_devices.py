@@ -1,6 +1,8 @@
 """`python -m devices` with a stopwatch between its dongle's stack and co-processor: `--block-times FILE` in front."""
 
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +13,9 @@ from devices.bench import serve, world
 from devices.bench.runner import Runner
 
 
-def watch(path: Path) -> BlockTimes:
+def watch(path: Path, clock: Callable[[], float] = time.perf_counter) -> BlockTimes:
     """From now on the bench builds watched stacks and lines."""
-    times = BlockTimes(path)
+    times = BlockTimes(path, clock)
 
     def watched_runner(loop: Any, queue: Any, dongle: Any, *rest: Any) -> Runner:
         return Runner(loop, queue, times.on_the_line(dongle), *rest)

@@ -15,6 +15,14 @@ from devices.bench.toml_section import ScenarioError, Section, format_eui64
 from devices.medium.medium import MediumSettings
 
 MAX_SEED = 0xFFFF_FFFF  # our choice
+MIN_BAUDRATE, MAX_BAUDRATE = 1200, 4_000_000  # our choice
+
+
+@dataclass(frozen=True, slots=True)
+class LineSettings:
+    """The serial line between host and dongle. `baudrate` None: octets take no time."""
+
+    baudrate: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +31,7 @@ class Scenario:
     ncp: NcpSettings = field(default_factory=NcpSettings)
     faults: FaultSettings = field(default_factory=FaultSettings)
     medium: MediumSettings = field(default_factory=MediumSettings)
+    line: LineSettings = field(default_factory=LineSettings)
     devices: tuple[DeviceEntry, ...] = ()
 
 
@@ -49,6 +58,7 @@ def read_scenario(document: dict[str, object], path: Path) -> Scenario:
         ncp=read_ncp(top.table("ncp")),
         faults=read_faults(top.table("faults")),
         medium=_read_medium(top.table("medium")),
+        line=_read_line(top.table("line")),
         devices=tuple(read_devices(top.tables("device"))),
     )
     top.finish()
@@ -65,6 +75,12 @@ def _read_medium(section: Section) -> MediumSettings:
         reordering=section.number("reorder", 0.0, maximum=1.0),
         reordering_hold_s=section.number("reorder_hold_s", 0.05),
     )
+    section.finish()
+    return settings
+
+
+def _read_line(section: Section) -> LineSettings:
+    settings = LineSettings(section.optional_integer("baudrate", minimum=MIN_BAUDRATE, maximum=MAX_BAUDRATE))
     section.finish()
     return settings
 

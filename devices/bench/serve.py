@@ -15,12 +15,13 @@ from typing import Any, Self, TextIO
 from urllib.parse import urlsplit
 
 from devices.bench.control import Control
-from devices.bench.dongles import kind_of
+from devices.bench.dongles import cut_for, kind_of
 from devices.bench.faults import FaultyDongle
 from devices.bench.ports import Port, PtyPort, TcpPort
 from devices.bench.recordings import Capture, EventLog, KeyFile, NoEvents
-from devices.bench.runner import Runner
+from devices.bench.runner import Dongle, Runner
 from devices.bench.scenario import Scenario, load_scenario
+from devices.bench.serial_line import SerialLine
 from devices.bench.state_file import StateFile, StateFileError
 from devices.bench.toml_section import ScenarioError, format_eui64
 from devices.bench.world import World, build_world
@@ -80,13 +81,13 @@ class Bench:
         self._keys = None if options.keys is None else KeyFile(options.keys, link_keys)
         records = self._capture or self._keys or self._events
         queue = self.world.queue
-        line = FaultyDongle(self.world.dongle, scenario.faults, Random(f"{scenario.seed} line"), queue)
+        faulty = FaultyDongle(self.world.dongle, scenario.faults, Random(f"{scenario.seed} line"), queue)
         keep = None if state is None else partial(state.save, self.world)
-        self.runner = Runner(loop, queue, line, self._after_turn if records else None, keep)
-        self.port = line.port = open_port(options.listen, self.runner)
+        self.runner = Runner(loop, queue, _on_line(faulty, scenario), self._after_turn if records else None, keep)
+        self.port = faulty.port = open_port(options.listen, self.runner)
         self.control = None
         if self._events is not None:
-            self.control = Control(self.world, line, self._events.write)
+            self.control = Control(self.world, faulty, self._events.write)
 
     def _open_events(self, where: str | None, now: float) -> EventLog | None:
         if where is None:
@@ -149,6 +150,13 @@ class Bench:
         if self._events is not None:
             self._events.flush()
         self._closing.close()
+
+
+def _on_line(faulty: FaultyDongle, scenario: Scenario) -> Dongle:
+    """The dongle at the end of the scenario's line."""
+    if scenario.line.baudrate is None:
+        return faulty
+    return SerialLine(faulty, cut_for(faulty.dongle), faulty.queue, scenario.line.baudrate)
 
 
 def open_port(listen: str, runner: Runner) -> Port:

@@ -92,7 +92,7 @@ def test_a_signing_key_is_found_beside_the_scenario(tmp_path: Path) -> None:
 
 REFUSED: list[tuple[str, str]] = [
     ("seed = ", "is not TOML"),
-    ("sede = 1", "sede: is not known here: use one of device, faults, medium, ncp, seed, or remove it"),
+    ("sede = 1", "sede: is not known here: use one of device, faults, line, medium, ncp, seed, or remove it"),
     ("seed = -1", "seed: lies between 0 and"),
     ("seed = true", "seed: is a whole number such as 10 or 0x0A, not True"),
     ("ncp = 1", r"ncp: is a table: write \[ncp\]"),
@@ -112,6 +112,8 @@ REFUSED: list[tuple[str, str]] = [
     (ppmid(model_identifier="\u00e9" * 17), r"device\[1\].model_identifier: has at most 32 octets, not 34"),
     ("[[faults.confirms]]\nloss = 2", r"confirms\[1\].loss: lies between 0 and 1"),
     ("[medium]\nloss = 1.5", "medium.loss: lies between 0 and 1"),
+    ("[line]\nbaudrate = 300", "line.baudrate: lies between 1200 and 4000000"),
+    ("[line]\nspeed = 1", "line.speed: is not known here"),
     ("[medium]\nloss = nan", "medium.loss: lies between"),
     ("[medium]\nairtime = 'yes'", "medium.airtime: is true or false"),
     ("[device]\ntype = 'ppmid'", r"device: is a list of tables: write \[\[device\]\]"),

@@ -24,7 +24,7 @@ from chf.radio.ezsp import EzspRadio, EzspSettings
 from chf.radio.znp import ZnpRadio, ZnpSettings
 from chf.store import DeviceEntry, DeviceStatus, DeviceType, Store
 from chf.store.images import record_of
-from chf.store.inbox import Verb
+from chf.store.inbox import CommandState, Verb
 from chf.trace import Event, Kind
 from chf.update.model import UpdateState
 from devices.bench.serve import Bench
@@ -97,13 +97,22 @@ class Desk:
 
     async def admit(self, *devices: Eui64) -> None:
         """They join, and say what they run."""
+        for device in devices:
+            await self.permit(device)
+            await self.until(partial(self._told_version, device), 120)
+
+    async def permit(self, device: Eui64) -> None:
+        """It may join, with the install code of `tests.support.virtual_dongle`."""
         now = VirtualClock().now().utc
         key = link_key(parse_install_code(INSTALL_CODE))
-        for device in devices:
-            with self.store.transaction() as tx:
-                tx.devices.add(DeviceEntry(device, DeviceType.PPMID, now, key))
-                tx.inbox.submit(Verb.DEVICE_PERMIT, {"device": format_eui64(device), "seconds": 180}, now)
-            await self.until(partial(self._told_version, device), 120)
+        with self.store.transaction() as tx:
+            tx.devices.add(DeviceEntry(device, DeviceType.PPMID, now, key))
+            command = tx.inbox.submit(Verb.DEVICE_PERMIT, {"device": format_eui64(device), "seconds": 180}, now)
+        await self.until(partial(self._done, command), 120)
+
+    def _done(self, number: int) -> bool:
+        command = self.store.inbox.get(number)
+        return command is not None and command.state is CommandState.DONE
 
     def _told_version(self, device: Eui64) -> bool:
         entry = self.store.devices.get(device)
@@ -111,14 +120,18 @@ class Desk:
 
     def start_update(self, *devices: Eui64, size_bytes: int) -> bytes:
         """Gives the image."""
+        content = image_file(self.directory / "new.ota", size_bytes=size_bytes).read_bytes()
+        self.start_update_with(content, *devices)
+        return content
+
+    def start_update_with(self, content: bytes, *devices: Eui64) -> None:
         now = VirtualClock().now().utc
-        image = parse_image(image_file(self.directory / "new.ota", size_bytes=size_bytes).read_bytes())
+        image = parse_image(content)
         with self.store.transaction() as tx:
             tx.images.add(record_of(image, "new", now), image.content)
             names = [format_eui64(device) for device in devices]
             body = {"devices": names, "image": image.sha256, "activation": {"kind": "now"}}
             tx.inbox.submit(Verb.UPDATE_START, body, now)
-        return bytes(image.content)
 
     def states_of_updates(self) -> dict[Eui64, UpdateState]:
         return {job.device: job.state for job in self.store.jobs.list()}
