@@ -80,10 +80,10 @@ class TrustCentre:
         if kind is JoinKind.REJOINED_SECURED:
             self._listener.device_joined(ieee, address, kind)
             return
-        key = self._link_keys.for_join(ieee)
+        key = self._link_keys.for_join(ieee, rejoining=kind is JoinKind.REJOINED_UNSECURED)
         if key is None:
             self._parent.drop(child)
-            self._listener.join_refused(ieee, "no link key for this device")
+            self._listener.join_refused(ieee, "no link key for this device", kind)
             return
         if kind is JoinKind.ASSOCIATED:
             # A new association starts the neighbour's counters anew: the device may have forgotten its own.
@@ -109,7 +109,8 @@ class TrustCentre:
             # Anyone can ask for a rejoin in the clear under another's name: that must not cost the other its place.
             if kind is JoinKind.ASSOCIATED:
                 self._parent.drop(child)
-            self._listener.join_refused(child.ieee, "it never used the network key: is its install code another one?")
+            reason = "it never used the network key: is its install code another one?"
+            self._listener.join_refused(child.ieee, reason, kind)
 
     def rejoin(self, arrival: Arrival, request: nwk.RejoinRequest) -> None:
         """Answer a device that comes back, with the network key (secured) or for it (Zigbee PRO 4.6.3.3)."""
@@ -122,10 +123,10 @@ class TrustCentre:
         refused = None
         if not secured and not self.unsecured_rejoin_allowed:
             refused = "unsecured rejoin is not allowed"
-        elif not secured and self._link_keys.for_join(ieee) is None:
+        elif not secured and self._link_keys.for_join(ieee, rejoining=True) is None:
             refused = "no link key for this device"
         if refused is not None:
-            self._listener.join_refused(ieee, refused)
+            self._listener.join_refused(ieee, refused, JoinKind.REJOINED_UNSECURED)
         address = self._parent.address_for(ieee, frame.source)
         status = AssociationStatus.SUCCESS if refused is None else AssociationStatus.PAN_ACCESS_DENIED
         capability = Capability.from_octet(request.capability)

@@ -141,6 +141,12 @@ async def test_a_device_that_rejoins_under_another_address_is_reached_there(benc
     assert len(again.received) == 1
 
 
+async def test_a_device_that_lost_the_network_key_is_let_back_in_before_and_while_others_may_join(bench):
+    assert bench.dongle.stack.trust_centre.unsecured_rejoin_allowed
+    await bench.radio.permit(METER, KEY, 180)
+    assert bench.dongle.stack.trust_centre.unsecured_rejoin_allowed
+
+
 async def test_permit_opens_the_network_for_this_device_alone_and_returns_at_once(bench):
     await bench.radio.permit(METER, KEY, 180)
     keys = bench.dongle.stack.link_keys

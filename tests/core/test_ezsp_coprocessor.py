@@ -342,6 +342,39 @@ def test_a_device_joins_as_the_policy_says(host: EzspHost, policy: int, key: byt
     assert {callback[11] for callback in host.heard(TRUST_CENTER_JOIN)} == {decision}
 
 
+@pytest.mark.parametrize(
+    ("policy", "decision"),
+    [
+        (0x01, 2),  # joins alone: DENY_JOIN
+        (0x11, 2),
+        (0x02, 0),  # rejoins alone
+        (0x03, 0),
+        (0x13, 0),
+        (0x09, 3),  # NO_ACTION
+        (0x0B, 3),  # as Silicon Labs' host has it who ignores them
+    ],
+)
+def test_a_device_that_lost_the_network_key_rejoins_as_the_policy_says(host: EzspHost, policy: int, decision: int):
+    device = joined(host)
+    host.call(0x0055, bytes([0, policy]))
+    device.stack.power_off()
+    device.stack.persistent_state.network_key = bytes(16)
+    device.stack.power_on()
+    host.run(5.0)
+    assert device.stack.joined is (decision == 0)
+    told = {(callback[10], callback[11]) for callback in host.heard(TRUST_CENTER_JOIN)}
+    assert told == {(3, decision)}  # STANDARD_SECURITY_UNSECURED_REJOIN
+
+
+def test_no_policy_keeps_a_device_out_that_has_the_network_key(host: EzspHost):
+    device = joined(host)
+    host.call(0x0055, bytes([0, 0x08]))
+    device.stack.power_off()
+    device.stack.power_on()
+    host.run(5.0)
+    assert device.stack.joined
+
+
 def test_a_device_that_leaves_is_told(host: EzspHost) -> None:
     device = joined(host)
     address = device.stack.address

@@ -4,7 +4,7 @@ import struct
 
 import pytest
 
-from devices.stack.interface import ApsIndication, ApsRequest, Eui64, NwkAddress
+from devices.stack.interface import ApsIndication, ApsRequest, Eui64, JoinKind, NwkAddress
 from tests.support.znp_air import (
     DEVICE,
     INVALID_REQUEST,
@@ -272,7 +272,7 @@ def test_strangers_that_only_ask_fill_no_table(host: ZnpHost) -> None:
 
 def test_a_child_that_is_refused_a_rejoin_stays_one(host: ZnpHost) -> None:
     device = switched_on(host, key=WELL_KNOWN_KEY)
-    host.dongle.join_refused(DEVICE, "unsecured rejoin is not allowed")
+    host.dongle.join_refused(DEVICE, "unsecured rejoin is not allowed", JoinKind.REJOINED_UNSECURED)
     assert struct.unpack_from("<Q", host.entry(4, 0), 8) == (DEVICE,)
     assert confirms(host, data(device.stack.address, b"x")) == [bytes([0, 3, 7])]
     assert host.call(0x2534, struct.pack("<HQB", device.stack.address, DEVICE, 0)) == b"\x00"

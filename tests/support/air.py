@@ -41,7 +41,7 @@ class KeyTable:
     def for_data(self, partner: Eui64) -> LinkKey | None:
         return self.keys.get(partner)
 
-    def for_join(self, partner: Eui64) -> LinkKey | None:
+    def for_join(self, partner: Eui64, *, rejoining: bool = False) -> LinkKey | None:
         return self.keys.get(partner)
 
 
@@ -71,7 +71,7 @@ class CoordinatorLog:
     def device_joined(self, ieee: Eui64, address: NwkAddress, kind: JoinKind) -> None:
         self.joins.append((ieee, address, kind))
 
-    def join_refused(self, ieee: Eui64, reason: str) -> None:
+    def join_refused(self, ieee: Eui64, reason: str, _kind: JoinKind) -> None:
         self.refusals.append((ieee, reason))
 
     def device_left(self, ieee: Eui64, address: NwkAddress) -> None:

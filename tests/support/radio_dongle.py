@@ -371,6 +371,13 @@ class Dongle:
         self.ncp.device_joined(device.ieee, NwkAddress(device.address), kind)
         self._flush()
 
+    def keeps_out(self, device: MemoryDevice, kind: JoinKind, *, ignored: bool) -> None:
+        """By its policy: refused, or left without an answer."""
+        self._catch_up()
+        self.ncp.keys.policy.ignore_rejoins = ignored
+        self.ncp.join_refused(device.ieee, "by policy", kind)
+        self._flush()
+
     def leaves(self, device: MemoryDevice) -> None:
         del self.stack.devices[device.address]
         self._catch_up()

@@ -8,8 +8,8 @@ import pytest
 from chf.errors import UsageError
 from chf.radio.ezsp import EzspRadio, EzspSettings
 from chf.radio.interface import Delivery, Outbound, RadioState, Urgency
-from devices.stack.interface import ApsStatus
-from tests.contract.radio_bench import KEY, METER, block, message
+from devices.stack.interface import ApsStatus, JoinKind
+from tests.contract.radio_bench import KEY, METER, OTHER, block, message
 from tests.support.radio_dongle import Dongle, MemoryDevice, Noise, plugged_dongle
 from tests.support.radio_listener import RecordingListener
 
@@ -58,6 +58,14 @@ async def test_a_lost_fragment_is_sent_again_and_too_many_losses_are_told(dongle
 
 async def test_before_any_permit_not_even_the_well_known_key_lets_anybody_in(dongle, radio):
     assert dongle.ncp.keys.for_join(METER) is None
+
+
+@pytest.mark.parametrize("ignored", [False, True])
+async def test_a_device_that_was_kept_out_has_not_joined(dongle, radio, listener, ignored):
+    dongle.keeps_out(MemoryDevice(METER, 0x1001), JoinKind.REJOINED_UNSECURED, ignored=ignored)
+    dongle.joins(MemoryDevice(OTHER, 0x1002), JoinKind.REJOINED_SECURED)
+    await listener.until(lambda: bool(listener.joined))
+    assert listener.joined == [(OTHER, 0x1002)]
 
 
 async def test_blocks_go_between_the_commands_of_a_long_series(dongle, radio, listener):

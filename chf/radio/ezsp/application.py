@@ -21,10 +21,15 @@ from chf.radio.application import configuration, endpoints, eui64_of
 from chf.radio.ezsp.link import HubEzsp
 from chf.radio.link import DongleEvents, DongleSettings
 
+_Decision = ember.EzspDecisionBitmask
+JOINS_AND_REJOINS = _Decision.ALLOW_JOINS | _Decision.ALLOW_UNSECURED_REJOINS
+"""bellows' own policy has the first alone, and a device that lost the network key would stay out for ever."""
+
 
 class HubApplication(ControllerApplication):  # type: ignore[misc]
     def __init__(self, settings: DongleSettings, events: DongleEvents, *, key_table_size: int) -> None:
-        super().__init__({"use_thread": False, **configuration(settings)})
+        policies = {ember.EzspPolicyId.TRUST_CENTER_POLICY.name: JOINS_AND_REJOINS}
+        super().__init__({"use_thread": False, "ezsp_policies": policies, **configuration(settings)})
         self._events = events
         self._key_table_size = key_table_size
 
@@ -101,10 +106,13 @@ class HubApplication(ControllerApplication):  # type: ignore[misc]
 
     def _trust_center_join(self, network_address: int, eui64: Any, status: Any, decision: Any, _parent: int) -> None:
         device = eui64_of(eui64)
-        update, refused = ember.EmberDeviceUpdate, ember.EmberJoinDecision.DENY_JOIN
+        update, decisions = ember.EmberDeviceUpdate, ember.EmberJoinDecision
+        kept_out = {decisions.DENY_JOIN}
+        if status == update.STANDARD_SECURITY_UNSECURED_REJOIN:
+            kept_out.add(decisions.NO_ACTION)  # no network key was sent; who still has it needs none
         if status == update.DEVICE_LEFT:
             self._events.left(device)
-        elif decision != refused:
+        elif decision not in kept_out:
             rejoined = status != update.STANDARD_SECURITY_UNSECURED_JOIN
             self._events.joined(device, int(network_address), rejoined=rejoined)
 

@@ -12,7 +12,7 @@ from chf.eui64 import Eui64
 from chf.radio import zdp
 from chf.radio.application import ZigpyDongle, eui64_of, zigpy_eui64
 from chf.radio.ezsp import security
-from chf.radio.ezsp.application import HubApplication
+from chf.radio.ezsp.application import JOINS_AND_REJOINS, HubApplication
 from chf.radio.ezsp.frames import ApsFrame
 from chf.radio.ezsp.keys import establish_link_key, install_link_key, read_keys, remove_link_key
 from chf.radio.ezsp.link import aps_frame, is_ok
@@ -128,7 +128,7 @@ class EzspDongle(ZigpyDongle[HubApplication]):
         return await read_keys(self._application.ezsp)
 
     async def invite_only(self, *, on: bool) -> None:
-        """By policy. bellows sets one of its own when it starts, and does not put it back after a permit."""
-        ezsp, decision = self._application.ezsp, ember.EzspDecisionBitmask
-        wanted = decision.ALLOW_JOINS | decision.JOINS_USE_INSTALL_CODE_KEY if on else ezsp.tc_policy
-        await ezsp.setPolicy(policyId=ember.EzspPolicyId.TRUST_CENTER_POLICY, decisionId=wanted)
+        """By policy, which lets devices back in that lost the network key, whoever else may join meanwhile."""
+        invited = ember.EzspDecisionBitmask.JOINS_USE_INSTALL_CODE_KEY if on else 0
+        wanted = JOINS_AND_REJOINS | invited
+        await self._application.ezsp.setPolicy(policyId=ember.EzspPolicyId.TRUST_CENTER_POLICY, decisionId=wanted)

@@ -181,7 +181,8 @@ class Configuration:
             self._stack.maximum_children = self.settings[MAX_END_DEVICE_CHILDREN]
         self._keys.size = self.settings[KEY_TABLE_SIZE]
         self._keys.transient_timeout_s = self.settings[TRANSIENT_KEY_TIMEOUT_S]
-        self._keys.policy = JoinPolicy.from_decision(self.settings.policies[TRUST_CENTER_POLICY])
+        policy = self._keys.policy = JoinPolicy.from_decision(self.settings.policies[TRUST_CENTER_POLICY])
+        self._stack.trust_centre.unsecured_rejoin_allowed = policy.allow_rejoins and not policy.ignore_rejoins
 
     def get_configuration_value(self, configuration_id: int) -> tuple[int, int]:
         value = self.settings.configuration.get(configuration_id)

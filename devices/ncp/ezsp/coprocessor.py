@@ -37,6 +37,7 @@ from devices.ncp.ezsp.status import EzspStatus
 from devices.ncp.ezsp.utilities import Counter, Utilities
 from devices.ncp.layout import Handler, TruncatedParametersError, Value
 from devices.ncp.sticks import V13
+from devices.stack.interface import JoinKind
 from devices.stack.persisted import Persisted, key_octets, network_from_json, network_to_json
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ if TYPE_CHECKING:
     from random import Random
 
     from devices.stack.coordinator import ZigbeeCoordinator
-    from devices.stack.interface import ApsIndication, CoordinatorListener, Eui64, JoinKind, LinkKeys, NwkAddress
+    from devices.stack.interface import ApsIndication, CoordinatorListener, Eui64, LinkKeys, NwkAddress
     from devices.time import Scheduler
 
 
@@ -281,9 +282,10 @@ class EzspCoprocessor(Coprocessor):
         self._utilities.counters[Counter.JOIN_INDICATION] += 1
         self._network.device_joined(ieee, address, kind)
 
-    def join_refused(self, ieee: "Eui64", reason: str) -> None:
+    def join_refused(self, ieee: "Eui64", reason: str, kind: "JoinKind") -> None:
         del reason  # EZSP has no room for it
-        self._network.join_refused(ieee)
+        ignored = kind is not JoinKind.ASSOCIATED and self.keys.policy.ignore_rejoins
+        self._network.join_refused(ieee, kind, ignored=ignored)
 
     def device_left(self, ieee: "Eui64", address: "NwkAddress") -> None:
         self._network.device_left(ieee, address)

@@ -31,14 +31,16 @@ class TransientKey:
 
 @dataclass(slots=True)
 class JoinPolicy:
-    """EzspDecisionBitmask of TRUST_CENTER_POLICY (UG100 3.3)."""
+    """EzspDecisionBitmask of TRUST_CENTER_POLICY (UG100 3.3): a bit for those who join, two for those who rejoin."""
 
     allow_joins: bool = False
+    allow_rejoins: bool = False
+    ignore_rejoins: bool = False
     install_code_keys_only: bool = False
 
     @classmethod
     def from_decision(cls, decision: int) -> "JoinPolicy":
-        return cls(bool(decision & 0x01), bool(decision & 0x10))
+        return cls(*(bool(decision & bit) for bit in (0x01, 0x02, 0x08, 0x10)))
 
 
 class KeyTables:
@@ -73,8 +75,8 @@ class KeyTables:
         index = self.find(partner)
         return self._table[index][1] if index != NO_INDEX else self._transient_for(partner)
 
-    def for_join(self, partner: Eui64) -> LinkKey | None:
-        if not self.policy.allow_joins:
+    def for_join(self, partner: Eui64, *, rejoining: bool = False) -> LinkKey | None:
+        if not (rejoining or self.policy.allow_joins):
             return None
         if key := self.for_data(partner):
             return key

@@ -101,9 +101,10 @@ class Network:
             "trustCenterJoinHandler", address, ieee, _JOIN_STATUS[kind], _USE_PRECONFIGURED_KEY, _COORDINATOR_NODE
         )
 
-    def join_refused(self, ieee: Eui64) -> None:
+    def join_refused(self, ieee: Eui64, kind: JoinKind, *, ignored: bool) -> None:
         address = self._stack.address_of(ieee)
-        told = NO_NODE if address is None else address, ieee, _JOIN_STATUS[JoinKind.ASSOCIATED], _DENY_JOIN
+        decision = _NO_ACTION if ignored else _DENY_JOIN
+        told = NO_NODE if address is None else address, ieee, _JOIN_STATUS[kind], decision
         self._callback("trustCenterJoinHandler", *told, _COORDINATOR_NODE)
 
     def device_left(self, ieee: Eui64, address: NwkAddress) -> None:

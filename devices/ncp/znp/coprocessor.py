@@ -235,8 +235,8 @@ class ZnpCoprocessor(Coprocessor):
         self.keys.joined(ieee, address, kind)
         self._device_object.device_joined(ieee, address, kind)
 
-    def join_refused(self, ieee: "Eui64", reason: str) -> None:
-        del reason  # MT has no indication for it
+    def join_refused(self, ieee: "Eui64", reason: str, kind: "JoinKind") -> None:
+        del reason, kind  # MT has no indication for it
         self.keys.refused(ieee)
 
     def device_left(self, ieee: "Eui64", address: "NwkAddress") -> None:
