@@ -45,6 +45,7 @@ class NcpSettings:
     callback_buffers: int | None = None
     table_size: int | None = None
     command_s: float | None = None
+    requires_key_exchange: bool | None = None
 
 
 def read_ncp(section: Section) -> NcpSettings:
@@ -57,6 +58,9 @@ def read_ncp(section: Section) -> NcpSettings:
         callback_buffers=section.optional_integer("callback_buffers", minimum=1, maximum=65_535),
         table_size=section.optional_integer("table_size", minimum=1, maximum=1024),
         command_s=section.optional_number("command_s", maximum=10.0),
+        requires_key_exchange=(
+            section.boolean("requires_key_exchange", default=True) if section.has("requires_key_exchange") else None
+        ),
     )
     section.finish()
     return settings
@@ -109,7 +113,12 @@ def _ezsp_personality(settings: NcpSettings) -> EzspPersonality:
 
 def _znp_personality(settings: NcpSettings) -> ZnpPersonality:
     chosen = ZNP_STICKS[settings.stick]
-    return chosen if settings.table_size is None else replace(chosen, table_size=settings.table_size)
+    requires = settings.requires_key_exchange
+    return replace(
+        chosen,
+        table_size=settings.table_size or chosen.table_size,
+        requires_key_exchange=chosen.requires_key_exchange if requires is None else requires,
+    )
 
 
 def cut_ash(octets: bytes) -> tuple[list[bytes], bytes]:

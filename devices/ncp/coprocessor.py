@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from random import Random
 
     from devices.stack.coordinator import ZigbeeCoordinator
-    from devices.time import Scheduler
+    from devices.time import Scheduler, Timer
 
 ReportOutcome = Callable[[Eui64 | None, Callable[[], None]], None]
 """Takes to which device a message went, None where nobody knows, and what tells the host the outcome when called."""
@@ -76,6 +76,11 @@ class Coprocessor(ABC):
         self.is_up = False
         self._answering = False
         self._held.clear()
+
+    def call_later(self, delay_s: float, do: Callable[[], None]) -> "Timer":
+        """Unless the chip restarts before."""
+        boot = self._boots
+        return self.scheduler.call_later(delay_s, lambda: do() if boot == self._boots else None)
 
     def callback(self) -> Callback:
         """For the handlers of this boot: what they have to say after the next one is not heard."""

@@ -7,7 +7,7 @@ from functools import partial
 from chf.radio.ezsp import EzspRadio, EzspSettings
 from chf.radio.interface import Outbound, Radio, Urgency
 from chf.radio.znp import ZnpRadio, ZnpSettings
-from devices.ncp.sticks import V8, V18
+from devices.ncp.sticks import V8, V18, ZSTACK_3_30
 from devices.stack.interface import Eui64, NetworkState
 from tests.support.radio_dongle import Dongle, MemoryDevice, plugged_dongle
 from tests.support.radio_listener import RecordingListener
@@ -30,7 +30,7 @@ RADIOS = {
     "ezsp v8": (partial(plugged_dongle, V8), ezsp),
     "ezsp v13": (plugged_dongle, ezsp),
     "ezsp v18": (partial(plugged_dongle, V18), ezsp),
-    "znp": (partial(plugged_dongle, None), znp),
+    "znp": (partial(plugged_dongle, ZSTACK_3_30), znp),
 }
 
 

@@ -1,6 +1,7 @@
 """The TI co-processor in memory: keys, the device object, utilities."""
 
 import struct
+from dataclasses import replace
 
 import pytest
 
@@ -26,8 +27,11 @@ from tests.support.znp_host import (
     FORMING,
     INCOMING_MSG,
     INCOMING_MSG_EXT,
+    LEAVE_IND,
     MSG_CB_INCOMING,
+    SMALL,
     STATE_CHANGE_IND,
+    TC_DEVICE_IND,
     ZnpHost,
 )
 
@@ -96,6 +100,30 @@ def test_devices_come_back_after_the_dongle_was_away(host: ZnpHost) -> None:
     assert host.call(0x2748, b"\x00\xff") == b"\x01\x00"
     assert device.stack.address == address
     assert confirms(host, data(address, b"there?")) == [bytes([0, 3, 7])]
+
+
+@pytest.mark.parametrize(("said", "stays"), [(None, False), (b"\x01", False), (b"\x00", True)])
+def test_who_joins_and_asks_for_no_other_key_is_removed_unless_the_host_spares_them(
+    said: bytes | None, stays: bool
+) -> None:
+    """The chip does not keep what the host said: it must be said after each reset."""
+    host = ZnpHost(replace(SMALL, requires_key_exchange=True))
+    host.form()
+    if said is not None:
+        assert host.call(0x2F09, said) == b"\x00"
+    device = joined(host)
+    assert host.heard(LEAVE_IND) == []
+    assert host.call(0x2536, struct.pack("<BHBB", 2, 0, 0, 1)) == b"\x00"  # closed: who is out stays out
+    host.run(10.0)
+    assert device.stack.joined is stays
+    assert len(host.heard(LEAVE_IND)) == (0 if stays else 1)
+    if stays:
+        host.restart()
+        host.run(60.0)
+        assert device.stack.joined  # what is asked of joiners is not asked of who is in
+        switched_on(host, 20.0, ieee=Eui64(DEVICE + 1), key=WELL_KNOWN_KEY)
+        assert host.heard(TC_DEVICE_IND)
+        assert host.heard(LEAVE_IND)
 
 
 def test_unsecured_rejoins_can_be_forbidden(host: ZnpHost) -> None:

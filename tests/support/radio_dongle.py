@@ -14,12 +14,13 @@ from typing import Any
 
 from devices.ncp.ezsp.ash_frames import ResetCode
 from devices.ncp.ezsp.coprocessor import EzspCoprocessor
-from devices.ncp.ezsp.personality import Personality
+from devices.ncp.ezsp.personality import Personality as EzspPersonality
 from devices.ncp.sticks import V13
 from devices.ncp.znp.commands import commands
 from devices.ncp.znp.coprocessor import ZnpCoprocessor
 from devices.ncp.znp.items import Item
 from devices.ncp.znp.nvram import legacy
+from devices.ncp.znp.personality import Personality as ZnpPersonality
 from devices.ncp.znp.status import ZStatus
 from devices.stack.interface import (
     COORDINATOR,
@@ -37,6 +38,8 @@ from devices.stack.interface import (
     NwkAddress,
 )
 from devices.time import EventQueue
+
+Personality = EzspPersonality | ZnpPersonality
 
 LIMIT_S = 60.0
 DONGLE = Eui64(0x00_12_4B_00_01_02_03_04)
@@ -207,9 +210,9 @@ class Loses:
 
 
 class Dongle:
-    """The served co-processor, as a test holds it; a Z-Stack dongle where no EZSP personality is given."""
+    """The served co-processor, as a test holds it."""
 
-    def __init__(self, personality: Personality | None = V13) -> None:
+    def __init__(self, personality: Personality = V13) -> None:
         self._queue = EventQueue(asyncio.get_running_loop().time())
         self._random = random.Random(1)
         self._stacks: list[MemoryStack] = []
@@ -221,8 +224,8 @@ class Dongle:
             self._stacks.append(stack)
             return stack
 
-        if personality is None:
-            self.ncp = ZnpCoprocessor(make_stack, DONGLE, self._queue, self._random)
+        if isinstance(personality, ZnpPersonality):
+            self.ncp = ZnpCoprocessor(make_stack, DONGLE, self._queue, self._random, personality)
         else:
             self.ncp = EzspCoprocessor(make_stack, DONGLE, self._queue, self._random, personality)
         self.mute = False  # takes what the host writes and answers nothing, as a hung dongle does
@@ -407,7 +410,7 @@ class Dongle:
 
 
 @asynccontextmanager
-async def plugged_dongle(personality: Personality | None = V13) -> AsyncIterator[Dongle]:
+async def plugged_dongle(personality: Personality = V13) -> AsyncIterator[Dongle]:
     dongle = Dongle(personality)
     await dongle.plug_in()
     try:

@@ -29,7 +29,7 @@ TC_DEVICE_IND = 0x45CA
 MSG_CB_INCOMING = 0x45FF
 BDB_NOTIFICATION = 0x4F80
 
-SMALL = replace(ZSTACK_3_30, table_size=4)
+SMALL = replace(ZSTACK_3_30, table_size=4, requires_key_exchange=False)
 KEY = bytes(range(0x31, 0x41))
 EXTENDED_PAN = 0x1122334455667788
 FORMING = [b"\x08"] * 5 + [b"\x09"]

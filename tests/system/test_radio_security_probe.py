@@ -6,7 +6,7 @@ import pytest
 
 from chf.radio.ezsp import EzspRadio, EzspSettings
 from chf.radio.znp import ZnpRadio, ZnpSettings
-from devices.ncp.sticks import V8, V13, V18
+from devices.ncp.sticks import V8, V13, V18, ZSTACK_3_30
 from devices.stack.interface import Eui64
 from tests.support.programs import run_chf
 from tests.support.radio_dongle import plugged_dongle
@@ -57,7 +57,7 @@ async def test_a_full_key_table_is_left_alone_and_the_question_stays_open():
 
 
 async def test_a_z_stack_stick_answers_and_keeps_its_flash():
-    async with plugged_dongle(None) as dongle:
+    async with plugged_dongle(ZSTACK_3_30) as dongle:
         radio = ZnpRadio(ZnpSettings(dongle.port))
         await radio.start(RecordingListener(), form=True)
         await radio.stop()

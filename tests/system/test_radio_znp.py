@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from unittest.mock import ANY
 
 import pytest
@@ -11,6 +12,7 @@ from chf.eui64 import format_eui64, parse_eui64
 from chf.radio.interface import Delivery, RadioState
 from chf.radio.znp import ZnpRadio, ZnpSettings, frames
 from chf.radio.znp.dongle import ZnpDongle
+from devices.ncp.sticks import ZSTACK_3_30
 from devices.ncp.znp.items import Table
 from devices.ncp.znp.nvram import ZSTACK, NvKey, Nvram
 from devices.ncp.znp.status import ZStatus
@@ -25,7 +27,7 @@ pytestmark = pytest.mark.usefixtures("no_complaints")
 
 @pytest.fixture
 async def dongle() -> AsyncIterator[Dongle]:
-    async with plugged_dongle(None) as plugged:
+    async with plugged_dongle(ZSTACK_3_30) as plugged:
         yield plugged
 
 
@@ -173,6 +175,29 @@ async def test_a_build_without_install_codes_is_told_without_the_key(dongle, rad
         await radio.permit(METER, KEY, 60)
     assert KEY.hex() not in str(refused.value).lower().replace(":", "")
     assert refused.value.__cause__ is None or KEY.hex() not in str(refused.value.__cause__).lower().replace(":", "")
+
+
+async def test_who_joins_is_not_removed_for_asking_for_no_other_key(listener):
+    """Neither after the first start nor after a later one, for the dongle does not keep what it is told."""
+    async with plugged_dongle(replace(ZSTACK_3_30, join_timeout_s=0.0)) as dongle:
+        radio = ZnpRadio(ZnpSettings(dongle.port))
+        await radio.start(listener, form=True)
+        dongle.joins(MemoryDevice(METER, 0x1001))
+        dongle.reboot()
+        await listener.until(lambda: listener.state_names()[-2:] == ["CONNECTING", "UP"] and len(listener.states) > 2)
+        dongle.joins(MemoryDevice(Eui64(METER + 1), 0x1002))
+        assert dongle.stack.removed == []
+        await radio.stop()
+
+
+async def test_a_build_that_cannot_spare_joiners_serves_as_it_was_made(listener):
+    without = replace(ZSTACK_3_30, join_timeout_s=0.0, lacks=frozenset({"bdbSetTcRequireKeyExchange"}))
+    async with plugged_dongle(without) as dongle:
+        radio = ZnpRadio(ZnpSettings(dongle.port))
+        await radio.start(listener, form=True)
+        dongle.joins(MemoryDevice(METER, 0x1001))
+        assert dongle.stack.removed == [METER]
+        await radio.stop()
 
 
 async def test_a_device_that_does_not_announce_itself_is_told_a_little_later(dongle, radio, listener, monkeypatch):

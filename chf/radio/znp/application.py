@@ -9,6 +9,7 @@ which it can neither be given ours nor be asked for it; `_write_stack_settings`,
 """
 
 import asyncio
+import contextlib
 from typing import Any
 
 import zigpy.config
@@ -16,6 +17,7 @@ import zigpy.exceptions
 import zigpy_znp.commands as mt
 import zigpy_znp.types as znp
 from zigpy_znp.commands.af import TransmitOptions
+from zigpy_znp.exceptions import CommandNotRecognized
 from zigpy_znp.zigbee.application import ControllerApplication
 
 from chf.radio import zdp
@@ -104,10 +106,23 @@ class HubApplication(ControllerApplication):  # type: ignore[misc]
         await self._write_stack_settings()
         await dongle.reset()
         await dongle.start_network()
+        await self._spare_key_exchange()
         for descriptor in endpoints():
             if descriptor.endpoint == HUB_ENDPOINT:
                 await self.add_endpoint(descriptor)
         await dongle.request(mt.ZDO.MsgCallbackRegister.Req(ClusterId=_EVERY_CLUSTER), RspStatus=znp.Status.SUCCESS)
+
+    async def _spare_key_exchange(self) -> None:
+        """Z-Stack may remove who joins and asks for no link key within 15 s, which Smart Energy devices never do.
+
+        TI's builds differ in it, and the chip does not keep what it is told. A build that lacks the command goes on
+        as it was made.
+        """
+        with contextlib.suppress(CommandNotRecognized):
+            await self.znp.request(
+                mt.AppConfig.BDBSetTcRequireKeyExchange.Req(BdbTrustCenterRequireKeyExchange=False),
+                RspStatus=znp.Status.SUCCESS,
+            )
 
     async def energy_scan(self, channels: Any, duration_exp: int, count: int) -> dict[int, float]:
         """Asked of the dongle's own device object, which zigpy does by way of a device that we do not have."""

@@ -42,7 +42,8 @@ _REPEATABLE = (
     *(mt.SYS.Version.Req, mt.SYS.GetExtAddr.Req, mt.UTIL.AssocFindDevice.Req),
     *(mt.SYS.OSALNVLength.Req, mt.SYS.OSALNVReadExt.Req, mt.SYS.OSALNVWriteExt.Req),
     *(mt.SYS.NVLength.Req, mt.SYS.NVRead.Req, mt.SYS.NVWrite.Req),
-    *(mt.ZDO.MsgCallbackRegister.Req, mt.AppConfig.BDBSetChannel.Req, mt.AppConfig.BDBSetJoinUsesInstallCodeKey.Req),
+    *(mt.ZDO.MsgCallbackRegister.Req, mt.AppConfig.BDBSetChannel.Req),
+    *(mt.AppConfig.BDBSetJoinUsesInstallCodeKey.Req, mt.AppConfig.BDBSetTcRequireKeyExchange.Req),
 )
 """What a dongle does twice as it does it once. Of these one start takes a hundred, and MT repeats nothing: on a line
 that loses one frame in a hundred hardly any start would come to its end."""

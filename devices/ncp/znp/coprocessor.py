@@ -66,6 +66,7 @@ class ZnpCoprocessor(Coprocessor):
         self._make_stack = make_stack
         self._hardware_ieee = ieee
         self._commands = commands()
+        self._served = {name: row for name, row in self._commands.items() if name not in personality.lacks}
         self._line = bytearray()
         self._receiver = MtReceiver()
         self._waiting: list[MtFrame] = []
@@ -109,9 +110,9 @@ class ZnpCoprocessor(Coprocessor):
         self._device_object = DeviceObject(self, self.nvram, tables)
         self._messaging = Messaging(self, tables, self._device_object)
         utilities = Utilities(self, self.personality, tables)
-        security = Security(self.stack, tables)
-        parts = (self.nvram, self._network, self._device_object, self._messaging, security, utilities)
-        return self._handlers_of(self._commands, *parts)
+        self._security = Security(self, self.personality, tables)
+        parts = (self.nvram, self._network, self._device_object, self._messaging, self._security, utilities)
+        return self._handlers_of(self._served, *parts)
 
     # flash
 
@@ -176,18 +177,15 @@ class ZnpCoprocessor(Coprocessor):
     def reboot(self) -> None:
         """Restart, on the host's wish or on its own. The host is told when it is done, and not why (mt_sys.c)."""
         self._boot()
-        boot = self._boots
 
         def running() -> None:
-            if boot != self._boots:
-                return
             self._booting = False
             personality = self.personality
             self.callback()("resetInd", _POWER_UP, TRANSPORT_REVISION, personality.product, *personality.version)
             waiting, self._waiting = self._waiting, []
             self._take(waiting)
 
-        self.scheduler.call_later(self.personality.reset_s, running)
+        self.call_later(self.personality.reset_s, running)
 
     # requests and callbacks
 
@@ -234,6 +232,7 @@ class ZnpCoprocessor(Coprocessor):
     def device_joined(self, ieee: "Eui64", address: "NwkAddress", kind: "JoinKind") -> None:
         self.keys.joined(ieee, address, kind)
         self._device_object.device_joined(ieee, address, kind)
+        self._security.device_joined(ieee, kind)
 
     def join_refused(self, ieee: "Eui64", reason: str, kind: "JoinKind") -> None:
         del reason, kind  # MT has no indication for it
@@ -241,4 +240,5 @@ class ZnpCoprocessor(Coprocessor):
 
     def device_left(self, ieee: "Eui64", address: "NwkAddress") -> None:
         self.keys.left(ieee)
+        self._security.device_left(ieee)
         self._device_object.device_left(ieee, address)

@@ -29,3 +29,8 @@ class Personality:
     reset_s: float = 0.02  # our choice; the chip needs longer
     """How long a reset takes."""
     node_descriptor: NodeDescriptor = _CC2652
+    requires_key_exchange: bool = True  # bdb_interface.h: TRUE but for TP2_LEGACY_ZC; FALSE in a later SDK
+    """Until the host says otherwise, whoever joins and asks for no other link key is removed."""
+    lacks: frozenset[str] = frozenset()
+    """Commands, by their names in `commands.py`, that the build was made without."""
+    join_timeout_s: float = 15.0  # bdb_interface.h, BDB_DEFAULT_TC_NODE_JOIN_TIMEOUT

@@ -3,13 +3,15 @@
 from typing import TYPE_CHECKING
 
 from chf.crypto.install_code import CRC_BYTES, link_key, with_crc
+from devices.ncp.coprocessor import Coprocessor
 from devices.ncp.znp.status import ZStatus
-from devices.stack.interface import Eui64
+from devices.stack.interface import Eui64, JoinKind
 
 if TYPE_CHECKING:
     from devices.ncp.layout import Handler
     from devices.ncp.znp.device_tables import DeviceTables
-    from devices.stack.coordinator import ZigbeeCoordinator
+    from devices.ncp.znp.personality import Personality
+    from devices.time import Timer
 
 _CODE_AND_CRC, _DERIVED_KEY = 1, 2  # formats of BDB_ADD_INSTALLCODE
 _CODE_BYTES = 16  # an install code without its CRC, base device behaviour
@@ -19,18 +21,24 @@ _NONE = 0xFFFF  # 3.12, ZDO_SEC_ENTRY_LOOKUP_EXT: no entry
 
 
 class Security:
-    """Handlers of what concerns keys."""
+    """Handlers of what concerns keys, and the end of those who join and want no key of their own.
 
-    def __init__(self, stack: "ZigbeeCoordinator", tables: "DeviceTables") -> None:
-        self._stack = stack
+    No device here asks for one (Request-Key), as no Smart Energy device does, whose key is established otherwise.
+    """
+
+    def __init__(self, chip: Coprocessor, personality: "Personality", tables: "DeviceTables") -> None:
+        self._chip, self._stack = chip, chip.stack
         self._tables = tables
-        stack.trust_centre.unsecured_rejoin_allowed = True
+        self._join_timeout_s = personality.join_timeout_s
+        self._requires_key_exchange = personality.requires_key_exchange
+        self._joining: dict[Eui64, Timer] = {}
+        self._stack.trust_centre.unsecured_rejoin_allowed = True
 
     def handlers(self) -> dict[str, "Handler"]:
         return {
             "bdbAddInstallCode": self.add_install_code,
             "bdbSetJoinUsesInstallCodeKey": self.set_join_uses_install_code_key,
-            "bdbSetTcRequireKeyExchange": lambda _required: (ZStatus.SUCCESS,),  # no device here asks for another key
+            "bdbSetTcRequireKeyExchange": self.set_tc_require_key_exchange,
             "setAllowRejoinTcPolicy": self.set_allow_rejoin,
             "setDefaultRemoteEndDeviceTimeout": lambda _index: (ZStatus.SUCCESS,),  # children name their own
             "secAddLinkKey": self.sec_add_link_key,
@@ -56,6 +64,26 @@ class Security:
     def set_join_uses_install_code_key(self, required: int) -> tuple[int]:
         self._tables.install_codes_only = bool(required)
         return (ZStatus.SUCCESS,)
+
+    def set_tc_require_key_exchange(self, required: int) -> tuple[int]:
+        """Heeded when the time of a joiner is up (bdb.c)."""
+        self._requires_key_exchange = bool(required)
+        return (ZStatus.SUCCESS,)
+
+    def device_joined(self, ieee: Eui64, kind: JoinKind) -> None:
+        if kind is not JoinKind.ASSOCIATED:
+            return
+        self.device_left(ieee)
+        self._joining[ieee] = self._chip.call_later(self._join_timeout_s, lambda: self._join_timed_out(ieee))
+
+    def device_left(self, ieee: Eui64) -> None:
+        if timer := self._joining.pop(ieee, None):
+            timer.cancel()
+
+    def _join_timed_out(self, ieee: Eui64) -> None:
+        del self._joining[ieee]
+        if self._requires_key_exchange:
+            self._stack.remove(ieee)
 
     def set_allow_rejoin(self, allow: int) -> tuple[int]:
         self._stack.trust_centre.unsecured_rejoin_allowed = bool(allow)
