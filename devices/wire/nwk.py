@@ -1,13 +1,14 @@
-"""NWK frames (Zigbee PRO r21 3.3, 3.4): header and security, and the commands of a one-hop network.
+"""NWK frames (Zigbee PRO r21 3.3, 3.4): header and security, and the commands between a parent and its children.
 
 A frame that was read with security carries its auxiliary header, and its payload is plain where it was read with the
-key. `seal` writes a frame whose payload is plain. Source routes and multicast are refused: nothing in a
-one-hop star makes them; the bits for route discovery and for the end device as initiator say nothing here.
+key. `seal` writes a frame whose payload is plain. Multicast is refused: r22 took it out of the standard. The bits for
+route discovery and for the end device as initiator are read over. The commands of routers are in routing.py, frames
+between networks in inter_pan.py.
 """
 
 from dataclasses import dataclass
 from enum import IntEnum
-from struct import Struct
+from struct import Struct, pack, unpack_from
 from typing import ClassVar, NamedTuple, Self
 
 from cryptography.exceptions import InvalidTag
@@ -27,14 +28,18 @@ assert _AUXILIARY_BYTES + MIC_BYTES == NWK_OVERHEAD_BYTES
 # Frame control, Zigbee PRO 3.3.1.1
 _VERSION = 0x0008  # protocol version 2 in bits 2-5
 _TYPE_VERSION_RESERVED = 0xC03E  # Zigbee PRO 3.3.1.1
-_ROUTES = 0x0580  # a reserved value of route discovery, multicast, source route
+_MULTICAST = 0x0100  # Zigbee PRO 3.3.1.1
 _SECURITY = 0x0200  # Zigbee PRO 3.3.1.1
 _DESTINATION_IEEE = 0x0800  # Zigbee PRO 3.3.1.1
 _SOURCE_IEEE = 0x1000  # Zigbee PRO 3.3.1.1
-_IEEE_ADDRESSES = _DESTINATION_IEEE | _SOURCE_IEEE
+_SOURCE_ROUTE = 0x0400  # Zigbee PRO 3.3.1.1
+_MORE_HEADER = _DESTINATION_IEEE | _SOURCE_IEEE | _SOURCE_ROUTE
 
 _NETWORK_KEY = 0x28  # security control: network key, extended nonce (Zigbee PRO 4.5.1.1)
 _NETWORK_KEY_INSIDE = _NETWORK_KEY | LEVEL
+
+
+_NO_MORE_HEADER = [None, None, None]  # neither IEEE address nor source route
 
 
 class NwkType(IntEnum):
@@ -45,11 +50,16 @@ class NwkType(IntEnum):
 
 
 class NwkCommand(IntEnum):
-    """Those of a one-hop network (Zigbee PRO 3.4)."""
+    """Zigbee PRO table 3.40."""
 
+    ROUTE_REQUEST = 0x01
+    ROUTE_REPLY = 0x02
+    NETWORK_STATUS = 0x03
     LEAVE = 0x04
+    ROUTE_RECORD = 0x05
     REJOIN_REQUEST = 0x06
     REJOIN_RESPONSE = 0x07
+    LINK_STATUS = 0x08
     END_DEVICE_TIMEOUT_REQUEST = 0x0B
     END_DEVICE_TIMEOUT_RESPONSE = 0x0C
 
@@ -62,6 +72,13 @@ class NwkSecurity(NamedTuple):
     key_sequence: int = 0
 
 
+class SourceRoute(NamedTuple):
+    """The way that the originator chose (Zigbee PRO 3.3.1.9); `relays` begins with the one next to the destination."""
+
+    relays: tuple[int, ...]
+    next_relay: int  # place in `relays` of who has the frame next; the originator begins at the end of the list
+
+
 class NwkFrame(NamedTuple):
     destination: int
     source: int
@@ -72,6 +89,7 @@ class NwkFrame(NamedTuple):
     security: NwkSecurity | None = None
     destination_ieee: int | None = None
     source_ieee: int | None = None
+    source_route: SourceRoute | None = None
 
     @classmethod
     def from_bytes(cls, octets: bytes, cipher: AESCCM | None = None) -> Self:
@@ -81,15 +99,17 @@ class NwkFrame(NamedTuple):
         control, destination, source, radius, sequence = _HEADER.unpack_from(octets)
         if control & _TYPE_VERSION_RESERVED != _VERSION:
             raise MalformedFrameError("NWK", f"frame type or protocol version not known (control {control:#06x})", 0)
-        if control & _ROUTES:
-            raise MalformedFrameError("NWK", "source route, multicast or route discovery that is not supported", 0)
+        if control & _MULTICAST:
+            raise MalformedFrameError("NWK", "multicast, which r22 took out of the standard", 0)
         at = HEADER_BYTES
-        destination_ieee = source_ieee = security = None
-        if control & _IEEE_ADDRESSES:
+        destination_ieee = source_ieee = source_route = security = None
+        if control & _MORE_HEADER:
             if control & _DESTINATION_IEEE:
                 destination_ieee, at = _read_ieee(octets, at)
             if control & _SOURCE_IEEE:
                 source_ieee, at = _read_ieee(octets, at)
+            if control & _SOURCE_ROUTE:
+                source_route, at = _read_source_route(octets, at)
         if control & _SECURITY:
             if len(octets) < at + _AUXILIARY_BYTES:
                 raise MalformedFrameError("NWK", "ends within the auxiliary header", len(octets))
@@ -102,44 +122,47 @@ class NwkFrame(NamedTuple):
         payload = octets[at:]
         if security is not None and cipher is not None:
             payload = _opened(octets[:at], payload, security, cipher)
-        return tuple.__new__(  # half the time of cls(...)
-            cls, (destination, source, radius, sequence, payload, type_, security, destination_ieee, source_ieee)
-        )
+        head, more = (destination, source, radius, sequence), (destination_ieee, source_ieee, source_route)
+        return tuple.__new__(cls, (*head, payload, type_, security, *more))  # half the time of cls(...)
 
     def seal(self, cipher: AESCCM) -> bytes:
         """The octets of a frame with `security` whose payload is plain: header, auxiliary header, ciphertext, MIC."""
-        destination, source, radius, sequence, payload, type_, security, destination_ieee, source_ieee = self
+        destination, source, radius, sequence, payload, type_, security, *more = self
         assert security is not None, "to be sent with security"
         counter, ieee, key_sequence = security
-        if destination_ieee is source_ieee is None:
-            control, addresses = _VERSION | _SECURITY | type_, b""
-        else:
-            control, addresses = self._control_and_addresses()
-        header = _HEADER.pack(control, destination, source, radius, sequence) + addresses
+        control, behind = _VERSION | _SECURITY | type_, b""
+        if more != _NO_MORE_HEADER:
+            control, behind = self._control_and_rest()
+        header = _HEADER.pack(control, destination, source, radius, sequence) + behind
         inside = header + _AUXILIARY.pack(_NETWORK_KEY_INSIDE, counter, ieee, key_sequence)
         on_air = header + _AUXILIARY.pack(_NETWORK_KEY, counter, ieee, key_sequence)
         return on_air + cipher.encrypt(NONCE.pack(ieee, counter, _NETWORK_KEY_INSIDE), payload, inside)
 
     def to_bytes(self) -> bytes:
         """As it stands: with `security`, the payload is ciphertext and MIC already."""
-        control, addresses = self._control_and_addresses()
-        header = _HEADER.pack(control, self.destination, self.source, self.radius, self.sequence) + addresses
+        control, behind = self._control_and_rest()
+        header = _HEADER.pack(control, self.destination, self.source, self.radius, self.sequence) + behind
         if self.security is not None:
             header += _AUXILIARY.pack(_NETWORK_KEY, *self.security)
         return header + self.payload
 
-    def _control_and_addresses(self) -> tuple[int, bytes]:
+    def _control_and_rest(self) -> tuple[int, bytes]:
+        """Frame control, and the parts of the header that it announces."""
         control = _VERSION | self.type
         if self.security is not None:
             control |= _SECURITY
-        addresses = b""
+        rest = b""
         if self.destination_ieee is not None:
             control |= _DESTINATION_IEEE
-            addresses += self.destination_ieee.to_bytes(8, "little")
+            rest += self.destination_ieee.to_bytes(8, "little")
         if self.source_ieee is not None:
             control |= _SOURCE_IEEE
-            addresses += self.source_ieee.to_bytes(8, "little")
-        return control, addresses
+            rest += self.source_ieee.to_bytes(8, "little")
+        if self.source_route is not None:
+            control |= _SOURCE_ROUTE
+            relays, next_relay = self.source_route
+            rest += bytes((len(relays), next_relay)) + addresses_to_bytes(relays)
+        return control, rest
 
 
 def _opened(headers: bytes, sealed: bytes, security: NwkSecurity, cipher: AESCCM) -> bytes:
@@ -162,7 +185,27 @@ def _read_ieee(octets: bytes, at: int) -> tuple[int, int]:
     return int.from_bytes(octets[at:end], "little"), end
 
 
-def _body(octets: bytes, command: NwkCommand, length: int) -> bytes:
+def _read_source_route(octets: bytes, at: int) -> tuple[SourceRoute, int]:
+    """A source route, and the offset behind it (Zigbee PRO 3.3.1.9). Its next relay may lie outside of it."""
+    if len(octets) < at + 2:
+        raise MalformedFrameError("NWK", "ends within its source route", len(octets))
+    relays, end = read_addresses(octets, at + 2, octets[at], "NWK")
+    return SourceRoute(relays, octets[at + 1]), end
+
+
+def read_addresses(octets: bytes, at: int, count: int, layer: str) -> tuple[tuple[int, ...], int]:
+    """So many network addresses, and the offset behind them."""
+    end = at + 2 * count
+    if len(octets) < end:
+        raise MalformedFrameError(layer, f"ends within its {count} relays", len(octets))
+    return unpack_from(f"<{count}H", octets, at), end
+
+
+def addresses_to_bytes(addresses: tuple[int, ...]) -> bytes:
+    return pack(f"<{len(addresses)}H", *addresses)
+
+
+def body_of(octets: bytes, command: NwkCommand, length: int) -> bytes:
     """What follows the command identifier. Longer bodies are taken: later revisions append to them."""
     if not octets or octets[0] != command:
         raise MalformedFrameError("NWK command", f"not a {command.name}", 0)
@@ -181,7 +224,7 @@ class Leave:
 
     @classmethod
     def from_bytes(cls, octets: bytes) -> Self:
-        options = _body(octets, NwkCommand.LEAVE, 1)[0]
+        options = body_of(octets, NwkCommand.LEAVE, 1)[0]
         return cls(bool(options & 0x40), bool(options & 0x20), bool(options & 0x80))
 
     def to_bytes(self) -> bytes:
@@ -197,7 +240,7 @@ class _Command(Fields):
 
     @classmethod
     def from_bytes(cls, octets: bytes) -> Self:
-        return super().from_bytes(_body(octets, cls.COMMAND, cls.LAYOUT.size))
+        return super().from_bytes(body_of(octets, cls.COMMAND, cls.LAYOUT.size))
 
     def to_bytes(self) -> bytes:
         return bytes((self.COMMAND,)) + super().to_bytes()

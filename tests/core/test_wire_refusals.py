@@ -5,7 +5,7 @@ import pytest
 from devices.stack.interface import LinkKey, NetworkState
 from devices.stack.nwk_layer import RESERVE, FrameCounter
 from devices.stack.persisted import DeviceState
-from devices.wire import aps, mac, nwk, zdp
+from devices.wire import aps, mac, nwk, routing, zdp
 from devices.wire.aps import ApsFrame
 from devices.wire.errors import MalformedFrameError
 from devices.wire.mac import MacFrame
@@ -28,10 +28,21 @@ REFUSED = [
     (NwkFrame, "0800 3412 0000 1e", 7, "shorter"),
     (NwkFrame, "0c00 3412 0000 1e 05", 0, "version"),
     (NwkFrame, "0a00 3412 0000 1e 05", 0, "frame type"),
-    (NwkFrame, "0804 3412 0000 1e 05 01 00", 0, "source route"),
+    (NwkFrame, "0809 3412 0000 1e 05 01 00", 0, "multicast"),
+    (NwkFrame, "0804 3412 0000 1e 05 01", 9, "source route"),
+    (NwkFrame, "0804 3412 0000 1e 05 02 01 7856 21", 13, "2 relays"),
     (NwkFrame, "0810 3412 0000 1e 05 01 00", 10, "IEEE"),
     (nwk.Leave, "06 00", 0, "LEAVE"),
     (nwk.RejoinResponse, "07 34", 2, "early"),
+    (routing.RouteRequest, "02 00 01 3412 00", 0, "ROUTE_REQUEST"),
+    (routing.RouteRequest, "01 00 01 3412", 5, "early"),
+    (routing.RouteRequest, "01 18 01 3412 00", 1, "many-to-one"),
+    (routing.RouteRequest, "01 20 01 3412 00 d1000000004b12", 13, "IEEE"),
+    (routing.RouteReply, "02 00 01 0000 3412", 7, "early"),
+    (routing.RouteReply, "02 30 01 0000 3412 02 d1000000004b1200 00", 17, "IEEE"),
+    (routing.NetworkStatus, "03 0c 34", 3, "early"),
+    (routing.RouteRecord, "05 02 3412 78", 5, "2 relays"),
+    (routing.LinkStatus, "08 62 3412 11 7856", 7, "early"),
     (ApsFrame, "40 07 1900", 4, "shorter"),
     (ApsFrame, "01 07 1900 0901 03 09", 0, "neither data"),
     (ApsFrame, "12 07 1900 0901 03 09", 0, "neither data"),

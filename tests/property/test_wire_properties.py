@@ -6,16 +6,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from devices.wire import aps, mac, nwk, zdp
+from devices.wire import aps, mac, nwk, routing, zdp
 from devices.wire.aps import ApsFrame, ApsSecurity, ApsType, Delivery, ExtendedHeader, Fragmentation
 from devices.wire.errors import FrameSecurityError, MalformedFrameError
 from devices.wire.mac import AddressMode, MacFrame, MacType
-from devices.wire.nwk import NwkFrame, NwkSecurity, NwkType
+from devices.wire.nwk import NwkFrame, NwkSecurity, NwkType, SourceRoute
 from devices.wire.security import KeyIdentifier, cipher_for
 
 u8, u16, u32, u64 = (st.integers(0, 2**bits - 1) for bits in (8, 16, 32, 64))
 flag = st.booleans()
 octets = st.binary(max_size=40)
+relays = st.lists(u16, max_size=9).map(tuple)
 clusters = st.lists(u16, max_size=8).map(tuple)
 
 
@@ -25,6 +26,7 @@ nwk_security = st.builds(NwkSecurity, u32, u64, u8)
 nwk_frames = st.builds(
     NwkFrame,
     *(u16, u16, u8, u8, octets, st.sampled_from(NwkType), st.none() | nwk_security, st.none() | u64, st.none() | u64),
+    st.none() | st.builds(SourceRoute, relays, u8),
 )
 
 
@@ -77,6 +79,7 @@ def aps_frames(draw):
 neighbours = st.builds(
     zdp.Neighbour, u64, u64, u16, st.integers(0, 3), flag, st.integers(0, 7), st.integers(0, 3), u8, u8
 )
+links = st.builds(routing.Link, u16, st.integers(0, 7), st.integers(0, 7))
 CODECS = {
     MacFrame: mac_frames(),
     ApsFrame: aps_frames(),
@@ -88,6 +91,13 @@ CODECS = {
     nwk.RejoinResponse: st.builds(nwk.RejoinResponse, u16, u8),
     nwk.EndDeviceTimeoutRequest: st.builds(nwk.EndDeviceTimeoutRequest, u8, u8),
     nwk.EndDeviceTimeoutResponse: st.builds(nwk.EndDeviceTimeoutResponse, u8, u8),
+    routing.RouteRequest: st.builds(
+        routing.RouteRequest, u8, u16, u8, st.sampled_from(routing.ManyToOne), st.none() | u64
+    ),
+    routing.RouteReply: st.builds(routing.RouteReply, u8, u16, u16, u8, st.none() | u64, st.none() | u64),
+    routing.NetworkStatus: st.builds(routing.NetworkStatus, u8, u16),
+    routing.RouteRecord: st.builds(routing.RouteRecord, relays),
+    routing.LinkStatus: st.builds(routing.LinkStatus, st.lists(links, max_size=31).map(tuple), flag, flag),
     aps.ApsCommandFrame: st.builds(aps.ApsCommandFrame, u8, octets, aps_security),
     aps.TransportNetworkKey: st.builds(aps.TransportNetworkKey, u8, u64, u64, st.binary(min_size=16, max_size=16)),
     zdp.DeviceAnnounce: st.builds(zdp.DeviceAnnounce, u16, u64, u8),

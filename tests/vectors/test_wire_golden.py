@@ -5,10 +5,10 @@ import struct
 import pytest
 
 from chf.crypto.mmo import key_transport_key
-from devices.wire import aps, mac, nwk, security, zdp
+from devices.wire import aps, mac, nwk, routing, security, zdp
 from devices.wire.aps import ApsCommandFrame, ApsFrame, ApsSecurity, ApsType, ExtendedHeader, Fragmentation
 from devices.wire.mac import AddressMode, MacFrame, MacType, fcs
-from devices.wire.nwk import NwkFrame, NwkSecurity, NwkType
+from devices.wire.nwk import NwkFrame, NwkSecurity, NwkType, SourceRoute
 from devices.wire.security import KeyIdentifier, cipher_for
 
 COORDINATOR, DEVICE = 0x00124B0000000001, 0x00124B00000000D1
@@ -144,6 +144,19 @@ GOLDEN = [
         NwkFrame(0, 0x1234, 1, 6, b"\x06\x80", NwkType.COMMAND, None, COORDINATOR, DEVICE),
         "0918 0000 3412 01 06 01000000004b1200 d1000000004b1200 0680",
     ),
+    (
+        NwkFrame(0x1234, 0, 30, 5, b"x", source_route=SourceRoute((0x5678, 0x9ABC), 1)),
+        "0804 3412 0000 1e 05 02 01 7856 bc9a 78",
+    ),
+    (routing.RouteRequest(7, 0x1234, destination_ieee=DEVICE), "01 20 07 3412 00 d1000000004b1200"),
+    (routing.RouteRequest(7, 0xFFFC, 2, routing.ManyToOne.WITH_ROUTE_RECORDS), "01 08 07 fcff 02"),
+    (
+        routing.RouteReply(7, 0, 0x1234, 3, COORDINATOR, DEVICE),
+        "02 30 07 0000 3412 03 01000000004b1200 d1000000004b1200",
+    ),
+    (routing.NetworkStatus(routing.NetworkStatusCode.MANY_TO_ONE_ROUTE_FAILURE, 0x1234), "03 0c 3412"),
+    (routing.RouteRecord((0x5678, 0x9ABC)), "05 02 7856 bc9a"),
+    (routing.LinkStatus((routing.Link(0, 1, 3), routing.Link(0x5678, 7, 0)), last=False), "08 22 0000 31 7856 07"),
     (ApsFrame(7, 0x0019, 0x0109, 3, 9, b"z", ack_request=True), "40 07 1900 0901 03 09 7a"),
     (
         ApsFrame(7, 0x0704, 0x0109, 3, 9, b"z", extended=ExtendedHeader(Fragmentation.FIRST, 4)),
