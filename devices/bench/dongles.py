@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from random import Random
 
 from devices.bench.toml_section import Section
+from devices.ncp.ezsp.ash import StartHabit
 from devices.ncp.ezsp.ash_frames import ResetCode
 from devices.ncp.ezsp.configuration import APS_UNICAST_MESSAGE_COUNT, KEY_TABLE_SIZE
 from devices.ncp.ezsp.coprocessor import EzspCoprocessor
@@ -46,6 +47,7 @@ class NcpSettings:
     table_size: int | None = None
     command_s: float | None = None
     requires_key_exchange: bool | None = None
+    start: StartHabit = StartHabit.PLAIN
 
 
 def read_ncp(section: Section) -> NcpSettings:
@@ -57,6 +59,7 @@ def read_ncp(section: Section) -> NcpSettings:
         aps_unicast_message_count=section.optional_integer("aps_unicast_message_count", minimum=1, maximum=255),
         callback_buffers=section.optional_integer("callback_buffers", minimum=1, maximum=65_535),
         table_size=section.optional_integer("table_size", minimum=1, maximum=1024),
+        start=StartHabit(section.choice("start", tuple(habit.value for habit in StartHabit), StartHabit.PLAIN.value)),
         command_s=section.optional_number("command_s", maximum=10.0),
         requires_key_exchange=(
             section.boolean("requires_key_exchange", default=True) if section.has("requires_key_exchange") else None
@@ -107,6 +110,7 @@ def _ezsp_personality(settings: NcpSettings) -> EzspPersonality:
         scan_takes_time=chosen.scan_takes_time if takes_time is None else takes_time,
         callback_buffers=buffers or chosen.callback_buffers,
         command_s=chosen.command_s if settings.command_s is None else settings.command_s,
+        start=settings.start,
         configuration=chosen.configuration | {key: value for key, value in configured.items() if value is not None},
     )
 

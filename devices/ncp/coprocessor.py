@@ -61,6 +61,8 @@ class Coprocessor(ABC):
         self.random = random
         self._boots = 0
         self._answering = False
+        self.callback_due = False
+        """A command causes a callback that comes later than its answer."""
         self._held: list[tuple[str, tuple[Value, ...]]] = []
 
     def report(self, address: int, say: Callable[[], None]) -> None:

@@ -23,6 +23,8 @@ _SOURCE_ROUTE_TABLE_SIZE = 0x1A  # UG100 3.3, EzspConfigId
 
 COMMAND_S = 0.012
 """Logs of hosts with their times: universal-silabs-flasher issue 3, bellows issue 468, Domoticz-Zigbee issue 1142."""
+RESET_S = 1.1
+"""1.0 to 1.3 s in logs: herdsman issue 1053, universal-silabs-flasher issue 99, bellows issue 735."""
 _FREE_BUFFERS = 75  # the most that public logs of getValue show after the host's configuration, but for one of 127
 
 V8 = Ezsp("v8", 8, 0x6A50)
@@ -68,6 +70,7 @@ SKYCONNECT_7_1 = Ezsp(
     callback_buffers=_FREE_BUFFERS,
     scan_takes_time=True,
     command_s=COMMAND_S,
+    reset_s=RESET_S,
 )
 
 DONGLE_E_7_4 = Ezsp(
@@ -91,6 +94,7 @@ DONGLE_E_7_4 = Ezsp(
     callback_buffers=_FREE_BUFFERS,
     scan_takes_time=True,
     command_s=COMMAND_S,
+    reset_s=RESET_S,
 )
 
 ZBT_2 = Ezsp(
@@ -115,6 +119,7 @@ ZBT_2 = Ezsp(
     callback_buffers=_FREE_BUFFERS,
     scan_takes_time=True,
     command_s=COMMAND_S,
+    reset_s=RESET_S,
     baud=460_800,  # the manifest
 )
 

@@ -14,6 +14,7 @@ from devices.ncp.ezsp.ash import (
     LinkFailed,
     PayloadReceived,
     ResetRequested,
+    StartHabit,
 )
 from devices.ncp.ezsp.ash_frames import (
     AckFrame,
@@ -27,10 +28,12 @@ from devices.ncp.ezsp.ash_frames import (
 )
 
 PAYLOAD = b"payload"
+CANCEL = b"\x1a"  # UG101 2.1
+RST = ResetFrame().to_bytes()
 
 
 def frames(line: bytes) -> list[Frame]:
-    parsed = [parse_frame(piece) for piece in line.split(b"\x7e") if piece]
+    parsed = [parse_frame(piece.rpartition(CANCEL)[2]) for piece in line.split(b"\x7e") if piece]
     assert None not in parsed
     return [frame for frame in parsed if frame is not None]
 
@@ -273,3 +276,51 @@ def test_timeouts_count_only_in_a_row() -> None:
             assert ash.handle_deadline(now) == ()
         ash.receive(AckFrame(number + 1).to_bytes(), now)
     assert ash.failed is None
+
+
+# how a stick starts
+
+
+def test_a_chip_takes_its_time_to_boot_and_hears_nothing_meanwhile() -> None:
+    ash = Ash(reset_s=1.1)
+    assert ash.receive(RST, 5.0) == (ResetRequested(),)
+    assert ash.data_to_send(5.0) == b""
+    assert ash.deadline() == 6.1
+    assert ash.receive(DataFrame(0, 0, PAYLOAD).to_bytes() + RST, 6.0) == ()
+    ash.handle_deadline(6.0)
+    assert ash.data_to_send(6.0) == b""
+    ash.handle_deadline(6.1)
+    assert ash.data_to_send(6.1) == CANCEL + ResetAckFrame(ResetCode.SOFTWARE).to_bytes()
+    assert ash.deadline() is None
+    assert ash.receive(DataFrame(0, 0, PAYLOAD).to_bytes(), 6.2) == (PayloadReceived(PAYLOAD),)
+
+
+@pytest.mark.parametrize(
+    ("habit", "first"),
+    [
+        (StartHabit.PLAIN, [ResetAckFrame(ResetCode.SOFTWARE)]),
+        (StartHabit.ERROR_FIRST, [ErrorFrame(3)]),
+        (StartHabit.FAILED, 5 * [ErrorFrame(0x51)]),
+    ],
+)
+def test_what_a_stick_says_to_the_first_host(habit: StartHabit, first: list[Frame]) -> None:
+    ash = Ash(habit=habit)
+    assert bool(ash.receive(RST, 0.0)) is (habit is StartHabit.PLAIN)
+    assert frames(ash.data_to_send(0.0)) == first
+    if habit is StartHabit.FAILED:  # it is deaf
+        ash.receive(DataFrame(0, 0, PAYLOAD).to_bytes(), 0.5)
+        assert frames(ash.data_to_send(0.5)) == [ErrorFrame(0x51)]
+    assert ash.receive(RST, 1.0) == (ResetRequested(),)
+    assert frames(ash.data_to_send(1.0)) == [ResetAckFrame(ResetCode.SOFTWARE)]
+
+
+def test_what_a_former_host_did_not_acknowledge_comes_before_the_restart_is_told() -> None:
+    ash = Ash(reset_s=1.1, habit=StartHabit.FORMER_DATA)
+    ash.receive(RST, 0.0)
+    (former,) = frames(ash.data_to_send(0.0))
+    assert isinstance(former, DataFrame)
+    assert former.retransmitted
+    ash.handle_deadline(1.1)
+    assert frames(ash.data_to_send(1.1)) == [ResetAckFrame(ResetCode.SOFTWARE)]
+    ash.receive(RST, 2.0)
+    assert ash.data_to_send(2.0) == b""  # the second host hears none of it

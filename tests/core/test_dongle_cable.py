@@ -116,6 +116,6 @@ def test_a_dead_dongle_hears_and_says_nothing() -> None:
     dongle.receive(b"\x1a\xc0\x38\xbc\x7e")
     assert (dongle.data_to_send(), dongle.deadline()) == (b"", None)
     world.queue.run_until(1.0)
-    assert dongle.data_to_send() == bytes.fromhex("C102029B7B7E")  # power on
+    assert dongle.data_to_send() == bytes.fromhex("1AC102029B7B7E")  # power on
     dongle.receive(b"\xc0\x38\xbc\x7e")
-    assert dongle.data_to_send() == bytes.fromhex("C1020B0A527E")
+    assert dongle.data_to_send() == bytes.fromhex("1AC1020B0A527E")

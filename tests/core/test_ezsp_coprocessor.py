@@ -301,6 +301,15 @@ def test_transient_keys_end_by_time_and_by_reset(host: EzspHost) -> None:
     assert sl(host.call(0x0113, by_eui)[-4:]) == SL_NOT_FOUND
 
 
+def test_the_answer_that_brings_the_network_up_says_that_a_callback_follows(host: EzspHost) -> None:
+    host.negotiate()
+    assert host.call_raw(0x0017, b"\x00\x00").control == 0x84
+    assert host.call_raw(0x0005).control == 0x80
+    host.run(1.0)
+    assert len(host.heard(STACK_STATUS)) == 1
+    assert host.call_raw(0x0017, b"\x00\x00").control == 0x80  # it is up
+
+
 # joining
 
 
@@ -417,7 +426,7 @@ def test_a_node_that_is_told_to_reset_does_so_instead_of_answering(host: EzspHos
 def test_a_reboot_of_its_own_is_told(host: EzspHost) -> None:
     resets = host.resets
     host.dongle.reboot(ResetCode.WATCHDOG)
-    assert host.dongle.data_to_send() == bytes.fromhex("C102038B5A7E")
+    assert host.dongle.data_to_send() == bytes.fromhex("1AC102038B5A7E")
     assert host.resets == resets
 
 

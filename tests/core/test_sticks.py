@@ -12,6 +12,7 @@ from devices.bench.scenario import load_scenario
 from devices.bench.serve import Bench, ServeOptions
 from devices.bench.toml_section import ScenarioError
 from devices.bench.world import build_world
+from devices.ncp.ezsp.ash import StartHabit
 from devices.ncp.sticks import DONGLE_E_7_4, EZSP_STICKS, SKYCONNECT_7_1, V13, ZBT_2, ZNP_STICKS
 from tests.support.ezsp_host import EzspHost
 
@@ -22,7 +23,7 @@ PAGE = (Path(__file__).parents[2] / "docs" / "scenario.md").read_text()
 
 
 def at_once(stick) -> EzspHost:
-    host = EzspHost(replace(stick, command_s=0.0))
+    host = EzspHost(replace(stick, command_s=0.0, reset_s=0.0))
     host.negotiate()
     return host
 
@@ -95,12 +96,13 @@ def test_what_a_stick_has_not_yet_answered_is_lost_with_its_reset():
 
 def test_a_scenario_names_its_stick(tmp_path: Path):
     path = tmp_path / "it.toml"
-    path.write_text('[ncp]\nstick = "zbt-2"\ncommand_s = 0.05\ntable_size = 5\n')
+    path.write_text('[ncp]\nstick = "zbt-2"\ncommand_s = 0.05\ntable_size = 5\nstart = "failed"\n')
     scenario = load_scenario(path)
     dongle = build_world(scenario, NoEvents(), 0.0, kind_of(scenario.ncp, None)).dongle
     stick = dongle.personality
     assert (stick.name, stick.baud, stick.command_s, dongle.keys.size) == ("zbt-2", 460_800, 0.05, 5)
-    assert (stick.callback_buffers, stick.scan_takes_time) == (75, True)
+    assert (stick.callback_buffers, stick.scan_takes_time, stick.reset_s) == (75, True, 1.1)
+    assert stick.start is StartHabit.FAILED
 
 
 @pytest.mark.parametrize(

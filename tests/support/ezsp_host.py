@@ -87,7 +87,7 @@ class EzspHost:
                 self.dongle.receive(_line(bytes([0x80 | self._expected])))
 
     def _take(self, piece: bytes) -> None:
-        body = _unstuffed(piece)
+        body = _unstuffed(piece.rpartition(b"\x1a")[2])
         assert binascii.crc_hqx(body, 0xFFFF) == 0
         if body[0] == 0xC1:
             self.resets += 1

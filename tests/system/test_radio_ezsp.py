@@ -2,12 +2,15 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import replace
 
 import pytest
 
 from chf.errors import UsageError
 from chf.radio.ezsp import EzspRadio, EzspSettings
 from chf.radio.interface import Delivery, Outbound, RadioState, Urgency
+from devices.ncp.ezsp.ash import StartHabit
+from devices.ncp.sticks import V13
 from devices.stack.interface import ApsStatus, JoinKind
 from tests.contract.radio_bench import KEY, METER, OTHER, block, message
 from tests.support.radio_dongle import Dongle, MemoryDevice, Noise, plugged_dongle
@@ -33,6 +36,18 @@ async def radio(dongle, listener) -> AsyncIterator[EzspRadio]:
     await radio.start(listener, form=True)
     yield radio
     await radio.stop()
+
+
+@pytest.mark.parametrize("habit", StartHabit)
+async def test_the_hub_comes_up_on_a_stick_with_any_habit_of_starting(listener, monkeypatch, habit):
+    monkeypatch.setattr("bellows.uart.RESET_TIMEOUT", 1.0)  # how long bellows waits for each of its resets
+    async with plugged_dongle(replace(V13, start=habit, reset_s=0.2)) as dongle:
+        radio = EzspRadio(EzspSettings(dongle.port))
+        await radio.start(listener, form=True)
+        try:
+            assert await radio.send(message(await invited(dongle, radio))) is Delivery.DELIVERED
+        finally:
+            await radio.stop()
 
 
 async def invited(dongle, radio, **settings) -> MemoryDevice:

@@ -52,7 +52,7 @@ def test_the_pseudo_random_sequence() -> None:
 def test_a_host_starts_as_bellows_does() -> None:
     ash = Ash()
     assert ash.receive(b"\x1a" * 32 + bytes.fromhex("C0 38 BC 7E"), 0.0) == (ResetRequested(),)
-    assert ash.data_to_send(0.0) == bytes.fromhex("C1 02 0B 0A 52 7E")
+    assert ash.data_to_send(0.0) == bytes.fromhex("1A C1 02 0B 0A 52 7E")
     assert ash.receive(bytes.fromhex("00 42 21 A8 50 ED 2C 7E"), 0.1) == (PayloadReceived(bytes.fromhex("00000004")),)
     ash.send(bytes.fromhex("0080000D024074"))
     assert ash.data_to_send(0.1) == bytes.fromhex("01 42 A1 A8 59 28 55 C6 A6 C8 7E")

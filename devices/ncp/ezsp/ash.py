@@ -16,12 +16,14 @@ Rules, in the order of UG101 5:
   than an earlier one did, counts as damaged (so Silicon Labs' own ASH has it).
 - While the host is "not ready", callbacks wait (not responses), for at most NOT_READY_LIMIT_S.
 
-Left out: the T_RSTACK delay of a booting chip, XON/XOFF as flow control (the octets are dropped), multi-second
-synchronous callbacks.
+- A reset takes `reset_s`, in which nothing is heard; then come a cancel octet and RSTACK.
+
+Left out: XON/XOFF as flow control (the octets are dropped), multi-second synchronous callbacks.
 """
 
 from collections import deque
 from dataclasses import dataclass
+from enum import Enum
 from typing import NamedTuple, assert_never
 
 from devices.ncp.ezsp.ash_frames import (
@@ -48,6 +50,9 @@ TIMEOUT_MIN_S = 0.4  # UG101 table of T_RX_ACK
 TIMEOUT_MAX_S = 3.2  # UG101 table of T_RX_ACK
 MAX_TIMEOUTS = 5  # UG101 5, then error 0x51
 NOT_READY_LIMIT_S = 1.0  # T_REMOTE_NOTRDY
+
+_FORMER_DATA = DataFrame(2, 5, bytes.fromhex("00800000000204"), retransmitted=True)  # our choice of one
+_FAILURES_TOLD = 5  # as in the log that has it
 
 _MAX_PARTIAL_BYTES = 2 * (1 + MAX_DATA_FIELD_BYTES + 2)
 _CANCEL_OCTET = bytes([CANCEL])
@@ -76,6 +81,22 @@ class LinkFailed:
 Event = PayloadReceived | ResetRequested | LinkFailed
 
 
+class StartHabit(Enum):
+    """What a stick says to the first RST after it was plugged in, each as hosts have met it.
+
+    herdsman issue 1053, universal-silabs-flasher issue 99, bellows issue 735.
+    """
+
+    PLAIN = "plain"
+    """RSTACK."""
+    ERROR_FIRST = "error-first"
+    """ERROR 0x03, a watchdog's, and nothing more; the second RST is answered."""
+    FORMER_DATA = "former-data"
+    """A DATA frame that a former host did not acknowledge, again, and then RSTACK."""
+    FAILED = "failed"
+    """Five times ERROR 0x51, of a link that failed for a former host; the second RST is answered."""
+
+
 @dataclass(slots=True)
 class _Outgoing:
     number: int
@@ -85,8 +106,13 @@ class _Outgoing:
 
 
 class Ash:
-    def __init__(self) -> None:
+    """`reset_s` is how long the chip takes from RST to RSTACK."""
+
+    def __init__(self, reset_s: float = 0.0, habit: StartHabit = StartHabit.PLAIN) -> None:
         self.failed: ResetCode | None = None
+        self._reset_s, self._habit = reset_s, habit
+        self._starting: tuple[float, ResetCode] | None = None
+        """When the chip has booted, and why it does."""
         self.damaged_frames = 0
         self._rejecting_until = 0.0
         self._line = bytearray()
@@ -114,10 +140,16 @@ class Ash:
         if self.failed is None:
             self.waiting.append((payload, is_callback))
 
-    def restart(self, code: ResetCode) -> None:
-        """The co-processor rebooted, on the host's request or its own: forget all, say so."""
+    def restart(self, code: ResetCode, now: float) -> None:
+        """The co-processor reboots, on the host's request or its own: forget all, say so once it is up."""
         self._clear()
-        self._line += ResetAckFrame(code).to_bytes()
+        self._starting = now + self._reset_s, code
+        self._start(now)
+
+    def _start(self, now: float) -> None:
+        if self._starting is not None and now >= self._starting[0]:
+            self._line += _CANCEL_OCTET + ResetAckFrame(self._starting[1]).to_bytes()
+            self._starting = None
 
     def reject_until(self, when: float) -> None:
         """Take every DATA frame for damaged until then, and say so each time, as a link with a bad ground does."""
@@ -125,6 +157,8 @@ class Ash:
 
     def receive(self, octets: bytes, now: float) -> tuple[Event, ...]:
         """Take what came off the line, cut anywhere; junk is counted and never an error."""
+        if self._starting is not None:
+            return ()
         *complete, partial = (self._partial + octets.translate(None, _FLOW_OCTETS)).split(FLAG_OCTET)
         self._partial = self._shorten(partial) if partial else partial
         events: list[Event] = []
@@ -144,8 +178,7 @@ class Ash:
     def _take(self, candidate: bytes, now: float, events: list[Event]) -> None:
         frame = None if _SUBSTITUTE_OCTET in candidate else parse_frame(candidate)
         if isinstance(frame, ResetFrame):
-            self.restart(ResetCode.SOFTWARE)
-            events.append(ResetRequested())
+            self._take_reset(now, events)
             return
         if self.failed is not None:
             # UG101 6: in the failed state everything but RST is answered with the error.
@@ -168,6 +201,21 @@ class Ash:
                 self._reject()
             case _:
                 assert_never(frame)
+
+    def _take_reset(self, now: float, events: list[Event]) -> None:
+        habit, self._habit = self._habit, StartHabit.PLAIN
+        match habit:
+            case StartHabit.ERROR_FIRST:
+                self._line += ErrorFrame(ResetCode.WATCHDOG).to_bytes()
+            case StartHabit.FAILED:
+                self.failed = ResetCode.EXCEEDED_MAXIMUM_ACK_TIMEOUT_COUNT
+                self._line += _FAILURES_TOLD * ErrorFrame(self.failed).to_bytes()
+            case StartHabit.FORMER_DATA | StartHabit.PLAIN:
+                self._line += _FORMER_DATA.to_bytes() if habit is StartHabit.FORMER_DATA else b""
+                self.restart(ResetCode.SOFTWARE, now)
+                events.append(ResetRequested())
+            case _:
+                assert_never(habit)
 
     def _take_data(self, frame: DataFrame, events: list[Event]) -> None:
         if frame.number == self._expected:
@@ -258,6 +306,8 @@ class Ash:
 
     def deadline(self) -> float | None:
         """When `handle_deadline` wants to be called, or None."""
+        if self._starting is not None:
+            return self._starting[0]
         if self.failed is not None:
             return None
         timer = self._timer_started + self._timeout_s if self._unacknowledged else None
@@ -266,6 +316,7 @@ class Ash:
         return self._not_ready_until if timer is None else min(timer, self._not_ready_until)
 
     def handle_deadline(self, now: float) -> tuple[Event, ...]:
+        self._start(now)
         if self._not_ready_until is not None and now >= self._not_ready_until:
             self._not_ready_until = None
         if self.failed is not None or not self._unacknowledged or now < self._timer_started + self._timeout_s:

@@ -19,6 +19,7 @@ from devices.ncp.ezsp.commands import VERSION, Command, commands
 from devices.ncp.ezsp.configuration import Configuration, FrameCounters
 from devices.ncp.ezsp.header import (
     ASYNCHRONOUS_CALLBACK,
+    CALLBACK_PENDING,
     EXTENDED,
     FORMAT,
     NETWORK_MASK,
@@ -73,7 +74,7 @@ class EzspCoprocessor(Coprocessor):
         personality: Personality = V13,
     ) -> None:
         super().__init__(scheduler, random)
-        self.ash = Ash()
+        self.ash = Ash(personality.reset_s, personality.start)
         self.keys = KeyTables(ieee, scheduler)
         self.stack = make_stack(self, self.keys)
         self.personality = personality
@@ -90,6 +91,7 @@ class EzspCoprocessor(Coprocessor):
         self._sequence = 0
         self._overflowed = False
         self._busy_until = 0.0
+        self.callback_due = False
         if self._boots > 1:
             self.stack.stop()
         if self._erase_at_reset:
@@ -180,7 +182,7 @@ class EzspCoprocessor(Coprocessor):
 
     def reboot(self, code: ResetCode) -> None:
         """Restart on its own: a watchdog, an assert, a pulled plug. The host is told unasked."""
-        self.ash.restart(code)
+        self.ash.restart(code, self.scheduler.now)
         self._boot()
 
     # commands and callbacks
@@ -226,6 +228,9 @@ class EzspCoprocessor(Coprocessor):
 
     def _answer(self, header: Header, frame_id: int, parameters: bytes) -> None:
         control = RESPONSE | header.control & NETWORK_MASK
+        if self._held or self.callback_due:
+            control |= CALLBACK_PENDING
+            self.callback_due = False
         if self._overflowed:
             control |= OVERFLOW
             self._overflowed = False

@@ -11,6 +11,7 @@ from devices.ncp.ezsp.commands import VERSION
 
 RESPONSE = 0x80  # frame control low, UG100 3
 ASYNCHRONOUS_CALLBACK = 0x10  # callback type in frame control low, UG100 3
+CALLBACK_PENDING = 0x04  # in a response: a callback follows, UG100 3
 OVERFLOW = 0x01
 """In a response: a callback was lost for want of memory since the last one."""
 NETWORK_MASK = 0x60  # network index in frame control low, UG100 3

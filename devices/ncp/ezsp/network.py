@@ -124,7 +124,10 @@ class Network:
     def network_init(self, _options: int) -> tuple[int]:
         if self._chip.is_up:
             return (EmberStatus.INVALID_CALL,)
-        return (EmberStatus.SUCCESS if self._stack.resume() else EmberStatus.NOT_JOINED,)
+        if not self._stack.resume():
+            return (EmberStatus.NOT_JOINED,)
+        self._chip.callback_due = True  # NETWORK_UP; bellows issue 266 has the bit
+        return (EmberStatus.SUCCESS,)
 
     def form_network(self, parameters: bytes) -> tuple[int]:
         if self._chip.is_up:

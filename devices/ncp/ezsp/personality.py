@@ -6,6 +6,8 @@ The sticks themselves are rows of `devices.ncp.sticks`. A version that changes a
 
 from dataclasses import dataclass, field
 
+from devices.ncp.ezsp.ash import StartHabit
+
 STACK_TYPE_MESH = 0x02  # UG100 4, version
 
 
@@ -29,6 +31,10 @@ class Personality:
     """What EZSP_VALUE_FREE_BUFFERS says; None: as many as are configured."""
     command_s: float = 0.0
     """How long a command takes before it is answered. The next one waits for it, acknowledgements do not."""
+    reset_s: float = 0.0
+    """From RST to RSTACK."""
+    start: StartHabit = StartHabit.PLAIN
+    """What it says to the first host."""
     baud: int = 115_200
     """Of its serial line."""
     callback_buffers: int = 4096
