@@ -6,26 +6,34 @@ before each request, because herdsman loses a request that arrives together with
 """
 
 import hashlib
-import struct
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.support.herdsman import install_code_text, need_herdsman, run_herdsman
+from tests.support.herdsman import PAGE_BYTES, herdsman_image, install_code_text, need_node_modules, run_herdsman
 from tests.support.virtual_dongle import EUI64, INSTALL_CODE, ppmid, virtual_dongle
 from tests.support.zigpy_hosts import RELAXED
 
 CODE = install_code_text(EUI64, INSTALL_CODE)
-DONGLES = {"v13": ("ember", "ezsp"), "v18": ("ember", "ezsp"), "znp": ("zstack", "znp")}
-PAGE_BYTES = 512
+FAMILIES = {"ember": "ezsp", "zstack": "znp"}
+HOSTS = {
+    "10-v13": ("zigbee-herdsman", "ember", "v13"),
+    "10-v18": ("zigbee-herdsman", "ember", "v18"),
+    "10-znp": ("zigbee-herdsman", "zstack", "znp"),
+    "11-v18": ("zigbee-herdsman-11", "ember", "v18"),
+    "11-znp": ("zigbee-herdsman-11", "zstack", "znp"),
+}
 
-pytestmark = [pytest.mark.timeout(180), pytest.mark.parametrize("kind", DONGLES)]
+pytestmark = [
+    pytest.mark.timeout(180),
+    pytest.mark.parametrize(("library", "adapter", "kind"), HOSTS.values(), ids=HOSTS),
+]
 
 
 @pytest.fixture(autouse=True)
-def _herdsman() -> None:
-    need_herdsman()
+def _herdsman(library: str) -> None:
+    need_node_modules(library)
 
 
 def ncp(kind: str, eui64: str = "00-DB-12-34-56-78-00-01") -> str:
@@ -33,40 +41,33 @@ def ncp(kind: str, eui64: str = "00-DB-12-34-56-78-00-01") -> str:
     return f'[ncp]\neui64 = "{eui64}"\n{own}'
 
 
-def image_file(path: Path) -> Path:
-    """A whole number of pages: where a page ends behind the file, herdsman sends empty blocks for ever."""
-    size = 16 * PAGE_BYTES - 56 - 6
-    body = bytes(index * 7 % 251 for index in range(size))
-    header = struct.pack("<IHHHHHIH32sI", 0x0BEEF11E, 0x0100, 56, 0, 0x10D4, 0x0001, 2, 2, b"firmware", 56 + 6 + size)
-    path.write_bytes(header + struct.pack("<HI", 0, size) + body)
-    return path
-
-
 def named(events: list[dict[str, Any]], name: str) -> dict[str, Any]:
     (found,) = (event for event in events if event["event"] == name)
     return found
 
 
-def test_it_forms_comes_back_and_restores_its_backup_onto_a_new_stick(tmp_path: Path, kind: str) -> None:
-    adapter, family = DONGLES[kind]
-    with virtual_dongle(tmp_path, ncp(kind), "--ncp", family) as dongle:
-        first = named(run_herdsman(tmp_path, dongle.port, adapter, backup=True), "started")
+def test_it_forms_comes_back_and_restores_its_backup_onto_a_new_stick(
+    tmp_path: Path, library: str, adapter: str, kind: str
+) -> None:
+    with virtual_dongle(tmp_path, ncp(kind), "--ncp", FAMILIES[adapter]) as dongle:
+        first = named(run_herdsman(tmp_path, library, dongle.port, adapter, backup=True), "started")
         assert first["result"] == "reset"  # it was formed
         assert (first["network"]["panID"], first["network"]["channel"]) == (0x1A62, 15)
-        again = named(run_herdsman(tmp_path, dongle.port, adapter), "started")
+        again = named(run_herdsman(tmp_path, library, dongle.port, adapter), "started")
         assert (again["result"], again["network"]) == ("resumed", first["network"])
-    with virtual_dongle(tmp_path, ncp(kind, "00-DB-12-34-56-78-00-02"), "--ncp", family) as dongle:
-        after = named(run_herdsman(tmp_path, dongle.port, adapter), "started")
+    with virtual_dongle(tmp_path, ncp(kind, "00-DB-12-34-56-78-00-02"), "--ncp", FAMILIES[adapter]) as dongle:
+        after = named(run_herdsman(tmp_path, library, dongle.port, adapter), "started")
     assert (after["result"], after["network"]) == ("restored", first["network"])
 
 
 @pytest.mark.parametrize("transfer", [{}, {"page": True, "page_bytes": PAGE_BYTES}], ids=["blocks", "pages"])
-def test_it_interviews_a_device_and_updates_it(tmp_path: Path, kind: str, transfer: dict[str, Any]) -> None:
-    adapter, family = DONGLES[kind]
-    image = image_file(tmp_path / "new.ota")
+def test_it_interviews_a_device_and_updates_it(
+    tmp_path: Path, library: str, adapter: str, kind: str, transfer: dict[str, Any]
+) -> None:
+    image = herdsman_image(tmp_path / "new.ota")
     scenario = ncp(kind) + ppmid(**RELAXED, think_time_s=0.003, **transfer)
-    with virtual_dongle(tmp_path, scenario, "--ncp", family) as dongle:
-        events = run_herdsman(tmp_path, dongle.port, adapter, installCode=CODE, image=str(image))
+    with virtual_dongle(tmp_path, scenario, "--ncp", FAMILIES[adapter]) as dongle:
+        events = run_herdsman(tmp_path, library, dongle.port, adapter, installCode=CODE, image=str(image))
         device = named(events, "interviewed")
         assert (device["model"], device["manufacturer"]) == ("PPMID", "Emulated")
         assert [endpoint["profileID"] for endpoint in device["endpoints"]] == [0x0104]

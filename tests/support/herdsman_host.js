@@ -2,9 +2,8 @@
 // It starts, lets one device in by its install code, interviews it, and sends it an image where one is given.
 "use strict";
 
-const {Controller, setLogger} = require("zigbee-herdsman");
-
 const request = JSON.parse(process.argv[2]);
+const {Controller, setLogger} = require(request.library);
 const say = (event, more) => process.stdout.write(`${JSON.stringify({event, ...more})}\n`);
 const ignore = () => {};
 
@@ -18,7 +17,8 @@ async function run() {
             channelList: [15],
             networkKey: Array.from({length: 16}, (_, index) => index + 1),
         },
-        serialPort: {path: request.port, adapter: request.adapter},
+        serialPort: {path: request.port, adapter: request.adapter}, // up to 10
+        transport: {path: request.port, adapter: request.adapter}, // since 11
         databasePath: `${request.directory}/devices.db`,
         databaseBackupPath: `${request.directory}/devices.db.backup`,
         backupPath: `${request.directory}/coordinator.json`,
