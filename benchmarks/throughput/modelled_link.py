@@ -18,8 +18,10 @@ from timed_devices import watch
 from chf.eui64 import Eui64, format_eui64
 from devices.bench.serve import Bench
 from tests.support.virtual_desk import desk_with_hub
+from tests.support.virtual_dongle import local_dongle
 from tests.support.virtual_time import virtual_time
-from throughput.fleet import BLOCK_BYTES, Fleet
+from throughput import zigpy_host
+from throughput.fleet import BLOCK_BYTES, LINK_KEY, Fleet
 
 _LIMIT_S = 12 * 3600.0  # virtual seconds of a download; the slowest client class would be done with 256 KiB
 _JOIN_LIMIT_S = 120.0
@@ -155,3 +157,35 @@ async def chf(link: Link, fleet: Fleet, scenario: str, directory: Path) -> Async
             desk.start_update_with(fleet.image(), *devices)
 
         yield _Steps(desk.bench, permit, start_updates)
+
+
+@asynccontextmanager
+async def zigpy(link: Link, fleet: Fleet, scenario: str, directory: Path) -> AsyncIterator[Host]:
+    """zigpy's own OTA server, at its best (`zigpy_host.py`)."""
+    async with local_dongle(directory, scenario, ncp=link.radio, events=str(directory / "events.jsonl")) as bench:
+        order = {
+            "radio": link.radio,
+            "port": bench.port.url,
+            "use_thread": False,
+            "smart_energy": True,
+            "link_key": LINK_KEY.hex(),
+            "devices": [f"{eui64:016x}" for eui64 in fleet.eui64s],
+        }
+        app = zigpy_host.application(order)
+        await app.startup(auto_form=True)
+        tasks: list[asyncio.Task[None]] = []
+
+        async def permit() -> None:
+            tasks.extend(await zigpy_host.permit(app, order))
+
+        async def start_updates() -> None:
+            tasks.extend(zigpy_host.start_updates(app, order, zigpy_host.firmware(fleet.image())))
+
+        yield _Steps(bench, permit, start_updates)
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)
+        await app.shutdown()
+
+
+HOSTS: dict[str, Serve] = {"chf": chf, "zigpy": zigpy}

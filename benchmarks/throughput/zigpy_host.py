@@ -40,11 +40,12 @@ _SETTINGS: dict[str, dict[str, Any]] = {
 }
 
 
-def _host(application: type[Any], order: dict[str, Any]) -> Any:
+def application(order: dict[str, Any]) -> Any:
     """zigpy's application of one radio library, with devices that are known without asking them."""
+    library = _APPLICATIONS[order["radio"]]
     profile = SMART_ENERGY if order["smart_energy"] else HOME_AUTOMATION
 
-    class Host(application):
+    class Host(library):
         def __init__(self, config: dict[str, Any]) -> None:
             super().__init__(config)
             self.window_opened = asyncio.Event()
@@ -113,7 +114,7 @@ def _host(application: type[Any], order: dict[str, Any]) -> Any:
     )
 
 
-async def _permit(app: Any, order: dict[str, Any]) -> list[asyncio.Task[None]]:
+async def permit(app: Any, order: dict[str, Any]) -> list[asyncio.Task[None]]:
     """When this is over every device may join. Keep the tasks: zigpy-znp's calls last as long as their window."""
     calls = []
     for eui64 in order["devices"]:
@@ -127,6 +128,17 @@ async def _permit(app: Any, order: dict[str, Any]) -> list[asyncio.Task[None]]:
     return calls
 
 
+def firmware(content: bytes) -> OtaImageWithMetadata:
+    parsed, _ = parse_ota_image(content)
+    return OtaImageWithMetadata(BaseOtaImageMetadata(file_version=parsed.header.file_version), parsed)
+
+
+def start_updates(app: Any, order: dict[str, Any], image: OtaImageWithMetadata) -> list[asyncio.Task[None]]:
+    """Keep the tasks."""
+    devices = [app.devices[t.EUI64(bytes.fromhex(eui64)[::-1])] for eui64 in order["devices"]]
+    return [asyncio.create_task(_update(device, image)) for device in devices]
+
+
 async def _update(device: Any, image: OtaImageWithMetadata) -> None:
     device.ota_in_progress = True  # otherwise its cluster answers every block request with ABORT as well
     try:
@@ -138,29 +150,24 @@ async def _update(device: Any, image: OtaImageWithMetadata) -> None:
 
 
 async def main(order: dict[str, Any]) -> None:
-    firmware, _ = parse_ota_image(Path(order["image"]).read_bytes())  # noqa: ASYNC240 before anything is measured
-    image = OtaImageWithMetadata(BaseOtaImageMetadata(file_version=firmware.header.file_version), firmware)
-    app = _host(_APPLICATIONS[order["radio"]], order)
+    image = firmware(Path(order["image"]).read_bytes())  # noqa: ASYNC240 before anything is measured
+    app = application(order)
     await app.startup(auto_form=True)
     sys.stdout.write("formed\n")
     sys.stdout.flush()
     updates, permits = [], []
     while line := await asyncio.to_thread(sys.stdin.readline):
         if line == "permit\n":
-            permits = await _permit(app, order)
+            permits = await permit(app, order)
             sys.stdout.write("permitted\n")
             sys.stdout.flush()
         elif line == "joined\n":
             sys.stdout.write("known\n")  # the devices are made by hand
             sys.stdout.flush()
         elif line == "update\n":
-            updates = [asyncio.create_task(_update(device, image)) for device in _devices(app, order)]
+            updates = start_updates(app, order, image)
     for task in (*updates, *permits):
         task.cancel()
-
-
-def _devices(app: Any, order: dict[str, Any]) -> list[Any]:
-    return [app.devices[t.EUI64(bytes.fromhex(eui64)[::-1])] for eui64 in order["devices"]]
 
 
 if __name__ == "__main__":
