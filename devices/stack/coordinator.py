@@ -15,6 +15,7 @@ from devices.stack.interface import (
     Eui64,
     JoinKind,
     LinkKeys,
+    Neighbour,
     NetworkState,
     NwkAddress,
 )
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
 
     from devices.time import Scheduler
 
-MAX_CHILDREN = 0x7F00  # our choice
 _REJOIN_REQUEST = bytes((NwkCommand.REJOIN_REQUEST,))
 _MAY_BE_RELAYED = 0xFFFC  # broadcasts to routers, to all that listen, to all: Zigbee PRO table 3.60
 _CAPABILITY = 0x8F  # alternate PAN coordinator, router, mains, receiver on, allocates addresses: IEEE 802.15.4 5.3.1.2
@@ -58,11 +58,10 @@ class ZigbeeCoordinator(ZigbeeNode):
         super().__init__(ieee, medium, scheduler, random, link_key=link_keys.for_data, host_fragments=host_fragments)
         self.network: NetworkState | None = None
         self.permitting_until = 0.0
-        self.maximum_children = MAX_CHILDREN
         self.manufacturer = 0x1049  # Silicon Labs, as most dongles say; a setting
         self.self_description: zdp.NodeDescriptor | None = None
         """Instead of the usual one, where a dongle has its own."""
-        self.parent = Parent(self._nwk, scheduler, random, self.counters)
+        self.parent = Parent(self._nwk, scheduler, random, self.counters, self._child_gone)
         self.trust_centre = TrustCentre(
             ieee, self._nwk, self._aps, self.parent, scheduler, link_keys=link_keys, listener=listener
         )
@@ -225,7 +224,7 @@ class ZigbeeCoordinator(ZigbeeNode):
             case NwkCommand.LEAVE:
                 self._left(arrival, nwk.Leave.from_bytes(payload))
             case NwkCommand.END_DEVICE_TIMEOUT_REQUEST:
-                self.parent.keep_for(arrival.frame.source, nwk.EndDeviceTimeoutRequest.from_bytes(payload))
+                self.parent.keep_for(arrival, nwk.EndDeviceTimeoutRequest.from_bytes(payload))
             case _:
                 self.counters.unexpected += 1
 
@@ -255,7 +254,7 @@ class ZigbeeCoordinator(ZigbeeNode):
             case MacCommand.BEACON_REQUEST:
                 self._send_beacon(self.network)
             case MacCommand.ASSOCIATION_REQUEST:
-                self._associate(frame, self.network)
+                self._associate(frame)
             case MacCommand.DATA_REQUEST:
                 self.parent.polled(frame)
             case MacCommand.DISASSOCIATION_NOTIFICATION:
@@ -265,7 +264,7 @@ class ZigbeeCoordinator(ZigbeeNode):
 
     def _send_beacon(self, network: NetworkState) -> None:
         beacon = mac.Beacon(
-            permit=self.permitting, extended_pan=network.extended_pan_id, update_id=network.update_id
+            self.permitting, network.extended_pan_id, update_id=network.update_id, has_room=self.parent.has_room_for()
         ).to_bytes()
         self._nwk.radio.transmit(
             MacFrame(
@@ -278,20 +277,20 @@ class ZigbeeCoordinator(ZigbeeNode):
             ).to_bytes()
         )
 
-    def _associate(self, frame: MacFrame, network: NetworkState) -> None:
+    def _associate(self, frame: MacFrame) -> None:
         if frame.source_mode is not AddressMode.EXTENDED or len(frame.payload) != 2:
             raise MalformedFrameError("association request", "extended source and one octet expected", 0)
         ieee = Eui64(frame.source)
+        capability = Capability.from_octet(frame.payload[1])
         address, status = NwkAddress(mac.NO_SHORT_ADDRESS), AssociationStatus.SUCCESS
         if not self.permitting:
             status = AssociationStatus.PAN_ACCESS_DENIED
         elif known := self.parent.child(ieee):
             address = known.address
-        elif len(network.children) >= self.maximum_children:
+        elif not capability.full_function and not self.parent.has_room_for():
             status = AssociationStatus.PAN_AT_CAPACITY
         else:
             address = self.parent.address_for(ieee)
-        capability = Capability.from_octet(frame.payload[1])
 
         def done(result: ApsStatus) -> None:
             if result is ApsStatus.SUCCESS and status is AssociationStatus.SUCCESS:
@@ -318,6 +317,9 @@ class ZigbeeCoordinator(ZigbeeNode):
         self.parent.drop(child)
         if not leave.rejoin:
             self.listener.device_left(child.ieee, child.address)
+
+    def _child_gone(self, child: Neighbour) -> None:
+        self.listener.child_gone(child.ieee, child.address)
 
     def remove(self, ieee: Eui64) -> None:
         """Ask a child to leave (NWK Leave). One that cannot be reached is struck off."""

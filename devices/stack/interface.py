@@ -120,7 +120,7 @@ class Neighbour:
     address: NwkAddress
     receiver_on_when_idle: bool
     is_router: bool = False
-    timeout_s: float = 7.68 * 60  # our choice, until the child asks for another
+    timeout_s: float = 256 * 60  # nwkEndDeviceTimeoutDefault, Zigbee PRO r21 table 3.49; the child may ask for another
     last_heard_s: float = field(default=0.0, compare=False)
 
 
@@ -171,6 +171,9 @@ class CoordinatorListener(NodeListener, Protocol):
     def device_joined(self, ieee: Eui64, address: NwkAddress, kind: JoinKind) -> None: ...
     def join_refused(self, ieee: Eui64, reason: str, kind: JoinKind) -> None: ...
     def device_left(self, ieee: Eui64, address: NwkAddress) -> None: ...
+    def child_gone(self, ieee: Eui64, address: NwkAddress) -> None:
+        """The coordinator is about to drop a child: it left, was refused, or was silent for longer than it may be."""
+        ...
 
 
 class DeviceListener(NodeListener, Protocol):

@@ -133,9 +133,10 @@ class Joining:
         if self._phase is not _Phase.SCANNING or frame.source_mode is not AddressMode.SHORT:
             return
         beacon = mac.Beacon.from_bytes(frame.payload)
-        wanted = (
-            beacon.extended_pan == self._device.persistent_state.extended_pan_id if self._rejoining else beacon.permit
-        )
+        if self._rejoining:  # to a full parent too: the place there may be its own
+            wanted = beacon.extended_pan == self._device.persistent_state.extended_pan_id
+        else:
+            wanted = beacon.permit and beacon.has_room
         if wanted:
             self._found.append((lqi, self._radio.channel, frame.source_pan, beacon))
 

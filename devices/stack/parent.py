@@ -3,11 +3,12 @@
 Whom it may adopt, and with which key, is the trust centre's business (trust_centre.py).
 """
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from devices.stack.indirect import IndirectQueue
 from devices.stack.interface import ApsStatus, Eui64, Neighbour, NetworkState, NwkAddress
-from devices.stack.nwk_layer import Counters, Done, NwkLayer, is_broadcast
+from devices.stack.nwk_layer import Arrival, Counters, Done, NwkLayer, is_broadcast
 from devices.time import Scheduler, Timer
 from devices.wire import mac, nwk
 from devices.wire.errors import MalformedFrameError
@@ -18,18 +19,32 @@ if TYPE_CHECKING:
     from random import Random
 
 AGEING_INTERVAL_S = 30.0  # our choice: how often silent children are looked for
+MAX_CHILDREN = 0x7F00  # our choice
 _LAST_ADDRESS = 0xFFF7  # Zigbee PRO 3.6.1.7
 _DATA_REQUEST = bytes((MacCommand.DATA_REQUEST,))
 
 
 class Parent:
-    """`start` it with the network whose children it has; `nwk_layer.neighbours` has them by address."""
+    """`start` it with the network whose children it has; `nwk_layer.neighbours` has them by address.
 
-    def __init__(self, nwk_layer: NwkLayer, scheduler: Scheduler, random: "Random", counters: Counters) -> None:
+    `child_gone` is told of each child just before it is dropped.
+    """
+
+    def __init__(
+        self,
+        nwk_layer: NwkLayer,
+        scheduler: Scheduler,
+        random: "Random",
+        counters: Counters,
+        child_gone: Callable[[Neighbour], None],
+    ) -> None:
+        self.maximum_children = MAX_CHILDREN
         self.indirect = IndirectQueue(scheduler, counters)
         self._nwk = nwk_layer
         self._scheduler = scheduler
+        self._counters = counters
         self._random = random
+        self._child_gone = child_gone
         self._children: dict[Eui64, Neighbour] = {}
         self._ageing: Timer | None = None
 
@@ -53,16 +68,27 @@ class Parent:
     def child(self, ieee: Eui64) -> Neighbour | None:
         return self._children.get(ieee)
 
+    def has_room_for(self, ieee: Eui64 | None = None) -> bool:
+        """Whether another end device finds place, or this one, which may have its place already. Routers need none."""
+        return ieee in self._children or self.maximum_children > sum(
+            not child.is_router for child in self._children.values()
+        )
+
     def adopt(self, child: Neighbour) -> None:
         """In place of what was known of the same device."""
         known = self._children.get(child.ieee)
         if known is not None:
-            self.drop(known)
+            self._forget(known)
         child.last_heard_s = self._scheduler.now
         self._children[child.ieee] = child
         self._nwk.neighbours[child.address] = child
 
     def drop(self, child: Neighbour) -> None:
+        if self._children.get(child.ieee) is child:
+            self._child_gone(child)
+        self._forget(child)
+
+    def _forget(self, child: Neighbour) -> None:
         self._children.pop(child.ieee, None)
         self._nwk.neighbours.pop(child.address, None)
         self.indirect.drop(child.address, ApsStatus.UNKNOWN_DESTINATION)
@@ -78,10 +104,11 @@ class Parent:
                 address = self._random.randint(1, _LAST_ADDRESS)
         return NwkAddress(address)
 
-    def keep_for(self, address: int, request: nwk.EndDeviceTimeoutRequest) -> None:
-        """How long a child wants to be silent without being forgotten (Zigbee PRO r21 3.4.11)."""
-        child = self._nwk.neighbours.get(address)
-        if child is None:
+    def keep_for(self, arrival: Arrival, request: nwk.EndDeviceTimeoutRequest) -> None:
+        """How long a child wants to be silent without being forgotten (Zigbee PRO r21 3.4.11). It alone may say so."""
+        child = self._nwk.neighbours.get(arrival.frame.source)
+        if child is None or child.ieee != arrival.sender:
+            self._counters.unexpected += 1
             return
         seconds = request.seconds
         if seconds is not None:
@@ -131,19 +158,27 @@ class Parent:
             frame = MacFrame.from_bytes(octets)
         except MalformedFrameError:
             return False
-        return frame.payload[:1] == _DATA_REQUEST and self.indirect.waits_for(frame.source)
+        if frame.payload[:1] != _DATA_REQUEST:
+            return False
+        return self.indirect.waits_for(frame.source) or self._is_unknown(frame)
+
+    def _is_unknown(self, poll: MacFrame) -> bool:
+        """Whether it is of a device that takes us for its parent and is no child of ours, or no longer."""
+        return poll.source_mode is AddressMode.SHORT and poll.source not in self._nwk.neighbours
 
     def polled(self, frame: MacFrame) -> None:
-        if frame.source_mode is AddressMode.SHORT:
-            child = self._nwk.neighbours.get(frame.source)
-            if child is not None:
-                child.last_heard_s = self._scheduler.now
-            elif not self.indirect.waits_for(frame.source):
-                self.send_away(frame.source)
-                return
+        if self._is_unknown(frame):
+            if not self.indirect.waits_for(frame.source):
+                # Its receiver is on only while the ACK's pending bit keeps it on (IEEE 802.15.4 5.1.6.3).
+                self.hold(self._go_and_rejoin(frame.source), frame.source, None)
+        elif frame.source_mode is AddressMode.SHORT:
+            self._nwk.neighbours[frame.source].last_heard_s = self._scheduler.now
         self.indirect.polled(frame.source)
 
     def send_away(self, address: int) -> None:
         """Tell a device that takes us for its parent to rejoin (as EmberZNet does for an aged-out child)."""
+        self._nwk.emit(self._go_and_rejoin(address), address)
+
+    def _go_and_rejoin(self, address: int) -> NwkFrame:
         leave = nwk.Leave(request=True, rejoin=True).to_bytes()
-        self._nwk.emit(self._nwk.frame(address, leave, radius=1, command=True), address)
+        return self._nwk.frame(address, leave, radius=1, command=True)

@@ -128,11 +128,13 @@ class TrustCentre:
         if refused is not None:
             self._listener.join_refused(ieee, refused, JoinKind.REJOINED_UNSECURED)
         address = self._parent.address_for(ieee, frame.source)
-        status = AssociationStatus.SUCCESS if refused is None else AssociationStatus.PAN_ACCESS_DENIED
         capability = Capability.from_octet(request.capability)
+        status = AssociationStatus.SUCCESS if refused is None else AssociationStatus.PAN_ACCESS_DENIED
+        if refused is None and not capability.full_function and not self._parent.has_room_for(ieee):
+            status = AssociationStatus.PAN_AT_CAPACITY
 
         def done(result: ApsStatus) -> None:
-            if result is ApsStatus.SUCCESS and refused is None:
+            if result is ApsStatus.SUCCESS and status is AssociationStatus.SUCCESS:
                 kind = JoinKind.REJOINED_SECURED if secured else JoinKind.REJOINED_UNSECURED
                 self.admit(ieee, address, capability, kind)
 

@@ -225,6 +225,7 @@ class Beacon:
     extended_pan: int
     depth: int = 0
     update_id: int = 0
+    has_room: bool = True  # end device capacity, Zigbee PRO table 3.75
 
     @classmethod
     def from_bytes(cls, octets: bytes) -> Self:
@@ -235,10 +236,10 @@ class Beacon:
             raise MalformedFrameError("beacon", "time slots and pending addresses are not part of ZigBee beacons", 2)
         if protocol or network & 0xFF != 0x22:
             raise MalformedFrameError("beacon", "not ZigBee PRO (protocol 0, stack profile 2, version 2)", 4)
-        return cls(bool(superframe & 0x8000), extended_pan, network >> 11 & 0x0F, update_id)
+        return cls(bool(superframe & 0x8000), extended_pan, network >> 11 & 0x0F, update_id, bool(network & 0x8000))
 
     def to_bytes(self) -> bytes:
         # No beacon interval, no superframe, final CAP slot 15: a network without beacons (Zigbee PRO 3.6.1.1). From a
-        # PAN coordinator with room for end devices and routers.
-        superframe, network = 0x4FFF | self.permit << 15, 0x8422 | self.depth << 11
+        # PAN coordinator with room for routers.
+        superframe, network = 0x4FFF | self.permit << 15, 0x0422 | self.depth << 11 | self.has_room << 15
         return _BEACON.pack(superframe, 0, 0, 0, network, self.extended_pan, b"\xff\xff\xff", self.update_id)

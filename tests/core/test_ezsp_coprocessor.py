@@ -329,6 +329,11 @@ def test_a_join_with_a_transient_key(host: EzspHost) -> None:
     assert host.call(0x0060, struct.pack("<Q", DEVICE)) == struct.pack("<H", address)
     assert host.call(0x0061, struct.pack("<H", address)) == struct.pack("<BQ", 0, DEVICE)
     assert host.call(0x0061, b"\x34\x12") == struct.pack("<BQ", 1, 0)
+    host.callbacks.clear()
+    device.stack.power_off()
+    host.run(257 * 60.0)  # END_DEVICE_POLL_TIMEOUT, and the next look at the children
+    assert host.heard(CHILD_JOIN) == [struct.pack("<B?HQB", 0, False, address, DEVICE, 3)]
+    assert host.heard(TRUST_CENTER_JOIN) == []  # it has not left
 
 
 @pytest.mark.parametrize(

@@ -27,10 +27,11 @@ class Halves:
         self.counters = Counters()
         self.log = CoordinatorLog()
         self.keys = KeyTable()
+        self.gone: list[Neighbour] = []
         self.nwk = NwkLayer(None, COORDINATOR_IEEE, Medium(self.queue, Random(1)), self.counters)
         self.nwk.install_key(bytes(16), 0, FrameCounter(0, lambda _value: None))
         aps = ApsLayer(None, self.nwk, COORDINATOR_IEEE, self.queue, self.counters, link_key=self.keys.for_data)
-        self.parent = Parent(self.nwk, self.queue, Random(1), self.counters)
+        self.parent = Parent(self.nwk, self.queue, Random(1), self.counters, self.gone.append)
         self.trust_centre = TrustCentre(
             COORDINATOR_IEEE, self.nwk, aps, self.parent, self.queue, link_keys=self.keys, listener=self.log
         )
@@ -56,6 +57,7 @@ def test_a_child_is_kept_for_as_long_as_it_said_and_no_longer(halves: Halves) ->
     halves.run(AGEING_INTERVAL_S + 1)
     assert halves.parent.child(DEVICE_IEEE) is None
     assert halves.network.children == halves.nwk.neighbours == {}
+    assert [child.ieee for child in halves.gone] == [DEVICE_IEEE]
 
 
 def test_a_frame_for_a_sleeper_waits_for_its_poll_and_then_expires(halves: Halves) -> None:

@@ -59,7 +59,7 @@ def poll_by_extended() -> bytes:
 )
 def test_an_association_is_denied_and_told_why(permit_s, children, status):
     air = Air()
-    air.coordinator.maximum_children = children
+    air.coordinator.parent.maximum_children = children
     air.coordinator.permit(permit_s)
     radio, heard = stranger(air)
     radio.transmit(association_request())

@@ -58,14 +58,14 @@ def test_a_build_has_its_sizes_and_no_larger_ones(stick):
 def test_a_roomy_stick_takes_the_sizes_that_its_host_wants():
     host = at_once(V13)
     assert [setting(host, config, 200) for config in (MULTICAST, CHILDREN, KEYS)] == [0, 0, 0]
-    assert host.dongle.stack.maximum_children > 1000
+    assert host.dongle.stack.parent.maximum_children > 1000
 
 
 def test_children_of_a_build_are_bounded_by_what_the_host_left_them():
     host = at_once(ZBT_2)
-    assert host.dongle.stack.maximum_children == 64
+    assert host.dongle.stack.parent.maximum_children == 64
     setting(host, CHILDREN, 2)
-    assert host.dongle.stack.maximum_children == 2
+    assert host.dongle.stack.parent.maximum_children == 2
 
 
 def test_a_command_takes_its_time_and_the_next_waits_for_it():

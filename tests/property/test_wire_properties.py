@@ -84,7 +84,7 @@ CODECS = {
     MacFrame: mac_frames(),
     ApsFrame: aps_frames(),
     mac.AssociationResponse: st.builds(mac.AssociationResponse, u16, u8),
-    mac.Beacon: st.builds(mac.Beacon, flag, u64, st.integers(0, 15), u8),
+    mac.Beacon: st.builds(mac.Beacon, flag, u64, st.integers(0, 15), u8, flag),
     NwkFrame: nwk_frames,
     nwk.Leave: st.builds(nwk.Leave, flag, flag, flag),
     nwk.RejoinRequest: st.builds(nwk.RejoinRequest, u8),

@@ -55,6 +55,7 @@ class CoordinatorLog:
     joins: list[tuple[Eui64, NwkAddress, JoinKind]] = field(default_factory=list)
     refusals: list[tuple[Eui64, str]] = field(default_factory=list)
     leaves: list[Eui64] = field(default_factory=list)
+    gone: list[Eui64] = field(default_factory=list)  # from the child table, for whatever reason
     on_message: Callable[[ApsIndication], None] | None = None
 
     def network_up(self) -> None:
@@ -76,6 +77,9 @@ class CoordinatorLog:
 
     def device_left(self, ieee: Eui64, address: NwkAddress) -> None:
         self.leaves.append(ieee)
+
+    def child_gone(self, ieee: Eui64, address: NwkAddress) -> None:
+        self.gone.append(ieee)
 
     def data(self) -> list[ApsIndication]:
         """Without the device profile."""

@@ -178,7 +178,7 @@ class Configuration:
         """The key tables and the stack follow the settings."""
         self._stack.parent.indirect.persistence_s = self.settings[INDIRECT_TRANSMISSION_TIMEOUT] / 1000
         if self._personality.sizes_are_fixed:  # a roomy stick has room for every child
-            self._stack.maximum_children = self.settings[MAX_END_DEVICE_CHILDREN]
+            self._stack.parent.maximum_children = self.settings[MAX_END_DEVICE_CHILDREN]
         self._keys.size = self.settings[KEY_TABLE_SIZE]
         self._keys.transient_timeout_s = self.settings[TRANSIENT_KEY_TIMEOUT_S]
         policy = self._keys.policy = JoinPolicy.from_decision(self.settings.policies[TRUST_CENTER_POLICY])

@@ -294,3 +294,6 @@ class EzspCoprocessor(Coprocessor):
 
     def device_left(self, ieee: "Eui64", address: "NwkAddress") -> None:
         self._network.device_left(ieee, address)
+
+    def child_gone(self, ieee: "Eui64", address: "NwkAddress") -> None:
+        self._network.child_gone(ieee, address)

@@ -108,8 +108,10 @@ class Network:
         self._callback("trustCenterJoinHandler", *told, _COORDINATOR_NODE)
 
     def device_left(self, ieee: Eui64, address: NwkAddress) -> None:
-        self._tell_child(ieee, address, joining=False)
         self._callback("trustCenterJoinHandler", address, ieee, _DEVICE_LEFT, _NO_ACTION, _COORDINATOR_NODE)
+
+    def child_gone(self, ieee: Eui64, address: NwkAddress) -> None:
+        self._tell_child(ieee, address, joining=False)
 
     def _tell_child(self, ieee: Eui64, address: NwkAddress, *, joining: bool) -> None:
         for index, child in enumerate(self._children()):

@@ -242,3 +242,6 @@ class ZnpCoprocessor(Coprocessor):
         self.keys.left(ieee)
         self._security.device_left(ieee)
         self._device_object.device_left(ieee, address)
+
+    def child_gone(self, ieee: "Eui64", address: "NwkAddress") -> None:
+        """Nothing is told: we know of no indication of MT for it."""
