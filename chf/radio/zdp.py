@@ -19,6 +19,7 @@ IEEE_ADDR_REQ = 0x0001  # Zigbee R22 2.4.3.1.2
 MATCH_DESC_REQ = 0x0006  # Zigbee R22 2.4.3.1.7
 DEVICE_ANNCE = 0x0013  # Zigbee R22 2.4.3.1.11
 MGMT_LEAVE_REQ = 0x0034  # Zigbee R22 2.4.3.3.5
+MGMT_PERMIT_JOINING_REQ = 0x0036  # Zigbee R22 2.4.3.3.7
 MGMT_NWK_UPDATE_REQ = 0x0038  # Zigbee R22 2.4.3.3.9
 RESPONSE = 0x8000  # Zigbee R22 2.4.4: the bit that turns a request's cluster into its response's
 

@@ -16,6 +16,10 @@ OK, NOT_FOUND, FULL = ember.sl_Status.OK, ember.sl_Status.NOT_FOUND, ember.sl_St
 TABLE_SIZE = 3
 
 
+def first_free(table) -> int:
+    return next((index for index in range(TABLE_SIZE) if index not in table), 0xFF)
+
+
 class KeyTableDongle:
     """The key commands of one EZSP version, over a table of three places."""
 
@@ -24,6 +28,7 @@ class KeyTableDongle:
         self.table: dict[int, tuple[Eui64, bytes]] = {}
         self.transient: dict[Eui64, bytes] = {}
         self.transient_status = transient_status
+        self.free = first_free
 
     async def add_transient_link_key(self, eui64, key):
         self.transient[eui64_of(eui64)] = key.serialize()
@@ -47,7 +52,10 @@ class KeyTableDongle:
 
     async def findKeyTableEntry(self, *, address, linkKey):  # noqa: N802, N803
         assert linkKey
-        return (next((i for i, (holder, _) in self.table.items() if holder == eui64_of(address)), 0xFF),)
+        wanted = eui64_of(address)
+        if wanted == 0:
+            return (self.free(self.table),)
+        return (next((i for i, (holder, _) in self.table.items() if holder == wanted), 0xFF),)
 
     async def getKeyTableEntry(self, *, index):  # noqa: N802
         assert self.ezsp_version < 13
@@ -57,9 +65,9 @@ class KeyTableDongle:
         del self.table[index]
         return (OK,)
 
-    async def getConfigurationValue(self, *, configId):  # noqa: N802, N803
-        assert configId == ember.EzspConfigId.CONFIG_KEY_TABLE_SIZE
-        return (OK, TABLE_SIZE)
+    async def size_of(self, number):
+        assert number == ember.EzspConfigId.CONFIG_KEY_TABLE_SIZE
+        return TABLE_SIZE
 
     async def exportLinkKeyByIndex(self, *, index):  # noqa: N802
         status = OK if index in self.table else NOT_FOUND
@@ -82,6 +90,15 @@ async def test_a_key_goes_into_both_tables_and_overwrites_nobodys(version):
     dongle.table[0] = (OTHER, OTHER_KEY)
     await install_link_key(dongle, METER, KEY)
     assert dongle.transient == {METER: KEY}
+    assert dongle.table == {0: (OTHER, OTHER_KEY), 1: (METER, KEY)}
+
+
+@pytest.mark.parametrize("free", [lambda _table: 0, lambda _table: 0xFF], ids=["one that is taken", "none"])
+async def test_what_a_dongle_says_of_its_free_places_is_looked_at(free):
+    dongle = KeyTableDongle(14)
+    dongle.table[0] = (OTHER, OTHER_KEY)
+    dongle.free = free
+    await install_link_key(dongle, METER, KEY)
     assert dongle.table == {0: (OTHER, OTHER_KEY), 1: (METER, KEY)}
 
 

@@ -9,13 +9,11 @@ import zigpy.exceptions
 from zigpy.types import BroadcastAddress
 
 from chf.eui64 import Eui64
-from chf.radio import zdp
 from chf.radio.application import ZigpyDongle, eui64_of, zigpy_eui64
 from chf.radio.ezsp import security
 from chf.radio.ezsp.application import JOINS_AND_REJOINS, HubApplication
-from chf.radio.ezsp.frames import ApsFrame
 from chf.radio.ezsp.keys import establish_link_key, install_link_key, read_keys, remove_link_key
-from chf.radio.ezsp.link import aps_frame, is_ok
+from chf.radio.ezsp.link import is_ok
 from chf.radio.ezsp.traffic import EzspTraffic
 from chf.radio.interface import RadioInfo, SecurityReport
 from chf.radio.link import DongleEvents, DongleSettings
@@ -102,10 +100,7 @@ class EzspDongle(ZigpyDongle[HubApplication]):
         return eui64_of(eui64) if is_ok(status) else None
 
     async def broadcast_zdp(self, cluster: int, frame: bytes) -> None:
-        aps = aps_frame(ApsFrame(zdp.ZDP_PROFILE, cluster, zdp.ZDP_ENDPOINT, zdp.ZDP_ENDPOINT, options=0))
-        await self._application.ezsp.send_broadcast(
-            address=BroadcastAddress.RX_ON_WHEN_IDLE, aps_frame=aps, radius=0, message_tag=0, aps_sequence=0, data=frame
-        )
+        await self._application.broadcast_zdp(cluster, frame, BroadcastAddress.RX_ON_WHEN_IDLE)
 
     async def extend_timeout(self, device: Eui64, network_address: int) -> None:
         await self._application.ezsp.set_extended_timeout(

@@ -16,6 +16,7 @@ from chf.radio.ezsp.link import HubEzsp, is_ok, status_name
 
 SECURITY_MANAGER_VERSION = 13  # from here importLinkKey and exportLinkKeyByIndex, before the EmberKeyStruct commands
 _NO_INDEX = 0xFF  # UG100, findKeyTableEntry
+_NOBODY = zigpy_eui64(Eui64(0))  # the same: finds the first entry that is free
 
 
 async def install_link_key(ezsp: HubEzsp, device: Eui64, link_key: bytes) -> None:
@@ -70,13 +71,18 @@ async def read_keys(ezsp: HubEzsp) -> tuple[tuple[str, str, bytes], ...]:
 
 
 async def _free_index(ezsp: HubEzsp) -> int:
-    _, size = await ezsp.getConfigurationValue(configId=ember.EzspConfigId.CONFIG_KEY_TABLE_SIZE)
-    for free in range(size):
-        answer = await ezsp.exportLinkKeyByIndex(index=free)
-        status = next(field for field in answer if isinstance(field, ember.sl_Status))
-        if not is_ok(status):
-            return free
+    """As the dongle finds it; looked at before it is used, because an entry that is written over is another's key."""
+    size = await ezsp.size_of(ember.EzspConfigId.CONFIG_KEY_TABLE_SIZE)
+    (found,) = await ezsp.findKeyTableEntry(address=_NOBODY, linkKey=True)
+    for free in (found, *range(size)):
+        if free < size and not is_ok(await _status_at(ezsp, free)):
+            return int(free)
     raise RadioRefusedError(f"the dongle's key table is full ({size} entries): forget a device first")
+
+
+async def _status_at(ezsp: HubEzsp, index: int) -> Any:
+    answer = await ezsp.exportLinkKeyByIndex(index=index)
+    return next(field for field in answer if isinstance(field, ember.sl_Status))
 
 
 def _require_ok(status: Any, what: str, advice: str = "") -> None:

@@ -22,6 +22,7 @@ import bellows.types as ember
 import zigpy.state
 from bellows.ash import AshException
 from bellows.exception import EzspError, InvalidCommandError
+from bellows.ezsp.config import DEFAULT_CONFIG, RuntimeConfig, ValueConfig
 
 from chf.errors import MalformedFrameError, RadioRefusedError
 from chf.radio.ezsp import frames
@@ -33,6 +34,13 @@ CLOSE_LIMIT_S = 5.0  # our choice
 LINK_ERRORS = (OSError, TimeoutError, RuntimeError, AshException, EzspError)
 """What bellows raises when the dongle is not there: RuntimeError is its word for a closed connection."""
 
+_UNUSED = frozenset(
+    (
+        ember.EzspConfigId.CONFIG_MULTICAST_TABLE_SIZE,  # the hub is in no group
+        ember.EzspConfigId.CONFIG_SUPPORTED_NETWORKS,  # one, whatever its build can do
+        ember.EzspConfigId.CONFIG_PAN_ID_CONFLICT_REPORT_THRESHOLD,  # nobody reads the reports
+    )
+)
 _VERSION_NOT_SET = b"\x30"  # UG100, EzspStatus; from version 14 on no source says what a chip puts there
 _RESTARTED = "the dongle restarted without a word"
 _FULL = frozenset(
@@ -91,6 +99,8 @@ class HubEzsp(bellows.ezsp.EZSP):  # type: ignore[misc]
         super().__init__(device_config, application)
         self._owner = application
         self._key_table_size = key_table_size
+        self._built: dict[Any, int] = {}  # sizes as a reset leaves them
+        self._grown: dict[Any, int] = {}  # sizes as written since
         self._messages: Messages | None = None
         self._dialect = frames.Dialect(frames.OLDEST_VERSION)
         self._wanted = asyncio.Event()
@@ -128,21 +138,43 @@ class HubEzsp(bellows.ezsp.EZSP):  # type: ignore[misc]
                     raise
 
     async def reset(self) -> None:
+        self._grown.clear()
         if self._is_lost:  # bellows would stumble over the port that it no longer has
             raise ConnectionResetError("the link to the dongle was lost")
         await super().reset()
 
     async def write_config(self, config: dict[str, Any]) -> None:
-        """As bellows does it, last after every reset; and the endpoints, which a reset loses (UG100 4, addEndpoint).
+        """What bellows writes after every reset, as far as the hub wants it; and the endpoints (UG100 4, addEndpoint).
 
-        The key table only grows: bellows would set its size outright, and one smaller than the dongle's loses keys.
+        Sizes only grow, the key table's to what the hub wants, and are read once: a reset brings the same back. The
+        others are written without a look, which takes one command instead of two. What the dongle has no room for it
+        refuses, and keeps what it has.
         """
-        size = ember.EzspConfigId.CONFIG_KEY_TABLE_SIZE
-        status, own_size = await self.getConfigurationValue(configId=size)
-        if is_ok(status) and own_size < self._key_table_size:
-            config = {**config, size.name: self._key_table_size}
-        await super().write_config(config)
+        del config
+        for entry in DEFAULT_CONFIG.get(self.ezsp_version, DEFAULT_CONFIG[bellows.ezsp.EZSP_LATEST]):
+            if isinstance(entry, ValueConfig):
+                await self.setValue(valueId=entry.value_id, value=entry.value.serialize())
+            elif entry.config_id not in _UNUSED:
+                await self._configure(entry)
         await self._owner.register_endpoints()
+
+    async def _configure(self, entry: RuntimeConfig) -> None:
+        number, wanted = ember.EzspConfigId(entry.config_id), entry.value
+        if entry.minimum:
+            if number == ember.EzspConfigId.CONFIG_KEY_TABLE_SIZE:
+                wanted = self._key_table_size
+            if await self.size_of(number) >= wanted:
+                return
+        (status,) = await self.setConfigurationValue(configId=number, value=wanted)
+        if entry.minimum and is_ok(status):
+            self._grown[number] = wanted
+
+    async def size_of(self, number: Any) -> int:
+        """A size of the dongle's, by its EzspConfigId, as it is now; 0 where the dongle does not know it."""
+        if number not in self._built:
+            status, value = await self.getConfigurationValue(configId=number)
+            self._built[number] = int(value) if is_ok(status) else 0
+        return self._grown.get(number, self._built[number])
 
     async def disconnect(self) -> None:
         """As bellows does it, but never for ever."""
@@ -162,8 +194,7 @@ class HubEzsp(bellows.ezsp.EZSP):  # type: ignore[misc]
             async for key in super().__getattr__("read_link_keys")():
                 yield key
             return
-        _, size = await self.getConfigurationValue(configId=ember.EzspConfigId.CONFIG_KEY_TABLE_SIZE)
-        for index in range(size):
+        for index in range(await self.size_of(ember.EzspConfigId.CONFIG_KEY_TABLE_SIZE)):
             status, context, key, metadata = await self.exportLinkKeyByIndex(index=index)
             if status == ember.sl_Status.OK:
                 yield zigpy.state.Key(
@@ -172,6 +203,17 @@ class HubEzsp(bellows.ezsp.EZSP):  # type: ignore[misc]
                     rx_counter=metadata.incoming_frame_counter,
                     partner_ieee=context.eui64,
                 )
+
+    async def read_child_data(self) -> AsyncIterator[tuple[Any, Any, Any]]:
+        """Network address, EUI-64 and type of each child. bellows asks for 256, whatever there are."""
+        count, *_ = await self.getParentChildParameters()
+        for index in range(await self.size_of(ember.EzspConfigId.CONFIG_MAX_END_DEVICE_CHILDREN)):
+            if not count:
+                return
+            status, child = await self.getChildData(index=index)
+            if is_ok(status):
+                count -= 1
+                yield child.id, child.eui64, child.type
 
     # The hub's messages
 

@@ -9,6 +9,7 @@ Until the host has agreed on the protocol version with the `version` command, ev
 callback is sent. A callback carries the sequence number of the last answered command (hosts match answers by it).
 """
 
+from collections import Counter as CounterOf
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, assert_never
 
@@ -80,6 +81,8 @@ class EzspCoprocessor(Coprocessor):
         self.personality = personality
         self._commands = commands(personality.version)
         self._flash = _Flash()
+        self.asked: CounterOf[str] = CounterOf()
+        """How often each command was carried out."""
         self._network: Network
         self._erase_at_reset = False
         self._boot()
@@ -217,6 +220,7 @@ class EzspCoprocessor(Coprocessor):
         except TruncatedParametersError:
             self._refuse(header, EzspStatus.TRUNCATED)
             return
+        self.asked[command.name] += 1
         response = self._carry_out(handler, values)
         if response is not None:
             self._answer(header, command.id, command.encode(response))

@@ -1,0 +1,60 @@
+"""The hub on the sticks that people have: how many commands it asks of them, at 12 ms each.
+
+The sticks answer at once here, so that only the commands are counted.
+"""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+
+import pytest
+
+from chf.radio.ezsp import EzspRadio, EzspSettings
+from devices.ncp.ezsp.personality import Personality
+from devices.ncp.sticks import DONGLE_E_7_4, SKYCONNECT_7_1, V8, V13, V18, ZBT_2
+from devices.stack.interface import Eui64
+from tests.contract.radio_bench import KEY, METER
+from tests.support.radio_dongle import Dongle, plugged_dongle
+from tests.support.radio_listener import RecordingListener
+
+pytestmark = pytest.mark.usefixtures("no_complaints")
+
+# At most, of 12 ms each: 1.3 s and 0.6 s, beside three resets and one.
+FORMING, RESTARTING = 105, 50
+# findKeyTableEntry and importLinkKey, with a look at a free place before; the transient key; the policy, twice permit
+ADMITTING = 8
+
+
+@pytest.fixture(params=[V8, V13, V18, SKYCONNECT_7_1, DONGLE_E_7_4, ZBT_2], ids=lambda stick: stick.name)
+def stick(request) -> Personality:
+    return replace(request.param, command_s=0.0, reset_s=0.0)
+
+
+@asynccontextmanager
+async def running(dongle: Dongle) -> AsyncIterator[EzspRadio]:
+    radio = EzspRadio(EzspSettings(dongle.port))
+    dongle.ncp.asked.clear()
+    await radio.start(RecordingListener(), form=True)
+    try:
+        yield radio
+    finally:
+        await radio.stop()
+
+
+async def test_the_hub_asks_few_commands_of_a_stick(stick):
+    async with plugged_dongle(stick) as dongle:
+        async with running(dongle):
+            assert dongle.ncp.asked.total() <= FORMING, dongle.ncp.asked
+        async with running(dongle) as radio:
+            assert dongle.ncp.asked.total() <= RESTARTING, dongle.ncp.asked
+            for number in range(10):
+                dongle.ncp.asked.clear()
+                await radio.permit(Eui64(METER + number), KEY, 60)
+                assert dongle.ncp.asked.total() <= ADMITTING, dongle.ncp.asked
+            dongle.ncp.asked.clear()
+            await radio.forget(METER)
+            assert dongle.ncp.asked.total() <= 6, dongle.ncp.asked
+        dongle.ncp.asked.clear()
+        backup = await EzspRadio(EzspSettings(dongle.port)).backup()
+        assert len(backup["devices"]) == 9
+        assert dongle.ncp.asked["getChildData"] == 0
