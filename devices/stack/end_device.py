@@ -83,7 +83,7 @@ class EndDevice(ZigbeeNode):
         self._polling = Polling(
             self._nwk, scheduler, poll_interval_s, lambda: self._aps.awaiting or bool(self._matches)
         )
-        self._joining = Joining(self, self._nwk, scheduler, channels=tuple(channels))
+        self._joining = Joining(self, self._nwk, scheduler, random, channels=tuple(channels))
 
     # Flash
 

@@ -1,12 +1,13 @@
 """How an end device gets onto a network: scan, associate, wait for the network key; or rejoin the one it knows.
 
-One attempt after another, at growing intervals, until one works or the device is switched off. Rejoining tries the
+One attempt after another, at growing intervals, until one works or the device is switched off. Half of an interval is
+left to chance, because devices that fail together must not try again together. Rejoining tries the
 secured way first and then, turn about, the trust-centre way in the clear (Zigbee PRO 4.6.3.3).
 """
 
 from collections.abc import Callable
 from enum import Enum, auto
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from devices.stack.interface import COORDINATOR, Eui64, NwkAddress
 from devices.stack.nwk_layer import Arrival, NwkLayer
@@ -15,6 +16,9 @@ from devices.time import Scheduler, Timer
 from devices.wire import mac, nwk
 from devices.wire.errors import MalformedFrameError
 from devices.wire.mac import AddressMode, AssociationStatus, Capability, MacCommand, MacFrame, MacType
+
+if TYPE_CHECKING:
+    from random import Random
 
 SCAN_S = 0.13824  # of a channel, at scan duration 3: 960 symbols x (2^3 + 1)
 RESPONSE_WAIT_S = 0.49152  # macResponseWaitTime, 32 x 960 symbols: IEEE 802.15.4 table 8-81
@@ -51,12 +55,19 @@ class Joining:
     """One for each device, idle while it is joined."""
 
     def __init__(
-        self, device: JoiningDevice, nwk_layer: NwkLayer, scheduler: Scheduler, *, channels: tuple[int, ...]
+        self,
+        device: JoiningDevice,
+        nwk_layer: NwkLayer,
+        scheduler: Scheduler,
+        random: "Random",
+        *,
+        channels: tuple[int, ...],
     ) -> None:
         self._device = device
         self._radio = nwk_layer.radio
         self._nwk = nwk_layer
         self._scheduler = scheduler
+        self._random = random
         self._channels = channels
         self._phase = _Phase.IDLE
         self._timer: Timer | None = None
@@ -269,6 +280,6 @@ class Joining:
         self._cancel()
         delay = min(FIRST_RETRY_S * 2**self._failures, LONGEST_RETRY_S)
         self._failures = min(self._failures + 1, 16)
-        self._wait(delay, self._attempt)
+        self._wait(self._random.uniform(delay / 2, delay), self._attempt)
         self._radio.listening = False
         self._device.join_failed(reason)

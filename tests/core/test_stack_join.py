@@ -1,3 +1,5 @@
+import pytest
+
 from devices.medium.medium import MediumSettings
 from devices.stack.coordinator import ZigbeeCoordinator
 from devices.stack.interface import ApsRequest, ApsStatus, Eui64, JoinKind, LinkKey, NetworkState, NwkAddress
@@ -439,3 +441,14 @@ def test_a_new_network_key_starts_the_counters_of_the_parent_anew():
     assert device.persistent_state.network_key == bytes(range(16))
     assert air.send(to_device(device, b"x")) == [ApsStatus.SUCCESS]
     assert device.counters.nwk_replays == 0
+
+
+@pytest.mark.parametrize("poll_interval_s", [None, 30.0])
+def test_a_hundred_devices_that_start_in_the_same_instant_do_not_stay_in_step(poll_interval_s):
+    """In lockstep, each failure repeated at the same time by all that had failed, it took 130 to 300 s."""
+    air = Air(MediumSettings(airtime=True), seed=5)
+    air.coordinator.permit(100.0)
+    devices = [air.add_device(Eui64(DEVICE_IEEE + n), poll_interval_s=poll_interval_s)[0] for n in range(100)]
+    for device in devices:
+        device.join()
+    air.run_until(lambda: all(device.joined for device in devices), 50.0)
