@@ -161,5 +161,5 @@ def test_the_example_for_other_hosts_loads_and_suits_those_without_smart_energy(
 
 def test_the_tests_with_other_hosts_exist():
     named = re.findall(r"`(tests/[\w/.]+)`", HOSTS)
-    assert len(named) == 4
+    assert len(named) == 6
     assert all((ROOT / name).is_file() for name in named)
