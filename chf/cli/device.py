@@ -10,8 +10,9 @@ from chf.cli.ask import ask
 from chf.cli.options import EUI64, home_option, json_option, print_json, print_table, rest_record, talk, tell_rest
 from chf.clock import SystemClock, isoformat
 from chf.crypto.install_code import link_key, parse_install_code, with_crc
-from chf.errors import RefusedError, UsageError
+from chf.errors import DamagedRowError, RefusedError, UsageError
 from chf.eui64 import Eui64, format_eui64
+from chf.radio.interface import RADIO_NOTE, RadioLimits
 from chf.store import Store
 from chf.store.device_log import DeviceEntry, DeviceType
 from chf.store.inbox import Verb
@@ -64,10 +65,27 @@ def add(
     with Store.open(home) as store, store.transaction() as tx:
         tx.devices.add(entry)
         tx.audit.append(Event(entry.added, Kind.DEVICE_ADDED, eui64, None, {"device_type": entry.device_type.value}))
+        room = _room(store)
+    if room:
+        talk(room)
     if as_json:
         print_json({"schema": 1, "device": _described(entry)})
     else:
         talk(f"{format_eui64(eui64)} is in the device log; let it join with: chf device permit {format_eui64(eui64)}")
+
+
+def _room(store: Store) -> str:
+    """What the hub's stick has room for, where that is known; it counts devices of the log, which join one by one."""
+    try:
+        limits = RadioLimits.from_json(store.meta.json(RADIO_NOTE) or {})
+    except DamagedRowError:
+        return ""
+    if limits.devices is None:
+        return ""
+    count = len(store.devices.list())
+    if count > limits.devices:
+        return f"of the hub's stick: {limits}, and the log has {count}: forget one first, or this one will not get in"
+    return f"of the hub's stick: {limits}, and the log has {count}"
 
 
 def _link_key(install_code: str, *, without_crc: bool) -> bytes:

@@ -195,7 +195,7 @@ def _dongle(dongle: Dongle, home: Path) -> Finding:
             return f"the hub has it (process {pid}); `chf radio info` tells more"
         info = await (await dongle.recognised()).open().probe()
         network = "no network" if info.network is None else f"network on channel {info.network.channel}"
-        return f"{info.kind} {info.firmware}, protocol {info.protocol_version}, {network}"
+        return f"{info.kind} {info.firmware}, protocol {info.protocol_version}, {network}; {info.limits}"
 
     try:
         return Finding(dongle.port, Verdict.GOOD, asyncio.run(ask()))

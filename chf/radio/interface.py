@@ -85,6 +85,38 @@ class NetworkInfo:
 
 
 @dataclass(frozen=True, slots=True)
+class RadioLimits:
+    """How many devices find room on a dongle, as its build has its tables; None is what it does not say."""
+
+    devices: int | None = None
+    """Devices of the hub: each needs a link key in the dongle."""
+    established_keys: int | None = None
+    """Of those, devices whose key was established by certificates (CBKE)."""
+    children: int | None = None
+    """End devices that join at the dongle itself; further ones need a router."""
+
+    def __str__(self) -> str:
+        if self.devices is None:
+            return "how many devices find room on it is not known"
+        few = self.established_keys is not None and self.established_keys < self.devices
+        keys = f", {self.established_keys} of them with a key established by certificates" if few else ""
+        room = "1 device finds" if self.devices == 1 else f"{self.devices} devices find"
+        return f"{room} room on it{keys}"
+
+    @classmethod
+    def from_json(cls, known: dict[str, Any]) -> "RadioLimits":
+        """Of a radio note, which an older hub may have written."""
+        return cls(known.get("most_devices"), known.get("most_established_keys"), known.get("most_children"))
+
+    def as_json(self) -> dict[str, int | None]:
+        return {
+            "most_devices": self.devices,
+            "most_established_keys": self.established_keys,
+            "most_children": self.children,
+        }
+
+
+@dataclass(frozen=True, slots=True)
 class RadioInfo:
     """What answered at the other end of the cable. `network` is None where none is formed."""
 
@@ -92,6 +124,7 @@ class RadioInfo:
     firmware: str  # as the dongle words it
     protocol_version: int
     network: NetworkInfo | None
+    limits: RadioLimits = RadioLimits()
 
     def as_json(self) -> dict[str, str | int | None]:
         network = self.network
@@ -103,6 +136,7 @@ class RadioInfo:
             "pan_id": None if network is None else f"0x{network.pan_id:04X}",
             "extended_pan_id": None if network is None else f"{network.extended_pan_id:016X}",
             "coordinator": None if network is None else format_eui64(network.coordinator),
+            **self.limits.as_json(),
         }
 
 

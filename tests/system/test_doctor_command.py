@@ -44,7 +44,9 @@ def test_a_dongle_answers_for_itself(tmp_path: Path) -> None:
     with virtual_dongle(tmp_path) as dongle:
         code, findings = doctor(tmp_path / "home", "--port", dongle.port)
     assert code == 0
-    assert findings[dongle.port]["detail"].startswith("ezsp ")
+    detail = findings[dongle.port]["detail"]
+    assert detail.startswith("ezsp ")
+    assert detail.endswith("64 devices find room on it")
 
 
 def test_a_port_where_nobody_is_gets_bad(tmp_path: Path) -> None:

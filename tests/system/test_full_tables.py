@@ -34,3 +34,16 @@ def test_a_third_device_finds_the_tables_of_two_full(tmp_path, kind, stick):
         desk.until(lambda: any(event["event"] == "left" for event in desk.dongle.events()), "the device to leave")
         assert "may join" in desk.chf("device", "permit", THIRD).err
         desk.pair(THIRD)
+
+
+def test_a_device_too_many_is_told_before_it_joins(tmp_path):
+    with bench(tmp_path, "[ncp]\ntable_size = 1\n") as desk:
+        early = desk.chf("device", "add", FIRST, "--install-code", "-", stdin=INSTALL_CODE + "\n")
+        assert "stick" not in early.err  # no hub has met one yet
+        desk.start_hub()
+        assert desk.chf("radio", "info", "--json").json["most_devices"] == 1
+        desk.chf("device", "forget", FIRST)
+        fits = desk.chf("device", "add", FIRST, "--install-code", "-", stdin=INSTALL_CODE + "\n")
+        assert "1 device finds room on it, and the log has 1\n" in fits.err
+        full = desk.chf("device", "add", SECOND, "--install-code", "-", stdin=INSTALL_CODE + "\n")
+        assert "the log has 2: forget one first, or this one will not get in" in full.err

@@ -10,6 +10,9 @@ from dataclasses import replace
 import pytest
 
 from chf.radio.ezsp import EzspRadio, EzspSettings
+from chf.radio.interface import RadioInfo, RadioLimits
+from devices.ncp.ezsp.configuration import KEY_TABLE_SIZE as KEYS
+from devices.ncp.ezsp.configuration import MAX_END_DEVICE_CHILDREN as CHILDREN
 from devices.ncp.ezsp.personality import Personality
 from devices.ncp.sticks import DONGLE_E_7_4, SKYCONNECT_7_1, V8, V13, V18, ZBT_2
 from devices.stack.interface import Eui64
@@ -31,12 +34,12 @@ def stick(request) -> Personality:
 
 
 @asynccontextmanager
-async def running(dongle: Dongle) -> AsyncIterator[EzspRadio]:
+async def running(dongle: Dongle) -> AsyncIterator[tuple[EzspRadio, RadioInfo]]:
     radio = EzspRadio(EzspSettings(dongle.port))
     dongle.ncp.asked.clear()
-    await radio.start(RecordingListener(), form=True)
+    info = await radio.start(RecordingListener(), form=True)
     try:
-        yield radio
+        yield radio, info
     finally:
         await radio.stop()
 
@@ -45,7 +48,9 @@ async def test_the_hub_asks_few_commands_of_a_stick(stick):
     async with plugged_dongle(stick) as dongle:
         async with running(dongle):
             assert dongle.ncp.asked.total() <= FORMING, dongle.ncp.asked
-        async with running(dongle) as radio:
+        async with running(dongle) as (radio, info):
+            keys, children = stick.configuration.get(KEYS, 64), stick.configuration.get(CHILDREN, 32)
+            assert info.limits == RadioLimits(keys, keys, children)
             assert dongle.ncp.asked.total() <= RESTARTING, dongle.ncp.asked
             for number in range(10):
                 dongle.ncp.asked.clear()

@@ -15,7 +15,7 @@ from chf.radio.ezsp.application import JOINS_AND_REJOINS, HubApplication
 from chf.radio.ezsp.keys import establish_link_key, install_link_key, read_keys, remove_link_key
 from chf.radio.ezsp.link import is_ok
 from chf.radio.ezsp.traffic import EzspTraffic
-from chf.radio.interface import RadioInfo, SecurityReport
+from chf.radio.interface import RadioInfo, RadioLimits, SecurityReport
 from chf.radio.link import DongleEvents, DongleSettings
 from chf.radio.outbox import Places
 from chf.radio.traffic import Surroundings
@@ -43,15 +43,23 @@ class EzspDongle(ZigpyDongle[HubApplication]):
             await application.load_network_info(load_devices=False)
         except zigpy.exceptions.NetworkNotFormed:
             _, _, firmware = await application.ezsp.get_board_info()
-            return RadioInfo("ezsp", firmware or _UNKNOWN, application.ezsp.ezsp_version, network=None)
-        return self._info()
+            version, limits = application.ezsp.ezsp_version, await self._limits()
+            return RadioInfo("ezsp", firmware or _UNKNOWN, version, network=None, limits=limits)
+        return await self._info()
 
-    def _info(self) -> RadioInfo:
+    async def _limits(self) -> RadioLimits:
+        """EmberZNet has one table for the keys of install codes and for those that were established."""
+        ezsp, size = self._application.ezsp, ember.EzspConfigId
+        keys = await ezsp.size_of(size.CONFIG_KEY_TABLE_SIZE) or None
+        return RadioLimits(keys, keys, await ezsp.size_of(size.CONFIG_MAX_END_DEVICE_CHILDREN) or None)
+
+    async def _info(self) -> RadioInfo:
         return RadioInfo(
             kind="ezsp",
             firmware=self._application.state.node_info.version or _UNKNOWN,
             protocol_version=self._application.ezsp.ezsp_version,
             network=self._network(),
+            limits=await self._limits(),
         )
 
     async def describe_security(self) -> SecurityReport:
@@ -70,7 +78,7 @@ class EzspDongle(ZigpyDongle[HubApplication]):
         unicasts = await self._configured(ember.EzspConfigId.CONFIG_APS_UNICAST_MESSAGE_COUNT, _DEFAULT_UNICASTS)
         (payload_bytes,) = await ezsp.maximumPayloadLength()
         self._traffic.opened(Places(together=unicasts), payload_bytes or _DEFAULT_PAYLOAD_BYTES)
-        return self._info()
+        return await self._info()
 
     async def _configured(self, config_id: Any, otherwise: int) -> int:
         status, value = await self._application.ezsp.getConfigurationValue(configId=config_id)
