@@ -1,8 +1,8 @@
 """Attributes: typed values, Read Attributes and Report Attributes (ZCL8 2.5), and the answer of a read-only server.
 
 Data types are those that clusters of a Communications Hub and of a PPMID use: integers up to 64 bits, booleans,
-enumerations, bitmaps, times, addresses and short strings. Arrays, structures and floating point are not here, and a
-record that holds one ends the parse: nothing after it can be found.
+enumerations, bitmaps, times, addresses, short strings, and arrays of these. Structures, arrays of arrays and floating
+point are not here, and a record that holds one ends the parse: nothing after it can be found.
 """
 
 from collections.abc import Mapping
@@ -36,6 +36,7 @@ class DataType(IntEnum):
     ENUM16 = 0x31
     OCTET_STRING = 0x41
     CHARACTER_STRING = 0x42
+    ARRAY = 0x48
     UTC_TIME = 0xE2
     CLUSTER_ID = 0xE8
     ATTRIBUTE_ID = 0xE9
@@ -66,10 +67,74 @@ _SIZES = {
 }
 _SIGNED = frozenset({DataType.INT8, DataType.INT16, DataType.INT24, DataType.INT32})
 _INVALID_STRING_LENGTH = 0xFF  # ZCL8 2.6.2.12: a string that is not there
+_INVALID_ARRAY_LENGTH = 0xFFFF  # ZCL8 2.6.2.16: an array that is not there
 
 _IDENTIFIER = Struct("<H")  # attribute identifier, ZCL8 2.5
 _TYPE = Struct("<B")  # data type, ZCL8 2.6.2
 _STATUS = Struct("<B")  # ZCL8 2.5
+_COUNT = Struct("<H")  # elements of an array, ZCL8 2.6.2.16
+
+
+def _data_type(octets: bytes, offset: int) -> DataType:
+    (number,) = unpack(_TYPE, octets, offset, "data type")
+    try:
+        return DataType(number)
+    except ValueError:
+        reason = f"data type 0x{number:02X} is not one that this program reads"
+        raise MalformedFrameError(reason, offset=offset) from None
+
+
+@dataclass(frozen=True, slots=True)
+class Elements:
+    """What an array holds (ZCL8 2.6.2.16): its elements are all of one type, which is told even where there is none."""
+
+    data_type: DataType
+    contents: tuple[int | bytes | None, ...] | None  # None is the invalid array
+
+    @classmethod
+    def parse(cls, octets: bytes, offset: int) -> tuple[Self, int]:
+        """The elements from their type octet on, and the offset behind them."""
+        data_type = _data_type(octets, offset)
+        if data_type is DataType.ARRAY:
+            raise MalformedFrameError("an array of arrays is not one that this program reads", offset=offset)
+        (count,) = unpack(_COUNT, octets, offset + 1, "number of elements")
+        offset += 1 + _COUNT.size
+        if count == _INVALID_ARRAY_LENGTH:
+            return cls(data_type, None), offset
+        contents: list[int | bytes | None] = []
+        for _ in range(count):
+            content, offset = _content(data_type, octets, offset)
+            contents.append(content)
+        return cls(data_type, tuple(contents)), offset
+
+    def to_bytes(self) -> bytes:
+        count = _INVALID_ARRAY_LENGTH if self.contents is None else len(self.contents)
+        written = (_content_bytes(self.data_type, content) for content in self.contents or ())
+        return bytes((self.data_type,)) + _COUNT.pack(count) + b"".join(written)
+
+
+def _content(data_type: DataType, octets: bytes, offset: int) -> tuple[int | bytes | None, int]:
+    """What a type other than an array holds at `offset`, and the offset behind it."""
+    size = _SIZES.get(data_type)
+    if size is None:
+        (size,) = unpack(_TYPE, octets, offset, "string length")
+        offset += 1
+        if size == _INVALID_STRING_LENGTH:
+            return None, offset
+    content = octets[offset : offset + size]
+    if len(content) < size:
+        raise MalformedFrameError(f"{size} octets wanted, {len(content)} left", offset=offset, field="value")
+    if data_type in _SIZES:
+        return int.from_bytes(content, "little", signed=data_type in _SIGNED), offset + size
+    return content, offset + size
+
+
+def _content_bytes(data_type: DataType, content: int | bytes | None) -> bytes:
+    if content is None:
+        return bytes((_INVALID_STRING_LENGTH,))
+    if isinstance(content, bytes):
+        return bytes((len(content),)) + content
+    return content.to_bytes(_SIZES[data_type], "little", signed=data_type in _SIGNED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,39 +142,23 @@ class Value:
     """A typed value; strings are octets, for a device decides what they hold. None is the invalid string."""
 
     data_type: DataType
-    content: int | bytes | None
+    content: int | bytes | Elements | None
 
     @classmethod
     def parse(cls, octets: bytes, offset: int) -> tuple[Self, int]:
         """The value whose type octet stands at `offset`, and the offset behind it."""
-        (type_number,) = unpack(_TYPE, octets, offset, "data type")
-        offset += 1
-        try:
-            data_type = DataType(type_number)
-        except ValueError:
-            raise MalformedFrameError(
-                f"data type 0x{type_number:02X} is not one that this program reads", offset=offset - 1
-            ) from None
-        size = _SIZES.get(data_type)
-        if size is None:
-            (size,) = unpack(_TYPE, octets, offset, "string length")
-            offset += 1
-            if size == _INVALID_STRING_LENGTH:
-                return cls(data_type, None), offset
-        content = octets[offset : offset + size]
-        if len(content) < size:
-            raise MalformedFrameError(f"{size} octets wanted, {len(content)} left", offset=offset, field="value")
-        if data_type in _SIZES:
-            return cls(data_type, int.from_bytes(content, "little", signed=data_type in _SIGNED)), offset + size
-        return cls(data_type, content), offset + size
+        data_type = _data_type(octets, offset)
+        content: int | bytes | Elements | None
+        if data_type is DataType.ARRAY:
+            content, offset = Elements.parse(octets, offset + 1)
+        else:
+            content, offset = _content(data_type, octets, offset + 1)
+        return cls(data_type, content), offset
 
     def to_bytes(self) -> bytes:
-        if self.content is None:
-            return bytes((self.data_type, _INVALID_STRING_LENGTH))
-        if isinstance(self.content, bytes):
-            return bytes((self.data_type, len(self.content))) + self.content
-        size = _SIZES[self.data_type]
-        return bytes((self.data_type,)) + self.content.to_bytes(size, "little", signed=self.data_type in _SIGNED)
+        content = self.content
+        written = content.to_bytes() if isinstance(content, Elements) else _content_bytes(self.data_type, content)
+        return bytes((self.data_type,)) + written
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,6 +33,7 @@ from devices.wire.aps import (
     Delivery,
     ExtendedHeader,
     Fragmentation,
+    is_command,
     seal,
     unseal,
 )
@@ -283,7 +284,7 @@ class ApsLayer:
         """The payload of a NWK data frame. What is wrong is counted and dropped."""
         octets, counters = arrival.frame.payload, self._counters
         try:
-            if octets and octets[0] & 3 == ApsType.COMMAND:
+            if is_command(octets):
                 self._node.aps_command(octets)
                 return
             if arrival.sender is None:

@@ -29,7 +29,8 @@ from devices.stack.nwk_layer import OFF_NETWORK, Arrival, Done, FrameCounter, is
 from devices.stack.persisted import DeviceState, Persisted
 from devices.stack.polling import CHILD_TIMEOUT, Polling
 from devices.wire import mac, nwk, zdp
-from devices.wire.aps import ApsCommandFrame, TransportNetworkKey, unseal
+from devices.wire.aps import ApsCommandFrame, unseal
+from devices.wire.aps_commands import TransportNetworkKey
 from devices.wire.errors import FrameSecurityError
 from devices.wire.mac import Capability, MacCommand, MacFrame, MacType
 from devices.wire.nwk import NwkCommand, NwkFrame, NwkType

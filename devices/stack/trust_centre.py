@@ -20,7 +20,8 @@ from devices.stack.nwk_layer import Arrival, NwkLayer
 from devices.stack.parent import Parent
 from devices.time import Scheduler, Timer
 from devices.wire import nwk
-from devices.wire.aps import ApsCommandFrame, ApsSecurity, TransportNetworkKey, seal
+from devices.wire.aps import ApsCommandFrame, ApsSecurity, seal
+from devices.wire.aps_commands import TransportNetworkKey
 from devices.wire.errors import MalformedFrameError
 from devices.wire.mac import AssociationStatus, Capability
 from devices.wire.security import KeyIdentifier, cipher_for
@@ -98,7 +99,7 @@ class TrustCentre:
         # With extended nonce: the device does not know our address yet (Zigbee PRO 4.4.3.1).
         counter = self._aps.next_security(key).frame_counter
         security = ApsSecurity(counter, self._ieee, KeyIdentifier.KEY_TRANSPORT)
-        command = TransportNetworkKey(network.network_key_sequence, child.ieee, self._ieee, network.network_key)
+        command = TransportNetworkKey(network.network_key, network.network_key_sequence, child.ieee, self._ieee)
         frame = ApsCommandFrame(self._aps.next_counter(), command.to_bytes(), security)
         octets = seal(frame, cipher_for(key_transport_key(key.key)), self._ieee)
         self._parent.forward(self._nwk.frame(child.address, octets, secured=False), None)

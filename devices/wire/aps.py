@@ -1,11 +1,10 @@
 """APS frames (Zigbee PRO r21 2.2.5): data, acknowledgements, commands, their security, and the header of fragments.
 
 A frame that was read with security carries its auxiliary header and, as payload, ciphertext and MIC: `unseal` gives the
-plain payload. `seal` writes a frame whose payload is plain. Of the commands only Transport-Key of the network key has a
-layout here (4.4.9.2): it is the one that a one-hop join needs.
+plain payload. `seal` writes a frame whose payload is plain. What the commands hold is in aps_commands.py.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import IntEnum
 from struct import Struct
 from typing import NamedTuple, Self
@@ -212,23 +211,40 @@ def _extended(octets: bytes, at: int, type_: ApsType) -> tuple[ExtendedHeader | 
     return ExtendedHeader(fragmentation, block), end
 
 
+def is_command(octets: bytes) -> bool:
+    """Whether this is for ApsCommandFrame to read, and not for ApsFrame."""
+    return bool(octets) and (octets[0] & 3 == ApsType.COMMAND or octets[0] & (3 | _ACK_FORMAT) == _COMMAND_ACK)
+
+
+_COMMAND_ACK = ApsType.ACK | _ACK_FORMAT
+_COMMAND_CONTROLS = {ApsType.COMMAND: ApsType.COMMAND, _COMMAND_ACK: ApsType.ACK}
+
+
 class ApsCommandFrame(NamedTuple):
-    """An APS command (Zigbee PRO 2.2.5.2.2): control and counter, then the command, under security as a rule."""
+    """An APS command, under security as a rule, or the acknowledgement of one (Zigbee PRO 2.2.5.2.2, 2.2.5.2.3).
+
+    Neither has more of a header than control and counter.
+    """
 
     counter: int
     payload: bytes  # of a frame that was read with `security`: ciphertext and MIC
     security: ApsSecurity | None = None
+    ack_request: bool = False
+    type: ApsType = ApsType.COMMAND
 
     @classmethod
     def from_bytes(cls, octets: bytes) -> Self:
         if len(octets) < _COMMAND_HEADER_BYTES:
             raise MalformedFrameError("APS command", "shorter than its header", len(octets))
-        if octets[0] & ~_SECURITY != ApsType.COMMAND:
-            raise MalformedFrameError("APS command", f"control {octets[0]:#04x}: unicast without ack expected", 0)
+        control = octets[0]
+        type_ = _COMMAND_CONTROLS.get(control & ~(_SECURITY | _ACK_REQUEST))
+        if type_ is None:
+            reason = f"control {control:#04x}: a unicast command or its acknowledgement expected"
+            raise MalformedFrameError("APS command", reason, 0)
         security, at = None, _COMMAND_HEADER_BYTES
-        if octets[0] & _SECURITY:
+        if control & _SECURITY:
             security, at = _read_security(octets, at)
-        return cls(octets[1], octets[at:], security)
+        return cls(octets[1], octets[at:], security, bool(control & _ACK_REQUEST), type_)
 
     def to_bytes(self) -> bytes:
         """As it stands: with `security`, the payload is ciphertext and MIC already."""
@@ -237,7 +253,9 @@ class ApsCommandFrame(NamedTuple):
         return self.header() + _security_to_bytes(self.security) + self.payload
 
     def header(self) -> bytes:
-        return bytes((ApsType.COMMAND | (0 if self.security is None else _SECURITY), self.counter))
+        control = self.type | (_ACK_FORMAT if self.type is ApsType.ACK else 0)
+        control |= (0 if self.security is None else _SECURITY) | (_ACK_REQUEST if self.ack_request else 0)
+        return bytes((control, self.counter))
 
 
 def seal(frame: ApsFrame | ApsCommandFrame, cipher: AESCCM, originator: int) -> bytes:
@@ -264,33 +282,3 @@ def unseal(frame: ApsFrame | ApsCommandFrame, octets: bytes, cipher: AESCCM, ori
         return cipher.decrypt(NONCE.pack(originator, counter, control), frame.payload, authenticated)
     except InvalidTag:
         raise FrameSecurityError("the APS frame does not authenticate") from None
-
-
-TRANSPORT_KEY = 0x05  # command identifier, Zigbee PRO table 4.32
-STANDARD_NETWORK_KEY = 0x01  # key type, Zigbee PRO 4.4.9.2
-_TRANSPORT_KEY = Struct("<BB16sBQQ")  # command, type, key, sequence, destination, source (4.4.9.2)
-assert _TRANSPORT_KEY.size == 35
-
-
-@dataclass(frozen=True, slots=True)
-class TransportNetworkKey:
-    """Transport-Key of the network key (Zigbee PRO 4.4.9.2), the plain command."""
-
-    key_sequence: int
-    destination: int
-    source: int
-    key: bytes = field(repr=False)
-
-    @classmethod
-    def from_bytes(cls, octets: bytes) -> Self:
-        if len(octets) != _TRANSPORT_KEY.size:
-            raise MalformedFrameError("Transport-Key", f"{_TRANSPORT_KEY.size} octets expected", len(octets))
-        command, kind, key, sequence, destination, source = _TRANSPORT_KEY.unpack(octets)
-        if command != TRANSPORT_KEY or kind != STANDARD_NETWORK_KEY:
-            raise MalformedFrameError("Transport-Key", f"not a network key (command {command}, type {kind})", 0)
-        return cls(sequence, destination, source, key)
-
-    def to_bytes(self) -> bytes:
-        return _TRANSPORT_KEY.pack(
-            TRANSPORT_KEY, STANDARD_NETWORK_KEY, self.key, self.key_sequence, self.destination, self.source
-        )

@@ -27,5 +27,5 @@ class Fields:
 
     def to_bytes(self) -> bytes:
         values = [getattr(self, name) for name in self.__slots__]
-        rest = values.pop() if isinstance(values[-1], bytes) else b""
-        return self.LAYOUT.pack(*values) + rest
+        fixed = len(self.LAYOUT.unpack(bytes(self.LAYOUT.size)))
+        return self.LAYOUT.pack(*values[:fixed]) + b"".join(values[fixed:])

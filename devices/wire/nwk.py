@@ -28,6 +28,7 @@ assert _AUXILIARY_BYTES + MIC_BYTES == NWK_OVERHEAD_BYTES
 # Frame control, Zigbee PRO 3.3.1.1
 _VERSION = 0x0008  # protocol version 2 in bits 2-5
 _TYPE_VERSION_RESERVED = 0xC03E  # Zigbee PRO 3.3.1.1
+INTER_PAN = 0x000B  # frame type 3, protocol version 2: Zigbee PRO annex G
 _MULTICAST = 0x0100  # Zigbee PRO 3.3.1.1
 _SECURITY = 0x0200  # Zigbee PRO 3.3.1.1
 _DESTINATION_IEEE = 0x0800  # Zigbee PRO 3.3.1.1
@@ -97,6 +98,8 @@ class NwkFrame(NamedTuple):
         if len(octets) < HEADER_BYTES:
             raise MalformedFrameError("NWK", "shorter than its header", len(octets))
         control, destination, source, radius, sequence = _HEADER.unpack_from(octets)
+        if control == INTER_PAN:
+            raise MalformedFrameError("NWK", "an inter-PAN frame, which has no NWK header", 0)
         if control & _TYPE_VERSION_RESERVED != _VERSION:
             raise MalformedFrameError("NWK", f"frame type or protocol version not known (control {control:#06x})", 0)
         if control & _MULTICAST:

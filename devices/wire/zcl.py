@@ -120,10 +120,14 @@ class DataType(IntEnum):
 
     BOOLEAN = 0x10
     BITMAP8 = 0x18
+    BITMAP16 = 0x19
     BITMAP32 = 0x1B
     UINT8 = 0x20
     UINT16 = 0x21
     UINT32 = 0x23
+    INT8 = 0x28
+    INT16 = 0x29
+    INT32 = 0x2B
     ENUM8 = 0x30
     ENUM16 = 0x31
     CHARACTER_STRING = 0x42
@@ -134,15 +138,20 @@ class DataType(IntEnum):
 _FIXED_BYTES = {
     DataType.BOOLEAN: 1,
     DataType.BITMAP8: 1,
+    DataType.BITMAP16: 2,
     DataType.BITMAP32: 4,
     DataType.UINT8: 1,
     DataType.UINT16: 2,
     DataType.UINT32: 4,
+    DataType.INT8: 1,
+    DataType.INT16: 2,
+    DataType.INT32: 4,
     DataType.ENUM8: 1,
     DataType.ENUM16: 2,
     DataType.UTC_TIME: 4,
     DataType.EUI64: 8,
 }
+_SIGNED = frozenset({DataType.INT8, DataType.INT16, DataType.INT32})
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,7 +166,7 @@ class Attribute:
         if isinstance(self.value, str):
             text = self.value.encode()
             return bytes((len(text),)) + text
-        return self.value.to_bytes(_FIXED_BYTES[self.data_type], "little")
+        return self.value.to_bytes(_FIXED_BYTES[self.data_type], "little", signed=self.data_type in _SIGNED)
 
 
 def read_attributes(identifiers: tuple[int, ...]) -> bytes:
@@ -210,4 +219,4 @@ def _parse_value(data_type: int, payload: bytes, at: int) -> tuple[int | str, in
         raise MalformedFrameError("attribute value", f"data type 0x{data_type:02X} is not known", at) from None
     if at + length > len(payload):
         raise MalformedFrameError("attribute value", "runs past the end", at)
-    return int.from_bytes(payload[at : at + length], "little"), at + length
+    return int.from_bytes(payload[at : at + length], "little", signed=data_type in _SIGNED), at + length

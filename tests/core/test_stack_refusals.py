@@ -10,6 +10,7 @@ from devices.stack.interface import ApsStatus, Eui64, Fragment, JoinKind, NwkAdd
 from devices.stack.nwk_layer import NwkLayer
 from devices.wire import aps, mac, nwk, zdp
 from devices.wire.aps import ApsFrame, ApsType, ExtendedHeader, Fragmentation
+from devices.wire.aps_commands import TransportNetworkKey
 from devices.wire.mac import AddressMode, MacCommand, MacFrame, MacType
 from devices.wire.security import KeyIdentifier, cipher_for
 from tests.support.air import (
@@ -222,7 +223,7 @@ def test_frames_that_do_not_come_from_the_parent_are_not_looked_at():
 def transport_key(
     *, link_key: bytes = LINK_KEY, destination: int = DEVICE_IEEE, source: int = COORDINATOR_IEEE, counter: int = 5
 ) -> bytes:
-    command = aps.TransportNetworkKey(0, destination, source, bytes(range(16)))
+    command = TransportNetworkKey(bytes(range(16)), 0, destination, source)
     security = aps.ApsSecurity(counter, COORDINATOR_IEEE, KeyIdentifier.KEY_TRANSPORT)
     frame = aps.ApsCommandFrame(1, command.to_bytes(), security)
     octets = aps.seal(frame, cipher_for(key_transport_key(link_key)), COORDINATOR_IEEE)

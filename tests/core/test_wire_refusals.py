@@ -5,9 +5,10 @@ import pytest
 from devices.stack.interface import LinkKey, NetworkState
 from devices.stack.nwk_layer import RESERVE, FrameCounter
 from devices.stack.persisted import DeviceState
-from devices.wire import aps, mac, nwk, routing, zdp
+from devices.wire import aps, aps_commands, mac, nwk, routing, zdp
 from devices.wire.aps import ApsFrame
 from devices.wire.errors import MalformedFrameError
+from devices.wire.inter_pan import InterPanFrame
 from devices.wire.mac import MacFrame
 from devices.wire.nwk import NwkFrame
 from devices.wire.security import MAX_FRAME_COUNTER
@@ -53,9 +54,23 @@ REFUSED = [
     (ApsFrame, "80 07 1900 0901 03 09 01", 9, "extended"),
     (ApsFrame, "80 07 1900 0901 03 09 01 00", 9, "no blocks"),
     (aps.ApsCommandFrame, "21", 1, "shorter"),
-    (aps.ApsCommandFrame, "61 01", 0, "without ack"),
-    (aps.TransportNetworkKey, "05 01", 2, "35 octets"),
-    (aps.TransportNetworkKey, "05 04" + 33 * "00", 0, "not a network key"),
+    (aps.ApsCommandFrame, "02 01", 0, "control"),
+    (aps.ApsCommandFrame, "09 01", 0, "control"),
+    (aps_commands.TransportNetworkKey, "05 01", 2, "35 octets"),
+    (aps_commands.TransportNetworkKey, "05 04" + 33 * "00", 0, "begins with 0504"),
+    (aps_commands.TransportLinkKey, "05 04" + 31 * "00", 33, "34 octets"),
+    (aps_commands.UpdateDevice, "06 d1000000004b1200 3412", 11, "12 octets"),
+    (aps_commands.RemoveDevice, "07 d1", 2, "9 octets"),
+    (aps_commands.RequestLinkKey, "08 02", 0, "begins with 0802"),
+    (aps_commands.Tunnel, "0e d1000000004b12", 8, "9 octets"),
+    (aps_commands.VerifyKey, "0f 04 d1000000004b1200 00", 11, "26 octets"),
+    (aps_commands.ConfirmKey, "10 00 04", 3, "11 octets"),
+    (NwkFrame, "0b00 0b 1900 0901 00", 0, "inter-PAN"),
+    (InterPanFrame, "0b00", 2, "shorter"),
+    (InterPanFrame, "0800 03 1900 0901", 0, "NWK control"),
+    (InterPanFrame, "0b00 00 1900 0901", 2, "APS control"),
+    (InterPanFrame, "0b00 07 1900 0901", 2, "APS control"),
+    (InterPanFrame, "0b00 0f 0100 1900 09", 8, "shorter"),
     (NwkFrame, "0802 3412 0000 1e 05 28 0100", 11, "ends within"),
     (NwkFrame, "0802 3412 0000 1e 05 28 01000000 0100000000000000", 21, "ends within"),
     (NwkFrame, "0802 3412 0000 1e 05 68 01000000 0100000000000000 00", 8, "no network key"),
@@ -100,7 +115,8 @@ def test_no_representation_shows_a_key():
         LinkKey(key),
         NetworkState(15, 1, 2, key),
         DeviceState(LinkKey(key), network_key=key),
-        aps.TransportNetworkKey(0, 1, 2, key),
+        aps_commands.TransportNetworkKey(key, 0, 1, 2),
+        aps_commands.TransportLinkKey(key, 1, 2),
     )
     for holder in holders:
         assert repr(key) not in repr(holder)

@@ -6,6 +6,7 @@ from chf.errors import MalformedFrameError
 from chf.zcl.attributes import (
     AttributeRecord,
     DataType,
+    Elements,
     ReadAttributes,
     ReadAttributesResponse,
     ReportAttributes,
@@ -113,6 +114,38 @@ def test_an_attribute_record_that_ends_early_or_is_of_another_type_is_malformed(
 def test_half_an_attribute_identifier_is_malformed():
     with pytest.raises(MalformedFrameError, match="half"):
         ReadAttributes.from_bytes(b"\x02\x00\x06")
+
+
+@pytest.mark.parametrize(
+    ("hexadecimal", "elements"),
+    [
+        ("48 21 0200 3412 7856", Elements(DataType.UINT16, (0x1234, 0x5678))),
+        ("48 28 0100 ff", Elements(DataType.INT8, (-1,))),
+        ("48 41 0200 026162 ff", Elements(DataType.OCTET_STRING, (b"ab", None))),
+        ("48 20 0000", Elements(DataType.UINT8, ())),
+        ("48 20 ffff", Elements(DataType.UINT8, None)),
+    ],
+)
+def test_an_array_is_read_and_what_follows_it_too(hexadecimal, elements):
+    octets = bytes.fromhex(hexadecimal)
+    report = ReportAttributes.from_bytes(b"\1\0" + octets + bytes.fromhex("0200 2007"))
+    assert report.values == ((1, Value(DataType.ARRAY, elements)), (2, Value(DataType.UINT8, 7)))
+    assert Value(DataType.ARRAY, elements).to_bytes() == octets
+
+
+@pytest.mark.parametrize(
+    ("hexadecimal", "reason"),
+    [
+        ("48", "data type"),
+        ("48 20 01", "number of elements"),
+        ("48 20 0200 01", "1 octets wanted, 0 left"),
+        ("48 48 0100 20 0000", "array of arrays"),
+        ("48 4c 0100", "0x4C"),
+    ],
+)
+def test_an_array_that_cannot_be_read_is_refused(hexadecimal, reason):
+    with pytest.raises(MalformedFrameError, match=reason):
+        ReportAttributes.from_bytes(b"\1\0" + bytes.fromhex(hexadecimal))
 
 
 ATTRIBUTES = {0x0000: Value(DataType.UINT8, 8)}

@@ -6,15 +6,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from devices.wire import aps, mac, nwk, routing, zdp
+from devices.wire import aps, aps_commands, mac, nwk, routing, zdp
 from devices.wire.aps import ApsFrame, ApsSecurity, ApsType, Delivery, ExtendedHeader, Fragmentation
 from devices.wire.errors import FrameSecurityError, MalformedFrameError
+from devices.wire.inter_pan import InterPanFrame
 from devices.wire.mac import AddressMode, MacFrame, MacType
 from devices.wire.nwk import NwkFrame, NwkSecurity, NwkType, SourceRoute
 from devices.wire.security import KeyIdentifier, cipher_for
 
 u8, u16, u32, u64 = (st.integers(0, 2**bits - 1) for bits in (8, 16, 32, 64))
 flag = st.booleans()
+sixteen = st.binary(min_size=16, max_size=16)
 octets = st.binary(max_size=40)
 relays = st.lists(u16, max_size=9).map(tuple)
 clusters = st.lists(u16, max_size=8).map(tuple)
@@ -98,8 +100,19 @@ CODECS = {
     routing.NetworkStatus: st.builds(routing.NetworkStatus, u8, u16),
     routing.RouteRecord: st.builds(routing.RouteRecord, relays),
     routing.LinkStatus: st.builds(routing.LinkStatus, st.lists(links, max_size=31).map(tuple), flag, flag),
-    aps.ApsCommandFrame: st.builds(aps.ApsCommandFrame, u8, octets, aps_security),
-    aps.TransportNetworkKey: st.builds(aps.TransportNetworkKey, u8, u64, u64, st.binary(min_size=16, max_size=16)),
+    aps.ApsCommandFrame: st.builds(
+        *(aps.ApsCommandFrame, u8, octets, aps_security, flag, st.sampled_from((ApsType.COMMAND, ApsType.ACK)))
+    ),
+    aps_commands.TransportNetworkKey: st.builds(aps_commands.TransportNetworkKey, sixteen, u8, u64, u64),
+    aps_commands.TransportLinkKey: st.builds(aps_commands.TransportLinkKey, sixteen, u64, u64),
+    aps_commands.UpdateDevice: st.builds(aps_commands.UpdateDevice, u64, u16, u8),
+    aps_commands.RemoveDevice: st.builds(aps_commands.RemoveDevice, u64),
+    aps_commands.RequestLinkKey: st.builds(aps_commands.RequestLinkKey),
+    aps_commands.Tunnel: st.builds(aps_commands.Tunnel, u64, octets),
+    aps_commands.VerifyKey: st.builds(aps_commands.VerifyKey, u64, sixteen),
+    aps_commands.ConfirmKey: st.builds(aps_commands.ConfirmKey, u8, u8, u64),
+    InterPanFrame: st.builds(InterPanFrame, u16, u16, octets, st.sampled_from((Delivery.UNICAST, Delivery.BROADCAST)))
+    | st.builds(InterPanFrame, u16, u16, octets, st.just(Delivery.GROUP), u16),
     zdp.DeviceAnnounce: st.builds(zdp.DeviceAnnounce, u16, u64, u8),
     zdp.NwkAddressRequest: st.builds(zdp.NwkAddressRequest, u64, flag, u8),
     zdp.IeeeAddressRequest: st.builds(zdp.IeeeAddressRequest, u16, flag, u8),

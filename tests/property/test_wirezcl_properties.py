@@ -94,6 +94,10 @@ def test_a_truncated_frame_never_reads_as_something_longer(strategy, parse, data
 attributes = st.one_of(
     st.builds(zcl.Attribute, u16, st.just(zcl.DataType.UINT8), u8),
     st.builds(zcl.Attribute, u16, st.just(zcl.DataType.UINT32), u32),
+    st.builds(zcl.Attribute, u16, st.just(zcl.DataType.BITMAP16), u16),
+    st.builds(zcl.Attribute, u16, st.just(zcl.DataType.INT8), st.integers(-(2**7), 2**7 - 1)),
+    st.builds(zcl.Attribute, u16, st.just(zcl.DataType.INT16), st.integers(-(2**15), 2**15 - 1)),
+    st.builds(zcl.Attribute, u16, st.just(zcl.DataType.INT32), st.integers(-(2**31), 2**31 - 1)),
     st.builds(zcl.Attribute, u16, st.just(zcl.DataType.CHARACTER_STRING), st.text(max_size=20)),
 )
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from chf.clock import Instant, Now, UtcSeconds
 from chf.errors import MalformedFrameError
 from chf.zcl import basic, ota, time, tunneling
-from chf.zcl.attributes import DataType, ReadAttributesResponse, ReportAttributes, Value
+from chf.zcl.attributes import DataType, Elements, ReadAttributesResponse, ReportAttributes, Value
 from chf.zcl.frame import Frame, FrameType
 
 u8, u16, u32, u64 = (st.integers(0, 2**bits - 1) for bits in (8, 16, 32, 64))
@@ -61,7 +61,7 @@ tunnel_commands = st.one_of(
         ),
     ),
 )
-integers = st.sampled_from([t for t in DataType if "STRING" not in t.name]).flatmap(
+integers = st.sampled_from([t for t in DataType if "STRING" not in t.name and t is not DataType.ARRAY]).flatmap(
     lambda data_type: st.builds(
         Value, st.just(data_type), st.integers(-(2**7), 2**7 - 1) if data_type.name.startswith("INT") else u8
     )
@@ -69,6 +69,12 @@ integers = st.sampled_from([t for t in DataType if "STRING" not in t.name]).flat
 strings = st.builds(
     Value, st.sampled_from([DataType.OCTET_STRING, DataType.CHARACTER_STRING]), st.none() | st.binary(max_size=254)
 )
+
+
+one_typed = st.one_of(integers, strings).flatmap(
+    lambda first: st.lists(st.just(first.content), max_size=4).map(lambda all_: Elements(first.data_type, tuple(all_)))
+)
+arrays = st.builds(Value, st.just(DataType.ARRAY), one_typed | st.just(Elements(DataType.UINT16, None)))
 
 
 @repeatable
@@ -99,7 +105,7 @@ def test_a_tunneling_command_is_what_its_octets_say(directed, sequence):
 
 
 @repeatable
-@given(st.lists(st.tuples(u16, integers | strings), max_size=5))
+@given(st.lists(st.tuples(u16, integers | strings | arrays), max_size=5))
 def test_attribute_reports_are_what_their_octets_say(values):
     report = ReportAttributes(tuple(values))
     assert ReportAttributes.from_bytes(report.to_bytes()) == report

@@ -23,10 +23,10 @@ from devices.wire.aps import (
     Delivery,
     ExtendedHeader,
     Fragmentation,
-    TransportNetworkKey,
     seal,
     unseal,
 )
+from devices.wire.aps_commands import TransportNetworkKey
 from devices.wire.errors import FrameSecurityError
 from devices.wire.mac import AddressMode, MacCommand, MacFrame, MacType
 from devices.wire.nwk import NwkFrame, NwkSecurity, NwkType

@@ -5,8 +5,9 @@ import struct
 import pytest
 
 from chf.crypto.mmo import key_transport_key
-from devices.wire import aps, mac, nwk, routing, security, zdp
+from devices.wire import aps, aps_commands, mac, nwk, routing, security, zdp
 from devices.wire.aps import ApsCommandFrame, ApsFrame, ApsSecurity, ApsType, ExtendedHeader, Fragmentation
+from devices.wire.inter_pan import InterPanFrame
 from devices.wire.mac import AddressMode, MacFrame, MacType, fcs
 from devices.wire.nwk import NwkFrame, NwkSecurity, NwkType, SourceRoute
 from devices.wire.security import KeyIdentifier, cipher_for
@@ -50,7 +51,7 @@ def test_sizes_of_acknowledgements_and_of_what_the_network_key_alone_protects():
 
 
 def test_transport_key_is_73_octets_on_air_and_opens_with_the_key_transport_key():
-    command = aps.TransportNetworkKey(0, DEVICE, COORDINATOR, NETWORK_KEY)
+    command = aps_commands.TransportNetworkKey(NETWORK_KEY, 0, DEVICE, COORDINATOR)
     frame = ApsCommandFrame(9, command.to_bytes(), ApsSecurity(5, COORDINATOR, KeyIdentifier.KEY_TRANSPORT))
     cipher = cipher_for(key_transport_key(LINK_KEY))
     octets = aps.seal(frame, cipher, COORDINATOR)
@@ -59,7 +60,7 @@ def test_transport_key_is_73_octets_on_air_and_opens_with_the_key_transport_key(
     assert len(mpdu) + 2 == 73
     read = ApsCommandFrame.from_bytes(octets)
     assert read.security == frame.security
-    assert aps.TransportNetworkKey.from_bytes(aps.unseal(read, octets, cipher, COORDINATOR)) == command
+    assert aps_commands.TransportNetworkKey.from_bytes(aps.unseal(read, octets, cipher, COORDINATOR)) == command
     assert NETWORK_KEY.hex() not in repr(command)
 
 
@@ -178,6 +179,24 @@ GOLDEN = [
         ApsCommandFrame(9, b"z", ApsSecurity(1, COORDINATOR, KeyIdentifier.KEY_TRANSPORT)),
         "21 09 30 01000000 01000000004b1200 7a",
     ),
+    (
+        ApsCommandFrame(9, b"z", ApsSecurity(1, COORDINATOR, KeyIdentifier.KEY_LOAD), ack_request=True),
+        "61 09 38 01000000 01000000004b1200 7a",
+    ),
+    (ApsCommandFrame(9, b"z", ack_request=True), "41 09 7a"),
+    (ApsCommandFrame(9, b"", ApsSecurity(1), type=ApsType.ACK), "32 09 00 01000000"),
+    (
+        aps_commands.TransportLinkKey(LINK_KEY, DEVICE, COORDINATOR),
+        "05 04 a0a1a2a3a4a5a6a7a8a9aaabacadaeaf d1000000004b1200 01000000004b1200",
+    ),
+    (aps_commands.UpdateDevice(DEVICE, 0x1234, 1), "06 d1000000004b1200 3412 01"),
+    (aps_commands.RemoveDevice(DEVICE), "07 d1000000004b1200"),
+    (aps_commands.RequestLinkKey(), "08 04"),
+    (aps_commands.Tunnel(DEVICE, b"zz"), "0e d1000000004b1200 7a7a"),
+    (aps_commands.VerifyKey(DEVICE, LINK_KEY), "0f 04 d1000000004b1200 a0a1a2a3a4a5a6a7a8a9aaabacadaeaf"),
+    (aps_commands.ConfirmKey(0xAD, 4, DEVICE), "10 ad 04 d1000000004b1200"),
+    (InterPanFrame(0x1000, 0xC05E, b"z"), "0b00 03 0010 5ec0 7a"),
+    (InterPanFrame(0x1000, 0xC05E, b"z", aps.Delivery.GROUP, 7), "0b00 0f 0700 0010 5ec0 7a"),
     (zdp.DeviceAnnounce(0x1234, DEVICE, 0x8C), "3412 d1000000004b1200 8c"),
     (zdp.MatchDescriptorRequest(0, 0x0109, (0x0019,)), "0000 0901 01 1900 00"),
     (zdp.DescriptorResponse(0, 0, b"\x03"), "00 0000 01 03"),
