@@ -41,6 +41,8 @@ class Keys(Handler):
         self._responder = ke.Responder(context.settings.key_establishment)
         self._agreement: KeyAgreement | None = None
         self._missing: dict[Eui64, Instant] = {}  # whose keys the dongle refused, and when to try again
+        self._before: dict[Eui64, DeviceEntry] = {}  # with the key that the device has while another is installed
+        self._installing = asyncio.Lock()  # a key that came later stays in the dongle, too
 
     def started(self, network: NetworkInfo | None, now: Now) -> Batch:
         """Raises UsageError where there is no certificate for this dongle, whose EUI-64 devices insist on."""
@@ -66,6 +68,7 @@ class Keys(Handler):
     def device_changed(self, device: Eui64, change: DeviceChange, now: Now) -> Batch:
         if change in (DeviceChange.FORGOTTEN, DeviceChange.UNWRITTEN):
             self._missing.pop(device, None)
+            self._before.pop(device, None)
             self._responder.forget(device)
         return Batch(now)
 
@@ -152,27 +155,46 @@ class Keys(Handler):
 
     def _write_key(self, batch: Batch, token: ke.Token, suite: Suite, link_key: bytes) -> None:
         device, utc = token.peer, batch.now.utc
-        before = self._devices.get(device)
-        if before is None:
+        entry = self._devices.get(device)
+        if entry is None:
             return  # forgotten meanwhile: the device will find out
+        self._before.setdefault(device, entry)  # an earlier installation may be under way, whose key nobody has
         batch.write(
             lambda tx: self._devices.save(tx, device, link_key=link_key, key_suite=suite.value, key_utc=utc),
             device=device,
             durable=False,  # `_install_new` waits for the disk
         )
         batch.then(lambda: self._devices.saved(device))
-        batch.start(partial(self._install_new, token, link_key, before))
+        batch.start(partial(self._install_new, token, link_key))
 
-    async def _install_new(self, token: ke.Token, link_key: bytes, before: DeviceEntry) -> Batch:
-        ok = await self._is_on_disk() and await self._install(token.peer, link_key, fresh=True)
+    async def _install_new(self, token: ke.Token, link_key: bytes) -> Batch:
+        ok = await self._is_on_disk()
+        async with self._installing:
+            ok = ok and self._is_newest(token.peer, link_key) and await self._install(token.peer, link_key, fresh=True)
         batch = Batch(self._context.clock.now())
-        if ok:
-            self._missing.pop(token.peer, None)
-        else:
-            batch.write(partial(_put_back_row, before), device=token.peer)
-            batch.then(lambda: self._devices.saved(token.peer))
-        batch.add(self._batch(self._responder.installed(token, batch.now.instant, ok=ok), batch.now))
+        ok = ok and self._is_newest(token.peer, link_key)
+        effects = self._responder.installed(token, batch.now.instant, ok=ok)
+        if self._is_newest(token.peer, link_key):
+            before = self._before.pop(token.peer, None)
+            if ok and effects:
+                self._missing.pop(token.peer, None)
+            elif before is not None:  # also where the device gave up meanwhile: it is not told of this key
+                self._take_back(batch, before, link_key)
+        batch.add(self._batch(effects, batch.now))
         return batch
+
+    def _is_newest(self, device: Eui64, link_key: bytes) -> bool:
+        """Whether its row has this key: another may have been established meanwhile, or it is to join anew."""
+        entry = self._devices.get(device)
+        return entry is not None and entry.link_key == link_key
+
+    def _take_back(self, batch: Batch, before: DeviceEntry, link_key: bytes) -> None:
+        device = before.eui64
+        batch.write(partial(_put_back_row, before, link_key), device=device)
+        batch.then(lambda: self._devices.saved(device))
+        if before.link_key is not None:
+            self._missing[device] = Instant(-math.inf)
+            batch.start(partial(self._put_back_late, device))
 
     async def _is_on_disk(self) -> bool:
         try:
@@ -191,9 +213,9 @@ class Keys(Handler):
         return True
 
 
-def _put_back_row(before: DeviceEntry, tx: Transaction) -> None:
-    """The key that the device still has."""
+def _put_back_row(before: DeviceEntry, link_key: bytes, tx: Transaction) -> None:
+    """The key that the device still has, where no later one is written."""
     entry = tx.devices.get(before.eui64)
-    if entry is not None:
+    if entry is not None and entry.link_key == link_key:
         kept = replace(entry, link_key=before.link_key, key_suite=before.key_suite, key_utc=before.key_utc)
         tx.devices.update(kept)

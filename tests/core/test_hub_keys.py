@@ -309,6 +309,103 @@ async def test_a_dongle_that_refuses_the_key_leaves_everybody_with_the_old_one(s
         assert store.devices.get(PPMID).key_suite == 1
 
 
+class SlowRadio(MemoryRadio):
+    """It takes a new key when it is told to, or refuses it."""
+
+    def __init__(self):
+        super().__init__()
+        self.asked_to = []
+
+    async def install_link_key(self, device, link_key, *, fresh=False):
+        if fresh:
+            self.asked_to.append(asyncio.get_running_loop().create_future())
+            await self.asked_to[-1]
+        await super().install_link_key(device, link_key, fresh=fresh)
+
+    def refuse(self, number):
+        self.asked_to[number].set_exception(RadioGoneError("the port was pulled"))
+
+
+async def begins_anew(desk, radio):
+    """A device that confirmed a key, and another time with another key while the dongle had not taken the first."""
+    desk.radio.joins(PPMID)
+    for turn in range(2):
+        device = Device(desk)
+        device.does(device.client.start(0.0))
+        written = link_key(desk.store)
+        await device.until(lambda before=written: link_key(desk.store) != before)
+        if not turn:
+            await device.until(lambda: radio.asked_to)
+    return device
+
+
+@pytest.mark.parametrize("old", [None, bytes(range(50, 66))])
+async def test_an_installation_that_fails_late_leaves_the_next_key_alone(store, old):
+    radio = SlowRadio()
+    with store.transaction() as tx:
+        tx.devices.update(replace(tx.devices.get(PPMID), link_key=old, key_suite=old and 1))
+    async with hub_on_desk(store, radio, CBKE) as desk:
+        device = await begins_anew(desk, radio)
+        radio.refuse(0)
+        await device.until(lambda: len(radio.asked_to) == 2)
+        radio.asked_to[1].set_result(None)
+        await device.until(lambda: device.taken)
+        await desk.two_looks()
+        assert device.taken == [link_key(store)] == [radio.installed[-1][1]]
+        desk.radio.says(PPMID, time.CLUSTER, READ_TIME)
+        assert desk.radio.to_cluster(time.CLUSTER)[-1].aps_secured
+
+
+@pytest.mark.parametrize("first", ["refused", "taken"])
+async def test_after_two_installations_that_came_to_nothing_the_key_that_the_device_has_is_back(
+    store, established, first
+):
+    radio = SlowRadio()
+    async with hub_on_desk(store, radio, CBKE) as desk:
+        device = await begins_anew(desk, radio)
+        if first == "refused":
+            radio.refuse(0)
+        else:
+            radio.asked_to[0].set_result(None)
+        await device.until(lambda: len(radio.asked_to) == 2)
+        radio.refuse(1)
+        await device.until(lambda: device.failed)
+        await desk.until(lambda: link_key(store) == established == radio.installed[-1][1])
+        assert not device.taken
+
+
+async def test_a_key_that_the_device_gave_up_before_the_dongle_took_it_is_taken_back(store, established):
+    """The device said so, and uses the key that it had."""
+    radio = SlowRadio()
+    async with hub_on_desk(store, radio, CBKE) as desk:
+        desk.radio.joins(PPMID)
+        device = Device(desk)
+        device.does(device.client.start(0.0))
+        await device.until(lambda: radio.asked_to)
+        no_room = key_establishment.TerminateStatus.NO_RESOURCES
+        gives_up = key_establishment.TerminateKeyEstablishment(no_room, 0, 3)
+        octets = key_establishment.command(gives_up, 9, to_client=False)
+        desk.radio.says(PPMID, key_establishment.CLUSTER, octets, secured=False)
+        radio.asked_to[0].set_result(None)
+        await desk.until(lambda: link_key(store) == established == radio.installed[-1][1])
+
+
+async def test_a_device_that_is_to_join_anew_keeps_no_key_of_an_installation_that_failed(store, established):
+    radio = SlowRadio()
+    async with hub_on_desk(store, radio, CBKE) as desk:
+        desk.radio.joins(PPMID)
+        device = Device(desk)
+        device.does(device.client.start(0.0))
+        await device.until(lambda: radio.asked_to)
+        with Store.open(store.home) as beside, beside.transaction() as tx:
+            tx.inbox.submit(Verb.DEVICE_PERMIT, {"device": "00-DB-12-34-56-78-90-A4", "seconds": 60}, 0.0)
+        await desk.until(lambda: Kind.COMMAND_FINISHED in desk.kinds())
+        radio.refuse(0)
+        await device.until(lambda: device.failed)
+        await desk.two_looks()
+        assert link_key(store) is None
+
+
 async def test_a_device_that_does_it_again_gets_another_key(store):
     async with hub_on_desk(store, MemoryRadio(), CBKE) as desk:
         desk.radio.joins(PPMID)
