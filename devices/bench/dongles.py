@@ -11,6 +11,7 @@ from devices.ncp.ezsp.configuration import APS_UNICAST_MESSAGE_COUNT, KEY_TABLE_
 from devices.ncp.ezsp.coprocessor import EzspCoprocessor
 from devices.ncp.ezsp.personality import Personality as EzspPersonality
 from devices.ncp.sticks import EZSP_STICKS, ROOMY, ZNP_STICKS
+from devices.ncp.znp.commands import commands as znp_commands
 from devices.ncp.znp.coprocessor import ZnpCoprocessor
 from devices.ncp.znp.personality import Personality as ZnpPersonality
 from devices.stack.coordinator import ZigbeeCoordinator
@@ -20,6 +21,8 @@ from devices.time import EventQueue
 Dongle = EzspCoprocessor | ZnpCoprocessor
 
 KINDS = ("ezsp", "znp")  # by the names of --ncp
+
+ZNP_COMMANDS = tuple(command.name for command in znp_commands().values() if not command.is_callback)
 
 DEFAULT_DONGLE = Eui64(0x00DB_1234_5678_0001)  # our choice
 
@@ -47,6 +50,7 @@ class NcpSettings:
     table_size: int | None = None
     command_s: float | None = None
     requires_key_exchange: bool | None = None
+    lacks: frozenset[str] = frozenset()
     start: StartHabit = StartHabit.PLAIN
 
 
@@ -61,6 +65,7 @@ def read_ncp(section: Section) -> NcpSettings:
         table_size=section.optional_integer("table_size", minimum=1, maximum=1024),
         start=StartHabit(section.choice("start", tuple(habit.value for habit in StartHabit), StartHabit.PLAIN.value)),
         command_s=section.optional_number("command_s", maximum=10.0),
+        lacks=frozenset(section.texts("lacks", ZNP_COMMANDS)),
         requires_key_exchange=(
             section.boolean("requires_key_exchange", default=True) if section.has("requires_key_exchange") else None
         ),
@@ -122,6 +127,7 @@ def _znp_personality(settings: NcpSettings) -> ZnpPersonality:
         chosen,
         table_size=settings.table_size or chosen.table_size,
         requires_key_exchange=chosen.requires_key_exchange if requires is None else requires,
+        lacks=chosen.lacks | settings.lacks,
     )
 
 

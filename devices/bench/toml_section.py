@@ -115,6 +115,13 @@ class Section:
             return default
         return self._eui64(key, self.text(key))
 
+    def texts(self, key: str, options: tuple[str, ...]) -> tuple[str, ...]:
+        """A list of some of these; none without the key."""
+        value = self._take(key, [])
+        if not isinstance(value, list) or not all(entry in options for entry in value):
+            raise self.error(key, f"is a list of some of {', '.join(options)}")
+        return tuple(value)
+
     def eui64s(self, key: str) -> tuple[Eui64, ...]:
         """A list of at least one."""
         value = self._take(key, _MISSING)

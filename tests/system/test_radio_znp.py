@@ -337,6 +337,25 @@ async def test_a_port_that_closes_while_a_dongle_is_being_woken_is_told_plainly(
             assert pings == closes_at
 
 
+@pytest.mark.parametrize(
+    ("lacks", "kept"),
+    [((), True), (("secAddLinkKey",), True), (("setLinkKey",), True), (("secAddLinkKey", "setLinkKey"), False)],
+    ids=["both", "ZDO_SET_LINK_KEY", "ZDO_SEC_ADD_LINK_KEY", "neither"],
+)
+async def test_a_link_key_goes_in_by_the_command_that_the_build_has(dongle, radio, lacks, kept):
+    device = dongle.add(MemoryDevice(METER, 0x1001))
+    assert await radio.locate(device.ieee)
+    dongle.lacks(*lacks)
+    if kept:
+        await radio.install_link_key(device.ieee, KEY, fresh=True)
+    else:
+        with pytest.raises(RadioRefusedError, match=r"takes no link key.*ZDO_SET_LINK_KEY") as refused:
+            await radio.install_link_key(device.ieee, KEY, fresh=True)
+        assert KEY.hex() not in str(refused.value).lower().replace(":", "")
+    held = await radio.export_keys()
+    assert [key for _, kind, key in held if kind == "link"] == [KEY] * kept
+
+
 async def test_a_fresh_key_is_not_looked_for_in_the_dongles_tables(dongle, radio):
     device = dongle.add(MemoryDevice(METER, 0x1001))
     assert await radio.locate(device.ieee)

@@ -1,5 +1,6 @@
 """A Z-Stack dongle as a `Link`: zigpy-znp's application and commands, each where the hub wants something of it."""
 
+import contextlib
 from collections.abc import Coroutine
 from typing import Any
 
@@ -118,21 +119,25 @@ class ZnpDongle(ZigpyDongle[HubApplication]):
     async def establish_link_key(
         self, device: Eui64, link_key: bytes, network_address: int | None, *, fresh: bool
     ) -> None:
-        """ZDO_SEC_ADD_LINK_KEY: made for this in TI's stack, and not part of every build."""
+        """By either of two commands for the same function of TI's stack, each under a build option of its own."""
         if not fresh and await keys.holds_link_key(self._application.znp, device, link_key):
             return
         if network_address is None:
             raise RadioRefusedError(f"the dongle wants an address with the key of {format_eui64(device)}")
-        try:
-            answer = await self._application.znp.request(
-                mt.ZDO.SecAddLinkKey.Req(
-                    NWK=network_address, IEEE=zigpy_eui64(device), LinkKeyData=znp.KeyData(link_key)
-                )
-            )
-        except CommandNotRecognized:
-            raise RadioRefusedError("the dongle's firmware takes no link key (it lacks ZDO_SEC_ADD_LINK_KEY)") from None
+        answer = await self._add_link_key(network_address, device, link_key)
         if answer.Status != znp.Status.SUCCESS:
             raise RadioRefusedError(f"the dongle refused the link key of {format_eui64(device)}: {answer.Status.name}")
+
+    async def _add_link_key(self, network_address: int, device: Eui64, link_key: bytes) -> Any:
+        for command in (mt.ZDO.SecAddLinkKey, mt.ZDO.SetLinkKey):
+            with contextlib.suppress(CommandNotRecognized):
+                return await self._application.znp.request(
+                    command.Req(NWK=network_address, IEEE=zigpy_eui64(device), LinkKeyData=znp.KeyData(link_key))
+                )
+        raise RadioRefusedError(
+            "the dongle's firmware takes no link key (it lacks ZDO_SEC_ADD_LINK_KEY and ZDO_SET_LINK_KEY): flash one"
+            " that does"
+        )
 
     async def remove_link_key(self, device: Eui64) -> None:
         await keys.remove_link_key(self._application.znp, device)

@@ -87,6 +87,8 @@ _ROWS: tuple[tuple[int, str, str | None, str], ...] = (
     (0x2506, "matchDescReq", _ZDP, _STATUS),
     (0x2521, "bindReq", _BINDING, _STATUS),
     (0x2522, "unbindReq", _BINDING, _STATUS),
+    (0x2523, "setLinkKey", "node:u16 ieee:ieee key:key", _STATUS),
+    (0x2525, "getLinkKey", "ieee:ieee", "status:u8 ieee:ieee key:key"),
     (0x2526, "networkDiscoveryReq", "channels:u32 duration:u8", _STATUS),
     (0x2531, "mgmtLqiReq", _ZDP, _STATUS),
     (0x2532, "mgmtRtgReq", _ZDP, _STATUS),

@@ -162,6 +162,10 @@ class DeviceTables:
         self._tidy(partner)
         return removed
 
+    def aps_key(self, partner: Eui64) -> bytes | None:
+        entry = self._aps_key_of.get(partner)
+        return None if entry is None else entry.key.key
+
     def aps_key_slot(self, partner: Eui64) -> int | None:
         entry = self._aps_key_of.get(partner)
         return None if entry is None else self._aps_keys.index(entry)

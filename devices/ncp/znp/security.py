@@ -42,6 +42,8 @@ class Security:
             "setAllowRejoinTcPolicy": self.set_allow_rejoin,
             "setDefaultRemoteEndDeviceTimeout": lambda _index: (ZStatus.SUCCESS,),  # children name their own
             "secAddLinkKey": self.sec_add_link_key,
+            "setLinkKey": self.sec_add_link_key,  # the same function under another build option (mt_zdo.c)
+            "getLinkKey": self.get_link_key,
             "secEntryLookupExt": self.sec_entry_lookup_ext,
             "secDeviceRemove": self.sec_device_remove,
             "apsmeLinkKeyDataGet": self.link_key_data_get,
@@ -104,6 +106,11 @@ class Security:
 
     def sec_device_remove(self, ieee: int) -> tuple[int]:
         return (ZStatus.SUCCESS if self._tables.remove_keys(Eui64(ieee)) else ZStatus.INVALID_PARAMETER,)
+
+    def get_link_key(self, ieee: int) -> tuple[int, int, bytes]:
+        """An APS link key; that of the trust centre is not told (mt_zdo.c)."""
+        key = self._tables.aps_key(Eui64(ieee))
+        return (ZStatus.FAILURE, ieee, bytes(16)) if key is None else (ZStatus.SUCCESS, ieee, key)
 
     def link_key_data_get(self, ieee: int) -> tuple[int, bytes, int, int]:
         key = self._tables.for_data(Eui64(ieee))
