@@ -20,7 +20,7 @@ import click
 
 from chf.cli.demo_methods import METHODS, PERSONALITIES, Method, Supplier
 from chf.cli.dongle import KINDS, Dongle
-from chf.cli.image_options import kind_option, load_image
+from chf.cli.image_options import kind_option, limit_option, load_image
 from chf.cli.options import json_option, print_json, talk
 from chf.clock import Clock, SystemClock
 from chf.crypto.install_code import link_key, with_crc
@@ -83,6 +83,7 @@ _FILE = click.Path(dir_okay=False, path_type=Path)
     help="An OTA or GBCS PPMID file; with another --method, one signed by the demo's supplier.",
 )
 @kind_option
+@limit_option
 @click.option(
     "--seed", type=click.IntRange(0, _MAX_SEED), default=1, show_default=True, help="Of all that is left to chance."
 )
@@ -99,6 +100,7 @@ def demo(
     personality: str | None,
     image_file: Path | None,
     kind: ImageKind | None,
+    limit_bytes: int,
     seed: int,
     pcap: Path | None,
     keys: Path | None,
@@ -119,7 +121,7 @@ def demo(
             home = Path(cleanup.enter_context(tempfile.TemporaryDirectory(prefix="chf-demo-")))
         elif home.exists() and any(home.iterdir()):
             raise UsageError(f"{home} is not empty: the demo starts from nothing, so give it a new --home")
-        given = None if image_file is None else load_image(image_file, kind=kind)
+        given = None if image_file is None else load_image(image_file, kind=kind, limit_bytes=limit_bytes)
         pki = Pki.create(home / "pki", chf=HUB, keys=seeded_keys(f"chf demo {seed}".encode()))
         image = METHODS[method].image(pki) if given is None else given
         options = Options(radio, seed, _for_whom(METHODS[method], image), personality, image, home, pcap, keys)

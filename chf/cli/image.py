@@ -3,6 +3,7 @@
 Opens files and prints; what an image is, and whether it is sound, is decided in `chf.image`.
 """
 
+import sys
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -29,7 +30,7 @@ from chf.files import write_whole
 from chf.image.image import ImageKind, parse_image
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from chf.image.checks import Check
     from chf.image.recipe import Recipe
@@ -116,7 +117,7 @@ def inspect(
 
 
 @image.command()
-@click.argument("file", type=IMAGE_FILE)
+@click.argument("file", type=click.Path(exists=True, allow_dash=True, path_type=Path))
 @certificate_option
 @zigbee_ca_option
 @click.option("--sha256", type=DigestParameter(), help="The SHA-256 that the whole file must have.")
@@ -141,23 +142,56 @@ def verify(
     limit_bytes: int,
     as_json: bool,
 ) -> None:
-    """Check FILE (- for standard input), every check listed. Exit code 0: all passed, 1: one did not."""
+    """Check FILE (- for standard input), every check listed; or each file below a directory, a line each.
+
+    Exit code 0: all passed, 1: one did not.
+    """
     from chf.image.checks import Check, Expectation, check_image
 
     signer, authority = load_signer(certificate), load_zigbee_authority(zigbee_ca)
     expected = Expectation(sha256, manufacturer_image_hash, file_version, hardware_version, signer, authority)
-    checks: tuple[Check, ...]
-    try:
-        checks = check_image(load_image(file, kind=kind, limit_bytes=limit_bytes), expected)
-    except MalformedImageError as error:
-        checks = (Check("structure", passed=False, detail=str(error)),)
-    passed = all(check.passed is not False for check in checks)
-    if as_json:
-        rows = [{"name": check.name, "passed": check.passed, "detail": check.detail} for check in checks]
-        print_json({"schema": 1, "file": str(file), "passed": passed, "checks": rows})
+
+    def judged(path: Path) -> "tuple[Check, ...]":
+        try:
+            return check_image(load_image(path, kind=kind, limit_bytes=limit_bytes), expected)
+        except MalformedImageError as error:
+            return (Check("structure", passed=False, detail=str(error)),)
+
+    if file.is_dir():
+        paths = sorted(path for path in file.rglob("*") if path.is_file())
+        with click.progressbar(paths, label="images", file=sys.stderr) as shown:
+            every = {path: judged(path) for path in shown}
+        if as_json:
+            print_json({"schema": 1, "directory": str(file), "files": [_as_json(*item) for item in every.items()]})
+        else:
+            _print_files(file, every)
     else:
-        _print_checks(checks)
-    ctx.exit(0 if passed else 1)
+        every = {file: judged(file)}
+        if as_json:
+            print_json({"schema": 1, **_as_json(file, every[file])})
+        else:
+            _print_checks(every[file])
+    ctx.exit(0 if all(map(_passed, every.values())) else 1)
+
+
+def _passed(checks: "Sequence[Check]") -> bool:
+    return all(check.passed is not False for check in checks)
+
+
+def _as_json(path: Path, checks: "Sequence[Check]") -> "Mapping[str, object]":
+    rows = [{"name": check.name, "passed": check.passed, "detail": check.detail} for check in checks]
+    return {"file": str(path), "passed": _passed(checks), "checks": rows}
+
+
+def _print_files(directory: Path, every: "Mapping[Path, Sequence[Check]]") -> None:
+    """What each is, or the first check that it fails."""
+    rows = []
+    for path, checks in every.items():
+        told = next((check for check in checks if check.passed is False), checks[0])
+        word = "ok" if told.passed else "FAILED"
+        rows.append((str(path.relative_to(directory)), word, f"{told.name}: {told.detail}"))
+    print_table(("File", "Result", "Detail"), rows)
+    talk(f"{sum(map(_passed, every.values()))} of {len(every)} files are sound")
 
 
 def _print_checks(checks: "Sequence[Check]") -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from chf.cli.ask import Answer, Deadline, HubWatch, ask, await_answer, await_hub, say_queued, submit
-from chf.cli.image_options import KindParameter
+from chf.cli.image_options import KindParameter, limit_option
 from chf.cli.options import (
     EUI64,
     UTC_TIME,
@@ -94,6 +94,7 @@ def _activation(at: UtcSeconds | None, hold: bool, strategy: str, time_form: str
 @click.option("--device", "devices", type=EUI64, multiple=True, required=True, help="May be given again.")
 @click.option("--image", required=True, help="A file, or a stored image by its SHA-256 (or its beginning) or name.")
 @click.option("--kind", type=KindParameter(), help="Read that file as this kind, whatever it looks like.")
+@limit_option
 @activation_options
 @click.option("--hold", is_flag=True, help="Download, and activate only on `chf update activate`.")
 @click.option(
@@ -109,6 +110,7 @@ def start(
     devices: tuple[Eui64, ...],
     image: str,
     kind: ImageKind | None,
+    limit_bytes: int,
     at: UtcSeconds | None,
     hold: bool,
     strategy: str,
@@ -133,7 +135,7 @@ def start(
         now = store.watched(SystemClock()).now()
         if at is not None:
             insist_on_trust(now)
-        loaded = _stored(store, image, kind)
+        loaded = _stored(store, image, kind, limit_bytes)
         order, enforced = Order(loaded, activation, utc=now.utc), HUB_ENFORCES
         if allow_downgrade:
             enforced -= {Check.DOWNGRADE}
@@ -178,7 +180,7 @@ def start(
             raise RefusedError(f"{len(refused)} of {len(started) + len(refused)} devices were refused")
 
 
-def _stored(store: Store, image: str, kind: ImageKind | None) -> FirmwareImage:
+def _stored(store: Store, image: str, kind: ImageKind | None, limit_bytes: int) -> FirmwareImage:
     """A stored image, or a file that is stored now."""
     path = Path(image)
     if not path.is_file():
@@ -186,7 +188,7 @@ def _stored(store: Store, image: str, kind: ImageKind | None) -> FirmwareImage:
     from chf.cli.image_options import load_image  # only here are files read
     from chf.cli.image_stored import file_name, keep
 
-    loaded = load_image(path, kind=kind)
+    loaded = load_image(path, kind=kind, limit_bytes=limit_bytes)
     keep(store, loaded, file_name(path))
     return loaded
 

@@ -11,7 +11,7 @@ from hashlib import sha256
 from typing import NewType, assert_never
 
 from chf.errors import MalformedImageError
-from chf.image.element import UPGRADE_IMAGE, SubElement, opens_like_sub_element, split_sub_elements
+from chf.image.element import UPGRADE_IMAGE, SubElement, first_tag, opens_like_sub_element, split_sub_elements
 from chf.image.header import HARDWARE_VERSIONS_PRESENT, TOTAL_SIZE_OFFSET, ZIGBEE_PRO, OtaHeader
 
 ImageId = NewType("ImageId", str)
@@ -205,6 +205,11 @@ def _remarks(image: FirmwareImage) -> list[str]:
         for (name, wildcard), value in zip(_WILDCARDS, values, strict=True)
         if value == wildcard
     ]
+    if image.kind is not ImageKind.STANDARD and (tag := first_tag(image.content, header.length_bytes)) is not None:
+        remarks.append(
+            f"the body opens like a sub-element (tag 0x{tag:04X}) and does not go on like one: if this is a damaged "
+            "standard file, its kind is not what it seems"
+        )
     for element in image.sub_elements:
         if element.is_reserved:
             remarks.append(f"sub-element tag 0x{element.tag:04X} is reserved by the standard")

@@ -2,7 +2,7 @@
 
 The signature is the last sub-element: the signer's EUI-64, then r || s over the AES-MMO digest of everything before
 r || s. The certificate travels in the file; what has to be known beforehand is the public key of its issuer, a CA. The
-integrity code is the AES-MMO digest of everything before the code itself, its tag and length included (our reading).
+integrity code is an AES-MMO digest of what stands before it; makers read the standard in three ways (`READINGS`).
 `signature` has the other kind of signature, that of GBCS images.
 """
 
@@ -15,10 +15,10 @@ from typing import Final
 from chf.crypto import ecdsa
 from chf.crypto.binary_curve import InvalidPointError, Point
 from chf.crypto.ecqv import DIGITAL_SIGNATURE, Certificate, CertificateAuthority, CertificateError, Credentials, Suite
-from chf.crypto.mmo import BLOCK_BYTES, aes_mmo
+from chf.crypto.mmo import BLOCK_BYTES, AesMmo, aes_mmo
 from chf.errors import UsageError
 from chf.eui64 import Eui64, format_eui64, from_little_endian, to_little_endian
-from chf.image.element import INTEGRITY_CODE, SubElement
+from chf.image.element import HEAD_BYTES, INTEGRITY_CODE, SubElement
 from chf.image.image import FirmwareImage
 
 SIGNER_BYTES: Final = 8  # IEEE EUI-64
@@ -64,14 +64,25 @@ class ZigbeeSignature:
         return ecdsa.verifies(self.suite.curve, public, self.digest, self.r_s)
 
 
+READINGS: Final = (
+    "of the file up to the code, its tag and length included",  # 42 public files of NodOn
+    "of the file up to the code's tag",  # 90 of Ubisys, Innr and Bosch
+    "of the file up to the code's tag, the length padded as in a short message",  # 19 of Develco
+)
+"""What an integrity code covers, as public files have it. `build` writes the first."""
+
+
 @dataclass(frozen=True, slots=True)
 class IntegrityCode:
+    """`computed` goes with `READINGS`."""
+
     found: bytes
-    expected: bytes
+    computed: tuple[bytes, ...]
 
     @property
-    def holds(self) -> bool:
-        return self.found == self.expected
+    def reading(self) -> str | None:
+        """The first that holds; None where none does, and the file is damaged."""
+        return next((name for name, code in zip(READINGS, self.computed, strict=True) if code == self.found), None)
 
 
 def integrity_element(content: bytes) -> bytes:
@@ -129,11 +140,14 @@ def read_signature(image: FirmwareImage) -> ZigbeeSignature | None:
 
 def read_integrity_codes(image: FirmwareImage) -> Iterator[IntegrityCode]:
     """Every one that the file carries: one, if it carries any, as files are made."""
-    at = image.header.length_bytes
+    at, hashed, before = image.header.length_bytes, 0, AesMmo()
     for element in image.sub_elements:
-        at += element.length_bytes
         if element.tag == INTEGRITY_CODE:
-            yield IntegrityCode(element.data, aes_mmo(image.content[: at - len(element.data)]))
+            before.update(image.content[hashed:at])
+            hashed = at
+            with_head = before.digest(image.content[at : at + HEAD_BYTES])
+            yield IntegrityCode(element.data, (with_head, before.digest(), before.digest(long_form=False)))
+        at += element.length_bytes
 
 
 def seeded_authority(suite: Suite, seed: str, identity: Eui64) -> CertificateAuthority:

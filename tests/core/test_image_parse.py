@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from chf.errors import MalformedImageError
-from chf.image.element import MAX_SUB_ELEMENTS, SubElement
+from chf.image.element import SubElement
 from chf.image.header import HardwareVersions, OtaHeader
 from chf.image.image import DEFAULT_LIMIT_BYTES, ImageKind, parse_image
 
@@ -125,7 +125,6 @@ REFUSED = {
     "overrun by 4 GB": (patched(STANDARD, SECOND + 2, b"\xff" * 4), "sub-element length", SECOND + 2),
     "overlap": (patched(STANDARD, 58, struct.pack("<I", len(FIRMWARE) + 4)), "sub-element length", SECOND + 6),
     "gap": (patched(STANDARD, SECOND + 2, b"\x0f\x00\x00\x00"), "sub-element tag", len(STANDARD) - 1),
-    "too many": (standard(*[SubElement(0xF000, b"")] * (MAX_SUB_ELEMENTS + 1)), "sub-element tag", 56 + 6 * 64),
 }
 
 
@@ -253,6 +252,21 @@ def test_a_tail_that_is_not_quite_a_signature_belongs_to_the_firmware(octets):
 def test_a_tail_without_firmware_before_it_is_still_a_tail():
     assert parse_image(file_of(TAIL[1:])).kind is ImageKind.GBCS_PPMID
     assert refusal(file_of(TAIL)).reason == "the Manufacturer Image is empty"
+
+
+def test_a_body_that_opens_like_a_sub_element_is_remarked_on():
+    """Files as found: field control 0x0004, and a chain of sub-elements of which the last is cut or lies."""
+    chain = SubElement(0xF001, b"maker's own").to_bytes() + SubElement(0, FIRMWARE).to_bytes()
+    (told,) = parse_image(file_of(chain[:-1])).remarks
+    assert "opens like a sub-element (tag 0xF001)" in told
+    assert parse_image(file_of(chain)).kind is ImageKind.STANDARD
+    for plain in (FIRMWARE, bytes(100), b"\x01\xf0" + (200).to_bytes(4, "little") + bytes(199)):
+        assert parse_image(file_of(plain)).remarks == ()
+
+
+def test_a_standard_file_may_have_any_number_of_sub_elements():
+    elements = [SubElement(0, FIRMWARE), *[SubElement(0xF000 + number, b"x") for number in range(200)]]
+    assert len(parse_image(standard(*elements)).sub_elements) == 201
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 
 from chf.crypto.ecqv import Certificate, CertificateError, Suite
 from chf.crypto.mmo import aes_mmo
@@ -14,9 +15,11 @@ from chf.image import inspection
 from chf.image.build import build_image
 from chf.image.checks import Expectation, check_image
 from chf.image.element import SubElement
+from chf.image.header import OtaHeader
 from chf.image.image import parse_image
 from chf.image.recipe import parse_recipe
 from chf.image.zigbee_signature import (
+    READINGS,
     authority_from_text,
     authority_text,
     read_signature,
@@ -169,6 +172,35 @@ def test_a_wrong_integrity_code_is_found_without_any_key():
     assert verdicts(bytes(content), None) == {"structure": True, "integrity code": True}
     content[20] ^= 1
     assert verdicts(bytes(content), None) == {"structure": True, "integrity code": False}
+
+
+def reference_mmo(message: bytes, length_octets: bytes) -> bytes:
+    """By ZigBee PRO B.6, with the length that ends the padding given by the caller."""
+    padded = message + b"\x80"
+    padded += bytes(-(len(padded) + len(length_octets)) % 16) + length_octets
+    state = bytes(16)
+    for at in range(0, len(padded), 16):
+        block = padded[at : at + 16]
+        cipher = Cipher(algorithms.AES(state), modes.CBC(bytes(16))).encryptor().update(block)
+        state = bytes(a ^ b for a, b in zip(cipher, block, strict=True))
+    return state
+
+
+@pytest.mark.parametrize("firmware_bytes", [100, 8_122, 8_123, 9_000])  # the padding changes form at 8,192 octets
+@pytest.mark.parametrize("reading", READINGS)
+def test_each_makers_reading_of_the_integrity_code_holds_and_is_named(reading, firmware_bytes):
+    firmware = SubElement(0, bytes(range(256)) * 36)
+    body = SubElement(0, firmware.data[:firmware_bytes]).to_bytes() + SubElement(0xF000, b"more").to_bytes()
+    header = OtaHeader(0xFFF0, 1, 2, bytes(32), 56 + len(body) + 22).to_bytes()
+    covered = header + body + (bytes.fromhex("0300 10000000") if reading is READINGS[0] else b"")
+    bits = len(covered) * 8
+    short = bits < 0x10000 or reading is READINGS[2]
+    length = (bits & 0xFFFF).to_bytes(2, "big") if short else bits.to_bytes(4, "big") + bytes(2)
+    content = header + body + SubElement(3, reference_mmo(covered, length)).to_bytes()
+    code = check_image(parse_image(content), Expectation())[1]
+    assert (code.name, code.passed) == ("integrity code", True)
+    same = READINGS[1] if bits < 0x10000 and reading is READINGS[2] else reading  # a short file has one padding
+    assert code.detail == same
 
 
 def test_an_unsigned_image_fails_where_a_ca_is_named_and_only_there():

@@ -13,7 +13,10 @@ import pytest
 from click.testing import CliRunner
 
 from chf.cli.image import image as command
+from chf.cli.main import chf
 from chf.errors import MalformedImageError, RefusedError, UsageError
+from chf.eui64 import parse_eui64
+from chf.store import DeviceEntry, DeviceType, Store
 
 IMAGES = Path(__file__).parents[2] / "firmware_images"
 SIGNED = IMAGES / "golden" / "hcalcs-v2.zigbee"
@@ -212,6 +215,51 @@ def test_verify_fails_by_the_check_that_fails(file, options, failed):
     spoken = run("verify", file, *options)
     assert spoken.exit_code == 1
     assert "FAILED" in spoken.stdout
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("image", "inspect", SIGNED),
+        ("image", "verify", SIGNED),
+        ("image", "add", SIGNED),
+        ("demo", "--image", SIGNED),
+        ("update", "start", "--device", "00-DB-12-34-56-78-90-A4", "--image", SIGNED),
+        (
+            "dcc",
+            "product",
+            "add",
+            "entry",
+            "--image",
+            SIGNED,
+            "--type",
+            "HCALCS",
+            "--manufacturer",
+            "a",
+            "--model",
+            "b",
+        ),
+    ],
+    ids=lambda arguments: " ".join(map(str, arguments[:2])),
+)
+def test_every_command_that_takes_an_image_has_a_limit(tmp_path, arguments):
+    with Store.open(tmp_path) as store, store.transaction() as tx:
+        tx.devices.add(DeviceEntry(parse_eui64("00-DB-12-34-56-78-90-A4"), DeviceType.PPMID, 0.0, bytes(16)))
+    environment = {"CHF_HOME": str(tmp_path / "new" if arguments[0] == "demo" else tmp_path)}
+    told = CliRunner().invoke(chf, [*map(str, arguments), "--limit", "100"], env=environment)
+    assert "larger than the limit of 100 bytes" in told.output + str(told.exception)
+
+
+def test_verify_of_a_directory_judges_every_file_below_it(tmp_path):
+    (tmp_path / "in" / "deeper").mkdir(parents=True)
+    (tmp_path / "in" / "deeper" / "sound.ota").write_bytes(STANDARD.read_bytes())
+    assert run("verify", tmp_path / "in").exit_code == 0
+    (tmp_path / "in" / "damaged.ota").write_bytes(STANDARD.read_bytes()[:-1])
+    told = run_json("verify", tmp_path / "in", exit_code=1)["files"]
+    assert [(Path(each["file"]).name, each["passed"]) for each in told] == [("damaged.ota", False), ("sound.ota", True)]
+    spoken = run("verify", tmp_path / "in")
+    assert "damaged.ota" in spoken.stdout
+    assert "1 of 2 files are sound" in spoken.stderr
 
 
 def test_verify_with_a_certificate_wants_a_good_signature(tmp_path, public_key):

@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 from chf.cli.dcc.pki import pki_path
-from chf.cli.image_options import load_image
+from chf.cli.image_options import limit_option, load_image
 from chf.cli.options import EUI64, UTC_TIME, home_option, json_option, print_json, talk
 from chf.clock import SystemClock, UtcSeconds, isoformat
 from chf.dcc.firmware_commands import SUPPLIER_COUNTER, next_counter, read_version, row
@@ -14,7 +14,7 @@ from chf.dcc.firmware_commands import cs06 as make_cs06
 from chf.errors import RefusedError, UsageError
 from chf.eui64 import Eui64, format_eui64
 from chf.gbcs import CANCELLED_UTC_S, MessageCode
-from chf.image.image import FirmwareImage, ImageKind, parse_image
+from chf.image.image import FirmwareImage, ImageKind
 from chf.pki.gbcs import Pki
 from chf.store import Store
 from chf.store.device_log import DeviceType
@@ -34,10 +34,13 @@ _device_option = click.option("--device", type=EUI64, required=True, help="An EU
     type=UTC_TIME,
     help="Activate then: 2026-11-23T18:00:00Z, 18:00Z, '18:00 Europe/London', +8h. Default: at once.",
 )
+@limit_option
 @click.option("--cancel", is_flag=True, help="Take a future-dated activation back.")
 @home_option
 @json_option
-def cs06(*, device: Eui64, image: str, at: UtcSeconds | None, cancel: bool, home: Path, as_json: bool) -> None:
+def cs06(
+    *, device: Eui64, image: str, at: UtcSeconds | None, limit_bytes: int, cancel: bool, home: Path, as_json: bool
+) -> None:
     """Activate Firmware: sign with the test supplier's key, add the ACB's MAC, send.
 
     The command waits for its device for a day. The device's response is an entry of `chf alert`.
@@ -49,7 +52,7 @@ def cs06(*, device: Eui64, image: str, at: UtcSeconds | None, cancel: bool, home
     when = UtcSeconds(CANCELLED_UTC_S) if cancel else at
     pki = Pki.open(pki_path(home))
     with Store.open(home) as store:
-        image_hash = bytes.fromhex(_image(store, image).manufacturer_image_hash)
+        image_hash = bytes.fromhex(_image(store, image, limit_bytes).manufacturer_image_hash)
         _insist_on(store, device, _CS06_DEVICES, "CS06")
         now = store.watched(SystemClock()).now()
         if at is not None:
@@ -90,15 +93,12 @@ ecs52 = _reader("ECS52", (DeviceType.ESME,))
 gcs38 = _reader("GCS38", (DeviceType.GSME,))
 
 
-def _image(store: Store, text: str) -> FirmwareImage:
+def _image(store: Store, text: str, limit_bytes: int) -> FirmwareImage:
     path = Path(text)
     if path.is_file():
-        image = load_image(path)
+        image = load_image(path, limit_bytes=limit_bytes)
     else:
-        record = store.images.find(text)
-        image = parse_image(
-            store.images.open(record.sha256), kind=ImageKind(record.kind), limit_bytes=record.size_bytes
-        )
+        image = store.images.load(store.images.find(text).sha256)
     if image.kind is not ImageKind.GBCS_SIGNED:
         raise UsageError(f"CS06 activates signed GBCS images, and this is of kind {image.kind.value}")
     return image

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from chf.cli.image_options import load_image
+from chf.cli.image_options import limit_option, load_image
 from chf.cli.options import EUI64, home_option, json_option, print_json, print_table, talk
 from chf.config import Table
 from chf.dcc.products import Cpl, Product, ProductStatus
@@ -88,6 +88,7 @@ def product() -> None:
 @product.command("add")
 @click.argument("entry")
 @click.option("--image", type=click.Path(exists=True, dir_okay=False, path_type=Path), required=True)
+@limit_option
 @click.option("--type", "device_type", type=TYPES, required=True)
 @click.option("--manufacturer", required=True)
 @click.option("--model", required=True)
@@ -98,6 +99,7 @@ def add_product(
     *,
     entry: str,
     image: Path,
+    limit_bytes: int,
     device_type: str,
     manufacturer: str,
     model: str,
@@ -106,7 +108,7 @@ def add_product(
     home: Path,
 ) -> None:
     """Write the ENTRY of an image into the product list; hash and version are the file's."""
-    parsed = load_image(image)
+    parsed = load_image(image, limit_bytes=limit_bytes)
     made = Product(
         entry,
         DeviceType(device_type.upper()),
