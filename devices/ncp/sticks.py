@@ -8,18 +8,18 @@ have room for a fleet, take no time, and are what a scenario gets that names non
 from devices.ncp.ezsp.configuration import (
     ADDRESS_TABLE_SIZE,
     APS_UNICAST_MESSAGE_COUNT,
+    BINDING_TABLE_SIZE,
     KEY_TABLE_SIZE,
     MAX_END_DEVICE_CHILDREN,
     MULTICAST_TABLE_SIZE,
     PACKET_BUFFER_COUNT,
+    SOURCE_ROUTE_TABLE_SIZE,
 )
 from devices.ncp.ezsp.personality import Personality as Ezsp
 from devices.ncp.znp.personality import Personality as Znp
 
 ROOMY = "roomy"
 _NEIGHBOR_TABLE_SIZE = 0x02  # UG100 3.3, EzspConfigId
-_BINDING_TABLE_SIZE = 0x04  # UG100 3.3, EzspConfigId
-_SOURCE_ROUTE_TABLE_SIZE = 0x1A  # UG100 3.3, EzspConfigId
 
 COMMAND_S = 0.012
 """Logs of hosts with their times: universal-silabs-flasher issue 3, bellows issue 468, Domoticz-Zigbee issue 1142."""
@@ -58,11 +58,11 @@ SKYCONNECT_7_1 = Ezsp(
         PACKET_BUFFER_COUNT: 255,
         _NEIGHBOR_TABLE_SIZE: 26,
         APS_UNICAST_MESSAGE_COUNT: 20,
-        _BINDING_TABLE_SIZE: 32,
+        BINDING_TABLE_SIZE: 32,
         ADDRESS_TABLE_SIZE: 16,
         MULTICAST_TABLE_SIZE: 16,
         MAX_END_DEVICE_CHILDREN: 32,
-        _SOURCE_ROUTE_TABLE_SIZE: 200,
+        SOURCE_ROUTE_TABLE_SIZE: 200,
         KEY_TABLE_SIZE: 12,
     },
     sizes_are_fixed=True,
@@ -83,7 +83,7 @@ DONGLE_E_7_4 = Ezsp(
         PACKET_BUFFER_COUNT: 250,
         _NEIGHBOR_TABLE_SIZE: 26,
         APS_UNICAST_MESSAGE_COUNT: 32,
-        _BINDING_TABLE_SIZE: 32,
+        BINDING_TABLE_SIZE: 32,
         ADDRESS_TABLE_SIZE: 32,
         MULTICAST_TABLE_SIZE: 8,  # a host that asks for 16 is refused: apps-development issue 88
         MAX_END_DEVICE_CHILDREN: 32,  # the default; the dump is cut there
@@ -107,11 +107,11 @@ ZBT_2 = Ezsp(
         PACKET_BUFFER_COUNT: 8192,  # octets since EmberZNet 8: the dump of issue 79
         _NEIGHBOR_TABLE_SIZE: 26,
         APS_UNICAST_MESSAGE_COUNT: 128,
-        _BINDING_TABLE_SIZE: 32,
+        BINDING_TABLE_SIZE: 32,
         ADDRESS_TABLE_SIZE: 128,
         MULTICAST_TABLE_SIZE: 26,
         MAX_END_DEVICE_CHILDREN: 64,
-        _SOURCE_ROUTE_TABLE_SIZE: 254,
+        SOURCE_ROUTE_TABLE_SIZE: 254,
         KEY_TABLE_SIZE: 12,
     },
     sizes_are_fixed=True,

@@ -3,7 +3,7 @@
 Out of it, on purpose: routers, key updates, application link keys, source routes, PAN ID conflicts.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
 from devices.medium.medium import Medium
@@ -105,6 +105,15 @@ class ZigbeeCoordinator(ZigbeeNode):
         self._nwk.neighbours = {}
         if was_joined:
             self._scheduler.call_later(0.0, self.listener.network_down)
+
+    def tune(self, channel: int) -> None:
+        """Leave the network's channel, for messages to others; `stop` and a start of the network come back to it."""
+        radio = self._nwk.radio
+        radio.tune(channel, radio.pan, radio.short)
+
+    def transmit_raw(self, octets: bytes, done: Callable[[], None]) -> None:
+        """A whole MAC frame, without its FCS."""
+        self._nwk.radio.transmit(octets, lambda _acked, _pending: done())
 
     def permit(self, seconds: float) -> None:
         """Accept associations for so long; 0 closes, infinity keeps open."""

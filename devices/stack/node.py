@@ -55,6 +55,8 @@ class ZigbeeNode(NwkNode, ApsNode, zdo.ZdpSubject, ABC):
         self.joined = False  # on its network: else it sends nothing for those above, and tells them nothing it hears
         self.endpoints: dict[int, Endpoint] = {}
         self.counters = Counters()
+        self.tells_zdp_requests = False
+        """Whether those above hear of the device profile's requests that are answered here, too."""
         self._scheduler = scheduler
         self._random = random
         self._medium = medium
@@ -146,6 +148,8 @@ class ZigbeeNode(NwkNode, ApsNode, zdo.ZdpSubject, ABC):
         cluster, body = indication.cluster, indication.payload[1:]
         try:
             if zdo.is_answered(cluster):
+                if self.tells_zdp_requests:
+                    self._tell(indication)
                 answer = zdo.respond(self, cluster, body, broadcast=is_broadcast(indication.destination))
                 if answer is not None:
                     self._send_zdp(indication.source, cluster | zdp.RESPONSE, answer, indication.payload[0])

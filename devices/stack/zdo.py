@@ -42,6 +42,13 @@ def is_answered(cluster: int) -> bool:
     return cluster in _RESPONDERS
 
 
+def respond_for_stick(cluster: int, body: bytes) -> bytes:
+    """What the stack of a coordinator says to a request of which `respond` knows nothing: its tables are empty."""
+    if cluster in {ZdpCluster.MGMT_ROUTING_REQUEST, ZdpCluster.MGMT_BIND_REQUEST}:
+        return bytes((ZdpStatus.SUCCESS, 0, body[0] if body else 0, 0))
+    return bytes((ZdpStatus.NOT_SUPPORTED,))
+
+
 def matching_endpoints(endpoints: dict[int, Endpoint], request: zdp.MatchDescriptorRequest) -> tuple[int, ...]:
     """Zigbee PRO 2.4.4.2.7: profile equal, and one of the clusters on the asked side."""
     return tuple(

@@ -119,7 +119,7 @@ def test_broadcasts_and_groups(host: EzspHost) -> None:
     assert host.call(0x0036, struct.pack("<H", 0xFFFD) + aps() + b"\x00\x07\x05hello")[0] == 0
     host.run(1.0)
     assert [indication.payload for indication in device.received] == [b"hello"]
-    assert host.heard(MESSAGE_SENT)[0][:3] == b"\x04\xfd\xff"
+    assert host.heard(MESSAGE_SENT)[0][:3] == b"\x06\xfd\xff"
     assert host.call(0x0038, aps(group=0x0042) + b"\x00\x07\x09\x05hello")[0] == 0
     host.run(1.0)
     assert host.heard(MESSAGE_SENT)[1][0] == 3

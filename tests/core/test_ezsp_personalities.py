@@ -178,7 +178,7 @@ def test_v18_broadcasts_have_an_alias(new: EzspHost) -> None:
     new.run(1.0)
     assert [heard.payload for heard in device.received] == [b"hello"]
     (sent,) = new.heard(MESSAGE_SENT)
-    assert sent == status(0) + struct.pack("<BH", 4, 0xFFFD) + aps(options=0, sequence=answer[4]) + b"\x56\x04\x00"
+    assert sent == status(0) + struct.pack("<BH", 6, 0xFFFD) + aps(options=0, sequence=answer[4]) + b"\x56\x04\x00"
     group = aps(options=0, group=0x0B84) + struct.pack("<BHHBHB", 0, 0xFFFD, 0xFFFF, 0, 0x0457, 2) + b"hi"
     assert new.call(0x0038, group)[:4] == status(0)
 

@@ -40,6 +40,7 @@ class Row:
 _STATUS = "status:st"
 _SENT = "status:st sequence:u8"  # what a message was given
 _ENTRY = "eui64:eui64 node:u16 extended:bool"  # of the address table
+_BINDING = "binding:b14"  # EmberBindingTableEntry
 _PARAMETERS = "parameters:b20"  # EmberNetworkParameters
 _CONTEXT = "context:b18"  # sl_zb_sec_man_context of v13
 _METADATA = "metadata:b12"  # sl_zb_sec_man_aps_key_metadata
@@ -75,6 +76,9 @@ ROWS = (
     Row(0x0047, "customFrame", "payload:lv", "status:st reply:lv"),
     Row(0x0077, "tokenFactoryReset", "keep_frame_counter:bool keep_boot_counter:bool", "", first=13),
     Row(0x0104, "resetNode", "", "", first=9),
+    Row(0x0013, "getXncpInfo", "", "status:st manufacturer:u16 version:u16"),
+    Row(0x004E, "getTimer", "timer:u8", "time:u16 units:u8 repeat:bool"),
+    Row(0x0091, "getStandaloneBootloaderVersionPlatMicroPhy", "", "version:u16 platform:u8 micro:u8 phy:u8"),
     Row(0x0001, "getLibraryStatus", "library:u8", "status:u8"),
     # Certificate-based key exchange (UG100 11), of which this build has no library
     Row(0x00A5, "getCertificate", "", "status:st certificate:b48"),
@@ -108,10 +112,31 @@ ROWS = (
     Row(0x007B, "getRouteTableEntry", "index:u8", "status:st route:b8"),
     Row(0x0099, "setRadioPower", "power:s8", _STATUS),
     Row(0x00BA, "getLogicalChannel", "", "channel:u8"),
+    Row(0x00B9, "setLogicalAndRadioChannel", "channel:u8", _STATUS),
+    Row(0x00FD, "getRadioParameters", "phy:u8", "status:st power:s8 page:u8 channel:u8"),
+    Row(0x003C, "clearStoredBeacons", "", "", **_EMBER),
+    Row(0x003C, "clearStoredBeacons", "", _STATUS, **_SL),
+    Row(0x0008, "getNumStoredBeacons", "", "count:u8"),
+    Row(0x003D, "getFirstBeacon", "", "status:st iterator:b23", **_EMBER),
+    Row(0x0004, "getNextBeacon", "", "status:st beacon:b22", **_EMBER),
+    Row(0x0041, "sendManyToOneRouteRequest", "kind:u16 radius:u8", _STATUS),
+    Row(0x00C1, "getSourceRouteTableEntry", "index:u8", "status:st destination:u16 closer:u8"),
+    Row(0x00C2, "getSourceRouteTableFilledSize", "", "count:u8"),
+    Row(0x00C3, "getSourceRouteTableTotalSize", "", "size:u8"),
     Row(0x0010, "setConcentrator", "on:bool kind:u16 minimum:u16 maximum:u16 errors:u8 failures:u8 hops:u8", _STATUS),
     Row(0x005A, "setSourceRouteDiscoveryMode", "mode:u8", "remaining:u32"),
     Row(0x00AE, "setSourceRoute", "destination:u16 relays:rest", _STATUS),
+    # Bindings (UG100 7)
+    Row(0x002A, "clearBindingTable", "", _STATUS),
+    Row(0x002B, "setBinding", f"index:u8 {_BINDING}", _STATUS),
+    Row(0x002C, "getBinding", "index:u8", f"status:st {_BINDING}"),
+    Row(0x002D, "deleteBinding", "index:u8", _STATUS),
+    Row(0x002E, "bindingIsActive", "index:u8", "active:bool"),
     # Messaging (UG100 8)
+    Row(0x0096, "sendRawMessage", "message:lv", _STATUS, **_EMBER),
+    Row(0x0051, "sendRawMessageExtended", "message:lv priority:u8 cca:bool", _STATUS),
+    Row(0x0098, "rawTransmitCompleteHandler", None, _STATUS, **_EMBER),
+    Row(0x0098, "rawTransmitCompleteHandler", None, "message:lv status:st", **_SL),
     Row(0x0033, "maximumPayloadLength", "", "length:u8"),
     Row(0x0034, "sendUnicast", "kind:u8 destination:u16 aps:aps tag:tag message:lv", _SENT),
     Row(0x0036, "sendBroadcast", "destination:u16 aps:aps radius:u8 tag:tag message:lv", _SENT, **_EMBER),
@@ -197,6 +222,7 @@ ROWS = (
 TAKES = {
     "leaveNetwork": "",
     "importTransientKey": "eui64 key",
+    "sendRawMessageExtended": "message",
     "sendBroadcast": "destination aps radius tag message",
     "sendMulticast": "aps hops tag message",
 }
@@ -205,6 +231,8 @@ TAKES = {
 GIVES = {
     "setManufacturerCode": "status",
     "setPowerDescriptor": "status",
+    "clearStoredBeacons": "status",
+    "rawTransmitCompleteHandler": "message status",
     "messageSentHandler": "kind destination aps tag status message",
     "incomingMessageHandler": "kind aps lqi rssi sender binding address message eui64 timestamp",
     "setExtendedTimeout": "status",

@@ -20,11 +20,13 @@ if TYPE_CHECKING:
 
 PACKET_BUFFER_COUNT = 0x01  # UG100 3.3, EzspConfigId
 APS_UNICAST_MESSAGE_COUNT = 0x03  # UG100 3.3, EzspConfigId
+BINDING_TABLE_SIZE = 0x04  # UG100 3.3, EzspConfigId
 ADDRESS_TABLE_SIZE = 0x05  # UG100 3.3, EzspConfigId
 MULTICAST_TABLE_SIZE = 0x06  # UG100 3.3, EzspConfigId
 SECURITY_LEVEL = 0x0D  # UG100 3.3, EzspConfigId
 MAX_END_DEVICE_CHILDREN = 0x11  # UG100 3.3, EzspConfigId
 INDIRECT_TRANSMISSION_TIMEOUT = 0x12  # UG100 3.3, EzspConfigId
+SOURCE_ROUTE_TABLE_SIZE = 0x1A  # UG100 3.3, EzspConfigId
 KEY_TABLE_SIZE = 0x1E  # UG100 3.3, EzspConfigId
 APPLICATION_ZDO_FLAGS = 0x2A  # UG100 3.3, EzspConfigId
 TRANSIENT_KEY_TIMEOUT_S = 0x36  # UG100 3.3, EzspConfigId
@@ -33,7 +35,7 @@ DEFAULTS = {
     PACKET_BUFFER_COUNT: 75,
     0x02: 16,  # NEIGHBOR_TABLE_SIZE
     APS_UNICAST_MESSAGE_COUNT: 10,
-    0x04: 0,  # BINDING_TABLE_SIZE
+    BINDING_TABLE_SIZE: 0,
     ADDRESS_TABLE_SIZE: 8,
     MULTICAST_TABLE_SIZE: 8,
     0x07: 16,  # ROUTE_TABLE_SIZE
@@ -47,7 +49,7 @@ DEFAULTS = {
     0x17: 0,  # TX_POWER_MODE
     0x18: 0,  # DISABLE_RELAY
     0x19: 0,  # TRUST_CENTER_ADDRESS_CACHE_SIZE
-    0x1A: 0,  # SOURCE_ROUTE_TABLE_SIZE
+    SOURCE_ROUTE_TABLE_SIZE: 0,
     0x1C: 1,  # FRAGMENT_WINDOW_SIZE
     0x1D: 0,  # FRAGMENT_DELAY_MS
     KEY_TABLE_SIZE: 4,
@@ -74,8 +76,16 @@ DEFAULTS = {
 _READ_ONLY = frozenset({0x29})
 _OF_THE_BUILD = frozenset(
     {
-        *(PACKET_BUFFER_COUNT, 0x02, APS_UNICAST_MESSAGE_COUNT, 0x04, ADDRESS_TABLE_SIZE, MULTICAST_TABLE_SIZE, 0x07),
-        *(0x08, MAX_END_DEVICE_CHILDREN, 0x1A, KEY_TABLE_SIZE, 0x2B),
+        *(
+            PACKET_BUFFER_COUNT,
+            0x02,
+            APS_UNICAST_MESSAGE_COUNT,
+            BINDING_TABLE_SIZE,
+            ADDRESS_TABLE_SIZE,
+            MULTICAST_TABLE_SIZE,
+            0x07,
+        ),
+        *(0x08, MAX_END_DEVICE_CHILDREN, SOURCE_ROUTE_TABLE_SIZE, KEY_TABLE_SIZE, 0x2B),
     }
 )
 """What the host cannot make larger where the build's sizes are fixed."""
@@ -99,6 +109,7 @@ _DEFAULT_POLICIES = {
 }
 
 
+RECEIVES_SUPPORTED_REQUESTS = 0x01  # UG100 3.3, EmberZdoConfigurationFlags
 _ENDPOINT_FLAGS = 0x00  # EzspExtendedValueId
 _ENDPOINT_ENABLED = 0x0001  # EzspEndpointFlags
 
@@ -181,6 +192,7 @@ class Configuration:
             self._stack.parent.maximum_children = self.settings[MAX_END_DEVICE_CHILDREN]
         self._keys.size = self.settings[KEY_TABLE_SIZE]
         self._keys.transient_timeout_s = self.settings[TRANSIENT_KEY_TIMEOUT_S]
+        self._stack.tells_zdp_requests = bool(self.settings[APPLICATION_ZDO_FLAGS] & RECEIVES_SUPPORTED_REQUESTS)
         policy = self._keys.policy = JoinPolicy.from_decision(self.settings.policies[TRUST_CENTER_POLICY])
         self._stack.trust_centre.unsecured_rejoin_allowed = policy.allow_rejoins and not policy.ignore_rejoins
 

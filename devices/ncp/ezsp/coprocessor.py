@@ -37,6 +37,7 @@ from devices.ncp.ezsp.personality import STACK_TYPE_MESH, Personality
 from devices.ncp.ezsp.security import Security, TrustCenterTokens
 from devices.ncp.ezsp.status import EzspStatus
 from devices.ncp.ezsp.utilities import Counter, Utilities
+from devices.ncp.ezsp.zdo import DeviceObject
 from devices.ncp.layout import Handler, TruncatedParametersError, Value
 from devices.ncp.sticks import V13
 from devices.stack.interface import JoinKind
@@ -113,7 +114,8 @@ class EzspCoprocessor(Coprocessor):
         key_structs = KeyStructs(self.stack, keys, flash.trust_center)
         configuration = Configuration(self, self.personality, keys, flash.counters)
         self._utilities = Utilities(self.personality, self.random)
-        self._messaging = Messaging(self, configuration.settings, keys, self._utilities.counters)
+        self._device_object = DeviceObject(self, configuration.settings, self._network)
+        self._messaging = Messaging(self, configuration.settings, keys, self._utilities.counters, self._device_object)
         own: dict[str, Handler] = {
             "version": self._version,
             "tokenFactoryReset": self._token_factory_reset,
@@ -285,7 +287,8 @@ class EzspCoprocessor(Coprocessor):
         self._network.went_down()
 
     def message_received(self, indication: "ApsIndication") -> None:
-        self._messaging.received(indication)
+        if not self._device_object.keeps(indication):
+            self._messaging.received(indication)
 
     def device_joined(self, ieee: "Eui64", address: "NwkAddress", kind: "JoinKind") -> None:
         self._utilities.counters[Counter.JOIN_INDICATION] += 1

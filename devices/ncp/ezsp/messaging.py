@@ -5,8 +5,7 @@ stack knows. Long messages are cut and put together by the host: option FRAGMENT
 octet of the group field and, in block 0, the count in the high one; the host acknowledges received blocks with
 sendReply.
 
-Left out: the copies of ZDO requests that APPLICATION_ZDO_FLAGS bit 0 asks for (the host gets responses, announcements
-and what the stack does not answer itself), broadcast and multicast loopback, bindings as destinations, source routes.
+Left out: broadcast and multicast loopback, bindings as destinations, source routes.
 """
 
 from collections import Counter as CounterOf
@@ -20,30 +19,34 @@ from devices.ncp.ezsp.configuration import (
     APS_UNICAST_MESSAGE_COUNT,
     MESSAGE_CONTENTS_IN_CALLBACK_POLICY,
     MESSAGE_TAG_AND_CONTENTS,
+    SOURCE_ROUTE_TABLE_SIZE,
     Settings,
 )
 from devices.ncp.ezsp.status import EmberStatus
-from devices.ncp.ezsp.tables import AddressTable, MulticastTable
+from devices.ncp.ezsp.tables import AddressTable, BindingTable, MulticastTable
 from devices.ncp.ezsp.utilities import Counter
 from devices.ncp.layout import ApsFrame, Handler
 from devices.stack.interface import BROADCAST_RX_ON, ApsIndication, ApsRequest, ApsStatus, Fragment, NwkAddress
 
 if TYPE_CHECKING:
     from devices.ncp.ezsp.keys import KeyTables
+    from devices.ncp.ezsp.zdo import DeviceObject
 
 ENCRYPTION = 0x0020  # EmberApsOption
 RETRY = 0x0040  # EmberApsOption
 ROUTE_DISCOVERY = 0x0100  # EmberApsOption
+ZDO_RESPONSE_REQUIRED = 0x4000  # EmberApsOption
 FRAGMENT = 0x8000  # EmberApsOption
 
 _DIRECT, _VIA_ADDRESS_TABLE = 0, 1  # EmberOutgoingMessageType
-_MULTICAST_SENT, _BROADCAST_SENT = 3, 4  # EmberOutgoingMessageType
+_MULTICAST_SENT, _BROADCAST_SENT = 3, 6  # EmberOutgoingMessageType; 4 and 5 are the same with an alias
 _INCOMING_UNICAST, _INCOMING_MULTICAST, _INCOMING_BROADCAST = 0, 2, 4  # EmberIncomingMessageType
 _FIRST_BROADCAST = 0xFFF8  # Zigbee PRO table 3.60
 _NO_INDEX = 0xFF  # UG100 8, incomingMessageHandler: no binding
 _UNKNOWN_EUI64 = 0xFFFF_FFFF_FFFF_FFFF  # UG600, incomingMessageHandler; our choice where the sender is unknown
 _NO_TIMESTAMP = 0  # our choice: no host was seen to look at it
 _MAX_UNACKNOWLEDGED_FRAGMENTS = 64  # what nobody acknowledges must not pile up
+_MAX_RAW_BYTES = 125  # IEEE 802.15.4: 127 with the FCS
 _MAX_CONTENTS_BYTES = 190  # of one EZSP frame, beside the other parameters
 
 _STATUS = {
@@ -69,7 +72,15 @@ class _FragmentKey:
 class Messaging:
     """Handlers of UG100 8."""
 
-    def __init__(self, chip: Coprocessor, settings: Settings, keys: "KeyTables", counters: "CounterOf[int]") -> None:
+    def __init__(
+        self,
+        chip: Coprocessor,
+        settings: Settings,
+        keys: "KeyTables",
+        counters: "CounterOf[int]",
+        device_object: "DeviceObject",
+    ) -> None:
+        self._device_object = device_object
         self._chip, self._stack, self._callback = chip, chip.stack, chip.callback()
         self._settings, self._keys, self._counters = settings, keys, counters
         self._addresses = AddressTable(chip.stack, settings)
@@ -87,6 +98,13 @@ class Messaging:
             "setSourceRoute": self.set_source_route,
             **self._addresses.handlers(),
             **self._groups.handlers(),
+            **BindingTable(self._settings).handlers(),
+            "sendManyToOneRouteRequest": lambda _kind, _radius: (self._only_when_up(),),
+            "getSourceRouteTableEntry": lambda _index: (EmberStatus.NOT_FOUND, 0xFFFF, _NO_INDEX),
+            "getSourceRouteTableFilledSize": lambda: (0,),
+            "getSourceRouteTableTotalSize": lambda: (self._settings[SOURCE_ROUTE_TABLE_SIZE],),
+            "sendRawMessage": self.send_raw,
+            "sendRawMessageExtended": self.send_raw,
         }
 
     # sending
@@ -158,6 +176,7 @@ class Messaging:
             return EmberStatus.INVALID_CALL, 0
         if refusal := self._refusal(None, 0, message):
             return refusal, 0
+        self._device_object.broadcast_by_host(aps.profile, aps.cluster, message)
         return self._send_to_many(_BROADCAST_SENT, destination, aps, radius, tag, message, group=None)
 
     def send_multicast(self, aps: ApsFrame, hops: int, tag: int, message: bytes) -> tuple[int, int]:
@@ -197,6 +216,19 @@ class Messaging:
         """Accepted and of no use: every device is one hop away."""
         return (EmberStatus.SUCCESS,)
 
+    def _only_when_up(self) -> EmberStatus:
+        return EmberStatus.SUCCESS if self._chip.is_up else EmberStatus.NETWORK_DOWN
+
+    def send_raw(self, message: bytes) -> tuple[int]:
+        """A MAC frame of the host's own making, without its FCS, for inter-PAN messages."""
+        if not self._chip.is_up:
+            return (EmberStatus.NETWORK_DOWN,)
+        if not 3 <= len(message) <= _MAX_RAW_BYTES:
+            return (EmberStatus.BAD_ARGUMENT,)
+        done = partial(self._callback, "rawTransmitCompleteHandler", message, EmberStatus.SUCCESS)
+        self._stack.transmit_raw(message, done)
+        return (EmberStatus.SUCCESS,)
+
     def _contents(self, message: bytes) -> bytes:
         """What messageSentHandler repeats of a message."""
         wanted = self._settings.policies[MESSAGE_CONTENTS_IN_CALLBACK_POLICY] == MESSAGE_TAG_AND_CONTENTS
@@ -218,6 +250,8 @@ class Messaging:
             options |= RETRY
         if indication.secured:
             options |= ENCRYPTION
+        if self._device_object.wants_answer_of_host(indication):
+            options |= ZDO_RESPONSE_REQUIRED
         if (fragment := indication.fragment) is not None:
             options |= FRAGMENT
             group = fragment.index or fragment.count << 8

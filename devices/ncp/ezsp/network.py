@@ -20,6 +20,7 @@ _PARAMETERS = struct.Struct("<QHbBBHBI")  # EmberNetworkParameters
 assert _PARAMETERS.size == 20
 _CHILD = struct.Struct("<QBHBBBI")  # EmberChildData since v10; before, without the last four octets
 assert _CHILD.size == 18
+_BEACON_BYTES = 22  # EmberBeaconData; an iterator has its index behind it
 _NEIGHBOR = struct.Struct("<HBBBBQ")  # EmberNeighborTableEntry
 assert _NEIGHBOR.size == 14
 
@@ -80,6 +81,12 @@ class Network:
             "getRouteTableEntry": self.get_route_table_entry,
             "setRadioPower": self.set_radio_power,
             "getLogicalChannel": self.get_logical_channel,
+            "setLogicalAndRadioChannel": self.set_channel,
+            "getRadioParameters": self.get_radio_parameters,
+            "clearStoredBeacons": lambda: (EmberStatus.SUCCESS,),
+            "getNumStoredBeacons": lambda: (0,),  # an active scan finds nobody: there is one network
+            "getFirstBeacon": lambda: (EmberStatus.NOT_FOUND, bytes(_BEACON_BYTES + 1)),
+            "getNextBeacon": lambda: (EmberStatus.NOT_FOUND, bytes(_BEACON_BYTES)),
             "removeDevice": self.remove_device,
         }
 
@@ -242,6 +249,21 @@ class Network:
     def get_logical_channel(self) -> tuple[int]:
         network = self._stack.network
         return (0xFF if network is None else network.channel,)
+
+    def set_channel(self, channel: int) -> tuple[int]:
+        """Where the radio listens and sends from now on, until the next start of the network."""
+        if not _CHANNELS_MASK >> channel & 1:
+            return (EmberStatus.PHY_INVALID_CHANNEL,)
+        if not self._chip.is_up:
+            return (EmberStatus.NETWORK_DOWN,)
+        self._stack.tune(channel)
+        return (EmberStatus.SUCCESS,)
+
+    def get_radio_parameters(self, phy: int) -> tuple[int, int, int, int]:
+        network = self._stack.network
+        if phy or network is None:
+            return EmberStatus.NOT_JOINED, 0, 0, 0
+        return EmberStatus.SUCCESS, self._radio.tx_power_dbm, 0, network.channel
 
     def remove_device(self, _node: int, _ieee: int, target: int) -> tuple[int]:
         if self._stack.address_of(Eui64(target)) is None:

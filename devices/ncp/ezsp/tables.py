@@ -1,8 +1,8 @@
-"""The co-processor's address and multicast tables, and who waits longer for a sleepy device (UG100 8)."""
+"""The co-processor's address, binding and multicast tables, and who waits longer for a sleepy device (UG100 8)."""
 
 from dataclasses import dataclass
 
-from devices.ncp.ezsp.configuration import ADDRESS_TABLE_SIZE, MULTICAST_TABLE_SIZE, Settings
+from devices.ncp.ezsp.configuration import ADDRESS_TABLE_SIZE, BINDING_TABLE_SIZE, MULTICAST_TABLE_SIZE, Settings
 from devices.ncp.ezsp.status import EmberStatus
 from devices.ncp.layout import Handler
 from devices.stack.coordinator import ZigbeeCoordinator
@@ -12,6 +12,7 @@ UNUSED_NODE = 0xFFFF  # EMBER_TABLE_ENTRY_UNUSED_NODE_ID
 _UNKNOWN_NODE = 0xFFFD  # EMBER_UNKNOWN_NODE_ID
 NO_INDEX = 0xFF  # UG100 8, incomingMessageHandler: no address table entry
 _NOBODY = Eui64(0)
+_UNUSED_BINDING = bytes(14)  # EmberBindingTableEntry, of type EMBER_UNUSED_BINDING
 
 
 @dataclass(slots=True)
@@ -135,6 +136,38 @@ class AddressTable:
         if ieee is None:
             ieee = next((entry.ieee for entry in self._entries.values() if entry.node == node), None)
         return (EmberStatus.ERR_FATAL, 0) if ieee is None else (EmberStatus.SUCCESS, ieee)
+
+
+class BindingTable:
+    """What the host writes there it reads again; nothing is sent by it. RAM here, flash on a chip."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._entries: dict[int, bytes] = {}
+
+    def handlers(self) -> dict[str, Handler]:
+        return {
+            "clearBindingTable": self.clear,
+            "setBinding": self.set,
+            "getBinding": self.get,
+            "deleteBinding": lambda index: self.set(index, _UNUSED_BINDING),
+            "bindingIsActive": lambda _index: (False,),
+        }
+
+    def clear(self) -> tuple[int]:
+        self._entries.clear()
+        return (EmberStatus.SUCCESS,)
+
+    def set(self, index: int, entry: bytes) -> tuple[int]:
+        if index >= self._settings[BINDING_TABLE_SIZE]:
+            return (EmberStatus.INDEX_OUT_OF_RANGE,)
+        self._entries[index] = entry
+        return (EmberStatus.SUCCESS,)
+
+    def get(self, index: int) -> tuple[int, bytes]:
+        if index >= self._settings[BINDING_TABLE_SIZE]:
+            return EmberStatus.INDEX_OUT_OF_RANGE, _UNUSED_BINDING
+        return EmberStatus.SUCCESS, self._entries.get(index, _UNUSED_BINDING)
 
 
 class MulticastTable:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from devices.ncp.ezsp.personality import Personality
 
 _TOKEN_BYTES = 16  # UG100 3.3, MFG_STRING and MFG_BOARD_NAME
+_NO_BOOTLOADER = 0xFFFF  # UG100 12, getStandaloneBootloaderVersionPlatMicroPhy
 _LIBRARY_ABSENT = 0x00  # EmberLibraryStatus
 _CERTIFICATE_BYTES = 48  # EmberCertificateData
 _CERTIFICATE_283K1_BYTES = 74  # EmberCertificate283k1Data
@@ -57,6 +58,9 @@ class Utilities:
             "getMfgToken": lambda token: (self._mfg_tokens.get(token, b""),),
             "setMfgToken": lambda _token, _value: (EmberStatus.INVALID_CALL,),  # written in the factory
             "customFrame": lambda _payload: (EmberStatus.ERR_FATAL, b""),  # no XNCP extensions
+            "getXncpInfo": lambda: (EmberStatus.INVALID_CALL, 0, 0),  # the same
+            "getTimer": lambda _timer: (0, 0, False),  # none runs
+            "getStandaloneBootloaderVersionPlatMicroPhy": lambda: (_NO_BOOTLOADER, 0, 0, 0),
             "getLibraryStatus": lambda _library: (_LIBRARY_ABSENT,),  # no CBKE, no ECC
             "getCertificate": lambda: (EmberStatus.LIBRARY_NOT_PRESENT, bytes(_CERTIFICATE_BYTES)),
             "getCertificate283k1": lambda: (EmberStatus.LIBRARY_NOT_PRESENT, bytes(_CERTIFICATE_283K1_BYTES)),

@@ -26,6 +26,7 @@ from devices.stack.interface import (
     JoinKind,
     NwkAddress,
 )
+from devices.stack.zdo import respond_for_stick
 from devices.wire import zdp
 from devices.wire.errors import MalformedFrameError
 from devices.wire.zdp import ZdpCluster, ZdpStatus
@@ -36,7 +37,6 @@ if TYPE_CHECKING:
 
 _EVERY_CLUSTER = 0xFFFF  # 3.12, ZDO_MSG_CB_REGISTER
 _FIRST_BROADCAST = 0xFFF8  # Zigbee PRO table 3.60
-_MGMT_RTG, _MGMT_BIND = 0x0032, 0x0033  # Zigbee PRO 2.4.3.3
 _LONGEST_SCAN = 5  # more is another command: change of channel or manager (Zigbee PRO 2.4.3.3.9)
 _LONGEST_MESSAGE = 240  # our choice: what one MT frame holds beside the header
 _BIND_TARGET_BYTES = {1: 2, 3: 9}  # by address mode: a group, or an IEEE address and endpoint
@@ -48,8 +48,8 @@ _WITH_DESTINATION = {
     "activeEp": ZdpCluster.ACTIVE_ENDPOINTS_REQUEST,
     "matchDesc": ZdpCluster.MATCH_DESCRIPTOR_REQUEST,
     "mgmtLqi": ZdpCluster.MGMT_LQI_REQUEST,
-    "mgmtRtg": _MGMT_RTG,
-    "mgmtBind": _MGMT_BIND,
+    "mgmtRtg": ZdpCluster.MGMT_ROUTING_REQUEST,
+    "mgmtBind": ZdpCluster.MGMT_BIND_REQUEST,
     "mgmtLeave": ZdpCluster.MGMT_LEAVE_REQUEST,
 }
 """By the name that MT has for the request (`nodeDescReq`) and its response: those that are a destination and a body."""
@@ -235,10 +235,8 @@ class DeviceObject:
         if cluster == ZdpCluster.MGMT_PERMIT_JOINING_REQUEST and indication.source == self._stack.address and body:
             self._stack.permit(_permitted_s(body[0]))
             answer = bytes((ZdpStatus.SUCCESS,))
-        elif cluster in {_MGMT_RTG, _MGMT_BIND}:
-            answer = bytes((ZdpStatus.SUCCESS, 0, body[0] if body else 0, 0))
         else:
-            answer = bytes((ZdpStatus.NOT_SUPPORTED,))
+            answer = respond_for_stick(cluster, body)
         self._send(indication.source, cluster | zdp.RESPONSE, sequence, answer)
 
 
