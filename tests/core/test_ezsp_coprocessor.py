@@ -15,6 +15,7 @@ from devices.stack.interface import ApsRequest, NwkAddress
 from tests.support.ezsp_device import (
     DEVICE,
     KEY,
+    SECURED,
     SL_INVALID_INDEX,
     SL_NOT_FOUND,
     SL_OK,
@@ -32,7 +33,9 @@ from tests.support.ezsp_host import (
     STACK_STATUS,
     TRUST_CENTER_JOIN,
     EzspHost,
+    aps,
     parameters,
+    unicast,
 )
 
 EVERYBODY = 0xFFFF_FFFF_FFFF_FFFF
@@ -308,6 +311,23 @@ def test_the_answer_that_brings_the_network_up_says_that_a_callback_follows(host
     host.run(1.0)
     assert len(host.heard(STACK_STATUS)) == 1
     assert host.call_raw(0x0017, b"\x00\x00").control == 0x80  # it is up
+
+
+def test_a_stick_that_restarted_has_forgotten_what_it_accepted(host: EzspHost) -> None:
+    def counters() -> tuple[int, int]:
+        return struct.unpack("<II", host.call(0x010F, b"\0")[26:34])  # outgoing, incoming
+
+    device = joined(host)
+    host.call(0x0034, unicast(device.stack.address, aps(options=SECURED), b"hello"))
+    device.stack.send(ApsRequest(NwkAddress(0), 0x0109, 0x0019, 3, 0x0B, b"hi", secured=True))
+    host.run(1.0)
+    outgoing, incoming = counters()
+    assert incoming > 0
+    host.negotiate()
+    host.call(0x0053, struct.pack("<BH", 0x1E, 8))
+    after, forgotten = counters()
+    assert after >= outgoing > 0
+    assert forgotten == 0
 
 
 # joining

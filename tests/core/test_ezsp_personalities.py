@@ -84,7 +84,7 @@ def test_v8_tells_its_own_keys(old: EzspHost) -> None:
     assert network[0] == 0
     assert struct.unpack_from("<HB16s", network, 1) == (0x0003, 3, NETWORK_KEY)
     trust_center = old.call(0x006A, b"\x01")
-    assert struct.unpack_from("<HB16s", trust_center, 1)[1:] == (1, b"\x77" * 16)
+    assert struct.unpack_from("<HB16s", trust_center, 1) == (0x001A, 1, b"\x77" * 16)
     assert struct.unpack_from("<Q", trust_center, 29) == (DONGLE,)
     assert old.call(0x006A, b"\x04")[0] != 0  # no alternate network key
     fresh = EzspHost(V8)

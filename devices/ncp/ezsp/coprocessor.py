@@ -103,7 +103,7 @@ class EzspCoprocessor(Coprocessor):
             self.stack.network = None
         if not self.personality.endpoints_survive_reset:
             self.stack.endpoints.clear()
-        self.keys.forget_transient()
+        self.keys.boot()
         self._handlers = self._wire()
 
     def _wire(self) -> dict[int, tuple[Command, Handler]]:

@@ -19,6 +19,7 @@ _TRANSIENT = struct.Struct("<Q16sHH")  # EmberTransientKeyData: partner, key, bi
 assert _TRANSIENT.size == 28
 
 _HAS_SEQUENCE = 0x0001  # EmberKeyStructBitmask
+_OF_TRUST_CENTER = 0x001A  # outgoing counter, partner, authorised: as a stick answers (home-assistant/core issue 79832)
 _HAS_OUTGOING_COUNTER = 0x0002  # UG100 3.2, EmberKeyStructBitmask
 _HAS_COUNTERS_AND_PARTNER = 0x001E  # both counters, the partner, and authorised
 
@@ -68,7 +69,7 @@ class KeyStructs:
                 return EmberStatus.SUCCESS, _KEY.pack(bitmask, kind, network.network_key, counter, 0, sequence, 0)
             case EmberKeyType.TRUST_CENTER_LINK_KEY:
                 key, partner = self._tokens.preconfigured_key, self._stack.ieee
-                return EmberStatus.SUCCESS, _KEY.pack(_HAS_OUTGOING_COUNTER, kind, key, 0, 0, 0, partner)
+                return EmberStatus.SUCCESS, _KEY.pack(_OF_TRUST_CENTER, kind, key, 0, 0, 0, partner)
             case _:
                 return EmberStatus.ERR_FATAL, bytes(_KEY.size)
 

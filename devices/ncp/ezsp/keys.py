@@ -69,6 +69,12 @@ class KeyTables:
     def forget_transient(self) -> None:
         self._transient.clear()
 
+    def boot(self) -> None:
+        """RAM is empty: transient keys are gone, and what counters of partners were accepted."""
+        self.forget_transient()
+        for _, key in self._table.values():
+            key.incoming_counter = -1
+
     # LinkKeys, for the stack
 
     def for_data(self, partner: Eui64) -> LinkKey | None:
