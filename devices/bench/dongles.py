@@ -14,6 +14,7 @@ from devices.ncp.sticks import EZSP_STICKS, ROOMY, ZNP_STICKS
 from devices.ncp.znp.commands import commands as znp_commands
 from devices.ncp.znp.coprocessor import ZnpCoprocessor
 from devices.ncp.znp.personality import Personality as ZnpPersonality
+from devices.ncp.znp.personality import TableSizes
 from devices.stack.coordinator import ZigbeeCoordinator
 from devices.stack.interface import CoordinatorListener, Eui64, LinkKeys
 from devices.time import EventQueue
@@ -125,7 +126,8 @@ def _znp_personality(settings: NcpSettings) -> ZnpPersonality:
     requires = settings.requires_key_exchange
     return replace(
         chosen,
-        table_size=settings.table_size or chosen.table_size,
+        tables=chosen.tables if settings.table_size is None else TableSizes.alike(settings.table_size),
+        command_s=chosen.command_s if settings.command_s is None else settings.command_s,
         requires_key_exchange=chosen.requires_key_exchange if requires is None else requires,
         lacks=chosen.lacks | settings.lacks,
     )

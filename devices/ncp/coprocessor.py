@@ -5,6 +5,7 @@ flash. Octets go in and come out; time comes from the scheduler, which the owner
 """
 
 from abc import ABC, abstractmethod
+from collections import Counter as CounterOf
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Protocol, TypeVar
@@ -59,7 +60,10 @@ class Coprocessor(ABC):
         """Until then there is no free packet buffer for a message to send."""
         self.scheduler = scheduler
         self.random = random
+        self.asked: CounterOf[str] = CounterOf()
+        """How often the host asked each command, by name; a test may clear it."""
         self._boots = 0
+        self._busy_until = -1.0
         self._answering = False
         self.callback_due = False
         """A command causes a callback that comes later than its answer."""
@@ -75,6 +79,7 @@ class Coprocessor(ABC):
     def _empty(self) -> None:
         """RAM, as after power on."""
         self._boots += 1
+        self._busy_until = -1.0
         self.is_up = False
         self._answering = False
         self._held.clear()
@@ -83,6 +88,14 @@ class Coprocessor(ABC):
         """Unless the chip restarts before."""
         boot = self._boots
         return self.scheduler.call_later(delay_s, lambda: do() if boot == self._boots else None)
+
+    def _when_free(self, takes_s: float, do: Callable[[], None]) -> None:
+        """Once the commands before are done, and the time that this one takes is over."""
+        if not takes_s and self.scheduler.now > self._busy_until:
+            do()
+            return
+        self._busy_until = max(self.scheduler.now, self._busy_until) + takes_s
+        self.call_later(self._busy_until - self.scheduler.now, do)
 
     def callback(self) -> Callback:
         """For the handlers of this boot: what they have to say after the next one is not heard."""

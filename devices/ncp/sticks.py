@@ -17,6 +17,7 @@ from devices.ncp.ezsp.configuration import (
 )
 from devices.ncp.ezsp.personality import Personality as Ezsp
 from devices.ncp.znp.personality import Personality as Znp
+from devices.ncp.znp.personality import TableSizes
 
 ROOMY = "roomy"
 _NEIGHBOR_TABLE_SIZE = 0x02  # UG100 3.3, EzspConfigId
@@ -126,6 +127,18 @@ ZBT_2 = Ezsp(
 ZSTACK_3_30 = Znp("zstack-3.30", 1, (2, 7, 1), 20221226)
 """Z-Stack 3.30 as built for CC2652 sticks, the newest that zigpy-znp and zigbee-herdsman know."""
 
+CC2652R = Znp(
+    "cc2652r",
+    1,
+    (2, 7, 1),
+    20221226,
+    # Public memory dumps of a CC2652R, new and with a network; but for the install codes, of which neither has any:
+    # ZDSECMGR_TC_DEVICE_IC_MAX of TI's header
+    tables=TableSizes(addresses=257, children=51, trust_center_keys=200, aps_keys=3, install_codes=40),
+    command_s=COMMAND_S,
+    state_s=0.3,  # our choice: herdsman waits for minutes, and a host that expects no time at all hangs
+)
+
 EZSP_STICKS: dict[str, Ezsp] = {
     ROOMY: V13,
     **ROOMY_EZSP,
@@ -133,5 +146,5 @@ EZSP_STICKS: dict[str, Ezsp] = {
 }
 """By the name that a scenario uses."""
 
-ZNP_STICKS: dict[str, Znp] = {ROOMY: ZSTACK_3_30, **{stick.name: stick for stick in (ZSTACK_3_30,)}}
+ZNP_STICKS: dict[str, Znp] = {ROOMY: ZSTACK_3_30, **{stick.name: stick for stick in (ZSTACK_3_30, CC2652R)}}
 """By the name that a scenario uses."""

@@ -13,8 +13,9 @@ from devices.bench.serve import Bench, ServeOptions
 from devices.bench.toml_section import ScenarioError
 from devices.bench.world import build_world
 from devices.ncp.ezsp.ash import StartHabit
-from devices.ncp.sticks import DONGLE_E_7_4, EZSP_STICKS, SKYCONNECT_7_1, V13, ZBT_2, ZNP_STICKS
+from devices.ncp.sticks import CC2652R, DONGLE_E_7_4, EZSP_STICKS, SKYCONNECT_7_1, V13, ZBT_2, ZNP_STICKS
 from tests.support.ezsp_host import EzspHost
+from tests.support.znp_host import ZnpHost
 
 REAL = (SKYCONNECT_7_1, DONGLE_E_7_4, ZBT_2)
 MULTICAST, CHILDREN, KEYS = 0x06, 0x11, 0x1E  # UG100 3.3, EzspConfigId
@@ -94,6 +95,35 @@ def test_what_a_stick_has_not_yet_answered_is_lost_with_its_reset():
     assert len(host.answers) == 1
 
 
+def test_a_z_stack_build_has_the_tables_of_its_dump():
+    host = ZnpHost(replace(CC2652R, command_s=0.0))
+    for item, entries in ((1, 257), (3, 51), (4, 200), (5, 40), (6, 3)):  # ZCD_NV_EX_* of ZComDef.h
+        lengths = [host.call(0x2132, struct.pack("<BHH", 1, item, sub)) != bytes(4) for sub in range(entries + 1)]
+        assert lengths == [True] * entries + [False]
+    assert len(host.get(0x004C) or b"") == 20
+    assert host.dongle.stack.parent.maximum_children == 51
+    keys = [host.call(0x2542, struct.pack("<HQ16s", n, n, b"k" * 16)) for n in range(1, 5)]
+    assert keys == [b"\x00"] * 3 + [b"\x11"]
+    codes = [host.call(0x2F04, struct.pack("<BQ16s", 2, n, b"c" * 16)) for n in range(1, 42)]
+    assert codes == [b"\x00"] * 40 + [b"\x11"]
+
+
+def test_a_z_stack_stick_takes_its_time_for_a_request_and_none_for_a_message():
+    host = ZnpHost(CC2652R)
+    host.post(0x2101)
+    host.post(0x2400, struct.pack("<BHHBBBB", 3, 0x0109, 0x0500, 0, 0, 0, 0))
+    host.run(0.0119)
+    assert host.answers() == []
+    host.run(0.0002)
+    assert [answer.command for answer in host.answers()] == [0x6101, 0x6400]
+    host.post(0x2400, struct.pack("<BHHBBBB", 4, 0x0109, 0x0500, 0, 0, 0, 0))
+    assert [answer.command for answer in host.answers()] == [0x6400]
+    host.post(0x2101)
+    host.post(0x4100, b"\x01")
+    host.run(1.0)
+    assert host.answers() == []  # lost with the reset
+
+
 def test_a_scenario_names_its_stick(tmp_path: Path):
     path = tmp_path / "it.toml"
     path.write_text('[ncp]\nstick = "zbt-2"\ncommand_s = 0.05\ntable_size = 5\nstart = "failed"\n')
@@ -106,7 +136,8 @@ def test_a_scenario_names_its_stick(tmp_path: Path):
 
 
 @pytest.mark.parametrize(
-    ("stick", "asked", "kind"), [("roomy", None, "ezsp"), ("roomy", "znp", "znp"), ("zstack-3.30", None, "znp")]
+    ("stick", "asked", "kind"),
+    [("roomy", None, "ezsp"), ("roomy", "znp", "znp"), ("zstack-3.30", None, "znp"), ("cc2652r", None, "znp")],
 )
 def test_a_stick_speaks_what_it_speaks(tmp_path: Path, stick, asked, kind):
     path = tmp_path / "it.toml"

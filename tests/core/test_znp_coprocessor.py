@@ -1,9 +1,11 @@
 """The TI co-processor in memory, its network and who joins: what a host hears for what it says, octet for octet."""
 
 import struct
+from dataclasses import replace
 
 import pytest
 
+from devices.ncp.sticks import CC2652R
 from devices.stack.interface import ApsRequest, ApsStatus, NwkAddress
 from tests.support.znp_air import DEVICE, WELL_KNOWN_KEY, add_install_code, joined, switched_on
 from tests.support.znp_host import (
@@ -14,6 +16,7 @@ from tests.support.znp_host import (
     FORMING,
     LEAVE_IND,
     MSG_CB_INCOMING,
+    RESET_IND,
     STATE_CHANGE_IND,
     TC_DEVICE_IND,
     ZnpHost,
@@ -193,6 +196,47 @@ def test_permission_for_all_and_for_the_dongle_alone(host: ZnpHost, mode: int, d
     assert host.heard(0x45B6) == [b"\x00\x00\x00"]
     assert host.dongle.stack.permitting
     assert bool(heard) == (mode == 15)
+
+
+@pytest.mark.parametrize(("destination", "told_to_all"), [(0xFFFC, True), (0x0000, False)])
+def test_permission_as_hosts_of_older_stacks_ask_for_it(host: ZnpHost, destination: int, told_to_all: bool) -> None:
+    """Without the address mode, which came with Z-Stack 2.7."""
+    heard: list[bytes] = []
+    host.medium.taps.append(lambda *frame: heard.append(frame[-1]))
+    assert host.call(0x2536, struct.pack("<HBB", destination, 60, 0)) == b"\x00"
+    host.run()
+    assert host.dongle.stack.permitting
+    assert bool(heard) == told_to_all
+
+
+def test_a_reset_may_be_sent_as_a_request_and_is_not_answered(host: ZnpHost) -> None:
+    host.post(0x2100, b"\x01")
+    assert host.answers() == []
+    host.run(0.1)
+    assert len(host.heard(RESET_IND)) == 1
+
+
+def test_a_real_stick_takes_its_time_to_form_and_is_no_coordinator_before() -> None:
+    host = ZnpHost(replace(CC2652R, command_s=0.0))
+    assert host.call(0x2F05, b"\x04") == b"\x00"
+    host.run(1.19)
+    assert host.heard(STATE_CHANGE_IND) == FORMING[:-1]
+    assert host.call(0x2700)[12] == 0x08  # UTIL_GET_DEVICE_INFO: still starting
+    host.run(0.02)
+    assert host.heard(STATE_CHANGE_IND) == FORMING
+    host.reset()
+    assert host.call(0x2F05, b"\x04") == b"\x00"
+    host.run()
+    assert host.heard(STATE_CHANGE_IND) == FORMING[-1:]  # what is restored needs no scan
+
+
+def test_a_reset_ends_a_network_that_is_being_formed() -> None:
+    host = ZnpHost(replace(CC2652R, command_s=0.0))
+    assert host.call(0x2F05, b"\x04") == b"\x00"
+    host.run(0.5)
+    host.reset()
+    host.run(2.0)
+    assert b"\x09" not in host.heard(STATE_CHANGE_IND)
 
 
 def test_a_device_cannot_open_the_network(host: ZnpHost) -> None:

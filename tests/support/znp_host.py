@@ -10,7 +10,7 @@ from random import Random
 from devices.medium.medium import Medium
 from devices.ncp.sticks import ZSTACK_3_30
 from devices.ncp.znp.coprocessor import ZnpCoprocessor
-from devices.ncp.znp.personality import Personality
+from devices.ncp.znp.personality import Personality, TableSizes
 from devices.stack.coordinator import ZigbeeCoordinator
 from devices.stack.interface import CoordinatorListener, Eui64, LinkKeys
 from devices.time import EventQueue
@@ -29,7 +29,7 @@ TC_DEVICE_IND = 0x45CA
 MSG_CB_INCOMING = 0x45FF
 BDB_NOTIFICATION = 0x4F80
 
-SMALL = replace(ZSTACK_3_30, table_size=4, requires_key_exchange=False)
+SMALL = replace(ZSTACK_3_30, tables=TableSizes.alike(4), requires_key_exchange=False)
 KEY = bytes(range(0x31, 0x41))
 EXTENDED_PAN = 0x1122334455667788
 FORMING = [b"\x08"] * 5 + [b"\x09"]

@@ -9,7 +9,6 @@ Until the host has agreed on the protocol version with the `version` command, ev
 callback is sent. A callback carries the sequence number of the last answered command (hosts match answers by it).
 """
 
-from collections import Counter as CounterOf
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, assert_never
 
@@ -82,8 +81,6 @@ class EzspCoprocessor(Coprocessor):
         self.personality = personality
         self._commands = commands(personality.version)
         self._flash = _Flash()
-        self.asked: CounterOf[str] = CounterOf()
-        """How often each command was carried out."""
         self._network: Network
         self._erase_at_reset = False
         self._boot()
@@ -94,7 +91,6 @@ class EzspCoprocessor(Coprocessor):
         self._agreed = False
         self._sequence = 0
         self._overflowed = False
-        self._busy_until = 0.0
         self.callback_due = False
         if self._boots > 1:
             self.stack.stop()
@@ -193,13 +189,7 @@ class EzspCoprocessor(Coprocessor):
     # commands and callbacks
 
     def _take(self, frame: bytes) -> None:
-        """Carry the command out once those before it are done, and the time that a command takes is over."""
-        if not self.personality.command_s:
-            self._command(frame)
-            return
-        boot = self._boots
-        self._busy_until = max(self.scheduler.now, self._busy_until) + self.personality.command_s
-        self.scheduler.call_at(self._busy_until, lambda: self._command(frame) if boot == self._boots else None)
+        self._when_free(self.personality.command_s, lambda: self._command(frame))
 
     def _command(self, frame: bytes) -> None:
         split = split_frame(frame)

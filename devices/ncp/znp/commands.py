@@ -94,7 +94,7 @@ _ROWS: tuple[tuple[int, str, str | None, str], ...] = (
     (0x2532, "mgmtRtgReq", _ZDP, _STATUS),
     (0x2533, "mgmtBindReq", _ZDP, _STATUS),
     (0x2534, "mgmtLeaveReq", _ZDP, _STATUS),
-    (0x2536, "mgmtPermitJoinReq", "mode:u8 destination:u16 duration:u8 significance:u8", _STATUS),
+    (0x2536, "mgmtPermitJoinReq", "body:b4 mode_first:rest", _STATUS),
     (0x2537, "mgmtNwkUpdateReq", "destination:u16 mode:u8 channels:u32 duration:u8 count:u8 manager:u16", _STATUS),
     (0x253E, "msgCallbackRegister", "cluster:u16", _STATUS),
     (0x253F, "msgCallbackRemove", "cluster:u16", _STATUS),

@@ -8,6 +8,7 @@ SYS_RESET_IND, answers them, and waits for the host to start it.
 Every request is answered: what is not known, or too short, by an RPC error.
 """
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from devices.ncp.coprocessor import Coprocessor
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
     from devices.time import Scheduler
 
 _ITEM_PART = "item "
-_RESET_REQUEST = 0x4100  # SYS_RESET_REQ (3.8.1.1)
+_RESET_REQUESTS = (0x4100, 0x2100)  # SYS_RESET_REQ (3.8.1.1); TI looks at the second octet alone (mt_sys.c)
 _POWER_UP = 0x00  # a reset reason (3.8.1.2)
 _MAX_WAITING = 16  # frames that the serial bridge of a stick holds back while the chip restarts; our choice
 _ANSWER = (MtType.SYNCHRONOUS_REQUEST ^ MtType.SYNCHRONOUS_RESPONSE) << 13  # how its type bits differ: 2.1.2
@@ -61,7 +62,7 @@ class ZnpCoprocessor(Coprocessor):
         super().__init__(scheduler, random)
         self.personality = personality
         self.nvram = Nvram()
-        self.keys = DeviceTables(personality.table_size)
+        self.keys = DeviceTables(personality.tables)
         self.stack = make_stack(self, self.keys, ieee)
         self._make_stack = make_stack
         self._hardware_ieee = ieee
@@ -83,9 +84,9 @@ class ZnpCoprocessor(Coprocessor):
         self.nvram.settle()
         self.stack.network = None
         self._take_address()
-        sizes = self.personality.table_size, self.keys.link_key_table_bytes
-        obey_startup_option(self.nvram, self.stack.ieee, self.random, *sizes)
-        complete_items(self.nvram, self.stack.ieee, self.random, *sizes)
+        self.stack.parent.maximum_children = self.personality.tables.children
+        obey_startup_option(self.nvram, self.stack.ieee, self.random, self.personality.tables)
+        complete_items(self.nvram, self.stack.ieee, self.random, self.personality.tables)
         self.keys.load(self.nvram, self._item(Item.TCLK_SEED).ljust(16, b"\0")[:16])
         self.keys.mirror(self.nvram)
         self.stack.endpoints.clear()
@@ -106,7 +107,7 @@ class ZnpCoprocessor(Coprocessor):
     def _wire(self) -> dict[int, tuple[Command, Handler]]:
         """Make everything that lives in RAM, and say which command goes where."""
         tables = self.keys
-        self._network = Network(self, self.nvram, tables)
+        self._network = Network(self, self.personality.state_s, self.nvram, tables)
         self._device_object = DeviceObject(self, self.nvram, tables)
         self._messaging = Messaging(self, tables, self._device_object)
         utilities = Utilities(self, self.personality, tables)
@@ -157,10 +158,11 @@ class ZnpCoprocessor(Coprocessor):
             if self._booting:
                 if len(self._waiting) < _MAX_WAITING:
                     self._waiting.append(frame)
-            elif frame.command >> 13 == MtType.SYNCHRONOUS_REQUEST:
-                self._request(frame)
-            elif frame.command == _RESET_REQUEST:
+            elif frame.command in _RESET_REQUESTS:
                 self.reboot()
+            elif frame.command >> 13 == MtType.SYNCHRONOUS_REQUEST:
+                taking = 0.0 if frame.command >> 8 & 0x1F == Subsystem.AF else self.personality.command_s
+                self._when_free(taking, partial(self._request, frame))
 
     def data_to_send(self) -> bytes:
         due = bytes(self._line)
@@ -202,6 +204,7 @@ class ZnpCoprocessor(Coprocessor):
         except TruncatedParametersError:
             self._refuse(frame, RpcError.LENGTH)
             return
+        self.asked[command.name] += 1
         response = self._carry_out(handler, values)
         assert response is not None, "no synchronous request restarts the chip"
         self._line += MtFrame(frame.command ^ _ANSWER, command.response.encode(response)).to_bytes()

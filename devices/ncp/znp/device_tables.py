@@ -10,8 +10,9 @@ join the other way round, and a new install code drops the APS link key of its d
 A device that finds the tables full is not let in.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from devices.ncp.znp import items
 from devices.ncp.znp.items import AddressUser, Item, KeyAttributes, NodeRelation, Table
@@ -21,6 +22,9 @@ from devices.stack.interface import Eui64, JoinKind, LinkKey, Neighbour, NwkAddr
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from devices.ncp.znp.personality import TableSizes
+
+T = TypeVar("T")
 WELL_KNOWN_KEY = b"ZigBeeAlliance09"  # default global trust centre link key of the base device behaviour
 _MAX_OFFERED = 16  # joins under way; our choice
 _FIRST_BROADCAST = 0xFFF8  # Zigbee PRO table 3.60
@@ -59,23 +63,22 @@ class ApsLinkKey:
 
 
 class DeviceTables:
-    """The `LinkKeys` of devices/stack/interface.py. `size` is the number of entries of each table.
+    """The `LinkKeys` of devices/stack/interface.py. `sizes` are those of the build.
 
     `load` reads them from flash at boot; from then on flash mirrors what is here. `children` are those of the running
     network.
     """
 
-    def __init__(self, size: int) -> None:
-        self.size = size
-        self.install_codes = min(size, items.INSTALL_CODE_PLACE)
+    def __init__(self, sizes: "TableSizes") -> None:
+        self.sizes = sizes
         self.install_codes_only = False
         self.children: dict[Eui64, Neighbour] = {}
         self.disowned: set[Eui64] = set()
         """Children that the host struck off the association list: no route leads to them until they are back on it."""
         self.revision = 0  # counts every key that came in
-        self._addresses: list[Address | None] = [None] * size
-        self._trust_center: list[TrustCenterEntry | None] = [None] * size
-        self._aps_keys: list[ApsLinkKey | None] = [None] * size
+        self._addresses: list[Address | None] = [None] * sizes.addresses
+        self._trust_center: list[TrustCenterEntry | None] = [None] * sizes.trust_center_keys
+        self._aps_keys: list[ApsLinkKey | None] = [None] * sizes.aps_keys
         self._trust_center_of: dict[Eui64, TrustCenterEntry] = {}
         self._aps_key_of: dict[Eui64, ApsLinkKey] = {}
         self._offered: dict[Eui64, LinkKey] = {}
@@ -130,7 +133,7 @@ class DeviceTables:
 
     def _free_install_code_place(self) -> int | None:
         taken = {entry.shift_or_place for entry in self._trust_center if entry is not None and entry.has_install_code}
-        return next((place for place in range(self.install_codes) if place not in taken), None)
+        return next((place for place in range(self.sizes.install_codes) if place not in taken), None)
 
     def _remove_from_trust_center(self, partner: Eui64) -> bool:
         entry = self._trust_center_of.pop(partner, None)
@@ -272,20 +275,20 @@ class DeviceTables:
         nvram.mirror_one(legacy(Item.APS_LINK_KEY_TABLE), self._link_key_table)
 
     def _address_item(self, index: int) -> bytes:
-        entry = self._addresses[index] if index < self.size else None
+        entry = _at(self._addresses, index)
         if entry is None:
             return items.EMPTY_ADDRESS
         return items.ADDRESS.pack(self._users(entry), items.PADDING, entry.address, entry.ieee)
 
-    def _device_item(self, index: int) -> bytes:
-        entry = self._addresses[index] if index < self.size else None
-        child = None if entry is None else self.children.get(entry.ieee)
-        if child is None or child.ieee in self.disowned:
+    def _device_item(self, slot: int) -> bytes:
+        child = _at(self.association_list(), slot)
+        index = None if child is None else self.index_of(child.ieee)
+        if child is None or index is None:
             return items.EMPTY_LISTED
         return items.LISTED.pack(child.address, index, relation(child), 0, 0, 0, bytes(8))
 
     def _trust_center_item(self, slot: int) -> bytes:
-        entry = self._trust_center[slot] if slot < self.size else None
+        entry = _at(self._trust_center, slot)
         if entry is None:
             return items.TCLK.pack(0, 0, 0, KeyAttributes.DEFAULT, 0, 0, 0)
         key = entry.key
@@ -301,8 +304,11 @@ class DeviceTables:
         return bytes(items.INSTALL_CODE_KEY_BYTES)
 
     def _aps_key_item(self, slot: int) -> bytes:
-        entry = self._aps_keys[slot] if slot < self.size else None
-        return bytes(items.LINK_KEY.size) if entry is None else _link_key_item(entry.key)
+        entry = _at(self._aps_keys, slot)
+        if entry is None:
+            return bytes(items.LINK_KEY.size)
+        # Flash has the next counter that is accepted, not the last.
+        return items.LINK_KEY.pack(entry.key.key, entry.key.outgoing_counter, entry.key.incoming_counter + 1)
 
     def _link_key_table(self) -> bytes:
         entries = [
@@ -311,41 +317,37 @@ class DeviceTables:
             if entry is not None
         ]
         table = len(entries).to_bytes(2, "little") + b"".join(entries)
-        return table.ljust(self.link_key_table_bytes, b"\0")
-
-    @property
-    def link_key_table_bytes(self) -> int:
-        return 2 + self.size * items.LINK_KEY_ENTRY.size
+        return table.ljust(items.link_key_table_bytes(self.sizes.aps_keys), b"\0")
 
     def load(self, nvram: Nvram, seed: bytes) -> None:
         """What flash holds, at boot. Entries that make no sense are passed over."""
-        self._addresses = [None] * self.size
-        self._trust_center = [None] * self.size
-        self._aps_keys = [None] * self.size
+        self._addresses = [None] * self.sizes.addresses
+        self._trust_center = [None] * self.sizes.trust_center_keys
+        self._aps_keys = [None] * self.sizes.aps_keys
         self._trust_center_of.clear()
         self._aps_key_of.clear()
         self.children = {}
         self.disowned.clear()
         self._offered.clear()
         self.install_codes_only = False
-        for index, octets in _entries(nvram, Table.ADDRMGR, self.size, items.ADDRESS.size):
+        relations = {}
+        for _, octets in _entries(nvram, Table.DEVICE_LIST, self.sizes.children, items.LISTED.size):
+            _, index, kind, *_ = items.LISTED.unpack(octets)
+            relations[index] = kind
+        for index, octets in _entries(nvram, Table.ADDRMGR, self.sizes.addresses, items.ADDRESS.size):
             users, _, address, ieee = items.ADDRESS.unpack(octets)
             if ieee not in items.NOBODY and users != 0xFF:
                 child = bool(users & AddressUser.ASSOCIATED)
                 known = address < _FIRST_BROADCAST
                 self._addresses[index] = Address(ieee, address, awaited=child and not known)
                 if child and known:
-                    self._load_child(nvram, index, ieee, address)
-        for slot, octets in _entries(nvram, Table.TCLK, self.size, items.TCLK.size):
+                    # A host that restores a network writes no device list, which says who sleeps.
+                    awake = relations.get(index) != NodeRelation.CHILD_SLEEPING
+                    self.children[ieee] = Neighbour(ieee, address, receiver_on_when_idle=awake)
+        for slot, octets in _entries(nvram, Table.TCLK, self.sizes.trust_center_keys, items.TCLK.size):
             self._load_trust_center_entry(nvram, slot, octets, seed)
         self._load_aps_keys(nvram)
         self.revision += 1
-
-    def _load_child(self, nvram: Nvram, index: int, ieee: Eui64, address: NwkAddress) -> None:
-        """Its entry in the device list says whether it sleeps; a host that restores a network writes none."""
-        octets = nvram.get(NvKey(ZSTACK, Table.DEVICE_LIST, index)) or b""
-        sleeps = len(octets) >= items.LISTED.size and octets[4] == NodeRelation.CHILD_SLEEPING
-        self.children[ieee] = Neighbour(ieee, address, receiver_on_when_idle=not sleeps)
 
     def _load_trust_center_entry(self, nvram: Nvram, slot: int, octets: bytes, seed: bytes) -> None:
         outgoing, incoming, ieee, attributes, key_type, shift, index = items.TCLK.unpack(octets)
@@ -361,7 +363,7 @@ class DeviceTables:
         elif attributes == KeyAttributes.DEFAULT:
             key = WELL_KNOWN_KEY
         else:
-            key = key_from_seed(seed, ieee, shift_or_place)
+            key = items.key_from_seed(seed, ieee, shift_or_place)
         entry = TrustCenterEntry(ieee, LinkKey(key, outgoing, incoming - 1), attributes, key_type, shift_or_place)
         self._trust_center[slot] = self._trust_center_of[ieee] = entry
 
@@ -372,8 +374,8 @@ class DeviceTables:
             at = 2 + place * items.LINK_KEY_ENTRY.size
             index, slot, authentication, _ = items.LINK_KEY_ENTRY.unpack_from(table, at)
             held = nvram.get(NvKey(ZSTACK, Table.APS_KEY_DATA, slot)) or b""
-            address = self._addresses[index] if index < self.size else None
-            if address is None or address.ieee in self._aps_key_of or slot >= self.size:
+            address = _at(self._addresses, index)
+            if address is None or address.ieee in self._aps_key_of or slot >= self.sizes.aps_keys:
                 continue
             if len(held) != items.LINK_KEY.size or self._aps_keys[slot] is not None:
                 continue
@@ -382,21 +384,8 @@ class DeviceTables:
             self._aps_keys[slot] = self._aps_key_of[address.ieee] = entry
 
 
-def key_from_seed(seed: bytes, ieee: int, shift: int) -> bytes:
-    """The trust-centre key of a device: the seed, rotated left, XOR its IEEE address twice (ZDSecMgr.c)."""
-    shift %= len(seed)
-    rotated = seed[shift:] + seed[:shift]
-    twice = ieee.to_bytes(8, "little") * 2
-    return bytes(one ^ other for one, other in zip(rotated, twice, strict=True))
-
-
 def relation(child: Neighbour) -> NodeRelation:
     return NodeRelation.CHILD_RX_ON if child.receiver_on_when_idle else NodeRelation.CHILD_SLEEPING
-
-
-def _link_key_item(key: LinkKey) -> bytes:
-    # Flash has the next counter that is accepted, not the last.
-    return items.LINK_KEY.pack(key.key, key.outgoing_counter, key.incoming_counter + 1)
 
 
 def _entries(nvram: Nvram, table: Table, size: int, entry_bytes: int) -> "Iterator[tuple[int, bytes]]":
@@ -404,6 +393,10 @@ def _entries(nvram: Nvram, table: Table, size: int, entry_bytes: int) -> "Iterat
         octets = nvram.get(NvKey(ZSTACK, table, sub))
         if octets is not None and len(octets) == entry_bytes:
             yield sub, octets
+
+
+def _at(table: Sequence[T | None], place: int) -> T | None:
+    return table[place] if place < len(table) else None
 
 
 def _free(table: "list[Address | None] | list[TrustCenterEntry | None] | list[ApsLinkKey | None]") -> int | None:

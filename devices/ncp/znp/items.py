@@ -120,6 +120,13 @@ LINK_KEY = Struct("<16sII")  # APSME_LinkKeyData_t
 assert LINK_KEY.size == 24
 LINK_KEY_ENTRY = Struct("<HHBB")  # ZDSecMgrEntry_t
 assert LINK_KEY_ENTRY.size == 6
+
+
+def link_key_table_bytes(entries: int) -> int:
+    """ZDSecMgrEntry_t behind their count, as one item."""
+    return 2 + entries * LINK_KEY_ENTRY.size
+
+
 SEC_MATERIAL = Struct("<IQ")  # nwkSecMaterialDesc_t
 assert SEC_MATERIAL.size == 12
 KEY_INFO = Struct("<B16s")  # nwkKeyDesc
@@ -151,6 +158,14 @@ class KeyAttributes(IntEnum):
     PROVISIONAL = 0x00  # from an install code
     VERIFIED = 0x02  # from the seed
     DEFAULT = 0xFF  # the well-known one
+
+
+def key_from_seed(seed: bytes, ieee: int, shift: int) -> bytes:
+    """The trust-centre key of a device: the seed, rotated left, XOR its IEEE address twice (ZDSecMgr.c)."""
+    shift %= len(seed)
+    rotated = seed[shift:] + seed[:shift]
+    twice = ieee.to_bytes(8, "little") * 2
+    return bytes(one ^ other for one, other in zip(rotated, twice, strict=True))
 
 
 AUTHENTICATED_CBCK = 0x01  # ZDSecMgr_Authentication_Option

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from devices.ncp.layout import Handler, Value
     from devices.ncp.znp.device_tables import DeviceTables
+    from devices.ncp.znp.personality import TableSizes
 
 CHANNELS_MASK = 0x07FF_F800  # 11 to 26
 _DEFAULT_CHANNELS = 1 << 11  # DEFAULT_CHANLIST of f8wConfig.cfg
@@ -45,7 +46,7 @@ _STILL_STARTING = 4
 _ALL_DEVICE_TYPES = 0x07  # coordinator, router, end device: UTIL_GET_DEVICE_INFO
 
 
-def complete_items(nvram: Nvram, ieee: Eui64, random: "Random", table_size: int, link_key_table_bytes: int) -> None:
+def complete_items(nvram: Nvram, ieee: Eui64, random: "Random", tables: "TableSizes") -> None:
     """At boot: make what is missing, with the values of a freshly flashed chip.
 
     `ieee` is the address that the chip boots with. A host may have deleted any item, or all of them.
@@ -54,7 +55,7 @@ def complete_items(nvram: Nvram, ieee: Eui64, random: "Random", table_size: int,
     wanted = {
         **{legacy(number): value for number, value in by_number.items()},
         **{NvKey(ZSTACK, Table.NWK_SEC_MATERIAL, sub): _NO_SEC_MATERIAL for sub in range(_SEC_MATERIAL_ENTRIES)},
-        **_no_devices(table_size, link_key_table_bytes),
+        **_no_devices(tables),
     }
     for key, value in wanted.items():
         if nvram.get(key) is None:
@@ -68,21 +69,19 @@ def _settings(ieee: Eui64) -> dict[int, bytes]:
     return {**items.SETTINGS, Item.EXTENDED_PAN_ID: ieee.to_bytes(8, "little")}
 
 
-def _no_devices(table_size: int, link_key_table_bytes: int) -> dict[NvKey, bytes]:
+def _no_devices(tables: "TableSizes") -> dict[NvKey, bytes]:
     empty = {
-        Table.ADDRMGR: items.EMPTY_ADDRESS,
-        Table.DEVICE_LIST: items.EMPTY_LISTED,
-        Table.TCLK: bytes(items.TCLK.size),
-        Table.TCLK_IC: bytes(items.INSTALL_CODE_KEY_BYTES),
-        Table.APS_KEY_DATA: bytes(items.LINK_KEY.size),
+        Table.ADDRMGR: (tables.addresses, items.EMPTY_ADDRESS),
+        Table.DEVICE_LIST: (tables.children, items.EMPTY_LISTED),
+        Table.TCLK: (tables.trust_center_keys, bytes(items.TCLK.size)),
+        Table.TCLK_IC: (tables.install_codes, bytes(items.INSTALL_CODE_KEY_BYTES)),
+        Table.APS_KEY_DATA: (tables.aps_keys, bytes(items.LINK_KEY.size)),
     }
-    entries = {NvKey(ZSTACK, table, sub): octets for table, octets in empty.items() for sub in range(table_size)}
-    return {legacy(Item.APS_LINK_KEY_TABLE): bytes(link_key_table_bytes), **entries}
+    entries = {NvKey(ZSTACK, table, sub): octets for table, (size, octets) in empty.items() for sub in range(size)}
+    return {legacy(Item.APS_LINK_KEY_TABLE): bytes(items.link_key_table_bytes(tables.aps_keys)), **entries}
 
 
-def obey_startup_option(
-    nvram: Nvram, ieee: Eui64, random: "Random", table_size: int, link_key_table_bytes: int
-) -> None:
+def obey_startup_option(nvram: Nvram, ieee: Eui64, random: "Random", tables: "TableSizes") -> None:
     """At boot: forget what the host asked to be forgotten (ZCD_STARTOPT_*)."""
     option = (nvram.get(legacy(Item.STARTUP_OPTION)) or b"\0")[0]
     if option & _CLEAR_CONFIGURATION:
@@ -94,7 +93,7 @@ def obey_startup_option(
         nvram.discard(legacy(Item.NIB))
         for item, value in _NO_NETWORK_ITEMS.items():
             nvram.put(legacy(item), value)
-        for key, value in _no_devices(table_size, link_key_table_bytes).items():
+        for key, value in _no_devices(tables).items():
             nvram.put(key, value)
     nvram.put(legacy(Item.STARTUP_OPTION), b"\0")
 
@@ -102,11 +101,12 @@ def obey_startup_option(
 class Network:
     """Handlers of APP_CNF, and of what asks for the state of the network."""
 
-    def __init__(self, chip: Coprocessor, nvram: Nvram, tables: "DeviceTables") -> None:
+    def __init__(self, chip: Coprocessor, state_s: float, nvram: Nvram, tables: "DeviceTables") -> None:
         self.state = DeviceState.HOLD
         self._chip, self._stack, self._random, self._callback = chip, chip.stack, chip.random, chip.callback()
         self._nvram = nvram
         self._tables = tables
+        self._state_s = state_s
         self._channels = 0
         self._starting = False
         self._restoring = False
@@ -176,12 +176,22 @@ class Network:
             self._stack.form(network)
 
     def went_up(self) -> None:
-        """The stack is on the air: tell it in the order in which the chip does."""
+        """The stack is on the air: tell it in the order in which the chip does, and at its pace."""
+        if self._restoring:
+            self._started()
+            return
+        if not self._commissioning:
+            self._chip.call_later(self._state_s, self._started)
+            return
+        self._callback("bdbCommissioningNotification", _IN_PROGRESS, _STEERING, _FORMATION)
+        for number in range(_STILL_STARTING):
+            self._chip.call_later(
+                number * self._state_s, lambda: self._change_state(DeviceState.STARTING_AS_COORDINATOR)
+            )
+        self._chip.call_later(_STILL_STARTING * self._state_s, self._started)
+
+    def _started(self) -> None:
         self._starting = False
-        if self._commissioning and not self._restoring:
-            self._callback("bdbCommissioningNotification", _IN_PROGRESS, _STEERING, _FORMATION)
-            for _ in range(_STILL_STARTING):
-                self._change_state(DeviceState.STARTING_AS_COORDINATOR)
         self._change_state(DeviceState.COORDINATOR)
         if self._commissioning:
             if self._restoring:

@@ -4,7 +4,9 @@ The sticks themselves are rows of `devices.ncp.sticks`.
 """
 
 from dataclasses import dataclass
+from typing import Self
 
+from devices.ncp.znp.items import INSTALL_CODE_PLACE
 from devices.wire.zdp import NodeDescriptor
 
 _CC2652 = NodeDescriptor(
@@ -20,12 +22,34 @@ _CC2652 = NodeDescriptor(
 
 
 @dataclass(frozen=True, slots=True)
+class TableSizes:
+    """How many entries each table of a build has."""
+
+    addresses: int  # the address manager's
+    children: int  # NWK_MAX_DEVICE_LIST
+    trust_center_keys: int  # ZDSECMGR_TC_DEVICE_MAX
+    aps_keys: int  # ZDSECMGR_DEVICE_MAX
+    install_codes: int  # ZDSECMGR_TC_DEVICE_IC_MAX; the octet that holds a place has seven bits for it
+
+    @classmethod
+    def alike(cls, entries: int) -> Self:
+        return cls(entries, entries, entries, entries, min(entries, INSTALL_CODE_PLACE))
+
+
+_ROOM = TableSizes.alike(64)  # our choice: hosts read every entry, and write them all when they form a network
+
+
+@dataclass(frozen=True, slots=True)
 class Personality:
     name: str
     product: int  # 1: Z-Stack 3.x.0
     version: tuple[int, int, int]
     revision: int  # date of the build; hosts switch features by it
-    table_size: int = 64  # our choice: hosts read every entry, and write them all when they form a network
+    tables: TableSizes = _ROOM
+    command_s: float = 0.0
+    """How long a request takes until it is answered, but for AF's: those messages have the line's time alone."""
+    state_s: float = 0.0
+    """How long each state lasts through which a coordinator forms its network: it scans."""
     reset_s: float = 0.02  # our choice; the chip needs longer
     """How long a reset takes."""
     node_descriptor: NodeDescriptor = _CC2652

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 
 _EVERY_CLUSTER = 0xFFFF  # 3.12, ZDO_MSG_CB_REGISTER
 _FIRST_BROADCAST = 0xFFF8  # Zigbee PRO table 3.60
+_ADDRESS_SHORT, _ADDRESS_BROADCAST = 0x02, 0x0F  # AF.h, afAddrMode_t
 _LONGEST_SCAN = 5  # more is another command: change of channel or manager (Zigbee PRO 2.4.3.3.9)
 _LONGEST_MESSAGE = 240  # our choice: what one MT frame holds beside the header
 _BIND_TARGET_BYTES = {1: 2, 3: 9}  # by address mode: a group, or an IEEE address and endpoint
@@ -156,14 +157,22 @@ class DeviceObject:
 
     # letting devices in
 
-    def permit_join(self, mode: int, destination: int, duration: int, significance: int) -> tuple[int]:
-        """To the dongle itself, to a device, or to all routers. 0xFFFC as a short address means the dongle alone."""
+    def permit_join(self, body: bytes, rest: bytes) -> tuple[int]:
+        """To the dongle itself, to a device, or to all routers. 0xFFFC as a short address means the dongle alone.
+
+        Hosts written for Z-Stack up to 2.6.0 leave out the address mode, and mean what the address says.
+        """
+        if rest:
+            mode, body = body[0], body[1:] + rest[:1]
+        else:
+            mode = _ADDRESS_BROADCAST
+        destination, duration, significance = int.from_bytes(body[:2], "little"), body[2], body[3]
         if not self._chip.is_up:
             return (ZStatus.NWK_INVALID_REQUEST,)
         body = bytes((duration, significance))
         if destination < _FIRST_BROADCAST:
             return (self._ask(destination, ZdpCluster.MGMT_PERMIT_JOINING_REQUEST, body),)
-        if mode != 2:
+        if mode != _ADDRESS_SHORT:
             self._ask(BROADCAST_ROUTERS, ZdpCluster.MGMT_PERMIT_JOINING_REQUEST, body)
         self._stack.permit(_permitted_s(duration))
         self._callback("mgmtPermitJoinRsp", COORDINATOR, bytes((ZdpStatus.SUCCESS,)))
