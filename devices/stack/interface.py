@@ -20,6 +20,8 @@ NwkAddress = NewType("NwkAddress", int)
 COORDINATOR = NwkAddress(0x0000)
 BROADCAST_ALL = NwkAddress(0xFFFF)
 BROADCAST_RX_ON = NwkAddress(0xFFFD)
+CHILD_TIMEOUT_S = 256 * 60.0  # nwkEndDeviceTimeoutDefault, Zigbee PRO r21 table 3.49; a child may ask for another
+
 BROADCAST_ROUTERS = NwkAddress(0xFFFC)
 
 SMART_ENERGY_PROFILE = 0x0109  # SE 1.4
@@ -120,7 +122,7 @@ class Neighbour:
     address: NwkAddress
     receiver_on_when_idle: bool
     is_router: bool = False
-    timeout_s: float = 256 * 60  # nwkEndDeviceTimeoutDefault, Zigbee PRO r21 table 3.49; the child may ask for another
+    timeout_s: float = CHILD_TIMEOUT_S
     last_heard_s: float = field(default=0.0, compare=False)
 
 

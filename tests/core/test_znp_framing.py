@@ -145,7 +145,7 @@ def test_only_so_many_requests_wait_for_a_reset(host: ZnpHost) -> None:
 
 
 def test_the_version_is_that_of_a_stick(host: ZnpHost) -> None:
-    fields = struct.unpack("<BBBBBIBI", host.call(0x2102))
+    fields = struct.unpack("<BBBBBIB", host.call(0x2102))
     assert fields[:6] == (2, 1, 2, 7, 1, 20221226)
 
 

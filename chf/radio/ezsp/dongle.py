@@ -21,7 +21,7 @@ from chf.radio.outbox import Places
 from chf.radio.traffic import Surroundings
 
 _DEFAULT_PAYLOAD_BYTES = 82  # IEEE 802.15.4: 127, less MAC, NWK with security, and APS headers
-_DEFAULT_UNICASTS = 8  # as bellows has it for a stick that does not say
+DEFAULT_UNICASTS = 8  # as bellows has it for a stick that does not say
 _UNKNOWN = "unknown"
 _NO_NODE = 0xFFFF  # UG100, lookupNodeIdByEui64
 
@@ -75,7 +75,7 @@ class EzspDongle(ZigpyDongle[HubApplication]):
         ezsp = self._application.ezsp
         ezsp.attach(self._traffic)
         await self._application.bring_up(form=form)
-        unicasts = await self._configured(ember.EzspConfigId.CONFIG_APS_UNICAST_MESSAGE_COUNT, _DEFAULT_UNICASTS)
+        unicasts = await self._configured(ember.EzspConfigId.CONFIG_APS_UNICAST_MESSAGE_COUNT, DEFAULT_UNICASTS)
         (payload_bytes,) = await ezsp.maximumPayloadLength()
         self._traffic.opened(Places(together=unicasts), payload_bytes or _DEFAULT_PAYLOAD_BYTES)
         return await self._info()

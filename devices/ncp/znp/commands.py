@@ -41,7 +41,7 @@ _NV = "system:u8 item:u16 sub:u16"
 _ROWS: tuple[tuple[int, str, str | None, str], ...] = (
     # SYS (3.8)
     (0x2101, "ping", "", "capabilities:u16"),
-    (0x2102, "version", "", f"{_VERSION} revision:u32 bootloader:u8 bootloader_revision:u32"),
+    (0x2102, "version", "", f"{_VERSION} revision:u32 bootloader:u8"),
     (0x2103, "setExtAddr", "ieee:ieee", _STATUS),
     (0x2104, "getExtAddr", "", "ieee:ieee"),
     (0x2107, "osalNvItemInit", "id:u16 length:u16 value:lv", _STATUS),

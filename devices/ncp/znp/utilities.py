@@ -32,7 +32,7 @@ class Utilities:
         version = (TRANSPORT_REVISION, self._personality.product, *self._personality.version)
         return {
             "ping": lambda: (_CAPABILITIES,),
-            "version": lambda: (*version, self._personality.revision, 0, 0xFFFF_FFFF),  # no bootloader is told
+            "version": lambda: (*version, self._personality.revision, 0),  # built without a bootloader
             "random": lambda: (self._random.getrandbits(16),),
             "stackTune": lambda _operation, value: (value,),
             "setTxPower": lambda power: (
