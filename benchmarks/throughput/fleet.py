@@ -78,8 +78,10 @@ class Fleet:
         return _build(wanted - overhead)
 
     def write_scenario(self, path: Path, *, smart_energy: bool) -> None:
-        """Endpoints survive a reset, because zigpy adds its own only before the resets of forming a network."""
-        text = "[ncp]\nendpoints_survive_reset = true\n"
+        """For zigpy endpoints survive a reset, since it adds its own only before the resets of forming a network, and
+        the trust centre removes nobody who asks for no other key, which chf tells it and zigpy does not.
+        """
+        text = "[ncp]\nendpoints_survive_reset = true\nrequires_key_exchange = false\n"
         for count, first, delay_s in (
             (self.devices, self.eui64s[0], 0.0),
             (self.slow_devices, self.eui64s[0] + self.devices, self.confirm_ms / 1000),
