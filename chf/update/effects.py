@@ -75,7 +75,7 @@ class Persist:
 
 @dataclass(frozen=True, slots=True)
 class Send:
-    """A whole ZCL frame of cluster 0x0019, with APS security. Not `acknowledged` are the blocks of a page."""
+    """A whole ZCL frame of cluster 0x0019, with APS security. Not `acknowledged` are most blocks (docs/adr/0018)."""
 
     peer: Eui64
     endpoint: int

@@ -82,15 +82,45 @@ def test_a_device_that_starts_over_is_served_from_the_start(bench):
 
 def test_blocks_are_bulk_and_go_to_the_endpoint_that_asked(bench):
     (send,) = only(Send, bench.ask_block(0))
-    assert (send.urgency, send.endpoint, send.acknowledged) == (Urgency.BULK, ENDPOINT, True)
+    assert (send.urgency, send.endpoint) == (Urgency.BULK, ENDPOINT)
 
 
-def test_blocks_without_acknowledgement_are_a_setting():
-    bench = Bench(OtaPolicy(acknowledge_blocks=False))
-    bench.offer()
-    for offset in (0, 50, 100):
-        (send,) = only(Send, bench.ask_block(offset))
-        assert not send.acknowledged
+def test_a_block_is_acknowledged_where_the_hub_would_not_hear_of_its_loss_or_the_image_ends():
+    for sleepy in (False, True):
+        bench = Bench()
+        bench.offer(sleepy=sleepy)
+        acknowledged = [only(Send, bench.ask_block(offset))[0].acknowledged for offset in (0, 50, 100, 900, 950)]
+        assert acknowledged == ([True] * 5 if sleepy else [False] * 4 + [True])
+
+
+def test_a_block_that_is_asked_for_again_although_it_left_shows_that_blocks_get_lost(bench):
+    acknowledged = [only(Send, bench.ask_block(offset))[0].acknowledged for offset in (0, 50, 50, 100)]
+    assert acknowledged == [False, False, True, True]
+
+
+def test_a_block_that_the_dongle_did_not_deliver_goes_again_at_once_acknowledged_and_once(bench):
+    (block,) = only(Send, bench.ask_block(100, report=False))
+    assert bench.fate(delivered=False) == (replace(block, acknowledged=True),)
+    assert bench.fate(delivered=False) == ()
+    (asked_again,) = only(Send, bench.ask_block(100))
+    assert not asked_again.acknowledged, "the dongle told of the loss, and will tell of the next"
+
+
+def test_a_block_that_is_no_longer_wanted_does_not_go_again(bench):
+    bench.ask_block(100, report=False)
+    bench.ask_block(150, report=False)
+    assert bench.fate(delivered=False) == ()
+    assert bench.fate(delivered=True) == ()
+    bench.ask_page(200, 32)
+    assert bench.fate(delivered=False) == (), "it asks singly for what a page lacks"
+    bench.ask_block(950, report=False)
+    assert bench.fate(delivered=False) == (), "it was acknowledged as often as the dongle tries"
+
+
+def test_no_block_goes_again_after_its_update_has_ended(bench):
+    bench.ask_block(100, report=False)
+    bench.carry_out(bench.server.cancel(PPMID, bench.now))
+    assert not [send for send in bench.fate(delivered=False) if send.token is Token.BLOCK]
 
 
 @pytest.mark.parametrize("offset", [1000, 1001, 0xFFFF_FFFF])

@@ -164,6 +164,10 @@ class Bench:
     ) -> Effects:
         return self.hear(zcl.ImageBlockRequest(*ids, offset, size), report=report)
 
+    def fate(self, *, delivered: bool) -> tuple[Send, ...]:
+        """What is sent on hearing what became of a block."""
+        return tuple(only(Send, self.server.delivered(PPMID, Token.BLOCK, delivered, self.now)))
+
     def ask_page(self, offset: int, page: int, size: int = 32, spacing_ms: int = 50) -> Effects:
         return self.hear(zcl.ImagePageRequest(*IDS, offset, size, page, spacing_ms))
 

@@ -197,7 +197,7 @@ class World:
                         self.die(0.0)
                         return
                 self.rules.send(effect, self.instant, asked=asked)
-                self.fly("device", effect.payload, effect.token if effect.acknowledged else None)
+                self.fly("device", effect.payload, effect.token)
 
     def _write(self, effects: tuple[object, ...]) -> None:
         self.rules.written_first(effects)

@@ -1,8 +1,10 @@
 """Image blocks, one by one and in pages; whether the last one may go out is decided in `parking`.
 
 Every request is answered for itself: from any offset, as often as it comes, whatever answers are still under way.
+Which answers a device need not acknowledge is argued in docs/adr/0018.
 """
 
+from dataclasses import replace
 from struct import Struct
 from typing import Final
 
@@ -67,10 +69,25 @@ def serve_block(session: Session, endpoint: int, octets: bytes, now: Now, out: l
                 parking.send_away(session, sequence, now, out)
                 return True
             began(session, now, out)
-        policy = session.policy
-        end = min(offset + min(maximum, policy.block_bytes), session.size_bytes)
-        _send_block(session, sequence, offset, end, now, out, acknowledged=policy.acknowledge_blocks)
+        end = min(offset + min(maximum, session.policy.block_bytes), session.size_bytes)
+        if session.unacknowledged is not None and session.unacknowledged[0] == offset:
+            session.loses_blocks = True  # it did not come, and the dongle believes that it did
+        acknowledged = session.loses_blocks or session.sleepy or end == session.size_bytes
+        block = _send_block(session, sequence, offset, end, now, out, acknowledged=acknowledged)
+        if block is not None and not acknowledged:
+            session.unacknowledged = (offset, block)
     return True
+
+
+def block_ended(session: Session, delivered: bool, now: Now, out: list[Told]) -> None:
+    """What became of a block: the last one is sent again, once, where not even the next hop has it."""
+    session.in_flight = max(session.in_flight - 1, 0)
+    session.in_flight_since = now.instant
+    if delivered or session.ended or session.in_flight or session.unacknowledged is None:
+        return  # with another under way, it asked again meanwhile
+    _, block = session.unacknowledged
+    session.unacknowledged, session.in_flight = None, 1
+    out.append(replace(block, acknowledged=True))
 
 
 def serve_page(session: Session, frame: Frame, request: zcl.ImagePageRequest, now: Now, out: list[Told]) -> None:
@@ -118,8 +135,8 @@ def continue_page(session: Session, now: Now, out: list[Told]) -> None:
     start = page.next_bytes
     page.next_bytes = min(start + page.block_bytes, page.end_bytes)
     sequence = session.next_sequence()
-    withheld = not _send_block(session, sequence, start, page.next_bytes, now, out, acknowledged=False)
-    if withheld or page.next_bytes == page.end_bytes:
+    block = _send_block(session, sequence, start, page.next_bytes, now, out, acknowledged=False)
+    if block is None or page.next_bytes == page.end_bytes:
         session.page = None
 
 
@@ -177,11 +194,12 @@ def _crowded(session: Session, now: Now) -> bool:
 
 def _send_block(
     session: Session, sequence: int, start: int, end: int, now: Now, out: list[Told], *, acknowledged: bool
-) -> bool:
-    """Send these bytes, or WAIT_FOR_DATA where they would complete the file too early. Says whether they went."""
+) -> Send | None:
+    """Send these bytes, or WAIT_FOR_DATA and None where they would complete the file too early."""
+    session.unacknowledged = None
     if end == session.size_bytes and session.state in _BEFORE_THE_END:
         if parking.keep_back(session, sequence, now, out):
-            return False
+            return None
         # Whatever it was not sent it may have from before, or need not: it can be complete with this.
         session.end_served = True
         session.coverage.add(start, end)
@@ -199,5 +217,6 @@ def _send_block(
     assert session.endpoint is not None
     header = _pack(_CLUSTER_TO_CLIENT, sequence, _RESPONSE_COMMAND, _SUCCESS, *session.ids, start, end - start)
     payload = header + session.image.content[start:end]
-    out.append(Send(session.peer, session.endpoint, payload, _BULK, _BLOCK, acknowledged))
-    return True
+    block = Send(session.peer, session.endpoint, payload, _BULK, _BLOCK, acknowledged)
+    out.append(block)
+    return block

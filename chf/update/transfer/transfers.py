@@ -164,11 +164,10 @@ class Transfers:
         session = self._sessions.get(peer)
         if session is None:
             return ()
-        if token is Token.BLOCK:
-            session.in_flight = max(session.in_flight - 1, 0)
-            session.in_flight_since = now.instant
-            return ()
         out: list[Told] = []
+        if token is Token.BLOCK:
+            blocks.block_ended(session, delivered, now, out)
+            return tuple(out)
         activation.answer_delivered(session, token, delivered, now, out)
         return self._settled(session, now, out)
 
