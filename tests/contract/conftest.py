@@ -4,10 +4,10 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from tests.contract.radio_bench import RADIOS, Bench, started
+from tests.contract.radio_bench import AT_NIGHT, RADIOS, Bench, started
 
 
-@pytest.fixture(params=RADIOS)
+@pytest.fixture(params=[pytest.param(name, marks=pytest.mark.slow if name in AT_NIGHT else ()) for name in RADIOS])
 async def cold(request) -> AsyncIterator[Bench]:
     dongles, make_radio = RADIOS[request.param]
     async with dongles() as dongle:

@@ -2,12 +2,14 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from functools import partial
 
 from chf.radio.ezsp import EzspRadio, EzspSettings
-from chf.radio.interface import Outbound, Radio, Urgency
+from chf.radio.interface import Outbound, Radio, RadioInfo, Urgency
 from chf.radio.znp import ZnpRadio, ZnpSettings
-from devices.ncp.sticks import V8, V18, ZSTACK_3_30
+from devices.ncp.ezsp.personality import Personality
+from devices.ncp.sticks import DONGLE_E_7_4, SKYCONNECT_7_1, V8, V13, V18, ZBT_2, ZSTACK_3_30
 from devices.stack.interface import Eui64, NetworkState
 from tests.support.radio_dongle import Dongle, MemoryDevice, plugged_dongle
 from tests.support.radio_listener import RecordingListener
@@ -26,12 +28,18 @@ def znp(port: str, **settings) -> Radio:
     return ZnpRadio(ZnpSettings(port, **settings))
 
 
+def sized(stick: Personality) -> Personality:
+    """With its tables, and without the time that it takes."""
+    return replace(stick, command_s=0.0, reset_s=0.0, scan_takes_time=False)
+
+
+EZSP_STICKS = (V8, V13, V18, *map(sized, (SKYCONNECT_7_1, DONGLE_E_7_4, ZBT_2)))
 RADIOS = {
-    "ezsp v8": (partial(plugged_dongle, V8), ezsp),
-    "ezsp v13": (plugged_dongle, ezsp),
-    "ezsp v18": (partial(plugged_dongle, V18), ezsp),
+    **{f"ezsp {stick.name}": (partial(plugged_dongle, stick), ezsp) for stick in EZSP_STICKS},
     "znp": (partial(plugged_dongle, ZSTACK_3_30), znp),
 }
+AT_NIGHT = {"ezsp v8", "ezsp v18", "ezsp dongle-e-7.4"}
+"""By day others of their kind run."""
 
 
 class Bench:
@@ -39,6 +47,7 @@ class Bench:
         self.dongle, self.make_radio = dongle, make_radio
         self.radio: Radio = make_radio(dongle.port)
         self.listener = RecordingListener()
+        self.info: RadioInfo | None = None
 
     def device(self, ieee: Eui64 = METER, address: int = 0x1001, **settings) -> MemoryDevice:
         return self.dongle.add(MemoryDevice(ieee, address, **settings))
@@ -57,7 +66,7 @@ class Bench:
 
 @asynccontextmanager
 async def started(bench: Bench, *, form: bool = True) -> AsyncIterator[Bench]:
-    await bench.radio.start(bench.listener, form=form)
+    bench.info = await bench.radio.start(bench.listener, form=form)
     try:
         yield bench
     finally:
