@@ -37,6 +37,8 @@ from devices.nodes.settings import (
 )
 from devices.stack.interface import HOME_AUTOMATION_PROFILE, SMART_ENERGY_PROFILE, Eui64
 
+_WELL_KNOWN = "well-known"
+_WELL_KNOWN_KEY = b"ZigBeeAlliance09"  # Base Device Behaviour 1.0, 5.3.1: default global trust centre link key
 _PROFILES = {"smart-energy": SMART_ENERGY_PROFILE, "home-automation": HOME_AUTOMATION_PROFILE}
 _MAX_COUNT = 10_000  # our choice
 _NAME_BYTES = 32  # ZCL8 3.2.2.2.5, 3.2.2.2.6
@@ -88,14 +90,17 @@ def _read_device(section: Section) -> list[DeviceEntry]:
 
 
 def _device(section: Section, kind: str) -> dict[str, Any]:
+    well_known = section.has("install_code") and section.text("install_code") == _WELL_KNOWN
+    if well_known and section.text("profile", "") != "home-automation":
+        raise section.error("install_code", f'is {_WELL_KNOWN!r} with profile = "home-automation" alone')
     return {
         "eui64": section.eui64("eui64"),
-        "link_key": link_key(_install_code(section)),
+        "link_key": _WELL_KNOWN_KEY if well_known else link_key(_install_code(section)),
         "manufacturer_code": section.integer("manufacturer", maximum=0xFFFF),
         "hardware_version": section.integer("hardware_version", maximum=0xFFFF),
         "profile": _PROFILES[section.choice("profile", tuple(_PROFILES), "smart-energy")],
         "endpoint": section.integer("endpoint", 0x03, minimum=1, maximum=240),
-        "aps_security_required": section.boolean("aps_security", default=True),
+        "aps_security_required": section.boolean("aps_security", default=not well_known),
         "poll_interval_s": _poll_interval(section, kind),
         "fast_poll_interval_s": section.number("fast_poll_interval_s", 0.1, minimum=0.001),
         "manufacturer_name": section.text("manufacturer_name", "Emulated", longest_bytes=_NAME_BYTES),

@@ -90,7 +90,16 @@ def test_a_signing_key_is_found_beside_the_scenario(tmp_path: Path) -> None:
     assert scenario.devices[0].settings.signing_key.private_numbers() == key.private_numbers()
 
 
+def test_a_device_may_join_by_the_key_that_everybody_knows(tmp_path: Path) -> None:
+    known = {"install_code": "well-known", "profile": "home-automation"}
+    (plain,) = load(tmp_path, ppmid(**known)).devices
+    assert (plain.settings.link_key, plain.settings.aps_security_required) == (b"ZigBeeAlliance09", False)
+    (secured,) = load(tmp_path, ppmid(**known, aps_security=True)).devices
+    assert secured.settings.aps_security_required
+
+
 REFUSED: list[tuple[str, str]] = [
+    (ppmid(install_code="well-known"), "install_code: is 'well-known' with profile = \"home-automation\" alone"),
     ("seed = ", "is not TOML"),
     ("sede = 1", "sede: is not known here: use one of device, faults, line, medium, ncp, seed, or remove it"),
     ("seed = -1", "seed: lies between 0 and"),

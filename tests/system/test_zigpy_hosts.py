@@ -186,6 +186,16 @@ async def test_a_missing_command_is_a_clean_probe(dongle: VirtualDongle) -> None
         await add_link_key(dongle, znp_commands.ZDO.SetLinkKey)
 
 
+@both_kinds
+async def test_a_home_automation_device_joins_by_the_key_that_everybody_knows(tmp_path: Path, ncp: str) -> None:
+    device = ppmid(install_code="well-known", profile="home-automation")
+    with virtual_dongle(tmp_path, device, "--ncp", ncp) as dongle:
+        async with host(dongle, channel=15) as app:
+            await app.permit(60)
+            await app.until(lambda: bool(app.of_cluster(OTA)))
+            assert IEEE in app.joins
+
+
 def address_of(dongle: VirtualDongle) -> tuple[str, int]:
     name, _, port = dongle.port.removeprefix("tcp://").rpartition(":")
     return name, int(port)
