@@ -180,9 +180,11 @@ async def test_a_backup_of_zigpy_znp_moves_the_network_to_another_stick(tmp_path
             assert (key.key, key.partner_ieee) == (t.KeyData(b"k" * 16), IEEE)
 
 
-@pytest.mark.parametrize("ncp", ["znp"])
-async def test_a_missing_command_is_a_clean_probe(dongle: VirtualDongle) -> None:
-    with pytest.raises(CommandNotRecognized):
+async def test_a_missing_command_is_a_clean_probe(tmp_path: Path) -> None:
+    with (
+        virtual_dongle(tmp_path, '[ncp]\nlacks = ["setLinkKey"]\n', "--ncp", "znp") as dongle,
+        pytest.raises(CommandNotRecognized),
+    ):
         await add_link_key(dongle, znp_commands.ZDO.SetLinkKey)
 
 
