@@ -57,6 +57,11 @@ def _hash(state: bytes, blocks: bytes) -> bytes:
     return state
 
 
+def key_load_key(link_key: bytes) -> bytes:
+    """The key that protects a new link key on its way to the holder of `link_key` (ZigBee PRO 4.5.3)."""
+    return hmac_mmo(link_key, b"\x02")
+
+
 def _padding(message_bytes: int, *, long_form: bool) -> bytes:
     bits = message_bytes * 8
     if bits >= _LONG_FORM_FROM_BITS and long_form:

@@ -101,6 +101,7 @@ def _device(section: Section, kind: str) -> dict[str, Any]:
         "profile": _PROFILES[section.choice("profile", tuple(_PROFILES), "smart-energy")],
         "endpoint": section.integer("endpoint", 0x03, minimum=1, maximum=240),
         "aps_security_required": section.boolean("aps_security", default=not well_known),
+        "insists_on_link_key": section.boolean("insists_on_link_key", default=False),
         "poll_interval_s": _poll_interval(section, kind),
         "fast_poll_interval_s": section.number("fast_poll_interval_s", 0.1, minimum=0.001),
         "manufacturer_name": section.text("manufacturer_name", "Emulated", longest_bytes=_NAME_BYTES),

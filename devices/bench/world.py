@@ -75,6 +75,7 @@ def _device(
         manufacturer=settings.manufacturer_code,
         position_m=entry.position_m,
         radio_delay_s=entry.radio_delay_s,
+        insists_on_link_key=settings.insists_on_link_key,
     )
     device = make_device(stack, queue, random, settings, flash=Flash(), listener=listener)
     stack.listener = device

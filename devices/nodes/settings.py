@@ -86,6 +86,7 @@ class DeviceSettings:
     profile: int = SMART_ENERGY_PROFILE
     endpoint: int = 0x03
     aps_security_required: bool = True  # OTA, Time and Tunneling under the link key, both ways (SE 5.4.6)
+    insists_on_link_key: bool = False  # asks the trust centre for one of its own, and leaves where it gets none
     poll_interval_s: float | None = None  # of a sleepy device; None keeps the receiver on
     fast_poll_interval_s: float = 0.1  # of a sleepy device that expects an answer
     manufacturer_name: str = "Emulated"

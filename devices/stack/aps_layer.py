@@ -63,7 +63,7 @@ _WHOLE_MESSAGE = -2  # in the place of a block: the message was completed
 class ApsNode(Protocol):
     """The node that the layer is part of."""
 
-    def aps_command(self, octets: bytes) -> None: ...
+    def aps_command(self, arrival: Arrival, octets: bytes) -> None: ...
     def aps_indication(self, indication: ApsIndication) -> None: ...
 
 
@@ -285,7 +285,7 @@ class ApsLayer:
         octets, counters = arrival.frame.payload, self._counters
         try:
             if is_command(octets):
-                self._node.aps_command(octets)
+                self._node.aps_command(arrival, octets)
                 return
             if arrival.sender is None:
                 counters.nwk_unsecured += 1

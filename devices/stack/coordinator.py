@@ -19,6 +19,7 @@ from devices.stack.interface import (
     NetworkState,
     NwkAddress,
 )
+from devices.stack.link_key_exchange import KeyGiver
 from devices.stack.node import ZigbeeNode
 from devices.stack.nwk_layer import OFF_NETWORK, Arrival, Done, FrameCounter, is_broadcast
 from devices.stack.parent import Parent
@@ -65,6 +66,7 @@ class ZigbeeCoordinator(ZigbeeNode):
         self.trust_centre = TrustCentre(
             ieee, self._nwk, self._aps, self.parent, scheduler, link_keys=link_keys, listener=listener
         )
+        self._key_giver = KeyGiver(self, self._aps, self.counters, link_keys)
         self.listener: CoordinatorListener = listener
         self._nwk.radio.pending_for = self.parent.has_pending
 
@@ -237,8 +239,8 @@ class ZigbeeCoordinator(ZigbeeNode):
             case _:
                 self.counters.unexpected += 1
 
-    def aps_command(self, octets: bytes) -> None:  # noqa: ARG002 the node's shape
-        self.counters.unexpected += 1  # Request-Key, Update-Device and the like: no device here has routers or asks
+    def aps_command(self, arrival: Arrival, octets: bytes) -> None:
+        self._key_giver.received(arrival, octets)
 
     def _zdp_received(self, indication: ApsIndication, body: bytes) -> None:
         if indication.cluster == zdp.ZdpCluster.DEVICE_ANNOUNCE:

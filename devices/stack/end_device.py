@@ -24,6 +24,7 @@ from devices.stack.interface import (
     NwkAddress,
 )
 from devices.stack.joining import Joining
+from devices.stack.link_key_exchange import KeyAsker
 from devices.stack.node import ZigbeeNode
 from devices.stack.nwk_layer import OFF_NETWORK, Arrival, Done, FrameCounter, is_broadcast
 from devices.stack.persisted import DeviceState, Persisted
@@ -70,6 +71,7 @@ class EndDevice(ZigbeeNode):
         manufacturer: int = 0,
         position_m: tuple[float, float] = (0.0, 0.0),
         radio_delay_s: float = 0.0,
+        insists_on_link_key: bool = False,
     ) -> None:
         super().__init__(
             ieee, medium, scheduler, random, link_key=self.link_key, parent=COORDINATOR, position_m=position_m
@@ -81,9 +83,8 @@ class EndDevice(ZigbeeNode):
         self.mains_powered = mains_powered
         self._radio_delay_s = radio_delay_s  # once it is joined: nobody joins with a radio like that
         self._matches: dict[int, Callable[[tuple[int, ...]], None]] = {}
-        self._polling = Polling(
-            self._nwk, scheduler, poll_interval_s, lambda: self._aps.awaiting or bool(self._matches)
-        )
+        self._polling = Polling(self._nwk, scheduler, poll_interval_s, self._is_waiting)
+        self._key_asker = KeyAsker(self, self._aps, self.counters, scheduler, insists=insists_on_link_key)
         self._joining = Joining(self, self._nwk, scheduler, random, channels=tuple(channels))
 
     # Flash
@@ -116,7 +117,7 @@ class EndDevice(ZigbeeNode):
         state = self.persistent_state
         state.transport_key_counter = -1
         state.forget_network()
-        if state.key_established:
+        if state.link_key.key != self._preconfigured_key:
             state.link_key, state.key_established = LinkKey(self._preconfigured_key), False
         state.link_key.incoming_counter = -1
         self._nwk.incoming.clear()
@@ -142,6 +143,7 @@ class EndDevice(ZigbeeNode):
         self._nwk.radio.delay_s = 0.0
         self._joining.stop()
         self._polling.stop()
+        self._key_asker.stop()
         self._nwk.radio.switch_off()
         self._nwk.radio.tune(0, mac.BROADCAST, mac.BROADCAST)
         self._aps.silence()
@@ -169,6 +171,8 @@ class EndDevice(ZigbeeNode):
         )
         self.forward(frame, None)
         self._polling.start()
+        if not rejoined:
+            self._key_asker.begin()
         if self.listener is not None:
             self.listener.joined(self.address, rejoined=rejoined)
 
@@ -188,7 +192,7 @@ class EndDevice(ZigbeeNode):
         if state.trust_centre is not None:
             self._nwk.neighbours = {COORDINATOR: Neighbour(state.trust_centre, COORDINATOR, True, is_router=True)}
 
-    def _left(self, *, rejoin: bool) -> None:
+    def leave(self, *, rejoin: bool) -> None:
         if rejoin:
             self.rejoin()
             return
@@ -205,6 +209,9 @@ class EndDevice(ZigbeeNode):
         self.forward(frame, gone)
 
     # Polling
+
+    def _is_waiting(self) -> bool:
+        return self._aps.awaiting or self._key_asker.waits or bool(self._matches)
 
     def set_poll_interval(self, seconds: float | None) -> None:
         if seconds is not None and not seconds > 0:
@@ -270,7 +277,7 @@ class EndDevice(ZigbeeNode):
         elif command == NwkCommand.LEAVE and arrival.frame.source == COORDINATOR and self.joined:
             leave = nwk.Leave.from_bytes(payload)
             if leave.request:
-                self._left(rejoin=leave.rejoin)
+                self.leave(rejoin=leave.rejoin)
         elif command == NwkCommand.END_DEVICE_TIMEOUT_RESPONSE:
             nwk.EndDeviceTimeoutResponse.from_bytes(payload)
         else:
@@ -284,8 +291,11 @@ class EndDevice(ZigbeeNode):
         elif frame.payload[:1] != _BEACON_REQUEST:  # those are for coordinators
             self.counters.unexpected += 1
 
-    def aps_command(self, octets: bytes) -> None:
-        """Transport-Key of the network key is the only one that counts, and only while it is waited for."""
+    def aps_command(self, arrival: Arrival, octets: bytes) -> None:
+        """Transport-Key of the network key while that is waited for, or what brings a link key of its own."""
+        if arrival.sender is not None and self._key_asker.waits:
+            self._key_asker.received(arrival, octets)
+            return
         frame = ApsCommandFrame.from_bytes(octets)
         security, state = frame.security, self.persistent_state
         if not self._joining.waits_for_key or security is None:
@@ -321,7 +331,7 @@ class EndDevice(ZigbeeNode):
             mine = request.ieee in {0, self.ieee}
             self._answer(indication, zdp.ZdpStatus.SUCCESS if mine else zdp.ZdpStatus.DEVICE_NOT_FOUND)
             if mine:
-                self._left(rejoin=request.rejoin)
+                self.leave(rejoin=request.rejoin)
         elif cluster == ZdpCluster.MATCH_DESCRIPTOR_REQUEST | zdp.RESPONSE:
             self._matched(indication.payload[0], zdp.DescriptorResponse.from_bytes(body))
         elif cluster & zdp.RESPONSE or cluster == ZdpCluster.DEVICE_ANNOUNCE or is_broadcast(indication.destination):
@@ -382,8 +392,7 @@ class EndDevice(ZigbeeNode):
         trust_centre = self.persistent_state.trust_centre
         if trust_centre is None:
             return ()
-        parent = zdp.Neighbour(self.persistent_state.extended_pan_id, trust_centre, COORDINATOR, 0, True, 0, depth=0)
-        return (parent,)
+        return (zdp.Neighbour(self.persistent_state.extended_pan_id, trust_centre, COORDINATOR, 0, True, 0, depth=0),)
 
     def known_address(self, ieee: int) -> int | None:
         return self.address if ieee == self.ieee else None

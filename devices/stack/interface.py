@@ -150,6 +150,14 @@ class LinkKeys(Protocol):
         """The preconfigured key under which this device gets the network key; None refuses the join, or the rejoin."""
         ...
 
+    def offer(self, partner: Eui64) -> LinkKey | None:
+        """The key that a device gets which asks for one of its own (Request-Key); None leaves it without an answer."""
+        ...
+
+    def accept(self, partner: Eui64, key: LinkKey) -> None:
+        """The device has proved that it holds the offered key: it is the device's from now on."""
+        ...
+
 
 class JoinKind(Enum):
     ASSOCIATED = "unsecured join"

@@ -26,6 +26,7 @@ from devices.stack.nwk_layer import Counters, NwkLayer, NwkNode, is_broadcast
 from devices.stack.persisted import counter_ahead
 from devices.wire import zdp
 from devices.wire.errors import MalformedFrameError
+from devices.wire.nwk import NwkFrame
 from devices.wire.security import APS_OVERHEAD_BYTES
 
 if TYPE_CHECKING:
@@ -112,6 +113,10 @@ class ZigbeeNode(NwkNode, ApsNode, zdo.ZdpSubject, ABC):
     def maximum_payload(self, *, secured: bool) -> int:
         """Bytes of APS payload that fit one frame: 82, 73 with a link key (127 less every header)."""
         return MAX_PAYLOAD_BYTES - (APS_OVERHEAD_BYTES if secured else 0)
+
+    def command_frame(self, destination: int, octets: bytes) -> NwkFrame:
+        """A secured network frame of ours for an APS command."""
+        return self._nwk.frame(destination, octets)
 
     def _send_to_self(self, request: ApsRequest, confirm: Confirm | None) -> int:
         counter = self._aps.next_counter() if request.counter is None else request.counter

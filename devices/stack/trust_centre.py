@@ -1,6 +1,6 @@
 """A coordinator as trust centre: which devices it admits, with which link key, and who never used the network key.
 
-Left out: key updates, Request-Key and Verify-Key, and whatever comes by way of a router.
+Left out: key updates, and whatever comes by way of a router.
 """
 
 from chf.crypto.mmo import key_transport_key

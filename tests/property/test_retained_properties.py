@@ -89,7 +89,7 @@ def test_a_key_table(table: dict[int, tuple[Eui64, LinkKey]]) -> None:
     assert again.dongle.retained() == kept
     again.dongle.keys.size = 255
     assert {index: again.dongle.keys.entry(index) for index in table} == table
-    assert KeyTables(Eui64(5), EventQueue()).retained() == {}
+    assert KeyTables(Eui64(5), EventQueue(), Random(1)).retained() == {}
 
 
 @given(st.lists(st.tuples(st.integers(0, 0x110), st.binary(min_size=1, max_size=120)), max_size=8), st.integers(0, 255))

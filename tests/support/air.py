@@ -37,9 +37,16 @@ class KeyTable:
     """One link key per device, for joining and for data."""
 
     keys: dict[Eui64, LinkKey] = field(default_factory=dict)
+    offered: dict[Eui64, LinkKey] = field(default_factory=dict)
 
     def for_data(self, partner: Eui64) -> LinkKey | None:
         return self.keys.get(partner)
+
+    def offer(self, partner: Eui64) -> LinkKey | None:
+        return self.offered.get(partner)
+
+    def accept(self, partner: Eui64, key: LinkKey) -> None:
+        self.keys[partner] = key
 
     def for_join(self, partner: Eui64, *, rejoining: bool = False) -> LinkKey | None:
         return self.keys.get(partner)

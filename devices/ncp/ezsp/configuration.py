@@ -10,7 +10,7 @@ from enum import IntEnum
 from typing import TYPE_CHECKING
 
 from devices.ncp.coprocessor import Coprocessor
-from devices.ncp.ezsp.keys import JoinPolicy, KeyTables
+from devices.ncp.ezsp.keys import SEND_CURRENT_KEY, JoinPolicy, KeyTables
 from devices.ncp.ezsp.status import EzspStatus
 from devices.ncp.layout import Handler
 from devices.stack.interface import Endpoint
@@ -93,6 +93,7 @@ _ONE_OCTET = frozenset({ADDRESS_TABLE_SIZE, MULTICAST_TABLE_SIZE, KEY_TABLE_SIZE
 
 TRUST_CENTER_POLICY = 0x00  # UG100 3.3, EzspPolicyId
 MESSAGE_CONTENTS_IN_CALLBACK_POLICY = 0x04  # UG100 3.3, EzspPolicyId
+TC_KEY_REQUEST_POLICY = 0x05  # UG100 3.3, EzspPolicyId
 MESSAGE_TAG_AND_CONTENTS = 0x21  # UG100 3.3, EzspDecisionId
 
 _DEFAULT_POLICIES = {
@@ -101,7 +102,7 @@ _DEFAULT_POLICIES = {
     0x02: 0x20,  # UNICAST_REPLIES: the host does not supply one
     0x03: 0x30,  # POLL_HANDLER: ignore
     MESSAGE_CONTENTS_IN_CALLBACK_POLICY: 0x20,  # tag only
-    0x05: 0x51,  # TC_KEY_REQUEST
+    TC_KEY_REQUEST_POLICY: SEND_CURRENT_KEY,
     0x06: 0x60,  # APP_KEY_REQUEST: deny
     0x07: 0x62,  # PACKET_VALIDATE_LIBRARY
     0x08: 0x70,  # ZLL
@@ -193,6 +194,7 @@ class Configuration:
         self._keys.size = self.settings[KEY_TABLE_SIZE]
         self._keys.transient_timeout_s = self.settings[TRANSIENT_KEY_TIMEOUT_S]
         self._stack.tells_zdp_requests = bool(self.settings[APPLICATION_ZDO_FLAGS] & RECEIVES_SUPPORTED_REQUESTS)
+        self._keys.key_requests = self.settings.policies[TC_KEY_REQUEST_POLICY]
         policy = self._keys.policy = JoinPolicy.from_decision(self.settings.policies[TRUST_CENTER_POLICY])
         self._stack.trust_centre.unsecured_rejoin_allowed = policy.allow_rejoins and not policy.ignore_rejoins
 

@@ -76,7 +76,7 @@ class EzspCoprocessor(Coprocessor):
     ) -> None:
         super().__init__(scheduler, random)
         self.ash = Ash(personality.reset_s, personality.start)
-        self.keys = KeyTables(ieee, scheduler)
+        self.keys = KeyTables(ieee, scheduler, random)
         self.stack = make_stack(self, self.keys)
         self.personality = personality
         self._commands = commands(personality.version)

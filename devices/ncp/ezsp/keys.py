@@ -4,8 +4,8 @@ The key table holds as many entries as KEY_TABLE_SIZE says; entries above stay i
 serves a join and the first traffic after it, for TRANSIENT_KEY_TIMEOUT_S; a host that wants APS security for longer
 must import the key into the table. Which key joins is the trust-centre policy's decision.
 
-Left out: keys derived by hashing for devices that update their trust-centre key (TRUST_CENTER_USES_HASHED_LINK_KEY),
-since Request-Key is not answered here; certificates.
+Left out: keys derived by hashing for devices that update their trust-centre key (TRUST_CENTER_USES_HASHED_LINK_KEY);
+certificates.
 """
 
 from dataclasses import dataclass, field
@@ -16,10 +16,13 @@ from devices.stack.interface import Eui64, LinkKey
 from devices.stack.persisted import Persisted, link_key_from_json, link_key_to_json
 
 if TYPE_CHECKING:
+    from random import Random
+
     from devices.time import Scheduler
 
 ANY_DEVICE = Eui64(0xFFFF_FFFF_FFFF_FFFF)
 NO_INDEX = 0xFF  # UG100 9, findKeyTableEntry
+SEND_CURRENT_KEY, GENERATE_NEW_KEY = 0x51, 0x52  # UG100 3.3, EzspDecisionId of TC_KEY_REQUEST_POLICY
 _UNUSABLE_KEYS = frozenset({bytes(16), b"\xff" * 16})
 
 
@@ -46,10 +49,12 @@ class JoinPolicy:
 class KeyTables:
     """The `LinkKeys` of devices/stack/interface.py; sizes and policy are set by the host."""
 
-    def __init__(self, own: Eui64, scheduler: "Scheduler") -> None:
+    def __init__(self, own: Eui64, scheduler: "Scheduler", random: "Random") -> None:
         self.size = 0
         self.transient_timeout_s = 300.0
         self.policy = JoinPolicy()
+        self.key_requests = 0  # TC_KEY_REQUEST_POLICY
+        self._random = random
         self.first_outgoing_counter = 0
         self.revision = 0  # counts every key that came in
         self._own = own
@@ -87,6 +92,23 @@ class KeyTables:
         if key := self.for_data(partner):
             return key
         return None if self.policy.install_code_keys_only else self._transient_for(ANY_DEVICE)
+
+    def offer(self, partner: Eui64) -> LinkKey | None:
+        if self.key_requests == GENERATE_NEW_KEY:
+            return LinkKey(self._random.randbytes(16), self.first_outgoing_counter)
+        return self.for_data(partner) if self.key_requests == SEND_CURRENT_KEY else None
+
+    def accept(self, partner: Eui64, key: LinkKey) -> None:
+        """Into the table, where there is room (UG100, ALLOW_TC_KEY_REQUEST_AND_GENERATE_NEW_KEY)."""
+        if key is self.for_data(partner):
+            return
+        index = self.find(partner)
+        index = self.find(Eui64(0)) if index == NO_INDEX else index
+        if index == NO_INDEX:
+            self._transient[partner] = TransientKey(key, self._scheduler.now + self.transient_timeout_s)
+        else:
+            self._table[index] = (partner, key)
+        self.revision += 1
 
     def _transient_for(self, partner: Eui64) -> LinkKey | None:
         held = self._transient.get(partner)

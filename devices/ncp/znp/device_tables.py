@@ -72,6 +72,7 @@ class DeviceTables:
     def __init__(self, sizes: "TableSizes") -> None:
         self.sizes = sizes
         self.install_codes_only = False
+        self._nvram: Nvram | None = None
         self.children: dict[Eui64, Neighbour] = {}
         self.disowned: set[Eui64] = set()
         """Children that the host struck off the association list: no route leads to them until they are back on it."""
@@ -110,6 +111,23 @@ class DeviceTables:
         if len(self._offered) > _MAX_OFFERED:
             del self._offered[next(iter(self._offered))]
         return key
+
+    def offer(self, partner: Eui64) -> LinkKey | None:
+        """One made of the seed, as ZDSecMgr.c makes it (unrotated: our choice)."""
+        if partner not in self._trust_center_of or self._nvram is None:
+            return None
+        seed = (self._nvram.get(legacy(Item.TCLK_SEED)) or b"").ljust(16, b"\0")[:16]
+        return LinkKey(items.key_from_seed(seed, partner, 0))
+
+    def accept(self, partner: Eui64, key: LinkKey) -> None:
+        entry = self._trust_center_of[partner]
+        entry.key, entry.attributes, entry.shift_or_place = key, KeyAttributes.VERIFIED, 0
+        self.revision += 1
+
+    def has_key_of_its_own(self, partner: Eui64) -> bool:
+        """Whether it asked for one, and proved that it holds it."""
+        entry = self._trust_center_of.get(partner)
+        return entry is not None and entry.attributes == KeyAttributes.VERIFIED
 
     # keys
 
@@ -321,6 +339,7 @@ class DeviceTables:
 
     def load(self, nvram: Nvram, seed: bytes) -> None:
         """What flash holds, at boot. Entries that make no sense are passed over."""
+        self._nvram = nvram
         self._addresses = [None] * self.sizes.addresses
         self._trust_center = [None] * self.sizes.trust_center_keys
         self._aps_keys = [None] * self.sizes.aps_keys

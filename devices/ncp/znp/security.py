@@ -23,7 +23,7 @@ _NONE = 0xFFFF  # 3.12, ZDO_SEC_ENTRY_LOOKUP_EXT: no entry
 class Security:
     """Handlers of what concerns keys, and the end of those who join and want no key of their own.
 
-    No device here asks for one (Request-Key), as no Smart Energy device does, whose key is established otherwise.
+    Smart Energy devices ask for none (Request-Key), since theirs is established otherwise.
     """
 
     def __init__(self, chip: Coprocessor, personality: "Personality", tables: "DeviceTables") -> None:
@@ -84,7 +84,7 @@ class Security:
 
     def _join_timed_out(self, ieee: Eui64) -> None:
         del self._joining[ieee]
-        if self._requires_key_exchange:
+        if self._requires_key_exchange and not self._tables.has_key_of_its_own(ieee):
             self._stack.remove(ieee)
 
     def set_allow_rejoin(self, allow: int) -> tuple[int]:
