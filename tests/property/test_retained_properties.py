@@ -2,6 +2,7 @@
 
 import json
 import struct
+from dataclasses import replace
 from random import Random
 
 from hypothesis import given, settings
@@ -84,11 +85,13 @@ def test_a_key_table(table: dict[int, tuple[Eui64, LinkKey]]) -> None:
     host.dongle.keys.restore(
         {index: {"partner": partner, **link_key_to_json(key)} for index, (partner, key) in table.items()}
     )
-    kept = through_a_file(host.dongle.retained())
-    again.dongle.restore(kept)
-    assert again.dongle.retained() == kept
+    again.dongle.restore(through_a_file(host.dongle.retained()))
     again.dongle.keys.size = 255
-    assert {index: again.dongle.keys.entry(index) for index in table} == table
+    forgotten = {index: (partner, replace(key, incoming_counter=-1)) for index, (partner, key) in table.items()}
+    assert {index: again.dongle.keys.entry(index) for index in table} == forgotten  # accepted counters are in RAM
+    kept = through_a_file(again.dongle.retained())
+    host.dongle.restore(kept)
+    assert host.dongle.retained() == kept
     assert KeyTables(Eui64(5), EventQueue(), Random(1)).retained() == {}
 
 
