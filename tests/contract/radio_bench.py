@@ -9,7 +9,7 @@ from chf.radio.ezsp import EzspRadio, EzspSettings
 from chf.radio.interface import Outbound, Radio, RadioInfo, Urgency
 from chf.radio.znp import ZnpRadio, ZnpSettings
 from devices.ncp.ezsp.personality import Personality
-from devices.ncp.sticks import DONGLE_E_7_4, SKYCONNECT_7_1, V8, V13, V18, ZBT_2, ZSTACK_3_30
+from devices.ncp.sticks import CC2652R, DONGLE_E_7_4, SKYCONNECT_7_1, V8, V13, V18, ZBT_2, ZSTACK_3_30
 from devices.stack.interface import Eui64, NetworkState
 from tests.support.radio_dongle import Dongle, MemoryDevice, plugged_dongle
 from tests.support.radio_listener import RecordingListener
@@ -37,6 +37,7 @@ EZSP_STICKS = (V8, V13, V18, *map(sized, (SKYCONNECT_7_1, DONGLE_E_7_4, ZBT_2)))
 RADIOS = {
     **{f"ezsp {stick.name}": (partial(plugged_dongle, stick), ezsp) for stick in EZSP_STICKS},
     "znp": (partial(plugged_dongle, ZSTACK_3_30), znp),
+    "znp cc2652r": (partial(plugged_dongle, replace(CC2652R, command_s=0.0, state_s=0.0)), znp),
 }
 AT_NIGHT = {"ezsp v8", "ezsp v18", "ezsp dongle-e-7.4"}
 """By day others of their kind run."""

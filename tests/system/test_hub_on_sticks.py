@@ -11,13 +11,14 @@ import pytest
 
 from chf.radio.ezsp import EzspRadio, EzspSettings
 from chf.radio.interface import RadioInfo, RadioLimits
+from chf.radio.znp import ZnpRadio, ZnpSettings
 from devices.ncp.ezsp.configuration import KEY_TABLE_SIZE as KEYS
 from devices.ncp.ezsp.configuration import MAX_END_DEVICE_CHILDREN as CHILDREN
 from devices.ncp.ezsp.personality import Personality
-from devices.ncp.sticks import DONGLE_E_7_4, SKYCONNECT_7_1, V8, V13, V18, ZBT_2
+from devices.ncp.sticks import CC2652R, DONGLE_E_7_4, SKYCONNECT_7_1, V8, V13, V18, ZBT_2
 from devices.stack.interface import Eui64
 from tests.contract.radio_bench import KEY, METER
-from tests.support.radio_dongle import Dongle, plugged_dongle
+from tests.support.radio_dongle import Dongle, MemoryDevice, plugged_dongle
 from tests.support.radio_listener import RecordingListener
 
 pytestmark = pytest.mark.usefixtures("no_complaints")
@@ -63,3 +64,45 @@ async def test_the_hub_asks_few_commands_of_a_stick(stick):
         backup = await EzspRadio(EzspSettings(dongle.port)).backup()
         assert len(backup["devices"]) == 9
         assert dongle.ncp.asked["getChildData"] == 0
+
+
+async def test_the_hub_asks_few_requests_of_a_z_stack_stick():
+    """Its tables have 460 entries, which are read once where all must be seen, and not for the key of one device.
+
+    At 12 ms each, and 1.2 s to form: a network in 8 s, a start in half a second.
+    """
+    async with plugged_dongle(replace(CC2652R, command_s=0.0, state_s=0.0)) as dongle:
+        asked = dongle.ncp.asked
+
+        @asynccontextmanager
+        async def at_most(requests: int) -> AsyncIterator[None]:
+            asked.clear()
+            yield
+            assert asked.total() <= requests, asked
+
+        radio = ZnpRadio(ZnpSettings(dongle.port))
+        async with at_most(580):
+            await radio.start(RecordingListener(), form=True)
+        await radio.stop()
+        radio = ZnpRadio(ZnpSettings(dongle.port))
+        async with at_most(30):
+            await radio.start(RecordingListener(), form=True)
+        for number in range(3):
+            device = dongle.add(MemoryDevice(Eui64(METER + number), 0x1001 + number))
+            async with at_most(4):
+                await radio.permit(device.ieee, KEY, 60)
+            assert await radio.locate(device.ieee)
+            for _ in range(2):
+                async with at_most(8):
+                    await radio.install_link_key(device.ieee, bytes(range(16)))
+        async with at_most(220):
+            assert len(await radio.export_keys()) == 4
+        async with at_most(12):
+            await radio.forget(METER)
+        await radio.stop()
+        async with at_most(20):
+            await ZnpRadio(ZnpSettings(dongle.port)).probe()
+        async with at_most(700):
+            backup = await ZnpRadio(ZnpSettings(dongle.port)).backup()
+        async with at_most(560):
+            await ZnpRadio(ZnpSettings(dongle.port)).restore(backup)

@@ -243,7 +243,7 @@ async def test_a_word_that_is_lost_while_a_dongle_comes_back_costs_one_attempt(d
     assert await radio.send(block(device)) is Delivery.DELIVERED
 
 
-@pytest.mark.parametrize("command", [0x211C, 0x2113, 0x2133, 0x2102, 0x253E], ids=hex)
+@pytest.mark.parametrize("command", [0x211C, 0x2132, 0x2133, 0x2102, 0x253E], ids=hex)
 async def test_an_answer_that_is_lost_while_a_dongle_comes_back_costs_a_moment(
     dongle, radio, listener, monkeypatch, command
 ):
@@ -365,14 +365,56 @@ async def test_a_fresh_key_is_not_looked_for_in_the_dongles_tables(dongle, radio
     assert await radio.export_keys() == (ANY, (format_eui64(device.ieee), "link", KEY))
 
 
-async def test_blocks_do_not_wait_for_the_many_requests_of_a_key(dongle, radio):
-    """To see whether a key is there, its table is read entry by entry: some 260 requests, and each could be a block."""
+async def test_blocks_do_not_wait_for_the_many_requests_of_an_export(dongle, radio):
+    """The trust centre's table is read entry by entry, and each request could be a block."""
     device = await invited(dongle, radio)
-    other = dongle.add(MemoryDevice(Eui64(METER + 1), 0x1002))
-    assert await radio.locate(other.ieee)
-    installing = asyncio.ensure_future(radio.install_link_key(other.ieee, bytes(range(16))))
+    dongle.ncp.asked.clear()
+    exporting = asyncio.ensure_future(radio.export_keys())
     await asyncio.sleep(0)
     for number in range(20):
         radio.post(block(device, number))
-    await installing
+    await exporting
+    assert dongle.ncp.asked["nvRead"] > 60
     assert len(device.received) == 20
+
+
+async def test_an_entry_that_cannot_be_read_is_no_end_of_its_table(dongle, radio):
+    """Z-Stack has one status for both: what lies behind would be taken for free, and be written over or left out."""
+    for number in range(3):
+        await radio.permit(Eui64(METER + number), KEY, 60)
+    reads = 0
+
+    def line(octets: bytes) -> bytes:
+        nonlocal reads
+        reads -= octets[2:4] == b"\x61\x33"  # SYS_NV_READ
+        return frames.frame(0x6133, b"\x0a\x00") if octets[2:4] == b"\x61\x33" and reads == 0 else octets
+
+    dongle.line = line
+    reads = 3  # an entry, its key, the next entry
+    with pytest.raises(RadioRefusedError, match=r"entry 1 of table .*TCLK_TABLE.* cannot be read"):
+        await radio.export_keys()
+    reads = 2
+    with pytest.raises(RadioRefusedError, match=r"entry 1 of table .*TCLK_TABLE.* cannot be read"):
+        await radio.forget(Eui64(METER + 2))
+    assert len(await radio.export_keys()) == 4
+
+
+async def test_what_a_forgotten_device_had_is_free_for_the_next(listener):
+    """Also in a build that cannot remove a device, whose install codes have few places."""
+    places = replace(
+        ZSTACK_3_30, tables=replace(ZSTACK_3_30.tables, install_codes=2), lacks=frozenset({"secDeviceRemove"})
+    )
+    async with plugged_dongle(places) as dongle:
+        radio = ZnpRadio(ZnpSettings(dongle.port))
+        await radio.start(listener, form=True)
+        for number in range(2):
+            await radio.permit(Eui64(METER + number), KEY, 60)
+        with pytest.raises(RadioRefusedError, match="forget a device first"):
+            await radio.permit(Eui64(METER + 2), KEY, 60)
+        await radio.forget(METER)
+        assert dongle.ncp.nvram.get(NvKey(ZSTACK, Table.TCLK_IC, 0)) == bytes(16)
+        assert dongle.ncp.nvram.get(NvKey(ZSTACK, Table.TCLK_IC, 1)) == KEY
+        dongle.reboot()
+        await listener.until(lambda: listener.state_names()[-2:] == ["CONNECTING", "UP"] and len(listener.states) > 2)
+        await radio.permit(Eui64(METER + 2), KEY, 60)
+        await radio.stop()

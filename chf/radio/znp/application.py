@@ -56,6 +56,7 @@ class HubApplication(ControllerApplication):  # type: ignore[misc]
             {**configuration(settings), "znp_config": {"led_mode": None, "prefer_endpoint_1": False, "tx_power": None}}
         )
         self._mt_events = events
+        self._is_forming = False
 
     @property
     def znp(self) -> HubZnp:
@@ -75,7 +76,11 @@ class HubApplication(ControllerApplication):  # type: ignore[misc]
             self._znp = None
 
     async def load_network_info(self, *, load_devices: bool = False) -> None:
-        """zigpy-znp 1.1.1 takes the index of an install code for a rotation of the seed, and tells a wrong key."""
+        """zigpy-znp 1.1.1 takes the index of an install code for a rotation of the seed, and tells a wrong key.
+
+        A network that is new has no devices, and zigpy would read all tables for them.
+        """
+        load_devices = load_devices and not self._is_forming
         await super().load_network_info(load_devices=load_devices)
         if load_devices:
             self.state.network_info.key_table = await read_link_keys(self.znp)
@@ -95,14 +100,19 @@ class HubApplication(ControllerApplication):  # type: ignore[misc]
         address = await self.znp.request(mt.SYS.GetExtAddr.Req())
         network = self.config[zigpy.config.CONF_NWK]
         network[zigpy.config.CONF_NWK_EXTENDED_PAN_ID] = address.ExtAddr
-        await self.form_network()
+        self._is_forming = True
+        try:
+            await self.form_network()
+        finally:
+            self._is_forming = False
         await self.load_network_info()
 
     async def start_network(self, *, read_only: bool = False) -> None:
-        """As zigpy-znp does it, but for the device objects, the LED and the endpoints of other profiles."""
+        """As zigpy-znp does it, but for the device objects, the LED, the endpoints of other profiles, and the repair of
+        tables that older sticks had, which reads hundreds of entries.
+        """
         del read_only
         dongle = self.znp
-        await dongle.migrate_nvram()
         await self._write_stack_settings()
         await dongle.reset()
         await dongle.start_network()

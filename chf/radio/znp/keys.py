@@ -7,7 +7,6 @@ what was restored or established. zigpy-znp 1.1.1 takes every entry of the first
 
 import contextlib
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
 from typing import Any
 
 import zigpy_znp.commands as mt
@@ -23,6 +22,7 @@ from chf.radio.znp.link import HubZnp
 
 _NOBODY = frozenset({0, 0xFFFF_FFFF_FFFF_FFFF})  # of an entry that is free
 _KEY_BYTES = 16  # AES-128
+_TRUST_CENTER_ENTRY_BYTES, _ADDRESS_ENTRY_BYTES, _APS_KEY_ENTRY_BYTES = 20, 12, 24  # Z-Stack 3.30, aligned
 _INSTALL_CODE_PLACE = 0x7F  # TI's APSMEDE.h, APSME_IC_INDEX_MASK: bit 7 beside it says that a code is held
 _EMPTY_TRUST_CENTER_ENTRY = znp.TCLKDevEntry(
     txFrmCntr=0,
@@ -32,13 +32,6 @@ _EMPTY_TRUST_CENTER_ENTRY = znp.TCLKDevEntry(
     keyType=znp.KeyType.NONE,
     SeedShift_IcIndex=0,
 )
-
-
-@dataclass(frozen=True, slots=True)
-class _TrustCenterKey:
-    place: int
-    entry: Any
-    key: Key
 
 
 async def read_keys(dongle: HubZnp) -> tuple[tuple[str, str, bytes], ...]:
@@ -53,17 +46,15 @@ async def read_keys(dongle: HubZnp) -> tuple[tuple[str, str, bytes], ...]:
 
 async def read_link_keys(dongle: HubZnp) -> list[Key]:
     """With their counters; an APS link key goes before the trust centre's of the same device."""
-    addresses = await security.read_addr_manager_entries(dongle)
-    keys = {key.key.partner_ieee: key.key async for key in _trust_center_keys(dongle)}
-    async for key in security.read_unhashed_link_keys(dongle, addresses):
+    keys = {key.partner_ieee: key async for key in _trust_center_keys(dongle)}
+    async for key in _aps_link_keys(dongle):
         keys[key.partner_ieee] = key
     return list(keys.values())
 
 
 async def holds_link_key(dongle: HubZnp, device: Eui64, link_key: bytes) -> bool:
     """In the APS link key table: a key of the same octets among the trust centre's is good for joining only."""
-    addresses = await security.read_addr_manager_entries(dongle)
-    async for key in security.read_unhashed_link_keys(dongle, addresses):
+    async for key in _aps_link_keys(dongle):
         if eui64_of(key.partner_ieee) == device:
             return bool(key.key.serialize() == link_key)
     return False
@@ -72,43 +63,70 @@ async def holds_link_key(dongle: HubZnp, device: Eui64, link_key: bytes) -> bool
 async def remove_link_key(dongle: HubZnp, device: Eui64) -> None:
     """By the dongle's own command, which not every build has, and which may leave the trust centre's entry."""
     wire = zigpy_eui64(device)
+    place = await _place_in_trust_center(dongle, wire)
     with contextlib.suppress(CommandNotRecognized):
         await dongle.request(mt.ZDO.SecDeviceRemove.Req(IEEE=wire))
-    async for found in _trust_center_keys(dongle):
-        if found.entry.extAddr == wire:
-            await dongle.nvram.write(
-                item_id=ExNvIds.TCLK_TABLE, sub_id=found.place, value=_EMPTY_TRUST_CENTER_ENTRY, create=False
-            )
+    if place is None:
+        return
+    octets = await dongle.nvram.entry(ExNvIds.TCLK_TABLE, place, _TRUST_CENTER_ENTRY_BYTES)
+    if octets is None or (entry := _trust_center_entry(dongle, octets)).extAddr != wire:
+        return
+    await dongle.nvram.write_entry(ExNvIds.TCLK_TABLE, place, dongle.nvram.serialize(_EMPTY_TRUST_CENTER_ENTRY))
+    if entry.keyAttributes == znp.KeyAttributes.PROVISIONAL_KEY:
+        await dongle.nvram.write_entry(ExNvIds.TCLK_IC_TABLE, _install_code_place(entry, octets), bytes(_KEY_BYTES))
 
 
-async def _trust_center_keys(dongle: HubZnp) -> AsyncIterator[_TrustCenterKey]:
+async def _place_in_trust_center(dongle: HubZnp, device: Any) -> int | None:
+    place = 0
+    async for octets in dongle.nvram.read_table(item_id=ExNvIds.TCLK_TABLE):
+        if _trust_center_entry(dongle, octets).extAddr == device:
+            return place
+        place += 1
+    return None
+
+
+def _trust_center_entry(dongle: HubZnp, octets: bytes) -> Any:
+    return dongle.nvram.deserialize(octets, znp.TCLKDevEntry)
+
+
+def _install_code_place(entry: Any, octets: bytes) -> int:
+    """Since its SDK 5.30, TI has the place in the octet that was padding, and 0 in that before it."""
+    return int(entry.SeedShift_IcIndex or octets[-1]) & _INSTALL_CODE_PLACE
+
+
+async def _trust_center_keys(dongle: HubZnp) -> AsyncIterator[Key]:
     """Of devices that have a key of their own; the well-known one is left out."""
     seed = await dongle.nvram.osal_read(OsalNvIds.TCLK_SEED, item_type=znp.KeyData)
-    place = 0
-    async for octets in dongle.nvram.read_table(item_id=ExNvIds.TCLK_TABLE, item_type=znp.Bytes):
-        entry = dongle.nvram.deserialize(octets, znp.TCLKDevEntry)
-        attributes, index = entry.keyAttributes, entry.SeedShift_IcIndex
-        if eui64_of(entry.extAddr) not in _NOBODY and attributes != znp.KeyAttributes.DEFAULT_KEY:
-            if attributes == znp.KeyAttributes.PROVISIONAL_KEY:
-                # Since its SDK 5.30, TI has the place of this key in the octet that was padding, and 0 before it.
-                key = await _install_code_key(dongle, (index or octets[-1]) & _INSTALL_CODE_PLACE)
-            else:
-                key = security.compute_key(entry.extAddr, seed, index)
-            if key is not None:
-                described = Key(
-                    key=key,
-                    tx_counter=entry.txFrmCntr,
-                    rx_counter=entry.rxFrmCntr,
-                    seq=znp.uint8_t(0),
-                    partner_ieee=entry.extAddr,
-                )
-                yield _TrustCenterKey(place, entry, described)
-        place += 1
+    async for octets in dongle.nvram.read_table(item_id=ExNvIds.TCLK_TABLE):
+        entry = _trust_center_entry(dongle, octets)
+        attributes = entry.keyAttributes
+        if eui64_of(entry.extAddr) in _NOBODY or attributes == znp.KeyAttributes.DEFAULT_KEY:
+            continue
+        if attributes == znp.KeyAttributes.PROVISIONAL_KEY:
+            place = _install_code_place(entry, octets)
+            held = await dongle.nvram.entry(ExNvIds.TCLK_IC_TABLE, place, _KEY_BYTES)
+            key = None if held is None or len(held) < _KEY_BYTES else znp.KeyData(held)
+        else:
+            key = security.compute_key(entry.extAddr, seed, entry.SeedShift_IcIndex)
+        if key is not None:
+            yield _described(entry.extAddr, key, entry.txFrmCntr, entry.rxFrmCntr)
 
 
-async def _install_code_key(dongle: HubZnp, index: int) -> Any:
-    try:
-        held = await dongle.nvram.read(item_id=ExNvIds.TCLK_IC_TABLE, sub_id=index, item_type=znp.Bytes)
-    except KeyError:
-        return None
-    return znp.KeyData(held[:_KEY_BYTES]) if len(held) >= _KEY_BYTES else None
+async def _aps_link_keys(dongle: HubZnp) -> AsyncIterator[Key]:
+    """The table of them names its few devices by their places in the address manager, which has hundreds."""
+    nvram = dongle.nvram
+    octets = await nvram.osal_read(OsalNvIds.APS_LINK_KEY_TABLE, item_type=znp.Bytes)
+    for listed in nvram.deserialize(octets, znp.APSLinkKeyTable, allow_trailing=True):
+        if listed.AuthenticationState != znp.AuthenticationOption.AuthenticatedCBCK:
+            continue
+        address = await nvram.entry(ExNvIds.ADDRMGR, listed.AddressManagerIndex, _ADDRESS_ENTRY_BYTES)
+        held = await nvram.entry(ExNvIds.APS_KEY_DATA_TABLE, listed.LinkKeyNvId, _APS_KEY_ENTRY_BYTES)
+        if address is None or held is None:
+            continue
+        device = nvram.deserialize(address, znp.AddrMgrEntry).extAddr
+        entry = nvram.deserialize(held, znp.APSKeyDataTableEntry)
+        yield _described(device, entry.Key, entry.TxFrameCounter, entry.RxFrameCounter)
+
+
+def _described(device: Any, key: Any, sent: Any, received: Any) -> Key:
+    return Key(key=key, tx_counter=sent, rx_counter=received, seq=znp.uint8_t(0), partner_ieee=device)

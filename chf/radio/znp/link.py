@@ -28,6 +28,7 @@ from chf.background import note
 from chf.errors import MalformedFrameError, RadioRefusedError
 from chf.eui64 import Eui64
 from chf.radio.znp import frames
+from chf.radio.znp.nvram import HubNvram
 
 OLDEST_VERSION = 3.30  # older ones have no install codes, or keep their tables elsewhere
 PING_LIMIT_S = 0.5  # of a dongle that runs (our choice)
@@ -125,6 +126,7 @@ class HubZnp(ZNP):  # type: ignore[misc]
 
     def __init__(self, config: dict[str, Any], events: MtEvents) -> None:
         super().__init__(config)
+        self.nvram = HubNvram(self)
         self._uart: MtLine | None = None
         self._port = config["device"]
         self._events = events
