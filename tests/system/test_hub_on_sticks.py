@@ -9,6 +9,7 @@ from dataclasses import replace
 
 import pytest
 
+from chf.errors import RadioRefusedError
 from chf.radio.ezsp import EzspRadio, EzspSettings
 from chf.radio.interface import RadioInfo, RadioLimits
 from chf.radio.znp import ZnpRadio, ZnpSettings
@@ -16,6 +17,7 @@ from devices.ncp.ezsp.configuration import KEY_TABLE_SIZE as KEYS
 from devices.ncp.ezsp.configuration import MAX_END_DEVICE_CHILDREN as CHILDREN
 from devices.ncp.ezsp.personality import Personality
 from devices.ncp.sticks import CC2652R, DONGLE_E_7_4, SKYCONNECT_7_1, V8, V13, V18, ZBT_2
+from devices.ncp.znp.personality import TableSizes
 from devices.stack.interface import Eui64
 from tests.contract.radio_bench import KEY, METER
 from tests.support.radio_dongle import Dongle, MemoryDevice, plugged_dongle
@@ -85,7 +87,7 @@ async def test_the_hub_asks_few_requests_of_a_z_stack_stick():
             await radio.start(RecordingListener(), form=True)
         await radio.stop()
         radio = ZnpRadio(ZnpSettings(dongle.port))
-        async with at_most(30):
+        async with at_most(36):
             await radio.start(RecordingListener(), form=True)
         for number in range(3):
             device = dongle.add(MemoryDevice(Eui64(METER + number), 0x1001 + number))
@@ -100,9 +102,42 @@ async def test_the_hub_asks_few_requests_of_a_z_stack_stick():
         async with at_most(12):
             await radio.forget(METER)
         await radio.stop()
-        async with at_most(20):
+        async with at_most(24):
             await ZnpRadio(ZnpSettings(dongle.port)).probe()
         async with at_most(700):
             backup = await ZnpRadio(ZnpSettings(dongle.port)).backup()
         async with at_most(560):
             await ZnpRadio(ZnpSettings(dongle.port)).restore(backup)
+
+
+@pytest.mark.parametrize(
+    ("tables", "limits"),
+    [
+        (CC2652R.tables, RadioLimits(40, 3, 51)),
+        (TableSizes(257, 51, 200, 3, 0), RadioLimits(200, 3, 51)),  # no install code was ever used
+        (TableSizes.alike(1), RadioLimits(1, 1, 1)),
+        (TableSizes(10, 7, 8, 9, 127), RadioLimits(8, 9, 7)),
+        (TableSizes(500, 100, 400, 65, 64), RadioLimits(64, 65, 100)),
+    ],
+    ids=repr,
+)
+async def test_a_z_stack_stick_says_what_it_has_room_for(tables, limits):
+    async with plugged_dongle(replace(CC2652R, command_s=0.0, state_s=0.0, tables=tables)) as dongle:
+        assert (await ZnpRadio(ZnpSettings(dongle.port)).probe()).limits == limits
+
+
+async def test_the_device_too_many_for_its_established_keys_is_told_and_costs_the_others_nothing():
+    async with plugged_dongle(replace(CC2652R, command_s=0.0, state_s=0.0)) as dongle:
+        radio = ZnpRadio(ZnpSettings(dongle.port))
+        assert (await radio.start(RecordingListener(), form=True)).limits.established_keys == 3
+        devices = [dongle.add(MemoryDevice(Eui64(METER + number), 0x1001 + number)) for number in range(4)]
+        for device in devices[:3]:
+            assert await radio.locate(device.ieee)
+            await radio.install_link_key(device.ieee, bytes(range(16)))
+        assert await radio.locate(devices[3].ieee)
+        with pytest.raises(RadioRefusedError, match=r"BUFFER_FULL.*forget a device first"):
+            await radio.install_link_key(devices[3].ieee, bytes(range(16)))
+        assert len(await radio.export_keys()) == 4
+        await radio.forget(devices[0].ieee)
+        await radio.install_link_key(devices[3].ieee, bytes(range(16)))
+        await radio.stop()

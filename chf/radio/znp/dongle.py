@@ -14,7 +14,7 @@ from zigpy_znp.exceptions import CommandNotRecognized
 from chf.errors import RadioRefusedError
 from chf.eui64 import Eui64, format_eui64
 from chf.radio.application import ZigpyDongle, eui64_of, zigpy_eui64
-from chf.radio.interface import RadioInfo, SecurityReport
+from chf.radio.interface import RadioInfo, RadioLimits, SecurityReport
 from chf.radio.link import DongleEvents, DongleSettings
 from chf.radio.traffic import Surroundings
 from chf.radio.znp import frames, keys, security
@@ -31,23 +31,31 @@ class ZnpDongle(ZigpyDongle[HubApplication]):
         self._events = events
         super().__init__(HubApplication(settings, self))
         self._traffic: ZnpTraffic | None = None
+        self._known_limits: RadioLimits | None = None
 
     async def describe(self) -> RadioInfo:
         """From what is stored: whatever the dongle does, it goes on with."""
         try:
             await self._application.load_network_info(load_devices=False)
         except zigpy.exceptions.NetworkNotFormed:
-            return self._info(formed=False)
-        return self._info(formed=True)
+            return await self._info(formed=False)
+        return await self._info(formed=True)
 
-    def _info(self, *, formed: bool) -> RadioInfo:
+    async def _info(self, *, formed: bool) -> RadioInfo:
         version = self._application.version
         return RadioInfo(
             kind="znp",
             firmware=f"Z-Stack {version.MajorRel}.{version.MinorRel}.{version.MaintRel} {version.CodeRevision}",
             protocol_version=int(version.TransportRev),
             network=self._network() if formed else None,
+            limits=await self._limits(),
         )
+
+    async def _limits(self) -> RadioLimits:
+        """Its build's, which do not change while it is plugged in."""
+        if self._known_limits is None:
+            self._known_limits = await keys.read_limits(self._application.znp)
+        return self._known_limits
 
     async def describe_security(self) -> SecurityReport:
         return SecurityReport(await self.describe(), *await security.ask(self._application.znp))
@@ -59,9 +67,10 @@ class ZnpDongle(ZigpyDongle[HubApplication]):
     async def bring_up(self, *, form: bool) -> RadioInfo:
         assert self._traffic is not None
         await self._application.bring_up(form=form)
+        info = await self._info(formed=True)
         self._traffic.opened()
         self._application.znp.attach(self._traffic)
-        return self._info(formed=True)
+        return info
 
     async def leave(self) -> None:
         await self._application.leave()
@@ -111,10 +120,7 @@ class ZnpDongle(ZigpyDongle[HubApplication]):
             )
         )
         if answer.Status != znp.Status.SUCCESS:
-            raise RadioRefusedError(
-                f"the dongle refused the key of {format_eui64(device)} ({answer.Status.name}): where its table is full,"
-                " forget a device first"
-            )
+            raise _refused("key", device, answer)
 
     async def establish_link_key(
         self, device: Eui64, link_key: bytes, network_address: int | None, *, fresh: bool
@@ -126,7 +132,7 @@ class ZnpDongle(ZigpyDongle[HubApplication]):
             raise RadioRefusedError(f"the dongle wants an address with the key of {format_eui64(device)}")
         answer = await self._add_link_key(network_address, device, link_key)
         if answer.Status != znp.Status.SUCCESS:
-            raise RadioRefusedError(f"the dongle refused the link key of {format_eui64(device)}: {answer.Status.name}")
+            raise _refused("link key", device, answer)
 
     async def _add_link_key(self, network_address: int, device: Eui64, link_key: bytes) -> Any:
         for command in (mt.ZDO.SecAddLinkKey, mt.ZDO.SetLinkKey):
@@ -161,3 +167,10 @@ class ZnpDongle(ZigpyDongle[HubApplication]):
 
     def line_lost(self, reason: str) -> None:
         self._events.link_lost(reason)
+
+
+def _refused(what: str, device: Eui64, answer: Any) -> RadioRefusedError:
+    return RadioRefusedError(
+        f"the dongle refused the {what} of {format_eui64(device)} ({answer.Status.name}): where its table is full,"
+        " forget a device first"
+    )

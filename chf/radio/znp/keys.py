@@ -18,12 +18,16 @@ from zigpy_znp.znp import security
 
 from chf.eui64 import Eui64, format_eui64
 from chf.radio.application import eui64_of, zigpy_eui64
+from chf.radio.interface import RadioLimits
 from chf.radio.znp.link import HubZnp
 
 _NOBODY = frozenset({0, 0xFFFF_FFFF_FFFF_FFFF})  # of an entry that is free
 _KEY_BYTES = 16  # AES-128
 _TRUST_CENTER_ENTRY_BYTES, _ADDRESS_ENTRY_BYTES, _APS_KEY_ENTRY_BYTES = 20, 12, 24  # Z-Stack 3.30, aligned
 _INSTALL_CODE_PLACE = 0x7F  # TI's APSMEDE.h, APSME_IC_INDEX_MASK: bit 7 beside it says that a code is held
+_COUNT_BYTES, _LISTED_KEY_BYTES = 2, 6  # the same: ZDSecMgrEntry_t behind their count
+_LIKELY_SIZES = {ExNvIds.TCLK_TABLE: 200, ExNvIds.TCLK_IC_TABLE: 40, ExNvIds.DEVICE_LIST: 51}
+"""Of a CC2652R's dump; of install codes, TI's header. Any other size is found, with more requests."""
 _EMPTY_TRUST_CENTER_ENTRY = znp.TCLKDevEntry(
     txFrmCntr=0,
     rxFrmCntr=0,
@@ -32,6 +36,24 @@ _EMPTY_TRUST_CENTER_ENTRY = znp.TCLKDevEntry(
     keyType=znp.KeyType.NONE,
     SeedShift_IcIndex=0,
 )
+
+
+async def read_limits(dongle: HubZnp) -> RadioLimits:
+    """A device needs an entry of the trust centre, and that a place for the key of its install code.
+
+    A build that has never had an install code may have no table of them yet, and then does not say how many it takes.
+    """
+    try:
+        listed = len(await dongle.nvram.osal_read(OsalNvIds.APS_LINK_KEY_TABLE, item_type=znp.Bytes))
+    except KeyError:
+        return RadioLimits()
+    sizes = {table: await dongle.nvram.size(table, likely) for table, likely in _LIKELY_SIZES.items()}
+    devices, codes = sizes[ExNvIds.TCLK_TABLE], sizes[ExNvIds.TCLK_IC_TABLE]
+    return RadioLimits(
+        devices=min(devices, codes or devices) or None,
+        established_keys=(listed - _COUNT_BYTES) // _LISTED_KEY_BYTES,
+        children=sizes[ExNvIds.DEVICE_LIST] or None,
+    )
 
 
 async def read_keys(dongle: HubZnp) -> tuple[tuple[str, str, bytes], ...]:

@@ -70,6 +70,25 @@ class HubNvram(NVRAMHelper):  # type: ignore[misc]
         """One of a table whose entries are this long; None beyond its end."""
         return await self._read(NvSysIds.ZSTACK, item_id, sub_id, size_bytes)
 
+    async def size(self, item_id: int, likely: int) -> int:
+        """Entries of a table, in two requests where there are as many as is likely."""
+        if likely and await self._has(item_id, likely - 1) and not await self._has(item_id, likely):
+            return likely
+        most = 1
+        while await self._has(item_id, most - 1):
+            most *= 2
+        least = most // 2
+        while most - least > 1:
+            middle = (least + most) // 2
+            if await self._has(item_id, middle - 1):
+                least = middle
+            else:
+                most = middle
+        return least
+
+    async def _has(self, item_id: int, sub_id: int) -> bool:
+        return bool(await self._length(NvSysIds.ZSTACK, item_id, sub_id))
+
     async def _entries(self, sys_id: int, item_id: int) -> AsyncIterator[bytes]:
         """All are as long as the first."""
         size_bytes = await self._length(sys_id, item_id, 0)
