@@ -4,7 +4,7 @@ import asyncio
 import json
 import os
 import signal
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict
 from math import isnan
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 _LOCAL = "Europe/London"  # the one local time in which people here think
 
+T = TypeVar("T")
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 
@@ -238,6 +239,27 @@ def outlive_terminal(log: Path) -> None:
         talk(f"the terminal is gone: process {os.getpid()} goes on; end it with: kill {os.getpid()}")
 
     asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, hung_up)
+
+
+def run_told(work: Coroutine[Any, Any, T], what: str, *, first_s: float = 1.0, every_s: float = 5.0) -> T:
+    """Run it to its end. What takes longer than `first_s` seconds is told on stderr, and again every so often."""
+
+    async def tell() -> None:
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        await asyncio.sleep(first_s)
+        while True:
+            talk(f"{what}: {loop.time() - began:.0f} s")
+            await asyncio.sleep(every_s)
+
+    async def told() -> T:
+        telling = asyncio.ensure_future(tell())
+        try:
+            return await work
+        finally:
+            telling.cancel()
+
+    return asyncio.run(told())
 
 
 def talk(text: str) -> None:

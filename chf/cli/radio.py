@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from chf.cli.dongle import Dongle, dongle_options, hub_at, leave_to_hub
-from chf.cli.options import home_option, json_option, print_json, print_table, talk, write_secret
+from chf.cli.options import home_option, json_option, print_json, print_table, run_told, talk, write_secret
 from chf.clock import SystemClock
 from chf.errors import RadioGoneError, RefusedError, UsageError
 from chf.radio.interface import RADIO_NOTE, Inbound, Outbound, RadioInfo, RadioState, SecurityReport
@@ -143,7 +143,7 @@ def form(*, dongle: Dongle, replace: bool, home: Path, as_json: bool) -> None:
         finally:
             await opened.stop()
 
-    print_info(dongle.port, asyncio.run(run()), as_json=as_json)
+    print_info(dongle.port, run_told(run(), "forming a network"), as_json=as_json)
 
 
 @radio.command()
@@ -163,7 +163,7 @@ def keys(*, dongle: Dongle, out: Path, home: Path, as_json: bool) -> None:
         finally:
             await opened.stop()
 
-    exported = asyncio.run(run())
+    exported = run_told(run(), "reading the keys")
     lines = "".join(f'"{key.hex(":")}","Normal","{label}"\n' for label, _kind, key in exported)
     write_secret(out, lines)
     if as_json:
@@ -197,7 +197,7 @@ def backup(*, file: Path, dongle: Dongle, home: Path, as_json: bool) -> None:
 
     if file.exists():
         raise UsageError(f"{file} is there already")
-    described = asyncio.run(run())
+    described = run_told(run(), "reading the network")
     write_secret(file, json.dumps(described, indent=2) + "\n")
     count = len(described["devices"])
     if as_json:
@@ -227,7 +227,7 @@ def restore(*, file: Path, dongle: Dongle, replace: bool, home: Path, as_json: b
             )
         return await found.open().restore(described)
 
-    print_info(dongle.port, asyncio.run(run()), as_json=as_json)
+    print_info(dongle.port, run_told(run(), "restoring the network"), as_json=as_json)
     talk("do not plug the old dongle in again: two with one identity break the network")
 
 
