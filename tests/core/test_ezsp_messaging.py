@@ -159,11 +159,12 @@ def test_extended_timeouts_are_remembered_for_devices_that_are_known(host: EzspH
         assert host.call(0x007F, struct.pack("<Q", eui64)) == remembered
 
 
-def test_the_host_cuts_a_long_message(host: EzspHost) -> None:
+@pytest.mark.parametrize("in_each", [True, False], ids=["the count in each", "the count in the first"])
+def test_the_host_cuts_a_long_message(host: EzspHost, in_each: bool) -> None:
     device = joined(host)
     sequence = 0
     for index, block in enumerate((b"a" * 60, b"b" * 60, b"c" * 9)):
-        frame = aps(options=SECURED | 0x8000, group=index or 3 << 8, sequence=sequence)
+        frame = aps(options=SECURED | 0x8000, group=3 << 8 | index if in_each else index or 3 << 8, sequence=sequence)
         answer = host.call(0x0034, unicast(device.stack.address, frame, block))
         assert answer[0] == 0
         assert index == 0 or answer[1] == sequence

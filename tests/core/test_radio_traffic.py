@@ -158,7 +158,7 @@ def test_fragments_carry_the_count_once_and_the_counter_that_the_dongle_gave(rig
         assert sent.aps.options & 0x8040 == 0x8040
         places.append((sent.aps.group, sent.aps.sequence))
         rig.confirm(sent)
-    assert places == [(3 << 8, 0), (1, 0x2A), (2, 0x2A)]
+    assert places == [(3 << 8, 0), (3 << 8 | 1, 0x2A), (3 << 8 | 2, 0x2A)]
     assert rig.fates == [Delivery.DELIVERED]
 
 
@@ -168,7 +168,7 @@ def test_the_counter_is_kept_where_a_fragment_is_confirmed_before_it_is_accepted
     first = rig.traffic.next_command()
     rig.confirm(first)
     first.accepted(TAKEN, COUNTER)
-    assert rig.hand_over().aps == first.aps._replace(group=1, sequence=COUNTER)
+    assert rig.hand_over().aps == first.aps._replace(group=2 << 8 | 1, sequence=COUNTER)
 
 
 def test_what_acknowledges_a_fragment_leaves_before_a_block(rig):
@@ -184,7 +184,7 @@ def test_messages_of_others_go_between_two_fragments(rig):
     rig.post(B)
     assert rig.hand_over().destination == 0x1002
     rig.confirm(first)
-    assert rig.hand_over().aps.group == 1
+    assert rig.hand_over().aps.group == 3 << 8 | 1
 
 
 def test_a_message_beyond_all_measure_is_refused(rig):

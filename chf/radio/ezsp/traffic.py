@@ -187,7 +187,6 @@ def _options(frame: OutgoingFrame) -> int:
 
 
 def _fragment_place(frame: OutgoingFrame) -> int:
-    """The count goes with fragment 0 only."""
-    if len(frame.fragments) == 1:
-        return 0
-    return frame.index or len(frame.fragments) << 8
+    """Place, and in the high octet the count, which Silicon Labs' own host gives with every fragment."""
+    count = len(frame.fragments)
+    return 0 if count == 1 else count << 8 | frame.index
