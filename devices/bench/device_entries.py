@@ -50,12 +50,16 @@ _Choice = TypeVar("_Choice", bound=Enum)
 
 @dataclass(frozen=True, slots=True)
 class DeviceEntry:
-    """One device, when it is switched on, where it is, and how late its stack hears what its radio does."""
+    """One device, when it is switched on, where it is, whom it hears (None: all near enough), whether it routes, and
+    how late its stack hears what its radio does.
+    """
 
     settings: DeviceSettings
     power_on_s: float = 0.0
     position_m: tuple[float, float] = (0.0, 0.0)
     radio_delay_s: float = 0.0
+    hears: frozenset[Eui64] | None = None
+    routes: bool = False
 
 
 def read_devices(sections: list[Section]) -> list[DeviceEntry]:
@@ -70,11 +74,15 @@ def _read_device(section: Section) -> list[DeviceEntry]:
     power_on_step_s = section.number("power_on_step_s", 0.0)
     position_m = (section.number("x_m", 0.0, minimum=-1e6), section.number("y_m", 0.0, minimum=-1e6))
     radio_delay_s = section.number("radio_delay_s", 0.0)
+    hears = frozenset(section.eui64s("hears")) if section.has("hears") else None
+    routes = section.boolean("router", default=False)
     values: dict[str, Any] = {"kind": kind}
     for settings in reversed(KINDS[kind].settings.__mro__):
         if settings in _READERS:
             values |= _READERS[settings](section, kind)
     first = KINDS[kind].settings(**values)
+    if routes and first.poll_interval_s is not None:
+        raise section.error("router", "is for a device that does not sleep: remove it, or say sleepy = false")
     credentials = read_credentials(section, count)
     section.finish()
     if first.eui64 + count - 1 > _LAST_EUI64:
@@ -85,7 +93,7 @@ def _read_device(section: Section) -> list[DeviceEntry]:
         eui64 = Eui64(first.eui64 + index)
         own: dict[str, Any] = {name: test_key(name, eui64) for name in derived}
         one = replace(first, eui64=eui64, credentials=credentials[index], **own)
-        entries.append(DeviceEntry(one, power_on_s + index * power_on_step_s, position_m, radio_delay_s))
+        entries.append(DeviceEntry(one, power_on_s + index * power_on_step_s, position_m, radio_delay_s, hears, routes))
     return entries
 
 

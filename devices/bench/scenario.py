@@ -95,3 +95,9 @@ def _refuse_duplicates(scenario: Scenario, path: Path) -> None:
                 path, "device.eui64", f"{text} is there twice: give every device (and the dongle) its own"
             )
         seen.add(eui64)
+    for device in scenario.devices:
+        for eui64 in device.hears or ():
+            if eui64 not in seen:
+                raise ScenarioError(
+                    path, "device.hears", f"{format_eui64(eui64)} is nobody here: name devices, or the dongle's eui64"
+                )

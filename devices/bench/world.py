@@ -15,6 +15,7 @@ from devices.nodes.kinds import make_device
 from devices.stack.coordinator import ZigbeeCoordinator
 from devices.stack.end_device import EndDevice
 from devices.stack.interface import CoordinatorListener, Eui64, LinkKeys
+from devices.stack.router import Router
 from devices.time import EventQueue
 
 
@@ -64,7 +65,7 @@ def _device(
 ) -> Device:
     settings = entry.settings
     random = _random(scenario, settings.eui64)
-    stack = EndDevice(
+    stack = (Router if entry.routes else EndDevice)(
         settings.eui64,
         settings.link_key,
         medium,
@@ -76,6 +77,7 @@ def _device(
         position_m=entry.position_m,
         radio_delay_s=entry.radio_delay_s,
         insists_on_link_key=settings.insists_on_link_key,
+        hears=entry.hears,
     )
     device = make_device(stack, queue, random, settings, flash=Flash(), listener=listener)
     stack.listener = device

@@ -132,7 +132,9 @@ class Medium:
         acked = pending = False
         for receiver in self._listeners(sender, octets):
             rssi = self.rssi_dbm(sender, receiver)
-            if rssi < settings.sensitivity_dbm or (settings.loss and self._chance(settings.loss)):
+            if not _are_in_range(sender, receiver) or rssi < settings.sensitivity_dbm:
+                continue
+            if settings.loss and self._chance(settings.loss):
                 continue
             if wants_ack and not acked:
                 bit = octets[0] & 7 == mac.MacType.COMMAND and receiver.has_pending(octets)
@@ -199,6 +201,11 @@ class Medium:
         return self._random.random() < probability
 
 
+def _are_in_range(one: "Radio", other: "Radio") -> bool:
+    """Both ways: a wall is as thick from the other side."""
+    return (one.hears is None or other.extended in one.hears) and (other.hears is None or one.extended in other.hears)
+
+
 class Radio:
     """A transceiver, made by `Medium.attach`. It hears while `listening` and sends one frame at a time."""
 
@@ -211,6 +218,7 @@ class Radio:
         "channel",
         "delay_s",
         "extended",
+        "hears",
         "listening",
         "pan",
         "pending_for",
@@ -222,6 +230,7 @@ class Radio:
         self, medium: Medium, extended: int, receive: Callable[[bytes, int, int], None], position_m: tuple[float, float]
     ) -> None:
         self.extended = extended
+        self.hears: frozenset[int] | None = None  # by their EUI-64; None: whoever the distance lets through
         self.delay_s = 0.0  # beside the medium's: it acknowledges in time, the stack above it learns of the frame late
         self.channel = 0
         self.pan = mac.BROADCAST

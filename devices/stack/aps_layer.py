@@ -21,12 +21,13 @@ from devices.stack.fragments import (
     message_key,
 )
 from devices.stack.interface import ApsIndication, ApsRequest, ApsStatus, Confirm, Eui64, Fragment, LinkKey, NwkAddress
-from devices.stack.nwk_layer import DEFAULT_RADIUS, FIRST_BROADCAST, Arrival, Counters, NwkLayer
+from devices.stack.nwk_layer import DEFAULT_RADIUS, FIRST_BROADCAST, Arrival, Counters, Done, NwkLayer
 from devices.time import Scheduler, Timer
 from devices.wire import mac, nwk
 from devices.wire.aps import (
     DATA_HEADER_BYTES,
     EXTENDED_HEADER_BYTES,
+    ApsCommandFrame,
     ApsFrame,
     ApsSecurity,
     ApsType,
@@ -231,7 +232,7 @@ class ApsLayer:
     def next_security(self, key: LinkKey) -> ApsSecurity:
         """The next frame counter of a key that is not used up.
 
-        Without extended nonce, which leaves 73 octets: one hop away our address is in the NWK header.
+        Without extended nonce, which leaves 73 octets: both ends know each other's IEEE address.
         """
         self.next_frame_counter = key.outgoing_counter = max(key.outgoing_counter, self.next_frame_counter) + 1
         return ApsSecurity(self.next_frame_counter - 1)
@@ -277,6 +278,14 @@ class ApsLayer:
             self._counters.aps_failures += 1
         if sending.finished is not None:
             sending.finished(status)
+
+    def send_command(
+        self, destination: NwkAddress, payload: bytes, key: LinkKey | None = None, done: Done | None = None
+    ) -> None:
+        """An APS command, under a link key that is not used up or, without one, under the network key alone."""
+        frame = ApsCommandFrame(self.next_counter(), payload, None if key is None else self.next_security(key))
+        octets = frame.to_bytes() if key is None else seal(frame, key.cipher, self._ieee)
+        self._nwk.send(destination, octets, DEFAULT_RADIUS, done)
 
     # Receiving
 

@@ -1,12 +1,13 @@
-"""The coordinator: it forms the network, and is its trust centre and the parent of every device, one hop wide.
+"""The coordinator: it forms the network, and is its trust centre and the parent of the devices that it hears.
 
-Out of it, on purpose: routers, key updates, application link keys, source routes, PAN ID conflicts.
+Out of it, on purpose: key updates, application link keys, PAN ID conflicts.
 """
 
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
 from devices.medium.medium import Medium
+from devices.stack.adoption import Adoption
 from devices.stack.interface import (
     COORDINATOR,
     ApsIndication,
@@ -23,10 +24,11 @@ from devices.stack.link_key_exchange import KeyGiver
 from devices.stack.node import ZigbeeNode
 from devices.stack.nwk_layer import OFF_NETWORK, Arrival, Done, FrameCounter, is_broadcast
 from devices.stack.parent import Parent
+from devices.stack.routing import Routing
 from devices.stack.trust_centre import TrustCentre
 from devices.wire import mac, nwk, zdp
-from devices.wire.errors import MalformedFrameError
-from devices.wire.mac import AddressMode, AssociationStatus, Capability, MacCommand, MacFrame, MacType
+from devices.wire.aps_commands import RemoveDevice, UpdateDevice
+from devices.wire.mac import Capability, MacFrame
 from devices.wire.nwk import NwkCommand, NwkFrame, NwkType
 
 if TYPE_CHECKING:
@@ -35,7 +37,6 @@ if TYPE_CHECKING:
     from devices.time import Scheduler
 
 _REJOIN_REQUEST = bytes((NwkCommand.REJOIN_REQUEST,))
-_MAY_BE_RELAYED = 0xFFFC  # broadcasts to routers, to all that listen, to all: Zigbee PRO table 3.60
 _CAPABILITY = 0x8F  # alternate PAN coordinator, router, mains, receiver on, allocates addresses: IEEE 802.15.4 5.3.1.2
 _SERVER_MASK = 21 << 9 | 0x0041  # stack compliance revision 21, network manager, primary trust centre (table 2.32)
 
@@ -66,9 +67,10 @@ class ZigbeeCoordinator(ZigbeeNode):
         self.trust_centre = TrustCentre(
             ieee, self._nwk, self._aps, self.parent, scheduler, link_keys=link_keys, listener=listener
         )
-        self._key_giver = KeyGiver(self, self._aps, self.counters, link_keys)
+        self._key_giver = KeyGiver(self, self._aps, self.counters, link_keys, self._updated)
         self.listener: CoordinatorListener = listener
-        self._nwk.radio.pending_for = self.parent.has_pending
+        self.routing = Routing(self._nwk, self.parent, scheduler)
+        self._adoption = Adoption(self, self._nwk, self.parent)
 
     # Network
 
@@ -97,6 +99,7 @@ class ZigbeeCoordinator(ZigbeeNode):
         self.address = OFF_NETWORK
         self._aps.silence()
         self.parent.stop()
+        self.routing.stop()
         self.trust_centre.stop()
 
     def leave(self) -> None:
@@ -121,6 +124,11 @@ class ZigbeeCoordinator(ZigbeeNode):
         """Accept associations for so long; 0 closes, infinity keeps open."""
         self.permitting_until = self._scheduler.now + seconds if seconds > 0 else 0.0
 
+    def parent_of(self, ieee: Eui64) -> NwkAddress:
+        """Whose child a device is."""
+        child = self.parent.child(ieee)
+        return COORDINATOR if child is None or child.via is None else child.via
+
     @property
     def permitting(self) -> bool:
         return self.joined and self._scheduler.now < self.permitting_until
@@ -140,7 +148,8 @@ class ZigbeeCoordinator(ZigbeeNode):
         self._nwk.pan = network.pan_id
         self._nwk.radio.tune(network.channel, network.pan_id, COORDINATOR)
         self._nwk.radio.listening = True
-        self.parent.start(network)
+        self._nwk.neighbours = {}
+        self.parent.start(network.children)
         self.trust_centre.start(network)
         self.joined = True
         self._scheduler.call_later(0.0, self._report_up)
@@ -186,7 +195,7 @@ class ZigbeeCoordinator(ZigbeeNode):
     # Frames
 
     def forward(self, frame: NwkFrame, done: Done | None) -> None:
-        self.parent.forward(frame, done)
+        self.routing.send(frame, done)
 
     def acknowledge_fragments(self, indication: ApsIndication) -> None:
         """For hosts that put fragments together themselves: send the APS ack of this block."""
@@ -195,59 +204,77 @@ class ZigbeeCoordinator(ZigbeeNode):
     def arrived(self, arrival: Arrival) -> None:
         frame = arrival.frame
         command = frame.type is NwkType.COMMAND
-        if frame.source == self._nwk.address:
+        if frame.source == self._nwk.address or not self._may_speak(arrival):
             return
+        if command:
+            self._nwk_command(arrival)
+        elif is_broadcast(frame.destination):
+            if self.routing.is_news(frame):
+                self._aps.receive(arrival)
+                if arrival.sender is not None:
+                    self.routing.relay(arrival)
+        elif frame.destination == self._nwk.address:
+            self._aps.receive(arrival)
+        else:
+            self.routing.relay(arrival)
+
+    def _may_speak(self, arrival: Arrival) -> bool:
+        """Whether the last hop is one of ours; what a frame proves of who made it is noted."""
+        frame = arrival.frame
         child = self._nwk.neighbours.get(frame.source)
+        command = frame.type is NwkType.COMMAND
         if arrival.sender is None:
             # In the clear there is only the rejoin of a device that lost the network key (Zigbee PRO 4.6.3.3).
             if not command or frame.payload[:1] != _REJOIN_REQUEST:
                 self.counters.nwk_unsecured += 1
-                return
-        elif child is not None and child.ieee == arrival.sender:
-            child.last_heard_s = self._scheduler.now
-            if self.trust_centre.unproved:
-                self.trust_centre.proved(child.ieee)
+                return False
+            return True
+        hop = self._nwk.neighbours.get(arrival.mac_source)
+        if hop is not None and hop.ieee == arrival.sender and (hop is child or hop.is_router):
+            if child is not None:
+                child.last_heard_s = self._scheduler.now
+                if self.trust_centre.unproved:
+                    self.trust_centre.proved(child.ieee)
         elif not command:  # a command may be the rejoin of a device that we do not know, or its leave
             self.counters.unexpected += 1
-            if child is None:  # in another's address somebody lies, and its holder is not to suffer for it
-                self.parent.send_away(frame.source)
-            return
-        if command:
-            self._nwk_command(arrival)
-        elif frame.destination == self._nwk.address or is_broadcast(frame.destination):
-            self._aps.receive(arrival)
-        else:
-            self.counters.unexpected += 1
-        if (
-            frame.destination >= _MAY_BE_RELAYED
-            and child is not None
-            and arrival.sender is not None
-            and frame.radius > 1
-        ):
-            # The parent of a child spreads its broadcasts for it (Zigbee PRO 3.6.5).
-            self.parent.broadcast(frame._replace(radius=frame.radius - 1), None)
+            if self._nwk.neighbours.get(arrival.mac_source) is None:
+                # In another's address somebody lies, and its holder is not to suffer for it.
+                self.parent.send_away(arrival.mac_source)
+            return False
+        return True
 
     def _nwk_command(self, arrival: Arrival) -> None:
         payload = arrival.frame.payload
         match payload[0] if payload else None:
             case NwkCommand.REJOIN_REQUEST:
-                self.trust_centre.rejoin(arrival, nwk.RejoinRequest.from_bytes(payload))
+                self._adoption.rejoin(arrival, self.trust_centre.refuses_rejoin)
             case NwkCommand.LEAVE:
                 self._left(arrival, nwk.Leave.from_bytes(payload))
             case NwkCommand.END_DEVICE_TIMEOUT_REQUEST:
                 self.parent.keep_for(arrival, nwk.EndDeviceTimeoutRequest.from_bytes(payload))
             case _:
-                self.counters.unexpected += 1
+                if not self.routing.command(arrival):
+                    self.counters.unexpected += 1
 
     def aps_command(self, arrival: Arrival, octets: bytes) -> None:
         self._key_giver.received(arrival, octets)
+
+    def _updated(self, router: int, update: UpdateDevice) -> None:
+        known = self._nwk.neighbours.get(router)
+        if known is None:
+            self.counters.unexpected += 1
+            return
+        self.routing.forget(update.address)
+        self.trust_centre.updated(known, update)
 
     def _zdp_received(self, indication: ApsIndication, body: bytes) -> None:
         if indication.cluster == zdp.ZdpCluster.DEVICE_ANNOUNCE:
             announce = zdp.DeviceAnnounce.from_bytes(body)
             child = self._nwk.neighbours.get(announce.address)
             if child is not None and child.ieee == announce.ieee:
-                child.receiver_on_when_idle = Capability.from_octet(announce.capability).receiver_on_when_idle
+                capability = Capability.from_octet(announce.capability)
+                child.receiver_on_when_idle = capability.receiver_on_when_idle
+                child.is_router = capability.full_function
         self._tell(indication)
 
     def data_was_for(self, destination: int, *, pending: bool) -> None:
@@ -256,67 +283,20 @@ class ZigbeeCoordinator(ZigbeeNode):
     def parent_lost(self) -> None:
         """Never called: a coordinator has no parent."""
 
-    # Association
+    # Children
+
+    def beacon(self) -> mac.Beacon | None:
+        network = self.network
+        if network is None:
+            return None
+        room = self.parent.has_room_for()
+        return mac.Beacon(self.permitting, network.extended_pan_id, update_id=network.update_id, has_room=room)
+
+    def admit(self, ieee: Eui64, address: NwkAddress, capability: Capability, kind: JoinKind) -> None:
+        self.trust_centre.admit(ieee, address, capability, kind)
 
     def mac_received(self, frame: MacFrame, lqi: int) -> None:  # noqa: ARG002 the node's shape
-        if frame.type is not MacType.COMMAND or self.network is None:
-            return
-        match frame.payload[0] if frame.payload else None:
-            case MacCommand.BEACON_REQUEST:
-                self._send_beacon(self.network)
-            case MacCommand.ASSOCIATION_REQUEST:
-                self._associate(frame)
-            case MacCommand.DATA_REQUEST:
-                self.parent.polled(frame)
-            case MacCommand.DISASSOCIATION_NOTIFICATION:
-                pass  # ZigBee devices leave by a NWK command
-            case _:
-                self.counters.unexpected += 1
-
-    def _send_beacon(self, network: NetworkState) -> None:
-        beacon = mac.Beacon(
-            self.permitting, network.extended_pan_id, update_id=network.update_id, has_room=self.parent.has_room_for()
-        ).to_bytes()
-        self._nwk.radio.transmit(
-            MacFrame(
-                MacType.BEACON,
-                self._nwk.next_mac_sequence(),
-                source_mode=AddressMode.SHORT,
-                source_pan=network.pan_id,
-                source=COORDINATOR,
-                payload=beacon,
-            ).to_bytes()
-        )
-
-    def _associate(self, frame: MacFrame) -> None:
-        if frame.source_mode is not AddressMode.EXTENDED or len(frame.payload) != 2:
-            raise MalformedFrameError("association request", "extended source and one octet expected", 0)
-        ieee = Eui64(frame.source)
-        capability = Capability.from_octet(frame.payload[1])
-        address, status = NwkAddress(mac.NO_SHORT_ADDRESS), AssociationStatus.SUCCESS
-        if not self.permitting:
-            status = AssociationStatus.PAN_ACCESS_DENIED
-        elif known := self.parent.child(ieee):
-            address = known.address
-        elif not capability.full_function and not self.parent.has_room_for():
-            status = AssociationStatus.PAN_AT_CAPACITY
-        else:
-            address = self.parent.address_for(ieee)
-
-        def done(result: ApsStatus) -> None:
-            if result is ApsStatus.SUCCESS and status is AssociationStatus.SUCCESS:
-                self.trust_centre.admit(ieee, address, capability, JoinKind.ASSOCIATED)
-
-        self.parent.indirect.drop(ieee, ApsStatus.EXPIRED)
-        self.parent.indirect.put(
-            ieee, lambda pending, sent: self._send_response(ieee, address, status, pending, sent), done
-        )
-
-    def _send_response(self, ieee: Eui64, address: int, status: int, pending: bool, sent: Done) -> None:
-        device, self_ = ((AddressMode.EXTENDED, self._nwk.pan, address) for address in (ieee, self.ieee))
-        response = mac.AssociationResponse(address, status).to_bytes()
-        frame = mac.command_frame(self._nwk.next_mac_sequence(), device, self_, response, pending=pending)
-        self._nwk.radio.transmit(frame, lambda acked, _pending: sent(ApsStatus.SUCCESS if acked else ApsStatus.NO_ACK))
+        self._adoption.mac_received(frame)
 
     # Leaving
 
@@ -333,7 +313,7 @@ class ZigbeeCoordinator(ZigbeeNode):
         self.listener.child_gone(child.ieee, child.address)
 
     def remove(self, ieee: Eui64) -> None:
-        """Ask a child to leave (NWK Leave). One that cannot be reached is struck off."""
+        """Ask a child to leave (NWK Leave), or its router to send it away. One out of reach is struck off."""
         child = self.parent.child(ieee)
         if child is None:
             return
@@ -344,5 +324,8 @@ class ZigbeeCoordinator(ZigbeeNode):
                 self.parent.drop(child)
                 self.listener.device_left(child.ieee, child.address)
 
+        if child.via is not None:
+            self._aps.send_command(child.via, RemoveDevice(ieee).to_bytes(), done=done)
+            return
         leave = nwk.Leave(request=True).to_bytes()
         self.parent.forward(self._nwk.frame(child.address, leave, radius=1, command=True, destination_ieee=ieee), done)

@@ -72,10 +72,11 @@ class EndDevice(ZigbeeNode):
         position_m: tuple[float, float] = (0.0, 0.0),
         radio_delay_s: float = 0.0,
         insists_on_link_key: bool = False,
+        routes: bool = False,
+        hears: frozenset[int] | None = None,
     ) -> None:
-        super().__init__(
-            ieee, medium, scheduler, random, link_key=self.link_key, parent=COORDINATOR, position_m=position_m
-        )
+        super().__init__(ieee, medium, scheduler, random, link_key=self.link_key, routes=routes, position_m=position_m)
+        self._nwk.radio.hears = hears
         self.listener: DeviceListener | None = listener
         self.persistent_state = DeviceState(LinkKey(link_key))
         self._preconfigured_key = link_key
@@ -159,22 +160,29 @@ class EndDevice(ZigbeeNode):
         self.joined = True
         self._nwk.radio.delay_s = self._radio_delay_s
         self._nwk.missed = 0
-        announce = zdp.DeviceAnnounce(self.address, self.ieee, self.capability().to_octet())
-        self._send_zdp(BROADCAST_RX_ON, ZdpCluster.DEVICE_ANNOUNCE, announce.to_bytes())
-        frame = self._nwk.frame(
-            COORDINATOR,
-            CHILD_TIMEOUT.to_bytes(),
-            radius=1,
-            command=True,
-            destination_ieee=self.persistent_state.trust_centre,
-            source_ieee=self.ieee,
-        )
-        self.forward(frame, None)
-        self._polling.start()
+        self._announce()
+        self._settle()
         if not rejoined:
             self._key_asker.begin()
         if self.listener is not None:
             self.listener.joined(self.address, rejoined=rejoined)
+
+    def _announce(self) -> None:
+        announce = zdp.DeviceAnnounce(self.address, self.ieee, self.capability().to_octet())
+        self._send_zdp(BROADCAST_RX_ON, ZdpCluster.DEVICE_ANNOUNCE, announce.to_bytes())
+
+    def _settle(self) -> None:
+        """As a child of its parent."""
+        frame = self._nwk.frame(
+            self._nwk.parent,
+            CHILD_TIMEOUT.to_bytes(),
+            radius=1,
+            command=True,
+            destination_ieee=self.ieee_of(self._nwk.parent),
+            source_ieee=self.ieee,
+        )
+        self.forward(frame, None)
+        self._polling.start()
 
     def join_failed(self, reason: str) -> None:
         """From joining.py: this attempt came to nothing; another one follows."""
@@ -190,14 +198,14 @@ class EndDevice(ZigbeeNode):
 
         self._nwk.install_key(key, sequence, FrameCounter(state.network_frame_counter, store))
         if state.trust_centre is not None:
-            self._nwk.neighbours = {COORDINATOR: Neighbour(state.trust_centre, COORDINATOR, True, is_router=True)}
+            self._nwk.neighbours[COORDINATOR] = Neighbour(state.trust_centre, COORDINATOR, True, is_router=True)
 
     def leave(self, *, rejoin: bool) -> None:
         if rejoin:
             self.rejoin()
             return
         notice = nwk.Leave(request=False).to_bytes()
-        frame = self._nwk.frame(COORDINATOR, notice, radius=1, command=True, source_ieee=self.ieee)
+        frame = self._nwk.frame(self._nwk.parent, notice, radius=1, command=True, source_ieee=self.ieee)
 
         def gone(_status: ApsStatus) -> None:
             self._go_silent()
@@ -246,13 +254,13 @@ class EndDevice(ZigbeeNode):
 
     def forward(self, frame: NwkFrame, done: Done | None) -> None:
         """Everything goes through the parent, broadcasts too (Zigbee PRO 3.6.5; for every child: our choice)."""
-        self._nwk.emit(frame, COORDINATOR, done)
+        self._nwk.emit(frame, self._nwk.parent, done)
 
     def arrived(self, arrival: Arrival) -> None:
         frame = arrival.frame
         if frame.source == self._nwk.address:
             return
-        if arrival.mac_source != COORDINATOR:
+        if arrival.mac_source != self._nwk.parent:
             self.counters.unexpected += 1
         elif arrival.sender is None and not self._joining.hears_in_the_clear:
             self.counters.nwk_unsecured += 1
@@ -274,7 +282,7 @@ class EndDevice(ZigbeeNode):
             self._joining.rejoin_answered(arrival, nwk.RejoinResponse.from_bytes(payload))
         elif arrival.sender is None:
             self.counters.nwk_unsecured += 1
-        elif command == NwkCommand.LEAVE and arrival.frame.source == COORDINATOR and self.joined:
+        elif command == NwkCommand.LEAVE and arrival.frame.source in {COORDINATOR, self._nwk.parent} and self.joined:
             leave = nwk.Leave.from_bytes(payload)
             if leave.request:
                 self.leave(rejoin=leave.rejoin)
@@ -380,19 +388,26 @@ class EndDevice(ZigbeeNode):
     def ieee_of(self, address: NwkAddress) -> Eui64 | None:
         if address == COORDINATOR:
             return self.persistent_state.trust_centre
-        return self.ieee if address == self._nwk.address else None
+        if address == self._nwk.address:
+            return self.ieee
+        known = self._nwk.neighbours.get(address)
+        return None if known is None else known.ieee
 
     def link_key(self, partner: Eui64) -> LinkKey | None:
         return self.persistent_state.link_key if partner == self.persistent_state.trust_centre else None
 
     def node_descriptor(self) -> zdp.NodeDescriptor:
-        return zdp.NodeDescriptor(2, self.capability().to_octet(), self.manufacturer, _COMPLIANCE_REVISION)
+        capability = self.capability()
+        kind = 1 if capability.full_function else 2
+        return zdp.NodeDescriptor(kind, capability.to_octet(), self.manufacturer, _COMPLIANCE_REVISION)
 
     def neighbours(self) -> Iterable[zdp.Neighbour]:
-        trust_centre = self.persistent_state.trust_centre
-        if trust_centre is None:
+        address = self._nwk.parent
+        ieee = self.ieee_of(address)
+        if ieee is None:
             return ()
-        return (zdp.Neighbour(self.persistent_state.extended_pan_id, trust_centre, COORDINATOR, 0, True, 0, depth=0),)
+        kind = 0 if address == COORDINATOR else 1
+        return (zdp.Neighbour(self.persistent_state.extended_pan_id, ieee, address, kind, True, 0, depth=kind),)
 
     def known_address(self, ieee: int) -> int | None:
         return self.address if ieee == self.ieee else None

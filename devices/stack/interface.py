@@ -116,7 +116,7 @@ class NetworkState:
 
 @dataclass(slots=True)
 class Neighbour:
-    """Who is one hop away: a device that this coordinator let onto its network, or the parent of an end device."""
+    """Whom a node knows by both addresses: its child, its parent, or (`via`) another router's child."""
 
     ieee: Eui64
     address: NwkAddress
@@ -124,6 +124,7 @@ class Neighbour:
     is_router: bool = False
     timeout_s: float = CHILD_TIMEOUT_S
     last_heard_s: float = field(default=0.0, compare=False)
+    via: NwkAddress | None = None  # the router whose child it is; None: it is one hop away
 
 
 @dataclass(slots=True)

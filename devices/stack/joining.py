@@ -9,7 +9,7 @@ from collections.abc import Callable
 from enum import Enum, auto
 from typing import TYPE_CHECKING, Protocol
 
-from devices.stack.interface import COORDINATOR, Eui64, NwkAddress
+from devices.stack.interface import COORDINATOR, Eui64, Neighbour, NwkAddress
 from devices.stack.nwk_layer import Arrival, NwkLayer
 from devices.stack.persisted import DeviceState
 from devices.time import Scheduler, Timer
@@ -74,7 +74,7 @@ class Joining:
         self._poll_timer: Timer | None = None
         self._rejoining = False
         self._failures = 0
-        self._found: list[tuple[int, int, int, mac.Beacon]] = []
+        self._found: list[tuple[int, int, int, NwkAddress, mac.Beacon]] = []
 
     @property
     def waits_for_key(self) -> bool:
@@ -149,7 +149,7 @@ class Joining:
         else:
             wanted = beacon.permit and beacon.has_room
         if wanted:
-            self._found.append((lqi, self._radio.channel, frame.source_pan, beacon))
+            self._found.append((lqi, self._radio.channel, frame.source_pan, NwkAddress(frame.source), beacon))
 
     def _choose(self) -> None:
         if not self._found:
@@ -157,7 +157,7 @@ class Joining:
             return
         # The best heard; among equals the one found first, but another one after a failure.
         best = sorted(self._found, key=lambda found: -found[0])
-        _, channel, pan, beacon = best[self._failures % len(best)]
+        _, channel, pan, self._nwk.parent, beacon = best[self._failures % len(best)]
         state = self._device.persistent_state
         state.channel, state.pan_id, state.extended_pan_id = channel, pan, beacon.extended_pan
         self._nwk.pan = pan
@@ -174,13 +174,13 @@ class Joining:
         self._radio.tune(state.channel, state.pan_id, mac.BROADCAST)
         capability = self._device.capability().to_octet()
         request = bytes((MacCommand.ASSOCIATION_REQUEST, capability))
-        self._radio.transmit(self._to_coordinator(request, mac.BROADCAST), self._association_requested)
+        self._radio.transmit(self._to_parent(request, mac.BROADCAST), self._association_requested)
 
-    def _to_coordinator(self, command: bytes, own_pan: int) -> bytes:
+    def _to_parent(self, command: bytes, own_pan: int) -> bytes:
         """From a device that has no address yet."""
-        coordinator = AddressMode.SHORT, self._device.persistent_state.pan_id, COORDINATOR
+        parent = AddressMode.SHORT, self._device.persistent_state.pan_id, self._nwk.parent
         device = AddressMode.EXTENDED, own_pan, self._device.ieee
-        return mac.command_frame(self._nwk.next_mac_sequence(), coordinator, device, command)
+        return mac.command_frame(self._nwk.next_mac_sequence(), parent, device, command)
 
     def _association_requested(self, acked: bool, _pending: bool) -> None:
         if self._phase is not _Phase.ASSOCIATING:
@@ -192,13 +192,14 @@ class Joining:
 
     def _fetch_association(self) -> None:
         poll = bytes((MacCommand.DATA_REQUEST,))
-        self._radio.transmit(self._to_coordinator(poll, self._device.persistent_state.pan_id))
+        self._radio.transmit(self._to_parent(poll, self._device.persistent_state.pan_id))
         self._wait(RESPONSE_WAIT_S, lambda: self._failed("no association response"))
 
     def association_answered(self, frame: MacFrame) -> None:
         if self._phase is not _Phase.ASSOCIATING:
             return
         response = mac.AssociationResponse.from_bytes(frame.payload)
+        self._know_parent(frame.source)
         if response.status != AssociationStatus.SUCCESS:
             self._failed(f"the association was refused with status {response.status}")
             return
@@ -207,6 +208,12 @@ class Joining:
         state.address = NwkAddress(response.address)
         self._radio.tune(state.channel, state.pan_id, response.address)
         self._wait_for_key()
+
+    def _know_parent(self, ieee: int | None) -> None:
+        """By the address in what it answered; the coordinator is known as the trust centre, once the key is there."""
+        parent = self._nwk.parent
+        if ieee is not None and parent != COORDINATOR:
+            self._nwk.neighbours[parent] = Neighbour(Eui64(ieee), parent, True, is_router=True)
 
     # The network key
 
@@ -240,16 +247,17 @@ class Joining:
         self._phase = _Phase.REJOINING_SECURED if secured else _Phase.REJOINING_UNSECURED
         self._device.address = state.address
         self._radio.tune(state.channel, state.pan_id, state.address)
+        parent = self._nwk.parent
         frame = self._nwk.frame(
-            COORDINATOR,
+            parent,
             nwk.RejoinRequest(self._device.capability().to_octet()).to_bytes(),
             radius=1,
             command=True,
             secured=secured,
-            destination_ieee=state.trust_centre,
+            destination_ieee=state.trust_centre if parent == COORDINATOR else None,
             source_ieee=self._device.ieee,
         )
-        self._nwk.emit(frame, COORDINATOR)
+        self._nwk.emit(frame, parent)
         self._wait(RESPONSE_WAIT_S, lambda: self._failed("no answer to the rejoin request"))
         self._poll_while_waiting()
 
@@ -263,6 +271,7 @@ class Joining:
             self._failed(f"the rejoin was refused with status {response.status}")
             return
         state = self._device.persistent_state
+        self._know_parent(arrival.frame.source_ieee)
         state.address = self._device.address = NwkAddress(response.address)
         self._radio.tune(state.channel, state.pan_id, response.address)
         if secured:

@@ -5,6 +5,7 @@ not ask, since theirs comes of key establishment (Zigbee PRO r21 4.7.3; base dev
 here. Which key a chip gives away is its own affair: `LinkKeys.offer`.
 """
 
+from collections.abc import Callable
 from typing import Protocol
 
 from cryptography.hazmat.primitives.ciphers.aead import AESCCM
@@ -16,7 +17,15 @@ from devices.stack.nwk_layer import Arrival, Counters, Done
 from devices.stack.persisted import DeviceState
 from devices.time import Scheduler, Timer
 from devices.wire.aps import ApsCommandFrame, ApsSecurity, ApsType, seal, unseal
-from devices.wire.aps_commands import ApsCommand, ConfirmKey, KeyType, RequestLinkKey, TransportLinkKey, VerifyKey
+from devices.wire.aps_commands import (
+    ApsCommand,
+    ConfirmKey,
+    KeyType,
+    RequestLinkKey,
+    TransportLinkKey,
+    UpdateDevice,
+    VerifyKey,
+)
 from devices.wire.errors import FrameSecurityError
 from devices.wire.nwk import NwkFrame
 from devices.wire.security import KeyIdentifier, cipher_for
@@ -91,10 +100,18 @@ class _Side:
 
 
 class KeyGiver(_Side):
-    """The trust centre's side."""
+    """The trust centre's side. `updated` has what else comes under a link key: a router's word of its child."""
 
-    def __init__(self, node: Speaker, aps: ApsLayer, counters: Counters, link_keys: LinkKeys) -> None:
+    def __init__(
+        self,
+        node: Speaker,
+        aps: ApsLayer,
+        counters: Counters,
+        link_keys: LinkKeys,
+        updated: Callable[[int, UpdateDevice], None],
+    ) -> None:
         super().__init__(node, aps, counters)
+        self._updated = updated
         self._link_keys = link_keys
         self._offered: dict[Eui64, LinkKey] = {}
 
@@ -111,6 +128,8 @@ class KeyGiver(_Side):
         if secured and plain[:1] == bytes((ApsCommand.REQUEST_KEY,)):
             RequestLinkKey.from_bytes(plain)
             self._offer(arrival.frame.source, device)
+        elif secured and plain[:1] == bytes((ApsCommand.UPDATE_DEVICE,)):
+            self._updated(arrival.frame.source, UpdateDevice.from_bytes(plain))
         elif not secured and plain[:1] == bytes((ApsCommand.VERIFY_KEY,)):
             self._verify(arrival.frame.source, device, VerifyKey.from_bytes(plain))
         else:

@@ -48,7 +48,7 @@ class ZigbeeNode(NwkNode, ApsNode, zdo.ZdpSubject, ABC):
         random: "Random",
         *,
         link_key: Callable[[Eui64], LinkKey | None],
-        parent: NwkAddress | None = None,
+        routes: bool = True,
         host_fragments: bool = False,
         position_m: tuple[float, float] = (0.0, 0.0),
     ) -> None:
@@ -61,7 +61,7 @@ class ZigbeeNode(NwkNode, ApsNode, zdo.ZdpSubject, ABC):
         self._scheduler = scheduler
         self._random = random
         self._medium = medium
-        self._nwk = NwkLayer(self, ieee, medium, self.counters, parent=parent, position_m=position_m)
+        self._nwk = NwkLayer(self, ieee, medium, self.counters, routes=routes, position_m=position_m)
         self._aps = ApsLayer(
             self,
             self._nwk,

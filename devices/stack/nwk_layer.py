@@ -1,7 +1,6 @@
 """The NWK layer of one node: builds and protects frames, opens and checks those that arrive, gives them to the radio.
 
-It knows the network key, the frame counters of both directions and the neighbours; of routes it knows nothing, because
-the network is one hop wide.
+It knows the network key, the frame counters of both directions and the neighbours. Routes are in routing.py.
 """
 
 from collections.abc import Callable
@@ -9,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from devices.medium.medium import Medium
-from devices.stack.interface import ApsStatus, Neighbour, NwkAddress
+from devices.stack.interface import COORDINATOR, ApsStatus, Neighbour, NwkAddress
 from devices.wire import mac, security
 from devices.wire.errors import FrameSecurityError, MalformedFrameError
 from devices.wire.mac import MacFrame, MacType
@@ -78,7 +77,7 @@ class Arrival(NamedTuple):
 
     frame: NwkFrame
     sender: int | None
-    originator: int | None  # the IEEE address of who made the frame; None where it was relayed or came in the clear
+    originator: int | None  # the IEEE address of who made the frame; None where it is not known or came in the clear
     mac_source: int
     lqi: int
     rssi: int
@@ -89,7 +88,7 @@ class NwkNode(Protocol):
 
     def arrived(self, arrival: Arrival) -> None: ...
     def forward(self, frame: NwkFrame, done: Done | None) -> None:
-        """Send a frame whose destination is no neighbour that listens: a broadcast, a sleeper, somebody unknown."""
+        """Send a frame whose destination is no child that listens: a broadcast, a sleeper, somebody further away."""
         ...
 
     def mac_received(self, frame: MacFrame, lqi: int) -> None:
@@ -101,13 +100,13 @@ class NwkNode(Protocol):
         ...
 
     def parent_lost(self) -> None:
-        """Only with `parent`: it has left PARENT_LOST_AFTER transmissions without acknowledgement."""
+        """It has left PARENT_LOST_AFTER transmissions without acknowledgement."""
         ...
 
 
 class NwkLayer:
-    """`neighbours` are the children of a coordinator or the parent of an end device, by address; `incoming` holds the
-    highest frame counter accepted from each; `parent`, where there is one, takes every frame that is sent.
+    """`neighbours` are those whose IEEE address is known, by network address; `incoming` holds the highest frame
+    counter accepted from each; `parent` takes every frame that is sent, unless the node finds routes itself (`routes`).
     """
 
     def __init__(
@@ -117,18 +116,19 @@ class NwkLayer:
         medium: Medium,
         counters: Counters,
         *,
-        parent: int | None = None,
+        routes: bool = True,
         position_m: tuple[float, float] = (0.0, 0.0),
     ) -> None:
         self.address = OFF_NETWORK
         self.pan = 0xFFFF
-        self.parent = parent
+        self.parent = COORDINATOR
         self.sleepy = False
         self.missed = 0  # transmissions to the parent in a row that it did not acknowledge
         self.neighbours: dict[int, Neighbour] = {}
         self.incoming: dict[int, int] = {}
         self.radio = medium.attach(ieee, self.heard, position_m)
         self._node = node
+        self._routes = routes
         self._ieee = ieee
         self._medium = medium
         self._counters = counters
@@ -181,10 +181,10 @@ class NwkLayer:
 
     def send(self, destination: int, payload: bytes, radius: int, done: Done | None) -> None:
         """An APS frame in a secured data frame, to its next hop."""
-        hop = self.parent
-        if hop is None:
+        hop: int = self.parent
+        if self._routes:
             neighbour = self.neighbours.get(destination)
-            if neighbour is None or not neighbour.receiver_on_when_idle:
+            if neighbour is None or neighbour.via is not None or not neighbour.receiver_on_when_idle:
                 self._node.forward(self.frame(destination, payload, radius=radius), done)
                 return
             hop = destination
@@ -214,21 +214,21 @@ class NwkLayer:
             return
 
         def sent(acked: bool, _pending: bool) -> None:
-            self.acknowledged(acked)
+            self.acknowledged(acked, hop)
             if done is not None:
                 done(ApsStatus.SUCCESS if acked else ApsStatus.NO_ACK)
 
         whole = mac.data_frame(self.next_mac_sequence(), self.pan, hop, self.address, octets, pending=pending)
         self.radio.transmit(whole, sent)
 
-    def acknowledged(self, acked: bool) -> None:
+    def acknowledged(self, acked: bool, hop: int) -> None:
         """Count whether the MAC acknowledged what was sent; too often not means that the parent is lost."""
-        if acked:
-            self.missed = 0
+        if not acked:
+            self._counters.mac_failures += 1
+        if hop != self.parent:
             return
-        self._counters.mac_failures += 1
-        self.missed += 1
-        if self.parent is not None and self.missed >= PARENT_LOST_AFTER:
+        self.missed = 0 if acked else self.missed + 1
+        if self.missed >= PARENT_LOST_AFTER:
             self._node.parent_lost()
 
     # Receiving
@@ -269,5 +269,9 @@ class NwkLayer:
             counters.nwk_replays += 1
             return None
         self.incoming[sender] = counter
-        originator = sender if frame.source == outer.source else None
+        originator = sender if frame.source == outer.source else self._ieee_at(frame.source)
         return Arrival(frame, sender, originator, outer.source, lqi, rssi)
+
+    def _ieee_at(self, address: int) -> int | None:
+        neighbour = self.neighbours.get(address)
+        return None if neighbour is None else neighbour.ieee

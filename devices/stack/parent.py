@@ -1,4 +1,4 @@
-"""A coordinator as parent: its children, the frames that wait for those that sleep, and when a silent one is forgotten.
+"""A coordinator or router as parent: its children, what waits for those that sleep, and when a silent one is forgotten.
 
 Whom it may adopt, and with which key, is the trust centre's business (trust_centre.py).
 """
@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from devices.stack.indirect import IndirectQueue
-from devices.stack.interface import ApsStatus, Eui64, Neighbour, NetworkState, NwkAddress
+from devices.stack.interface import ApsStatus, Eui64, Neighbour, NwkAddress
 from devices.stack.nwk_layer import Arrival, Counters, Done, NwkLayer, is_broadcast
 from devices.time import Scheduler, Timer
 from devices.wire import mac, nwk
@@ -25,7 +25,8 @@ _DATA_REQUEST = bytes((MacCommand.DATA_REQUEST,))
 
 
 class Parent:
-    """`start` it with the network whose children it has; `nwk_layer.neighbours` has them by address.
+    """`start` it with its children, among whom a coordinator has those of other routers (`Neighbour.via`) too;
+    `nwk_layer.neighbours` has them by address.
 
     `child_gone` is told of each child just before it is dropped.
     """
@@ -48,11 +49,11 @@ class Parent:
         self._children: dict[Eui64, Neighbour] = {}
         self._ageing: Timer | None = None
 
-    def start(self, network: NetworkState) -> None:
-        self._children = network.children
-        self._nwk.neighbours = {child.address: child for child in network.children.values()}
+    def start(self, children: dict[Eui64, Neighbour]) -> None:
+        self._children = children
         now = self._scheduler.now
-        for child in network.children.values():
+        for child in children.values():
+            self._nwk.neighbours[child.address] = child
             child.last_heard_s = now
         self._ageing = self._scheduler.call_later(AGEING_INTERVAL_S, self._age_children)
 
@@ -68,10 +69,15 @@ class Parent:
     def child(self, ieee: Eui64) -> Neighbour | None:
         return self._children.get(ieee)
 
+    def has_at(self, address: int) -> bool:
+        """Whether a child of ours has this network address."""
+        child = self._nwk.neighbours.get(address)
+        return child is not None and child.via is None and child.ieee in self._children
+
     def has_room_for(self, ieee: Eui64 | None = None) -> bool:
         """Whether another end device finds place, or this one, which may have its place already. Routers need none."""
         return ieee in self._children or self.maximum_children > sum(
-            not child.is_router for child in self._children.values()
+            not child.is_router and child.via is None for child in self._children.values()
         )
 
     def adopt(self, child: Neighbour) -> None:
@@ -120,7 +126,7 @@ class Parent:
         self._ageing = self._scheduler.call_later(AGEING_INTERVAL_S, self._age_children)
         now = self._scheduler.now
         for child in tuple(self._children.values()):
-            if now - child.last_heard_s > child.timeout_s:
+            if child.via is None and now - child.last_heard_s > child.timeout_s:
                 self.drop(child)
 
     # Frames for children
@@ -148,8 +154,8 @@ class Parent:
         """Once over the air, and for 0xFFFF to each sleeping child in turn (Zigbee PRO 3.6.5)."""
         self._nwk.emit(frame, mac.BROADCAST, done)
         if frame.destination == mac.BROADCAST:
-            for child in self._nwk.neighbours.values():
-                if not child.receiver_on_when_idle and child.address != frame.source:
+            for child in self._children.values():
+                if child.via is None and not child.receiver_on_when_idle and child.address != frame.source:
                     self.hold(frame, child.address, None)
 
     def has_pending(self, octets: bytes) -> bool:
@@ -164,7 +170,7 @@ class Parent:
 
     def _is_unknown(self, poll: MacFrame) -> bool:
         """Whether it is of a device that takes us for its parent and is no child of ours, or no longer."""
-        return poll.source_mode is AddressMode.SHORT and poll.source not in self._nwk.neighbours
+        return poll.source_mode is AddressMode.SHORT and not self.has_at(poll.source)
 
     def polled(self, frame: MacFrame) -> None:
         if self._is_unknown(frame):

@@ -48,7 +48,7 @@ def network_to_json(network: NetworkState) -> Persisted:
         "manager": network.manager,
         "update_id": network.update_id,
         "children": [
-            [child.ieee, child.address, child.receiver_on_when_idle, child.is_router, child.timeout_s]
+            [child.ieee, child.address, child.receiver_on_when_idle, child.is_router, child.timeout_s, child.via]
             for child in network.children.values()
         ],
     }
@@ -56,8 +56,10 @@ def network_to_json(network: NetworkState) -> Persisted:
 
 def network_from_json(stored: Persisted) -> NetworkState:
     children = {}
-    for ieee, address, receiver_on_when_idle, is_router, timeout_s in stored["children"]:
-        children[Eui64(ieee)] = Neighbour(Eui64(ieee), NwkAddress(address), receiver_on_when_idle, is_router, timeout_s)
+    for ieee, address, receiver_on_when_idle, is_router, timeout_s, via in stored["children"]:
+        children[Eui64(ieee)] = Neighbour(
+            Eui64(ieee), NwkAddress(address), receiver_on_when_idle, is_router, timeout_s, via=via
+        )
     return NetworkState(
         channel=int(stored["channel"]),
         pan_id=int(stored["pan_id"]),

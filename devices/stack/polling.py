@@ -5,7 +5,6 @@ A device whose receiver is always on polls too, rarely, to show that it is alive
 
 from collections.abc import Callable
 
-from devices.stack.interface import COORDINATOR
 from devices.stack.nwk_layer import NwkLayer
 from devices.time import Scheduler, Timer
 from devices.wire import mac, nwk
@@ -72,13 +71,15 @@ class Polling:
 
     def poll(self) -> None:
         """MAC data request to the parent: fetches what waits there, and shows that we are alive."""
-        parent, self_ = ((AddressMode.SHORT, self._nwk.pan, address) for address in (COORDINATOR, self._nwk.address))
+        parent, self_ = (
+            (AddressMode.SHORT, self._nwk.pan, address) for address in (self._nwk.parent, self._nwk.address)
+        )
         poll = bytes((MacCommand.DATA_REQUEST,))
         frame = mac.command_frame(self._nwk.next_mac_sequence(), parent, self_, poll)
         self._nwk.radio.transmit(frame, self._polled)
 
     def _polled(self, acked: bool, pending: bool) -> None:
-        self._nwk.acknowledged(acked)
+        self._nwk.acknowledged(acked, self._nwk.parent)
         if pending:
             self.stay_awake()
 

@@ -1,12 +1,11 @@
 """A coordinator as trust centre: which devices it admits, with which link key, and who never used the network key.
 
-Left out: key updates, and whatever comes by way of a router.
+Left out: key updates.
 """
 
 from chf.crypto.mmo import key_transport_key
 from devices.stack.aps_layer import ApsLayer
 from devices.stack.interface import (
-    ApsStatus,
     CoordinatorListener,
     Eui64,
     JoinKind,
@@ -16,17 +15,20 @@ from devices.stack.interface import (
     NetworkState,
     NwkAddress,
 )
-from devices.stack.nwk_layer import Arrival, NwkLayer
+from devices.stack.nwk_layer import NwkLayer
 from devices.stack.parent import Parent
 from devices.time import Scheduler, Timer
-from devices.wire import nwk
 from devices.wire.aps import ApsCommandFrame, ApsSecurity, seal
-from devices.wire.aps_commands import TransportNetworkKey
-from devices.wire.errors import MalformedFrameError
-from devices.wire.mac import AssociationStatus, Capability
+from devices.wire.aps_commands import DeviceStatus, RemoveDevice, TransportNetworkKey, Tunnel, UpdateDevice
+from devices.wire.mac import Capability
 from devices.wire.security import KeyIdentifier, cipher_for
 
 AUTHENTICATION_S = 10.0  # our choice: a device that has not used the network key by then has not understood it
+_KINDS: dict[int, JoinKind] = {
+    DeviceStatus.UNSECURED_JOIN: JoinKind.ASSOCIATED,
+    DeviceStatus.SECURED_REJOIN: JoinKind.REJOINED_SECURED,
+    DeviceStatus.TRUST_CENTRE_REJOIN: JoinKind.REJOINED_UNSECURED,
+}
 
 
 class TrustCentre:
@@ -70,12 +72,14 @@ class TrustCentre:
         if timer is not None:
             timer.cancel()
 
-    def admit(self, ieee: Eui64, address: NwkAddress, capability: Capability, kind: JoinKind) -> None:
-        """A device has an address now. Unless it proved its network key already, it is sent the key."""
+    def admit(
+        self, ieee: Eui64, address: NwkAddress, capability: Capability, kind: JoinKind, via: NwkAddress | None = None
+    ) -> None:
+        """A device has an address now, from us or `via` a router. Unless it proved its network key, it is sent it."""
         if self._network is None:
             return
         self.proved(ieee)
-        child = Neighbour(ieee, address, capability.receiver_on_when_idle, capability.full_function)
+        child = Neighbour(ieee, address, capability.receiver_on_when_idle, capability.full_function, via=via)
         self._parent.adopt(child)
         self._aps.forget(address)
         if kind is JoinKind.REJOINED_SECURED:
@@ -83,7 +87,7 @@ class TrustCentre:
             return
         key = self._link_keys.for_join(ieee, rejoining=kind is JoinKind.REJOINED_UNSECURED)
         if key is None:
-            self._parent.drop(child)
+            self._send_away(child)
             self._listener.join_refused(ieee, "no link key for this device", kind)
             return
         if kind is JoinKind.ASSOCIATED:
@@ -102,53 +106,51 @@ class TrustCentre:
         command = TransportNetworkKey(network.network_key, network.network_key_sequence, child.ieee, self._ieee)
         frame = ApsCommandFrame(self._aps.next_counter(), command.to_bytes(), security)
         octets = seal(frame, cipher_for(key_transport_key(key.key)), self._ieee)
-        self._parent.forward(self._nwk.frame(child.address, octets, secured=False), None)
+        if child.via is None:
+            self._parent.forward(self._nwk.frame(child.address, octets, secured=False), None)
+        else:
+            self._aps.send_command(child.via, Tunnel(child.ieee, octets).to_bytes())
+
+    def _send_away(self, child: Neighbour) -> None:
+        if child.via is not None:
+            self._aps.send_command(child.via, RemoveDevice(child.ieee).to_bytes())
+        self._parent.drop(child)
 
     def _never_proved(self, child: Neighbour, kind: JoinKind) -> None:
         del self.unproved[child.ieee]
         if self._parent.child(child.ieee) is child:
             # Anyone can ask for a rejoin in the clear under another's name: that must not cost the other its place.
             if kind is JoinKind.ASSOCIATED:
-                self._parent.drop(child)
+                self._send_away(child)
             reason = "it never used the network key: is its install code another one?"
             self._listener.join_refused(child.ieee, reason, kind)
 
-    def rejoin(self, arrival: Arrival, request: nwk.RejoinRequest) -> None:
-        """Answer a device that comes back, with the network key (secured) or for it (Zigbee PRO 4.6.3.3)."""
-        frame = arrival.frame
-        source = arrival.sender if arrival.sender is not None else frame.source_ieee
-        if source is None or frame.source_ieee not in {None, source}:
-            raise MalformedFrameError("rejoin request", "no IEEE address", 0)
-        ieee = Eui64(source)
-        secured = arrival.sender is not None
-        refused = None
-        if not secured and not self.unsecured_rejoin_allowed:
-            refused = "unsecured rejoin is not allowed"
-        elif not secured and self._link_keys.for_join(ieee, rejoining=True) is None:
-            refused = "no link key for this device"
-        if refused is not None:
-            self._listener.join_refused(ieee, refused, JoinKind.REJOINED_UNSECURED)
-        address = self._parent.address_for(ieee, frame.source)
-        capability = Capability.from_octet(request.capability)
-        status = AssociationStatus.SUCCESS if refused is None else AssociationStatus.PAN_ACCESS_DENIED
-        if refused is None and not capability.full_function and not self._parent.has_room_for(ieee):
-            status = AssociationStatus.PAN_AT_CAPACITY
-
-        def done(result: ApsStatus) -> None:
-            if result is ApsStatus.SUCCESS and status is AssociationStatus.SUCCESS:
-                kind = JoinKind.REJOINED_SECURED if secured else JoinKind.REJOINED_UNSECURED
-                self.admit(ieee, address, capability, kind)
-
-        answer = self._nwk.frame(
-            frame.source,
-            nwk.RejoinResponse(address, status).to_bytes(),
-            radius=1,
-            command=True,
-            secured=secured,
-            destination_ieee=ieee,
-            source_ieee=self._ieee,
-        )
-        if capability.receiver_on_when_idle:
-            self._nwk.emit(answer, frame.source, done)
+    def refuses_rejoin(self, ieee: Eui64, secured: bool) -> bool:
+        """Of a device that comes back, with the network key (secured) or for it (Zigbee PRO 4.6.3.3)."""
+        if secured:
+            return False
+        if not self.unsecured_rejoin_allowed:
+            reason = "unsecured rejoin is not allowed"
+        elif self._link_keys.for_join(ieee, rejoining=True) is None:
+            reason = "no link key for this device"
         else:
-            self._parent.hold(answer, frame.source, done)
+            return False
+        self._listener.join_refused(ieee, reason, JoinKind.REJOINED_UNSECURED)
+        return True
+
+    def updated(self, router: Neighbour, update: UpdateDevice) -> None:
+        """A router tells of its child (Zigbee PRO 4.6.3.2): it joined there, came back, or left."""
+        ieee, address = Eui64(update.device), NwkAddress(update.address)
+        kind = _KINDS.get(update.status)
+        if kind is not None:
+            # What the device is, it says when it announces itself.
+            refused = self.refuses_rejoin(ieee, kind is not JoinKind.REJOINED_UNSECURED)
+            if refused:
+                self._aps.send_command(router.address, RemoveDevice(ieee).to_bytes())
+            else:
+                self.admit(ieee, address, Capability(receiver_on_when_idle=True), kind, router.address)
+        elif update.status == DeviceStatus.LEFT:
+            child = self._parent.child(ieee)
+            if child is not None and child.via == router.address:
+                self._parent.drop(child)
+                self._listener.device_left(ieee, address)

@@ -36,7 +36,7 @@ class Halves:
             COORDINATOR_IEEE, self.nwk, aps, self.parent, self.queue, link_keys=self.keys, listener=self.log
         )
         self.network = NetworkState(15, 0x1A62, 0xAA, bytes(16))
-        self.parent.start(self.network)
+        self.parent.start(self.network.children)
         self.trust_centre.start(self.network)
 
     def run(self, seconds: float) -> None:

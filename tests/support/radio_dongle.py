@@ -130,6 +130,9 @@ class MemoryStack:
         device = self.device(ieee)
         return None if device is None else NwkAddress(device.address)
 
+    def parent_of(self, ieee: Eui64) -> NwkAddress:
+        return COORDINATOR
+
     def ieee_of(self, address: NwkAddress) -> Eui64 | None:
         device = self.devices.get(address)
         return None if device is None else device.ieee

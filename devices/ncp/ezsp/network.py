@@ -105,7 +105,12 @@ class Network:
     def device_joined(self, ieee: Eui64, address: NwkAddress, kind: JoinKind) -> None:
         self._tell_child(ieee, address, joining=True)
         self._callback(
-            "trustCenterJoinHandler", address, ieee, _JOIN_STATUS[kind], _USE_PRECONFIGURED_KEY, _COORDINATOR_NODE
+            "trustCenterJoinHandler",
+            address,
+            ieee,
+            _JOIN_STATUS[kind],
+            _USE_PRECONFIGURED_KEY,
+            self._stack.parent_of(ieee),
         )
 
     def join_refused(self, ieee: Eui64, kind: JoinKind, *, ignored: bool) -> None:
@@ -208,7 +213,11 @@ class Network:
 
     def _children(self) -> list[Neighbour]:
         network = self._stack.network
-        return [] if network is None else [child for child in network.children.values() if not child.is_router]
+        return (
+            []
+            if network is None
+            else [child for child in network.children.values() if not child.is_router and child.via is None]
+        )
 
     def get_parent_child_parameters(self) -> tuple[int, int, int]:
         return len(self._children()), 0, NO_NODE

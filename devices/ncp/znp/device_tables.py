@@ -258,7 +258,7 @@ class DeviceTables:
         return items.NO_ADDRESS if entry is None else entry.address
 
     def association_list(self) -> list[Neighbour]:
-        return [child for child in self.children.values() if child.ieee not in self.disowned]
+        return [child for child in self.children.values() if child.ieee not in self.disowned and child.via is None]
 
     def associated(self, child: Neighbour) -> bytes:
         """associated_devices_t."""

@@ -198,7 +198,7 @@ class DeviceObject:
     def device_joined(self, ieee: Eui64, address: NwkAddress, kind: JoinKind) -> None:
         """The trust centre tells of devices that it gave the network key."""
         if kind is not JoinKind.REJOINED_SECURED:
-            self._callback("tcDeviceInd", address, ieee, COORDINATOR)
+            self._callback("tcDeviceInd", address, ieee, self._stack.parent_of(ieee))
 
     def device_left(self, ieee: Eui64, address: NwkAddress) -> None:
         self._callback("leaveInd", address, ieee, 0, 0, 0)
