@@ -41,16 +41,19 @@ def test_a_download_in_blocks_of_any_size_is_byte_exact(bench, size):
     assert bench.state is TransferState.SERVED
 
 
-@pytest.mark.parametrize(("asked", "given"), [(1, 1), (50, 50), (56, 56), (63, 56), (64, 56), (255, 56)])
-def test_a_block_is_what_was_asked_for_up_to_what_a_frame_carries(bench, asked, given):
+SIZES = [(1, 1), (50, 50), (56, 56), (63, 56), (64, 56), (124, 56), (125, 125), (195, 125), (196, 196), (255, 196)]
+
+
+@pytest.mark.parametrize(("asked", "given"), SIZES)
+def test_a_block_is_what_was_asked_for_up_to_what_fills_a_frame_or_whole_fragments(bench, asked, given):
     response = block_response(bench.ask_block(0, asked))
     assert response == zcl.ImageBlock(*IDS, 0, image().content[:given])
 
 
 def test_the_frame_budget_is_a_setting():
-    bench = Bench(OtaPolicy(block_bytes=48))
+    bench = Bench(OtaPolicy(block_bytes=48, fragmented_blocks=False))
     bench.offer()
-    assert len(block_response(bench.ask_block(0, 64)).data) == 48
+    assert len(block_response(bench.ask_block(0, 255)).data) == 48
 
 
 @pytest.mark.parametrize("offset", [0, 1, 49, 500, 950, 999])
@@ -104,6 +107,27 @@ def test_a_block_that_the_dongle_did_not_deliver_goes_again_at_once_acknowledged
     assert bench.fate(delivered=False) == ()
     (asked_again,) = only(Send, bench.ask_block(100))
     assert not asked_again.acknowledged, "the dongle told of the loss, and will tell of the next"
+
+
+def test_a_client_that_misses_a_block_in_fragments_has_none_from_then_on(bench):
+    (block,) = only(Send, bench.ask_block(0, 255))
+    assert block.acknowledged
+    sizes = [len(block_response(bench.ask_block(offset, 255)).data) for offset in (196, 196, 252, 252)]
+    assert sizes == [196, 56, 56, 56]
+    assert only(Send, bench.ask_block(252, 255))[0].acknowledged, "the second time it had no fragments to blame"
+
+
+def test_a_block_in_fragments_that_was_not_delivered_is_the_last_of_them_and_does_not_go_again(bench):
+    bench.ask_block(0, 255, report=False)
+    assert bench.fate(delivered=False) == ()
+    (small,) = only(Send, bench.ask_block(0, 255))
+    assert not small.acknowledged
+
+
+def test_a_device_that_sleeps_gets_no_fragments():
+    bench = Bench()
+    bench.offer(sleepy=True)
+    assert len(block_response(bench.ask_block(0, 255)).data) == 56
 
 
 def test_a_block_that_is_no_longer_wanted_does_not_go_again(bench):

@@ -20,6 +20,8 @@ from chf.zcl.frame import Frame, Status
 
 _BULK = Urgency.BULK
 _BLOCK = Token.BLOCK
+# Three and two whole APS fragments of 71 octets, less the 17 of ZCL; a Z-Stack dongle takes either in one frame.
+_FRAGMENTED_BYTES: Final = (196, 125)
 _FLOOD_WAIT_S: Final = 1  # our choice: long enough that a flood stops, too short to be noticed in a download
 _FLOOD_ALARM_INTERVAL_S: Final = 60.0  # our choice
 _LATE_S: Final = 0.002  # event loops count in milliseconds
@@ -69,13 +71,14 @@ def serve_block(session: Session, endpoint: int, octets: bytes, now: Now, out: l
                 parking.send_away(session, sequence, now, out)
                 return True
             began(session, now, out)
-        end = min(offset + min(maximum, session.policy.block_bytes), session.size_bytes)
-        if session.unacknowledged is not None and session.unacknowledged[0] == offset:
-            session.loses_blocks = True  # it did not come, and the dongle believes that it did
-        acknowledged = session.loses_blocks or session.sleepy or end == session.size_bytes
+        if session.last_block is not None and session.last_block[0] == offset:
+            _doubt(session, session.last_block[1])
+        room = _block_room(session, maximum)
+        end = min(offset + room, session.size_bytes)
+        careful = session.loses_blocks or session.sleepy or room > session.policy.block_bytes
+        acknowledged = careful or end == session.size_bytes
         block = _send_block(session, sequence, offset, end, now, out, acknowledged=acknowledged)
-        if block is not None and not acknowledged:
-            session.unacknowledged = (offset, block)
+        session.last_block = None if block is None else (offset, block)
     return True
 
 
@@ -83,11 +86,31 @@ def block_ended(session: Session, delivered: bool, now: Now, out: list[Told]) ->
     """What became of a block: the last one is sent again, once, where not even the next hop has it."""
     session.in_flight = max(session.in_flight - 1, 0)
     session.in_flight_since = now.instant
-    if delivered or session.ended or session.in_flight or session.unacknowledged is None:
+    if delivered or session.ended or session.in_flight or session.last_block is None:
         return  # with another under way, it asked again meanwhile
-    _, block = session.unacknowledged
-    session.unacknowledged, session.in_flight = None, 1
+    _, block = session.last_block
+    session.last_block = None
+    if block.acknowledged:
+        _doubt(session, block)
+        return
+    session.in_flight = 1
     out.append(replace(block, acknowledged=True))
+
+
+def _doubt(session: Session, block: Send) -> None:
+    """The device asks for it again, or never acknowledged it."""
+    if len(block.payload) > _RESPONSE.size + session.policy.block_bytes:
+        session.takes_fragments = False
+    elif not block.acknowledged:
+        session.loses_blocks = True
+
+
+def _block_room(session: Session, maximum: int) -> int:
+    if session.policy.fragmented_blocks and session.takes_fragments and not session.sleepy:
+        for room in _FRAGMENTED_BYTES:
+            if room <= maximum:
+                return room
+    return min(maximum, session.policy.block_bytes)
 
 
 def serve_page(session: Session, frame: Frame, request: zcl.ImagePageRequest, now: Now, out: list[Told]) -> None:
@@ -196,7 +219,7 @@ def _send_block(
     session: Session, sequence: int, start: int, end: int, now: Now, out: list[Told], *, acknowledged: bool
 ) -> Send | None:
     """Send these bytes, or WAIT_FOR_DATA and None where they would complete the file too early."""
-    session.unacknowledged = None
+    session.last_block = None
     if end == session.size_bytes and session.state in _BEFORE_THE_END:
         if parking.keep_back(session, sequence, now, out):
             return None

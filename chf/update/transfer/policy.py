@@ -24,6 +24,7 @@ class OtaPolicy:
 
     # The data of one block in a secured frame: 127 octets less every header.
     block_bytes: int = 56
+    fragmented_blocks: bool = True  # larger ones for a client that asks for them and puts APS fragments together
     minimum_spacing_s: float = 0.00025  # between the blocks of a page, whatever less is asked; the air takes longer
     crowded_retry_s: float = 0.005  # until a block of a page is tried again that found no room
     # A client that waits for its answers has one or two under way. This many undelivered ones are a flood.

@@ -133,8 +133,9 @@ class Session:
     sent_away_at: Instant = _LONG_AGO
     first_block: tuple[Instant, int] | None = None  # of the download that goes on: when, and at which offset
     measured_s: float | None = None  # the whole download, by the pace of this one
-    unacknowledged: tuple[int, Send] | None = None  # the last block and its offset, where it went without that
+    last_block: tuple[int, Send] | None = None  # that was asked for singly, and its offset
     loses_blocks: bool = False  # and the dongle does not notice
+    takes_fragments: bool = True  # as far as is known
     in_flight: int = 0
     in_flight_since: Instant = _LONG_AGO
     flood_answer_at: Instant = _LONG_AGO
