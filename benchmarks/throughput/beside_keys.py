@@ -89,7 +89,7 @@ class Plan:
             pki.issue(Eui64(eui64))
 
     def write_scenario(self, path: Path, pki: Path) -> None:
-        text = f'[ncp]\neui64 = "{DONGLE:016X}"\n'
+        text = f'ideal = true\n[ncp]\neui64 = "{DONGLE:016X}"\n'
         for eui64 in (DOWNLOADER, *self.others.eui64s):
             text += _DEVICE.format(
                 eui64=eui64,

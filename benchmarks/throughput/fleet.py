@@ -77,11 +77,14 @@ class Fleet:
         overhead = len(_build(wanted)) - wanted
         return _build(wanted - overhead)
 
-    def write_scenario(self, path: Path, *, smart_energy: bool) -> None:
-        """For zigpy endpoints survive a reset, since it adds its own only before the resets of forming a network, and
+    def write_scenario(self, path: Path, *, smart_energy: bool, ideal: bool = True) -> None:
+        """`ideal` is for the speed of a host, with line and air out of its way.
+
+        For zigpy endpoints survive a reset, since it adds its own only before the resets of forming a network, and
         the trust centre removes nobody who asks for no other key, which chf tells it and zigpy does not.
         """
-        text = "[ncp]\nendpoints_survive_reset = true\nrequires_key_exchange = false\n"
+        text = f"ideal = {str(ideal).lower()}\n"
+        text += "[ncp]\nendpoints_survive_reset = true\nrequires_key_exchange = false\n"
         for count, first, delay_s in (
             (self.devices, self.eui64s[0], 0.0),
             (self.slow_devices, self.eui64s[0] + self.devices, self.confirm_ms / 1000),

@@ -85,8 +85,8 @@ def measure(serve: Serve, link: Link, fleet: Fleet, directory: Path) -> Measured
 async def _download(serve: Serve, link: Link, fleet: Fleet, directory: Path, done: Callable[[Measured], None]) -> None:
     times = watch(directory / "times.json", asyncio.get_running_loop().time)
     scenario = directory / "fleet.toml"
-    fleet.write_scenario(scenario, smart_energy=True)
-    text = f"line = {{ baudrate = {link.baudrate} }}\nmedium = {{ airtime = true }}\n" + scenario.read_text()
+    fleet.write_scenario(scenario, smart_energy=True, ideal=False)
+    text = f"line = {{ baudrate = {link.baudrate} }}\n{scenario.read_text()}"
     async with serve(link, fleet, text, directory) as host:
         await host.permit()
         for eui64 in fleet.eui64s:

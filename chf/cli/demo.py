@@ -351,6 +351,7 @@ class _Demo:
         own = "".join(f"{name} = {json.dumps(value)}\n" for name, value in known.items())
         path.write_text(
             f"""seed = {self._options.seed}
+ideal = true  # a few seconds; on a real line and air it would be most of a minute
 
 [ncp]
 eui64 = "{format_eui64(HUB)}"

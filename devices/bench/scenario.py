@@ -15,6 +15,7 @@ from devices.bench.toml_section import ScenarioError, Section, format_eui64
 from devices.medium.medium import MediumSettings
 
 MAX_SEED = 0xFFFF_FFFF  # our choice
+USUAL_BAUDRATE = 115_200  # of most sticks (hw-setup.md)
 MIN_BAUDRATE, MAX_BAUDRATE = 1200, 4_000_000  # our choice
 
 
@@ -22,16 +23,16 @@ MIN_BAUDRATE, MAX_BAUDRATE = 1200, 4_000_000  # our choice
 class LineSettings:
     """The serial line between host and dongle. `baudrate` None: octets take no time."""
 
-    baudrate: int | None = None
+    baudrate: int | None = USUAL_BAUDRATE
 
 
 @dataclass(frozen=True, slots=True)
 class Scenario:
     seed: int = 1
+    line: LineSettings = field(default_factory=LineSettings)
     ncp: NcpSettings = field(default_factory=NcpSettings)
     faults: FaultSettings = field(default_factory=FaultSettings)
     medium: MediumSettings = field(default_factory=MediumSettings)
-    line: LineSettings = field(default_factory=LineSettings)
     devices: tuple[DeviceEntry, ...] = ()
 
 
@@ -53,12 +54,13 @@ def load_scenario(path: Path) -> Scenario:
 def read_scenario(document: dict[str, object], path: Path) -> Scenario:
     """`path` is for messages, and for the files that the scenario names."""
     top = Section(document, path)
+    ideal = top.boolean("ideal", default=False)
     scenario = Scenario(
         seed=top.integer("seed", 1, minimum=0, maximum=MAX_SEED),
+        line=_read_line(top.table("line"), ideal=ideal),
         ncp=read_ncp(top.table("ncp")),
         faults=read_faults(top.table("faults")),
-        medium=_read_medium(top.table("medium")),
-        line=_read_line(top.table("line")),
+        medium=_read_medium(top.table("medium"), ideal=ideal),
         devices=tuple(read_devices(top.tables("device"))),
     )
     top.finish()
@@ -66,9 +68,9 @@ def read_scenario(document: dict[str, object], path: Path) -> Scenario:
     return scenario
 
 
-def _read_medium(section: Section) -> MediumSettings:
+def _read_medium(section: Section, *, ideal: bool) -> MediumSettings:
     settings = MediumSettings(
-        airtime=section.boolean("airtime", default=False),
+        airtime=not ideal,
         loss=section.number("loss", 0.0, maximum=1.0),
         duplication=section.number("duplicate", 0.0, maximum=1.0),
         delay_s=section.number("delay_s", 0.0),
@@ -79,10 +81,10 @@ def _read_medium(section: Section) -> MediumSettings:
     return settings
 
 
-def _read_line(section: Section) -> LineSettings:
-    settings = LineSettings(section.optional_integer("baudrate", minimum=MIN_BAUDRATE, maximum=MAX_BAUDRATE))
+def _read_line(section: Section, *, ideal: bool) -> LineSettings:
+    baudrate = section.integer("baudrate", USUAL_BAUDRATE, minimum=MIN_BAUDRATE, maximum=MAX_BAUDRATE)
     section.finish()
-    return settings
+    return LineSettings(None if ideal else baudrate)
 
 
 def _refuse_duplicates(scenario: Scenario, path: Path) -> None:

@@ -1,9 +1,8 @@
 """The simulated 2.4 GHz radio: who hears which frame, when, and whether the sender gets its acknowledgement.
 
-Every radio sends one frame at a time, with IEEE 802.15.4 acknowledgements and retries. Options bring airtime, loss,
-duplicates, delay and range; the default is a perfect channel that takes no time. Everything on the air, ACKs included,
-goes to the taps with its FCS. Not modelled: collisions (frames queue for the channel), hidden nodes, interference other
-than a noise floor.
+Every radio sends one frame at a time, with IEEE 802.15.4 acknowledgements and retries, and takes the time of that. By
+default nothing is lost, doubled or delayed. Everything on the air, ACKs included, goes to the taps with its FCS. Not
+modelled: collisions (frames queue for the channel), hidden nodes, interference other than a noise floor.
 """
 
 from collections import deque
@@ -39,9 +38,9 @@ _LQI_PER_DB = 255 / _FULL_QUALITY_DB
 
 @dataclass(frozen=True, slots=True)
 class MediumSettings:
-    """What the air is like. Chances are per frame and receiver, 0 to 1; the default is perfect and takes no time."""
+    """What the air is like. Chances are per frame and receiver, 0 to 1; the default loses nothing."""
 
-    airtime: bool = False  # frames, backoff, ACKs and spacing take the time that 2.4 GHz O-QPSK takes
+    airtime: bool = True  # frames, backoff, ACKs and spacing take the time that 2.4 GHz O-QPSK takes
     loss: float = 0.0  # never heard; an ACK is lost as easily as a frame
     duplication: float = 0.0  # heard twice
     delay_s: float = 0.0  # between the air and the receiver's stack

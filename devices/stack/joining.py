@@ -137,8 +137,12 @@ class Joining:
             mac.BROADCAST,
             payload=bytes((MacCommand.BEACON_REQUEST,)),
         )
-        self._radio.transmit(request.to_bytes())
-        self._wait(SCAN_S, lambda: self._scan(channels[1:]))
+        # IEEE 802.15.4 5.1.2.1.2: the receiver is on for so long after the request was sent, however long that took.
+        self._radio.transmit(request.to_bytes(), lambda *_: self._listen(channels[1:]))
+
+    def _listen(self, others: tuple[int, ...]) -> None:
+        if self._phase is _Phase.SCANNING:
+            self._wait(SCAN_S, lambda: self._scan(others))
 
     def beacon_heard(self, frame: MacFrame, lqi: int) -> None:
         if self._phase is not _Phase.SCANNING or frame.source_mode is not AddressMode.SHORT:

@@ -5,7 +5,7 @@ from pathlib import Path
 from random import Random
 
 from benchmarks.throughput.block_times import BlockTimes
-from devices.medium.medium import Medium
+from devices.medium.medium import Medium, MediumSettings
 from devices.stack.interface import Eui64
 from devices.time import EventQueue
 
@@ -105,7 +105,7 @@ def test_octets_of_the_line_count_from_the_first_request_to_the_last_answer(tmp_
 
 def test_a_slow_radio_acknowledges_in_time_and_hears_late() -> None:
     queue = EventQueue(0.0)
-    medium = Medium(queue, Random(1))
+    medium = Medium(queue, Random(1), MediumSettings(airtime=False))
     heard: list[float] = []
     sender = medium.attach(1, lambda *_: None)
     receiver = medium.attach(2, lambda *_: heard.append(queue.now))

@@ -1,5 +1,6 @@
 """The medium by itself: two or three radios and no stack."""
 
+from dataclasses import replace
 from itertools import pairwise
 from random import Random
 
@@ -11,6 +12,7 @@ from devices.wire import mac
 from devices.wire.mac import fcs
 
 PAN = 0x1A62
+INSTANT = MediumSettings(airtime=False)
 
 
 class Pair:
@@ -43,7 +45,7 @@ class Pair:
 
 
 def test_a_frame_is_heard_by_its_destination_alone_and_acknowledged():
-    pair = Pair()
+    pair = Pair(INSTANT)
     pair.send()
     assert (pair.done, pair.heard[2]) == ([], [])
     pair.queue.run_until(0.0)
@@ -94,7 +96,7 @@ def test_frames_of_one_radio_keep_their_order_through_retries():
 
 
 def test_airtime_of_a_full_frame_and_its_acknowledgement():
-    pair = Pair(MediumSettings(airtime=True))
+    pair = Pair()
     pair.send(bytes(116))
     pair.queue.run_until(1.0)
     at = pair.heard[2][0][0]
@@ -107,7 +109,7 @@ def test_airtime_of_a_full_frame_and_its_acknowledgement():
 
 def test_block_exchanges_take_as_long_as_the_formula_says():
     """Request of 71 octets, response of 127, nothing else on the channel: 12.0 ms on average (facts section 12)."""
-    pair = Pair(MediumSettings(airtime=True))
+    pair = Pair()
     answers = 0
 
     def ask() -> None:
@@ -128,7 +130,7 @@ def test_block_exchanges_take_as_long_as_the_formula_says():
 
 
 def test_frames_of_two_radios_take_turns_on_the_channel():
-    pair = Pair(MediumSettings(airtime=True))
+    pair = Pair()
     for number in range(20):
         pair.send(bytes((number,)) * 60)
         pair.radios[3].transmit(mac.data_frame(number, PAN, 2, 3, bytes(60)))
@@ -156,7 +158,7 @@ def test_range_ends_where_the_signal_drops_below_the_sensitivity():
 
 
 def test_delay_duplication_and_reordering():
-    pair = Pair(MediumSettings(delay_s=0.01))
+    pair = Pair(replace(INSTANT, delay_s=0.01))
     pair.send()
     pair.queue.run_until(1.0)
     assert pair.heard[2][0][0] == pytest.approx(0.01)
@@ -174,7 +176,7 @@ def test_delay_duplication_and_reordering():
 
 def test_the_same_seed_gives_the_same_air():
     def record(seed: int) -> list:
-        pair = Pair(MediumSettings(airtime=True, loss=0.3, duplication=0.1, reordering=0.1), seed)
+        pair = Pair(MediumSettings(loss=0.3, duplication=0.1, reordering=0.1), seed)
         for number in range(50):
             pair.send(bytes((number,)))
         pair.queue.run_until(5.0)
@@ -185,7 +187,7 @@ def test_the_same_seed_gives_the_same_air():
 
 
 def test_a_radio_that_is_switched_off_sends_and_hears_nothing_more():
-    pair = Pair(MediumSettings(airtime=True))
+    pair = Pair()
     pair.send()
     pair.send()
     pair.radios[1].switch_off()
@@ -198,7 +200,7 @@ def test_a_radio_that_is_switched_off_sends_and_hears_nothing_more():
 
 
 def test_the_pending_bit_comes_from_the_receiver():
-    pair = Pair()
+    pair = Pair(INSTANT)
     pair.radios[2].pending_for = lambda octets: octets[-1:] == b"\x04"
     poll = mac.MacFrame(
         mac.MacType.COMMAND, 9, mac.AddressMode.SHORT, PAN, 2, mac.AddressMode.SHORT, PAN, 1, b"\x04", ack_request=True

@@ -43,7 +43,6 @@ def test_everything_can_be_said(tmp_path: Path) -> None:
         scan_takes_time = true
         aps_unicast_message_count = 32
         [medium]
-        airtime = true
         loss = 0.1
         duplicate = 0.2
         reorder = 0.3
@@ -101,7 +100,7 @@ def test_a_device_may_join_by_the_key_that_everybody_knows(tmp_path: Path) -> No
 REFUSED: list[tuple[str, str]] = [
     (ppmid(install_code="well-known"), "install_code: is 'well-known' with profile = \"home-automation\" alone"),
     ("seed = ", "is not TOML"),
-    ("sede = 1", "sede: is not known here: use one of device, faults, line, medium, ncp, seed, or remove it"),
+    ("sede = 1", "sede: is not known here: use one of device, faults, ideal, line, medium, ncp, seed, or remove it"),
     ("seed = -1", "seed: lies between 0 and"),
     ("seed = true", "seed: is a whole number such as 10 or 0x0A, not True"),
     ("ncp = 1", r"ncp: is a table: write \[ncp\]"),
@@ -126,7 +125,7 @@ REFUSED: list[tuple[str, str]] = [
     ("[line]\nbaudrate = 300", "line.baudrate: lies between 1200 and 4000000"),
     ("[line]\nspeed = 1", "line.speed: is not known here"),
     ("[medium]\nloss = nan", "medium.loss: lies between"),
-    ("[medium]\nairtime = 'yes'", "medium.airtime: is true or false"),
+    ("ideal = 'yes'", "ideal: is true or false"),
     ("[device]\ntype = 'ppmid'", r"device: is a list of tables: write \[\[device\]\]"),
     ("[[device]]\neui64 = '00-DB-12-34-56-78-90-A4'", r"device\[1\].type: is missing and has no default"),
     (ppmid(type="toaster"), r"device\[1\].type: is one of ppmid"),
@@ -204,7 +203,7 @@ def test_every_example_of_the_page_loads(tmp_path: Path) -> None:
 
 def test_the_page_names_every_key_and_every_event(tmp_path: Path) -> None:
     page = DOCUMENT.read_text()
-    for text in ("x = 1", "[ncp]\nx = 1", "[medium]\nx = 1", ppmid(x=1), ppmid(faults={"x": 1})):
+    for text in ("x = 1", "[ncp]\nx = 1", "[line]\nx = 1", "[medium]\nx = 1", ppmid(x=1), ppmid(faults={"x": 1})):
         with pytest.raises(ScenarioError) as caught:
             load(tmp_path, text)
         keys = re.search(r"use one of (.*), or remove it", str(caught.value))

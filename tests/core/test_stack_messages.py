@@ -31,7 +31,7 @@ def test_an_unacknowledged_message_is_confirmed_by_the_mac():
     air, device, log = on_air()
     confirms = Confirms()
     air.coordinator.send(to_device(device, b"x", acknowledged=False), confirms.append)
-    air.run(0.0)
+    air.run(0.02)
     assert confirms == [ApsStatus.SUCCESS]
     assert [message.payload for message in log.messages] == [b"x"]
     device.power_off()
@@ -55,7 +55,7 @@ def test_a_dead_device_costs_four_tries_and_then_no_ack():
     air.coordinator.send(to_device_at(air, b"x"), confirms.append)
     air.run_until(lambda: confirms)
     assert confirms == [ApsStatus.NO_ACK]
-    assert air.queue.now - start == pytest.approx(4 * 1.6)
+    assert 4 * 1.6 < air.queue.now - start < 4 * 1.6 + 4 * 0.05  # what four tries of the MAC take
     assert len(data_frames(air)) == 4 * (1 + 3)  # APS tries times MAC tries
     assert air.coordinator.counters.aps_retries == 3
 
@@ -148,7 +148,7 @@ def test_a_lost_acknowledgement_makes_a_duplicate_that_is_acknowledged_again_but
 def test_the_same_counter_a_lap_later_is_no_duplicate():
     air, device, _ = on_air()
     for _ in range(300):
-        air.send(to_hub(b"lap", acknowledged=False), device, seconds=0.0)
+        air.send(to_hub(b"lap", acknowledged=False), device, seconds=0.01)
     assert len(air.log.data()) == 300
     assert air.coordinator.counters.aps_duplicates == 0
 
@@ -242,7 +242,7 @@ def test_a_block_that_the_host_does_not_acknowledge_is_repeated_but_shown_once()
 
 def test_a_sleepy_child_gets_its_messages_when_it_polls():
     air, device, log = on_air(poll_interval_s=2.0)
-    air.run(4.0)
+    air.run(5.0)
     confirms = Confirms()
     start = air.queue.now
     air.coordinator.send(to_device(device, b"one", acknowledged=False), confirms.append)
@@ -358,7 +358,7 @@ def test_junk_inside_good_network_security_is_dropped_and_counted():
             continue
         Air.inject(coordinator, device.address, payload, command=command)
         Air.inject(device, 0, payload, command=command)
-        air.run(0.0)
+        air.run(0.02)
     assert device.counters.malformed > 100
     assert coordinator.counters.malformed > 100
     assert air.send(to_device(device, b"still here"), coordinator, seconds=10.0) == [ApsStatus.SUCCESS]
@@ -447,7 +447,7 @@ def test_sixty_four_devices_at_once():
     for device in devices:
         device.send(to_hub(device.ieee.to_bytes(8, "little")), confirms.append)
         air.coordinator.send(to_device(device, b"hello"), confirms.append)
-    air.run(1.0)
+    air.run(5.0)
     assert confirms == [ApsStatus.SUCCESS] * 128
     assert len(air.log.data()) == 64
     assert all(isinstance(MacFrame.from_bytes(octets[:-2]), MacFrame) for *_, octets in air.frames)

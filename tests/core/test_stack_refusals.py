@@ -539,7 +539,7 @@ def test_a_block_is_always_acknowledged():
 
 
 def test_attempts_to_join_come_at_growing_intervals_up_to_a_minute():
-    air = Air()
+    air = Air(MediumSettings(airtime=False))
     device, log = air.add_device()
     device.join()  # nobody lets it in
     at: list[float] = []

@@ -192,7 +192,7 @@ def test_permission_for_all_and_for_the_dongle_alone(host: ZnpHost, mode: int, d
     heard: list[bytes] = []
     host.medium.taps.append(lambda *frame: heard.append(frame[-1]))
     assert host.call(0x2536, struct.pack("<BHBB", mode, destination, 60, 1)) == b"\x00"
-    host.run()
+    host.run(0.01)
     assert host.heard(0x45B6) == [b"\x00\x00\x00"]
     assert host.dongle.stack.permitting
     assert bool(heard) == (mode == 15)
@@ -204,7 +204,7 @@ def test_permission_as_hosts_of_older_stacks_ask_for_it(host: ZnpHost, destinati
     heard: list[bytes] = []
     host.medium.taps.append(lambda *frame: heard.append(frame[-1]))
     assert host.call(0x2536, struct.pack("<HBB", destination, 60, 0)) == b"\x00"
-    host.run()
+    host.run(0.01)
     assert host.dongle.stack.permitting
     assert bool(heard) == told_to_all
 

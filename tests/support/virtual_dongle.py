@@ -122,9 +122,12 @@ def serve_command(scenario: Path, *options: str) -> list[str]:
 def virtual_dongle(
     directory: Path, scenario: str = "", *options: str, listen: str = "tcp://127.0.0.1:0", capture: bool = False
 ) -> Iterator[VirtualDongle]:
-    """`scenario` is TOML text. With `capture`, `.capture` and `.keys` are written while it runs."""
+    """`scenario` is TOML text. With `capture`, `.capture` and `.keys` are written while it runs.
+
+    It runs in real time, and so on an ideal line and air.
+    """
     path = directory / "scenario.toml"
-    path.write_text(scenario)
+    path.write_text(f"ideal = true\n{scenario}")
     pcap, keys = directory / "air.pcap", directory / "keys.txt"
     recordings = ["--pcap", str(pcap), "--keys", str(keys)] if capture else []
     process = subprocess.Popen(
@@ -158,7 +161,7 @@ def virtual_dongle(
 
 @asynccontextmanager
 async def local_dongle(directory: Path, scenario: str = "", **options: Any) -> AsyncIterator[Bench]:
-    """The same in this event loop; `options` are those of ServeOptions."""
+    """In this event loop, where `scenario` says what line and air are; `options` are those of ServeOptions."""
     path = directory / "scenario.toml"
     path.write_text(scenario)
     async with Bench(load_scenario(path), ServeOptions(path, **options)) as bench:

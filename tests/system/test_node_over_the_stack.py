@@ -82,7 +82,7 @@ def test_an_update_over_the_air(changes) -> None:
 
 
 def test_an_update_over_bad_air() -> None:
-    home = Home(MediumSettings(loss=0.15, duplication=0.05, reordering=0.02, airtime=True))
+    home = Home(MediumSettings(loss=0.15, duplication=0.05, reordering=0.02))
     home.update()
     complete = home.recorder.all(events.DownloadComplete)
     assert [event.size_bytes for event in complete] == [4060]

@@ -21,7 +21,7 @@ RADIOS = {"ezsp": lambda port: EzspRadio(EzspSettings(port)), "znp": lambda port
 
 @pytest.mark.parametrize("kind", RADIOS)
 async def test_a_secured_frame_recorded_before_a_restart_of_the_hub_is_refused_after_it(tmp_path: Path, kind) -> None:
-    async with local_dongle(tmp_path, ppmid(query_delay_s=0.1), ncp=kind) as bench:
+    async with local_dongle(tmp_path, "ideal = true\n" + ppmid(query_delay_s=0.1), ncp=kind) as bench:
         world, recorded = bench.world, []
         before = RecordingListener()
         radio = RADIOS[kind](bench.port.url)

@@ -64,7 +64,7 @@ def test_what_is_wrong_with_a_scenario_is_one_line(tmp_path: Path) -> None:
     path = tmp_path / "it.toml"
     path.write_text("[medium]\nlosss = 1\n")
     error = refused(*serve_command(path))
-    known = "airtime, delay_s, duplicate, loss, reorder, reorder_hold_s"
+    known = "delay_s, duplicate, loss, reorder, reorder_hold_s"
     assert error == f"error: {path}: medium.losss: is not known here: use one of {known}, or remove it\n"
     assert "cannot be read" in refused(*serve_command(tmp_path / "nowhere.toml"))
 

@@ -61,7 +61,7 @@ def test_hub_and_dongle_killed_in_mid_download_go_on_where_they_were(tmp_path, r
 
 def test_a_file_that_cannot_be_used_is_one_line_and_exit_code_2(tmp_path):
     scenario, path = tmp_path / "scenario.toml", tmp_path / "world.state"
-    scenario.write_text(SCENARIO)
+    scenario.write_text(f"ideal = true\n{SCENARIO}")
     path.write_text("something else")
     command = serve_command(scenario, "--state", str(path))
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=30)
