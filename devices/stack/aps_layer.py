@@ -54,9 +54,9 @@ MAX_PAYLOAD_BYTES = (
 assert MAX_PAYLOAD_BYTES == 82
 
 _MEMORY_S = ACK_WAIT_S * (MAX_RETRIES + 1)  # a retry can come so much later
-# At the pace of a simulated air a counter comes round within that, as on a real one it does not: so only so many of the
-# latest count, and what says something else under the same counter is another message.
-_MEMORY_COUNTERS = 16  # our choice
+# Of each sender: the table of EmberZNet has so many for all of them (SL_ZIGBEE_APS_DUPLICATE_REJECTION_MAX_ENTRIES in
+# ember-configuration-defaults.h; some makers' builds have 64), and knows a message by sender and counter alone.
+_MEMORY_COUNTERS = 5
 _HOPELESS = (ApsStatus.EXPIRED, ApsStatus.NO_NETWORK, ApsStatus.UNKNOWN_DESTINATION)
 _WHOLE_MESSAGE = -2  # in the place of a block: the message was completed
 
@@ -115,7 +115,7 @@ class ApsLayer:
         self._counter = first_counter & 0xFF
         self._waiting: dict[tuple[int, int, int], _Sending] = {}
         self._ack_timer: Timer | None = None  # for the first of `_waiting`, or earlier: it stays when that one is done
-        self._seen: dict[int, dict[tuple[int, int], tuple[float, bytes]]] = {}
+        self._seen: dict[int, dict[tuple[int, int], float]] = {}
         self._reassembly: dict[MessageKey, tuple[Reassembly, Timer]] = {}
         self._taken_by_host: dict[int, deque[tuple[int, int]]] = {}
 
@@ -349,7 +349,7 @@ class ApsLayer:
         if frame.extended is not None and frame.extended.fragmentation is not Fragmentation.NONE:
             self._fragment(arrival, frame, payload, frame.extended, key)
             return
-        duplicate = self._is_duplicate(source, frame.counter, -1, payload)
+        duplicate = self._is_duplicate(source, frame.counter, -1)
         if frame.ack_request:
             self._send_ack(source, frame, key)
         if duplicate:
@@ -357,21 +357,21 @@ class ApsLayer:
             return
         self._node.aps_indication(_indication(arrival, frame, payload, None))
 
-    def _is_duplicate(self, source: int, counter: int, block: int, payload: bytes = b"") -> bool:
+    def _is_duplicate(self, source: int, counter: int, block: int) -> bool:
         """Whether this was here before; remembers it if not."""
-        if self._was_seen(source, counter, block, payload):
+        if self._was_seen(source, counter, block):
             return True
         seen = self._seen.setdefault(source, {})
         seen.pop((counter, block), None)
-        seen[counter, block] = self._scheduler.now, payload
+        seen[counter, block] = self._scheduler.now
         if len(seen) > _MEMORY_COUNTERS:
             del seen[next(iter(seen))]
         return False
 
-    def _was_seen(self, source: int, counter: int, block: int, payload: bytes = b"") -> bool:
+    def _was_seen(self, source: int, counter: int, block: int) -> bool:
         seen = self._seen.get(source)
         before = None if seen is None else seen.get((counter, block))
-        return before is not None and self._scheduler.now - before[0] <= _MEMORY_S and before[1] == payload
+        return before is not None and self._scheduler.now - before <= _MEMORY_S
 
     def _fragment(
         self, arrival: Arrival, frame: ApsFrame, payload: bytes, header: ExtendedHeader, link_key: LinkKey | None
@@ -379,7 +379,7 @@ class ApsLayer:
         source = NwkAddress(arrival.frame.source)
         index = block_index(header)
         if self._host_fragments:
-            if self._is_duplicate(source, frame.counter, index, payload):
+            if self._is_duplicate(source, frame.counter, index):
                 self._counters.aps_duplicates += 1
                 if (frame.counter, index) in self._taken_by_host.get(source, ()):
                     self._send_ack(source, frame, link_key, ack_header(index))

@@ -153,13 +153,22 @@ def test_the_same_counter_a_lap_later_is_no_duplicate():
     assert air.coordinator.counters.aps_duplicates == 0
 
 
-def test_another_message_under_the_counter_of_a_moment_ago_is_no_duplicate():
-    """A hub that serves many at the pace of a simulated air comes back to a counter before its device forgot it."""
+def test_a_message_is_known_by_its_sender_and_counter_alone_while_it_is_one_of_the_last_five():
     air, device, log = on_air()
-    for payload in (b"first", b"second"):
-        Air.aps(air.coordinator)._counter = 77
-        air.send(to_device(device, payload))
-    assert [message.payload for message in log.messages] == [b"first", b"second"]
+
+    def say(payload: bytes, counter: int) -> list[ApsStatus]:
+        return air.send(to_device(device, payload, counter=counter))
+
+    assert say(b"first", 77) == [ApsStatus.SUCCESS]
+    assert say(b"another", 77) == [ApsStatus.SUCCESS]  # acknowledged, and handed to nobody
+    for counter in range(78, 82):
+        say(b"between", counter)
+    say(b"again", 77)
+    say(b"one more between", 82)
+    say(b"a lap later", 77)
+    payloads = [message.payload for message in log.messages]
+    assert payloads == [b"first", *[b"between"] * 4, b"one more between", b"a lap later"]
+    assert device.counters.aps_duplicates == 2
 
 
 @pytest.mark.parametrize("length", [74, 142, 143, 400])
