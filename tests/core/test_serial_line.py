@@ -91,7 +91,15 @@ def test_what_a_host_writes_in_pieces_takes_no_longer(line, dongle, queue) -> No
 
 def test_what_the_dongle_says_reaches_the_host_frame_by_frame(line, dongle, queue) -> None:
     dongle.to_say = b"abc~d~"
-    assert said(line, queue, 100) == [(at(4), b"abc~"), (at(6), b"d~")]
+    assert said(line, queue, 49) == [(at(4), b"abc~"), (at(6), b"d~")]
+    queue.run_until(100.0 + 50 * MS)
+    dongle.to_say = b"e~"
+    assert said(line, queue, 100) == [(at(52), b"e~")]
+
+
+def test_what_the_dongle_says_outside_a_frame_reaches_the_host_too(line, dongle, queue) -> None:
+    dongle.to_say = b"a~xyz"
+    assert said(line, queue, 100) == [(at(2), b"a~"), (at(5), b"xyz")]
 
 
 def test_the_dongle_is_asked_for_more_once_the_line_is_free(line, dongle, queue) -> None:
