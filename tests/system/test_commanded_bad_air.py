@@ -35,6 +35,7 @@ def test_everything_is_said_once_over_bad_air(tmp_path, radio):
         desk.chf("dcc", "cs08", "--device", HCALCS)
         desk.chf("dcc", "gcs38", "--device", GSME)
         desk.until(lambda: desk.alerts("CS08") and desk.alerts("GCS38"), "the versions", LIMIT_S)
+        desk.until(lambda: len(desk.alerts("CS06")) == 2, "the responses, which may come behind them", LIMIT_S)
         for device, read in ((HCALCS, "CS08"), (GSME, "GCS38")):
             said = [(alert.use_case, alert.outcome) for alert in desk.alerts(device=device)]
             assert Counter(said) == Counter(

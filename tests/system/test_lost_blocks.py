@@ -18,7 +18,7 @@ def test_no_client_waits_out_its_own_time_for_a_block_that_the_dongle_knew_to_be
 ) -> None:
     async def story() -> None:
         on_air: list[float] = []
-        scenario = "seed = 1\nmedium = { airtime = true }\n" + quick(think_time_s=0.005)
+        scenario = "seed = 1\n" + quick(think_time_s=0.005)
         async with desk_with_hub(tmp_path, kind, scenario) as desk:
             content = await desk.update_under_way(until_bytes=1000)
             desk.bench.world.medium.taps.append(lambda at, *_: on_air.append(at))
