@@ -97,3 +97,13 @@ def test_a_device_does_not_open_the_network(flags: int) -> None:
     host.run(1.0)
     assert not host.dongle.stack.permitting
     assert bool(heard(host)) is (flags == 3)
+
+
+def test_nobody_is_to_answer_a_broadcast() -> None:
+    host = stick(3)
+    device = joined(host)
+    for destination, wanted in ((0x0000, True), (0xFFFD, False)):
+        host.callbacks.clear()
+        device.stack.send(ApsRequest(NwkAddress(destination), 0, USER_DESC, 0, 0, b"\x55\0\0", acknowledged=False))
+        host.run(1.0)
+        assert bool(heard(host)[USER_DESC][1] & RESPONSE_REQUIRED) is wanted
