@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from chf.cli.dongle import Dongle, dongle_options, hub_at, leave_to_hub
+from chf.cli.network import replaced
 from chf.cli.options import home_option, json_option, print_json, print_table, run_told, talk, write_secret
 from chf.clock import SystemClock
 from chf.errors import RadioGoneError, RefusedError, UsageError
@@ -136,12 +137,16 @@ def form(*, dongle: Dongle, replace: bool, home: Path, as_json: bool) -> None:
                 f"there is a network on the dongle already (channel {found.network.channel}, PAN id "
                 f"0x{found.network.pan_id:04X}): --replace makes another and disowns its devices"
             )
-        if found.network is not None:
-            await opened.leave()
-        try:
-            return await opened.start(Deaf(), form=True)
-        finally:
-            await opened.stop()
+
+        async def anew() -> RadioInfo:
+            if found.network is not None:
+                await opened.leave()
+            try:
+                return await opened.start(Deaf(), form=True)
+            finally:
+                await opened.stop()
+
+        return await anew() if found.network is None else await replaced(opened, home, anew)
 
     print_info(dongle.port, run_told(run(), "forming a network"), as_json=as_json)
 
@@ -213,19 +218,25 @@ def backup(*, file: Path, dongle: Dongle, home: Path, as_json: bool) -> None:
 @home_option
 @json_option
 def restore(*, file: Path, dongle: Dongle, replace: bool, home: Path, as_json: bool) -> None:
-    """Put the network in FILE onto a dongle, which takes its EUI-64, too. The old dongle must not be used any more."""
+    """Put the network in FILE onto a dongle, which takes its EUI-64, too. The old dongle must not be used any more.
+
+    FILE is a backup of chf, of zigpy, of ZHA, or of Zigbee2MQTT (coordinator_backup.json).
+    """
     leave_to_hub(home, dongle.port)
     described = _read(file)
 
     async def run() -> RadioInfo:
-        found = await dongle.recognised()
-        before = (await found.open().probe()).network
+        opened = (await dongle.recognised()).open()
+        before = (await opened.probe()).network
         if before is not None and not replace:
             raise RefusedError(
                 f"there is a network on the dongle already (channel {before.channel}, PAN id 0x{before.pan_id:04X}):"
                 " --replace puts the other in its place"
             )
-        return await found.open().restore(described)
+        await opened.check(described)
+        if before is None:
+            return await opened.restore(described)
+        return await replaced(opened, home, lambda: opened.restore(described))
 
     print_info(dongle.port, run_told(run(), "restoring the network"), as_json=as_json)
     talk("do not plug the old dongle in again: two with one identity break the network")

@@ -6,6 +6,7 @@ scans, zigpy's OTA server with its providers, and its watchdog (which takes minu
 
 import secrets
 from abc import ABC, abstractmethod
+from collections.abc import AsyncIterator
 from typing import Any, Generic, TypeVar
 
 import zigpy.application
@@ -13,15 +14,14 @@ import zigpy.backups
 from zigpy.types import EUI64
 from zigpy.zdo.types import SimpleDescriptor
 
-from chf.errors import UsageError
+from chf.errors import RadioRefusedError
 from chf.eui64 import Eui64, from_little_endian, to_little_endian
+from chf.radio.backup import differences, read_backup, to_write
 from chf.radio.interface import HUB_ENDPOINT, SMART_ENERGY_PROFILE, NetworkInfo, RadioInfo
 from chf.radio.link import DongleSettings
 from chf.zcl import basic, key_establishment, metering, ota, time, tunneling
 
 ENERGY_SERVICE_INTERFACE = 0x0500  # SE1.4 table 5-14, SE device identifier
-COUNTER_INCREMENT = 10_000  # our choice
-"""The frame counters of a restored network begin so much higher: what was sent after the backup is not used again."""
 
 _HOME_AUTOMATION_PROFILE = 0x0104  # Zigbee Home Automation, profile identifier
 _CONFIGURATION_TOOL = 0x0005  # Zigbee Home Automation, device identifier
@@ -110,19 +110,37 @@ class ZigpyDongle(ABC, Generic[App]):
 
     async def backup(self) -> dict[str, Any]:
         """The network in zigpy's format (open coordinator backup), with every key. Raises zigpy's NetworkNotFormed."""
+        held = await self._held()
+        key = held.network_info.network_key
+        # 1 where nothing was sent yet: what was not counted can so be told from what a program did not save
+        held.network_info.network_key = key.replace(tx_counter=key.tx_counter or 1)
+        return dict(held.as_open_coordinator_json())
+
+    async def _held(self) -> zigpy.backups.NetworkBackup:
         await self._application.load_network_info(load_devices=True)
-        described: dict[str, Any] = self._application.backups.from_network_state().as_open_coordinator_json()
-        return described
+        held: zigpy.backups.NetworkBackup = self._application.backups.from_network_state()
+        return held
+
+    async def check(self, backup: dict[str, Any]) -> None:
+        """Whether `restore` can write this network. Changes nothing; raises UsageError, or what refuses it."""
+        network = read_backup(backup)
+        await self._application.can_write_network_settings(
+            network_info=network.network_info, node_info=network.node_info
+        )
+        async for name, wanted, room in self._room(network):
+            if wanted > room:
+                raise RadioRefusedError(f"the backup has {wanted} {name}, and this dongle has room for {room}")
+
+    @abstractmethod
+    def _room(self, backup: zigpy.backups.NetworkBackup) -> AsyncIterator[tuple[str, int, int]]:
+        """(what, how many of it the backup has, how many find room)."""
 
     async def restore(self, backup: dict[str, Any]) -> RadioInfo:
-        """A network of a dongle of any kind becomes this one's. Raises UsageError for what is no backup."""
-        try:
-            network = zigpy.backups.NetworkBackup.from_open_coordinator_json(backup)
-        except (AttributeError, KeyError, TypeError, ValueError) as error:
-            raise UsageError(f"this is no backup of a network: {type(error).__name__}") from None
-        if not network.is_complete():
-            raise UsageError("this backup of a network is incomplete")
-        await self._application.backups.restore_backup(network, counter_increment=COUNTER_INCREMENT, create_new=False)
+        """A network of a dongle of any kind becomes this one's; what `check` refuses must not come here."""
+        wanted = to_write(zigpy.backups.NetworkBackup.from_dict(backup))
+        await self._application.write_network_info(network_info=wanted.network_info, node_info=wanted.node_info)
+        if missing := differences(wanted, await self._held()):  # bellows only warns of a key that was not taken
+            raise RadioRefusedError(f"the dongle did not keep all that was written to it: {missing}")
         return await self.describe()
 
     async def permit(self, seconds: int) -> None:

@@ -242,7 +242,15 @@ class Radio(Protocol):
         ...
 
     async def restore(self, backup: dict[str, Any]) -> RadioInfo:
-        """Make a network that was backed up, of a dongle of any kind, the dongle's own. Like `probe`, while stopped."""
+        """Make a network that was backed up, of a dongle of any kind, the dongle's own. Like `probe`, while stopped.
+
+        What is no backup (UsageError) or does not fit the dongle (RadioRefusedError) is refused while nothing has
+        changed. What fails after that leaves the dongle with half of it: see `chf.cli.network`.
+        """
+        ...
+
+    async def check(self, backup: dict[str, Any]) -> None:
+        """Raises what `restore` would raise of this backup before its first write, and changes nothing."""
         ...
 
     def post(self, message: Outbound) -> None:

@@ -68,7 +68,12 @@ class ReconnectingRadio(Radio):
 
     async def restore(self, backup: dict[str, Any]) -> RadioInfo:
         async with self._visited() as link:
+            await link.check(backup)
             return await link.restore(backup)
+
+    async def check(self, backup: dict[str, Any]) -> None:
+        async with self._visited() as link:
+            await link.check(backup)
 
     @contextlib.asynccontextmanager
     async def _visited(self) -> AsyncIterator[Link]:

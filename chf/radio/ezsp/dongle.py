@@ -1,11 +1,12 @@
 """An EZSP dongle as a `Link`: bellows' application and commands, each where the hub wants something of the dongle."""
 
-from collections.abc import Coroutine
+from collections.abc import AsyncIterator, Coroutine
 from dataclasses import dataclass
 from typing import Any
 
 import bellows.types as ember
 import zigpy.exceptions
+from zigpy.backups import NetworkBackup
 from zigpy.types import BroadcastAddress
 
 from chf.eui64 import Eui64
@@ -83,6 +84,11 @@ class EzspDongle(ZigpyDongle[HubApplication]):
     async def _configured(self, config_id: Any, otherwise: int) -> int:
         status, value = await self._application.ezsp.getConfigurationValue(configId=config_id)
         return int(value) if is_ok(status) and value else otherwise
+
+    async def _room(self, backup: NetworkBackup) -> AsyncIterator[tuple[str, int, int]]:
+        """Children are not counted: those that find no room come back by themselves."""
+        keys = await self._application.ezsp.size_of(ember.EzspConfigId.CONFIG_KEY_TABLE_SIZE)
+        yield "link keys", len(backup.network_info.key_table), keys
 
     async def leave(self) -> None:
         await self._application.leave()

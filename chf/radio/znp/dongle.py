@@ -1,12 +1,13 @@
 """A Z-Stack dongle as a `Link`: zigpy-znp's application and commands, each where the hub wants something of it."""
 
 import contextlib
-from collections.abc import Coroutine
+from collections.abc import AsyncIterator, Coroutine
 from typing import Any
 
 import zigpy.exceptions
 import zigpy_znp.commands as mt
 import zigpy_znp.types as znp
+from zigpy.backups import NetworkBackup
 from zigpy_znp.commands.af import TransmitOptions
 from zigpy_znp.commands.app_config import InstallCodeFormat
 from zigpy_znp.exceptions import CommandNotRecognized
@@ -71,6 +72,9 @@ class ZnpDongle(ZigpyDongle[HubApplication]):
         self._traffic.opened()
         self._application.znp.attach(self._traffic)
         return info
+
+    def _room(self, backup: NetworkBackup) -> AsyncIterator[tuple[str, int, int]]:
+        return keys.room(self._application.znp, backup)
 
     async def leave(self) -> None:
         await self._application.leave()

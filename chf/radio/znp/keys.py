@@ -11,6 +11,7 @@ from typing import Any
 
 import zigpy_znp.commands as mt
 import zigpy_znp.types as znp
+from zigpy.backups import NetworkBackup
 from zigpy.state import Key
 from zigpy_znp.exceptions import CommandNotRecognized
 from zigpy_znp.types.nvids import ExNvIds, OsalNvIds
@@ -28,6 +29,7 @@ _INSTALL_CODE_PLACE = 0x7F  # TI's APSMEDE.h, APSME_IC_INDEX_MASK: bit 7 beside 
 _COUNT_BYTES, _LISTED_KEY_BYTES = 2, 6  # the same: ZDSecMgrEntry_t behind their count
 _LIKELY_SIZES = {ExNvIds.TCLK_TABLE: 200, ExNvIds.TCLK_IC_TABLE: 40, ExNvIds.DEVICE_LIST: 51}
 """Of a CC2652R's dump; of install codes, TI's header. Any other size is found, with more requests."""
+_LIKELY_ADDRESSES = 257  # of the same dump
 _EMPTY_TRUST_CENTER_ENTRY = znp.TCLKDevEntry(
     txFrmCntr=0,
     rxFrmCntr=0,
@@ -54,6 +56,26 @@ async def read_limits(dongle: HubZnp) -> RadioLimits:
         established_keys=(listed - _COUNT_BYTES) // _LISTED_KEY_BYTES,
         children=sizes[ExNvIds.DEVICE_LIST] or None,
     )
+
+
+async def room(dongle: HubZnp, backup: NetworkBackup) -> AsyncIterator[tuple[str, int, int]]:
+    """(what, how many the backup has, how many find room). Keys of one seed and other keys lie in different tables.
+
+    zigpy-znp 1.1.1 finds out that a table is too short when the network that was there is gone.
+    """
+    network, nvram = backup.network_info, dongle.nvram
+    devices = {*network.children, *(key.partner_ieee for key in network.key_table)}
+    yield "devices", len(devices), await nvram.size(ExNvIds.ADDRMGR, _LIKELY_ADDRESSES)
+    told = network.stack_specific.get("zstack", {}).get("tclk_seed")
+    seed = znp.KeyData(bytes.fromhex(told)) if told else znp.KeyData(bytes(_KEY_BYTES))
+    keyed = [security.StoredDevice(node_info=None, key=key) for key in network.key_table]
+    of_seed = security.count_seed_matches(network.key_table, security.find_optimal_tclk_seed(keyed, seed))
+    yield "link keys of one seed", of_seed, await nvram.size(ExNvIds.TCLK_TABLE, _LIKELY_SIZES[ExNvIds.TCLK_TABLE])
+    try:
+        listed = len(await nvram.osal_read(OsalNvIds.APS_LINK_KEY_TABLE, item_type=znp.Bytes))
+    except KeyError:
+        return  # made when the stick forms its first network
+    yield "link keys of no common seed", len(network.key_table) - of_seed, (listed - _COUNT_BYTES) // _LISTED_KEY_BYTES
 
 
 async def read_keys(dongle: HubZnp) -> tuple[tuple[str, str, bytes], ...]:
