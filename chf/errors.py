@@ -12,6 +12,7 @@ ChfError (1)
 |-- TimedOutError (4)          nobody answered in time
 |-- RadioGoneError (5)         the dongle does not answer, or is not one
 |   `-- RadioRefusedError      the dongle answered, and refused
+|       `-- NoNetworkError     it has no network
 `-- StoreError (1)             the store cannot be opened, read or written
     |-- StoreInUseError        another hub, or another DCC side, has it
     |-- StoreUnavailableError  not now: the disk is full or fails, or another process writes; it may pass
@@ -76,6 +77,10 @@ class RadioGoneError(ChfError):
 
 
 class RadioRefusedError(RadioGoneError):
+    pass
+
+
+class NoNetworkError(RadioRefusedError):
     pass
 
 

@@ -27,6 +27,11 @@ from chf.view import printable
 @dongle_options(port=True)
 @click.option("--form/--no-form", default=True, show_default=True, help="Form a network where the dongle has none.")
 @click.option(
+    "--adopt-network",
+    is_flag=True,
+    help="Take the dongle's network for this home's, or form one, although the home's devices are on another.",
+)
+@click.option(
     "--config",
     type=click.Path(dir_okay=False, path_type=Path),
     help="A TOML file with [security], [ota] and the like (docs/settings.md).",
@@ -44,6 +49,7 @@ def run(
     *,
     dongle: Dongle,
     form: bool,
+    adopt_network: bool,
     config: Path | None,
     dcc: tuple[str, int] | None,
     dcc_receive_url: str | None,
@@ -65,14 +71,14 @@ def run(
             dcc_settings, signers, schema = rules.load()
             side = DccSide(home, pki, dcc, dcc_settings.with_receive_url(dcc_receive_url), signers, schema)
             talk(f"the DCC side listens at {beside.enter_context(in_a_thread(side))}")
-        asyncio.run(serve(hub, home, form=form))
+        asyncio.run(serve(hub, home, form=form, adopt=adopt_network))
 
 
-async def serve(hub: Hub, home: Path, *, form: bool) -> None:
+async def serve(hub: Hub, home: Path, *, form: bool, adopt: bool) -> None:
     """Run the hub until SIGINT or SIGTERM."""
     loop = asyncio.get_running_loop()
     outlive_terminal(home / "hub.log")
-    task = asyncio.ensure_future(hub.run(form=form, ready=_ready))
+    task = asyncio.ensure_future(hub.run(form=form, adopt=adopt, ready=_ready))
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, task.cancel, number.name)
     try:

@@ -13,7 +13,7 @@ from typing import Final
 from chf import __version__
 from chf.background import keep_doing, note
 from chf.clock import Clock, Now
-from chf.errors import DamagedRowError, one_error
+from chf.errors import DamagedRowError, NoNetworkError, one_error
 from chf.eui64 import Eui64
 from chf.hub.batch import Batch, DeviceChange, Work, together
 from chf.hub.commands import Commands
@@ -21,6 +21,7 @@ from chf.hub.deadlines import Deadlines
 from chf.hub.device_log_alerts import DeviceLogAlerts, is_change
 from chf.hub.gate import Gate
 from chf.hub.handler import Handler, HubContext, ReadHandler, unsupported
+from chf.hub.home_network import HomeNetwork
 from chf.hub.journal import Journal
 from chf.hub.keys import Keys
 from chf.hub.presence import Presence
@@ -71,6 +72,7 @@ class Hub:
             metering.CLUSTER: ReadHandler(lambda asked, _: metering.answer(asked.payload, tunnels.flags(asked.source))),
         }
         self._others = ReadHandler(unsupported)
+        self._home_network = HomeNetwork(store, context.devices)
         self._log_alerts = DeviceLogAlerts(context, self._journal)
         self._commands = Commands(context, self._updates, self._journal, self._log_alerts)
         self._upkeep = Upkeep(context, self._journal)
@@ -80,10 +82,15 @@ class Hub:
         self._tasks: asyncio.TaskGroup | None = None
         self.info: RadioInfo | None = None
 
-    async def run(self, *, form: bool, ready: Callable[[RadioInfo], None] = lambda _info: None) -> None:
+    async def run(
+        self, *, form: bool, adopt: bool = False, ready: Callable[[RadioInfo], None] = lambda _info: None
+    ) -> None:
         """Serve until cancelled; the message of that (`Task.cancel`) is traced as the reason.
 
-        Raises RadioGoneError where the dongle does not answer at the start, StoreCorruptError for a store that does not
+        `adopt`: whatever network the dongle has, or none, is the home's from now on.
+
+        Raises RefusedError where devices joined another network than the dongle's and `adopt` is not given,
+        RadioGoneError where the dongle does not answer at the start, StoreCorruptError for a store that does not
         hang together, UsageError where key establishment is demanded and the hub has no certificate for this dongle.
         """
         self._event(Kind.HUB_STARTED, {"version": __version__, "pid": os.getpid()})
@@ -94,7 +101,7 @@ class Hub:
                 # Both take their time, and a device that is done with its download is answered meanwhile.
                 prepared = [tasks.create_task(asyncio.to_thread(self._store.check))]
                 prepared += [tasks.create_task(handler.prepare()) for handler in self._handlers.values()]
-                info = await self._radio.start(self, form=form)
+                info = await self._open(form=form, adopt=adopt)
                 await asyncio.gather(*prepared)  # nobody is served from a damaged store
                 self._start(info)
                 for name, turn in (
@@ -121,11 +128,25 @@ class Hub:
             await self._save()
             self._event(Kind.HUB_STOPPED, {"reason": reason})
 
+    async def _open(self, *, form: bool, adopt: bool) -> RadioInfo:
+        home = self._home_network
+        try:
+            info = await self._radio.start(self, form=form and (adopt or not home.binds))
+        except NoNetworkError:
+            if not adopt:
+                home.require(None)
+            raise
+        if not adopt:
+            home.require(info.network)
+        return info
+
     def _start(self, info: RadioInfo) -> None:
         self.info, now = info, self._clock.now()
         if info.network is not None:
             self._log_alerts.extended_pan_id = info.network.extended_pan_id
         batch = Batch(now)
+        if info.network is not None:
+            self._home_network.note(info.network, batch)
         self._note_radio(batch, RadioState.UP, info.firmware)
         self._damage.report(self._devices.unreadable, batch)
         self._do(batch)

@@ -15,7 +15,7 @@ import serialx
 import zigpy.exceptions
 
 from chf.clock import Instant, backoff_s
-from chf.errors import RadioGoneError, RadioRefusedError
+from chf.errors import NoNetworkError, RadioGoneError, RadioRefusedError
 from chf.eui64 import Eui64
 from chf.radio.interface import Delivery, Inbound, Outbound, Radio, RadioInfo, RadioListener, RadioState, SecurityReport
 from chf.radio.link import Kind, Link
@@ -286,7 +286,7 @@ class ReconnectingRadio(Radio):
         try:
             yield
         except zigpy.exceptions.NetworkNotFormed as error:
-            raise RadioRefusedError(f"no network is formed on the dongle at {port}: form one first") from error
+            raise NoNetworkError(f"no network is formed on the dongle at {port}: form one first") from error
         except zigpy.exceptions.FormationFailure as error:  # what it says itself is a guess: interference
             raise RadioGoneError(f"the dongle at {port} does not bring its network up: replug it") from error
         except self._kind.refusals as error:

@@ -1,11 +1,13 @@
 """A device that is done with its download is answered at once while the hub starts, whatever that still waits for."""
 
 import asyncio
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
 from threading import Event
 
 import pytest
 
+from chf.errors import RefusedError
 from chf.eui64 import format_eui64, parse_eui64
 from chf.hub import Hub
 from chf.image.image import parse_image
@@ -154,3 +156,48 @@ async def test_nothing_else_is_answered_while_the_hub_starts(store, image, monke
         check.may_end.set()
         await up.wait()
         assert radio.to_cluster(ota.CLUSTER) == []
+
+
+async def run_once(store, radio, **settings):
+    hub, up = Hub(store, radio, desk_pki(store.home), VirtualClock()), asyncio.Event()
+    running = asyncio.ensure_future(hub.run(form=True, ready=lambda _info: up.set(), **settings))
+    waiting = asyncio.ensure_future(up.wait())
+    await asyncio.wait({running, waiting}, return_when=asyncio.FIRST_COMPLETED)
+    waiting.cancel()
+    running.cancel()
+    with suppress(asyncio.CancelledError):
+        await running
+
+
+async def test_another_dongle_under_a_home_with_devices_is_refused_unless_it_is_adopted(store):
+    theirs, other = MemoryRadio(), MemoryRadio()
+    other.info = replace(other.info, network=replace(other.info.network, extended_pan_id=2))
+    await run_once(store, theirs)
+    with pytest.raises(RefusedError, match="radio restore"):
+        await run_once(store, other)
+    await run_once(store, other, adopt=True)
+    moved = replace(other.info.network, channel=20, pan_id=0x4321)  # as networks do that change their channel
+    other.info = replace(other.info, network=moved)
+    await run_once(store, other)
+    with pytest.raises(RefusedError, match="0000000000000002"):
+        await run_once(store, theirs)
+
+
+async def test_a_home_without_devices_takes_any_dongle(tmp_path):
+    with Store.open(tmp_path / "empty", hub=True) as store:
+        for extended_pan_id in (1, 2):
+            radio = MemoryRadio()
+            radio.info = replace(radio.info, network=replace(radio.info.network, extended_pan_id=extended_pan_id))
+            await run_once(store, radio)
+            assert radio.state is RadioState.STOPPED
+
+
+async def test_a_wiped_dongle_under_a_home_with_devices_is_given_no_new_network(store):
+    await run_once(store, MemoryRadio())
+    wiped = MemoryRadio()
+    wiped.formed = False
+    with pytest.raises(RefusedError, match="no network"):
+        await run_once(store, wiped)
+    assert not wiped.formed
+    await run_once(store, wiped, adopt=True)
+    assert wiped.formed

@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from chf.clock import Clock, SystemClock
-from chf.errors import RadioGoneError, TimedOutError
+from chf.errors import NoNetworkError, RadioGoneError, TimedOutError
 from chf.eui64 import Eui64, format_eui64, parse_eui64
 from chf.hub import Hub, HubSettings
 from chf.image.image import FirmwareImage
@@ -47,6 +47,7 @@ class MemoryRadio:
         self.asked = 0  # for Match_Desc
         self.unreachable = False  # and gets no answer
         self.fate = Delivery.DELIVERED
+        self.formed = True
         self.info = RadioInfo("memory", "none", 0, NetworkInfo(15, 0x1234, 1, HUB))
         self._listener: RadioListener | None = None
 
@@ -57,6 +58,9 @@ class MemoryRadio:
 
     async def start(self, listener: RadioListener, *, form: bool) -> RadioInfo:
         self._listener = listener
+        if not (form or self.formed):
+            raise NoNetworkError("none is formed")
+        self.formed = True
         self.become(RadioState.CONNECTING)
         await asyncio.sleep(0)
         self.become(RadioState.UP)
