@@ -52,7 +52,9 @@ class Dongle:
             return self
         from chf.radio.detect import Answer, who_answers  # the serial library is slow to import
         from chf.radio.link import DongleSettings
+        from chf.radio.ports import on_a_network
 
+        remote = on_a_network(self.port)
         answer = await who_answers(DongleSettings(self.port, self.baudrate, self.flow_control))
         match answer:
             case Answer.EZSP | Answer.ZNP:
@@ -63,7 +65,13 @@ class Dongle:
                     " its firmware again (hw-setup.md)"
                 )
             case Answer.SOMETHING_ELSE:
-                raise RadioGoneError(f"{answer.value} talks at {self.port}; or the baud rate is not {self.baudrate}")
+                or_else = "the adapter is not in raw mode" if remote else f"the baud rate is not {self.baudrate}"
+                raise RadioGoneError(f"{answer.value} talks at {self.port}; or {or_else}")
+            case Answer.NOTHING if remote:
+                raise RadioGoneError(
+                    f"nothing answers at {self.port}, neither EZSP nor Z-Stack nor a bootloader: is the adapter in raw"
+                    " mode (not telnet), at the firmware's baud rate, with no other client and no access list?"
+                )
             case Answer.NOTHING:
                 raise RadioGoneError(
                     f"nothing answers at {self.port} at {self.baudrate} baud, neither EZSP nor Z-Stack nor a"

@@ -19,7 +19,7 @@ from chf.errors import NoNetworkError, RadioGoneError, RadioRefusedError
 from chf.eui64 import Eui64
 from chf.radio.interface import Delivery, Inbound, Outbound, Radio, RadioInfo, RadioListener, RadioState, SecurityReport
 from chf.radio.link import Kind, Link
-from chf.radio.ports import trouble_with
+from chf.radio.ports import rival, trouble_with
 from chf.radio.session import LinkLife, Session
 from chf.radio.traffic import Addresses, OutgoingFrame
 
@@ -27,6 +27,8 @@ OPEN_LIMIT_S = 120.0  # of one attempt: a Z-Stack dongle writes some hundred fla
 START_ATTEMPTS = 3  # our choice
 STOP_LIMIT_S = 10.0  # our choice
 FIRST_RETRY_S = 0.25  # to get a dongle back (our choice)
+SHORT_LIFE_S = 60.0  # a link that is lost within it was lost too soon (our choice)
+SUSPECT_LIVES = 3  # so many short lives after each other have a cause, which is named (our choice)
 LONGEST_RETRY_S = 10.0  # a dongle that was replugged waits no longer (our choice)
 
 _LOG = logging.getLogger(__name__)
@@ -208,7 +210,9 @@ class ReconnectingRadio(Radio):
 
     async def _keep(self, session: Session, listener: RadioListener) -> None:
         """The outermost loop: whatever ends a session, the next one follows, until the radio is stopped."""
+        loop, short_lives = asyncio.get_running_loop(), 0
         while True:
+            began = loop.time()
             try:
                 reason = await session.run()
             except Exception as error:  # noqa: BLE001 the outermost loop of the radio
@@ -218,18 +222,22 @@ class ReconnectingRadio(Radio):
                 self.state = RadioState.STOPPED
                 session.traffic.closed()
                 return
+            short_lives = short_lives + 1 if loop.time() - began < SHORT_LIFE_S else 0
+            if short_lives >= SUSPECT_LIVES:
+                reason = f"{reason}; lost {short_lives} times soon after it was opened: {rival(self._port)}"
             self._change(RadioState.GONE, reason)
             session.traffic.closed()
-            reopened = await self._reopen(listener, reason)
+            reopened = await self._reopen(listener, reason, short_lives)
             if reopened is None:
                 return
             session = reopened
             await self._invite_again(session)
             self._change(RadioState.UP, "the dongle is back")
 
-    async def _reopen(self, listener: RadioListener, reason: str) -> Session | None:
+    async def _reopen(self, listener: RadioListener, reason: str, short_lives: int) -> Session | None:
+        """With a pause that grows with each failure, and with each link that did not last."""
         self._change(RadioState.CONNECTING, reason)
-        for failures in itertools.count(1):
+        for failures in itertools.count(max(short_lives, 1)):
             if await self._stopped_within(backoff_s(failures, FIRST_RETRY_S, LONGEST_RETRY_S)):
                 return None
             try:

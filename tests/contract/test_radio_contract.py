@@ -297,6 +297,19 @@ async def test_stopping_tells_pending_messages_and_leaves_no_task(cold):
     assert {task for task in asyncio.all_tasks() - before if "serve" not in repr(task)} == set()
 
 
+async def test_a_link_that_is_lost_again_and_again_is_opened_ever_later_and_the_likely_cause_is_told(
+    bench, monkeypatch
+):
+    failures = []
+    monkeypatch.setattr("chf.radio.reconnecting.backoff_s", lambda count, *_: failures.append(count) or 0.0)
+    for lives in range(1, 5):
+        bench.dongle.cut()
+        await bench.listener.until(lambda lives=lives: bench.listener.state_names().count("UP") == lives + 1)
+    assert max(failures) >= 4
+    reasons = [reason for state, reason in bench.listener.states if state is RadioState.GONE]
+    assert ["another program" in reason and "soon after" in reason for reason in reasons] == [False, False, True, True]
+
+
 async def test_a_radio_can_be_started_again(cold):
     for _ in range(3):
         async with started(cold):
