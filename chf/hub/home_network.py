@@ -18,7 +18,10 @@ _ADVICE: Final = (
 
 
 class HomeNetwork:
-    """Remembered by extended PAN id and the coordinator's EUI-64: a channel or a PAN id may change with the air."""
+    """Remembered by extended PAN id, coordinator and PAN id; its channel may change with the air.
+
+    The first two are the stick's own EUI-64, so that of a network formed anew on the same stick the PAN id alone tells.
+    """
 
     def __init__(self, store: Store, devices: KnownDevices) -> None:
         self._joined = sum(1 for _ in devices.joined())
@@ -36,10 +39,10 @@ class HomeNetwork:
         """Raise RefusedError where this is not the network of the home's devices; None: there is none."""
         if not self.binds or (network is not None and _described(network) == self._known):
             return
-        found = "no network" if network is None else f"another network (extended PAN id {network.extended_pan_id:016X})"
+        found = "no network" if network is None else f"another network {_named(_described(network))}"
         raise RefusedError(
-            f"the dongle has {found}, and {self._joined} devices of this home are on the network with extended PAN id"
-            f" {(self._known or {}).get('extended_pan_id')}: {_ADVICE}"
+            f"the dongle has {found}, and this home's devices ({self._joined}) are on the network"
+            f" {_named(self._known or {})}: {_ADVICE}"
         )
 
     def note(self, network: NetworkInfo, batch: Batch) -> None:
@@ -49,4 +52,12 @@ class HomeNetwork:
 
 
 def _described(network: NetworkInfo) -> dict[str, str]:
-    return {"extended_pan_id": f"{network.extended_pan_id:016X}", "coordinator": format_eui64(network.coordinator)}
+    return {
+        "extended_pan_id": f"{network.extended_pan_id:016X}",
+        "coordinator": format_eui64(network.coordinator),
+        "pan_id": f"0x{network.pan_id:04X}",
+    }
+
+
+def _named(described: dict[str, str]) -> str:
+    return f"with extended PAN id {described.get('extended_pan_id')}, PAN id {described.get('pan_id')}"

@@ -176,11 +176,14 @@ async def test_another_dongle_under_a_home_with_devices_is_refused_unless_it_is_
     with pytest.raises(RefusedError, match="radio restore"):
         await run_once(store, other)
     await run_once(store, other, adopt=True)
-    moved = replace(other.info.network, channel=20, pan_id=0x4321)  # as networks do that change their channel
+    moved = replace(other.info.network, channel=20)  # as networks do that change their channel
     other.info = replace(other.info, network=moved)
     await run_once(store, other)
     with pytest.raises(RefusedError, match="0000000000000002"):
         await run_once(store, theirs)
+    other.info = replace(other.info, network=replace(moved, pan_id=0x4321))  # the same stick, formed anew
+    with pytest.raises(RefusedError, match="0x4321"):
+        await run_once(store, other)
 
 
 async def test_a_home_without_devices_takes_any_dongle(tmp_path):
