@@ -99,17 +99,18 @@ def _read_device(section: Section) -> list[DeviceEntry]:
 
 def _device(section: Section, kind: str) -> dict[str, Any]:
     well_known = section.has("install_code") and section.text("install_code") == _WELL_KNOWN
-    if well_known and section.text("profile", "") != "home-automation":
+    profile = section.choice("profile", tuple(_PROFILES), "smart-energy")
+    if well_known and profile != "home-automation":
         raise section.error("install_code", f'is {_WELL_KNOWN!r} with profile = "home-automation" alone')
     return {
         "eui64": section.eui64("eui64"),
         "link_key": _WELL_KNOWN_KEY if well_known else link_key(_install_code(section)),
         "manufacturer_code": section.integer("manufacturer", maximum=0xFFFF),
         "hardware_version": section.integer("hardware_version", maximum=0xFFFF),
-        "profile": _PROFILES[section.choice("profile", tuple(_PROFILES), "smart-energy")],
+        "profile": _PROFILES[profile],
         "endpoint": section.integer("endpoint", 0x03, minimum=1, maximum=240),
         "aps_security_required": section.boolean("aps_security", default=not well_known),
-        "insists_on_link_key": section.boolean("insists_on_link_key", default=False),
+        "insists_on_link_key": section.boolean("insists_on_link_key", default=profile == "home-automation"),
         "poll_interval_s": _poll_interval(section, kind),
         "fast_poll_interval_s": section.number("fast_poll_interval_s", 0.1, minimum=0.001),
         "manufacturer_name": section.text("manufacturer_name", "Emulated", longest_bytes=_NAME_BYTES),

@@ -45,11 +45,11 @@ def listed(section, *records):
         *(("smi.json", text, "is not JSON") for text in NOT_JSON),
         ("hub.toml", "[radio]", "radio: is not known: use one of jobs, key_establishment, ota, "),
         ("hub.toml", "ota = 3", "ota: is not a table"),
-        ("hub.toml", "[ota]\nblock = 3", "ota.block: is not known: use one of acknowledge_blocks, "),
+        ("hub.toml", "[ota]\nblock = 3", "ota.block: is not known: use one of believe_stored_image, "),
         ("hub.toml", "[ota]\nblock_bytes = 50.5", "ota.block_bytes: is a whole number from 0 to 1000000000, not 50.5"),
         ("hub.toml", "[ota]\nblock_bytes = true", "ota.block_bytes: is a whole number"),
         ("hub.toml", "[ota]\ngrace_s = nan", "ota.grace_s: is a number from 0 to 1000000000, not nan"),
-        ("hub.toml", "[ota]\nacknowledge_blocks = 1", "ota.acknowledge_blocks: is true or false, not 1"),
+        ("hub.toml", "[ota]\nbelieve_stored_image = 1", "ota.believe_stored_image: is true or false, not 1"),
         ("hub.toml", "[ota]\ntime_form = 'soon'", "ota.time_form: is one of relative, absolute, not 'soon'"),
         ("hub.toml", "[ota]\ncommit_window_s = 4000", "clients cut a wait to 3600 s"),
         ("hub.toml", "[jobs]\nconcurrent = 0", "jobs: at least one update"),
@@ -120,9 +120,9 @@ def test_every_time_in_seconds_takes_a_fraction_and_a_whole_number(tmp_path):
 
 
 def test_words_switches_and_whole_numbers(tmp_path):
-    text = '[ota]\ntime_form = "absolute"\nacknowledge_blocks = false\nblock_bytes = 50\n'
+    text = '[ota]\ntime_form = "absolute"\nbelieve_stored_image = false\nblock_bytes = 50\n'
     chosen = read(tmp_path / "hub.toml", text).ota
-    assert (chosen.time_form, chosen.acknowledge_blocks, chosen.block_bytes) == (TimeForm.ABSOLUTE, False, 50)
+    assert (chosen.time_form, chosen.believe_stored_image, chosen.block_bytes) == (TimeForm.ABSOLUTE, False, 50)
 
 
 def test_what_is_long_is_not_repeated_whole():
