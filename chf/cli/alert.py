@@ -97,12 +97,22 @@ def tail(*, device: Eui64 | None, use_case: str | None, follow: bool, after: int
 @alert.command()
 @click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
 @filters
+@page_options(0)
 @click.option("--binary", is_flag=True, help="FILE is a directory to make, with one binary file for each message.")
 @home_option
-def export(*, file: Path, device: Eui64 | None, use_case: str | None, binary: bool, home: Path) -> None:
+def export(
+    *,
+    file: Path,
+    device: Eui64 | None,
+    use_case: str | None,
+    last: int,
+    since: UtcSeconds | None,
+    binary: bool,
+    home: Path,
+) -> None:
     """Write the alerts to FILE, one JSON object a line with the message in hex."""
     with Store.open(home) as store:
-        alerts = store.alerts.list(device=device, use_case=use_case)
+        alerts = store.alerts.list(device=device, use_case=use_case, since=since, last=last or None)
     if binary:
         write_whole_directory(file, {f"{line.seq:06d}-{line.use_case}.bin": line.message for line in alerts})
     else:
