@@ -57,7 +57,7 @@ from chf.store import Store
 from chf.store.retention import Retention
 before = time.process_time()
 with Store.open(Path(sys.argv[1]), hub=True) as store:
-    store.devices.list(), store.jobs.list(active_only=True), store.jobs.last_of_each_device()
+    store.devices.list(), store.updates.list(active_only=True), store.updates.last_of_each_device()
     store.inbox.pending(), store.device_messages.waiting(), store.audit.tail(store.meta.number(TOLD), 50)
     store.followed.ended(100), store.alerts.tail(store.meta.number("dcc converted"), 100), store.uplink.heads()
     store.prune(Retention().older_than(time.time()), time.time())
@@ -71,12 +71,12 @@ def make(home: Path, rows: int) -> None:
     with Store.open(home) as store, store.transaction() as tx:
         for number in range(DEVICES):
             tx.devices.add(DeviceEntry(_device(number), DeviceType.PPMID, NOW, bytes(16), DeviceStatus.JOINED))
-        _updates(tx.jobs.add, rows)
+        _updates(tx.updates.add, rows)
         database = store._database
         _fill(
             database,
             "alerts",
-            "msg_id, device, use_case, alert_code, outcome, message, verified, created_utc, job, delivered_utc",
+            "msg_id, device, use_case, alert_code, outcome, message, verified, created_utc, update_id, delivered_utc",
             _alerts(rows),
         )
         _fill(
@@ -92,7 +92,7 @@ def make(home: Path, rows: int) -> None:
             "device, request, message_code, counter, message, state, created_utc, expires_utc, changed_utc",
             _messages(rows),
         )
-        _fill(database, "audit", "event, hash, job, device, kind, utc", _audit(rows))
+        _fill(database, "audit", "event, hash, update_id, device, kind, utc", _audit(rows))
         _fill(database, "meta", "key, value", _progress(rows))
         tx.meta.set(TOLD, str(rows))
         tx.meta.set("dcc converted", str(rows))
@@ -150,7 +150,8 @@ def _messages(rows: int) -> Iterator[tuple[Any, ...]]:
 def _audit(rows: int) -> Iterator[tuple[Any, ...]]:
     previous = bytes(32)
     for number, device, at in _times(rows):
-        event = Event(UtcSeconds(at), Kind.JOB_STATE, _device(number), number, {"from": "announced", "to": "activated"})
+        states = {"from": "announced", "to": "activated"}
+        event = Event(UtcSeconds(at), Kind.UPDATE_STATE, _device(number), number, states)
         line = event.to_json()
         previous = hashlib.sha256(previous + line.encode()).digest()
         yield line, previous, number, device, event.kind.value, utc_text(event.utc)
@@ -175,7 +176,7 @@ def commands(rows: int) -> dict[str, Sequence[str]]:
         )
     }
     told["update show N"] = ("update", "show", str(rows // 2))
-    told["report --job N"] = ("report", "--job", str(rows // 2))
+    told["report --update N"] = ("report", "--update", str(rows // 2))
     told["doctor (reads every row)"] = ("doctor",)
     return told
 

@@ -18,7 +18,7 @@ from chf.clock import UtcSeconds
 from chf.errors import MalformedError, UsageError
 from chf.eui64 import Eui64, format_eui64, parse_eui64
 
-SCHEMA: Final = 1  # docs/trace.md; rises with a change that readers notice
+SCHEMA: Final = 2  # docs/trace.md; rises with a change that readers notice
 
 Scalar: TypeAlias = str | int | float | bool | None
 Value: TypeAlias = Scalar | tuple[Scalar, ...]
@@ -57,7 +57,7 @@ class Kind(StrEnum):
     IMAGE_CORRUPT = "image.corrupt"
     REQUEST_ACCEPTED = "request.accepted"
     REQUEST_REFUSED = "request.refused"
-    JOB_STATE = "job.state"
+    UPDATE_STATE = "update.state"
     OTA_NOTIFIED = "ota.notified"
     OTA_QUERIED = "ota.queried"
     OTA_PROGRESS = "ota.progress"
@@ -106,7 +106,7 @@ KINDS: Final[Mapping[Kind, tuple[str, tuple[str, ...]]]] = MappingProxyType(
         Kind.IMAGE_CORRUPT: ("a stored image is not what was stored", ("sha256",)),
         Kind.REQUEST_ACCEPTED: ("a service request was accepted for a device", ("request", "sha256", "warning")),
         Kind.REQUEST_REFUSED: ("a service request was refused, wholly or for a device", ("request", "reason")),
-        Kind.JOB_STATE: ("an update changed its state, or says that it is unverified", ("from", "to", "reason")),
+        Kind.UPDATE_STATE: ("an update changed its state, or says that it is unverified", ("from", "to", "reason")),
         Kind.OTA_NOTIFIED: ("Image Notify went out", ("file_version",)),
         Kind.OTA_QUERIED: ("Query Next Image was answered", ("status", "file_version")),
         Kind.OTA_PROGRESS: ("a transfer moved on", ("offset", "bytes")),
@@ -133,12 +133,12 @@ KINDS: Final[Mapping[Kind, tuple[str, tuple[str, ...]]]] = MappingProxyType(
         Kind.ALARM: ("something that a person should look at", ("reason",)),
     }
 )
-"""Of each kind: what it says, and the fields it carries besides time, device and job. Fields may be added."""
+"""Of each kind: what it says, and the fields it carries besides time, device and update. Fields may be added."""
 
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """Something that happened. `utc` is kept in whole milliseconds, `job` is the number of the update.
+    """Something that happened. `utc` is kept in whole milliseconds, `update` is the number of the update.
 
     Raises UsageError for a value or a field name that has no place in a trace.
     """
@@ -146,7 +146,7 @@ class Event:
     utc: UtcSeconds
     kind: Kind
     device: Eui64 | None = None
-    job: int | None = None
+    update: int | None = None
     fields: Mapping[str, Value] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -164,8 +164,8 @@ class Event:
         record: dict[str, object] = {"schema": SCHEMA, "utc": utc_text(self.utc), "kind": self.kind.value}
         if self.device is not None:
             record["device"] = format_eui64(self.device)
-        if self.job is not None:
-            record["job"] = self.job
+        if self.update is not None:
+            record["update"] = self.update
         if self.fields:
             record["fields"] = dict(self.fields)
         line = json.dumps(record, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
@@ -180,18 +180,20 @@ class Event:
             raise MalformedError("a line of the trace is not JSON") from error
         if not isinstance(record, dict):
             raise MalformedError("a line of the trace is not a JSON object")
+        if record.get("schema") == 1:
+            record = _from_schema_1(record)
         if record.get("schema") != SCHEMA:
             raise MalformedError(f"trace schema {record.get('schema')!r} is not {SCHEMA}", field="schema")
-        unknown = record.keys() - {"schema", "utc", "kind", "device", "job", "fields"}
+        unknown = record.keys() - {"schema", "utc", "kind", "device", "update", "fields"}
         if unknown:
             raise MalformedError("unknown member", field=min(unknown))
         return cls._from_record(record)
 
     @classmethod
     def _from_record(cls, record: dict[str, object]) -> "Event":
-        device, job, fields = record.get("device"), record.get("job"), record.get("fields", {})
-        if isinstance(job, bool) or not isinstance(job, int | None):
-            raise MalformedError("the job is not a number", field="job")
+        device, update, fields = record.get("device"), record.get("update"), record.get("fields", {})
+        if isinstance(update, bool) or not isinstance(update, int | None):
+            raise MalformedError("the update is not a number", field="update")
         if not isinstance(fields, dict):
             raise MalformedError("the fields are not an object", field="fields")
         try:
@@ -199,11 +201,18 @@ class Event:
                 utc=_parse_utc(str(record.get("utc"))),
                 kind=Kind(str(record.get("kind"))),
                 device=None if device is None else parse_eui64(str(device)),
-                job=job,
+                update=update,
                 fields={name: tuple(value) if isinstance(value, list) else value for name, value in fields.items()},
             )
         except (ValueError, UsageError) as error:
             raise MalformedError(f"a line of the trace does not hold: {error}") from error
+
+
+def _from_schema_1(record: dict[str, object]) -> dict[str, object]:
+    """Stores of earlier versions hold such records, in which an update was called a job."""
+    renamed = {{"job": "update"}.get(name, name): value for name, value in record.items()}
+    kind = Kind.UPDATE_STATE.value if renamed.get("kind") == "job.state" else renamed.get("kind")
+    return renamed | {"schema": SCHEMA, "kind": kind}
 
 
 def _check_value(name: str, value: object) -> None:

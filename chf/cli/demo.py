@@ -203,14 +203,14 @@ class _Demo:
     async def _story(self) -> dict[str, Any]:
         self._admit()
         await self._until(self._has_joined, f"the {self._method.name} did not join")
-        job_id = self._submit()
-        job = await self._follow(job_id)
-        if job.state in (UpdateState.ACTIVATED, UpdateState.REVERTED):
+        update_id = self._submit()
+        update = await self._follow(update_id)
+        if update.state in (UpdateState.ACTIVATED, UpdateState.REVERTED):
             if self._method.commanded:
                 self._supplier.read_version(self._device, self._clock.now())
             done = f"what the {self._method.name} has to tell did not come"
-            await self._until(lambda: self._supplier.complete(self._alerts(job)), done)
-        return self._outcome(job)
+            await self._until(lambda: self._supplier.complete(self._alerts(update)), done)
+        return self._outcome(update)
 
     def _admit(self) -> None:
         now = self._clock.now().utc
@@ -256,13 +256,13 @@ class _Demo:
         with ExitStack() as stack:
             bars = None if self._quiet else stack.enter_context(TransferBars())
             while True:
-                job = self._store.jobs.get(number)
-                assert job is not None
-                self._supplier.look(job, self._clock.now())
+                update = self._store.updates.get(number)
+                assert update is not None
+                self._supplier.look(update, self._clock.now())
                 if bars is not None:
-                    bars.show(job, progress.read(self._store.meta, number))
-                if not job.active:
-                    return job
+                    bars.show(update, progress.read(self._store.meta, number))
+                if not update.active:
+                    return update
                 await asyncio.sleep(_POLL_S)
 
     async def _until(self, condition: Callable[[], bool], failure: str, limit_s: float = 60.0) -> None:
@@ -272,14 +272,14 @@ class _Demo:
                 raise TimedOutError(f"{failure} within {limit_s:.0f} s")
             await asyncio.sleep(_POLL_S)
 
-    def _alerts(self, job: Update) -> tuple[Alert, ...]:
-        return self._store.alerts.list(job=int(job.id))
+    def _alerts(self, update: Update) -> tuple[Alert, ...]:
+        return self._store.alerts.list(update=int(update.id))
 
-    def _outcome(self, job: Update) -> dict[str, Any]:
+    def _outcome(self, update: Update) -> dict[str, Any]:
         image = self._options.image
         ended = [
             record.event.fields
-            for record in self._store.audit.of_update(int(job.id))
+            for record in self._store.audit.of_update(int(update.id))
             if record.event.kind is Kind.OTA_TRANSFER_ENDED
         ]
         transfer = ended[-1] if ended else {"blocks": 0, "bytes": 0, "seconds": 0.0}
@@ -290,8 +290,8 @@ class _Demo:
             "schema": 1,
             "method": self._method.name.lower(),
             "personality": self._options.personality,
-            "result": job.state.value,
-            "reason": job.reason,
+            "result": update.state.value,
+            "reason": update.reason,
             "image": {
                 "sha256": image.sha256,
                 "bytes": len(image.content),
@@ -306,7 +306,7 @@ class _Demo:
             "alerts": [
                 {name: alert_record(alert)[name] for name in ("use_case", "alert_code", "outcome", "message")}
                 | {"signature_verified": alert.verified}
-                for alert in self._alerts(job)
+                for alert in self._alerts(update)
             ],
             "pcap": None if self._options.pcap is None else str(self._options.pcap),
             "keys": None if self._options.keys is None else str(self._options.keys),

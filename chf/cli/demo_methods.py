@@ -120,16 +120,16 @@ class Supplier:
         self._method, self._store, self._pki, self._image, self._say = method, store, pki, image, say
         self._commanded = not method.commanded
 
-    def look(self, job: Update, now: Now) -> None:
+    def look(self, update: Update, now: Now) -> None:
         """Send CS06, once, when the device holds the image and has told that it is good."""
-        if self._commanded or job.state is not UpdateState.WAITING or not self._received(job):
+        if self._commanded or update.state is not UpdateState.WAITING or not self._received(update):
             return
         self._commanded = True
         image_hash = bytes.fromhex(self._image.manufacturer_image_hash)
         with self._store.transaction() as tx:
             counter = next_counter(tx, SUPPLIER_COUNTER, now)
-            message = cs06(self._pki, job.device, counter, image_hash)
-            tx.device_messages.add(row(job.device, MessageCode.ACTIVATE_FIRMWARE, counter, message, now))
+            message = cs06(self._pki, update.device, counter, image_hash)
+            tx.device_messages.add(row(update.device, MessageCode.ACTIVATE_FIRMWARE, counter, message, now))
         self._say(f"CS06 {format_eui64(self._pki.supplier)}: activate {self._image.manufacturer_image_hash[:16]}...")
 
     def read_version(self, device: Eui64, now: Now) -> None:
@@ -145,6 +145,6 @@ class Supplier:
             wanted = {"CCS08", "FDRA", "CS06", USE_CASES[VERSION_USE_CASES[self._method.device_type]]}
         return wanted <= told
 
-    def _received(self, job: Update) -> bool:
-        alerts = self._store.alerts.list(device=job.device, use_case="FDRA")
+    def _received(self, update: Update) -> bool:
+        alerts = self._store.alerts.list(device=update.device, use_case="FDRA")
         return any(alert.alert_code == AlertCode.FIRMWARE_VERIFICATION_SUCCESSFUL for alert in alerts)

@@ -182,19 +182,19 @@ def show(*, eui64: Eui64, home: Path, as_json: bool) -> None:
     """What is known of one device."""
     with Store.open(home) as store:
         entry = store.devices.get(eui64)
-        jobs = store.jobs.list(device=eui64, last=_MOST_UPDATES)
+        updates = store.updates.list(device=eui64, last=_MOST_UPDATES)
     if entry is None:
         raise UsageError(f"{format_eui64(eui64)} is not in the device log")
     described = _described(entry)
-    updates = [{"update": int(job.id), "state": job.state.value, "reason": job.reason} for job in jobs]
+    lines = [{"update": int(update.id), "state": update.state.value, "reason": update.reason} for update in updates]
     if as_json:
-        print_json({"schema": 1, "device": described, "updates": updates, **rest_record(jobs)})
+        print_json({"schema": 1, "device": described, "updates": lines, **rest_record(updates)})
         return
     rows = [(name.replace("_", " "), _cell(value)) for name, value in described.items() if name != "images"]
     rows += [(f"image of {image.image_type}", _told(image)) for image in entry.images]
-    rows += [(f"update {line['update']}", f"{line['state']} {line['reason']}".strip()) for line in updates]
+    rows += [(f"update {line['update']}", f"{line['state']} {line['reason']}".strip()) for line in lines]
     print_table(["FIELD", "VALUE"], rows)
-    tell_rest(jobs)
+    tell_rest(updates)
 
 
 def _described(entry: DeviceEntry) -> dict[str, Any]:

@@ -19,7 +19,7 @@ _FILE = click.Path(dir_okay=False, allow_dash=True, path_type=Path)
 
 
 @click.command()
-@click.option("--job", "numbers", type=click.IntRange(1), multiple=True, help="Only this update. May be given again.")
+@click.option("--update", "numbers", type=click.IntRange(1), multiple=True, help="Only this one. May be given again.")
 @page_options(1000)
 @click.option("--html", type=_FILE, help="Write one HTML file that needs nothing else.")
 @click.option("--junit", type=_FILE, help="Write JUnit XML: a test case for each update.")
@@ -40,7 +40,7 @@ def report(
     Exit code 0 only if there are some, and all of them ended as activated.
     """
     if numbers and since is not None:
-        raise UsageError("--job and --since exclude each other")
+        raise UsageError("--update and --since exclude each other")
     if [html, junit, json_].count(_STDOUT) > 1:
         raise UsageError("only one of --html, --junit and --json can go to standard output")
     selection = Selection(tuple(UpdateId(number) for number in dict.fromkeys(numbers)), since, last or None)

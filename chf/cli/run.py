@@ -98,8 +98,8 @@ def say(event: Event) -> None:
     parts = [isoformat(event.utc), event.kind.value]
     if event.device is not None:
         parts.append(format_eui64(event.device))
-    if event.job is not None:
-        parts.append(f"update {event.job}")
+    if event.update is not None:
+        parts.append(f"update {event.update}")
     parts += [f"{name}={value}" for name, value in event.fields.items() if value not in ("", None)]
     with suppress(OSError):  # a terminal that is gone; the event is in the store
         talk(printable(" ".join(str(part) for part in parts)))

@@ -201,10 +201,10 @@ def _stored(store: Store, image: str, kind: ImageKind | None, limit_bytes: int) 
 def list_updates(*, active: bool, last: int, since: UtcSeconds | None, home: Path, as_json: bool) -> None:
     """The last updates, oldest first."""
     with Store.open(home) as store:
-        jobs = store.jobs.list(active_only=active, since=since, last=last or None)
-        lines = [_described(store, job) for job in jobs]
+        updates = store.updates.list(active_only=active, since=since, last=last or None)
+        lines = [_described(store, update) for update in updates]
     if as_json:
-        print_json({"schema": 1, "updates": lines, **rest_record(jobs)})
+        print_json({"schema": 1, "updates": lines, **rest_record(updates)})
         return
     rows = [
         (
@@ -218,7 +218,7 @@ def list_updates(*, active: bool, last: int, since: UtcSeconds | None, home: Pat
         for line in lines
     ]
     print_table(["UPDATE", "DEVICE", "TO VERSION", "STATE", "SENT", "REASON"], rows)
-    tell_rest(jobs)
+    tell_rest(updates)
 
 
 @update.command()
@@ -228,18 +228,18 @@ def list_updates(*, active: bool, last: int, since: UtcSeconds | None, home: Pat
 def show(*, number: int, home: Path, as_json: bool) -> None:
     """One update, with its history."""
     with Store.open(home) as store:
-        job = _job(store, UpdateId(number))
-        described_job = _described(store, job)
+        update = _update(store, UpdateId(number))
+        described = _described(store, update)
         records = store.audit.of_update(number)
-        waits = _waits_for_clock(store, job)
+        waits = _waits_for_clock(store, update)
     history = [record.event for record in records]
     if as_json:
         told = [event_record(event) for event in history]
-        print_json({"schema": 1, **described_job, "history": told, **rest_record(records)})
+        print_json({"schema": 1, **described, "history": told, **rest_record(records)})
         return
     print_table(
         ["FIELD", "VALUE"],
-        [(name.replace("_", " "), "-" if value is None else str(value)) for name, value in described_job.items()],
+        [(name.replace("_", " "), "-" if value is None else str(value)) for name, value in described.items()],
     )
     if waits:
         talk(waits)
@@ -268,36 +268,36 @@ def follow(store: Store, home: Path, numbers: list[UpdateId], deadline: Deadline
     hub, waited = HubWatch(home), ""
     with TransferBars() as bars:
         while True:
-            jobs = [_job(store, number) for number in numbers]
-            for job in jobs:
-                bars.show(job, progress.read(store.meta, job.id))
-            waits = next(filter(None, (_waits(store, job) for job in jobs)), "")
+            updates = [_update(store, number) for number in numbers]
+            for update in updates:
+                bars.show(update, progress.read(store.meta, update.id))
+            waits = next(filter(None, (_waits(store, update) for update in updates)), "")
             if waits not in ("", waited):
                 talk(waits)
             waited = waits
-            if not any(job.active for job in jobs):
+            if not any(update.active for update in updates):
                 break
             hub.running()
             if deadline.passed:
-                raise TimedOutError(f"not ended in {deadline.timeout_s:g} s: " + ", ".join(map(_state, jobs)))
+                raise TimedOutError(f"not ended in {deadline.timeout_s:g} s: " + ", ".join(map(_state, updates)))
             time.sleep(_POLL_S)
     if as_json:
-        print_json({"schema": 1, "updates": [_described(store, job) for job in jobs]})
-    for job in jobs:
-        talk(_state(job))
-    failed = [job for job in jobs if job.state is not UpdateState.ACTIVATED]
+        print_json({"schema": 1, "updates": [_described(store, update) for update in updates]})
+    for update in updates:
+        talk(_state(update))
+    failed = [update for update in updates if update.state is not UpdateState.ACTIVATED]
     if failed:
-        raise UpdateFailedError(f"{len(failed)} of {len(jobs)} updates did not end as activated")
+        raise UpdateFailedError(f"{len(failed)} of {len(updates)} updates did not end as activated")
 
 
-def _waits(store: Store, job: Update) -> str:
+def _waits(store: Store, update: Update) -> str:
     """What a person who follows it should know, empty where there is nothing."""
-    return _state(job) if job.unverified else _waits_for_clock(store, job)
+    return _state(update) if update.unverified else _waits_for_clock(store, update)
 
 
-def _waits_for_clock(store: Store, job: Update) -> str:
+def _waits_for_clock(store: Store, update: Update) -> str:
     """Why its activation time waits, empty where it does not."""
-    if not job.active or not isinstance(job.activation, ActivateAt):
+    if not update.active or not isinstance(update.activation, ActivateAt):
         return ""
     now = store.watched(SystemClock()).now()
     if now.trusted:
@@ -305,8 +305,8 @@ def _waits_for_clock(store: Store, job: Update) -> str:
     return f"the clock is not trusted, so the activation time waits: {now.distrust}; {REMEDY}"
 
 
-def _state(job: Update) -> str:
-    return f"update {job.id} is {job.state.value}" + (f": {job.reason}" if job.reason else "")
+def _state(update: Update) -> str:
+    return f"update {update.id} is {update.state.value}" + (f": {update.reason}" if update.reason else "")
 
 
 @update.command()
@@ -319,7 +319,7 @@ def cancel(*, number: int, home: Path, as_json: bool) -> None:
     An unverified update, of which nobody knows what its device runs, is given up and ends as failed.
     """
     with Store.open(home) as store:
-        _job(store, UpdateId(number))
+        _update(store, UpdateId(number))
         answer = ask(store, home, Verb.UPDATE_CANCEL, {"update": number})
     answer.say(f"update {number} is cancelled", as_json=as_json)
 
@@ -333,7 +333,7 @@ def activate(*, number: int, at: UtcSeconds | None, strategy: str, time_form: st
     """Decide when: at once, or --at a time. Ends a hold and moves an appointment, until a real time was given."""
     activation = _activation(at, hold=False, strategy=strategy, time_form=time_form)
     with Store.open(home) as store:
-        _job(store, UpdateId(number))
+        _update(store, UpdateId(number))
         if at is not None:
             insist_on_trust(store.watched(SystemClock()).now())
         answer = ask(
@@ -349,12 +349,12 @@ def _warn(result: Mapping[str, Any]) -> None:
         talk(f"warning: update {result['update']}: {warning}")
 
 
-def _job(store: Store, number: UpdateId) -> Update:
-    job = store.jobs.get(number)
-    if job is None:
+def _update(store: Store, number: UpdateId) -> Update:
+    update = store.updates.get(number)
+    if update is None:
         raise UsageError(f"there is no update {number}")
-    return job
+    return update
 
 
-def _described(store: Store, job: Update) -> dict[str, Any]:
-    return update_record(job, progress.read(store.meta, job.id))
+def _described(store: Store, update: Update) -> dict[str, Any]:
+    return update_record(update, progress.read(store.meta, update.id))

@@ -116,7 +116,7 @@ class Conversion:
             reason = f"alert {alert.msg_id} is kept and not passed on: {error}"
             with self._store.transaction() as tx:
                 tx.meta.set(CURSOR, str(alert.seq))
-                tx.audit.append(Event(now.utc, Kind.ALARM, alert.device, alert.job, {"reason": reason}))
+                tx.audit.append(Event(now.utc, Kind.ALARM, alert.device, alert.update, {"reason": reason}))
 
     def _converted(self, tx: Transaction, alert: Alert, now: Now) -> _Converted | None:
         """None where no user is told: it is for the ACB itself, or for who asked at this desk (our choice).
@@ -266,7 +266,7 @@ def _response(
 def _request_of_update(tx: Transaction, alert: Alert) -> RequestId | None:
     """The service request that the update came from; None where it was started at the hub."""
     try:
-        update = None if alert.job is None else tx.jobs.get(UpdateId(alert.job))
+        update = None if alert.update is None else tx.updates.get(UpdateId(alert.update))
         return None if update is None else RequestId.parse(update.origin)
     except (DamagedRowError, MalformedRequestError):
         return None

@@ -28,7 +28,7 @@ class StoreInventory:
     def __init__(self, store: Store, smi: Mapping[Eui64, SmiDevice] | None = None) -> None:
         self._store, self._smi = store, smi
         self._log = {entry.eui64: entry for entry in store.devices.list()}
-        self._busy = {update.device: InProgress.of(update) for update in store.jobs.list(active_only=True)}
+        self._busy = {update.device: InProgress.of(update) for update in store.updates.list(active_only=True)}
         for command in store.inbox.pending():  # taken in, and not yet seen by a hub that is down
             if command.verb == Verb.UPDATE_START:
                 with suppress(KeyError, TypeError, UsageError):  # a damaged one, which the hub will refuse

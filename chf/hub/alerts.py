@@ -65,7 +65,7 @@ class HubAlerts:
             message=message,
             verified=True,
             created=utc,
-            job=update.id,
+            update=update.id,
         )
         tx.alerts.add(alert)
         return alert

@@ -64,10 +64,10 @@ class Batch:
             self.devices.add(device)
 
     def event(
-        self, kind: Kind, fields: Mapping[str, Value], *, device: Eui64 | None = None, job: int | None = None
+        self, kind: Kind, fields: Mapping[str, Value], *, device: Eui64 | None = None, update: int | None = None
     ) -> None:
         """Something that happened: goes into the audit with everything else of this batch, and waits for no disk."""
-        self.write(partial(append, Event(self.now.utc, kind, device, job, fields)), device=device, durable=False)
+        self.write(partial(append, Event(self.now.utc, kind, device, update, fields)), device=device, durable=False)
 
     def send(self, message: Outbound, *, ordered: bool = False) -> None:
         self.messages.append(message)

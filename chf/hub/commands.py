@@ -47,7 +47,7 @@ class Commands:
     def __init__(self, context: HubContext, updates: Updates, journal: Journal, log_alerts: DeviceLogAlerts) -> None:
         self._store, self._radio, self._clock = context.store, context.radio, context.clock
         self._updates, self._journal, self._log_alerts = updates, journal, log_alerts
-        self._policy, self._images, self._damage = context.settings.jobs, context.images, context.damage
+        self._policy, self._images, self._damage = context.settings.updates, context.images, context.damage
 
     async def take(self) -> bool:
         """Do what is pending, in its order, as far as dongle and disk allow. Whether anything was done."""
@@ -131,7 +131,7 @@ class Commands:
         device = parse_eui64(body["device"])
         if self._store.devices.get(device) is None:
             raise RefusedError(f"{format_eui64(device)} is not in the device log")
-        active = self._store.jobs.active_for(device)
+        active = self._store.updates.active_for(device)
         if active is not None and not active.distributed:  # that one nobody but its supplier could end
             raise RefusedError(f"{format_eui64(device)} has update {active.id} in progress: cancel that first")
         self._insist_on_radio()
@@ -166,7 +166,7 @@ class Commands:
         enforced = HUB_ENFORCES - {Check.DOWNGRADE} if allow_downgrade else HUB_ENFORCES
         origin = str(body.get("origin", "cli"))
         started, refused = [], []
-        next_id = self._store.jobs.next_id()
+        next_id = self._store.updates.next_id()
         for text in body["devices"]:
             device = parse_eui64(text)
             candidate = self._store.candidate(device)
@@ -177,7 +177,7 @@ class Commands:
                 batch.event(Kind.REQUEST_REFUSED, {"request": origin, "reason": reason}, device=device)
                 continue
             assert candidate is not None, "who is not known is refused"
-            active = self._store.jobs.active_for(device)
+            active = self._store.updates.active_for(device)
             if active is not None:
                 how = "before its supplier activated it" if active.distributed else "whose ForceReplace is set"
                 reason = f"replaced by image {order.image.sha256[:16]}, {how}"
@@ -199,7 +199,7 @@ class Commands:
             batch.write(partial(_add_update, update))
             warning = next((note.reason for note in verdict.notes if note.check is Check.EARLY_ACTIVATION), None)
             fields = {"request": origin, "sha256": order.image.sha256, "warning": warning}
-            batch.event(Kind.REQUEST_ACCEPTED, fields, device=device, job=int(update.id))
+            batch.event(Kind.REQUEST_ACCEPTED, fields, device=device, update=int(update.id))
             self._updates.add(batch, update)
             started.append({"device": format_eui64(device), "update": int(update.id), "warning": warning})
         return {"started": started, "refused": refused}
@@ -222,7 +222,7 @@ class Commands:
         return {"update": int(update.id), "warning": early_activation(client, activation, batch.now.utc)}
 
     def _active_update(self, body: Mapping[str, Any]) -> Update:
-        update = self._store.jobs.get(UpdateId(int(body["update"])))
+        update = self._store.updates.get(UpdateId(int(body["update"])))
         if update is None:
             raise RefusedError(f"there is no update {body['update']}")
         if not update.active:
@@ -267,4 +267,4 @@ def _take_key_back(device: Eui64, tx: Transaction) -> None:
 
 
 def _add_update(update: Update, tx: Transaction) -> None:
-    tx.jobs.add(update)
+    tx.updates.add(update)

@@ -30,10 +30,10 @@ class SecuritySettings:
 
 @dataclass(frozen=True, slots=True)
 class HubSettings:
-    """Sections of the file are named like the fields: `[ota]`, `[jobs]`, `[tunnel]`, `[security]`..."""
+    """Sections of the file are named like the fields: `[ota]`, `[updates]`, `[tunnel]`, `[security]`..."""
 
     ota: OtaPolicy = field(default_factory=OtaPolicy)
-    jobs: SchedulePolicy = field(default_factory=SchedulePolicy)
+    updates: SchedulePolicy = field(default_factory=SchedulePolicy)
     tunnel: TunnelSettings = field(default_factory=TunnelSettings)
     security: SecuritySettings = field(default_factory=SecuritySettings)
     key_establishment: KeyEstablishmentSettings = field(default_factory=KeyEstablishmentSettings)
@@ -45,7 +45,7 @@ class HubSettings:
         table = read_toml(path)
         settings = cls(
             ota=table.settings("ota", OtaPolicy),
-            jobs=table.settings("jobs", SchedulePolicy),
+            updates=table.settings("updates", SchedulePolicy),
             tunnel=table.settings("tunnel", TunnelSettings),
             security=table.settings("security", SecuritySettings),
             key_establishment=table.settings("key_establishment", KeyEstablishmentSettings),

@@ -215,12 +215,12 @@ class Tunnels(Handler):
         alert = read.alert
         fields: dict[str, str | bool] = {**alert.as_fields(), "verified": alert.verified}
         if read.answers is None:
-            batch.event(Kind.ALERT_RECEIVED, fields, device=peer, job=alert.job)
+            batch.event(Kind.ALERT_RECEIVED, fields, device=peer, update=alert.update)
         else:
             del fields["alert_code"]
             if read.believed and alert.verified:  # what nobody can check is passed on to no user, and answers nothing
                 batch.write(partial(messages_to_devices.answered, peer, *read.answers, batch.now.utc))
-            batch.event(Kind.RESPONSE_RECEIVED, fields, device=peer, job=alert.job)
+            batch.event(Kind.RESPONSE_RECEIVED, fields, device=peer, update=alert.update)
         if read.signature is Signature.BAD:
             reason = f"alert {alert.msg_id} was relayed: its signature is not its originator's"
             batch.event(Kind.ALARM, {"reason": reason}, device=peer)

@@ -53,7 +53,7 @@ _URGENCY: Final = {urgency: Urgency[urgency.name] for urgency in effect.Urgency}
 
 class Updates(Handler):
     def __init__(self, context: HubContext) -> None:
-        self._machine = UpdateMachine(context.settings.jobs, context.settings.ota)
+        self._machine = UpdateMachine(context.settings.updates, context.settings.ota)
         self._store, self._alerts, self._devices = context.store, context.alerts, context.devices
         self._images, self._clock, self._damage = context.images, context.clock, context.damage
         self._clients = OtaClients(context.devices, self._client_known)
@@ -65,7 +65,7 @@ class Updates(Handler):
 
     async def prepare(self) -> None:
         """Read the images of all transfers, so that they are taken up in one turn."""
-        wanted = [update.image for update in self._store.jobs.list(active_only=True)]
+        wanted = [update.image for update in self._store.updates.list(active_only=True)]
         self._read_at_start = await self._images.load_all(wanted)
 
     def started(self, network: NetworkInfo | None, now: Now) -> Batch:
@@ -74,7 +74,7 @@ class Updates(Handler):
         self._clients.started(now)
         for entry in self._devices.all():
             self._images_known(entry)
-        active, last = self._store.jobs.list(active_only=True), self._store.jobs.last_of_each_device()
+        active, last = self._store.updates.list(active_only=True), self._store.updates.last_of_each_device()
         updates = sorted({update.id: update for update in (*active, *last)}.values(), key=lambda update: update.id)
         rows = [(update, self._image_of(update)) for update in updates]
         taken_up, alarms = self._batch(self._machine.restore(rows, now), now), Batch(now)
@@ -85,7 +85,7 @@ class Updates(Handler):
                 if isinstance(update.record, TransferRecord):
                     damage = f"its image {update.image} cannot be read"
                 reason = f"the transfer cannot be taken up: {damage}"
-                alarms.event(Kind.ALARM, {"reason": reason}, device=update.device, job=update.id)
+                alarms.event(Kind.ALARM, {"reason": reason}, device=update.device, update=update.id)
         self._read_at_start = {}
         return together([taken_up, alarms], now)
 
@@ -135,7 +135,7 @@ class Updates(Handler):
     def _begin_again(self, device: Eui64, now: Now) -> Batch:
         batch, row = Batch(now), None
         try:
-            row = self._store.jobs.active_for(device)
+            row = self._store.updates.active_for(device)
         except DamagedRowError as error:
             self._damage.report([Unreadable.of(error)], batch)
         batch.add(self._batch(self._machine.begin_again(device, row, now), now))
@@ -227,7 +227,7 @@ class Updates(Handler):
             case effect.VersionSeen():
                 self._version_seen(batch, wanted)
             case effect.Alarm(peer, kind, text, number):
-                batch.event(Kind.ALARM, {"reason": f"{kind.value}: {text}"}, device=peer, job=number)
+                batch.event(Kind.ALARM, {"reason": f"{kind.value}: {text}"}, device=peer, update=number)
             case effect.LoadImage():
                 self._to_load[wanted.update] = wanted
                 batch.start(self._load_images)
@@ -246,12 +246,12 @@ class Updates(Handler):
                     "bytes": offset_bytes,
                     "seconds": 0.0 if started is None else round(max(batch.now.utc - started, 0.0), 3),
                 }
-                batch.event(Kind.OTA_TRANSFER_ENDED, fields, device=update.device, job=update.id)
+                batch.event(Kind.OTA_TRANSFER_ENDED, fields, device=update.device, update=update.id)
             case ActivationGiven(at_utc) if not isinstance(update.activation, ActivateByCommand):
-                batch.event(Kind.OTA_ACTIVATION_GIVEN, {"at": at_utc}, device=update.device, job=update.id)
+                batch.event(Kind.OTA_ACTIVATION_GIVEN, {"at": at_utc}, device=update.device, update=update.id)
         if (before.state, before.reason) != (update.state, update.reason):
             states = {"from": before.state.value, "to": update.state.value, "reason": update.reason}
-            batch.event(Kind.JOB_STATE, states, device=update.device, job=update.id)
+            batch.event(Kind.UPDATE_STATE, states, device=update.device, update=update.id)
 
     def _raise_transfer_alert(self, wanted: effect.RaiseTransferAlert, now: Now, tx: Transaction) -> Event:
         update = wanted.update
@@ -275,7 +275,7 @@ class Updates(Handler):
     def _loaded(self, wanted: effect.LoadImage, image: FirmwareImage | ChfError, now: Now) -> Batch:
         if isinstance(image, ChfError):
             batch = Batch(now)
-            batch.event(Kind.IMAGE_CORRUPT, {"sha256": wanted.image}, device=wanted.peer, job=wanted.update)
+            batch.event(Kind.IMAGE_CORRUPT, {"sha256": wanted.image}, device=wanted.peer, update=wanted.update)
             batch.add(self._batch(self._machine.handle(ImageUnreadable(wanted.update, str(image)), now), now))
             return batch
         endpoint, sleepy = self._devices.endpoint(wanted.peer), self._devices.is_gsme(wanted.peer)
@@ -354,7 +354,7 @@ def _outbound(send: effect.Send) -> Outbound:
 
 
 def _save(update: Update, tx: Transaction) -> None:
-    tx.jobs.update(update)
+    tx.updates.update(update)
 
 
 def _save_progress(moved: effect.Progress, now: Now, tx: Transaction) -> None:

@@ -26,7 +26,7 @@ class NewAlert:
     message: bytes
     verified: bool
     created: UtcSeconds
-    job: int | None = None
+    update: int | None = None
 
     def as_fields(self) -> dict[str, str]:
         """As the trace tells of it."""
@@ -51,7 +51,7 @@ class Alert:
     message: bytes
     verified: bool
     created: UtcSeconds
-    job: int | None
+    update: int | None
     attempts: int
     delivered: UtcSeconds | None
 
@@ -68,13 +68,13 @@ READER: Final = RowReader(
         "message": octets,
         "verified": flag,
         "created_utc": utc,
-        "job": optional(number),
+        "update_id": optional(number),
         "attempts": unsigned(32),
         "delivered_utc": optional(utc),
     },
     Alert,
 )
-_WRITTEN: Final = "msg_id, device, use_case, alert_code, outcome, message, verified, created_utc, job"
+_WRITTEN: Final = "msg_id, device, use_case, alert_code, outcome, message, verified, created_utc, update_id"
 
 
 def alert_id(originator: Eui64, originator_counter: int, message_code: int) -> str:
@@ -95,7 +95,7 @@ class Alerts:
         self,
         *,
         device: Eui64 | None = None,
-        job: int | None = None,
+        update: int | None = None,
         use_case: str | None = None,
         since: UtcSeconds | None = None,
         last: int | None = None,
@@ -103,7 +103,7 @@ class Alerts:
         """The last so many that match every filter given, or all, oldest first."""
         conditions: dict[str, Parameter] = {
             "device = ?": None if device is None else format_eui64(device),
-            "job = ?": job,
+            "update_id = ?": update,
             "use_case = ?": use_case,
             "created_utc >= ?": since,
         }
@@ -137,7 +137,7 @@ class AlertsWriter(Alerts):
                 alert.message,
                 int(alert.verified),
                 alert.created,
-                alert.job,
+                alert.update,
             ),
         )
         return cursor.rowcount == 1

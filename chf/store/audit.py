@@ -62,12 +62,12 @@ class Audit:
         return READER.after(self._database, after_seq, limit)
 
     def of_update(self, number: int) -> Rows[AuditRecord]:
-        return self._where("job = ? order by seq", number)
+        return self._where("update_id = ? order by seq", number)
 
     def of_device(self, device: Eui64, first: UtcSeconds, last: UtcSeconds) -> Rows[AuditRecord]:
         """What happened to a device in this time, both ends included, and belongs to no update."""
         return self._where(
-            "device = ? and utc >= ? and utc <= ? and job is null order by seq",
+            "device = ? and utc >= ? and utc <= ? and update_id is null order by seq",
             *(format_eui64(device), utc_text(first), utc_text(last)),
         )
 
@@ -113,7 +113,8 @@ class Audit:
         if last >= expected_seq:
             return BrokenLink(expected_seq, f"records {expected_seq} to {last} are missing at the end")
         hidden = self._database.read(
-            "select seq from audit where case when json_valid(event) then job is not json_extract(event, '$.job')"
+            "select seq from audit where case when json_valid(event) then update_id is not"
+            " coalesce(json_extract(event, '$.update'), json_extract(event, '$.job'))"
             " or device is not json_extract(event, '$.device') or kind is not json_extract(event, '$.kind')"
             " or utc is not json_extract(event, '$.utc') end order by seq limit 1"
         )
@@ -140,8 +141,8 @@ class AuditWriter(Audit):
         _seq, previous = self.head()
         device = None if event.device is None else format_eui64(event.device)
         cursor = self._database.write(
-            "insert into audit (event, hash, job, device, kind, utc) values (?, ?, ?, ?, ?, ?)",
-            (line, _chained(previous, line), event.job, device, event.kind.value, utc_text(event.utc)),
+            "insert into audit (event, hash, update_id, device, kind, utc) values (?, ?, ?, ?, ?, ?)",
+            (line, _chained(previous, line), event.update, device, event.kind.value, utc_text(event.utc)),
         )
         return int(cursor.lastrowid or 0)
 

@@ -16,7 +16,7 @@ from chf.eui64 import Eui64, format_eui64
 from chf.image.header import ImageType
 from chf.store.database import Database
 from chf.store.rows import RowReader, Rows, eui64, json_object, octets, optional, text, unsigned, utc
-from chf.store.schema import ACTIVE_JOB
+from chf.store.schema import ACTIVE_UPDATE
 from chf.update.clients import CLASSES
 from chf.update.eligibility import Candidate, DeviceImage, InProgress
 from chf.update.recognition import NOTHING_SHOWN, Recognition, Traits, recognise
@@ -208,7 +208,7 @@ class DeviceLogWriter(DeviceLog):
     def remove(self, eui64: Eui64) -> None:
         """Raises RefusedError where it is not in the log, or has an update in progress."""
         text = format_eui64(eui64)
-        active = self._database.read(f"select id from jobs where device = ? and {ACTIVE_JOB}", (text,))
+        active = self._database.read(f"select id from updates where device = ? and {ACTIVE_UPDATE}", (text,))
         if active:
             raise RefusedError(f"{text} has update {active[0][0]} in progress: cancel that first")
         if self._database.write("delete from devices where eui64 = ?", (text,)).rowcount == 0:

@@ -13,9 +13,9 @@ from chf.store import (
     device_messages,
     images,
     inbox,
-    job_table,
     progress,
     scheduled,
+    update_table,
     uplink,
 )
 from chf.store.database import Database
@@ -25,7 +25,7 @@ from chf.store.schema import migrate
 _READERS: Final = (
     *(alerts.READER, audit.READER, audit.CHECKPOINT, counters.NEXT, counters.VALUE, counters.COUNTER),
     *(device_log.READER, device_log.IMAGES, device_messages.READER, images.READER, inbox.READER, inbox.FOLLOWED),
-    *(job_table.READER, scheduled.READER, uplink.READER),
+    *(update_table.READER, scheduled.READER, uplink.READER),
 )
 _PROGRESS: Final = RowReader("meta", {"key": str, "value": progress.cell}, lambda _key, value: value)
 _NAMED: Final = 20  # damaged rows of a table that are told one by one (our choice)

@@ -12,7 +12,7 @@ from chf.errors import RefusedError, StoreCorruptError, UsageError
 from chf.image.image import FirmwareImage, ImageKind, parse_image
 from chf.store.database import Database
 from chf.store.rows import RowReader, Rows, optional, text, unsigned, utc
-from chf.store.schema import ACTIVE_JOB
+from chf.store.schema import ACTIVE_UPDATE
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +142,7 @@ class ImagesWriter(Images):
 
     def remove(self, sha256: str) -> None:
         """Raises RefusedError while an update needs it, UsageError where there is none."""
-        active = self._database.read(f"select id from jobs where image = ? and {ACTIVE_JOB}", (sha256,))
+        active = self._database.read(f"select id from updates where image = ? and {ACTIVE_UPDATE}", (sha256,))
         if active:
             raise RefusedError(f"image {sha256} is needed by update {active[0][0]}")
         if self._database.write("delete from images where sha256 = ?", (sha256,)).rowcount == 0:

@@ -23,14 +23,14 @@ class TransferProgress:
     utc: UtcSeconds
 
 
-def write(meta: MetaWriter, job: UpdateId, progress: TransferProgress) -> None:
-    meta.set(_key(job), json.dumps(asdict(progress)))
+def write(meta: MetaWriter, update: UpdateId, progress: TransferProgress) -> None:
+    meta.set(_key(update), json.dumps(asdict(progress)))
 
 
-def read(meta: Meta, job: UpdateId) -> TransferProgress | None:
+def read(meta: Meta, update: UpdateId) -> TransferProgress | None:
     """None where it is not known; a damaged row is worth no more than none (`chf doctor` names it)."""
     try:
-        text = meta.get(_key(job))
+        text = meta.get(_key(update))
         return None if text is None else cell(text)
     except (DamagedRowError, ValueError, LookupError, TypeError):
         return None
@@ -45,5 +45,5 @@ def cell(value: object) -> TransferProgress:
     return TransferProgress(offset, size, blocks, utc(row["utc"]))
 
 
-def _key(job: UpdateId) -> str:
-    return f"{KEY}{job}"
+def _key(update: UpdateId) -> str:
+    return f"{KEY}{update}"

@@ -53,11 +53,11 @@ _RULES: Final[Mapping[str, _Rule]] = MappingProxyType(
         "inbox": _Rule(
             "id", "finished_utc", "state <> 'pending' and not exists (select 1 from followed where command = inbox.id)"
         ),
-        "jobs": _Rule(
+        "updates": _Rule(
             "id",
             "ended_utc",
-            "exists (select 1 from jobs later where later.device = jobs.device and later.id > jobs.id)",
-            also=f"delete from meta where key in (select '{KEY}' || id from jobs where id in ({{keys}}))",
+            "exists (select 1 from updates later where later.device = updates.device and later.id > updates.id)",
+            also=f"delete from meta where key in (select '{KEY}' || id from updates where id in ({{keys}}))",
         ),
         "device_messages": _Rule(
             "id",

@@ -59,7 +59,7 @@ create table images (
 )
 """
 
-_JOBS = """
+_UPDATES = """
 create table jobs (
     id integer primary key,
     device text not null,
@@ -89,8 +89,8 @@ create table jobs (
 )
 """
 
-ACTIVE_JOB: Final = "state not in ('activated', 'reverted', 'failed', 'cancelled', 'expired')"
-"""Of a row of `jobs`: it has not ended. The same as the complement of chf.update.model.ENDS."""
+ACTIVE_UPDATE: Final = "state not in ('activated', 'reverted', 'failed', 'cancelled', 'expired')"
+"""Of a row of `updates`: it has not ended. The same as the complement of chf.update.model.ENDS."""
 
 _AUDIT = """
 create table audit (
@@ -216,9 +216,9 @@ MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (
     (
         _DEVICES,
         _IMAGES,
-        _JOBS,
-        f"create unique index jobs_one_active_per_device on jobs (device) where {ACTIVE_JOB}",
-        f"create index jobs_active_image on jobs (image) where {ACTIVE_JOB}",
+        _UPDATES,
+        f"create unique index jobs_one_active_per_device on jobs (device) where {ACTIVE_UPDATE}",
+        f"create index jobs_active_image on jobs (image) where {ACTIVE_UPDATE}",
         _AUDIT,
         f"create trigger audit_is_never_edited before update on audit {_REFUSE}",
         f"create trigger audit_is_never_cut before delete on audit {_REFUSE}",
@@ -289,7 +289,7 @@ MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (
         "create index uplink_undelivered on uplink (seq) where delivered_utc is null",
         "create index inbox_finished on inbox (finished_utc) where finished_utc is not null",
         "create index jobs_of_device on jobs (device, id)",
-        f"create index jobs_active on jobs (id) where {ACTIVE_JOB}",
+        f"create index jobs_active on jobs (id) where {ACTIVE_UPDATE}",
         "create index device_messages_open on device_messages (id) where state = 'waiting'",
         "create index jobs_by_time on jobs (created_utc)",
         "create index jobs_ended on jobs (ended_utc) where ended_utc is not null",
@@ -338,6 +338,11 @@ MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (
         """,
         "update jobs set version_seen = null where version_seen = 4294967295",
         "update jobs set version_before = null where version_before = 4294967295",
+    ),
+    (
+        "alter table jobs rename to updates",
+        "alter table alerts rename column job to update_id",
+        "alter table audit rename column job to update_id",
     ),
 )
 

@@ -1,9 +1,9 @@
 """The hub's only truth: one SQLite file in the home directory, read through tables, written through transactions.
 
     with Store.open(home) as store:
-        store.jobs.list()
+        store.updates.list()
         with store.transaction() as tx:
-            tx.jobs.update(job)
+            tx.updates.update(update)
             tx.alerts.add(alert)        # both or neither, and on disk when the block is left
 
 The hub opens it with `hub=True` and is the only one that may; commands of the CLI open it beside the hub for as long as
@@ -30,10 +30,10 @@ from chf.store.device_messages import DeviceMessages, DeviceMessagesWriter
 from chf.store.health import findings
 from chf.store.images import Images, ImagesWriter
 from chf.store.inbox import FollowedCommands, FollowedCommandsWriter, Inbox, InboxWriter
-from chf.store.job_table import Jobs, JobsWriter
 from chf.store.lock import Only, StoreLock
 from chf.store.retention import TABLES, Pruner, Pruning
 from chf.store.scheduled import ScheduledReads, ScheduledReadsWriter
+from chf.store.update_table import Updates, UpdatesWriter
 from chf.store.uplink import Uplink, UplinkWriter
 from chf.trust import WatchedClock
 from chf.update.eligibility import Candidate, InProgress
@@ -45,7 +45,7 @@ class Transaction:
     def __init__(self, database: Database) -> None:
         self.devices = DeviceLogWriter(database)
         self.images = ImagesWriter(database)
-        self.jobs = JobsWriter(database)
+        self.updates = UpdatesWriter(database)
         self.audit = AuditWriter(database)
         self.inbox = InboxWriter(database)
         self.alerts = AlertsWriter(database)
@@ -67,7 +67,7 @@ class Store:
         self._database, self._lock = database, lock
         self.devices = DeviceLog(database)
         self.images = Images(database)
-        self.jobs = Jobs(database)
+        self.updates = Updates(database)
         self.audit = Audit(database)
         self.inbox = Inbox(database)
         self.alerts = Alerts(database)
@@ -105,7 +105,7 @@ class Store:
 
     def candidate(self, device: Eui64) -> Candidate | None:
         """What the store knows of a device that is to be updated, None where it is not in the device log."""
-        entry, update = self.devices.get(device), self.jobs.active_for(device)
+        entry, update = self.devices.get(device), self.updates.active_for(device)
         return None if entry is None else entry.candidate(None if update is None else InProgress.of(update))
 
     def watched(self, clock: Clock) -> WatchedClock:

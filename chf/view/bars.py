@@ -36,13 +36,15 @@ class TransferBars:
         )
         self._tasks: dict[UpdateId, TaskID] = {}
 
-    def show(self, job: Update, progress: TransferProgress | None) -> None:
-        if job.id not in self._tasks:
-            self._tasks[job.id] = self._bars.add_task(format_eui64(job.device), total=None, state=job.state.value)
-        task = self._tasks[job.id]
+    def show(self, update: Update, progress: TransferProgress | None) -> None:
+        if update.id not in self._tasks:
+            self._tasks[update.id] = self._bars.add_task(
+                format_eui64(update.device), total=None, state=update.state.value
+            )
+        task = self._tasks[update.id]
         if progress is not None:
             self._bars.update(task, total=progress.size_bytes, completed=progress.offset_bytes)
-        self._bars.update(task, state=job.state.value)
+        self._bars.update(task, state=update.state.value)
 
     def __enter__(self) -> Self:
         self._bars.start()

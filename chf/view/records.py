@@ -10,27 +10,27 @@ from chf.trace import Event
 from chf.update.model import Update, activation_to_json
 
 
-def update_record(job: Update, moved: TransferProgress | None) -> dict[str, Any]:
+def update_record(update: Update, moved: TransferProgress | None) -> dict[str, Any]:
     """An update; `moved` is how far its transfer came, where that is known."""
     return {
-        "update": int(job.id),
-        "device": format_eui64(job.device),
-        "state": job.state.value,
-        "reason": job.reason,
-        "image": job.image,
-        "file_version": version_text(job.file_version),
-        "version_before": version_text(job.version_before),
-        "version_seen": version_text(job.version_seen),
+        "update": int(update.id),
+        "device": format_eui64(update.device),
+        "state": update.state.value,
+        "reason": update.reason,
+        "image": update.image,
+        "file_version": version_text(update.file_version),
+        "version_before": version_text(update.version_before),
+        "version_seen": version_text(update.version_seen),
         "percent": None if moved is None else round(100 * moved.offset_bytes / moved.size_bytes, 1),
-        "origin": job.origin,
-        "activation": activation_to_json(job.activation)["kind"],
-        "waiting_for": None if job.waiting_for is None else job.waiting_for.value,
-        "waiting_until": time_text(job.waiting_until),
-        "activation_at": time_text(job.activation_at),
-        "transfer": None if job.transfer is None else job.transfer.value,
-        "created": time_text(job.created),
-        "ended": time_text(job.ended),
-        "deadline": time_text(job.deadline),
+        "origin": update.origin,
+        "activation": activation_to_json(update.activation)["kind"],
+        "waiting_for": None if update.waiting_for is None else update.waiting_for.value,
+        "waiting_until": time_text(update.waiting_until),
+        "activation_at": time_text(update.activation_at),
+        "transfer": None if update.transfer is None else update.transfer.value,
+        "created": time_text(update.created),
+        "ended": time_text(update.ended),
+        "deadline": time_text(update.deadline),
     }
 
 
@@ -45,7 +45,7 @@ def alert_record(alert: Alert) -> dict[str, Any]:
         "alert_code": f"0x{alert.alert_code:04X}",
         "outcome": alert.outcome,
         "signature_verified": alert.verified,
-        "update": alert.job,
+        "update": alert.update,
         "message": alert.message.hex(),
     }
 

@@ -50,28 +50,28 @@ class Selection:
     since: UtcSeconds | None = None
     last: int | None = None
 
-    def jobs(self, store: Store) -> Rows[Update]:
+    def updates(self, store: Store) -> Rows[Update]:
         """Raises UsageError for the number of an update that there is not."""
         if not self.numbers:
-            return store.jobs.list(since=self.since, last=self.last)
+            return store.updates.list(since=self.since, last=self.last)
         found, unreadable = [], []
         for number in sorted(self.numbers):
             try:
-                job = store.jobs.get(number)
+                update = store.updates.get(number)
             except DamagedRowError as error:
                 unreadable.append(Unreadable(error.table, error.key, error.because))
                 continue
-            if job is None:
+            if update is None:
                 raise UsageError(f"there is no update {number}")
-            found.append(job)
+            found.append(update)
         return Rows(found, unreadable)
 
-    def refusals(self, store: Store, jobs: Sequence[Update]) -> Rows[AuditRecord]:
+    def refusals(self, store: Store, updates: Sequence[Update]) -> Rows[AuditRecord]:
         """With numbers: those of the service requests that the updates come from. `cli` is everybody's origin."""
         refused = store.audit.refused_requests(self.since, self.last)
         if not self.numbers:
             return refused
-        origins = {job.origin for job in jobs if job.origin != "cli"}
+        origins = {update.origin for update in updates if update.origin != "cli"}
         return Rows((record for record in refused if record.event.fields.get("request") in origins), refused.unreadable)
 
 
@@ -101,7 +101,7 @@ class UpdateReport:
     the update, and of its device while the update ran. `seconds` is its time until its end, or until now.
     """
 
-    job: Update
+    update: Update
     device_type: DeviceType | None
     image: ImageRecord | None
     moved: TransferProgress | None
@@ -113,13 +113,13 @@ class UpdateReport:
 
     @property
     def verdict(self) -> Verdict:
-        if self.job.active:
+        if self.update.active:
             return Verdict.UNDER_WAY
-        return Verdict.ACTIVATED if self.job.state is UpdateState.ACTIVATED else Verdict.NOT_ACTIVATED
+        return Verdict.ACTIVATED if self.update.state is UpdateState.ACTIVATED else Verdict.NOT_ACTIVATED
 
     @property
     def versions(self) -> str:
-        return f"{version_text(self.job.version_before) or '?'} -> {version_text(self.job.file_version)}"
+        return f"{version_text(self.update.version_before) or '?'} -> {version_text(self.update.file_version)}"
 
     @property
     def alert_codes(self) -> str:
@@ -128,36 +128,36 @@ class UpdateReport:
     @property
     def summary(self) -> str:
         """The state, and the reason where there is one."""
-        return f"{self.job.state.value}: {self.job.reason}" if self.job.reason else self.job.state.value
+        return f"{self.update.state.value}: {self.update.reason}" if self.update.reason else self.update.state.value
 
     @property
     def cells(self) -> tuple[str, ...]:
         """As COLUMNS, for a table."""
-        job = self.job
+        update = self.update
         download = "-" if self.download is None else str(self.download)
         return (
-            str(job.id),
-            format_eui64(job.device),
+            str(update.id),
+            format_eui64(update.device),
             self.device_type or "-",
             self.versions,
-            job.state.value,
+            update.state.value,
             download,
             self.alert_codes or "-",
-            job.reason or "-",
+            update.reason or "-",
         )
 
     @property
     def record(self) -> dict[str, Any]:
         download = self.download
         return {
-            **update_record(self.job, self.moved),
+            **update_record(self.update, self.moved),
             "verdict": self.verdict.value,
             "device_type": None if self.device_type is None else self.device_type.value,
             "image_name": None if self.image is None else self.image.name,
             "image_bytes": None if self.image is None else self.image.size_bytes,
             "seconds": round(self.seconds, 3),
-            "download_started": time_text(self.job.download_started),
-            "download_ended": time_text(self.job.download_ended),
+            "download_started": time_text(self.update.download_started),
+            "download_ended": time_text(self.update.download_ended),
             "blocks": None if download is None else download.blocks,
             "bytes": None if download is None else download.octets,
             "download_seconds": None if download is None else round(download.seconds, 3),
@@ -190,14 +190,14 @@ class Report:
     @classmethod
     def read(cls, store: Store, selection: Selection, now: UtcSeconds) -> "Report":
         """Raises UsageError for the number of an update that there is not."""
-        jobs = selection.jobs(store)
-        refused = selection.refusals(store, jobs)
-        unreadable = [*jobs.unreadable, *refused.unreadable]
-        updates = tuple(_update(store, job, unreadable, now) for job in jobs)
+        updates = selection.updates(store)
+        refused = selection.refusals(store, updates)
+        unreadable = [*updates.unreadable, *refused.unreadable]
+        reports = tuple(_update(store, update, unreadable, now) for update in updates)
         note = _readable(partial(store.meta.json, RADIO_NOTE), unreadable) or {}
         radio = {name: note.get(name) for name in _RADIO}
         refusals = tuple(record.event for record in refused)
-        return cls(now, selection, radio, updates, refusals, tuple(dict.fromkeys(unreadable)), jobs.left_out)
+        return cls(now, selection, radio, reports, refusals, tuple(dict.fromkeys(unreadable)), updates.left_out)
 
     @property
     def activated(self) -> int:
@@ -206,7 +206,7 @@ class Report:
     @property
     def good(self) -> bool:
         """Whether all ended activated, and none is unreadable; where there is none, nothing was shown to work."""
-        damaged = any(row.table == "jobs" for row in self.unreadable)
+        damaged = any(row.table == "updates" for row in self.unreadable)
         return 0 < self.activated == len(self.updates) and not damaged
 
     @property
@@ -218,7 +218,7 @@ class Report:
     def record(self) -> dict[str, Any]:
         counts = {state.value: 0 for state in UpdateState}
         for update in self.updates:
-            counts[update.job.state.value] += 1
+            counts[update.update.state.value] += 1
         return {
             "schema": SCHEMA,
             "program": self.program,
@@ -242,26 +242,26 @@ def refusal_cells(event: Event) -> tuple[str, str, str]:
     return isoformat(event.utc), _device(event) or "-", event_detail(event)
 
 
-def _update(store: Store, job: Update, unreadable: list[Unreadable], now: UtcSeconds) -> UpdateReport:
+def _update(store: Store, update: Update, unreadable: list[Unreadable], now: UtcSeconds) -> UpdateReport:
     """What cannot be read is added to `unreadable`."""
-    entry = _readable(partial(store.devices.get, job.device), unreadable)
-    moved = progress.read(store.meta, job.id)
-    alerts = store.alerts.list(job=int(job.id))
-    of_update = store.audit.of_update(int(job.id))
-    beside = store.audit.of_device(job.device, job.created, now if job.ended is None else job.ended)
+    entry = _readable(partial(store.devices.get, update.device), unreadable)
+    moved = progress.read(store.meta, update.id)
+    alerts = store.alerts.list(update=int(update.id))
+    of_update = store.audit.of_update(int(update.id))
+    beside = store.audit.of_device(update.device, update.created, now if update.ended is None else update.ended)
     unreadable += (*alerts.unreadable, *of_update.unreadable, *beside.unreadable)
     records = sorted((*of_update, *beside), key=lambda record: record.seq)
     history = tuple(record.event for record in records if record.event.kind is not Kind.REQUEST_REFUSED)
     return UpdateReport(
-        job=job,
+        update=update,
         device_type=None if entry is None else entry.device_type,
-        image=_readable(partial(store.images.get, job.image), unreadable),
+        image=_readable(partial(store.images.get, update.image), unreadable),
         moved=moved,
-        download=_download(job, moved, history),
-        retries=_retries(job),
+        download=_download(update, moved, history),
+        retries=_retries(update),
         alerts=alerts,
         history=history,
-        seconds=max((now if job.ended is None else job.ended) - job.created, 0.0),
+        seconds=max((now if update.ended is None else update.ended) - update.created, 0.0),
     )
 
 
@@ -273,15 +273,15 @@ def _readable(read: Callable[[], Item | None], unreadable: list[Unreadable]) -> 
         return None
 
 
-def _download(job: Update, moved: TransferProgress | None, history: Sequence[Event]) -> Download | None:
+def _download(update: Update, moved: TransferProgress | None, history: Sequence[Event]) -> Download | None:
     """What the end of the transfer told; before that, how far it is."""
     ended = [event for event in history if event.kind is Kind.OTA_TRANSFER_ENDED]
     if ended:
         blocks, octets, seconds = (_number(ended[-1], name) for name in ("blocks", "bytes", "seconds"))
         return Download(int(blocks), int(octets), seconds)
-    if moved is None or job.download_started is None:
+    if moved is None or update.download_started is None:
         return None
-    return Download(moved.blocks, moved.offset_bytes, max(moved.utc - job.download_started, 0.0))
+    return Download(moved.blocks, moved.offset_bytes, max(moved.utc - update.download_started, 0.0))
 
 
 def _number(event: Event, name: str) -> float:
@@ -289,9 +289,9 @@ def _number(event: Event, name: str) -> float:
     return float(value) if isinstance(value, int | float) else 0.0
 
 
-def _retries(job: Update) -> int | None:
+def _retries(update: Update) -> int | None:
     """None where there was no transfer, or its record cannot be read, which has its alarm in the history."""
-    return job.record.aborts if isinstance(job.record, TransferRecord) else None
+    return update.record.aborts if isinstance(update.record, TransferRecord) else None
 
 
 def _rounded(value: float | None) -> float | None:

@@ -101,27 +101,27 @@ def _overview(main: _Element, report: Report) -> None:
                     _add(row, "td", cell)
 
 
-def _update(main: _Element, update: UpdateReport) -> None:
-    job, image = update.job, update.image
-    section = _section(main, f"update-{job.id}", f"Update {job.id}: {format_eui64(job.device)}")
-    _add(_add(section, "p"), "strong", update.summary, mark=_MARKS[update.verdict])
+def _update(main: _Element, told: UpdateReport) -> None:
+    update, image = told.update, told.image
+    section = _section(main, f"update-{update.id}", f"Update {update.id}: {format_eui64(update.device)}")
+    _add(_add(section, "p"), "strong", told.summary, mark=_MARKS[told.verdict])
     stored = "not in the store any more" if image is None else f"{image.name}, {image.size_bytes} octets"
     facts: list[tuple[str, str | None]] = [
-        ("device type", update.device_type),
-        ("image", f"{job.image} ({stored})"),
-        ("versions", update.versions),
-        ("version seen last", version_text(job.version_seen)),
-        ("origin", job.origin),
-        ("begun", isoformat(job.created)),
-        ("ended", time_text(job.ended)),
-        ("took", f"{update.seconds:.1f} s"),
-        ("download", None if update.download is None else str(update.download)),
-        ("retries of the download", None if update.retries is None else str(update.retries)),
-        ("transfer, as told upward", None if job.transfer is None else job.transfer.value),
-        ("activation at", time_text(job.activation_at)),
+        ("device type", told.device_type),
+        ("image", f"{update.image} ({stored})"),
+        ("versions", told.versions),
+        ("version seen last", version_text(update.version_seen)),
+        ("origin", update.origin),
+        ("begun", isoformat(update.created)),
+        ("ended", time_text(update.ended)),
+        ("took", f"{told.seconds:.1f} s"),
+        ("download", None if told.download is None else str(told.download)),
+        ("retries of the download", None if told.retries is None else str(told.retries)),
+        ("transfer, as told upward", None if update.transfer is None else update.transfer.value),
+        ("activation at", time_text(update.activation_at)),
     ]
-    _facts(section, f"Facts of update {job.id}", [(name, value) for name, value in facts if value is not None])
-    if update.alerts:
+    _facts(section, f"Facts of update {update.id}", [(name, value) for name, value in facts if value is not None])
+    if told.alerts:
         columns = ("time", "use case", "alert code", "outcome", "signature", "delivered", "attempts")
         alerts = [
             (
@@ -133,15 +133,15 @@ def _update(main: _Element, update: UpdateReport) -> None:
                 time_text(alert.delivered) or "-",
                 str(alert.attempts),
             )
-            for alert in update.alerts
+            for alert in told.alerts
         ]
-        _table(section, f"Alerts of update {job.id}", columns, alerts)
+        _table(section, f"Alerts of update {update.id}", columns, alerts)
     details = _add(section, "details")
-    if update.verdict is not Verdict.ACTIVATED:
+    if told.verdict is not Verdict.ACTIVATED:
         details.set("open", "")
-    _add(details, "summary", f"History ({len(update.history)} events)")
-    rows = [(isoformat(event.utc), event.kind.value, event_detail(event)) for event in update.history]
-    _table(details, f"History of update {job.id}", ("time", "event", "detail"), rows)
+    _add(details, "summary", f"History ({len(told.history)} events)")
+    rows = [(isoformat(event.utc), event.kind.value, event_detail(event)) for event in told.history]
+    _table(details, f"History of update {update.id}", ("time", "event", "detail"), rows)
 
 
 def _section(main: _Element, name: str, title: str) -> _Element:

@@ -22,7 +22,7 @@ _ELEMENTS = {Verdict.NOT_ACTIVATED: "failure", Verdict.UNDER_WAY: "error"}
 def to_junit(report: Report) -> bytes:
     """An update that did not end as activated is a failure, one that has not ended an error; both with the reason."""
     verdicts = [update.verdict for update in report.updates]
-    begun = min((update.job.created for update in report.updates), default=report.made)
+    begun = min((update.update.created for update in report.updates), default=report.made)
     root = etree.Element("testsuites")
     suite = _add(
         root,
@@ -50,24 +50,24 @@ def to_junit(report: Report) -> bytes:
     return etree.tostring(root, encoding="UTF-8", xml_declaration=True) + b"\n"
 
 
-def _test_case(suite: _Element, update: UpdateReport) -> None:
-    job = update.job
+def _test_case(suite: _Element, told: UpdateReport) -> None:
+    update = told.update
     case = _add(
         suite,
         "testcase",
-        classname=f"chf.{format_eui64(job.device)}",
-        name=f"update {job.id} to version 0x{job.file_version:08X}",
-        time=f"{update.seconds:.3f}",
+        classname=f"chf.{format_eui64(update.device)}",
+        name=f"update {update.id} to version 0x{update.file_version:08X}",
+        time=f"{told.seconds:.3f}",
     )
-    if update.verdict is not Verdict.ACTIVATED:
-        _add(case, _ELEMENTS[update.verdict], _story(update), message=update.summary, type=job.state.value)
+    if told.verdict is not Verdict.ACTIVATED:
+        _add(case, _ELEMENTS[told.verdict], _story(told), message=told.summary, type=update.state.value)
 
 
 def _story(update: UpdateReport) -> list[str]:
     """What a person asks first, and the history; a line each."""
     return [
         update.summary,
-        f"image {update.job.image}, versions {update.versions}",
+        f"image {update.update.image}, versions {update.versions}",
         f"download: {update.download or 'nothing was sent'}",
         *(f"alert {alert.use_case} 0x{alert.alert_code:04X}: {alert.outcome}" for alert in update.alerts),
         *(f"{isoformat(event.utc)} {event.kind.value} {event_detail(event)}".rstrip() for event in update.history),

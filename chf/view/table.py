@@ -109,11 +109,11 @@ class Board:
             said = f"hub runs; {self._radio('is')}"
         else:
             said = f"no hub runs: commands are queued; {self._radio('was')}"
-        devices, jobs = self._store.devices.list(), self._store.jobs.last_of_each_device()
+        devices, updates = self._store.devices.list(), self._store.updates.last_of_each_device()
         now = self._store.watched(self._clock).now()
         if not now.trusted:
             said += f"\nthe clock is not trusted, and appointments wait: {now.distrust}; {REMEDY}"
-        lines = [said, *map(str, (*devices.unreadable, *jobs.unreadable))]
+        lines = [said, *map(str, (*devices.unreadable, *updates.unreadable))]
         if not devices:
             lines.append("no device is in the log: `chf device add` writes one there")
         return "\n".join(lines)
@@ -128,29 +128,29 @@ class Board:
         return f"radio {verb} {note.get('state')} since {note.get('since')} ({note.get('reason')})"
 
     def _lines(self) -> list["_Line"]:
-        jobs = {job.device: job for job in self._store.jobs.last_of_each_device()}
-        return [self._line(entry, jobs.get(entry.eui64)) for entry in self._store.devices.list()]
+        updates = {update.device: update for update in self._store.updates.last_of_each_device()}
+        return [self._line(entry, updates.get(entry.eui64)) for entry in self._store.devices.list()]
 
-    def _line(self, entry: DeviceEntry, job: Update | None) -> "_Line":
+    def _line(self, entry: DeviceEntry, update: Update | None) -> "_Line":
         device = format_eui64(entry.eui64)
-        running = _running(entry, job)
+        running = _running(entry, update)
         last = self._store.audit.last_of_device(entry.eui64)
         happened = "" if last is None else f"{isoformat(last.event.utc)} {_sentence(last.event)}"
-        if job is None:
+        if update is None:
             return _Line(device, running, entry.status.value, None, ("-", "-", "-"), happened)
-        waiting = f" ({job.waiting_for.value})" if job.waiting_for is not None and job.active else ""
-        moved = progress.read(self._store.meta, job.id)
-        version, state = f"{running} -> {job.file_version:08X}", job.state.value + waiting
+        waiting = f" ({update.waiting_for.value})" if update.waiting_for is not None and update.active else ""
+        moved = progress.read(self._store.meta, update.id)
+        version, state = f"{running} -> {update.file_version:08X}", update.state.value + waiting
         if moved is None:
-            return _Line(device, version, state, None, ("-", "-", "-"), happened, job.active)
-        rate = self._rate(job.id, moved) if job.active else 0.0
+            return _Line(device, version, state, None, ("-", "-", "-"), happened, update.active)
+        rate = self._rate(update.id, moved) if update.active else 0.0
         left = _duration((moved.size_bytes - moved.offset_bytes) / rate) if rate else "-"
         numbers = (f"{100 * moved.offset_bytes / moved.size_bytes:.0f}", f"{rate / 1000:.1f}" if rate else "-", left)
-        return _Line(device, version, state, moved, numbers, happened, job.active)
+        return _Line(device, version, state, moved, numbers, happened, update.active)
 
-    def _rate(self, job: UpdateId, known: TransferProgress) -> float:
+    def _rate(self, update: UpdateId, known: TransferProgress) -> float:
         """Bytes per second over the last seconds; 0 where nothing moved."""
-        seen = self._before.setdefault(job, [])
+        seen = self._before.setdefault(update, [])
         if not seen or seen[-1] != known:
             seen.append(known)
         while len(seen) > 1 and seen[-1].utc - seen[0].utc > _RATE_WINDOW_S:
@@ -159,11 +159,11 @@ class Board:
         return max(known.offset_bytes - seen[0].offset_bytes, 0) / elapsed if elapsed > 0 else 0.0
 
 
-def _running(entry: DeviceEntry, job: Update | None) -> str:
+def _running(entry: DeviceEntry, update: Update | None) -> str:
     """The version of the image that its last update is of; of every one, where there was none."""
     chosen = entry.images
-    if job is not None:
-        image_type = job.successor if job.superseded is not None else job.image_type
+    if update is not None:
+        image_type = update.successor if update.superseded is not None else update.image_type
         chosen = tuple(image for image in entry.images if image.image_type == image_type)
     versions = [f"{image.file_version:08X}" for image in chosen if image.file_version is not None]
     return ", ".join(versions) or "?"

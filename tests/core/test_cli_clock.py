@@ -31,7 +31,9 @@ def told(tmp_path, request):
         tx.meta.note_clock(ClockRecord(now, Instant(1.0), "", request.param, now))
         tx.meta.set(RADIO_NOTE, json.dumps({"state": "up", "reason": "x", "since": "2027-01-15T08:00:00Z"}))
         tx.devices.add(DeviceEntry(PPMID, DeviceType.PPMID, 0.0, bytes(16)))
-        tx.jobs.add(accepted(1, PPMID, ImageId("cd" * 32), now_utc=now, activation=ActivateAt(UtcSeconds(now + 3600))))
+        tx.updates.add(
+            accepted(1, PPMID, ImageId("cd" * 32), now_utc=now, activation=ActivateAt(UtcSeconds(now + 3600)))
+        )
 
     def run(*arguments: str) -> str:
         ran = CliRunner().invoke(chf, [*arguments, "--home", str(tmp_path)])

@@ -43,7 +43,7 @@ def listed(section, *records):
     [
         *((name, text, "is not TOML") for name in ("hub.toml", "dcc.toml") for text in NOT_TOML),
         *(("smi.json", text, "is not JSON") for text in NOT_JSON),
-        ("hub.toml", "[radio]", "radio: is not known: use one of jobs, key_establishment, ota, "),
+        ("hub.toml", "[radio]", "radio: is not known: use one of key_establishment, ota, "),
         ("hub.toml", "ota = 3", "ota: is not a table"),
         ("hub.toml", "[ota]\nblock = 3", "ota.block: is not known: use one of believe_stored_image, "),
         ("hub.toml", "[ota]\nblock_bytes = 50.5", "ota.block_bytes: is a whole number from 0 to 1000000000, not 50.5"),
@@ -52,7 +52,7 @@ def listed(section, *records):
         ("hub.toml", "[ota]\nbelieve_stored_image = 1", "ota.believe_stored_image: is true or false, not 1"),
         ("hub.toml", "[ota]\ntime_form = 'soon'", "ota.time_form: is one of relative, absolute, not 'soon'"),
         ("hub.toml", "[ota]\ncommit_window_s = 4000", "clients cut a wait to 3600 s"),
-        ("hub.toml", "[jobs]\nconcurrent = 0", "jobs: at least one update"),
+        ("hub.toml", "[updates]\nconcurrent = 0", "updates: at least one update"),
         ("dcc.toml", "[users]", "users: is not known: use one of delivery, policy, user, or remove it"),
         ("dcc.toml", "user = 1", "user: is an array of tables, written [[user]]"),
         ("dcc.toml", "[[user]]\neui64 = 'x'\nroles = ['IS']", "user[1].eui64: 'x' is not an EUI-64"),
@@ -109,7 +109,7 @@ def test_an_empty_file_and_a_byte_order_mark_are_the_defaults(tmp_path, name):
 
 
 def test_every_time_in_seconds_takes_a_fraction_and_a_whole_number(tmp_path):
-    policies = {"ota": HubSettings().ota, "jobs": HubSettings().jobs, "tunnel": HubSettings().tunnel}
+    policies = {"ota": HubSettings().ota, "updates": HubSettings().updates, "tunnel": HubSettings().tunnel}
     times = [(name, item.name) for name, policy in policies.items() for item in fields(policy) if item.type is float]
     assert ("ota", "grace_s") in times
     for section, name in times:

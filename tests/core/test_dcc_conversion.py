@@ -49,21 +49,21 @@ def upward(tmp_path):
 
 
 class Upward(DeskBench):
-    def job(self, device=PPMID, origin=str(REQUEST_ID)) -> int:
+    def update(self, device=PPMID, origin=str(REQUEST_ID)) -> int:
         parsed = parse_image(image())
-        number = len(self.store.jobs.list()) + 1
-        job = accepted(number, device, parsed.sha256, origin=origin)
+        number = len(self.store.updates.list()) + 1
+        update = accepted(number, device, parsed.sha256, origin=origin)
         with self.store.transaction() as tx:
             tx.images.add(record_of(parsed, "i", UTC), image())
-            tx.jobs.add(job)
-        return int(job.id)
+            tx.updates.add(update)
+        return int(update.id)
 
-    def alert(self, octets: bytes, device: Eui64, job: int | None = None) -> str:
+    def alert(self, octets: bytes, device: Eui64, update: int | None = None) -> str:
         """As the hub writes what it made or relayed."""
         header = gbcs.GbcsMessage.from_bytes(octets).header
         msg_id = alert_id(Eui64(header.originator), header.counter, header.message_code)
         with self.store.transaction() as tx:
-            tx.alerts.add(NewAlert(msg_id, device, "x", 0, "", octets, True, UTC, job))
+            tx.alerts.add(NewAlert(msg_id, device, "x", 0, "", octets, True, UTC, update))
         return msg_id
 
 
@@ -91,7 +91,7 @@ def cs09(counter=1, device=PPMID, signer=PPMID, success=True) -> bytes:
     ],
 )
 def test_upward_ccs08_becomes_a_comms_hub_alert_of_its_request(upward, code, alert_code, word):
-    msg_id = upward.alert(ccs08(code), PPMID, upward.job())
+    msg_id = upward.alert(ccs08(code), PPMID, upward.update())
     (document,) = upward.convert()
     assert (document.msg_id, document.recipient, document.kind) == (msg_id, SUPPLIER, "CommsHubAlert")
     text = document.document
@@ -104,7 +104,7 @@ def test_upward_ccs08_becomes_a_comms_hub_alert_of_its_request(upward, code, ale
 
 def test_upward_ccs08_without_a_request_goes_to_the_responsible_supplier(upward):
     Smi(upward.store.home).put(SmiDevice(PPMID, DeviceType.PPMID, supplier=OTHER))
-    upward.alert(ccs08(), PPMID, upward.job(origin="cli"))
+    upward.alert(ccs08(), PPMID, upward.update(origin="cli"))
     upward.alert(ccs08(counter=2, device=SECOND), SECOND)
     first, second = upward.convert()
     assert (first.recipient, second.recipient) == (OTHER, SUPPLIER)
@@ -113,7 +113,7 @@ def test_upward_ccs08_without_a_request_goes_to_the_responsible_supplier(upward)
 
 @pytest.mark.parametrize(("success", "word"), [(True, "ActivationSuccess"), (False, "ActivationFailure")])
 def test_upward_cs09_becomes_a_ppmid_alert(upward, success, word):
-    upward.alert(cs09(success=success), PPMID, upward.job())
+    upward.alert(cs09(success=success), PPMID, upward.update())
     (document,) = upward.convert()
     text = document.document
     assert (document.kind, field(text, "DeviceID")) == ("PPMIDAlert", format_eui64(PPMID))
@@ -121,9 +121,9 @@ def test_upward_cs09_becomes_a_ppmid_alert(upward, success, word):
 
 
 def test_upward_ccs08_comes_before_cs09(upward):
-    job = upward.job()
-    upward.alert(ccs08(), PPMID, job)
-    upward.alert(cs09(), PPMID, job)
+    update = upward.update()
+    upward.alert(ccs08(), PPMID, update)
+    upward.alert(cs09(), PPMID, update)
     assert [document.kind for document in upward.convert()] == ["CommsHubAlert", "PPMIDAlert"]
 
 

@@ -56,7 +56,7 @@ class Fetcher:
 
 
 async def downloading(desk, image):
-    await desk.until(lambda: desk.store.jobs.list() and desk.store.jobs.list()[0].state is UpdateState.ANNOUNCED)
+    await desk.until(lambda: desk.store.updates.list() and desk.store.updates.list()[0].state is UpdateState.ANNOUNCED)
     desk.radio.says(DEVICE, ota.CLUSTER, QUERY)
     fetcher = Fetcher(desk, image, DEVICE)
     assert fetcher.asks(0) == (Status.SUCCESS, image.content[:BLOCK_BYTES])
@@ -78,7 +78,7 @@ async def test_a_device_forgotten_in_mid_download_gets_nothing_more(store, image
         fetcher = await downloading(desk, image)
         assert await command(desk, *forget) is CommandState.REFUSED  # not while its update runs
         assert fetcher.asks(40) == (Status.SUCCESS, image.content[40:80])
-        assert await command(desk, Verb.UPDATE_CANCEL, {"update": int(store.jobs.list()[0].id)}) is CommandState.DONE
+        assert await command(desk, Verb.UPDATE_CANCEL, {"update": int(store.updates.list()[0].id)}) is CommandState.DONE
         assert await command(desk, *forget) is CommandState.DONE
         assert fetcher.asks(80) is None
         before = len(desk.radio.posted)
@@ -95,8 +95,8 @@ async def test_a_block_request_of_another_device_gets_no_block_and_does_not_dist
             assert status not in {Status.SUCCESS, 0x97}  # neither data nor a wait for them
             assert image.content[offset : offset + BLOCK_BYTES] not in data + bytes(1)
         assert fetcher.asks(40) == (Status.SUCCESS, image.content[40:80])
-        (job,) = store.jobs.list()
-        assert (job.device, job.state) == (DEVICE, UpdateState.DOWNLOADING)
+        (update,) = store.updates.list()
+        assert (update.device, update.state) == (DEVICE, UpdateState.DOWNLOADING)
 
 
 async def test_an_image_for_another_device_only_is_refused_before_anything_is_sent(store):
@@ -135,4 +135,4 @@ async def test_a_time_that_nobody_can_write_is_refused(store, image, order):
         )
     async with hub_on_desk(store, MemoryRadio()) as desk:
         await desk.until(lambda: store.inbox.get(number).state is CommandState.REFUSED)
-    assert store.jobs.list() == ()
+    assert store.updates.list() == ()

@@ -65,7 +65,7 @@ def download(desk):
 
 
 async def announced(desk):
-    await desk.until(lambda: [job.state for job in desk.store.jobs.list()] == [UpdateState.ANNOUNCED])
+    await desk.until(lambda: [update.state for update in desk.store.updates.list()] == [UpdateState.ANNOUNCED])
 
 
 async def do(desk, verb, body):
@@ -191,7 +191,7 @@ async def test_a_class_goes_with_its_device_out_of_the_log(held):
         on_the_network(held, DEVICE)
         body = {"devices": [format_eui64(DEVICE)], "image": held.images.list()[0].sha256}
         await do(desk, Verb.UPDATE_START, body | {"activation": HOLD})
-        await desk.until(lambda: held.jobs.list()[-1].state is UpdateState.ANNOUNCED)
+        await desk.until(lambda: held.updates.list()[-1].state is UpdateState.ANNOUNCED)
         assert last_block(desk) is ota.WaitForData
 
 
@@ -202,9 +202,9 @@ async def test_new_firmware_is_another_client_and_what_was_set_is_not_forgotten(
         for offset in range(240, 600, 48):
             say(desk, ota.ImageBlockRequest(*IMAGE_IDS, NEW, offset, 48, minimum_block_period=0))
         say(desk, ota.UpgradeEndRequest(0, *IMAGE_IDS, NEW))
-        assert store.jobs.list()[0].state is UpdateState.ACTIVATING
+        assert store.updates.list()[0].state is UpdateState.ACTIVATING
         say(desk, ota.QueryNextImageRequest(*IMAGE_IDS, NEW, 1))
-        assert store.jobs.list()[0].state is UpdateState.ACTIVATED
+        assert store.updates.list()[0].state is UpdateState.ACTIVATED
         assert store.devices.get(DEVICE).client_traits == Traits(manufacturer_code=IMAGE_IDS[0])
         assert traced(desk) == [(DEVICE, "telink", "likely"), (DEVICE, "unknown", "unknown")]
         await set_class(desk, "ti")

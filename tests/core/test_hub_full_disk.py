@@ -43,7 +43,7 @@ def fall_behind(store, radio) -> None:
 async def test_a_full_disk_stops_no_device_and_loses_nothing(store):
     radio = MemoryRadio()
     async with hub_on_desk(store, radio) as desk:
-        await desk.until(lambda: store.jobs.list() and store.jobs.list()[0].state is UpdateState.ANNOUNCED)
+        await desk.until(lambda: store.updates.list() and store.updates.list()[0].state is UpdateState.ANNOUNCED)
         fill_disk(store)
         for _ in range(200):  # until no page has room left
             radio.says(PPMID, time.CLUSTER, READ_TIME, secured=False)
@@ -55,9 +55,9 @@ async def test_a_full_disk_stops_no_device_and_loses_nothing(store):
         assert len(radio.to_cluster(time.CLUSTER)) == before + 1  # served on, though nothing can be written
         radio.says(PPMID, ota.CLUSTER, QUERY)
         assert len(desk.told) == told
-        assert store.jobs.list()[0].state is UpdateState.ANNOUNCED
+        assert store.updates.list()[0].state is UpdateState.ANNOUNCED
         free_disk(store)
-        await desk.until(lambda: store.jobs.list()[0].state is UpdateState.DOWNLOADING)
+        await desk.until(lambda: store.updates.list()[0].state is UpdateState.DOWNLOADING)
         assert [event.kind for event in desk.told].count(Kind.DEVICE_JOINED) == 200
         await desk.until(lambda: store.devices.get(PPMID).refused_frames == 200)
 
@@ -67,15 +67,15 @@ async def test_no_device_is_told_to_activate_before_that_is_written_however_ofte
     image = parse_image(store.images.open(store.images.list()[0].sha256))
     ids = (image.header.manufacturer_code, image.header.image_type, image.header.file_version)
     async with hub_on_desk(store, radio) as desk:
-        await desk.until(lambda: store.jobs.list() and store.jobs.list()[0].state is UpdateState.ANNOUNCED)
+        await desk.until(lambda: store.updates.list() and store.updates.list()[0].state is UpdateState.ANNOUNCED)
         radio.says(PPMID, ota.CLUSTER, QUERY)
         for offset in range(0, len(image.content), 40):
             radio.says(PPMID, ota.CLUSTER, ota.command(ota.ImageBlockRequest(*ids, offset, 40), 2))
-        await desk.until(lambda: store.jobs.list()[0].state is UpdateState.DOWNLOADING)
+        await desk.until(lambda: store.updates.list()[0].state is UpdateState.DOWNLOADING)
         fall_behind(store, radio)
         for sequence in (3, 4, 5):
             radio.says(PPMID, ota.CLUSTER, ota.command(ota.UpgradeEndRequest(Status.SUCCESS, *ids), sequence))
-        assert store.jobs.list()[0].state is UpdateState.DOWNLOADING
+        assert store.updates.list()[0].state is UpdateState.DOWNLOADING
         assert answers_to_the_end(radio) == [
             (3, ota.WAIT_FOR_COMMAND),
             (4, ota.WAIT_FOR_COMMAND),
@@ -84,7 +84,7 @@ async def test_no_device_is_told_to_activate_before_that_is_written_however_ofte
         free_disk(store)
         await desk.until(lambda: len(answers_to_the_end(radio)) > 3)
         assert answers_to_the_end(radio)[3:] == [(3, 0), (4, 0), (5, 0)]
-        assert store.jobs.list()[0].state is UpdateState.ACTIVATING
+        assert store.updates.list()[0].state is UpdateState.ACTIVATING
 
 
 async def test_a_device_that_is_done_is_answered_while_another_process_keeps_the_store(store):
@@ -92,7 +92,7 @@ async def test_a_device_that_is_done_is_answered_while_another_process_keeps_the
     image = parse_image(store.images.open(store.images.list()[0].sha256))
     ids = (image.header.manufacturer_code, image.header.image_type, image.header.file_version)
     async with hub_on_desk(store, radio) as desk:
-        await desk.until(lambda: store.jobs.list() and store.jobs.list()[0].state is UpdateState.ANNOUNCED)
+        await desk.until(lambda: store.updates.list() and store.updates.list()[0].state is UpdateState.ANNOUNCED)
         radio.says(PPMID, ota.CLUSTER, QUERY)
         for offset in range(0, len(image.content), 40):
             radio.says(PPMID, ota.CLUSTER, ota.command(ota.ImageBlockRequest(*ids, offset, 40), 2))
@@ -148,7 +148,7 @@ async def test_commands_wait_their_turn_while_the_disk_is_full_and_are_done_once
     radio = MemoryRadio()
     image = store.images.list()[0].sha256
     async with hub_on_desk(store, radio) as desk:
-        await desk.until(lambda: store.jobs.list() and store.jobs.list()[0].state is UpdateState.ANNOUNCED)
+        await desk.until(lambda: store.updates.list() and store.updates.list()[0].state is UpdateState.ANNOUNCED)
         with store.transaction() as tx:
             tx.devices.add(DeviceEntry(OTHER, DeviceType.PPMID, 0.0, bytes(16), status=DeviceStatus.JOINED))
             cancel = tx.inbox.submit(Verb.UPDATE_CANCEL, {"update": 1}, 0.0)
@@ -164,4 +164,4 @@ async def test_commands_wait_their_turn_while_the_disk_is_full_and_are_done_once
         await desk.until(lambda: not store.inbox.pending())
         results = [store.inbox.get(number) for number in (cancel, *started)]
         assert [result.state for result in results] == [CommandState.DONE] * 3
-        assert [job.device for job in store.jobs.list()] == [PPMID, PPMID, OTHER]
+        assert [update.device for update in store.updates.list()] == [PPMID, PPMID, OTHER]

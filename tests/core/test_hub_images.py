@@ -62,7 +62,7 @@ def damage(store, sha256):
 
 
 def states(store):
-    return [job.state for job in store.jobs.list()]
+    return [update.state for update in store.updates.list()]
 
 
 async def test_many_updates_read_their_image_once_and_so_does_a_restart(store, tmp_path, reads):

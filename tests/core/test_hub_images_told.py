@@ -64,12 +64,12 @@ def versions(store):
 
 
 def row(store):
-    return store.jobs.list()[-1]
+    return store.updates.list()[-1]
 
 
 async def activating(desk, image):
     """The device loads the image and is told to activate it."""
-    await desk.until(lambda: [job.state for job in desk.store.jobs.list()] == [UpdateState.ANNOUNCED])
+    await desk.until(lambda: [update.state for update in desk.store.updates.list()] == [UpdateState.ANNOUNCED])
     query(desk, OURS, OLD)
     for offset in range(0, len(image.content), 50):
         say(desk, ota.ImageBlockRequest(OURS.manufacturer_code, OURS.number, NEW, offset, 50))
@@ -124,7 +124,7 @@ async def test_new_firmware_that_goes_by_another_type_takes_the_place_of_the_old
         assert Board(store, store.home).records()[0]["version now -> target"] == "00000002 -> 00000002"
         desk.radio.says(DEVICE, ota.CLUSTER, bytes.fromhex(READ_BACK.replace("02000000", "03000000")))
         await desk.until(lambda: versions(store) == {ANOTHER: 3})
-        assert [job.state for job in store.jobs.list()] == [UpdateState.ACTIVATED]
+        assert [update.state for update in store.updates.list()] == [UpdateState.ACTIVATED]
 
 
 async def test_an_unverified_update_says_so_and_can_be_given_up(store, image):
@@ -137,7 +137,7 @@ async def test_an_unverified_update_says_so_and_can_be_given_up(store, image):
         query(desk, ANOTHER, 7)
         reason = "unverified: the device reported nothing, and its version reads 0xFFFFFFFF, which is no version"
         await desk.until(lambda: row(store).reason == reason)
-        said = [dict(event.fields) for event in desk.told if event.kind is Kind.JOB_STATE][-1]
+        said = [dict(event.fields) for event in desk.told if event.kind is Kind.UPDATE_STATE][-1]
         assert said == {"from": "activating", "to": "activating", "reason": reason}
         shown = CliRunner().invoke(chf, ["update", "show", "1", "--home", str(store.home)])
         assert reason in " ".join(shown.stdout.split())
@@ -181,7 +181,7 @@ async def test_an_update_begins_with_the_version_of_its_image_type(store, image,
             tx.inbox.submit("update.cancel", {"update": 1}, 0.0)
             body = {"devices": [format_eui64(DEVICE)], "image": image.sha256, "activation": {"kind": "now"}}
             tx.inbox.submit("update.start", body, 0.0)
-        await desk.until(lambda: len(store.jobs.list()) == 2)
+        await desk.until(lambda: len(store.updates.list()) == 2)
         assert row(store).version_before == before
 
 

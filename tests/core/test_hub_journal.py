@@ -299,7 +299,8 @@ async def test_many_updates_start_with_few_waits_for_the_disk(tmp_path):
         async with hub_on_desk(store, MemoryRadio()) as desk:
             await desk.until(
                 lambda: (
-                    len(store.jobs.list()) == 20 and {job.state for job in store.jobs.list()} == {UpdateState.ANNOUNCED}
+                    len(store.updates.list()) == 20
+                    and {update.state for update in store.updates.list()} == {UpdateState.ANNOUNCED}
                 )
             )
             assert 0 < len(commits) < 20

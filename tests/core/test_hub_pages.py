@@ -18,7 +18,7 @@ async def test_the_rest_of_a_page_is_planned_with_its_first_block(tmp_path):
         on_the_network(store, DEVICE)
         order_update(store, image, DEVICE)
         async with hub_on_desk(store, MemoryRadio()) as desk:
-            await desk.until(lambda: store.jobs.list() and store.jobs.list()[0].state is UpdateState.ANNOUNCED)
+            await desk.until(lambda: store.updates.list() and store.updates.list()[0].state is UpdateState.ANNOUNCED)
             desk.radio.says(DEVICE, ota.CLUSTER, QUERY)
             header = image.header
             ids = header.manufacturer_code.to_bytes(2, "little") + header.image_type.to_bytes(2, "little")

@@ -17,7 +17,7 @@ from chf.store.device_log import DeviceEntry, DeviceLog, DeviceStatus, DeviceTyp
 from chf.store.device_messages import NewDeviceMessage
 from chf.store.images import record_of
 from chf.store.inbox import CommandState, Inbox, Verb
-from chf.store.job_table import JobsWriter as UpdatesTable
+from chf.store.update_table import UpdatesWriter as UpdatesTable
 from chf.trace import Event, Kind
 from chf.tunnel import TunnelSettings
 from chf.update.model import UpdateState
@@ -176,7 +176,7 @@ async def test_an_audit_record_of_another_schema_version_does_not_stop_the_alert
     with store.transaction() as tx:
         tx.audit.append(Event(0.0, Kind.ALARM, PPMID, None, {"reason": "of another version"}))
     damage(store, "drop trigger audit_is_never_edited")
-    damage(store, "update audit set event = replace(event, '\"schema\":1', '\"schema\":99')")
+    damage(store, "update audit set event = replace(event, '\"schema\":2', '\"schema\":99')")
     with store.transaction() as tx:
         tx.audit.append(Event(0.0, Kind.DEVICE_ADDED, OTHER, None, {"device_type": "PPMID"}))
     async with hub_on_desk(store, MemoryRadio()) as desk:
@@ -193,14 +193,14 @@ async def test_a_damaged_row_of_an_update_harms_its_device_alone(store, tmp_path
         body = {"devices": [format_eui64(PPMID), format_eui64(OTHER)], "image": image.sha256}
         tx.inbox.submit(Verb.UPDATE_START, body | {"activation": {"kind": "now"}}, 0.0)
     async with hub_on_desk(store, MemoryRadio()) as desk:
-        await desk.until(lambda: [row.state for row in store.jobs.list()] == [UpdateState.ANNOUNCED] * 2)
-    damage(store, "update jobs set created_utc = 'yesterday' where id = 1")
+        await desk.until(lambda: [row.state for row in store.updates.list()] == [UpdateState.ANNOUNCED] * 2)
+    damage(store, "update updates set created_utc = 'yesterday' where id = 1")
     async with hub_on_desk(store, MemoryRadio()) as desk:
         desk.radio.says(OTHER, ota.CLUSTER, QUERY)
-        await desk.until(lambda: [row.state for row in store.jobs.list()] == [UpdateState.DOWNLOADING])
+        await desk.until(lambda: [row.state for row in store.updates.list()] == [UpdateState.DOWNLOADING])
         desk.radio.says(PPMID, ota.CLUSTER, QUERY)
         (alarm,) = alarms(desk)
-        assert "row 1 of jobs is unreadable, because created_utc" in alarm
+        assert "row 1 of updates is unreadable, because created_utc" in alarm
 
 
 @pytest.mark.parametrize("text", ["[1", '{"tunnel": 1}'])
@@ -234,16 +234,16 @@ async def test_an_update_whose_new_state_is_refused_by_the_store_goes_on_from_wh
 
     monkeypatch.setattr(UpdatesTable, "update", sometimes)
     async with hub_on_desk(store, MemoryRadio()) as desk:
-        await desk.until(lambda: [row.state for row in store.jobs.list()] == [UpdateState.ANNOUNCED] * 2)
+        await desk.until(lambda: [row.state for row in store.updates.list()] == [UpdateState.ANNOUNCED] * 2)
         for device in (PPMID, OTHER):
             desk.radio.says(device, ota.CLUSTER, QUERY)
-        assert [row.state for row in store.jobs.list()] == [UpdateState.ANNOUNCED, UpdateState.DOWNLOADING]
+        assert [row.state for row in store.updates.list()] == [UpdateState.ANNOUNCED, UpdateState.DOWNLOADING]
         (alarm,) = alarms(desk)
         assert "no such row" in alarm
 
         def asked_again():  # had the core kept the new state, this would write nothing
             desk.radio.says(PPMID, ota.CLUSTER, QUERY)
-            return [row.state for row in store.jobs.list()] == [UpdateState.DOWNLOADING] * 2
+            return [row.state for row in store.updates.list()] == [UpdateState.DOWNLOADING] * 2
 
         await desk.until(asked_again)
 

@@ -80,12 +80,12 @@ async def hold(store, image) -> None:
         }
         with store.transaction() as tx:
             tx.inbox.submit(Verb.UPDATE_START, body, 0.0)
-        await desk.until(lambda: store.jobs.list() and store.jobs.list()[0].state is UpdateState.ANNOUNCED)
+        await desk.until(lambda: store.updates.list() and store.updates.list()[0].state is UpdateState.ANNOUNCED)
         radio.says(PPMID, ota.CLUSTER, QUERY)
         for offset in range(0, len(image.content), 40):
             radio.says(PPMID, ota.CLUSTER, ota.command(ota.ImageBlockRequest(*ids, offset, 40), 2))
         radio.says(PPMID, ota.CLUSTER, upgrade_end(image, 3))
-        await desk.until(lambda: store.jobs.list()[0].state is UpdateState.WAITING)
+        await desk.until(lambda: store.updates.list()[0].state is UpdateState.WAITING)
 
 
 @asynccontextmanager

@@ -72,7 +72,7 @@ class Bench:
         return {"kind": "at", "utc": utc, "strategy": strategy, "time_form": "relative"}
 
     def row(self):
-        (row,) = self.store.jobs.list()
+        (row,) = self.store.updates.list()
         return row
 
     def left_s(self) -> float:

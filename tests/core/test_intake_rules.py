@@ -132,11 +132,11 @@ def test_intake_an_image_that_waits_for_its_supplier_is_no_request_in_progress(t
     with Store.open(tmp_path) as store:
         log_devices(store)
         parsed = parse_image(image())
-        job = accepted(1, LOGGED, parsed.sha256, activation=ActivateByCommand())
+        update = accepted(1, LOGGED, parsed.sha256, activation=ActivateByCommand())
         with store.transaction() as tx:
             tx.images.add(record_of(parsed, "i", NOW.utc), image())
-            tx.jobs.add(job)
-            tx.jobs.update(replace(job, state=state, transfer=transfer))
+            tx.updates.add(update)
+            tx.updates.update(replace(update, state=state, transfer=transfer))
         in_progress = StoreInventory(store).device(LOGGED).in_progress
         assert (in_progress.number, in_progress.distributed) == (1, not busy)
 

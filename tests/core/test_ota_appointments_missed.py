@@ -75,7 +75,7 @@ def test_a_device_that_comes_back_with_the_old_version_after_its_time_is_offered
         offered.append(query_response(bench.query(version=OLD)).status == Status.SUCCESS)
     assert offered == [True] * 3 + [False] * 3, "firmware that does not boot is not tried for ever"
     assert not notifies(bench.run(4 * HOUR))
-    assert bench.state is model.TransferState.COMMITTED, "what to conclude is for the job"
+    assert bench.state is model.TransferState.COMMITTED, "what to conclude is for the update"
 
 
 def test_a_device_that_lost_its_image_in_the_countdown_fetches_it_again_at_its_time():

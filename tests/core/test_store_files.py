@@ -330,11 +330,11 @@ def test_a_store_from_before_indexes_keeps_its_audit_and_finds_its_records_by_up
     old.close()
     with Store.open(home) as store:
         assert [record.seq for record in store.audit.of_update(7)] == [1]
-        assert store.audit.last_of_device(Eui64(0xA4)).event.job == 7
+        assert store.audit.last_of_device(Eui64(0xA4)).event.update == 7
         assert [record.seq for record in store.audit.refused_requests(None)] == [3]
         assert [row.key for row in store.audit.tail().unreadable] == ["2"]
         assert store.audit.verify() is None
-        for tampering in ("update audit set job = 8", "delete from audit where seq = 1"):
+        for tampering in ("update audit set update_id = 8", "delete from audit where seq = 1"):
             with pytest.raises(sqlite3.IntegrityError, match="append-only"):
                 sql(home, tampering)
 

@@ -85,13 +85,13 @@ def test_of_each_device_the_last_update_stays_and_so_does_the_highest_number(sto
     progress = TransferProgress(5, 10, 1, OLD)
     with store.transaction() as tx:
         for number, (device, ended) in enumerate([(DEVICE, OLD), (DEVICE, YOUNG), (OTHER, OLD), (OTHER, OLD)], 1):
-            tx.jobs.add(update(number, device, ended))
+            tx.updates.add(update(number, device, ended))
             write(tx.meta, UpdateId(number), progress)
-        tx.jobs.add(update(5, DEVICE, None))
-    assert prune(store) == {"jobs": 2}
-    assert [int(job.id) for job in store.jobs.list()] == [2, 4, 5]
+        tx.updates.add(update(5, DEVICE, None))
+    assert prune(store) == {"updates": 2}
+    assert [int(update.id) for update in store.updates.list()] == [2, 4, 5]
     assert [read(store.meta, UpdateId(number)) is None for number in range(1, 5)] == [True, False, True, False]
-    assert store.jobs.next_id() == 6
+    assert store.updates.next_id() == 6
 
 
 def test_commands_go_when_they_are_done_and_nobody_waits_for_their_outcome(store):
@@ -240,18 +240,18 @@ def test_of_each_device_in_the_log_the_last_update_and_the_last_event_are_found(
         for device in (DEVICE, OTHER):
             tx.devices.add(DeviceEntry(device, DeviceType.PPMID, OLD))
         for number, device in enumerate((DEVICE, OTHER, DEVICE, USER), 1):
-            tx.jobs.add(update(number, device, OLD))
+            tx.updates.add(update(number, device, OLD))
     audited(store, [OLD, YOUNG, NOW])
-    assert [int(job.id) for job in store.jobs.last_of_each_device()] == [2, 3]
+    assert [int(update.id) for update in store.updates.last_of_each_device()] == [2, 3]
     assert store.audit.last_of_device(DEVICE).event.utc == NOW
     assert [record.seq for record in store.audit.of_device(DEVICE, OLD, YOUNG)] == [1, 2], "both ends included"
 
 
 OFTEN = {
-    "active updates": lambda store: store.jobs.list(active_only=True),
-    "the last update of each device": lambda store: store.jobs.last_of_each_device(),
-    "updates of a device": lambda store: store.jobs.list(device=DEVICE, last=50),
-    "the next number": lambda store: store.jobs.next_id(),
+    "active updates": lambda store: store.updates.list(active_only=True),
+    "the last update of each device": lambda store: store.updates.last_of_each_device(),
+    "updates of a device": lambda store: store.updates.list(device=DEVICE, last=50),
+    "the next number": lambda store: store.updates.next_id(),
     "commands": lambda store: store.inbox.pending(),
     "messages": lambda store: store.device_messages.waiting(),
     "messages of a device": lambda store: store.device_messages.waiting(DEVICE),
@@ -260,7 +260,7 @@ OFTEN = {
     "reads that are due": lambda store: store.scheduled.due(NOW, 100),
     "commands that ended": lambda store: store.followed.ended(100),
     "alerts": lambda store: store.alerts.undelivered(),
-    "alerts of an update": lambda store: store.alerts.list(job=1),
+    "alerts of an update": lambda store: store.alerts.list(update=1),
     "alerts of a device": lambda store: store.alerts.list(device=DEVICE, last=50),
     "documents to send": lambda store: store.uplink.heads(),
     "documents on their way": lambda store: store.uplink.waiting(),
@@ -289,7 +289,7 @@ def test_no_whole_table_is_read_for_what_is_asked_often(store, what):
                 "alerts",
                 "uplink",
                 "inbox",
-                "jobs",
+                "updates",
                 "device_messages",
                 "audit",
                 "requests",

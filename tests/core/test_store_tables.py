@@ -20,7 +20,7 @@ from chf.store import (
     progress,
     rows,
 )
-from chf.store.schema import ACTIVE_JOB
+from chf.store.schema import ACTIVE_UPDATE
 from chf.trace import Event, Kind
 from chf.update import model
 from tests.support.damaged_store import sql
@@ -38,7 +38,7 @@ def store(tmp_path):
         yield opened
 
 
-def new_job(number=1, **changes):
+def new_update(number=1, **changes):
     return replace(accepted(number, PPMID), **changes)
 
 
@@ -69,7 +69,7 @@ def test_the_device_log_refuses_what_makes_no_sense(store):
             tx.devices.update(DeviceEntry(OTHER, DeviceType.PPMID, T0))
         with pytest.raises(RefusedError, match="not in the device log"):
             tx.devices.remove(OTHER)
-        tx.jobs.add(new_job())
+        tx.updates.add(new_update())
         with pytest.raises(RefusedError, match="update 1 in progress"):
             tx.devices.remove(PPMID)
     assert store.devices.get(PPMID) is not None, "a refusal undoes nothing but itself"
@@ -125,10 +125,10 @@ def test_an_image_that_an_update_needs_stays(store):
     record = image(b"x")
     with store.transaction() as tx:
         tx.images.add(record, b"x")
-        tx.jobs.add(new_job(image=record.sha256))
+        tx.updates.add(new_update(image=record.sha256))
         with pytest.raises(RefusedError, match="needed by update 1"):
             tx.images.remove(record.sha256)
-        tx.jobs.update(new_job(image=record.sha256, state=model.UpdateState.CANCELLED))
+        tx.updates.update(new_update(image=record.sha256, state=model.UpdateState.CANCELLED))
         tx.images.remove(record.sha256)
         with pytest.raises(UsageError, match="no stored image"):
             tx.images.remove(record.sha256)
@@ -152,49 +152,49 @@ def test_a_name_that_two_images_have_names_neither(store):
         store.images.find("same.ota")
 
 
-# --- jobs
+# --- updates
 
 
 @pytest.mark.parametrize("state", list(model.UpdateState))
-def test_a_device_has_at_most_one_active_job(store, state):
+def test_a_device_has_at_most_one_active_update(store, state):
     with store.transaction() as tx:
-        tx.jobs.add(new_job(1, state=state))
-        assert tx.jobs.next_id() == 2
+        tx.updates.add(new_update(1, state=state))
+        assert tx.updates.next_id() == 2
         if state in model.ENDS:
-            tx.jobs.add(new_job(2))
+            tx.updates.add(new_update(2))
         else:
             with pytest.raises(RefusedError, match="has update 1 in progress"):
-                tx.jobs.add(new_job(2))
-        tx.jobs.add(new_job(3, device=OTHER))
+                tx.updates.add(new_update(2))
+        tx.updates.add(new_update(3, device=OTHER))
     active = [2, 3] if state in model.ENDS else [1, 3]
-    assert [job.id for job in store.jobs.list(active_only=True)] == active
-    assert [store.jobs.active_for(device).id for device in (PPMID, OTHER)] == active
+    assert [update.id for update in store.updates.list(active_only=True)] == active
+    assert [store.updates.active_for(device).id for device in (PPMID, OTHER)] == active
 
 
 def test_the_schema_and_the_model_agree_on_what_is_active():
     assert (
         f"state not in ({', '.join(repr(state.value) for state in model.UpdateState if state in model.ENDS)})"
-        == ACTIVE_JOB
+        == ACTIVE_UPDATE
     )
 
 
-def test_jobs_that_are_not_there_are_missed(store):
-    assert store.jobs.get(model.UpdateId(9)) is None
+def test_updates_that_are_not_there_are_missed(store):
+    assert store.updates.get(model.UpdateId(9)) is None
     with store.transaction() as tx:
         with pytest.raises(StoreError, match="no update 9"):
-            tx.jobs.update(new_job(9))
-        tx.jobs.add(new_job(1))
+            tx.updates.update(new_update(9))
+        tx.updates.add(new_update(1))
         with pytest.raises(StoreError, match="cannot be written"):
-            tx.jobs.add(new_job(1, device=OTHER))
+            tx.updates.add(new_update(1, device=OTHER))
 
 
 @pytest.mark.parametrize("damage", ["activation = '{}'", "activation = 'x'", "device = 'x'", "transfer = 'x'"])
 def test_a_row_that_makes_no_sense_is_reported_as_damage(store, damage):
     with store.transaction() as tx:
-        tx.jobs.add(new_job(1))
-    sql(store.home, "update jobs set " + damage)  # noqa: S608
-    with pytest.raises(DamagedRowError, match=f"row 1 of jobs is unreadable, because {damage.split()[0]}: "):
-        store.jobs.get(model.UpdateId(1))
+        tx.updates.add(new_update(1))
+    sql(store.home, "update updates set " + damage)  # noqa: S608
+    with pytest.raises(DamagedRowError, match=f"row 1 of updates is unreadable, because {damage.split()[0]}: "):
+        store.updates.get(model.UpdateId(1))
 
 
 # --- audit
@@ -249,7 +249,7 @@ def test_a_swapped_pair_is_noticed(store):
 
 
 @pytest.mark.parametrize(
-    ("line", "words"), [("nonsense", "is not JSON"), ('{"schema":2,"kind":"new"}', "trace schema 2 is not 1")]
+    ("line", "words"), [("nonsense", "is not JSON"), ('{"schema":3,"kind":"new"}', "trace schema 3 is not 2")]
 )
 def test_a_record_that_this_program_cannot_read_is_named_and_stops_nobody(store, line, words):
     audited(store, 1)
@@ -275,7 +275,7 @@ def test_a_damaged_hash_at_the_end_does_not_stop_the_hub_from_writing(store):
 
 def test_a_record_that_is_filed_under_another_update_is_noticed(store):
     audited(store, 3)
-    sql(store.home, "drop trigger audit_is_never_edited", "update audit set job = 7 where seq = 2")
+    sql(store.home, "drop trigger audit_is_never_edited", "update audit set update_id = 7 where seq = 2")
     assert store.audit.verify() == BrokenLink(2, "record 2 is filed under something else")
 
 
@@ -292,13 +292,13 @@ def test_a_command_waits_until_it_is_done_or_refused(store):
     ]
     assert store.inbox.get(first).result is None
     with store.transaction() as tx:
-        tx.inbox.finish(first, {"job": 1}, UtcSeconds(T0 + 2))
+        tx.inbox.finish(first, {"update": 1}, UtcSeconds(T0 + 2))
         tx.inbox.refuse(second, "no such device", UtcSeconds(T0 + 3))
         with pytest.raises(StoreError, match="not pending"):
             tx.inbox.finish(first, {}, T0)
     assert store.inbox.pending() == ()
     done, refused = store.inbox.get(first), store.inbox.get(second)
-    assert (done.state, done.result, done.finished) == (CommandState.DONE, {"job": 1}, T0 + 2)
+    assert (done.state, done.result, done.finished) == (CommandState.DONE, {"update": 1}, T0 + 2)
     assert (refused.state, refused.result) == (CommandState.REFUSED, {"reason": "no such device"})
     assert store.inbox.get(99) is None
 
@@ -321,7 +321,7 @@ def test_a_command_of_another_process_is_noticed(store, tmp_path):
 
 def alert(number: int, **changes) -> NewAlert:
     return replace(
-        NewAlert(alert_id(PPMID, number, 0x012B), PPMID, "CS09", 0x8F8B, "success", b"\xdf\x09", True, T0, job=1),
+        NewAlert(alert_id(PPMID, number, 0x012B), PPMID, "CS09", 0x8F8B, "success", b"\xdf\x09", True, T0, update=1),
         **changes,
     )
 
@@ -348,15 +348,15 @@ def test_an_alert_stays_open_until_it_is_acknowledged(store):
 def test_alerts_are_listed_by_what_they_are_about(store):
     with store.transaction() as tx:
         tx.alerts.add(alert(1))
-        tx.alerts.add(alert(2, device=OTHER, use_case="CCS08", job=2))
-        tx.alerts.add(alert(3, job=2))
+        tx.alerts.add(alert(2, device=OTHER, use_case="CCS08", update=2))
+        tx.alerts.add(alert(3, update=2))
     by = store.alerts.list
     assert [a.seq for a in by()] == [1, 2, 3]
     assert [a.seq for a in by(device=OTHER)] == [2]
     assert [a.seq for a in by(use_case="CS09")] == [1, 3]
-    assert [a.seq for a in by(job=2, use_case="CS09")] == [3]
+    assert [a.seq for a in by(update=2, use_case="CS09")] == [3]
     assert [a.seq for a in by(last=2)] == [2, 3]
-    assert (by(last=2).left_out, by(last=3).left_out, by(last=1, job=2).left_out) == (1, 0, 1)
+    assert (by(last=2).left_out, by(last=3).left_out, by(last=1, update=2).left_out) == (1, 0, 1)
     assert [a.seq for a in by(since=UtcSeconds(T0 + 1e6))] == []
     assert [a.seq for a in store.alerts.tail(2)] == [3]
 

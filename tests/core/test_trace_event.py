@@ -16,19 +16,27 @@ UTC = UtcSeconds(1_795_414_440.25)
 
 
 def line(**members) -> str:
-    return json.dumps({"schema": 1, "utc": "2026-11-23T06:14:00.250Z", "kind": "alarm", **members})
+    return json.dumps({"schema": 2, "utc": "2026-11-23T06:14:00.250Z", "kind": "alarm", **members})
 
 
 def test_the_text_of_an_event_is_fixed():
     event = Event(
-        UTC, Kind.JOB_STATE, Eui64(0x00DB1234567890A4), 7, {"from": "downloaded", "to": "activating", "reason": ""}
+        UTC, Kind.UPDATE_STATE, Eui64(0x00DB1234567890A4), 7, {"from": "downloaded", "to": "activating", "reason": ""}
     )
     assert event.to_json() == (
         '{"device":"00-DB-12-34-56-78-90-A4","fields":{"from":"downloaded","reason":"","to":"activating"},'
-        '"job":7,"kind":"job.state","schema":1,"utc":"2026-11-23T06:14:00.250Z"}'
+        '"kind":"update.state","schema":2,"update":7,"utc":"2026-11-23T06:14:00.250Z"}'
     )
     assert event.to_json() in DOCUMENT.read_text()
     assert Event.from_json(event.to_json()) == event
+
+
+def test_a_record_of_the_first_schema_called_an_update_a_job():
+    old = line(schema=1, kind="job.state", job=7, fields={"to": "activated"})
+    assert Event.from_json(old) == Event(UTC, Kind.UPDATE_STATE, update=7, fields={"to": "activated"})
+    assert Event.from_json(line(schema=1)) == Event(UTC, Kind.ALARM)
+    with pytest.raises(MalformedError):
+        Event.from_json(line(job=7))
 
 
 @pytest.mark.parametrize("text", ["\x1b[2J", "\x7f", "\x9b31m", "a\nb\rc\x00", "\u202e", "\ud800"])
@@ -74,7 +82,7 @@ def test_the_fields_of_an_event_do_not_change_after_it():
         "[1]",
         "null",
         "[" * 100_000,
-        line(schema=2),
+        line(schema=3),
         line(kind="alarm.unknown"),
         line(utc="2026-11-23"),
         line(utc="2026-11-23T06:14:00Z"),
@@ -84,8 +92,8 @@ def test_the_fields_of_an_event_do_not_change_after_it():
         line(utc="20261123T061400.000Z"),
         line(utc=None),
         line(device="00-DB"),
-        line(job="7"),
-        line(job=True),
+        line(update="7"),
+        line(update=True),
         line(fields=[]),
         line(fields={"link_key": "00"}),
         line(fields={"a": {"b": 1}}),

@@ -152,7 +152,7 @@ def scene(home, entry, order):
         tx.images.add(record_of(ordered, "new", 0.0), ordered.content)
         if busy:
             fields = {"activation": model.ActivateNow(), "origin": "cli", "version_before": 1, "now_utc": 4e9}
-            job = model.accept(
+            update = model.accept(
                 number=model.UpdateId(1),
                 device=DEVICE,
                 image=ordered.sha256,
@@ -161,7 +161,7 @@ def scene(home, entry, order):
                 lifetime_s=1e6,
                 **fields,
             )
-            tx.jobs.add(job)
+            tx.updates.add(update)
     return store, ordered, activation
 
 
@@ -445,7 +445,7 @@ async def test_the_hub_warns_with_its_answer_and_in_the_trace(tmp_path):
             assert (await answer(desk, Verb.UPDATE_ACTIVATE, model.ActivateNow(), update=1))["warning"] is None
             (accepted,) = (event for event in desk.told if event.kind is Kind.REQUEST_ACCEPTED)
             alarms = [event.fields["reason"] for event in desk.told if event.kind is Kind.ALARM]
-    assert (accepted.job, accepted.device, accepted.fields["warning"]) == (1, DEVICE, NOT_HELD)
+    assert (accepted.update, accepted.device, accepted.fields["warning"]) == (1, DEVICE, NOT_HELD)
     assert ["kept back instead" in alarms[0], "may activate at a restart" in alarms[1]] == [True, True]
     assert len(alarms) == 2, "the transfer's own"
 

@@ -93,8 +93,8 @@ class Devices:
 
 def test_the_record_of_the_transfer_says_nothing_twice(home):
     with Store.open(home) as store:
-        rows = store.jobs.list()
-        texts = [json.loads(row[0]) for row in sql(store.home, "select ota_session from jobs order by id")]
+        rows = store.updates.list()
+        texts = [json.loads(row[0]) for row in sql(store.home, "select ota_session from updates order by id")]
     states = ["downloading", "parked", "held", "committed", "offered"]
     assert [update.record.state for update in rows] == [TransferState(state) for state in states]
     assert [update.record.served_bytes for update in rows] == [200, 250, 262, 262, 0]
@@ -110,7 +110,7 @@ def test_what_each_device_told_is_of_the_type_that_it_named_and_an_update_is_of_
         assert told == [[(made_for, 1)], [(made_for, 1)], [(another, None)], [(made_for, None)], []]
         first = store.devices.get(LOADING).images[0]
         assert (first.hardware_version, first.since) == (4, T0 + 7)
-        rows = store.jobs.list()
+        rows = store.updates.list()
     assert [(row.image_type, row.doubt, row.successor) for row in rows] == [(made_for, "", None)] * 5
     assert [row.version_seen for row in rows] == [1, 1, None, None, None], "0xFFFFFFFF is no version"
 
@@ -118,7 +118,7 @@ def test_what_each_device_told_is_of_the_type_that_it_named_and_an_update_is_of_
 async def test_every_update_of_an_older_store_goes_on(home):
     with Store.open(home, hub=True) as store:
         async with hub_on_desk(store, MemoryRadio(), clock=HourLater()) as desk:
-            devices, state = Devices(desk), lambda number: store.jobs.get(number).state
+            devices, state = Devices(desk), lambda number: store.updates.get(number).state
             await desk.until(lambda: devices.told(OFFERED, ota.ImageNotify))
             assert devices.told(HELD, ota.UpgradeEndResponse)[-1].upgrade_time == ota.WAIT_FOR_COMMAND
             assert devices.told(COMMITTED, ota.UpgradeEndResponse) == [], "it has its time"
@@ -147,14 +147,14 @@ async def test_every_update_of_an_older_store_goes_on(home):
 
 async def test_a_record_that_cannot_be_read_harms_only_its_transfer(home):
     with Store.open(home, hub=True) as store:
-        sql(home, "update jobs set ota_session = '{\"state\": 7}' where id = 2")
-        assert isinstance(store.jobs.get(2).record, DamagedRecord)
+        sql(home, "update updates set ota_session = '{\"state\": 7}' where id = 2")
+        assert isinstance(store.updates.get(2).record, DamagedRecord)
         async with hub_on_desk(store, MemoryRadio(), clock=HourLater()) as desk:
             devices = Devices(desk)
             await desk.until(lambda: devices.told(OFFERED, ota.ImageNotify))
             alarms = [event for event in desk.told if "cannot be taken up" in str(event.fields.get("reason"))]
-            assert [(event.job, event.device) for event in alarms] == [(2, PARKED)]
+            assert [(event.update, event.device) for event in alarms] == [(2, PARKED)]
             with store.transaction() as tx:
                 tx.inbox.submit(Verb.UPDATE_CANCEL, {"update": 2}, T0)
-            await desk.until(lambda: store.jobs.get(2).state is UpdateState.CANCELLED)
-            assert store.jobs.get(1).state is UpdateState.DOWNLOADING
+            await desk.until(lambda: store.updates.get(2).state is UpdateState.CANCELLED)
+            assert store.updates.get(1).state is UpdateState.DOWNLOADING

@@ -35,8 +35,8 @@ SHOWN = "\\x1b[2J\\x07"
 DOCUMENT = (Path(__file__).parents[2] / "docs" / "report.md").read_text()
 
 
-def add_job(tx, number, device, image, created, **changes):
-    tx.jobs.add(replace(accepted(number, device, image.sha256, now_utc=created, lifetime_s=100.0), **changes))
+def add_update(tx, number, device, image, created, **changes):
+    tx.updates.add(replace(accepted(number, device, image.sha256, now_utc=created, lifetime_s=100.0), **changes))
 
 
 @pytest.fixture
@@ -50,17 +50,19 @@ def store(tmp_path):
                 tx.devices.add(DeviceEntry(device, DeviceType.PPMID, T0, bytes(16)))
             done = {"transfer": model.TransferOutcome.SUCCESS, "download_started": T0 + 1, "download_ended": T0 + 3}
             ended = {"state": model.UpdateState.ACTIVATED, "version_seen": 2, "ended": T0 + 5}
-            add_job(tx, 1, GOOD, image, T0, **done, **ended, origin=REQUEST)
+            add_update(tx, 1, GOOD, image, T0, **done, **ended, origin=REQUEST)
             record = model.TransferRecord(model.TransferState.FAILED, model.ActivateNow(), aborts=2)
             ended = {"state": model.UpdateState.FAILED, "reason": f"the device said {HOSTILE[:20]}", "ended": T0 + 15}
-            add_job(tx, 2, BAD, image, T0 + 10, **ended, record=record)
-            add_job(tx, 3, SLOW, image, T0 + 20, state=model.UpdateState.DOWNLOADING, download_started=T0 + 30)
-            add_job(tx, 4, FORGOTTEN, image, T0 + 40, state=model.UpdateState.CANCELLED, ended=T0 + 41)
+            add_update(tx, 2, BAD, image, T0 + 10, **ended, record=record)
+            add_update(tx, 3, SLOW, image, T0 + 20, state=model.UpdateState.DOWNLOADING, download_started=T0 + 30)
+            add_update(tx, 4, FORGOTTEN, image, T0 + 40, state=model.UpdateState.CANCELLED, ended=T0 + 41)
             progress.write(tx.meta, model.UpdateId(3), TransferProgress(420, 1000, 9, T0 + 32))
             tx.meta.set(RADIO_NOTE, json.dumps({"kind": "ezsp", "firmware": "7.4", "channel": 15, "state": "up"}))
             alert = NewAlert("a/1", GOOD, "CCS08", 0x8F8A, "success", b"\x01\x02", True, T0 + 3, 1)
             tx.alerts.add(alert)
-            tx.alerts.add(replace(alert, msg_id="a/2", use_case="unknown", alert_code=0, outcome=HOSTILE[:60], job=2))
+            tx.alerts.add(
+                replace(alert, msg_id="a/2", use_case="unknown", alert_code=0, outcome=HOSTILE[:60], update=2)
+            )
             tx.alerts.attempted("a/1")
             tx.alerts.delivered("a/1", T0 + 4)
             ends = {"outcome": "success", "reason": "", "blocks": 20, "bytes": 1000, "seconds": 2.0}
@@ -70,7 +72,7 @@ def store(tmp_path):
                 Event(T0 + 0.5, Kind.REQUEST_REFUSED, SLOW, None, {"request": REQUEST, "reason": "not commissioned"}),
                 Event(T0 + 2, Kind.DEVICE_JOINED, GOOD, None, {"network_address": 5}),
                 Event(T0 + 3, Kind.OTA_TRANSFER_ENDED, GOOD, 1, ends),
-                Event(T0 + 5, Kind.JOB_STATE, GOOD, 1, {"from": "activating", "to": "activated", "reason": ""}),
+                Event(T0 + 5, Kind.UPDATE_STATE, GOOD, 1, {"from": "activating", "to": "activated", "reason": ""}),
                 Event(T0 + 6, Kind.ALARM, GOOD, None, {"reason": "after"}),
                 Event(T0 + 12, Kind.ALARM, BAD, None, {"reason": HOSTILE}),
                 Event(T0 + 15, Kind.REQUEST_REFUSED, BAD, None, {"request": "cli", "reason": "in progress"}),
@@ -92,7 +94,7 @@ def reasons(events):
 
 def test_report_has_every_update_in_the_order_of_their_making(store):
     report = read(store)
-    assert [int(update.job.id) for update in report.updates] == [1, 2, 3, 4]
+    assert [int(update.update.id) for update in report.updates] == [1, 2, 3, 4]
     wanted = [Verdict.ACTIVATED, Verdict.NOT_ACTIVATED, Verdict.UNDER_WAY, Verdict.NOT_ACTIVATED]
     assert [update.verdict for update in report.updates] == wanted
     assert (report.good, report.headline) == (False, "1 of 4 updates ended as activated")
@@ -102,7 +104,7 @@ def test_report_has_every_update_in_the_order_of_their_making(store):
 @pytest.mark.parametrize(("numbers", "good"), [((1,), True), ((1, 2), False), ((3,), False)])
 def test_report_is_good_only_where_every_selected_update_is_activated(store, numbers, good):
     report = read(store, *numbers)
-    assert (tuple(int(update.job.id) for update in report.updates), report.good) == (numbers, good)
+    assert (tuple(int(update.update.id) for update in report.updates), report.good) == (numbers, good)
 
 
 def test_report_of_nothing_is_not_good(store):
@@ -113,7 +115,7 @@ def test_report_of_nothing_is_not_good(store):
 
 
 def test_report_since_has_what_was_begun_then(store):
-    assert [int(update.job.id) for update in read(store, since=T0 + 20).updates] == [3, 4]
+    assert [int(update.update.id) for update in read(store, since=T0 + 20).updates] == [3, 4]
 
 
 def test_report_of_an_update_that_there_is_not_is_refused(store):
@@ -123,7 +125,7 @@ def test_report_of_an_update_that_there_is_not_is_refused(store):
 
 def test_report_history_is_of_the_update_and_of_its_device_while_it_ran(store):
     kinds = [event.kind for event in read(store, 1).updates[0].history]
-    assert kinds == [Kind.REQUEST_ACCEPTED, Kind.DEVICE_JOINED, Kind.OTA_TRANSFER_ENDED, Kind.JOB_STATE]
+    assert kinds == [Kind.REQUEST_ACCEPTED, Kind.DEVICE_JOINED, Kind.OTA_TRANSFER_ENDED, Kind.UPDATE_STATE]
 
 
 def test_report_refusals_are_those_of_the_time_or_of_the_same_request(store):
@@ -147,8 +149,8 @@ def test_report_counts_the_downloads_that_a_device_began_again(store):
 
 def test_report_does_not_break_on_a_session_that_cannot_be_read(store):
     with store.transaction() as tx:
-        tx.jobs.update(replace(tx.jobs.get(model.UpdateId(2)), record=model.DamagedRecord("{", "cut short")))
-    assert isinstance(store.jobs.get(model.UpdateId(2)).record, model.DamagedRecord)
+        tx.updates.update(replace(tx.updates.get(model.UpdateId(2)), record=model.DamagedRecord("{", "cut short")))
+    assert isinstance(store.updates.get(model.UpdateId(2)).record, model.DamagedRecord)
     assert read(store, 2).updates[0].retries is None
 
 
@@ -326,7 +328,7 @@ def run(store):
 
 def test_report_command_prints_a_table_and_writes_whole_files(run, tmp_path):
     files = {name: tmp_path / f"report.{name}" for name in ("html", "junit", "json")}
-    result = run("--job", "1", *(part for name, path in files.items() for part in (f"--{name}", str(path))))
+    result = run("--update", "1", *(part for name, path in files.items() for part in (f"--{name}", str(path))))
     head, row = (re.split(r"\s{2,}", line.strip()) for line in result.stdout.splitlines()[:2])
     assert head == ["UPDATE", "DEVICE", "TYPE", "VERSIONS", "STATE", "DOWNLOAD", "ALERTS", "REASON"]
     assert row[:5] == ["1", format_eui64(GOOD), "PPMID", "0x00000001 -> 0x00000002", "activated"]
@@ -349,7 +351,7 @@ def test_report_command_ends_with_1_unless_every_update_is_activated(run, tmp_pa
 
 @pytest.mark.parametrize("name", ["html", "junit", "json"])
 def test_report_command_prints_nothing_else_beside_a_file_on_standard_output(run, name):
-    printed = run("--job", "1", f"--{name}", "-").stdout
+    printed = run("--update", "1", f"--{name}", "-").stdout
     assert printed.startswith({"html": "<!DOCTYPE", "junit": "<?xml", "json": "{"}[name])
     assert "UPDATE  DEVICE" not in printed
 
@@ -357,10 +359,10 @@ def test_report_command_prints_nothing_else_beside_a_file_on_standard_output(run
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (("--job", "9"), "no update 9"),
-        (("--job", "1", "--since", "-1h"), "exclude each other"),
+        (("--update", "9"), "no update 9"),
+        (("--update", "1", "--since", "-1h"), "exclude each other"),
         (("--html", "-", "--json", "-"), "only one of"),
-        (("--job", "1", "--html", "/nowhere/report.html"), "cannot write"),
+        (("--update", "1", "--html", "/nowhere/report.html"), "cannot write"),
         (("--since", "2999-01-01T00:00:00Z"), "yet to come"),
     ],
 )

@@ -30,7 +30,7 @@ def board(tmp_path, request):
             for number in range(request.param):
                 device = Eui64(FIRST + number)
                 tx.devices.add(DeviceEntry(device, DeviceType.PPMID, 0.0, bytes(16)))
-                tx.jobs.add(accepted(number + 1, device, image.sha256, now_utc=0.0))
+                tx.updates.add(accepted(number + 1, device, image.sha256, now_utc=0.0))
                 progress.write(tx.meta, UpdateId(number + 1), TransferProgress(420, 1000, 9, 0.0))
                 tx.audit.append(Event(0.0, Kind.ALARM, device, number + 1, {"reason": "\x1b[31m[bold]red[/bold]"}))
         board = Board(store, tmp_path / "home")
@@ -72,7 +72,7 @@ def test_an_empty_log_says_what_to_do(board):
 def test_what_is_under_way_is_shown_first_where_not_all_fits(board):
     with board.store.transaction() as tx:
         for number in range(1, 20):
-            job = tx.jobs.get(UpdateId(number))
-            tx.jobs.update(replace(job, state=UpdateState.FAILED, ended=1.0))
+            update = tx.updates.get(UpdateId(number))
+            tx.updates.update(replace(update, state=UpdateState.FAILED, ended=1.0))
     lines = shown(board, 100, 10)
     assert format_eui64(FIRST + 19) in lines[3]

@@ -30,17 +30,17 @@ DEVICE = Eui64(0x90B3D51F30000002)
 
 
 def one_transaction(store: Store) -> int:
-    """A job that changes, the alert and the audit event that this causes, and a command that is answered."""
+    """A update that changes, the alert and the audit event that this causes, and a command that is answered."""
     with store.transaction() as tx:
         number = tx.counters.take("chf")
-        job_id = UpdateId(number)
-        tx.jobs.add(accepted(number, DEVICE))
-        tx.jobs.update(replace(tx.jobs.get(job_id), state=UpdateState.FAILED, reason="x" * (number % 7 * 300)))
+        update_id = UpdateId(number)
+        tx.updates.add(accepted(number, DEVICE))
+        tx.updates.update(replace(tx.updates.get(update_id), state=UpdateState.FAILED, reason="x" * (number % 7 * 300)))
         tx.alerts.add(
             NewAlert(alert_id(DEVICE, number, 0x0128), DEVICE, "CCS08", 0x8F89, "failure", b"\xdf" * 142, True, T0)
         )
-        tx.audit.append(Event(T0, Kind.JOB_STATE, DEVICE, number, {"to": "failed"}))
-        tx.inbox.finish(tx.inbox.submit("update.start", {"n": number}, T0), {"job": number}, T0)
+        tx.audit.append(Event(T0, Kind.UPDATE_STATE, DEVICE, number, {"to": "failed"}))
+        tx.inbox.finish(tx.inbox.submit("update.start", {"n": number}, T0), {"update": number}, T0)
     return number
 
 
@@ -49,12 +49,12 @@ def whole_transactions(home: Path) -> int:
     with Store.open(home, hub=True) as store:
         count = (store.counters.peek("chf") or 1) - 1
         numbers = list(range(1, count + 1))
-        assert [job.id for job in store.jobs.list()] == numbers
-        assert all(job.state is UpdateState.FAILED for job in store.jobs.list())
+        assert [update.id for update in store.updates.list()] == numbers
+        assert all(update.state is UpdateState.FAILED for update in store.updates.list())
         assert [alert.msg_id for alert in store.alerts.undelivered(limit=10_000)] == [
             alert_id(DEVICE, number, 0x0128) for number in numbers
         ]
-        assert [record.event.job for record in store.audit.tail(limit=10_000)] == numbers
+        assert [record.event.update for record in store.audit.tail(limit=10_000)] == numbers
         assert store.audit.verify() is None
         assert store.inbox.pending() == ()
         assert all(store.inbox.get(number).state is CommandState.DONE for number in numbers)

@@ -52,7 +52,7 @@ COMMANDS = (
     ("report", "--html", "-"),
     ("report", "--junit", "-"),
     ("report", "--json", "-"),
-    ("report", "--job", "2"),
+    ("report", "--update", "2"),
     ("watch", "--once"),
     ("dcc", "queue", "list", "--all"),
     ("dcc", "queue", "show", "2"),
@@ -75,7 +75,7 @@ def whole(tmp_path_factory) -> Path:
             state = UpdateState.DOWNLOADING if number == 3 else UpdateState.ACTIVATED
             ended = None if number == 3 else T0
             row = (UpdateId(number), device, ImageId(image(number)[0].sha256), 2, ActivateNow(), "cli", T0, T0, T0)
-            tx.jobs.add(Update(*row, state=state, ended=ended))
+            tx.updates.add(Update(*row, state=state, ended=ended))
             write(tx.meta, UpdateId(number), TransferProgress(50, 100, 1, T0))
             tx.alerts.add(NewAlert(f"alert {number}", device, "CS09", 0x8F8B, "ok", b"\xdf", True, T0, number))
             tx.uplink.add(NewDocument(f"document {number}", device, device, "alert", b"<a/>", T0, number))
@@ -84,7 +84,7 @@ def whole(tmp_path_factory) -> Path:
             tx.inbox.finish(tx.inbox.submit("device.permit", {"device": "x"}, T0), {}, T0)
             tx.followed.add(Followed(number, f"request {number}", "8.11", 0))
             tx.requests.note(device, number, T0)
-            tx.audit.append(Event(T0, Kind.JOB_STATE, device, number, {"to": "activated"}))
+            tx.audit.append(Event(T0, Kind.UPDATE_STATE, device, number, {"to": "activated"}))
     return home
 
 
@@ -154,9 +154,9 @@ def test_no_damage_of_a_cell_ends_in_a_foreign_exception(home, seed):
         ("devices", "status", ("device", "list")),
         ("device_images", "manufacturer", ("device", "list")),
         ("images", "size_bytes", ("image", "list")),
-        ("jobs", "state", ("update", "list")),
-        ("jobs", "created_utc", ("report",)),
-        ("jobs", "activation", ("watch", "--once")),
+        ("updates", "state", ("update", "list")),
+        ("updates", "created_utc", ("report",)),
+        ("updates", "activation", ("watch", "--once")),
         ("uplink", "recipient", ("dcc", "queue", "list")),
         ("device_messages", "counter", ("dcc", "command", "list")),
     ],

@@ -34,7 +34,7 @@ records = st.builds(
     *(st.none() | utc, st.booleans(), u8),
 )
 image_types = st.builds(ImageType, u16, u16)
-jobs = st.builds(
+updates = st.builds(
     model.Update,
     id=st.just(model.UpdateId(1)),
     device=eui64s,
@@ -88,7 +88,7 @@ alerts = st.builds(
     message=octets,
     verified=st.booleans(),
     created=utc,
-    job=st.none() | st.integers(0, 2**62),
+    update=st.none() | st.integers(0, 2**62),
 )
 profile = settings(derandomize=True, max_examples=100, deadline=None)
 
@@ -104,18 +104,18 @@ def store(tmp_path_factory):
 
 
 @profile
-@given(first=jobs, second=jobs)
-def test_a_job_row_holds_every_job(store, first, second):
+@given(first=updates, second=updates)
+def test_a_row_holds_every_update(store, first, second):
     second = replace(second, device=first.device)
     with pytest.raises(UndoError), store.transaction() as tx:  # noqa: PT012
-        tx.jobs.add(first)
-        assert tx.jobs.get(first.id) == first
-        tx.jobs.update(second)
-        assert tx.jobs.list() == (second,)
-        assert tx.jobs.list(active_only=True) == (() if second.state in model.ENDS else (second,))
-        assert tx.jobs.active_for(second.device) == (None if second.state in model.ENDS else second)
+        tx.updates.add(first)
+        assert tx.updates.get(first.id) == first
+        tx.updates.update(second)
+        assert tx.updates.list() == (second,)
+        assert tx.updates.list(active_only=True) == (() if second.state in model.ENDS else (second,))
+        assert tx.updates.active_for(second.device) == (None if second.state in model.ENDS else second)
         raise UndoError
-    assert store.jobs.list() == ()
+    assert store.updates.list() == ()
 
 
 @profile

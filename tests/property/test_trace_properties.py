@@ -17,7 +17,7 @@ events = st.builds(
     utc=st.floats(0, 2e11).map(UtcSeconds),
     kind=st.sampled_from(Kind),
     device=st.none() | st.integers(0, 2**64 - 1).map(Eui64),
-    job=st.none() | st.integers(0, 2**62),
+    update=st.none() | st.integers(0, 2**62),
     fields=st.dictionaries(names, scalars | st.lists(scalars, max_size=3).map(tuple), max_size=4),
 )
 

@@ -165,10 +165,10 @@ class Bench:
             self._store = Store.open(self.home)
         return self._store
 
-    def job(self, number: int) -> Update:
-        job = self.store.jobs.get(UpdateId(number))
-        assert job is not None
-        return job
+    def update(self, number: int) -> Update:
+        update = self.store.updates.get(UpdateId(number))
+        assert update is not None
+        return update
 
     def alerts(self, use_case: str | None = None, device: str | None = None) -> tuple[Alert, ...]:
         """Those of the device log (CS14), which every desk has, only where they are asked for."""
@@ -187,8 +187,8 @@ class Bench:
         until(look, what, self.explain, timeout_s)
 
     def until_state(self, number: int, *states: UpdateState, timeout_s: float = LIMIT_S) -> Update:
-        self.until(lambda: self.job(number).state in states, f"update {number} to be {states}", timeout_s)
-        return self.job(number)
+        self.until(lambda: self.update(number).state in states, f"update {number} to be {states}", timeout_s)
+        return self.update(number)
 
     def until_alerts(self, count: int, timeout_s: float = LIMIT_S) -> tuple[Alert, ...]:
         self.until(lambda: len(self.alerts()) >= count, f"{count} alerts", timeout_s)
@@ -208,7 +208,7 @@ class Bench:
 
     def explain(self) -> str:
         """For a wait that was in vain."""
-        states = [(int(job.id), job.state.value, job.reason) for job in self.store.jobs.list()]
+        states = [(int(update.id), update.state.value, update.reason) for update in self.store.updates.list()]
         log = self.log.read_text(errors="replace")[-3000:] if self.log.exists() else ""
         told = [record["event"] for record in self.dongle.seen][-20:]
         return f"updates {states}\ndevices told {told}\nhub said:\n{log}"

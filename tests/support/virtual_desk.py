@@ -79,8 +79,8 @@ class Desk:
         """Nothing lost, nothing doubled."""
         await self.until(lambda: len(self.alerts()) >= 2, 3600)
         await let_pass(300)  # for what would come twice
-        (job,) = self.store.jobs.list()
-        assert (job.state, job.reason) == (UpdateState.ACTIVATED, "")
+        (update,) = self.store.updates.list()
+        assert (update.state, update.reason) == (UpdateState.ACTIVATED, "")
         assert self.alerts() == [("CCS08", "success"), ("CS09", "success")]
         # The device gave up asking meanwhile, and goes on where it was when it asks again.
         first, *later = [record["offset_bytes"] for record in self.devices_told("download_started")]
@@ -134,7 +134,7 @@ class Desk:
             tx.inbox.submit(Verb.UPDATE_START, body, now)
 
     def states_of_updates(self) -> dict[Eui64, UpdateState]:
-        return {job.device: job.state for job in self.store.jobs.list()}
+        return {update.device: update.state for update in self.store.updates.list()}
 
     async def update_under_way(self, until_bytes: int = 4000) -> bytes:
         """The device has joined and has so much of an image of 12 kB; gives the whole."""

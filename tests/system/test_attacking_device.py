@@ -422,7 +422,7 @@ async def started(scene, device: Eui64, path: Path) -> int:
         tx.images.add(record_of(image, "new", 0.0), image.content)
     body = {"devices": [format_eui64(device)], "image": image.sha256, "activation": {"kind": "now"}}
     assert await scene.command(Verb.UPDATE_START, **body) is CommandState.DONE
-    return int(scene.store.jobs.list()[-1].id)
+    return int(scene.store.updates.list()[-1].id)
 
 
 def block_request(offset: int) -> bytes:
@@ -459,12 +459,12 @@ async def test_a_block_request_within_anothers_session_gets_no_block(scene, tmp_
     content = image.read_bytes()
     await started(scene, VICTIM, image)
     offset, refused, before = 0, 0, len(mallory.told)
-    while scene.store.jobs.list()[0].state.value in {"accepted", "stored", "announced", "downloading"}:
+    while scene.store.updates.list()[0].state.value in {"accepted", "stored", "announced", "downloading"}:
         heard = await mallory.ask(OTA, block_request(offset), under=key)
         assert heard.payload[2] != 5 or heard.payload[3] != Status.SUCCESS  # neither a block, nor a wait for one
         mallory.say(OTA, block_request(offset), under=key, as_address=victim.stack.address)
         offset, refused = (offset + 40) % 8000, refused + 1
     assert refused > 3
     assert not any(content[200:232] in heard.payload for heard in mallory.told[before:])
-    assert scene.store.jobs.list()[0].device == VICTIM
-    await scene.until(lambda: scene.store.jobs.list()[0].state.value == "activated")
+    assert scene.store.updates.list()[0].device == VICTIM
+    await scene.until(lambda: scene.store.updates.list()[0].state.value == "activated")

@@ -43,16 +43,16 @@ def test_an_update_outlives_a_clock_that_is_set_and_a_hub_that_is_killed_right_a
         desk.admit(EUI64)
         number = desk.start_update(image_file(tmp_path / "new.ota", size_bytes=2000), "--hold", "--expires", "3600")
         desk.until_state(number, UpdateState.WAITING)
-        left_s = desk.job(number).deadline - desk.job(number).created
+        left_s = desk.update(number).deadline - desk.update(number).created
         set_clock(0.0)
         desk.kill_hub()
         desk.start_hub(config=CONFIG)
         desk.until(lambda: desk.events(Kind.CLOCK_STEPPED), "the step to be measured")
         (step,) = desk.events(Kind.CLOCK_STEPPED)
         assert step.fields["seconds"] == pytest.approx(BEHIND_S, abs=2)
-        job = desk.job(number)
-        assert job.active
-        assert job.deadline == pytest.approx(job.created + BEHIND_S + left_s, abs=2), "as long left as before"
+        update = desk.update(number)
+        assert update.active
+        assert update.deadline == pytest.approx(update.created + BEHIND_S + left_s, abs=2), "as long left as before"
 
         assert "is not trusted" in desk.chf("watch", "--once").err
         refused = desk.chf("update", "activate", str(number), "--at", "+1h", code=3)

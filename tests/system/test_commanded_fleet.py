@@ -35,18 +35,18 @@ def test_ten_hcalcs_and_ten_ppmids_at_once(tmp_path):
             ran = desk.chf("update", "start", "--image", str(image), "--json", *wanted)
             started += [UpdateId(line["update"]) for line in ran.json["started"]]
         assert len(started) == 20
-        commanded_jobs, hub_jobs = started[:10], started[10:]
-        for number in commanded_jobs:
+        commanded, by_hub = started[:10], started[10:]
+        for number in commanded:
             desk.until_state(number, UpdateState.WAITING, UpdateState.FAILED, timeout_s=600)
-        for number in hub_jobs:
+        for number in by_hub:
             assert (
                 desk.until_state(number, UpdateState.ACTIVATED, UpdateState.FAILED, timeout_s=600).state
                 is UpdateState.ACTIVATED
             )
-        assert {desk.job(number).state for number in commanded_jobs} == {UpdateState.WAITING}
+        assert {desk.update(number).state for number in commanded} == {UpdateState.WAITING}
         for device in HCALCS:
             desk.chf("dcc", "cs06", "--device", device, "--image", str(signed))
-        for number in commanded_jobs:
+        for number in commanded:
             desk.until_state(number, UpdateState.ACTIVATED, timeout_s=120)
         for device in HCALCS:
             desk.until(partial(desk.alerts, "CS06", device), "the response")

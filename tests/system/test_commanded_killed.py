@@ -65,4 +65,4 @@ def test_a_hub_killed_on_the_way_of_a_command_loses_and_doubles_nothing(tmp_path
 
 
 def use_cases(desk: Bench, number: int) -> Counter[str]:
-    return Counter(alert.use_case for alert in desk.alerts() if alert.job == number)
+    return Counter(alert.use_case for alert in desk.alerts() if alert.update == number)

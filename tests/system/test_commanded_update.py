@@ -80,12 +80,12 @@ def test_a_device_without_power_at_the_time_activates_when_it_is_back(tmp_path):
         number = distributed(desk, image)
         cs06(desk, image, "--at", "+12s")
         desk.until(lambda: ("CS06", 0, "accepted", True) in told(desk, HCALCS), "the acceptance")
-        when = desk.job(number).waiting_until
+        when = desk.update(number).waiting_until
         assert when is not None
-        assert desk.job(number).waiting_for is WaitReason.TIME
+        assert desk.update(number).waiting_for is WaitReason.TIME
         desk.dongle.command(do="power_off", eui64=HCALCS)
         desk.until(lambda: SystemClock().now().utc > when + 1, "the time to pass")
-        assert desk.job(number).state is UpdateState.WAITING
+        assert desk.update(number).state is UpdateState.WAITING
         desk.dongle.command(do="power_on", eui64=HCALCS)
         desk.until_state(number, UpdateState.ACTIVATED)
         desk.until(lambda: ("0x00CA", 0x8F66, "success", True) in told(desk, HCALCS), "the alert")
@@ -96,13 +96,13 @@ def test_a_cancelled_activation_does_not_happen(tmp_path):
         image = signed_image_file(tmp_path / "new.ota", desk.pki)
         number = distributed(desk, image)
         cs06(desk, image, "--at", "+8h")
-        desk.until(lambda: desk.job(number).waiting_until is not None, "the appointment")
+        desk.until(lambda: desk.update(number).waiting_until is not None, "the appointment")
         message = cs06(desk, image, "--cancel")
         desk.until(lambda: desk.store.device_messages.get(message).state is MessageState.ANSWERED, "the answer")
-        desk.until(lambda: desk.job(number).waiting_until is None, "the appointment to be gone")
+        desk.until(lambda: desk.update(number).waiting_until is None, "the appointment to be gone")
         scheduled = [event["utc_s"] for event in desk.dongle.events() if event["event"] == "activation_scheduled"]
         assert [utc_s is None for utc_s in scheduled] == [False, True]
-        assert desk.job(number).state is UpdateState.WAITING
+        assert desk.update(number).state is UpdateState.WAITING
 
 
 def test_a_command_for_an_absent_device_outlives_a_killed_hub(tmp_path):
@@ -133,11 +133,11 @@ def test_only_an_image_with_force_replace_ends_a_distribution(tmp_path):
         assert "in progress" in refused.json["refused"][0]["reason"]
         forced = signed_image_file(tmp_path / "forced.ota", desk.pki, file_version=4, force_replace=True)
         second = desk.start_update(forced, device=HCALCS)
-        assert desk.job(first).state is UpdateState.FAILED
-        assert "ForceReplace" in desk.job(first).reason
+        assert desk.update(first).state is UpdateState.FAILED
+        assert "ForceReplace" in desk.update(first).reason
         desk.until(lambda: desk.alerts(use_case="CCS08"), "the report")
         assert ("CCS08", AlertCode.FIRMWARE_TRANSFER_FAILURE, "image discarded", True) in told(desk, HCALCS)
-        assert desk.job(second).active
+        assert desk.update(second).active
 
 
 def test_an_image_that_waits_for_its_supplier_is_replaced_by_a_newer_one(tmp_path):
@@ -146,13 +146,13 @@ def test_an_image_that_waits_for_its_supplier_is_replaced_by_a_newer_one(tmp_pat
         image = signed_image_file(tmp_path / "first.ota", desk.pki)
         first = distributed(desk, image)
         cs06(desk, image, "--at", "+8h")
-        desk.until(lambda: desk.job(first).waiting_until is not None, "the appointment")
+        desk.until(lambda: desk.update(first).waiting_until is not None, "the appointment")
         again = desk.chf("update", "start", "--device", HCALCS, "--image", str(image), "--json", code=3)
         assert "in progress" in again.json["refused"][0]["reason"]
         newer = signed_image_file(tmp_path / "newer.ota", desk.pki, file_version=3)
         second = desk.start_update(newer, device=HCALCS)
-        assert desk.job(first).state is UpdateState.FAILED
-        assert "before its supplier activated it" in desk.job(first).reason
+        assert desk.update(first).state is UpdateState.FAILED
+        assert "before its supplier activated it" in desk.update(first).reason
         desk.until_state(second, UpdateState.WAITING)
         cs06(desk, newer)
         desk.until_state(second, UpdateState.ACTIVATED)
@@ -166,7 +166,7 @@ def test_a_device_that_waits_for_its_supplier_can_be_taken_out_of_the_log(tmp_pa
         desk.chf("update", "cancel", str(number), code=3)
         desk.chf("device", "forget", HCALCS)
         desk.until_state(number, UpdateState.FAILED)
-        assert desk.job(number).reason == "the device was taken out of the device log"
+        assert desk.update(number).reason == "the device was taken out of the device log"
         assert desk.store.devices.get(parse_eui64(HCALCS)) is None
         assert "Traceback" not in desk.log.read_text()
 

@@ -63,10 +63,10 @@ def test_updates(desk, hub):
     assert [(line["update"], line["state"], line["percent"]) for line in listed] == [(desk.number, "activated", 100.0)]
     assert desk.chf("update", "list", "--active", "--json").json["updates"] == []
     shown = desk.chf("update", "show", str(desk.number), "--json").json
-    told = [event["fields"]["to"] for event in shown["history"] if event["kind"] == "job.state"]
+    told = [event["fields"]["to"] for event in shown["history"] if event["kind"] == "update.state"]
     assert told == ["stored", "announced", "downloading", "downloaded", "activating", "activated"]
     text = desk.chf("update", "show", str(desk.number)).out
-    assert "job.state" in text
+    assert "update.state" in text
 
 
 def test_alerts(desk, hub, tmp_path):

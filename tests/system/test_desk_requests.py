@@ -48,10 +48,10 @@ def test_partly_accepted_then_replayed_then_activated(desk):
 
     replayed = desk.chf("dcc", "submit", str(path), code=3)
     assert "counter" in replayed.err.lower()
-    assert len(desk.store.jobs.list()) == 1
+    assert len(desk.store.updates.list()) == 1
 
-    job = desk.until_state(started["update"], UpdateState.ACTIVATED)
-    assert job.origin == f"{DEFAULT_SUPPLIER:016X}:{DEFAULT_ACB:016X}:1000" or "1000" in job.origin
+    update = desk.until_state(started["update"], UpdateState.ACTIVATED)
+    assert update.origin == f"{DEFAULT_SUPPLIER:016X}:{DEFAULT_ACB:016X}:1000" or "1000" in update.origin
 
 
 @pytest.mark.parametrize("document", [b"", b"<", b"<x/>", b"\x00\xff", b'<!DOCTYPE x [<!ENTITY a "b">]><x>&a;</x>'])

@@ -44,8 +44,8 @@ class Desk:
     def check(self):
         """Nothing lost, nothing doubled."""
         desk = self.desk
-        job = desk.until_state(self.number, UpdateState.ACTIVATED, UpdateState.FAILED, timeout_s=100.0)
-        assert (job.state, job.reason) == (UpdateState.ACTIVATED, "")
+        update = desk.until_state(self.number, UpdateState.ACTIVATED, UpdateState.FAILED, timeout_s=100.0)
+        assert (update.state, update.reason) == (UpdateState.ACTIVATED, "")
         desk.until(lambda: len(desk.alerts()) >= 2, "both alerts")
         assert [(alert.use_case, alert.outcome) for alert in desk.alerts()] == [
             ("CCS08", "success"),

@@ -29,7 +29,7 @@ def start(desk, version):
 
 
 def states(desk):
-    return [update.state for update in desk.store.jobs.list()]
+    return [update.state for update in desk.store.updates.list()]
 
 
 def test_start_and_wait_waits_for_a_hub(desk):

@@ -30,7 +30,7 @@ async def story(directory: Path, kind: str) -> None:
         await desk.until(lambda: desk.states()[-1][1] == "connecting", 60)
         await let_pass(AWAY_S - 60)
         assert desk.states()[-1][1] == "connecting"
-        assert desk.store.jobs.list()[0].active
+        assert desk.store.updates.list()[0].active
         check_bounded(attempts, left_at_s)
         await desk.until(lambda: desk.states()[-1][1] == "up", 60 + 2 * LONGEST_RETRY_S)
         assert desk.states()[-1][0] - left_at_s < AWAY_S + 2 * LONGEST_RETRY_S

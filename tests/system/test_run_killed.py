@@ -31,7 +31,7 @@ FLEET = {
 }
 # A killed hub's downloads go on a block timeout later, parked ones ask every second, and read-backs come soon.
 CONFIG = (
-    "[ota]\npark_wait_s = 1\nhold_wait_s = 1\ngrace_s = 3.0\ncommit_window_s = 0.5\n[jobs]\nread_interval_s = 1.0\n"
+    "[ota]\npark_wait_s = 1\nhold_wait_s = 1\ngrace_s = 3.0\ncommit_window_s = 0.5\n[updates]\nread_interval_s = 1.0\n"
 )
 
 
@@ -61,10 +61,10 @@ def restart(desk):
 
 
 def check_whole_story(desk, eui64, number):
-    job = desk.until_state(number, UpdateState.ACTIVATED)
-    assert job.reason == ""
+    update = desk.until_state(number, UpdateState.ACTIVATED)
+    assert update.reason == ""
     desk.until(lambda: desk.alerts("CS09", eui64), f"the alert of {eui64}")
-    told = [(alert.use_case, alert.outcome, alert.job) for alert in desk.alerts(device=eui64)]
+    told = [(alert.use_case, alert.outcome, alert.update) for alert in desk.alerts(device=eui64)]
     assert told == [("CCS08", "success", number), ("CS09", "success", number)]
     entry = desk.store.devices.get(parse_eui64(eui64))
     assert entry.images[0].file_version == 2
@@ -96,7 +96,7 @@ def test_while_a_download_is_parked_before_its_last_block(desk):
     desk.until_state(number, UpdateState.WAITING)
     assert desk.alerts(device=PARKED) == ()  # parked: the transfer has not ended
     restart(desk)
-    assert desk.job(number).state is UpdateState.WAITING
+    assert desk.update(number).state is UpdateState.WAITING
     check_whole_story(desk, PARKED, number)
 
 
@@ -104,7 +104,7 @@ def test_while_a_finished_device_is_held(desk):
     number = start(desk, HELD, "--hold")
     desk.until_state(number, UpdateState.WAITING)
     restart(desk)
-    assert desk.job(number).state is UpdateState.WAITING
+    assert desk.update(number).state is UpdateState.WAITING
     desk.chf("update", "activate", str(number))
     check_whole_story(desk, HELD, number)
 
@@ -141,13 +141,13 @@ def test_right_after_the_alert_was_sent(desk):
 def test_an_activation_that_was_missed_is_said_to_be_missed_and_can_be_ordered_anew(desk):
     number = start(desk, MISSED, "--at", "+6s", "--strategy", "hold")
     desk.until_state(number, UpdateState.WAITING)
-    until_utc = desk.job(number).waiting_until
+    until_utc = desk.update(number).waiting_until
     desk.kill_hub()
     desk.until(lambda: SystemClock().now().utc > until_utc + 4.0, "the time and its grace to pass")
     desk.start_hub(config=CONFIG)
     said = "the activation time passed while the hub was down"
     desk.until(lambda: said in desk.chf("update", "show", str(number)).out, "the hub to say so")
-    assert desk.job(number).state is UpdateState.WAITING
+    assert desk.update(number).state is UpdateState.WAITING
     desk.chf("update", "activate", str(number))
     check_whole_story(desk, MISSED, number)
 
@@ -159,7 +159,7 @@ def test_sigterm_is_graceful(desk):
     log = desk.log.read_text()
     assert re.search(r"hub\.stopped reason=SIGTERM", log.splitlines()[-2])
     assert log.splitlines()[-1] == "stopped"
-    assert desk.job(number).state is UpdateState.DOWNLOADING
+    assert desk.update(number).state is UpdateState.DOWNLOADING
     desk.start_hub(config=CONFIG)
     check_whole_story(desk, GRACEFUL, number)
 
@@ -173,15 +173,15 @@ def test_commands_to_a_hub_that_is_down_are_queued_and_done_when_it_comes(desk):
     ran = desk.chf("update", "start", "--device", QUEUED, "--image", str(desk.image), "--json")
     assert ran.json == {"schema": 1, "queued": True, "started": [], "refused": []}
     assert "queued" in ran.err
-    assert all(job.device != parse_eui64(QUEUED) for job in desk.store.jobs.list())
+    assert all(update.device != parse_eui64(QUEUED) for update in desk.store.updates.list())
     desk.start_hub(config=CONFIG)
     desk.until(lambda: jobs_of(desk, QUEUED), "the hub to take it")
-    (job,) = jobs_of(desk, QUEUED)
-    check_whole_story(desk, QUEUED, job.id)
+    (update,) = jobs_of(desk, QUEUED)
+    check_whole_story(desk, QUEUED, update.id)
 
 
 def jobs_of(desk, eui64):
-    return [job for job in desk.store.jobs.list() if job.device == parse_eui64(eui64)]
+    return [update for update in desk.store.updates.list() if update.device == parse_eui64(eui64)]
 
 
 def test_no_other_hub_may_run_on_the_same_home(desk):
@@ -192,7 +192,9 @@ def test_no_other_hub_may_run_on_the_same_home(desk):
 
 def test_every_story_is_told_once(desk):
     """After all those deaths: one alert of each kind for each device, and an unbroken audit."""
-    for eui64 in {format_eui64(job.device) for job in desk.store.jobs.list()}:  # of this process: tests may be spread
+    for eui64 in {
+        format_eui64(update.device) for update in desk.store.updates.list()
+    }:  # of this process: tests may be spread
         kinds = [alert.use_case for alert in desk.alerts(device=eui64)]
         assert kinds == ["CCS08", "CS09"], eui64
     assert "Traceback" not in desk.log.read_text()

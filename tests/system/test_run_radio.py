@@ -23,8 +23,8 @@ def image(desk, size_bytes=8000):
 
 
 def check_activated(desk, number, device=EUI64):
-    job = desk.until_state(number, UpdateState.ACTIVATED, timeout_s=60.0)
-    assert job.reason == ""
+    update = desk.until_state(number, UpdateState.ACTIVATED, timeout_s=60.0)
+    assert update.reason == ""
     desk.until(lambda: len(desk.alerts(device=device)) == 2, "both alerts")
     assert [(alert.use_case, alert.outcome) for alert in desk.alerts(device=device)] == [
         ("CCS08", "success"),
@@ -79,7 +79,7 @@ def test_a_dongle_that_dies_is_told_and_one_without_its_network_is_not_taken_for
             assert info["state"] != "up"
             assert info["pan_id"] == formed["pan_id"]  # of the network that it is waiting for
             number = desk.start_update(image(desk))
-            assert desk.job(number).active
+            assert desk.update(number).active
             ran = desk.chf("device", "permit", EUI64, code=None)
             assert (ran.code, "is its dongle there?" in ran.err) == (4, True)
             assert desk.stop_hub() == 0

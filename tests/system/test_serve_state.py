@@ -42,10 +42,10 @@ def test_hub_and_dongle_killed_in_mid_download_go_on_where_they_were(tmp_path, r
         desk.kill_hub()
         with started_again(desk, *options):
             desk.start_hub("--radio", radio)
-            job = desk.until_state(number, UpdateState.ACTIVATED)
-            assert job.reason == ""
+            update = desk.until_state(number, UpdateState.ACTIVATED)
+            assert update.reason == ""
             desk.until(lambda: len(desk.alerts(device=EUI64)) == 2, "both alerts")
-            told = [(alert.use_case, alert.outcome, alert.job) for alert in desk.alerts(device=EUI64)]
+            told = [(alert.use_case, alert.outcome, alert.update) for alert in desk.alerts(device=EUI64)]
             assert told == [("CCS08", "success", number), ("CS09", "success", number)]
             again = desk.chf("radio", "info", "--json").json
             assert {name: again[name] for name in ("pan_id", "channel", "coordinator")} == {

@@ -45,7 +45,7 @@ def fleet(tmp_path_factory):
     directory = tmp_path_factory.mktemp("fleet")
     scenario = "".join(quick(NAMES[name], **{"hardware_version": 0x0101, **how}) for name, how in FLEET.items())
     with bench(directory, scenario) as desk:
-        desk.start_hub(config="[jobs]\nverify_s = 60.0\nread_interval_s = 1.0\n")
+        desk.start_hub(config="[updates]\nverify_s = 60.0\nread_interval_s = 1.0\n")
         desk.pki.issue(parse_eui64(NAMES["plain"]))
         desk.pki.issue(parse_eui64(NAMES["signs badly"]))
         secured = [name for name in NAMES if name != "without link key security"]
@@ -56,10 +56,10 @@ def fleet(tmp_path_factory):
         several = [part for name in NAMES for part in ("--device", NAMES[name])]
         started = desk.chf("update", "start", *several, "--image", str(image), "--json").json["started"]
         numbers = {line["device"]: line["update"] for line in started}
-        jobs = {name: numbers[eui64] for name, eui64 in NAMES.items()}
-        desk.until(lambda: all(not desk.job(jobs[name]).active for name in secured), "all updates to end", 60.0)
+        updates = {name: numbers[eui64] for name, eui64 in NAMES.items()}
+        desk.until(lambda: all(not desk.update(updates[name]).active for name in secured), "all updates to end", 60.0)
         desk.until(lambda: len(desk.alerts("CS09")) >= 12, "the alerts of those who speak")
-        yield desk, jobs
+        yield desk, updates
 
 
 def told(desk, name, use_case):
@@ -69,9 +69,9 @@ def told(desk, name, use_case):
 
 @pytest.mark.parametrize("name", WELL)
 def test_a_device_that_does_as_it_should(fleet, name):
-    desk, jobs = fleet
-    job = desk.job(jobs[name])
-    assert (job.state, job.reason) == (UpdateState.ACTIVATED, "")
+    desk, updates = fleet
+    update = desk.update(updates[name])
+    assert (update.state, update.reason) == (UpdateState.ACTIVATED, "")
     assert told(desk, name, "CCS08") == [("success", 0x8F8A)]
     assert told(desk, name, "CS09") == [("success", 0x8F8B)]
     shown = desk.chf("device", "show", NAMES[name], "--json").json
@@ -80,38 +80,38 @@ def test_a_device_that_does_as_it_should(fleet, name):
 
 
 def test_a_new_firmware_that_does_not_boot_is_a_failure_with_both_sides_of_it(fleet):
-    desk, jobs = fleet
-    job = desk.job(jobs["does not boot"])
-    assert job.state is UpdateState.FAILED
-    assert job.reason == "the device reported failure, and runs version 0x00000001"
+    desk, updates = fleet
+    update = desk.update(updates["does not boot"])
+    assert update.state is UpdateState.FAILED
+    assert update.reason == "the device reported failure, and runs version 0x00000001"
     assert told(desk, "does not boot", "CCS08") == [("success", 0x8F8A)]
     assert told(desk, "does not boot", "CS09") == [("failure", 0x8F8B)]
 
 
 def test_a_device_that_reports_success_and_runs_the_old_version_has_reverted(fleet):
-    desk, jobs = fleet
-    job = desk.job(jobs["reverts"])
-    assert job.state is UpdateState.REVERTED
-    assert job.reason == "the device reported success, and runs version 0x00000001"
+    desk, updates = fleet
+    update = desk.update(updates["reverts"])
+    assert update.state is UpdateState.REVERTED
+    assert update.reason == "the device reported success, and runs version 0x00000001"
     assert told(desk, "reverts", "CS09") == [("success", 0x8F8B)]
 
 
 @pytest.mark.parametrize("name", ["finds the image invalid", "aborts"])
 def test_an_image_that_the_device_discards(fleet, name):
-    desk, jobs = fleet
-    job = desk.job(jobs[name])
-    assert job.state is UpdateState.FAILED
-    assert job.reason
+    desk, updates = fleet
+    update = desk.update(updates[name])
+    assert update.state is UpdateState.FAILED
+    assert update.reason
     (alert,) = desk.alerts("CCS08", NAMES[name])
     assert (alert.alert_code, response_code(alert)) == (0x8F89, 3)
     assert told(desk, name, "CS09") == []
 
 
 def test_a_hardware_version_out_of_range(fleet):
-    desk, jobs = fleet
-    job = desk.job(jobs["hardware too old"])
-    assert job.state is UpdateState.FAILED
-    assert "hardware" in job.reason
+    desk, updates = fleet
+    update = desk.update(updates["hardware too old"])
+    assert update.state is UpdateState.FAILED
+    assert "hardware" in update.reason
     (alert,) = desk.alerts("CCS08", NAMES["hardware too old"])
     assert (alert.alert_code, response_code(alert)) == (0x8F89, 2)
 
@@ -123,20 +123,22 @@ def response_code(alert) -> int:
 
 
 def test_a_device_that_never_sends_its_alert_is_read_back(fleet):
-    desk, jobs = fleet
-    assert desk.job(jobs["says nothing"]).state is UpdateState.ACTIVATED
+    desk, updates = fleet
+    assert desk.update(updates["says nothing"]).state is UpdateState.ACTIVATED
     assert told(desk, "says nothing", "CS09") == []
 
 
 def test_an_alert_that_comes_twice_is_one_alert(fleet):
-    desk, jobs = fleet
-    assert desk.job(jobs["says it twice"]).state is UpdateState.ACTIVATED
+    desk, updates = fleet
+    assert desk.update(updates["says it twice"]).state is UpdateState.ACTIVATED
     assert told(desk, "says it twice", "CS09") == [("success", 0x8F8B)]
 
 
 def test_an_alert_with_a_bad_signature_is_relayed_and_said_to_be_bad(fleet):
-    desk, jobs = fleet
-    assert desk.job(jobs["signs badly"]).state is UpdateState.ACTIVATED  # because of the read-back, not of the alert
+    desk, updates = fleet
+    assert (
+        desk.update(updates["signs badly"]).state is UpdateState.ACTIVATED
+    )  # because of the read-back, not of the alert
     (alert,) = desk.alerts("CS09", NAMES["signs badly"])
     assert not alert.verified
     alarms = [event.fields["reason"] for event in desk.events(Kind.ALARM)]
@@ -144,16 +146,16 @@ def test_an_alert_with_a_bad_signature_is_relayed_and_said_to_be_bad(fleet):
 
 
 def test_a_failure_alert_of_a_device_that_runs_the_new_version(fleet):
-    desk, jobs = fleet
-    job = desk.job(jobs["reports failure"])
-    assert job.state is UpdateState.ACTIVATED
+    desk, updates = fleet
+    update = desk.update(updates["reports failure"])
+    assert update.state is UpdateState.ACTIVATED
     # The read-back may come before the alert, and an end's reason is final.
-    assert job.reason in {"", "the device reported failure, and runs the new version"}
+    assert update.reason in {"", "the device reported failure, and runs the new version"}
     assert told(desk, "reports failure", "CS09") == [("failure", 0x8F8B)]
 
 
 def test_ota_without_link_key_security_gets_nothing_and_is_counted(fleet):
-    desk, jobs = fleet
+    desk, updates = fleet
     name = NAMES["without link key security"]
 
     def refused():
@@ -165,19 +167,19 @@ def test_ota_without_link_key_security_gets_nothing_and_is_counted(fleet):
     shown = desk.chf("device", "show", name, "--json").json
     assert shown["device"]["refused_frames"] > 0
     assert shown["device"]["images"] == []
-    assert desk.job(jobs["without link key security"]).active
+    assert desk.update(updates["without link key security"]).active
     assert {event.fields["reason"] for event in refused()} == {"without APS link-key security"}
 
 
 def test_waiting_for_updates_that_did_not_all_activate_fails(fleet):
-    desk, jobs = fleet
-    ran = desk.chf("update", "wait", str(jobs["plain"]), str(jobs["reverts"]), code=1)
+    desk, updates = fleet
+    ran = desk.chf("update", "wait", str(updates["plain"]), str(updates["reverts"]), code=1)
     assert "1 of 2 updates did not end as activated" in ran.err
-    assert desk.chf("update", "wait", str(jobs["plain"])).code == 0
+    assert desk.chf("update", "wait", str(updates["plain"])).code == 0
 
 
 def test_every_update_told_the_outcome_of_its_transfer_once(fleet):
-    desk, jobs = fleet
-    ended = [name for name in NAMES if not desk.job(jobs[name]).active]
+    desk, updates = fleet
+    ended = [name for name in NAMES if not desk.update(updates[name]).active]
     assert len(ended) == len(NAMES) - 1
     assert [len(told(desk, name, "CCS08")) for name in ended] == [1] * len(ended)

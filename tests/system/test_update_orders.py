@@ -25,7 +25,7 @@ FLEET = {
     ELSEWHERE: {"manufacturer": 0x1111},
     OTHER_TYPE: {"image_type": 0x0077},
 }
-CONFIG = "[ota]\npark_wait_s = 1\nhold_wait_s = 1\ncommit_window_s = 3.0\n[jobs]\nread_interval_s = 1.0\n"
+CONFIG = "[ota]\npark_wait_s = 1\nhold_wait_s = 1\ncommit_window_s = 3.0\n[updates]\nread_interval_s = 1.0\n"
 
 
 @pytest.fixture(scope="module")
@@ -70,8 +70,8 @@ def activated_at(desk, eui64):
 
 
 def check_cancelled(desk, eui64, number):
-    job = desk.job(number)
-    assert job.state is UpdateState.CANCELLED
+    update = desk.update(number)
+    assert update.state is UpdateState.CANCELLED
     assert told(desk, eui64) == [("CCS08", 0x8F89, "image discarded")]
     assert desk.chf("update", "wait", str(number), code=1).err.endswith("did not end as activated\n")
 
@@ -101,8 +101,8 @@ def test_cancel_while_parked(desk):
 def test_cancel_while_held(desk):
     number = waiting(desk, HELD, "--hold")
     desk.chf("update", "cancel", str(number))
-    job = desk.job(number)
-    assert job.state is UpdateState.CANCELLED
+    update = desk.update(number)
+    assert update.state is UpdateState.CANCELLED
     assert version(desk, HELD) == 1
     assert len(told(desk, HELD)) == 1
 
@@ -123,13 +123,13 @@ def test_cancel_of_an_update_whose_device_was_given_a_time_is_refused(desk):
 )
 def test_a_time_is_kept(desk, eui64, strategy):
     number = start(desk, eui64, "--at", "+10s", *strategy)
-    due = desk.job(number).activation.utc
-    job = desk.until_state(number, UpdateState.WAITING)
-    assert job.waiting_until == pytest.approx(due)
+    due = desk.update(number).activation.utc
+    update = desk.until_state(number, UpdateState.WAITING)
+    assert update.waiting_until == pytest.approx(due)
     assert version(desk, eui64) == 1
-    job = desk.until_state(number, UpdateState.ACTIVATED)
-    assert job.reason == ""
-    assert job.activation_at == pytest.approx(due, abs=2.0)
+    update = desk.until_state(number, UpdateState.ACTIVATED)
+    assert update.reason == ""
+    assert update.activation_at == pytest.approx(due, abs=2.0)
     last, activating = activated_at(desk, eui64)
     assert activating > last
     if strategy:
@@ -140,9 +140,9 @@ def test_a_time_in_utc(desk):
     """Told as UTC on the command line, and to the device."""
     when = isoformat(UtcSeconds(SystemClock().now().utc + 15))
     number = start(desk, AT_UTC, "--at", when, "--time-form", "absolute")
-    job = desk.until_state(number, UpdateState.ACTIVATED)
-    assert isoformat(job.activation.utc) == when
-    assert job.ended >= job.activation.utc
+    update = desk.until_state(number, UpdateState.ACTIVATED)
+    assert isoformat(update.activation.utc) == when
+    assert update.ended >= update.activation.utc
 
 
 def test_hold_until_a_person_says_so(desk):
@@ -171,8 +171,8 @@ def test_a_device_has_one_update_at_a_time(desk):
 
 def test_a_download_that_stops_waits_and_expires_when_told_to(desk):
     number = start(desk, LOST, "--expires", "3")
-    job = desk.until_state(number, UpdateState.EXPIRED)
-    assert job.reason == "the time allowed for the update is over"
+    update = desk.until_state(number, UpdateState.EXPIRED)
+    assert update.reason == "the time allowed for the update is over"
     assert told(desk, LOST) == [("CCS08", 0x8F89, "image discarded")]
 
 
@@ -185,7 +185,7 @@ def test_a_device_that_asks_for_another_type_of_image_is_told_of(desk):
     number = start(desk, OTHER_TYPE)
     said = "asks for images of manufacturer 0x10D4, type 0x0077; this one is for 0x10D4, type 0x0001"
     desk.until(lambda: said in desk.chf("update", "show", str(number)).out, "the hub to say so")
-    assert desk.job(number).state is UpdateState.ANNOUNCED  # it may have several images, and ask for this one too
+    assert desk.update(number).state is UpdateState.ANNOUNCED  # it may have several images, and ask for this one too
     desk.chf("update", "cancel", str(number))
 
 

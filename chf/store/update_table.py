@@ -13,7 +13,7 @@ from chf.eui64 import Eui64, format_eui64
 from chf.image.header import ImageType
 from chf.store.database import Database, Parameter
 from chf.store.rows import RowReader, Rows, eui64, flag, json_object, number, optional, text, unsigned, utc
-from chf.store.schema import ACTIVE_JOB
+from chf.store.schema import ACTIVE_UPDATE
 from chf.update.model import (
     ActivateAt,
     Activation,
@@ -57,7 +57,7 @@ def _record(value: Any) -> TransferRecord | DamagedRecord | None:
 
 
 READER: Final = RowReader(
-    "jobs",
+    "updates",
     {
         "id": number,
         "device": eui64,
@@ -94,19 +94,19 @@ READER: Final = RowReader(
 _COLUMNS: Final = READER.columns
 
 
-class Jobs:
+class Updates:
     """Reading."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def get(self, job_id: UpdateId) -> Update | None:
-        rows = self._database.read(f"select {_COLUMNS} from jobs where id = ?", (job_id,))
+    def get(self, update_id: UpdateId) -> Update | None:
+        rows = self._database.read(f"select {_COLUMNS} from updates where id = ?", (update_id,))
         return READER.first(rows)
 
     def active_for(self, device: Eui64) -> Update | None:
         rows = self._database.read(
-            f"select {_COLUMNS} from jobs where device = ? and {ACTIVE_JOB}", (format_eui64(device),)
+            f"select {_COLUMNS} from updates where device = ? and {ACTIVE_UPDATE}", (format_eui64(device),)
         )
         return READER.first(rows)
 
@@ -124,71 +124,73 @@ class Jobs:
             "created_utc >= ?": since,
         }
         if active_only:
-            conditions[f"{ACTIVE_JOB} and ?"] = 1
+            conditions[f"{ACTIVE_UPDATE} and ?"] = 1
         return READER.newest(self._database, last, conditions)
 
     def last_of_each_device(self) -> Rows[Update]:
         """Of those in the device log."""
-        last = "select (select max(id) from jobs where device = eui64) from devices"
-        rows = self._database.read(f"select {_COLUMNS} from jobs where id in ({last}) order by id")
+        last = "select (select max(id) from updates where device = eui64) from devices"
+        rows = self._database.read(f"select {_COLUMNS} from updates where id in ({last}) order by id")
         return READER.all(rows)
 
     def next_id(self) -> UpdateId:
         """The number for a new update, which only the hub makes: one more than the highest."""
-        return UpdateId(int(self._database.read("select coalesce(max(id), 0) + 1 from jobs")[0][0]))
+        return UpdateId(int(self._database.read("select coalesce(max(id), 0) + 1 from updates")[0][0]))
 
 
-class JobsWriter(Jobs):
+class UpdatesWriter(Updates):
     """Reading and writing, within a transaction."""
 
-    def add(self, job: Update) -> None:
-        """Raises RefusedError where the device has an active job."""
+    def add(self, update: Update) -> None:
+        """Raises RefusedError where the device has an active update."""
         marks = ", ".join("?" * len(_COLUMNS.split(", ")))
         try:
-            self._database.write(f"insert into jobs ({_COLUMNS}) values ({marks})", _parameters(job))
+            self._database.write(f"insert into updates ({_COLUMNS}) values ({marks})", _parameters(update))
         except sqlite3.IntegrityError as error:
-            other = self.active_for(job.device)
+            other = self.active_for(update.device)
             if other is None:
-                raise StoreError(f"update {job.id} cannot be written: {error}") from error
-            raise RefusedError(f"{format_eui64(job.device)} has update {other.id} in progress") from error
+                raise StoreError(f"update {update.id} cannot be written: {error}") from error
+            raise RefusedError(f"{format_eui64(update.device)} has update {other.id} in progress") from error
 
-    def update(self, job: Update) -> None:
+    def update(self, update: Update) -> None:
         assignments = ", ".join(f"{column} = ?" for column in _COLUMNS.split(", ")[1:])
-        parameters = _parameters(job)
-        cursor = self._database.write(f"update jobs set {assignments} where id = ?", (*parameters[1:], parameters[0]))
+        parameters = _parameters(update)
+        cursor = self._database.write(
+            f"update updates set {assignments} where id = ?", (*parameters[1:], parameters[0])
+        )
         if cursor.rowcount == 0:
-            raise StoreError(f"there is no update {job.id}")
+            raise StoreError(f"there is no update {update.id}")
 
 
-def _parameters(job: Update) -> tuple[Parameter, ...]:
+def _parameters(update: Update) -> tuple[Parameter, ...]:
     return (
-        job.id,
-        format_eui64(job.device),
-        job.image,
-        job.file_version,
-        json.dumps(activation_to_json(job.activation), sort_keys=True),
-        job.origin,
-        job.created,
-        job.deadline,
-        job.changed,
-        int(job.allow_downgrade),
-        job.state.value,
-        job.reason,
-        job.version_before,
-        job.version_seen,
-        None if job.transfer is None else job.transfer.value,
-        None if job.report is None else int(job.report.success),
-        None if job.report is None else job.report.file_version,
-        None if job.waiting_for is None else job.waiting_for.value,
-        job.waiting_until,
-        job.activation_at,
-        job.download_started,
-        job.download_ended,
-        job.ended,
-        _record_text(job.record),
-        *_codes(job.image_type),
-        job.doubt,
-        *_codes(job.successor),
+        update.id,
+        format_eui64(update.device),
+        update.image,
+        update.file_version,
+        json.dumps(activation_to_json(update.activation), sort_keys=True),
+        update.origin,
+        update.created,
+        update.deadline,
+        update.changed,
+        int(update.allow_downgrade),
+        update.state.value,
+        update.reason,
+        update.version_before,
+        update.version_seen,
+        None if update.transfer is None else update.transfer.value,
+        None if update.report is None else int(update.report.success),
+        None if update.report is None else update.report.file_version,
+        None if update.waiting_for is None else update.waiting_for.value,
+        update.waiting_until,
+        update.activation_at,
+        update.download_started,
+        update.download_ended,
+        update.ended,
+        _record_text(update.record),
+        *_codes(update.image_type),
+        update.doubt,
+        *_codes(update.successor),
     )
 
 
