@@ -14,7 +14,7 @@ DEVICE = f"0x{EUI64.replace('-', '').lower()}"
 DONGLES = {"znp": ("zstack", "")}
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(420)
 @pytest.mark.parametrize("kind", DONGLES)
 def test_it_pairs_maps_restarts_and_gives_the_scheduled_update(tmp_path: Path, kind: str) -> None:
     need_zigbee2mqtt()
@@ -32,7 +32,7 @@ def test_it_pairs_maps_restarts_and_gives_the_scheduled_update(tmp_path: Path, k
             assert mqtt.ask("device/ota_update/schedule", id=DEVICE, url=str(image))["id"] == DEVICE
         with zigbee2mqtt(tmp_path, mqtt, dongle.port, adapter):
             dongle.command(do="reboot", eui64=EUI64)  # and it asks for an image
-            done = dongle.wait_for("download_complete", timeout_s=60.0)
+            done = dongle.wait_for("download_complete", timeout_s=240.0)
             assert (done["file_version"], done["sha256"]) == (2, hashlib.sha256(image.read_bytes()).hexdigest())
             mqtt.until(
                 DEVICE, lambda state: state["update"]["state"] == "idle" and state["update"]["installed_version"] == 2

@@ -21,7 +21,8 @@ FLEET = {
     "larger blocks than a frame takes": {"block_size": 200},
     "sleepy": {"poll_interval_s": 0.2},
     "does not boot": {"faults": {"firmware_does_not_boot": True}},
-    "reverts": {"faults": {"reverts_after_activation": True}},
+    # Its alert is there before its next query, to which it would be offered the image again.
+    "reverts": {"faults": {"reverts_after_activation": True}, "query_delay_s": 30.0},
     "finds the image invalid": {"faults": {"end": "invalid-image"}},
     "aborts": {"faults": {"end": "abort"}},
     "hardware too old": {"hardware_version": 0x00FF},
