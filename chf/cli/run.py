@@ -13,6 +13,7 @@ from chf.cli.dcc.serve import IntakeRules, intake_options
 from chf.cli.dongle import PORT_NOTE, Dongle, dongle_options
 from chf.cli.options import HostPort, home_option, outlive_terminal, talk
 from chf.clock import SystemClock, isoformat
+from chf.dcc.gateway import is_loopback
 from chf.dcc.side import DccSide, in_a_thread
 from chf.errors import UsageError
 from chf.eui64 import format_eui64
@@ -62,6 +63,8 @@ def run(
     settings = HubSettings() if config is None else HubSettings.load(config)
     if dcc is None and (dcc_receive_url is not None or rules != IntakeRules()):
         raise UsageError("the --dcc-... options want --dcc HOST:PORT")
+    if dcc is not None and not is_loopback(dcc[0]):
+        raise UsageError(f"--dcc is for this machine: for {dcc[0]}, run `chf dcc serve`, which has TLS, beside the hub")
     with Store.open(home, hub=True) as store, ExitStack() as beside:
         with store.transaction() as tx:
             tx.meta.set(PORT_NOTE, dongle.port)

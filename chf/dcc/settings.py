@@ -116,7 +116,9 @@ def check_url(url: str) -> str:
     """Raises UsageError for what is no plain http or https address."""
     try:
         parts = urlsplit(url)
-        usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+        usable = parts.scheme in ("http", "https") and parts.port != 0
+        # Labels of 1 to 63 characters (RFC 1035 2.3.4); twice, because the first time brings other dots to light.
+        usable = usable and bool((parts.hostname or "").encode("idna").decode().encode("idna"))
     except ValueError:
         usable = False
     if not usable or not url.isprintable() or " " in url:

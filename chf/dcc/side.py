@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import ssl
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager, suppress
@@ -49,6 +50,7 @@ class DccSide:
     settings: DccSettings
     signers: Signers
     schema: DuisSchema | None
+    tls: ssl.SSLContext | None = None
 
     async def run(self, stop: asyncio.Event, ready: Callable[[str], None]) -> None:
         """Until `stop`, with a connection to the store of its own; `ready` is given the address.
@@ -60,8 +62,8 @@ class DccSide:
             desk = Desk(store, self.pki, self.settings, signers=self.signers, schema=self.schema)
             conversion = Conversion(store, self.pki, ResponseSigner(self.pki), self.settings.policy)
             delivery = Delivery(store, self.settings, clock)
-            async with Gateway(desk, clock).listening(*self.listen) as (host, port):
-                ready(f"http://{host}:{port}/api/v1")
+            async with Gateway(desk, clock).listening(*self.listen, self.tls) as (host, port):
+                ready(f"http{'' if self.tls is None else 's'}://{host}:{port}/api/v1")
 
                 async def convert() -> float:
                     return 0 if conversion.run(clock.now()) else _POLL_S

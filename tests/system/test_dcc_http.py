@@ -1,8 +1,7 @@
-"""The DCC side over HTTP: requests in, under limits, and documents out to receivers that are down, slow or difficult."""
+"""Documents of the DCC side over HTTP, to receivers that are down, slow or difficult."""
 
 import asyncio
 import contextlib
-import io
 import sqlite3
 from dataclasses import replace
 
@@ -14,34 +13,16 @@ from chf import background
 from chf.clock import SystemClock, UtcSeconds
 from chf.dcc.conversion import Conversion
 from chf.dcc.delivery import Delivery
-from chf.dcc.desk import Desk
-from chf.dcc.gateway import Gateway, GatewayLimits, is_loopback
-from chf.dcc.intake import IntakePolicy
 from chf.dcc.settings import DccSettings, DeliveryPolicy, User
 from chf.dcc.side import DccSide
 from chf.dcc.signers import NOBODY
-from chf.duis.document import LARGEST_DOCUMENT_OCTETS
 from chf.errors import StoreError
 from chf.eui64 import Eui64
 from chf.gbcs import make_cs09_alert
 from chf.store import NewAlert, Store
 from chf.store.uplink import NewDocument
 from chf.trace import Kind
-from tests.support.damaged_store import fill_disk, free_disk
-from tests.support.dcc_bench import (
-    ACB,
-    KEYS,
-    NOW,
-    PPMID,
-    SECOND,
-    STRANGER,
-    SUPPLIER,
-    field,
-    image,
-    log_devices,
-    make_pki,
-    update_request,
-)
+from tests.support.dcc_bench import ACB, KEYS, NOW, PPMID, SECOND, STRANGER, SUPPLIER, log_devices, make_pki
 from tests.support.waiting import until
 
 XML = {"Content-Type": "application/xml"}
@@ -53,175 +34,6 @@ def store(tmp_path):
     with Store.open(tmp_path) as opened:
         log_devices(opened)
         yield opened
-
-
-# --- requests in
-
-
-@contextlib.asynccontextmanager
-async def gateway(store, limits=None, intake=None):
-    desk = Desk(store, make_pki(store.home), intake=intake or IntakePolicy())
-    async with Gateway(desk, SystemClock(), limits).listening("127.0.0.1", 0) as (host, port):
-        yield f"http://{host}:{port}"
-
-
-async def post(url, body, path="/api/v1/serviceD", **headers):
-    async with (
-        aiohttp.ClientSession() as session,
-        session.post(url + path, data=io.BytesIO(body), headers={**XML, **headers}) as response,
-    ):
-        return response.status, response.headers, await response.read()
-
-
-async def test_http_takes_an_update_and_answers_in_the_reply(store):
-    async with gateway(store) as url:
-        status, headers, body = await post(url, update_request().to_bytes())
-    assert (status, headers["Content-Type"]) == (200, "application/xml; charset=utf-8")
-    assert field(body, "ResponseCode") == "I99"
-    assert "Chf-Reason" in headers  # unsigned: noted
-    assert len(store.inbox.pending()) == 1
-
-
-async def test_http_says_in_a_header_why_a_request_was_refused(store):
-    async with gateway(store) as url:
-        _, headers, body = await post(url, update_request(STRANGER).to_bytes())
-    assert field(body, "ResponseCode") == "E110402"
-    assert "not in the device log" in headers["Chf-Reason"]
-
-
-@pytest.mark.parametrize(
-    ("path", "body", "headers", "status"),
-    [
-        ("/api/v1/serviceD", b"<a/>", {}, 400),
-        ("/api/v1/serviceD", b"", {}, 400),
-        ("/api/v1/serviceD", b"<a/>", {"Content-Type": "text/plain"}, 415),
-        ("/api/v1/serviceD", b"<a/>", {"Content-Encoding": "gzip"}, 415),
-        ("/api/v1/serviceX", b"<a/>", {}, 404),
-        ("/", b"<a/>", {}, 404),
-        ("/api/v1/serviceT", b"<a>" + b" " * (300 << 10) + b"</a>", {}, 413),
-        ("/api/v1/serviceD", b"<a/>", {"Origin": "http://127.0.0.1"}, 403),
-        ("/api/v1/serviceD", b"<a/>", {"Host": "attacker.example"}, 403),
-    ],
-)
-async def test_http_refuses_what_is_no_request(store, path, body, headers, status):
-    async with gateway(store) as url:
-        found, answer_headers, _ = await post(url, body, path, **headers)
-    assert (found, answer_headers["Connection"]) == (status, "close")
-    assert store.inbox.pending() == ()
-
-
-async def test_http_get_is_not_a_request(store):
-    async with (
-        gateway(store) as url,
-        aiohttp.ClientSession() as session,
-        session.get(f"{url}/api/v1/serviceD") as response,
-    ):
-        assert response.status == 405
-
-
-async def raw(url, octets: bytes) -> bytes:
-    """Send octets as they are; what comes back until the other side closes."""
-    host, port = url.removeprefix("http://").split(":")
-    reader, writer = await asyncio.open_connection(host, int(port))
-    writer.write(octets)
-    async with asyncio.timeout(PATIENCE_S):
-        try:
-            answer = await reader.read()
-        except ConnectionResetError:
-            answer = b""
-    writer.close()
-    return answer
-
-
-HEAD = b"POST /api/v1/serviceD HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/xml\r\n"
-QUICK = GatewayLimits(connections=8, header_timeout_s=0.2, body_timeout_s=0.2)
-
-
-async def test_http_length_beyond_the_limit_is_refused_before_a_byte_is_read(store):
-    async with gateway(store) as url:
-        answer = await raw(url, HEAD + b"Content-Length: %d\r\n\r\n" % (LARGEST_DOCUMENT_OCTETS + 1))
-    assert b" 413 " in answer.split(b"\r\n", 1)[0]
-
-
-async def test_http_endless_body_is_stopped_at_the_limit(store):
-    async def endless():
-        while True:
-            yield b" " * (1 << 20)
-
-    async with gateway(store) as url, aiohttp.ClientSession() as session:
-        try:
-            async with session.post(f"{url}/api/v1/serviceD", data=endless(), headers=XML) as response:
-                assert response.status == 413
-        except aiohttp.ClientConnectionError:
-            pass  # it may still be writing when the answer and the end come
-
-
-@pytest.mark.parametrize("octets", [b"", b"POST /api", HEAD, HEAD + b"Content-Length: 99\r\n\r\nhalf"])
-async def test_http_slow_client_is_dropped(store, octets):
-    async with gateway(store, QUICK) as url:
-        answer = await raw(url, octets)
-        assert answer == b"" or b" 408 " in answer.split(b"\r\n", 1)[0]
-        status, _, _ = await post(url, update_request().to_bytes())
-    assert status == 200
-
-
-async def test_http_many_idle_connections_do_not_keep_others_out_for_long(store):
-    async with gateway(store, QUICK) as url:
-        idle = [asyncio.create_task(raw(url, b"")) for _ in range(40)]
-        await asyncio.gather(*idle)
-        status, _, _ = await post(url, update_request().to_bytes())
-    assert status == 200
-
-
-async def test_http_full_disk_is_not_the_senders_fault(store):
-    async with gateway(store) as url:
-        large = update_request(content=image(b"\xee" * 700_000)).to_bytes()
-        fill_disk(store)
-        status, _, body = await post(url, large)
-        assert (status, b"full" in body) == (503, True)
-        free_disk(store)
-        status, _, body = await post(url, large)
-    assert (status, field(body, "ResponseCode")) == (200, "I99")
-
-
-def write_until(home, done) -> float:
-    """Write from another connection, as the hub does, for as long as it takes; the longest wait in seconds."""
-    connection = sqlite3.connect(home / "chf.db", timeout=5.0, isolation_level=None)
-    clock, worst = SystemClock(), 0.0
-    while not done():
-        before = clock.now().instant
-        connection.execute("begin immediate")
-        connection.execute("commit")
-        worst = max(worst, clock.now().instant - before)
-    connection.close()
-    return worst
-
-
-async def test_http_largest_request_passes_while_the_hub_can_write(store):
-    """10 MB and 50,000 devices; the hub's own connection writes all the time and never waits its 0.25 s out."""
-    devices = [PPMID, *(Eui64(0x00DB_0000_0000_0000 + number) for number in range(49_999))]
-    document = update_request(*devices, content=image(b"\xee" * 10_000_000)).to_bytes()
-    policy = IntakePolicy(image_limit_bytes=10_240_000)
-    async with gateway(store, intake=policy) as url:
-        task = asyncio.create_task(post(url, document))
-        worst = await asyncio.to_thread(write_until, store.home, task.done)
-        status, _, body = await task
-    assert (status, field(body, "ResponseCode")) == (200, "W110401")
-    assert worst < 5.0  # it got in; how soon is measured in docs/dcc.md
-
-
-@pytest.mark.parametrize(
-    ("host", "loopback"),
-    [
-        *((host, True) for host in ("127.0.0.1", "127.8.8.8", "::1", "[::1]", "localhost", "LOCALHOST.")),
-        *((host, False) for host in ("::", "192.0.2.1", "localhost.example", "127.0.0.1.example", "", "2130706433")),
-    ],
-)
-def test_http_loopback_is_told_from_names_that_look_like_it(host, loopback):
-    assert is_loopback(host) is loopback
-
-
-# --- documents out
 
 
 class Receiver:

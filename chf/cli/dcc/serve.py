@@ -7,6 +7,7 @@ import asyncio
 import json
 import logging
 import signal
+import ssl
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import wraps
@@ -23,6 +24,7 @@ from chf.dcc.side import DccSide
 from chf.dcc.signers import NOBODY, SignaturePolicy, Signers
 from chf.duis.schema import DuisSchema
 from chf.errors import UsageError
+from chf.files import read_secret
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,13 +102,52 @@ def _load_schema(path: Path) -> DuisSchema:
     return DuisSchema(files, path.name)
 
 
+_PEM: Final = click.Path(exists=True, dir_okay=False, path_type=Path)
+
+
+def tls_context(certificate: Path | None, key: Path | None, client_ca: Path | None) -> ssl.SSLContext | None:
+    """None where no certificate is given. Raises UsageError that names the file."""
+    if certificate is None or key is None:
+        if certificate is not None or key is not None or client_ca is not None:
+            raise UsageError("TLS wants both --tls-certificate and --tls-key")
+        return None
+    read_secret(key)  # which refuses one that others may read
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    try:
+        context.load_cert_chain(certificate, key)
+    except (ssl.SSLError, OSError) as error:
+        raise UsageError(f"{certificate} and {key} are no certificate and its key: {error}") from error
+    if client_ca is not None:
+        try:
+            context.load_verify_locations(client_ca)
+        except (ssl.SSLError, OSError) as error:
+            raise UsageError(f"{client_ca} holds no certificates: {error}") from error
+        context.verify_mode = ssl.CERT_REQUIRED
+    return context
+
+
 @click.command()
 @click.option("--listen", type=HostPort(), default="127.0.0.1:8079", show_default=True, help="Port 0 takes a free one.")
 @click.option("--receive-url", help="Where later answers and alerts are posted. Default: they stay queued.")
 @intake_options()
+@click.option("--tls-certificate", type=_PEM, help="PEM: the certificate of this server, and what it was issued under.")
+@click.option("--tls-key", type=_PEM, help="PEM: the private key of that certificate, readable by its owner alone.")
+@click.option("--tls-client-ca", type=_PEM, help="PEM: clients show a certificate that one of these issued.")
+@click.option("--insecure", is_flag=True, help="Listen beyond this machine without knowing who the clients are.")
 @click.option("--verbose", is_flag=True, help="Say what was asked and answered.")
 @home_option
-def serve(*, listen: tuple[str, int], receive_url: str | None, rules: IntakeRules, verbose: bool, home: Path) -> None:
+def serve(
+    *,
+    listen: tuple[str, int],
+    receive_url: str | None,
+    rules: IntakeRules,
+    tls_certificate: Path | None,
+    tls_key: Path | None,
+    tls_client_ca: Path | None,
+    insecure: bool,
+    verbose: bool,
+    home: Path,
+) -> None:
     """Take service requests by HTTP, and post answers and alerts to the users' addresses, until Ctrl-C.
 
     Prints one JSON line with its address when it is ready.
@@ -114,12 +155,13 @@ def serve(*, listen: tuple[str, int], receive_url: str | None, rules: IntakeRule
     logging.basicConfig(level=logging.INFO if verbose else logging.ERROR, format="%(asctime)s %(message)s")
     settings, signers, schema = rules.load()
     settings = settings.with_receive_url(receive_url)
-    pki = open_pki(home)
-    if not is_loopback(listen[0]):
-        talk(
-            f"listening beyond this machine, without TLS: anybody who reaches {listen[0]}:{listen[1]} can send requests"
+    tls = tls_context(tls_certificate, tls_key, tls_client_ca)
+    if not insecure and tls_client_ca is None and not is_loopback(listen[0]):
+        raise UsageError(
+            f"whoever reaches {listen[0]}:{listen[1]} could send requests: add --tls-certificate, --tls-key and"
+            " --tls-client-ca, or --insecure where the network itself is closed"
         )
-    asyncio.run(_until_stopped(DccSide(home, pki, listen, settings, signers, schema), home))
+    asyncio.run(_until_stopped(DccSide(home, open_pki(home), listen, settings, signers, schema, tls), home))
     talk("stopped")
 
 
