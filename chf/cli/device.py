@@ -9,9 +9,10 @@ import click
 from chf.cli.ask import ask
 from chf.cli.options import EUI64, home_option, json_option, print_json, print_table, rest_record, talk, tell_rest
 from chf.clock import SystemClock, isoformat
-from chf.crypto.install_code import link_key, parse_install_code, with_crc
+from chf.crypto.install_code import link_key, parse_install_code
 from chf.errors import DamagedRowError, RefusedError, UsageError
 from chf.eui64 import Eui64, format_eui64
+from chf.files import read_secret
 from chf.radio.interface import RADIO_NOTE, RadioLimits
 from chf.store import Store
 from chf.store.device_log import DeviceEntry, DeviceType
@@ -41,26 +42,45 @@ def device() -> None:
 )
 @click.option(
     "--install-code",
-    help="From the label, in hex, with its CRC. `-` reads it from standard input; without the option you are asked.",
+    help="From the label, with its CRC: hex, or the text of the QR code. Who lists the processes here sees it:"
+    " `-` reads it from standard input, and without the option you are asked.",
+)
+@click.option(
+    "--install-code-file",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="A file that holds the install code, readable by its owner alone.",
 )
 @click.option("--without-crc", is_flag=True, help="The install code is given without its CRC (as in SR 8.11).")
 @home_option
 @json_option
 def add(
-    *, eui64: Eui64, device_type: str, install_code: str | None, without_crc: bool, home: Path, as_json: bool
+    *,
+    eui64: Eui64,
+    device_type: str,
+    install_code: str | None,
+    install_code_file: Path | None,
+    without_crc: bool,
+    home: Path,
+    as_json: bool,
 ) -> None:
     """Write a device into the device log, with its install code."""
     if eui64 in {0, 0xFFFF_FFFF_FFFF_FFFF}:
         raise UsageError(f"{format_eui64(eui64)} is no device's: it means nobody, or everybody")
-    if install_code is None:
-        install_code = click.prompt("Install code", hide_input=True, err=True)
+    if install_code is not None and install_code_file is not None:
+        raise UsageError("--install-code and --install-code-file exclude each other")
+    if install_code_file is not None:
+        install_code = read_secret(install_code_file).decode("utf-8-sig", errors="replace")
     elif install_code == "-":
         install_code = sys.stdin.readline()
+    elif install_code is None:
+        if not sys.stdin.isatty():
+            raise UsageError("nobody can be asked here: give --install-code-file FILE, or --install-code - and pipe it")
+        install_code = click.prompt("Install code", hide_input=True, err=True)
     entry = DeviceEntry(
         eui64,
         DeviceType(device_type.upper()),
         SystemClock().now().utc,
-        _link_key(install_code, without_crc=without_crc),
+        link_key(parse_install_code(install_code, eui64, crc=not without_crc)),
     )
     with Store.open(home) as store, store.transaction() as tx:
         tx.devices.add(entry)
@@ -86,15 +106,6 @@ def _room(store: Store) -> str:
     if count > limits.devices:
         return f"of the hub's stick: {limits}, and the log has {count}: forget one first, or this one will not get in"
     return f"of the hub's stick: {limits}, and the log has {count}"
-
-
-def _link_key(install_code: str, *, without_crc: bool) -> bytes:
-    if without_crc:
-        try:
-            return link_key(with_crc(bytes.fromhex(install_code.strip())))
-        except ValueError:
-            raise UsageError("an install code is written in hex digits") from None
-    return link_key(parse_install_code(install_code.strip()))
 
 
 @device.command()

@@ -208,7 +208,8 @@ def backup(*, file: Path, dongle: Dongle, home: Path, as_json: bool) -> None:
     if as_json:
         print_json({"schema": 1, "port": dongle.port, "file": str(file), "devices": count})
         return
-    talk(f"the network is in {file}, with {count} devices; it is as secret as its keys")
+    devices = "1 device" if count == 1 else f"{count} devices"
+    talk(f"saved network and {devices} to {file}. It contains keys: keep it secret.")
 
 
 @radio.command()
@@ -248,7 +249,7 @@ def _read(file: Path) -> dict[str, Any]:
             described = json.loads(stream.read(_LARGEST_BACKUP_BYTES))
     except OSError as error:
         raise UsageError(f"cannot read {file}: {error.strerror}") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise UsageError(f"{file} is no JSON: {type(error).__name__}") from None
     if not isinstance(described, dict):
         raise UsageError(f"{file} holds no backup of a network")

@@ -1,10 +1,15 @@
 """Install codes (ZigBee Smart Energy 5.4.8.1.1): the secret on a device's label, and the link key made from it."""
 
+import re
+
 from chf.crypto.mmo import aes_mmo
 from chf.errors import UsageError
+from chf.eui64 import Eui64, format_eui64
 
 CODE_LENGTHS_BYTES = (6, 8, 12, 16)  # SE 5.4.8.1.1
 CRC_BYTES = 2  # CRC-16/X-25
+# As labels of several makers have it, says zigbee-herdsman, and between bars.
+_QR = re.compile(r"(?:Z:|^\|?)(?P<eui64>[0-9A-Fa-f]{16})(?:\$I:|\|)(?P<code>[0-9A-Fa-f]+)")
 
 
 def crc16_x25(octets: bytes) -> int:
@@ -24,12 +29,23 @@ def with_crc(code: bytes) -> bytes:
     return code + crc16_x25(code).to_bytes(CRC_BYTES, "little")
 
 
-def parse_install_code(text: str) -> bytes:
-    """Read a label (hex, spaces and hyphens allowed) and check its CRC. The text is secret: no error repeats it."""
+def parse_install_code(text: str, device: Eui64 | None = None, *, crc: bool = True) -> bytes:
+    """Code and CRC of a label, whose CRC is checked, or made where the label has none (`crc=False`).
+
+    Hex, with spaces, hyphens or 0x, or the text of a QR code that names the device as well. Raises UsageError, also
+    for the label of another device than `device`. The text is secret: no error repeats it.
+    """
+    text = text.strip()
+    if (both := _QR.search(text)) is not None:
+        text = both["code"]
+        if device is not None and int(both["eui64"], 16) != device:
+            raise UsageError(f"the label is that of {format_eui64(Eui64(int(both['eui64'], 16)))}: compare the two")
     try:
-        labelled = bytes.fromhex(text.replace("-", " ").replace(":", " "))
+        labelled = bytes.fromhex(text.lower().removeprefix("0x").replace("-", " ").replace(":", " "))
     except ValueError:
         raise UsageError("an install code is written in hex digits") from None
+    if not crc:
+        return with_crc(labelled)
     if len(labelled) - CRC_BYTES not in CODE_LENGTHS_BYTES:
         raise UsageError(f"an install code with its CRC has 8, 10, 14 or 18 octets, not {len(labelled)}")
     if with_crc(labelled[:-CRC_BYTES]) != labelled:

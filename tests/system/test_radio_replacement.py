@@ -6,7 +6,9 @@ import stat
 from contextlib import suppress
 
 import pytest
+from click.testing import CliRunner
 
+from chf.cli.main import chf
 from chf.cli.network import replaced
 from chf.errors import ChfError, RadioGoneError, UsageError
 from devices.ncp import sticks
@@ -220,3 +222,12 @@ async def test_a_network_that_cannot_be_put_back_is_said_to_be_lost_and_is_in_a_
     assert f"{info.network.pan_id:04x}" == backup["pan_id"]
     with pytest.raises(UsageError):
         await radio.restore({})
+
+
+@pytest.mark.parametrize("content", ["[" * 200_000, "{", "[]", '{"a": 1e999', ""])
+def test_a_file_that_is_no_backup_is_refused_before_the_dongle_is_opened(tmp_path, content):
+    file = tmp_path / "backup.json"
+    file.write_text(content)
+    found = CliRunner().invoke(chf, ["radio", "restore", str(file), "--port", "/dev/null", "--home", str(tmp_path)])
+    assert isinstance(found.exception, UsageError)
+    assert str(file) in str(found.exception)
