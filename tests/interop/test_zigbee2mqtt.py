@@ -11,7 +11,7 @@ from tests.support.zigbee2mqtt import broker, need_zigbee2mqtt, zigbee2mqtt
 from tests.support.zigpy_hosts import RELAXED
 
 DEVICE = f"0x{EUI64.replace('-', '').lower()}"
-DONGLES = {"znp": ("zstack", "")}
+DONGLES = {"znp": ("zstack", ""), "ezsp": ("ember", '[ncp]\nstick = "v13"\nendpoints_survive_reset = false\n')}
 
 
 @pytest.mark.timeout(420)
