@@ -72,7 +72,10 @@ def activated_at(desk, eui64):
 def check_cancelled(desk, eui64, number):
     update = desk.update(number)
     assert update.state is UpdateState.CANCELLED
-    assert told(desk, eui64) == [("CCS08", 0x8F89, "image discarded")]
+    alerts = [alert for alert in desk.alerts(device=eui64) if alert.update == number]
+    assert [(alert.use_case, alert.alert_code, alert.outcome) for alert in alerts] == [
+        ("CCS08", 0x8F89, "image discarded")
+    ]
     assert desk.chf("update", "wait", str(number), code=1).err.endswith("did not end as activated\n")
 
 
