@@ -22,7 +22,7 @@ Figures = dict[str, float | str]
 
 
 _TITLES = ("radio", "baud", "devices", "loss", "host", "kB/s", "blocks/s", "ms/block", "of the floor", "octets/block")
-_TITLES += ("from host", "to host", "repeated", "chf to it")
+_TITLES += ("from host", "to host", "chf to it")
 
 
 def main() -> None:
@@ -36,7 +36,7 @@ def main() -> None:
         print(
             "| {radio} | {baudrate:,} | {devices} | {loss:.0%} | {host} | {kb_per_s:.2f} | {blocks_per_s:.1f}"
             " | {ms_per_block:.2f} | {share_of_floor:.0%} | {line_octets:.1f} | {from_host:.1f} | {to_host:.1f}"
-            " | {repeated} | {chf_to_it:.2f}x |".format_map(row),
+            " | {chf_to_it:.2f}x |".format_map(row),
             flush=True,
         )
 
@@ -70,7 +70,6 @@ def _figures(link: Link, fleet: Fleet, host: str, got: Measured, floor_s: float)
         "line_floor_octets": line_octets(link.radio),
         "from_host": got.line_octets_from_host,
         "to_host": got.line_octets_to_host,
-        "repeated": got.repeated_requests,
     }
 
 

@@ -46,7 +46,6 @@ class Measured:
     blocks: int
     line_octets_from_host: float  # per block, like the next
     line_octets_to_host: float
-    repeated_requests: int
 
     @property
     def kb_per_s(self) -> float:
@@ -130,7 +129,6 @@ def _measured(times: dict[str, Any], fleet: Fleet, ended_s: float) -> Measured:
         blocks=blocks,
         line_octets_from_host=times["line"]["from_host_octets"] / blocks,
         line_octets_to_host=times["line"]["to_host_octets"] / blocks,
-        repeated_requests=sum(device["repeated"] for device in times["devices"]),
     )
 
 
