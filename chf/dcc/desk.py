@@ -31,7 +31,7 @@ from chf.duis.device_request import (
 )
 from chf.duis.document import parse_document
 from chf.duis.envelope import ServiceResponse
-from chf.duis.header import RequestHeader, peek
+from chf.duis.header import Asked, CommandVariantError, RequestHeader, peek
 from chf.duis.identifiers import RequestId
 from chf.duis.request import UpdateFirmwareRequest
 from chf.duis.schema import DuisSchema
@@ -116,8 +116,7 @@ class Desk:
     ) -> Answer:
         """`address` is None where the document came as a file, which has none.
 
-        Raises MalformedRequestError for a document that cannot be answered, RefusedError for a service that is not
-        taken in here.
+        Raises MalformedRequestError for a document that cannot be answered: nobody can tell what it asked for.
         """
         root = parse_document(document)
         sender = peek(root)
@@ -127,9 +126,9 @@ class Desk:
             signature = detach(root)
             read = read_service_request(root)
         except (MalformedRequestError, RefusedError) as error:
-            if sender is None or isinstance(error, RefusedError):
+            if sender is None:
                 raise
-            return self._refused(*sender, RequestRefusal(ResponseCode.VALIDATION, str(error)), now)
+            return self._refused(sender, RequestRefusal(_code_of(error), str(error)), now)
         note = None
         try:
             note = self._signers.check(root, signature, read.header.request_id.originator)
@@ -138,7 +137,7 @@ class Desk:
         else:
             refusal = self._sender_refusal(read.header, address)
         if refusal is not None:
-            return self._refused(read.header.request_id, read.header.service, refusal, now)
+            return self._refused(read.header.asked, refusal, now)
         notes = () if note is None else (note,)
         if isinstance(read.request, UpdateFirmwareRequest):
             if isinstance(activation, ActivateAt):
@@ -152,7 +151,7 @@ class Desk:
                 f"service request {header.service} with command variant {header.command_variant} is not taken at "
                 f"{address.value}"
             )
-            return RequestRefusal(ResponseCode.VALIDATION, reason)
+            return RequestRefusal(ResponseCode.ADDRESS, reason)
         originator, users = header.request_id.originator, self._settings.users
         if users and originator not in users:
             return RequestRefusal(ResponseCode.UNKNOWN_SENDER, f"{format_eui64(originator)} is not a user here")
@@ -207,7 +206,7 @@ class Desk:
                 fields = {"request": str(request_id), "sha256": ""}
                 tx.audit.append(Event(now.utc, Kind.REQUEST_ACCEPTED, request_id.target, None, fields))
         if isinstance(outcome, RequestRefusal):
-            return self._refused(request_id, service, outcome, now)
+            return self._refused(read.header.asked, outcome, now)
         response = ServiceResponse(request_id, service, outcome.code, int(now.utc), outcome.content)
         return Answer(self._sign(response.to_bytes()), request_id, service, response.code, notes=notes)
 
@@ -230,12 +229,24 @@ class Desk:
             case _:
                 assert_never(read.request)
 
-    def _refused(self, request_id: RequestId, service: str, refusal: RequestRefusal, now: Now) -> Answer:
+    def _refused(self, asked: Asked, refusal: RequestRefusal, now: Now) -> Answer:
+        request_id, service = asked.request_id, asked.service
         fields = {"request": str(request_id), "reason": refusal.reason}
         with self._store.transaction() as tx:
             tx.audit.append(Event(now.utc, Kind.REQUEST_REFUSED, None, None, fields))
-        response = ServiceResponse(request_id, service, refusal.code, int(now.utc))
+        response = ServiceResponse(request_id, service, refusal.code, int(now.utc), None, asked.service_variant)
         return Answer(self._sign(response.to_bytes()), request_id, service, refusal.code, refusal.reason)
+
+
+def _code_of(fault: MalformedRequestError | RefusedError) -> ResponseCode:
+    """Of a request that could not be read; RefusedError means a service that is not taken in here."""
+    match fault:
+        case RefusedError():
+            return ResponseCode.ROLE
+        case CommandVariantError():
+            return ResponseCode.COMMAND_VARIANT
+        case _:
+            return ResponseCode.VALIDATION
 
 
 class _Fresh(Generic[_T]):

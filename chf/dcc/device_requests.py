@@ -190,7 +190,7 @@ def _device_refusal(device: Eui64, context: RequestContext, types: frozenset[str
         return RequestRefusal(ResponseCode.DEVICE_DOES_NOT_EXIST, f"{name} is not known")
     if known.device_type not in types:
         reason = f"{name} is of type {known.device_type}; this service is for {', '.join(sorted(types))}"
-        return RequestRefusal(ResponseCode.DEVICE_TYPE, reason)
+        return RequestRefusal(ResponseCode.VALIDATION, reason)
     if not known.commissioned:
         status = known.status or "not joined"
         return RequestRefusal(ResponseCode.DEVICE_STATUS, f"{name} is not commissioned: {status}")

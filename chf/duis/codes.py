@@ -13,10 +13,11 @@ class ResponseCode(Enum):
     SUCCESS = "I0"
     ACKNOWLEDGED = "I99"  # the outcome follows
     UNKNOWN_SENDER = "E1"  # authorisation: the user
-    ROLE = "E2"  # authorisation: the user's role
-    DEVICE_TYPE = "E4"  # authorisation: the device has another role (type)
+    ROLE = "E2"  # authorisation: the user's role; ours: for a service that is not taken in here
     DEVICE_STATUS = "E5"  # authorisation: the device's status
-    VALIDATION = "E11"  # of the request
+    VALIDATION = "E11"  # the service is not one for this device; ours: for whatever else is wrong with a request
+    COMMAND_VARIANT = "E12"  # it does not go with the request
+    ADDRESS = "E13"  # the request is not for the address where it was posted
     DEVICE_DOES_NOT_EXIST = "E19"
     CANNOT_COMMUNICATE = "E20"  # with the device
     NO_RESPONSE = "E21"  # of the device

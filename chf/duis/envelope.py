@@ -75,13 +75,15 @@ class ServiceResponse:
     code: ResponseCode
     utc_s: int
     content: Content = None
+    service_variant: str = ""
+    """Where it is not the service's own name."""
 
     def to_bytes(self) -> bytes:
         """The document, unsigned."""
         root, body = new_response(self.code, self.utc_s, self.request_id.response_id(), self.request_id)
         message = add(body, "ResponseMessage")
         add(message, "ServiceReference", self.service)
-        add(message, "ServiceReferenceVariant", self.service)
+        add(message, "ServiceReferenceVariant", self.service_variant or self.service)
         match self.content:
             case None:
                 pass

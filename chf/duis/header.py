@@ -3,8 +3,9 @@
 Sequenced requests (FirstInSequence, PrecedingServiceRequestID) are refused: there is no sequencing here.
 """
 
+import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from lxml.etree import _Element
@@ -25,6 +26,20 @@ COMMAND_VARIANTS: Final[Mapping[str, tuple[int, ...]]] = {
 """The services of this bench, each with the command variants that it may have (DUIS-XSD, DUIS-T). The reference is also
 the variant: none of these has several."""
 _SERVED = ", ".join(COMMAND_VARIANTS)
+_REFERENCE: Final = re.compile(r"[0-9]{1,2}(\.[0-9]{1,2}){1,2}")  # as all of DUIS-XSD's are written
+
+
+class CommandVariantError(MalformedRequestError):
+    """The command variant is none of those that the service may have."""
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What a response names of the request that it answers. The two references are as the sender wrote them."""
+
+    request_id: RequestId
+    service: str
+    service_variant: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +48,10 @@ class RequestHeader:
     service: str
     """Both the ServiceReference and the ServiceReferenceVariant."""
     command_variant: int
+
+    @property
+    def asked(self) -> Asked:
+        return Asked(self.request_id, self.service, self.service)
 
 
 def read_header(element: _Element) -> RequestHeader:
@@ -60,26 +79,32 @@ def read_header(element: _Element) -> RequestHeader:
     allowed = {str(number): number for number in COMMAND_VARIANTS[asked]}
     found = text_of(variant, collapse=True)
     if found not in allowed:
-        raise refusal(f"service request {asked} has command variant {' or '.join(allowed)}", variant)
+        reason = f"service request {asked} has command variant {' or '.join(allowed)}"
+        raise CommandVariantError(reason, field=refusal(reason, variant).field)
     return RequestHeader(request_id, asked, allowed[found])
 
 
-def peek(root: _Element) -> tuple[RequestId, str] | None:
+def peek(root: _Element) -> Asked | None:
     """RequestID and service of a request that may be wrong elsewhere, so that its refusal can be addressed.
 
-    None where they cannot be told for certain, or are of a service that is not known here.
+    None where they cannot be told for certain. The service need not be one of this bench.
     """
     name = f"{{{NAMESPACE}}}"
     headers = root.findall(f"{name}Header")
     if root.tag != f"{name}Request" or len(headers) != 1:
         return None
-    request_id, service = (headers[0].findall(f"{name}{wanted}") for wanted in ("RequestID", "ServiceReference"))
     try:
-        (one_id,), (one_service,) = request_id, service
-        sender = RequestId.parse(text_of(one_id, collapse=True)), text_of(one_service).strip()
+        (request_id,), (service,), (variant,) = (
+            headers[0].findall(f"{name}{wanted}")
+            for wanted in ("RequestID", "ServiceReference", "ServiceReferenceVariant")
+        )
+        names = text_of(service).strip(), text_of(variant).strip()
+        asked = Asked(RequestId.parse(text_of(request_id, collapse=True)), *names)
     except (ValueError, MalformedRequestError):  # none, several, or not one
         return None
-    return sender if sender[1] in COMMAND_VARIANTS else None
+    if not all(map(_REFERENCE.fullmatch, names)):
+        return None
+    return asked if names[0] not in COMMAND_VARIANTS else replace(asked, service_variant=names[0])
 
 
 def new_request(header: RequestHeader) -> tuple[_Element, _Element]:

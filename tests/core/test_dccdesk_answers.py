@@ -288,7 +288,7 @@ def test_desk_knows_its_users_and_their_roles(bench):
 @pytest.mark.parametrize("address", [S, T])
 def test_desk_takes_an_update_at_its_own_address_only(bench, address):
     answer = bench.ask(update_request(), address)
-    assert (answer.code.value, address.value in answer.reason) == ("E11", True)
+    assert (answer.code.value, address.value in answer.reason) == ("E13", True)
     assert bench.store.inbox.pending() == ()
 
 
@@ -299,13 +299,32 @@ def test_desk_answers_a_damaged_request_that_it_can_address(bench):
     assert "FirmwareVersio" in answer.reason
 
 
+@pytest.mark.parametrize(("service", "variant"), [("4.1", "4.1.1"), ("8.14", "8.14.2"), ("12.2", "12.2")])
+def test_desk_answers_a_service_that_it_does_not_take_in(bench, service, variant):
+    octets = update_request().to_bytes()
+    for name, text in (("ServiceReference", service), ("ServiceReferenceVariant", variant)):
+        octets = octets.replace(f"<sr:{name}>11.4<".encode(), f"<sr:{name}>{text}<".encode())
+    answer = bench.ask(None, D, document=octets)
+    assert (answer.code.value, f"'{service}' is not taken in here" in answer.reason) == ("E2", True)
+    told = [field(answer.document, name) for name in ("RequestID", "ServiceReference", "ServiceReferenceVariant")]
+    assert told == [str(update_request().request_id), service, variant]
+    assert bench.store.requests.highest(SUPPLIER) is None
+
+
+@pytest.mark.parametrize("variant", ["1", "4", "9", "x"])
+def test_desk_answers_a_command_variant_that_the_service_does_not_have(bench, variant):
+    octets = update_request().to_bytes().replace(b"CommandVariant>8<", f"CommandVariant>{variant}<".encode())
+    answer = bench.ask(None, D, document=octets)
+    assert (answer.code.value, "command variant 8" in answer.reason) == ("E12", True)
+
+
 @pytest.mark.parametrize(
     ("octets", "error"),
     [
         (b"<a/>", MalformedRequestError),
         (b"", MalformedRequestError),
         (update_request().to_bytes().replace(b":1000<", b":x<"), MalformedRequestError),
-        (update_request().to_bytes().replace(b">11.4<", b">4.1.1<"), RefusedError),
+        (update_request().to_bytes().replace(b">11.4<", b">eleven<"), RefusedError),
     ],
 )
 def test_desk_raises_for_what_it_cannot_answer(bench, octets, error):

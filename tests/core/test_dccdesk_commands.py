@@ -64,7 +64,7 @@ def test_desk_transform_carries_the_time_and_the_cancellation(bench, asked, in_c
     ("request_", "code"),
     [
         (activate(device=STRANGER), "E19"),
-        (activate(device=PPMID), "E4"),
+        (activate(device=PPMID), "E11"),
         (activate(int(NOW.utc) - 1), "E11"),
         (activate(int(NOW.utc) + 31 * 86400), "E11"),
         (activate(counter=2**63), "E11"),

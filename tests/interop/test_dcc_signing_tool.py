@@ -151,7 +151,7 @@ def test_signing_tool_carries_an_activation_from_transform_to_the_device(tool, b
     signed = gbcs_sign(command, KEYS(f"{SUPPLIER:016x}-ds")).to_bytes()
     request = SignedPreCommandRequest(RequestId(SUPPLIER, ESME, 1000), signed, when).to_bytes()
     document = tool("sign", request).stdout
-    assert bench.take(document, NOW, address=Address.TRANSFORM).code.value == "E11", "the wrong address"
+    assert bench.take(document, NOW, address=Address.TRANSFORM).code.value == "E13", "the wrong address"
     assert bench.take(document, NOW, address=Address.SEND_COMMAND).code.value == "I99"
     (queued,) = bench.store.device_messages.waiting(ESME)
     assert parse_payload(GbcsMessage.from_bytes(queued.message)).execution_utc_s == in_command

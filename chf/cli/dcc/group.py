@@ -93,8 +93,8 @@ def submit(
 
 def _insist_on_update(document: bytes) -> None:
     sender = peek(parse_document(document))
-    if sender is not None and sender[1] not in _UPDATES:
-        raise UsageError(f"--at, --hold and --kind are for updates, not for service request {sender[1]}")
+    if sender is not None and sender.service not in _UPDATES:
+        raise UsageError(f"--at, --hold and --kind are for updates, not for service request {sender.service}")
 
 
 def _write(response_file: Path | None, response: bytes) -> None:
