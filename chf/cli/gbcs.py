@@ -32,10 +32,13 @@ def gbcs() -> None:
 def decode(message: str, certificate: Path | None, as_json: bool) -> None:
     """Explain one message: hex digits, a file of them or of the octets themselves, or - for stdin.
 
-    Exit code 3 where the signature is not that of the certificate's key.
+    Exit code 3 where the signature is not that of the certificate's key, or there is none.
     """
     decoded = GbcsMessage.from_bytes(read_octets(message))
     parse_payload(decoded)
+    if certificate is not None and not decoded.signature:
+        kind = "a pre-command, which its supplier is to sign" if decoded.signature is None else "unsigned"
+        raise RefusedError(f"there is no signature to check against {certificate}: the message is {kind}")
     verdict = None if certificate is None else _verdict(decoded, certificate)
     if as_json:
         print_json({**to_json(decoded), **({} if verdict is None else {"signature_valid": verdict})})

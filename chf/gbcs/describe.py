@@ -40,7 +40,9 @@ def describe(message: GbcsMessage) -> tuple[Line, ...]:
         lines.append(Line("date_time", _cosem(header.date_time)))
     party = header.supplementary
     if party is not None:
-        lines += [Line("on_behalf_of", _eui(party.entity_id)), Line("on_behalf_of_counter", str(party.counter))]
+        lines.append(Line("on_behalf_of", _eui(party.entity_id)))
+        if party.counter is not None:
+            lines.append(Line("on_behalf_of_counter", str(party.counter)))
     lines += [Line(name, value) for name, value in _payload(use_cases.parse_payload(message)).items()]
     lines += [Line("signature", _signature(message)), Line("mac", message.mac.hex().upper() if message.mac else "none")]
     return tuple(lines)
@@ -94,6 +96,7 @@ def _payload(payload: use_cases.Payload) -> dict[str, str]:
                 "invoke_id": _invoke_id(payload.counter),
                 **_alert(payload.alert_code),
                 "time": _cosem(payload.changed),
+                "log_time": _cosem(payload.logged or payload.changed),
                 "extended_pan_id": f"{payload.extended_pan_id:016X}",
                 "devices": " ".join(_eui(device.eui64) for device in payload.devices),
                 "with_link_key": " ".join(_eui(device.eui64) for device in payload.devices if device.hashed_link_key),

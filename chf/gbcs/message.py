@@ -31,14 +31,19 @@ _DER_SEQUENCE = 0x30  # X.690 8.9
 
 @dataclass(frozen=True, slots=True)
 class SupplementaryRemoteParty:
-    """On whose behalf the ACB sends a non-critical command: identity, counter, and at most one of the last two."""
+    """On whose behalf the ACB sends a non-critical command: identity, counter, and at most one of the last two.
+
+    Public parsers take a message that names the party alone, without a counter, and so do we.
+    """
 
     entity_id: int
-    counter: int
+    counter: int | None
     originator_counter: int | None = None
     key_agreement_certificate: bytes = b""
 
     def to_bytes(self) -> bytes:
+        if self.counter is None:
+            return self.entity_id.to_bytes(8, "big")
         tail = self.key_agreement_certificate
         if self.originator_counter is not None:
             tail = self.originator_counter.to_bytes(8, "big")
@@ -47,6 +52,8 @@ class SupplementaryRemoteParty:
     @classmethod
     def read(cls, cursor: Cursor) -> Self:
         entity_id = cursor.uint(_ENTITY_ID_OCTETS, "SupplementaryRemotePartyID")
+        if not cursor.remaining:
+            return cls(entity_id, None)
         counter = cursor.uint(8, "SupplementaryRemotePartyCounter")
         match cursor.remaining:
             case 0:
@@ -157,7 +164,9 @@ class GbcsMessage:
         cursor.expect(_GENERAL_SIGNING, "general-signing tag")
         header = GroupingHeader.read(cursor)
         payload = cursor.take(cursor.length("payload length"), "payload")
-        signature = None if cursor.remaining == 0 and not has_mac else _read_signature(cursor)
+        # Only a command may be without the field: a pre-command, which its supplier is to sign.
+        unsigned = cursor.remaining == 0 and not has_mac and header.cra is CraFlag.COMMAND
+        signature = None if unsigned else _read_signature(cursor)
         mac = cursor.take(MAC_OCTETS, "MAC") if has_mac else None
         cursor.finish("end of the message")
         return cls(header, payload, signature, mac)

@@ -30,6 +30,7 @@ from chf.gbcs import (
     GbzFirmwareDistributionReceiptAlert,
     GbzReadFirmwareVersionResponse,
     MessageCode,
+    OpaquePayload,
     Payload,
     PpmidFirmwareActivationAlert,
     ReadFirmwareVersionResponse,
@@ -107,13 +108,16 @@ class DeviceMessageReader:
         number = None if update is None else int(update.id)
         try:
             message = GbcsMessage.from_bytes(octets)
-            payload = parse_payload(message)
         except MalformedMessageError as error:
             alert = NewAlert(_digest_id(octets), device, "unknown", 0, f"not read: {error}", octets, False, utc, number)
             return DeviceMessageRead(alert, Signature.UNKNOWN)
         header = message.header
         signature = self._check(message)
-        means = to_update_event(payload, update, utc)
+        try:
+            payload = parse_payload(message)
+            means = to_update_event(payload, update, utc)
+        except MalformedMessageError as error:  # what the frame says of it goes up all the same
+            payload, means = OpaquePayload(message.payload), Meaning(f"payload not read: {error}")
         believed = signature is not Signature.BAD and header.originator == device
         use_case = USE_CASES.get(header.message_code, f"0x{header.message_code:04X}")
         # A forgery may not have the id of what it imitates: the genuine alert would look like a repetition.

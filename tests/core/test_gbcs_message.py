@@ -7,6 +7,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from chf import gbcs
 from chf.errors import MalformedMessageError
+from chf.gbcs.describe import describe
 
 KEY = ec.derive_private_key(0x1234, ec.SECP256R1())
 OTHER = ec.derive_private_key(0x5678, ec.SECP256R1())
@@ -201,6 +202,24 @@ def test_gbcs_other_use_cases_pass_unread():
     assert opaque.to_bytes() == b"anything"
     assert gbcs.use_case_name(0x1000) == "not a firmware use case"
     assert all(gbcs.use_case_name(code).strip() for code in gbcs.MessageCode)
+
+
+@pytest.mark.parametrize("cra", [gbcs.CraFlag.RESPONSE, gbcs.CraFlag.ALERT])
+def test_gbcs_only_a_command_may_come_without_its_signature_field(cra):
+    header = gbcs.GroupingHeader(cra, 1, PPMID, ACB, 0x1000)
+    assert refusal(gbcs.GbcsMessage(header, b"cut here").to_bytes()).field == "signature length"
+
+
+def test_gbcs_a_party_without_counter_is_named_and_written_back():
+    header = gbcs.GroupingHeader(
+        gbcs.CraFlag.COMMAND, 1, ACB, PPMID, 0x1000, b"", gbcs.SupplementaryRemoteParty(7, None)
+    )
+    octets = gbcs.GbcsMessage(header, b"", b"").to_bytes()
+    assert bytes.fromhex("0A 1000 0000000000000007") in octets
+    assert gbcs.GbcsMessage.from_bytes(octets).header == header
+    told = {line.name: line.value for line in describe(gbcs.GbcsMessage.from_bytes(octets))}
+    assert told["on_behalf_of"] == "00-00-00-00-00-00-00-07"
+    assert "on_behalf_of_counter" not in told
 
 
 @pytest.mark.parametrize(

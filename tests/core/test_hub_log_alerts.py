@@ -9,8 +9,19 @@ from chf.crypto.mmo import aes_mmo
 from chf.dcc.conversion import Conversion
 from chf.errors import MalformedMessageError
 from chf.eui64 import parse_eui64
-from chf.gbcs import DeviceLogChangedAlert, GbcsMessage, LoggedDevice, mac_key, parse_payload, verify_mac
+from chf.gbcs import (
+    CraFlag,
+    DeviceLogChangedAlert,
+    GbcsMessage,
+    GroupingHeader,
+    LoggedDevice,
+    MessageCode,
+    mac_key,
+    parse_payload,
+    verify_mac,
+)
 from chf.gbcs.cursor import Cursor
+from chf.gbcs.describe import describe
 from chf.hub.batch import Batch
 from chf.hub.device_log_alerts import DeviceLogAlerts
 from chf.hub.handler import HubContext
@@ -188,6 +199,9 @@ def test_a_log_with_a_time_of_its_own_is_written_back_and_no_key_hash_is_shown()
     alert = DeviceLogChangedAlert(5, when, 0x0001020304050607, devices, logged)
     read = DeviceLogChangedAlert.read(Cursor(alert.to_bytes()))
     assert read == alert
+    header = GroupingHeader(CraFlag.ALERT, 5, PPMID, PPMID, MessageCode.CHF_DEVICE_LOG_ALERT)
+    told = {line.name: line.value for line in describe(GbcsMessage(header, alert.to_bytes(), b""))}
+    assert (told["time"][11:19], told["log_time"][11:19]) == ("10:11:12", "10:11:11")
     assert repr(HASH)[2:-1] not in repr(read)
 
 

@@ -14,7 +14,7 @@ from chf.dcc.side import DccSide
 from chf.dcc.signers import NOBODY, SignaturePolicy, Signers
 from chf.duis.device_request import ReadFirmwareVersionRequest
 from chf.errors import RefusedError, UnusableFileError, UsageError
-from chf.gbcs import GbcsMessage, make_cs09_alert
+from chf.gbcs import GbcsMessage, make_cs09_alert, sign
 from chf.hub.alerts import HubAlerts
 from chf.hub.messages_from_devices import DeviceMessageReader, Signature
 from chf.pki.certificates import Usage
@@ -96,6 +96,16 @@ def test_an_alert_moves_no_update_unless_it_is_its_devices_own_and_rightly_signe
         read = hub.read(device, message, None, NOW.utc)
         assert (read.signature, read.believed, read.events) == (signature, False, ())
         assert (read.alert.message, read.alert.msg_id[:7]) == (message, "sha256/")
+
+
+def test_a_message_whose_payload_cannot_be_read_goes_up_as_what_its_frame_says(bench):
+    """And moves nothing: who it is from, and that it is rightly signed, is known all the same."""
+    header = GbcsMessage.from_bytes(cs09(PPMID)).header
+    octets = sign(GbcsMessage(header, b"\x8f\x8b but no more"), KEYS(f"{PPMID:016x}-ds")).to_bytes()
+    read = DeviceMessageReader(bench.pki).read(PPMID, octets, None, NOW.utc)
+    assert (read.alert.use_case, read.alert.message, read.alert.verified) == ("CS09", octets, True)
+    assert read.alert.outcome.startswith("payload not read: ")
+    assert (read.believed, read.events) == (True, ())
 
 
 @pytest.mark.parametrize("spoil", CERTIFICATE_FAULTS)

@@ -3,6 +3,7 @@
 import json
 import os
 import threading
+from dataclasses import replace
 
 import pytest
 from click.testing import CliRunner
@@ -68,6 +69,16 @@ def test_gbcs_decode_takes_what_people_have(form, tmp_path):
     assert (told["schema"], told["alert_code"], told["firmware_version"]) == (1, "0x8F8B", "0x1234ABCD")
 
 
+@pytest.mark.parametrize(
+    ("signature", "words"), [(None, "a pre-command, which its supplier is to sign"), (b"", "the message is unsigned")]
+)
+def test_gbcs_decode_says_where_there_is_no_signature_to_check(certificate, signature, words):
+    message = replace(gbcs.make_cs06_precommand(ACB, PPMID, 7, bytes(32)), signature=signature)
+    outcome = decode(message.to_bytes().hex(), "--certificate", certificate)
+    assert isinstance(outcome.exception, RefusedError)
+    assert words in str(outcome.exception)
+
+
 def test_gbcs_decode_says_when_the_signature_is_another_s(certificate, tmp_path):
     other = tmp_path / "other.der"
     pki = Pki.open(certificate.parent)
@@ -127,7 +138,7 @@ def test_gbcs_decode_reads_a_pipe_of_the_shell(tmp_path):
 
 
 def alert(code: int, payload: bytes) -> gbcs.GbcsMessage:
-    return gbcs.GbcsMessage(gbcs.GroupingHeader(gbcs.CraFlag.ALERT, 5, PPMID, ACB, code), payload)
+    return gbcs.GbcsMessage(gbcs.GroupingHeader(gbcs.CraFlag.ALERT, 5, PPMID, ACB, code), payload, b"")
 
 
 def receipt(time: bytes) -> gbcs.GbcsMessage:
