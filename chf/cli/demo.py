@@ -85,7 +85,7 @@ _FILE = click.Path(dir_okay=False, path_type=Path)
 @kind_option
 @limit_option
 @click.option(
-    "--seed", type=click.IntRange(0, _MAX_SEED), default=1, show_default=True, help="Of all that is left to chance."
+    "--seed", type=click.IntRange(0, _MAX_SEED), default=1, show_default=True, help="Random seed, for repeatable runs."
 )
 @click.option("--pcap", type=_FILE, help="Write all that is on the air, for Wireshark.")
 @click.option("--keys", type=_FILE, help="Write its keys (zigbee_pc_keys, mode 0600).")

@@ -128,7 +128,7 @@ def permit(*, eui64: Eui64, seconds: int, home: Path, as_json: bool) -> None:
 @home_option
 @json_option
 def forget(*, eui64: Eui64, home: Path, as_json: bool) -> None:
-    """Strike a device from the log: it is asked to leave, and its link key goes."""
+    """Remove a device: ask it to leave and delete its link key."""
     with Store.open(home) as store:
         _insist_on_entry(store, eui64)
         answer = ask(store, home, Verb.DEVICE_FORGET, {"device": format_eui64(eui64)})

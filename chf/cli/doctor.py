@@ -73,7 +73,7 @@ def doctor(*, port: str | None, dongle: Dongle, home: Path, as_json: bool) -> No
         )
     bad = [line.what for line in findings if line.verdict is Verdict.BAD]
     if bad:
-        raise UnwellError(f"not well: {', '.join(bad)}")
+        raise UnwellError(f"{len(bad)} {'check' if len(bad) == 1 else 'checks'} failed: {', '.join(bad)}")
 
 
 def _versions() -> Iterator[Finding]:

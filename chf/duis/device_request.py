@@ -13,7 +13,7 @@ from lxml.etree import _Element
 from chf.duis.document import (
     ElementReader,
     add,
-    base64_in,
+    base64_of,
     base64_text,
     name_of,
     refusal,
@@ -102,7 +102,7 @@ class SignedPreCommandRequest:
     def read(cls, header: RequestHeader, content: _Element) -> Self:
         fields, when = _read_begin(content, cls.ELEMENT, header)
         element = fields.required("GBCSPayload")
-        payload = base64_in(text_of(element), element)
+        payload = base64_of(element)
         if not 0 < len(payload) <= _LARGEST_PAYLOAD_OCTETS:
             raise refusal(f"1 to {_LARGEST_PAYLOAD_OCTETS} octets are wanted, not {len(payload)}", element)
         fields.finish()

@@ -174,9 +174,17 @@ def text_of(element: _Element, *, collapse: bool = False) -> str:
     """
     refuse_attributes(element)
     if len(element):
-        raise refusal("text is expected, and nothing inside it", element)
+        raise refusal("it must be text, without child elements", element)
     text = element.text or ""
     return text.strip(_XML_SPACE) if collapse else text
+
+
+def base64_of(element: _Element) -> bytes:
+    """The octets of an element. Comments between the digits are skipped, as a signature skips them."""
+    refuse_attributes(element)
+    if any(not isinstance(child, _Comment) for child in element):
+        raise refusal("it must be base64, without child elements", element)
+    return base64_in("".join((element.text or "", *(child.tail or "" for child in element))), element)
 
 
 def base64_in(text: str, element: _Element) -> bytes:

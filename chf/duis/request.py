@@ -13,7 +13,7 @@ from lxml.etree import _Element
 from chf.duis.document import (
     ElementReader,
     add,
-    base64_in,
+    base64_of,
     base64_text,
     name_of,
     refusal,
@@ -81,7 +81,7 @@ class UpdateFirmwareRequest:
 
 
 def _read_image(element: _Element) -> bytes:
-    image = base64_in(text_of(element), element)
+    image = base64_of(element)
     if not image:
         raise refusal("no image", element)
     if len(image) > LARGEST_IMAGE_OCTETS:

@@ -163,7 +163,6 @@ IMAGE = f"<sr:FirmwareImage>{b64encode(b'the image').decode()}</sr:FirmwareImage
         (IMAGE, "<sr:FirmwareImage>AAA</sr:FirmwareImage>", "FirmwareImage", 11),
         (IMAGE, "<sr:FirmwareImage>AAB=</sr:FirmwareImage>", "FirmwareImage", 11),  # bits beyond the end
         (IMAGE, "<sr:FirmwareImage>AA\u00e9A</sr:FirmwareImage>", "FirmwareImage", 11),
-        (IMAGE, "<sr:FirmwareImage>AA<!-- -->AA</sr:FirmwareImage>", "FirmwareImage", 11),
         (IMAGE, "<sr:FirmwareImage><b>AAAA</b></sr:FirmwareImage>", "FirmwareImage", 11),
         (IMAGE, "<sr:FirmwareImage href='http://127.0.0.1/'>AAAA</sr:FirmwareImage>", "FirmwareImage", 11),
         ("0123ABCD<", "<", "FirmwareVersion", 12),
@@ -205,6 +204,14 @@ def test_duis_white_space_where_the_schema_allows_it():
     text = TEXT.replace(">90-B3", "> \n90-B3").replace(IMAGE, IMAGE.replace("dGhl", "dG hl\n"))
     assert text != TEXT
     assert read(text.encode()) == REQUEST
+
+
+def test_duis_comments_and_white_space_in_base64_are_skipped():
+    octets = TEXT.encode()
+    start = octets.index(b"<sr:FirmwareImage>") + len(b"<sr:FirmwareImage>")
+    for at in (start, start + 4, start + 7):
+        assert read(octets[:at] + b"<!-- a tool's\n -->\n\t" + octets[at:]).image == REQUEST.image
+    assert "without child elements" in refused(octets[:start] + b"<sr:a/>" + octets[start:]).reason
 
 
 def test_duis_comments_between_elements_are_skipped():

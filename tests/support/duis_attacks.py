@@ -210,7 +210,6 @@ def wrappings(signed: str, version: str) -> dict[str, str]:
         "comment in the RequestID": within(signed, ":1000<", ":10<!-- -->00<"),
         "comment in the version": within(signed, version, version[:4] + "<!-- -->" + version[4:]),
         "comment in the device list": within(signed, "</sr:DeviceIDList>", "<!-- --></sr:DeviceIDList>"),
-        "comment in the image": within(signed, "</sr:FirmwareImage>", "<!-- --></sr:FirmwareImage>"),
         "comment in the service": within(signed, "11.4<", "11.<!-- -->4<"),
         "text in the signature": within(signed, "<ds:KeyInfo>", "stray<ds:KeyInfo>"),
         "empty signature": at_end(unsigned, f"<ds:Signature xmlns:ds='{DSIG}'/>"),

@@ -58,7 +58,7 @@ def set_device(
 @click.argument("eui64", type=EUI64)
 @home_option
 def remove_device(*, eui64: Eui64, home: Path) -> None:
-    """Strike a device from the inventory."""
+    """Remove a device from the inventory."""
     Smi(home).remove(eui64)
     talk(f"{format_eui64(eui64)} is out of the inventory")
 
